@@ -1,0 +1,40 @@
+"""Clients with patience: throttled and broken calls are tried again before anything is called a failure."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=60)
+
+
+@cache
+def client(service: str, region: str | None = None) -> Any:
+    """A client of an AWS service, shared by the invocations that one Lambda sandbox serves."""
+    return boto3.client(service, region_name=region, config=_PATIENT)
+
+
+def error_code(error: ClientError) -> str:
+    """The code of a service error, for example `ValidationException`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def error_message(error: ClientError) -> str:
+    """The message of a service error."""
+    return str(error.response.get("Error", {}).get("Message", error))
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether a service error means that the resource does not exist.
+
+    SageMaker reports a missing resource as a ValidationException, so its message has to be read
+    (`Could not find endpoint "…"`, `Requested resource not found.`).
+    """
+    code, message = error_code(error), error_message(error).lower()
+    if code in {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "404"}:
+        return True
+    return code == "ValidationException" and ("could not find" in message or "not found" in message)

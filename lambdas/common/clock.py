@@ -1,0 +1,42 @@
+"""Time, always timezone-aware UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def now() -> datetime:
+    """The current time in UTC."""
+    return datetime.now(UTC)
+
+
+def month_of(moment: datetime) -> str:
+    """The calendar month, as AWS bills it: `2026-11`."""
+    return moment.astimezone(UTC).strftime("%Y-%m")
+
+
+def next_month_start(moment: datetime) -> datetime:
+    """Midnight UTC of the first day of the month after `moment`."""
+    first = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1)
+
+
+def months_between(start: datetime, end: datetime) -> list[str]:
+    """Every calendar month that the interval touches, in order."""
+    months = [month_of(start)]
+    cursor = next_month_start(start)
+    while cursor <= end:
+        months.append(month_of(cursor))
+        cursor = next_month_start(cursor)
+    return months
+
+
+def schedule_time(moment: datetime) -> str:
+    """The form that EventBridge Scheduler's `at(...)` takes: `2026-11-24T18:00:00`, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def from_iso(text: str) -> datetime:
+    """Reads what `datetime.isoformat` or AWS wrote; a time without zone is UTC."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,71 @@
+"""What a run can cost at most, and what it did cost, in integer cents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+
+from common.clock import month_of, next_month_start
+from common.prices import Price
+
+# Until an endpoint that is still Creating can be deleted: 20 minutes of download and 15 of health check (the endpoint
+# configuration's own limits), and five minutes for TearDown to notice. It is reserved on top of the deadline.
+TEAR_DOWN_ALLOWANCE_SECONDS = 2400
+
+# A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
+TRAINING_STOP_ALLOWANCE_SECONDS = 420
+
+# Everything beside the two instances, us-east-1 list prices of 2026: what it is, how much of it a run uses, US dollars a unit.
+SMALL_ITEMS: tuple[tuple[str, Decimal, Decimal], ...] = (
+    ("S3 storage, GB-months of adapter, checkpoints and reports", Decimal(1), Decimal("0.023")),
+    ("S3 and DynamoDB requests, thousands", Decimal(2), Decimal("0.006")),
+    ("Lambda, GB-seconds", Decimal(900), Decimal("0.0000133334")),
+    ("Step Functions, state transitions", Decimal(1000), Decimal("0.000025")),
+    ("CloudWatch Logs, GB", Decimal("0.1"), Decimal("0.50")),
+    ("X-Ray traces, thousands", Decimal(1), Decimal("0.005")),
+)
+
+
+def small_items_cents() -> int:
+    """Storage, requests, Lambda, Step Functions and logs of one run, rounded up to a cent."""
+    dollars = sum((amount * unit for _, amount, unit in SMALL_ITEMS), Decimal(0))
+    return int((dollars * 100).to_integral_value(ROUND_CEILING))
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The most that a run can cost."""
+
+    training_seconds: int
+    endpoint_seconds: int
+    training_cents: int
+    endpoint_cents: int
+    other_cents: int
+
+    @property
+    def cents(self) -> int:
+        """All of it."""
+        return self.training_cents + self.endpoint_cents + self.other_cents
+
+
+def worst_case(training: Price, hosting: Price, training_seconds: int, endpoint_seconds: int) -> WorstCase:
+    """The cost of a run whose training and endpoint both last as long as they are allowed to."""
+    return WorstCase(
+        training_seconds,
+        endpoint_seconds,
+        training.cents(training_seconds),
+        hosting.cents(endpoint_seconds),
+        small_items_cents(),
+    )
+
+
+def seconds_by_month(start: datetime, end: datetime) -> dict[str, int]:
+    """How many seconds of an interval fall into each calendar month, every part rounded up."""
+    parts: dict[str, int] = {}
+    cursor = start
+    while cursor < end:
+        stop = min(end, next_month_start(cursor))
+        parts[month_of(cursor)] = -int((cursor - stop).total_seconds() // 1)
+        cursor = stop
+    return parts

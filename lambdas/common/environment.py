@@ -1,0 +1,56 @@
+"""The environment variables of the Lambdas, read once and typed. The stack sets for each function only what it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+
+class MisconfiguredFunction(RuntimeError):
+    """A variable that the deployment should have set is missing."""
+
+
+def required(name: str) -> str:
+    """The value of an environment variable. Raises MisconfiguredFunction when it is missing or empty."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise MisconfiguredFunction(f"environment variable {name} is not set; deploy the stacks again")
+    return value
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The base model as the catalog of the stacks describes it."""
+
+    id: str
+    name: str
+    parameters: int
+    weights_uri: str
+    requires_eula: bool
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The deployed settings, as the stacks validated them."""
+
+    region: str
+    domain: str
+    base_model: BaseModel
+    training_instance_type: str
+    hosting_instance_type: str
+    epochs: int
+    max_training_seconds: int
+    endpoint_deadline_minutes: int
+    accept_eula: bool
+    samples_per_prompt: int
+    seed: int
+    sequence_length: int
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSettings:
+        """Reads the JSON that the stack wrote into SETTINGS_JSON."""
+        values: dict[str, Any] = json.loads(text)
+        values["base_model"] = BaseModel(**values["base_model"])
+        return cls(**values)

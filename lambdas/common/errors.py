@@ -1,0 +1,67 @@
+"""The errors a run can end with. The class name is the error name that Step Functions shows; the message says how to mend it."""
+
+from __future__ import annotations
+
+
+class CaptuneError(Exception):
+    """Base of every error with a message that a person can act on."""
+
+
+class InvalidInput(CaptuneError):
+    """The execution input has an unknown key or a value out of range."""
+
+
+class EulaNotAccepted(CaptuneError):
+    """The licence of the base model was not accepted in the settings."""
+
+
+class DatasetRejected(CaptuneError):
+    """The corpus or the held-out text cannot be learned from or measured on."""
+
+
+class PatientDataSuspected(DatasetRejected):
+    """The corpus holds what looks like data of patients."""
+
+
+class HeldOutLeaks(DatasetRejected):
+    """The held-out text shares sentences with the training text."""
+
+
+class PromptsRejected(CaptuneError):
+    """The prompts file is malformed."""
+
+
+class QuotaTooLow(CaptuneError):
+    """A SageMaker quota does not allow the instances of the run."""
+
+
+class PriceUnknown(CaptuneError):
+    """An instance type has no known price in the region. Unknown is not free."""
+
+
+class BudgetExceeded(CaptuneError):
+    """What is left of the cap does not cover the worst case of the run."""
+
+
+class RunNameTaken(CaptuneError):
+    """Another execution has already used this run name."""
+
+
+class LeftoversFound(CaptuneError):
+    """Resources of an earlier run still exist and may bill."""
+
+
+class WeightsNotFound(CaptuneError):
+    """The weights of the base model are not where the catalog says."""
+
+
+class ServiceUnreachable(CaptuneError):
+    """An AWS service did not answer after many attempts; the state machine tries again."""
+
+
+class EndpointAnsweredBadly(CaptuneError):
+    """The endpoint answered with an error or in an unexpected form."""
+
+
+class ReportIncomplete(CaptuneError):
+    """What the report is made from is missing or damaged."""

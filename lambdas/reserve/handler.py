@@ -1,0 +1,30 @@
+"""ReserveBudget: sets the worst case of the planned run aside in the ledger, or refuses the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.aws import client
+from common.clock import now
+from common.environment import required
+from common.ledger import Ledger, Reservation
+from common.logs import log, metric
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded or RunNameTaken."""
+    ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
+    cap_cents = int(required("CAP_CENTS"))
+    budget = event["budget"]
+    reservation = Reservation(
+        run=event["runName"],
+        execution_arn=event["executionArn"],
+        cents=budget["worstCaseCents"],
+        months=tuple(budget["months"]),
+        details=budget["ledgerDetails"],
+    )
+    item = ledger.reserve(reservation, cap_cents, now())
+    committed = ledger.committed_cents(reservation.months[0])
+    log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)
+    metric(CommittedCents=committed, CapCents=cap_cents)
+    return {"reservedCents": item["reserved_cents"], "committedCents": committed, "capCents": cap_cents}
