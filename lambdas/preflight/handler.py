@@ -1,0 +1,44 @@
+"""Preflight: checks everything that can be checked for free, all at once, and writes the plan of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.aws import client
+from common.clock import now
+from common.environment import RunSettings, required
+from common.errors import ServiceUnreachable
+from common.ledger import Ledger
+from common.logs import log
+from common.storage import Storage
+from preflight import checks, plan, staging
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes the execution's name, ARN and input; answers the plan. Raises one error that names every fault found."""
+    settings = RunSettings.from_json(required("SETTINGS_JSON"))
+    services = checks.Services(
+        storage=Storage(client("s3"), required("BUCKET_NAME")),
+        s3=client("s3"),
+        sagemaker=client("sagemaker"),
+        service_quotas=client("service-quotas"),
+        # The Price List has endpoints in a few regions only.
+        pricing=client("pricing", "us-east-1"),
+        ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
+    )
+    try:
+        found = checks.run(event, settings, services, int(required("CAP_CENTS")), now())
+        document = plan.build(event, settings, found, services.storage)
+        staging.stage(services.storage, document["prefix"], found.material, staging.asset(services.s3, "TRAINING"))
+        staging.plan_copy(services.storage, document["prefix"], document)
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceUnreachable(f"Preflight could not finish its checks: {error}") from error
+    log(
+        "planned",
+        run=document["runName"],
+        worst_case_cents=document["budget"]["worstCaseCents"],
+        warnings=found.warnings,
+    )
+    return document

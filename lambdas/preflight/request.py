@@ -1,0 +1,77 @@
+"""The execution input: every key optional, every value checked, unknown keys refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InvalidInput
+
+_RANGES: dict[str, tuple[int, int]] = {
+    "epochs": (1, 50),
+    "seed": (0, 2**31 - 1),
+    "keepEndpointMinutes": (0, 240),
+    "samplesPerPrompt": (0, 8),
+}
+_KEYS = {"corpus": ".txt", "heldOut": ".txt", "prompts": ".jsonl"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for; None means the deployed setting."""
+
+    corpus: str | None = None
+    held_out: str | None = None
+    prompts: str | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    samples_per_prompt: int | None = None
+    keep_endpoint_minutes: int = 0
+
+
+def parse(execution_input: Any) -> Request:
+    """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
+    if not isinstance(execution_input, Mapping):
+        raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
+    known = [*_KEYS, *_RANGES]
+    faults = [_unknown(key, known) for key in execution_input if key not in known]
+    faults += [_bad_number(key, execution_input[key]) for key in _RANGES if key in execution_input]
+    faults += [_bad_key(key, execution_input[key]) for key in _KEYS if key in execution_input]
+    if "heldOut" in execution_input and "corpus" not in execution_input:
+        faults.append("`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out")
+    found = [fault for fault in faults if fault]
+    if found:
+        raise InvalidInput(
+            "The execution input was refused: " + "; ".join(found) + ". An input of {} uses every default."
+        )
+    return Request(
+        corpus=execution_input.get("corpus"),
+        held_out=execution_input.get("heldOut"),
+        prompts=execution_input.get("prompts"),
+        epochs=execution_input.get("epochs"),
+        seed=execution_input.get("seed"),
+        samples_per_prompt=execution_input.get("samplesPerPrompt"),
+        keep_endpoint_minutes=execution_input.get("keepEndpointMinutes", 0),
+    )
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f" (did you mean `{near[0]}`?)" if near else f" (known: {', '.join(known)})"
+    return f"unknown key `{key}`{hint}"
+
+
+def _bad_number(key: str, value: Any) -> str:
+    low, high = _RANGES[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        return f"`{key}` must be a whole number from {low} to {high}, not {value!r}"
+    return ""
+
+
+def _bad_key(key: str, value: Any) -> str:
+    ending = _KEYS[key]
+    if not isinstance(value, str) or not value.startswith("corpora/") or not value.endswith(ending):
+        return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {value!r}"
+    return ""
