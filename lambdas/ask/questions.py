@@ -1,0 +1,141 @@
+"""The same questions, the same seeds, to either model: a greedy answer and some sampled ones for each prompt."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.aws import error_code, error_message
+from common.errors import EndpointAnsweredBadly, ServiceUnreachable
+
+# The settings by which answers of this kind of project are usually compared.
+MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
+SAVE_EVERY_PROMPTS = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which model is asked, how often, and how many requests are in flight at once."""
+
+    endpoint: str
+    model: str
+    samples: int
+    seed: int
+    concurrency: int = 16
+
+
+def ask_all(
+    runtime: Any,
+    prompts: list[dict[str, Any]],
+    done: list[dict[str, Any]],
+    settings: Settings,
+    seconds: float,
+    save: Callable[[list[dict[str, Any]]], None],
+) -> list[dict[str, Any]]:
+    """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then and at the end.
+
+    At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Returns all answers
+    in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, ServiceUnreachable for one
+    that may; what was answered before is kept.
+    """
+    answers = {answer["id"]: answer for answer in done}
+    waiting = [prompt for prompt in prompts if prompt["id"] not in answers]
+    deadline = time.monotonic() + seconds
+    flying: set[Future[dict[str, Any]]] = set()
+    unsaved = 0
+    try:
+        with ThreadPoolExecutor(settings.concurrency) as pool:
+            while waiting or flying:
+                while waiting and len(flying) < settings.concurrency and (not answers or time.monotonic() < deadline):
+                    flying.add(pool.submit(_ask, runtime, waiting.pop(0), settings))
+                if not flying:
+                    break
+                finished, flying = wait(flying, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    answer = future.result()
+                    answers[answer["id"]] = answer
+                    unsaved += 1
+                if unsaved >= SAVE_EVERY_PROMPTS:
+                    save(_in_order(prompts, answers))
+                    unsaved = 0
+    finally:
+        save(_in_order(prompts, answers))
+    return _in_order(prompts, answers)
+
+
+def _in_order(prompts: list[dict[str, Any]], answers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [answers[prompt["id"]] for prompt in prompts if prompt["id"] in answers]
+
+
+def _ask(runtime: Any, prompt: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    started = time.monotonic()
+    seeds = [settings.seed + number for number in range(settings.samples)]
+    greedy = _complete(runtime, prompt["prompt"], settings, temperature=0.0, seed=settings.seed)
+    samples = [_complete(runtime, prompt["prompt"], settings, temperature=TEMPERATURE, seed=seed) for seed in seeds]
+    return {
+        "id": prompt["id"],
+        "kind": prompt["kind"],
+        "prompt": prompt["prompt"],
+        "model": settings.model,
+        "greedy": greedy,
+        "samples": samples,
+        "seeds": seeds,
+        "max_tokens": MAX_TOKENS,
+        "temperature": TEMPERATURE,
+        "top_p": TOP_P,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float, seed: int) -> str:
+    body = {
+        "model": settings.model,
+        "prompt": prompt,
+        "max_tokens": MAX_TOKENS,
+        "temperature": temperature,
+        "top_p": TOP_P,
+        "seed": seed,
+    }
+    if temperature == 0.0:
+        body["top_p"] = 1.0
+    try:
+        answer = runtime.invoke_endpoint(
+            EndpointName=settings.endpoint, ContentType="application/json", Body=json.dumps(body)
+        )
+        content = answer["Body"].read()
+    except ClientError as error:
+        raise _explain(error, settings) from error
+    except BotoCoreError as error:
+        raise ServiceUnreachable(f"Endpoint {settings.endpoint} did not answer: {error}") from error
+    return _text(content, settings)
+
+
+def _explain(error: ClientError, settings: Settings) -> Exception:
+    code, message = error_code(error), error_message(error)
+    # 424 and 4xx are the container's own answer to this request; the rest may pass.
+    original = int(error.response.get("OriginalStatusCode", 0) or 0)
+    if (
+        code == "ModelError"
+        and not 400 <= original < 500
+        or code in {"ThrottlingException", "ServiceUnavailable", "InternalFailure"}
+    ):
+        return ServiceUnreachable(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")
+    return EndpointAnsweredBadly(
+        f"Endpoint {settings.endpoint} refused a prompt for the model {settings.model!r} ({code}): {message} Its log is in CloudWatch, group "
+        f"/aws/sagemaker/Endpoints/{settings.endpoint}."
+    )
+
+
+def _text(content: bytes, settings: Settings) -> str:
+    try:
+        return str(json.loads(content)["choices"][0]["text"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise EndpointAnsweredBadly(
+            f"Endpoint {settings.endpoint} did not answer as an OpenAI completion: {content[:200]!r}. Check that the hosting image is a vLLM image."
+        ) from None

@@ -1,0 +1,96 @@
+"""What AWS billed for a run: the training job's own billable seconds, and the life of the endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from common.clock import from_iso, month_of
+from common.costs import seconds_by_month
+from common.names import belongs_to
+from common.prices import Price
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The actual cost of a run, in cents, by month and by what it was for."""
+
+    training_seconds: int
+    endpoint_seconds: int
+    training_cents: int
+    endpoint_cents: int
+    other_cents: int
+    by_month: dict[str, int]
+
+    @property
+    def cents(self) -> int:
+        """All of it."""
+        return self.training_cents + self.endpoint_cents + self.other_cents
+
+
+class StillRunning(RuntimeError):
+    """Something of the run still bills; it cannot be settled yet."""
+
+
+def bill(sagemaker: Any, run: str, item: dict[str, Any], endpoint_entered_at: datetime | None, now: datetime) -> Bill:
+    """Adds up a run whose resources are gone. Raises StillRunning when they are not."""
+    by_month: dict[str, int] = {}
+    training = Price(
+        item["training_instance_type"], "Training", Decimal(item["training_hourly_usd"]), item["price_source"]
+    )
+    hosting = Price(item["hosting_instance_type"], "Hosting", Decimal(item["hosting_hourly_usd"]), item["price_source"])
+    training_seconds = training_cents = 0
+    for seconds, start, end in _training_jobs(sagemaker, run, now):
+        training_seconds += seconds
+        training_cents += _spread(by_month, training, seconds, start, end)
+    endpoint_seconds = endpoint_cents = 0
+    created, gone = _endpoint_life(item, endpoint_entered_at, now)
+    if created is not None and gone is not None:
+        endpoint_seconds = max(0, int((gone - created).total_seconds()))
+        endpoint_cents = _spread(by_month, hosting, endpoint_seconds, created, gone)
+    other_cents = int(item.get("other_cents", 0))
+    first = item["months"].split(",")[0]
+    by_month[first] = by_month.get(first, 0) + other_cents
+    return Bill(training_seconds, endpoint_seconds, training_cents, endpoint_cents, other_cents, by_month)
+
+
+def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[int, datetime, datetime]]:
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
+    jobs = []
+    for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
+        if not belongs_to(name, run):
+            continue
+        job = sagemaker.describe_training_job(TrainingJobName=name)
+        if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
+            raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
+        start = job.get("TrainingStartTime", job["CreationTime"])
+        end = job.get("TrainingEndTime", now)
+        elapsed = int((end - start).total_seconds()) if "TrainingStartTime" in job else 0
+        seconds = job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed))
+        jobs.append((int(seconds) * int(job["ResourceConfig"].get("InstanceCount", 1)), start, end))
+    return jobs
+
+
+def _endpoint_life(
+    item: dict[str, Any], entered_at: datetime | None, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """When the endpoint came and went. One that was created and removed unseen is counted from its request until now."""
+    if "endpoint_created_at" in item:
+        gone = item.get("endpoint_gone_at")
+        return from_iso(item["endpoint_created_at"]), from_iso(gone) if gone else now
+    return (entered_at, now) if entered_at else (None, None)
+
+
+def _spread(by_month: dict[str, int], price: Price, seconds: int, start: datetime, end: datetime) -> int:
+    """Adds a cost to the months it was billed in, in proportion to the time spent in each, and returns it."""
+    total = price.cents(seconds)
+    parts = seconds_by_month(start, end) or {month_of(start): 1}
+    whole = sum(parts.values())
+    left = total
+    for number, (month, part) in enumerate(parts.items(), 1):
+        share = left if number == len(parts) else min(left, -(-total * part // whole))
+        by_month[month] = by_month.get(month, 0) + share
+        left -= share
+    return total

@@ -1,0 +1,59 @@
+"""What the execution's own history tells: how long each state took, how it ended, and when the endpoint was created."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common.aws import error_code
+
+
+@dataclass
+class Execution:
+    """An execution as Step Functions remembers it."""
+
+    status: str
+    error: str = ""
+    cause: str = ""
+    started_at: datetime | None = None
+    seconds_by_state: dict[str, float] = field(default_factory=dict)
+    entered_at: dict[str, datetime] = field(default_factory=dict)
+
+
+def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execution:
+    """Reads an execution and its history; what Step Functions no longer knows is left empty."""
+    try:
+        described = step_functions.describe_execution(executionArn=execution_arn)
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return Execution(fallback_status)
+    execution = Execution(
+        described["status"], described.get("error") or "", described.get("cause") or "", described.get("startDate")
+    )
+    pages = step_functions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    last_seen: datetime | None = None
+    open_since: dict[str, datetime] = {}
+    for event in (event for page in pages for event in page["events"]):
+        last_seen = event["timestamp"]
+        if "stateEnteredEventDetails" in event:
+            name = event["stateEnteredEventDetails"]["name"]
+            open_since[name] = last_seen
+            execution.entered_at.setdefault(name, last_seen)
+        elif "stateExitedEventDetails" in event:
+            name = event["stateExitedEventDetails"]["name"]
+            _add(execution, name, open_since.pop(name, last_seen), last_seen)
+    end = described.get("stopDate") or last_seen
+    for name, since in open_since.items():
+        if end is not None:
+            _add(execution, name, since, end)
+    return execution
+
+
+def _add(execution: Execution, name: str, start: datetime, end: datetime) -> None:
+    execution.seconds_by_state[name] = round(
+        execution.seconds_by_state.get(name, 0.0) + (end - start).total_seconds(), 3
+    )
