@@ -1,0 +1,55 @@
+"""python -m operations ledger | prices | release   (make ledger, make prices, make destroy)"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import alarm, books, price_list
+
+REGION_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; answers the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
+    parser.add_argument(
+        "--region",
+        default=json.loads(REGION_FILE.read_text("utf-8"))["context"]["region"],
+        help="default: the region in cdk.json",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    ledger = commands.add_parser("ledger", help="print what is reserved and spent, by month and by run")
+    ledger.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    prices = commands.add_parser("prices", help="refresh the pinned price table from the AWS Price List")
+    prices.add_argument(
+        "--instance-type", action="append", help="an instance type to add to the table; may be repeated"
+    )
+    prices.add_argument("--price-region", action="append", help="a region to add to the table; may be repeated")
+    commands.add_parser("release", help="detach what the budget alarm attached, so that runs or cdk destroy work again")
+    chosen = parser.parse_args(arguments)
+    session = boto3.Session(region_name=chosen.region)
+    try:
+        if chosen.command == "ledger":
+            print(books.show(session, as_json=chosen.json))
+        elif chosen.command == "prices":
+            print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
+        else:
+            print(alarm.release(session))
+    except (ClientError, BotoCoreError, LookupError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(
+            "Check that your AWS credentials are set (aws sts get-caller-identity) and that the stacks are deployed in this region.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
