@@ -1,0 +1,1 @@
+"""The CDK side of Captune: what exists on AWS, and who may do what."""

@@ -1,0 +1,137 @@
+"""Findings of cdk-nag that are right about the rule and wrong about this project: each one by name, with its reason.
+
+A finding that is not listed here fails the synthesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from stacks.catalog import gated_bucket, public_bucket
+from stacks.names import FINE_TUNING
+from stacks.storage_stack import BUCKET_ARN_EXPORT
+
+# Wildcards in IAM resources, by a short name: the resource as cdk-nag prints it, and why it has to be one.
+_RUN_NAMES = "Run names exist only at run time; the prefix keeps every other resource of the account out."
+_WILDCARDS: Mapping[str, tuple[str, str]] = {
+    "everywhere": ("*", "AWS authorises these actions on nothing narrower; permissions.EVERYWHERE gives each one's reason."),
+    "corpora": ("{bucket}/corpora/*", "Users name their own corpora; nothing else lies below this prefix."),
+    "runs": ("{bucket}/runs/*", _RUN_NAMES),
+    "answers": ("{bucket}/runs/*/answers/*", _RUN_NAMES),
+    "prompts": ("{bucket}/runs/*/input/prompts.jsonl", _RUN_NAMES),
+    "report": ("{bucket}/runs/*/report/*", _RUN_NAMES),
+    "code": ("{bucket}/runs/*/code/*", _RUN_NAMES),
+    "input": ("{bucket}/runs/*/input/*", _RUN_NAMES),
+    "adapters": ("{bucket}/runs/*/training/*", _RUN_NAMES),
+    "checkpoints": ("{bucket}/checkpoints/*", _RUN_NAMES),
+    "training jobs": ("arn:{partition}:sagemaker:{region}:{account}:training-job/captune-*", _RUN_NAMES),
+    "models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*", _RUN_NAMES),
+    "endpoint configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*", _RUN_NAMES),
+    "endpoints": ("arn:{partition}:sagemaker:{region}:{account}:endpoint/captune-*", _RUN_NAMES),
+    "schedules": ("arn:{partition}:scheduler:{region}:{account}:schedule/default/captune-*", _RUN_NAMES),
+    "executions": (
+        f"arn:{{partition}}:states:{{region}}:{{account}}:execution:{FINE_TUNING}:*",
+        "Executions are named when they start; all of them belong to this one machine.",
+    ),
+    "gated weights": (
+        "arn:{partition}:s3:::{gated}/*",
+        "JumpStart's bucket, read only; a narrower prefix would break on a new version of the weights.",
+    ),
+    "public weights": ("arn:{partition}:s3:::{public}/*", "JumpStart's public bucket, read only, as AWS documents it."),
+    "training log": (
+        "arn:{partition}:logs:{region}:{account}:log-group:/aws/sagemaker/TrainingJobs:*",
+        "SageMaker names the streams; the group is its own.",
+    ),
+    "endpoint log": (
+        "arn:{partition}:logs:{region}:{account}:log-group:/aws/sagemaker/Endpoints/captune-*:*",
+        "SageMaker names group and streams after the endpoint.",
+    ),
+}  # fmt: skip
+
+_SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
+_ROLES: Mapping[str, Sequence[str]] = {
+    "Functions/PreflightRole": ("everywhere", "corpora", "runs"),
+    "Functions/ReserveRole": ("everywhere",),
+    "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
+    "Functions/ReportRole": ("everywhere", "runs", "report"),
+    "Functions/TearDownRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
+    "Functions/SettleRole": ("everywhere", "runs", "report", "training jobs", "executions"),
+    "Functions/SweeperRole": ("everywhere", "executions"),
+    "TrainingRole": (
+        "everywhere", "gated weights", "public weights", "code", "input", "adapters", "checkpoints",
+        "training log",
+    ),
+    "HostingRole": ("everywhere", "gated weights", "public weights", "adapters", "endpoint log"),
+    "TearDownRole": ("everywhere", "schedules"),
+    "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "schedules"),
+}  # fmt: skip
+
+_SYNCHRONOUS = (
+    "Preflight", "Reserve", "Ask", "Report", "TearDown", "Settle",
+)  # fmt: skip
+
+
+def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Stack) -> None:
+    """Acknowledges every finding that stays, on the construct where it arises.
+
+    Raises RuntimeError (from jsii) when a construct named here no longer exists.
+    """
+    facts = {
+        "bucket": BUCKET_ARN_EXPORT,
+        "partition": runs.partition,
+        "region": runs.region,
+        # cdk-nag prints a reference that has no value at synthesis in angle brackets.
+        "account": "<AWS::AccountId>" if cdk.Token.is_unresolved(runs.account) else runs.account,
+        "gated": gated_bucket(runs.region),
+        "public": public_bucket(runs.region),
+    }
+    for path, wildcards in _ROLES.items():
+        for name in wildcards:
+            resource, reason = _WILDCARDS[name]
+            _acknowledge(_find(runs, path), f"AwsSolutions-IAM5[Resource::{resource.format(**facts)}]", reason)
+        if path.startswith("Functions/"):
+            _acknowledge(
+                _find(runs, path),
+                "Serverless-LambdaStarPermissions",
+                "Tracing and list calls are authorised on nothing narrower; permissions.EVERYWHERE gives each one's reason.",
+            )
+    for name in _SYNCHRONOUS:
+        _acknowledge(
+            _find(runs, f"Functions/{name}"),
+            "Serverless-LambdaDLQ",
+            "Only a state machine calls it, synchronously: a failure is retried there and ends up in the execution.",
+        )
+    for queue in (_find(runs, "Functions/FailedSweeps"), _find(guardrail, "Undelivered")):
+        for rule in ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"):
+            _acknowledge(queue, rule, "It is a dead-letter queue itself.")
+    _acknowledge(
+        _find(guardrail, "RunEnded"),
+        "Annotation::@aws-cdk/aws-events:ruleUnresolvedEnvironment",
+        "Rule and state machine are in the account and region of this app, also where the account is not known yet.",
+    )
+    by_email = runs.node.try_find_child("ResultsByEmail")
+    if by_email:
+        _acknowledge(
+            by_email,
+            "Serverless-SNSRedrivePolicy",
+            "An e-mail that bounces is no event to replay; the same result is in the report and in the ledger.",
+        )
+    _acknowledge(
+        _find(storage, "AccessLogs"),
+        "AwsSolutions-S1",
+        "It holds the access log; logging its own access would never end.",
+    )
+
+
+def _find(scope: Construct, path: str) -> Construct:
+    found = scope
+    for part in path.split("/"):
+        found = found.node.find_child(part)  # type: ignore[assignment]
+    return found
+
+
+def _acknowledge(construct: Construct, rule: str, reason: str) -> None:
+    cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=rule, reason=reason))

@@ -1,0 +1,143 @@
+"""The AWS budget: notifications, and at 100 % a deny policy on the FineTuning role.
+
+AWS Budgets sees costs 8 to 12 hours late. It is the second line of defence; the ledger, which is exact, is the first.
+"""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks import permissions as may
+from stacks.names import PREFIX
+from stacks.roles import service_role
+from stacks.settings import Settings
+
+_WARNINGS = (("ACTUAL", 50), ("ACTUAL", 80), ("FORECASTED", 100))
+_LIMIT_PERCENT = 100
+
+
+class Budget(Construct):
+    """A monthly cost budget with two topics: `warnings` for people, `kill_switch` for 100 % actual and nothing else.
+
+    Two topics, because a notification is prose: whoever had to read the threshold out of it could stop a run at 50 %.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, spender: iam.Role) -> None:
+        super().__init__(scope, construct_id)
+        self._email = settings.alert_email
+        self.warnings = self._topic("Warnings", "Captune budget warnings")
+        self.kill_switch = self._topic("KillSwitch", "Captune budget kill switch")
+        # No BudgetName: CloudFormation replaces a budget when a notification changes, and two cannot have one name.
+        self.budget = budgets.CfnBudget(
+            self,
+            "Budget",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget_usd, unit="USD"),
+                cost_filters={"TagKeyValue": [f"user:project${PREFIX}"]} if settings.budget_scope == "tag" else None,
+            ),
+            notifications_with_subscribers=[
+                *(self._notification(kind, percent, self.warnings) for kind, percent in _WARNINGS),
+                self._notification("ACTUAL", _LIMIT_PERCENT, self.kill_switch),
+            ],
+        )
+        self.deny_policy = iam.ManagedPolicy(
+            self,
+            "DenyNewSpending",
+            description="Captune: attached to the FineTuning role by AWS Budgets at 100 percent, and by nobody else.",
+            statements=[may.deny_new_spending()],
+        )
+        self._add_action(spender)
+        self._add_outputs(spender)
+
+    def _topic(self, topic_id: str, display_name: str) -> sns.Topic:
+        topic = sns.Topic(self, topic_id, display_name=display_name, enforce_ssl=True)
+        account = cdk.Stack.of(self).account
+        # Without this statement a budget deploys and silently delivers nothing.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="BudgetsMayPublish",
+                principals=[iam.ServicePrincipal("budgets.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": account},
+                    "ArnLike": {"aws:SourceArn": _budgets_arn(self)},
+                },
+            )
+        )
+        return topic
+
+    def _subscribers(self, topic: sns.Topic) -> list[tuple[str, str]]:
+        return [("SNS", topic.topic_arn), *([("EMAIL", self._email)] if self._email else [])]
+
+    def _notification(
+        self, kind: str, percent: int, topic: sns.Topic
+    ) -> budgets.CfnBudget.NotificationWithSubscribersProperty:
+        return budgets.CfnBudget.NotificationWithSubscribersProperty(
+            notification=budgets.CfnBudget.NotificationProperty(
+                notification_type=kind,
+                comparison_operator="GREATER_THAN",
+                threshold=percent,
+                threshold_type="PERCENTAGE",
+            ),
+            subscribers=[
+                budgets.CfnBudget.SubscriberProperty(subscription_type=kind_, address=address)
+                for kind_, address in self._subscribers(topic)
+            ],
+        )
+
+    def _add_action(self, spender: iam.Role) -> None:
+        role = service_role(
+            self,
+            "ActionRole",
+            service="budgets",
+            purpose="Captune: AWS Budgets attaches the deny policy to the FineTuning role.",
+            statements=[may.attach_deny(spender.role_arn, self.deny_policy.managed_policy_arn)],
+            source_arn=_budgets_arn(self),
+        )
+        budgets.CfnBudgetsAction(
+            self,
+            "DenyAtLimit",
+            budget_name=self.budget.ref,
+            notification_type="ACTUAL",
+            action_type="APPLY_IAM_POLICY",
+            approval_model="AUTOMATIC",
+            action_threshold=budgets.CfnBudgetsAction.ActionThresholdProperty(type="PERCENTAGE", value=_LIMIT_PERCENT),
+            definition=budgets.CfnBudgetsAction.DefinitionProperty(
+                iam_action_definition=budgets.CfnBudgetsAction.IamActionDefinitionProperty(
+                    policy_arn=self.deny_policy.managed_policy_arn, roles=[spender.role_name]
+                )
+            ),
+            execution_role_arn=role.role_arn,
+            # To the warnings: this message also comes when the action is reset, which must not stop a run.
+            subscribers=[
+                budgets.CfnBudgetsAction.SubscriberProperty(type=kind, address=address)
+                for kind, address in self._subscribers(self.warnings)
+            ],
+        )
+
+    def _add_outputs(self, spender: iam.Role) -> None:
+        policy_arn = self.deny_policy.managed_policy_arn
+        outputs = {
+            "BudgetWarningsTopic": (self.warnings.topic_arn, "Subscribe to hear of 50, 80 and forecast 100 percent"),
+            "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
+            "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
+            "WayBackCommand": (
+                f"aws iam detach-role-policy --role-name {spender.role_name} --policy-arn {policy_arn}",
+                "After the budget's deny: lets FineTuning spend again; also needed before cdk destroy",
+            ),
+        }
+        for name, (value, description) in outputs.items():
+            cdk.CfnOutput(cdk.Stack.of(self), name, value=value, description=description)
+
+
+def _budgets_arn(scope: Construct) -> str:
+    """The budgets of this account. They are global: their ARNs carry no region."""
+    stack = cdk.Stack.of(scope)
+    return f"arn:{stack.partition}:budgets::{stack.account}:*"

@@ -1,0 +1,247 @@
+"""The seven Lambdas: one shared asset, and for each function its size, its variables and its rights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3_assets as assets
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks import permissions as may
+from stacks.catalog import gated_bucket
+from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
+from stacks.roles import service_role
+from stacks.settings import Settings
+
+ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
+LOG_RETENTION = logs.RetentionDays.ONE_MONTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the Lambdas work on."""
+
+    bucket_name: str
+    bucket_arn: str
+    ledger_name: str
+    ledger_arn: str
+    data: assets.Asset
+    training: assets.Asset
+
+
+def asset(scope: Construct, asset_id: str, folder: Path) -> assets.Asset:
+    """A folder of the project as a file asset, without what Python leaves behind in it."""
+    return assets.Asset(scope, asset_id, path=str(folder), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB)
+
+
+class Functions(Construct):
+    """Preflight, Reserve, Ask, Report, TearDown, Settle and Sweeper."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, resources: Resources, root: Path
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._code = lambda_.Code.from_asset(
+            str(root / "lambdas"), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB
+        )
+        arns = Arns(cdk.Stack.of(self))
+        bucket, ledger = resources.bucket_arn, resources.ledger_arn
+        fine_tuning, tear_down = arns.machine(FINE_TUNING), arns.machine(TEAR_DOWN)
+        with_bucket = {"BUCKET_NAME": resources.bucket_name}
+        with_ledger = {"LEDGER_TABLE": resources.ledger_name}
+        with_cap = {**with_ledger, "CAP_CENTS": str(settings.cap_cents)}
+
+        self.preflight = self._function(
+            "Preflight",
+            memory=512,
+            timeout=120,
+            purpose="Checks everything that can be checked for free and writes the plan of the run.",
+            environment={
+                **with_bucket,
+                **with_cap,
+                "SETTINGS_JSON": settings_json(settings),
+                "DATA_ASSET_BUCKET": resources.data.s3_bucket_name,
+                "DATA_ASSET_KEY": resources.data.s3_object_key,
+                "TRAINING_ASSET_BUCKET": resources.training.s3_bucket_name,
+                "TRAINING_ASSET_KEY": resources.training.s3_object_key,
+            },
+            statements=[
+                may.read_objects(bucket, "corpora/*"),
+                may.write_objects(bucket, "runs/*"),
+                may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
+                may.allow(["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))),
+                may.table(ledger, "GetItem", "Scan"),
+                may.everywhere(
+                    "servicequotas:GetServiceQuota",
+                    "servicequotas:ListServiceQuotas",
+                    "servicequotas:GetAWSDefaultServiceQuota",
+                    "pricing:GetProducts",
+                    "sagemaker:ListTrainingJobs",
+                    "sagemaker:ListEndpoints",
+                ),
+            ],
+        )
+        self.reserve = self._function(
+            "Reserve",
+            memory=256,
+            timeout=30,
+            purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
+            environment=with_cap,
+            statements=[may.table(ledger, "GetItem", "PutItem", "UpdateItem")],
+        )
+        self.ask = self._function(
+            "Ask",
+            memory=512,
+            timeout=900,
+            purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
+            environment=with_bucket,
+            statements=[
+                may.read_objects(bucket, "runs/*/input/prompts.jsonl", "runs/*/answers/*"),
+                may.write_objects(bucket, "runs/*/answers/*"),
+                may.list_bucket(bucket),
+                may.allow(["sagemaker:InvokeEndpoint"], arns.sagemaker("endpoint")),
+            ],
+        )
+        self.report = self._function(
+            "Report",
+            memory=1024,
+            timeout=300,
+            purpose="Writes the before/after report of a run.",
+            environment=with_bucket,
+            statements=[
+                may.read_objects(bucket, "runs/*"),
+                may.write_objects(bucket, "runs/*/report/*"),
+                may.list_bucket(bucket),
+            ],
+        )
+        self.teardown = self._function(
+            "TearDown",
+            memory=256,
+            timeout=120,
+            purpose="Stops and deletes everything of a run that bills.",
+            environment=with_ledger,
+            statements=[
+                *may.remove_resources(arns),
+                may.stop_execution(arns.executions(FINE_TUNING)),
+                may.table(ledger, "GetItem", "UpdateItem"),
+            ],
+        )
+        self.settle = self._function(
+            "Settle",
+            memory=512,
+            timeout=120,
+            purpose="Replaces a reservation by what AWS billed and writes the cost into the report.",
+            environment={**with_bucket, **with_cap, "FINE_TUNING_ARN": fine_tuning},
+            statements=[
+                may.read_objects(bucket, "runs/*"),
+                may.write_objects(bucket, "runs/*/report/*"),
+                may.list_bucket(bucket),
+                may.table(ledger, "GetItem", "UpdateItem"),
+                may.everywhere("sagemaker:ListTrainingJobs"),
+                may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
+                may.allow(["states:DescribeExecution", "states:GetExecutionHistory"], arns.executions(FINE_TUNING)),
+            ],
+        )
+        self.failed_sweeps = sqs.Queue(
+            self,
+            "FailedSweeps",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(14),
+        )
+        self.sweeper = self._function(
+            "Sweeper",
+            memory=256,
+            timeout=300,
+            purpose="Every half hour, and as the kill switch of the budget: starts the tear-down of what is left.",
+            environment={**with_ledger, "TEAR_DOWN_ARN": tear_down, "FINE_TUNING_ARN": fine_tuning},
+            statements=[
+                may.everywhere(*(action for action in may.EVERYWHERE if action.startswith("sagemaker:List"))),
+                may.table(ledger, "Scan"),
+                may.allow(["states:ListExecutions"], fine_tuning),
+                may.stop_execution(arns.executions(FINE_TUNING)),
+                may.start_execution(tear_down),
+                may.allow(["sqs:SendMessage"], self.failed_sweeps.queue_arn),
+            ],
+            # The only one that is called asynchronously: nobody else would hear of its failure.
+            failures=self.failed_sweeps,
+        )
+
+    def _function(
+        self,
+        name: str,
+        *,
+        memory: int,
+        timeout: int,
+        purpose: str,
+        environment: dict[str, str],
+        statements: may.Statements,
+        failures: sqs.IQueue | None = None,
+    ) -> lambda_.Function:
+        log_group = logs.LogGroup(self, f"{name}Log", retention=LOG_RETENTION, removal_policy=cdk.RemovalPolicy.DESTROY)
+        role: iam.Role = service_role(
+            self,
+            f"{name}Role",
+            service="lambda",
+            purpose=f"Captune: {purpose}",
+            statements=[*statements, may.function_log(log_group.log_group_arn), may.tracing()],
+        )
+        return lambda_.Function(
+            self,
+            name,
+            description=purpose,
+            handler=f"{name.lower()}.handler.handle",
+            code=self._code,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            memory_size=memory,
+            timeout=cdk.Duration.seconds(timeout),
+            environment=environment,
+            # Rights are written above, once and completely: CDK must not add its own.
+            role=role.without_policy_updates(),
+            logging_format=lambda_.LoggingFormat.JSON,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=failures,
+        )
+
+
+def object_arn(arns: Arns, item: assets.Asset) -> str:
+    """The ARN of one asset's object: a role that needs it gets this object, not the whole assets bucket."""
+    return f"{arns.bucket(item.s3_bucket_name)}/{item.s3_object_key}"
+
+
+def settings_json(settings: Settings) -> str:
+    """The settings as Preflight reads them from SETTINGS_JSON."""
+    model = settings.model
+    return json.dumps(
+        {
+            "region": settings.region,
+            "domain": settings.domain,
+            "base_model": {
+                "id": model.id,
+                "name": model.name,
+                "parameters": model.parameters,
+                "weights_uri": model.weights_uri(settings.region),
+                "requires_eula": model.requires_eula,
+            },
+            "training_instance_type": settings.training_instance_type,
+            "hosting_instance_type": settings.hosting_instance_type,
+            "epochs": settings.epochs,
+            "max_training_seconds": settings.max_training_seconds,
+            "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,
+            "accept_eula": settings.accept_eula,
+            "samples_per_prompt": settings.samples_per_prompt,
+            "seed": settings.seed,
+            "sequence_length": settings.sequence_length,
+        },
+        separators=(",", ":"),
+    )

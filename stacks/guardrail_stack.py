@@ -1,0 +1,142 @@
+"""The Guardrail stack: the budget and its alarms, the kill switch, the event that starts every tear-down, the sweeper's clock."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks import permissions as may
+from stacks.budget import Budget
+from stacks.fine_tuning_stack import FineTuningStack
+from stacks.roles import service_role
+from stacks.settings import Settings
+
+SWEEP_MINUTES = 30
+TERMINAL = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+# EventBridge's own maximum: a tear-down that AWS could not start for a day is still worth starting.
+RETRY_HOURS = 24
+RETRIES = 185
+
+
+class GuardrailStack(cdk.Stack):
+    """What holds when a run does not end as it should."""
+
+    def __init__(
+        self, scope: Construct, stack_id: str, *, settings: Settings, runs: FineTuningStack, env: cdk.Environment
+    ) -> None:
+        super().__init__(
+            scope,
+            stack_id,
+            env=env,
+            description="Captune: the budget, its kill switch, and the start of every tear-down.",
+        )
+        self._runs = runs
+        self.budget = Budget(self, "Alarm", settings=settings, spender=runs.fine_tuning_role)
+        self.undelivered = sqs.Queue(
+            self,
+            "Undelivered",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(14),
+        )
+        self._add_kill_switch(self.budget.kill_switch)
+        self._add_tear_down_rule()
+        self._add_sweep()
+        cdk.CfnOutput(
+            self,
+            "UndeliveredEvents",
+            value=self.undelivered.queue_url,
+            description="Must be empty: lost tear-down events",
+        )
+
+    def _add_kill_switch(self, topic: sns.Topic) -> None:
+        """The sweeper hears of 100 %. Both parts live here, not beside the Lambda, or the stacks would need each other."""
+        sweeper = self._runs.functions.sweeper
+        sns.CfnSubscription(
+            self,
+            "KillSwitch",
+            topic_arn=topic.topic_arn,
+            protocol="lambda",
+            endpoint=sweeper.function_arn,
+            redrive_policy={"deadLetterTargetArn": self.undelivered.queue_arn},
+        )
+        self.undelivered.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("sns.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.undelivered.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": topic.topic_arn}},
+            )
+        )
+        lambda_.CfnPermission(
+            self,
+            "KillSwitchMayCallSweeper",
+            action="lambda:InvokeFunction",
+            function_name=sweeper.function_arn,
+            principal="sns.amazonaws.com",
+            source_arn=topic.topic_arn,
+        )
+
+    def _add_tear_down_rule(self) -> None:
+        """However a run ends, TearDown starts: nothing in FineTuning has to remember it."""
+        tear_down_arn = self._runs.tear_down.arn
+        role = service_role(
+            self,
+            "TearDownStarter",
+            service="events",
+            purpose="Captune: EventBridge starts the tear-down of a run that has ended.",
+            statements=[may.start_execution(tear_down_arn)],
+        )
+        events.Rule(
+            self,
+            "RunEnded",
+            description="Starts TearDown when a FineTuning execution has ended, in whatever way.",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"stateMachineArn": [self._runs.fine_tuning.arn], "status": TERMINAL},
+            ),
+            targets=[
+                targets.SfnStateMachine(
+                    sfn.StateMachine.from_state_machine_arn(self, "TearDown", tear_down_arn),
+                    input=events.RuleTargetInput.from_object(
+                        {
+                            "executionArn": events.EventField.from_path("$.detail.executionArn"),
+                            "executionName": events.EventField.from_path("$.detail.name"),
+                            "status": events.EventField.from_path("$.detail.status"),
+                            "reason": "event",
+                        }
+                    ),
+                    role=role.without_policy_updates(),
+                    dead_letter_queue=self.undelivered,
+                    max_event_age=cdk.Duration.hours(RETRY_HOURS),
+                    retry_attempts=RETRIES,
+                )
+            ],
+        )
+
+    def _add_sweep(self) -> None:
+        """Looks for what every other line of defence has missed."""
+        events.Rule(
+            self,
+            "Sweep",
+            description="Starts the sweeper, which looks for leftovers older than any run can be.",
+            schedule=events.Schedule.rate(cdk.Duration.minutes(SWEEP_MINUTES)),
+            targets=[
+                targets.LambdaFunction(
+                    self._runs.functions.sweeper,
+                    event=events.RuleTargetInput.from_object({"reason": "sweep"}),
+                    dead_letter_queue=self.undelivered,
+                    # The next sweep is as good as a late one.
+                    max_event_age=cdk.Duration.minutes(SWEEP_MINUTES),
+                    retry_attempts=3,
+                )
+            ],
+        )

@@ -1,0 +1,52 @@
+"""Names that more than one stack or role has to agree on, and the ARNs made of them."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+
+PREFIX = "captune"
+TAG = {"project": PREFIX}
+# The machines have fixed names because CloudFormation cannot deploy a circle of references: FineTuning needs Preflight and,
+# through TearDown, Settle and TearDown's Lambda, while the roles of these Lambdas name the executions of FineTuning.
+FINE_TUNING = f"{PREFIX}-fine-tuning"
+TEAR_DOWN = f"{PREFIX}-tear-down"
+METRICS = "Captune"
+
+
+class Arns:
+    """ARNs of what does not exist yet when the stack is deployed, scoped to this project, account and region."""
+
+    def __init__(self, scope: cdk.Stack) -> None:
+        self._stack = scope
+
+    def _arn(self, service: str, resource: str) -> str:
+        stack = self._stack
+        return f"arn:{stack.partition}:{service}:{stack.region}:{stack.account}:{resource}"
+
+    def sagemaker(self, kind: str) -> str:
+        """All of the project's resources of a kind: training-job, model, endpoint-config, endpoint."""
+        return self._arn("sagemaker", f"{kind}/{PREFIX}-*")
+
+    def schedules(self) -> str:
+        """The one-time schedules of the project's runs, in the default group."""
+        return self._arn("scheduler", f"schedule/default/{PREFIX}-*")
+
+    def machine(self, name: str) -> str:
+        """A state machine by name."""
+        return self._arn("states", f"stateMachine:{name}")
+
+    def executions(self, name: str) -> str:
+        """All executions of a state machine."""
+        return self._arn("states", f"execution:{name}:*")
+
+    def log_group(self, name: str) -> str:
+        """A log group and everything in it."""
+        return self._arn("logs", f"log-group:{name}:*")
+
+    def repository(self, account: str, name: str) -> str:
+        """An image repository that another account owns."""
+        return f"arn:{self._stack.partition}:ecr:{self._stack.region}:{account}:repository/{name}"
+
+    def bucket(self, name: str) -> str:
+        """A bucket by name."""
+        return f"arn:{self._stack.partition}:s3:::{name}"

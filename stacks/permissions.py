@@ -1,0 +1,187 @@
+"""What each actor may do: small lists of statements, each with its reason. Roles are put together in roles.py.
+
+No statement allows every action. "*" as the resource appears only in `EVERYWHERE`, for actions that AWS authorises
+on nothing narrower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws_cdk import aws_iam as iam
+
+from stacks.images import Image
+from stacks.names import PREFIX, Arns
+
+Statements = list[iam.PolicyStatement]
+
+# Actions without resource-level permissions in the service authorization reference, and who needs them.
+EVERYWHERE: dict[str, str] = {
+    "xray:PutTraceSegments": "traces of Lambdas and state machines",
+    "xray:PutTelemetryRecords": "traces of Lambdas and state machines",
+    "xray:GetSamplingRules": "traces of state machines",
+    "xray:GetSamplingTargets": "traces of state machines",
+    "logs:CreateLogDelivery": "Step Functions writes its log through vended log delivery",
+    "logs:GetLogDelivery": "Step Functions writes its log through vended log delivery",
+    "logs:UpdateLogDelivery": "Step Functions writes its log through vended log delivery",
+    "logs:DeleteLogDelivery": "Step Functions writes its log through vended log delivery",
+    "logs:ListLogDeliveries": "Step Functions writes its log through vended log delivery",
+    "logs:PutResourcePolicy": "Step Functions writes its log through vended log delivery",
+    "logs:DescribeResourcePolicies": "Step Functions writes its log through vended log delivery",
+    "logs:DescribeLogGroups": "Step Functions writes its log through vended log delivery",
+    "ecr:GetAuthorizationToken": "SageMaker pulls the container image",
+    "cloudwatch:PutMetricData": "SageMaker publishes metrics; narrowed to its namespaces by a condition",
+    "servicequotas:GetServiceQuota": "Preflight reads quotas before a run needs them",
+    "servicequotas:ListServiceQuotas": "Preflight reads quotas before a run needs them",
+    "servicequotas:GetAWSDefaultServiceQuota": "Preflight reads quotas before a run needs them",
+    "pricing:GetProducts": "Preflight asks the Price List for the hourly price",
+    "sagemaker:ListTrainingJobs": "leftovers of the project are found by name prefix",
+    "sagemaker:ListEndpoints": "leftovers of the project are found by name prefix",
+    "sagemaker:ListEndpointConfigs": "leftovers of the project are found by name prefix",
+    "sagemaker:ListModels": "leftovers of the project are found by name prefix",
+}
+
+
+def allow(actions: Sequence[str], *resources: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
+    """Allows actions on resources. Each keyword is a condition operator with its map, e.g. StringEquals={…}."""
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions or None)
+
+
+def everywhere(*actions: str, **conditions: dict[str, object]) -> iam.PolicyStatement:
+    """Allows actions that AWS authorises on no resource. Raises KeyError for one that has no reason in `EVERYWHERE`."""
+    for action in actions:
+        EVERYWHERE[action]
+    return allow(actions, "*", **conditions)
+
+
+def tracing() -> iam.PolicyStatement:
+    """X-Ray segments of a Lambda."""
+    return everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords")
+
+
+def machine_observability() -> Statements:
+    """What a state machine needs for its log and its traces, as AWS documents it."""
+    return [
+        everywhere(*(action for action in EVERYWHERE if action.startswith("logs:"))),
+        everywhere(*(action for action in EVERYWHERE if action.startswith("xray:"))),
+    ]
+
+
+def function_log(log_group_arn: str) -> iam.PolicyStatement:
+    """A Lambda writes into its own log group, which the stack has made."""
+    return allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group_arn)
+
+
+def invoke(*function_arns: str) -> iam.PolicyStatement:
+    """A state machine calls exactly these Lambdas."""
+    return allow(["lambda:InvokeFunction"], *function_arns)
+
+
+def start_execution(machine_arn: str) -> iam.PolicyStatement:
+    """Starts a state machine."""
+    return allow(["states:StartExecution"], machine_arn)
+
+
+def stop_execution(executions: str) -> iam.PolicyStatement:
+    """Looks at an execution and stops it, as TearDown does at the deadline and the sweeper after the budget alarm."""
+    return allow(["states:DescribeExecution", "states:StopExecution"], executions)
+
+
+def pass_role(service: str, *role_arns: str) -> iam.PolicyStatement:
+    """Hands these roles, and no others, to one service and no other."""
+    return allow(["iam:PassRole"], *role_arns, StringEquals={"iam:PassedToService": f"{service}.amazonaws.com"})
+
+
+def read_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
+    """Reads objects under key patterns."""
+    return allow(["s3:GetObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+
+
+def write_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
+    """Writes objects under key patterns."""
+    return allow(["s3:PutObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+
+
+def list_bucket(*bucket_arns: str) -> iam.PolicyStatement:
+    """Lists buckets. Without it S3 answers a missing object with "access denied" instead of "not found"."""
+    return allow(["s3:ListBucket"], *bucket_arns)
+
+
+def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
+    """Ledger access; a transaction is authorised by the actions inside it."""
+    return allow([f"dynamodb:{action}" for action in actions], table_arn)
+
+
+def container(arns: Arns, image: Image, log_group: str) -> Statements:
+    """What SageMaker does in the name of any container: pull its image, write its log, publish its metrics."""
+    return [
+        everywhere("ecr:GetAuthorizationToken"),
+        allow(
+            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            arns.repository(image.registry_account, image.repository),
+        ),
+        allow(
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            arns.log_group(log_group),
+        ),
+        everywhere(
+            "cloudwatch:PutMetricData", StringLike={"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker"]}
+        ),
+    ]
+
+
+def create_training_job(arns: Arns) -> iam.PolicyStatement:
+    """FineTuning starts and watches training jobs of the project."""
+    return allow(
+        ["sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:AddTags"],
+        arns.sagemaker("training-job"),
+    )
+
+
+def create_endpoint(arns: Arns) -> Statements:
+    """FineTuning makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
+    return [
+        allow(["sagemaker:CreateModel", "sagemaker:AddTags"], arns.sagemaker("model")),
+        # CreateEndpoint is authorised on the endpoint and on its configuration.
+        allow(
+            ["sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:AddTags"],
+            arns.sagemaker("endpoint-config"),
+        ),
+        allow(
+            ["sagemaker:CreateEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", "sagemaker:AddTags"],
+            arns.sagemaker("endpoint"),
+        ),
+    ]
+
+
+def remove_resources(arns: Arns) -> Statements:
+    """TearDown finds, stops and deletes whatever of the project bills."""
+    return [
+        everywhere(*(action for action in EVERYWHERE if action.startswith("sagemaker:List"))),
+        allow(["sagemaker:StopTrainingJob"], arns.sagemaker("training-job")),
+        allow(["sagemaker:DeleteEndpoint"], arns.sagemaker("endpoint")),
+        allow(["sagemaker:DeleteEndpointConfig"], arns.sagemaker("endpoint-config")),
+        allow(["sagemaker:DeleteModel"], arns.sagemaker("model")),
+    ]
+
+
+def deny_new_spending() -> iam.PolicyStatement:
+    """Attached to the FineTuning role at 100 % of the budget: nothing more that bills by the hour may be made.
+
+    Its Lambdas and the schedule stay allowed: a refused run then says why, and its dead man's switch still works.
+    """
+    return iam.PolicyStatement(
+        effect=iam.Effect.DENY, actions=["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], resources=["*"]
+    )
+
+
+def attach_deny(role_arn: str, deny_policy_arn: str) -> iam.PolicyStatement:
+    """AWS Budgets may attach this one policy to this one role, and take it off again."""
+    return allow(
+        ["iam:AttachRolePolicy", "iam:DetachRolePolicy"], role_arn, ArnEquals={"iam:PolicyARN": deny_policy_arn}
+    )
+
+
+def log_groups_of_endpoints() -> str:
+    """The name pattern of the log groups that SageMaker makes for the project's endpoints."""
+    return f"/aws/sagemaker/Endpoints/{PREFIX}-*"

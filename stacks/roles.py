@@ -1,0 +1,98 @@
+"""A role per actor. Policies are inline, so that a role exists with its rights before anything uses it."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from stacks import permissions as may
+from stacks.catalog import gated_bucket, public_bucket
+from stacks.images import Image
+from stacks.names import Arns
+
+# Services documented to send aws:SourceAccount when they take a role. Lambda and EventBridge rules are not among them:
+# the condition could lock them out, and only a person with iam:PassRole can hand them the role anyway.
+_TELL_ACCOUNT = ("budgets", "sagemaker", "scheduler", "states")
+
+# SageMaker writes checkpoints while it trains and reads them when it resumes.
+_CHECKPOINTS = ("checkpoints/*",)
+
+
+def service_role(
+    scope: Construct,
+    role_id: str,
+    *,
+    service: str,
+    purpose: str,
+    statements: may.Statements,
+    source_arn: str | None = None,
+) -> iam.Role:
+    """A role that one service may take, where the service tells it: on behalf of this account only.
+
+    `source_arn` narrows it further to resources of the service.
+    """
+    conditions: dict[str, object] = {}
+    if service in _TELL_ACCOUNT:
+        conditions["StringEquals"] = {"aws:SourceAccount": cdk.Stack.of(scope).account}
+    if source_arn:
+        conditions["ArnLike"] = {"aws:SourceArn": source_arn}
+    return iam.Role(
+        scope,
+        role_id,
+        assumed_by=iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=conditions),
+        description=purpose,
+        inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
+    )
+
+
+def training_role(scope: Construct, *, bucket_arn: str, region: str, image: Image) -> iam.Role:
+    """The role of the training container: reads weights, corpus and code, writes adapter and checkpoints."""
+    arns = Arns(cdk.Stack.of(scope))
+    return service_role(
+        scope,
+        "TrainingRole",
+        service="sagemaker",
+        purpose="Captune: SageMaker reads weights and corpus and writes the adapter of a training job.",
+        statements=[
+            *_weights(arns, region),
+            may.read_objects(bucket_arn, "runs/*/code/*", "runs/*/input/*", *_CHECKPOINTS),
+            may.write_objects(bucket_arn, "runs/*/training/*", *_CHECKPOINTS),
+            may.list_bucket(bucket_arn),
+            *may.container(arns, image, "/aws/sagemaker/TrainingJobs"),
+        ],
+    )
+
+
+def hosting_role(scope: Construct, *, bucket_arn: str, region: str, image: Image) -> iam.Role:
+    """The role of the endpoint's container: reads weights and adapter."""
+    arns = Arns(cdk.Stack.of(scope))
+    return service_role(
+        scope,
+        "HostingRole",
+        service="sagemaker",
+        purpose="Captune: SageMaker loads the base weights and the adapter into the endpoint.",
+        statements=[
+            *_weights(arns, region),
+            may.read_objects(bucket_arn, "runs/*/training/*"),
+            may.list_bucket(bucket_arn),
+            *may.container(arns, image, may.log_groups_of_endpoints()),
+        ],
+    )
+
+
+def scheduler_role(scope: Construct, *, tear_down_arn: str) -> iam.Role:
+    """The role of the dead man's switch: starts TearDown, nothing else."""
+    return service_role(
+        scope,
+        "SchedulerRole",
+        service="scheduler",
+        purpose="Captune: EventBridge Scheduler starts the tear-down of a run at its deadline.",
+        statements=[may.start_execution(tear_down_arn)],
+    )
+
+
+def _weights(arns: Arns, region: str) -> may.Statements:
+    """JumpStart's buckets. AWS documents the public one; the gated one is what first runs most often lack."""
+    buckets = [arns.bucket(gated_bucket(region)), arns.bucket(public_bucket(region))]
+    return [may.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), may.list_bucket(*buckets)]

@@ -1,0 +1,184 @@
+"""The settings a person changes, read from the CDK context, checked in one place before anything is synthesized.
+
+Defaults live in `Settings`; cdk.json repeats them so that a person sees what there is to change; `-c key=value`
+overrides both. Every problem is reported at once, each with the setting's name and the way to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+from stacks import catalog
+
+# AWS CloudFormation has AWS::Budgets::Budget and AWS::Budgets::BudgetsAction in these regions of the standard partition
+# (resource schemas of cfn-lint 1.58). Elsewhere the Guardrail stack could not be deployed, and without it there is no alarm.
+BUDGET_REGIONS = (
+    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-west-1", "eu-west-2",
+    "eu-west-3", "eu-central-1", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+)  # fmt: skip
+
+# 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
+GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
+
+# Keys that the CDK command line itself puts beside ours; all its others contain a colon or start with @.
+_CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
+
+_EMAIL = re.compile(r"[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)")
+_DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong. The message names each of them and how to mend it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one deployment, validated. Build it with `from_context`."""
+
+    region: str = "us-east-1"
+    domain: str = "medical"
+    base_model: str = "llama-2-7b"
+    training_instance_type: str = "ml.g5.2xlarge"
+    hosting_instance_type: str = "ml.g5.2xlarge"
+    budget_usd: int = 25
+    alert_email: str = ""
+    epochs: int = 3
+    max_training_seconds: int = 7200
+    endpoint_deadline_minutes: int = 60
+    accept_eula: bool = False
+    retain_data: bool = True
+    budget_scope: str = "account"
+    samples_per_prompt: int = 2
+    seed: int = 42
+    sequence_length: int = 512
+
+    @property
+    def cap_cents(self) -> int:
+        """The cap of a calendar month in cents."""
+        return self.budget_usd * 100
+
+    @property
+    def model(self) -> catalog.BaseModel:
+        """The catalog's entry of the base model."""
+        return catalog.BASE_MODELS[self.base_model]
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, object]) -> Settings:
+        """Reads and checks the settings in a CDK context; values may be strings, as `-c` passes them.
+
+        Raises SettingsError that lists every unknown key and every bad value.
+        """
+        problems = []
+        values: dict[str, object] = {}
+        for key, raw in context.items():
+            if key in _CHECKS:
+                try:
+                    values[key] = _CHECKS[key](raw)
+                except ValueError as error:
+                    problems.append(f"{key} is {raw!r}: {error}")
+            elif not _belongs_to_cdk(key):
+                nearest = difflib.get_close_matches(key.lower().replace("-", "_"), _CHECKS, n=1, cutoff=0.0)
+                problems.append(f"{key} is not a setting; the nearest one is {nearest[0]}")
+        if problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise SettingsError(f'Mend these in cdk.json under "context", or with -c key=value:\n{listed}')
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _belongs_to_cdk(key: str) -> bool:
+    """Feature flags (@aws-cdk/…), CLI switches (aws:cdk:…) and cached look-ups (ssm:account=…) are not ours to judge."""
+    return key.startswith("@") or ":" in key or key in _CDK_KEYS
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("write it as text")
+    return raw.strip()
+
+
+def _whole(low: int, high: int, unit: str) -> Callable[[object], int]:
+    def check(raw: object) -> int:
+        text = str(int(raw)) if isinstance(raw, float) and raw.is_integer() else str(raw).strip()
+        if isinstance(raw, bool) or not re.fullmatch(r"-?\d{1,12}", text, re.ASCII) or not low <= int(text) <= high:
+            raise ValueError(f"write a whole number of {unit} from {low} to {high}")
+        return int(text)
+
+    return check
+
+
+def _switch(meaning: str) -> Callable[[object], bool]:
+    def check(raw: object) -> bool:
+        text = str(raw).strip().lower()
+        if text not in ("true", "false"):
+            raise ValueError(f"write true or false ({meaning})")
+        return text == "true"
+
+    return check
+
+
+def _choice(options: tuple[str, ...], advice: str = "") -> Callable[[object], str]:
+    def check(raw: object) -> str:
+        text = _text(raw)
+        if text not in options:
+            nearest = difflib.get_close_matches(text, options, n=1)
+            hint = f" (nearest: {nearest[0]})" if nearest else ""
+            raise ValueError(f"choose one of {', '.join(options)}{hint}{advice}")
+        return text
+
+    return check
+
+
+def _domain(raw: object) -> str:
+    text = _text(raw)
+    if text == "base":
+        raise ValueError("the endpoint calls the untuned model base; choose another name")
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError("use 2 to 32 lower-case letters, digits and hyphens, starting with a letter")
+    return text
+
+
+def _instance_type(raw: object) -> str:
+    text = _text(raw)
+    match = _INSTANCE_TYPE.fullmatch(text)
+    if not match:
+        raise ValueError("write a SageMaker instance type such as ml.g5.2xlarge")
+    if match[1] not in GPU_FAMILIES:
+        raise ValueError(
+            f"the family {match[1]} has no GPU with bfloat16; choose from {', '.join(GPU_FAMILIES)}, for example ml.g5.2xlarge"
+        )
+    return text
+
+
+def _email(raw: object) -> str:
+    text = _text(raw)
+    if text and (len(text) > 254 or not _EMAIL.fullmatch(text)):  # 254: longest address SMTP can carry
+        raise ValueError("write one address such as you@example.com, or leave it empty")
+    return text
+
+
+_CHECKS: dict[str, Callable[[object], object]] = {
+    "region": _choice(
+        BUDGET_REGIONS, "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm"
+    ),
+    "domain": _domain,
+    "base_model": _choice(tuple(catalog.BASE_MODELS)),
+    "training_instance_type": _instance_type,
+    "hosting_instance_type": _instance_type,
+    "budget_usd": _whole(1, 1000, "US dollars"),
+    "alert_email": _email,
+    "epochs": _whole(1, 50, "passes over the corpus"),
+    "max_training_seconds": _whole(900, 21600, "seconds"),
+    "endpoint_deadline_minutes": _whole(20, 240, "minutes"),
+    "accept_eula": _switch("true says that you have read and accept the licence of the base model"),
+    "retain_data": _switch("false lets cdk destroy delete the bucket and the ledger"),
+    "budget_scope": _choice(("account", "tag"), "; tag only after activating the cost-allocation tag project"),
+    "samples_per_prompt": _whole(0, 8, "sampled answers"),
+    "seed": _whole(0, 2**31 - 1, "any kind"),
+    "sequence_length": _whole(128, 4096, "tokens"),
+}
+
+assert set(_CHECKS) == {field.name for field in fields(Settings)}, "every setting needs its check"

@@ -1,0 +1,101 @@
+"""The Storage stack: the bucket of corpora and runs, and the spend ledger. It outlives every other stack."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks.names import PREFIX
+from stacks.settings import Settings
+
+# SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
+CHECKPOINT_DAYS = 7
+# An overwritten corpus or a deleted report can be brought back for a month.
+OLD_VERSION_DAYS = 30
+ACCESS_LOG_DAYS = 90
+# S3 lifecycle rules know prefixes but no wildcards, so checkpoints have a root of their own: checkpoints/<run>/.
+CHECKPOINT_PREFIX = "checkpoints/"
+BUCKET_ARN_EXPORT = f"{PREFIX}-BucketArn"
+
+
+class StorageStack(cdk.Stack):
+    """Bucket and ledger. With retain_data they survive `cdk destroy`; without it the bucket must be emptied first.
+
+    CDK could empty the bucket through a custom resource; `make destroy` does it instead, so that no Lambda with the
+    right to delete data stands by in the account.
+    """
+
+    def __init__(self, scope: Construct, stack_id: str, *, settings: Settings, env: cdk.Environment) -> None:
+        super().__init__(
+            scope,
+            stack_id,
+            env=env,
+            description="Captune: the bucket of corpora and runs, and the spend ledger.",
+            termination_protection=settings.retain_data,
+        )
+        removal = cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
+        self.bucket = self._bucket(removal)
+        self.ledger = dynamodb.Table(
+            self,
+            "Ledger",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=settings.retain_data,
+            removal_policy=removal,
+        )
+        self.bucket_name = self._export("BucketName", self.bucket.bucket_name, "Corpora in, runs out")
+        self.bucket_arn = self._export("BucketArn", self.bucket.bucket_arn, "The bucket, for policies")
+        self.ledger_name = self._export("LedgerTable", self.ledger.table_name, "Reserved and spent cents of each month")
+        self.ledger_arn = self._export("LedgerArn", self.ledger.table_arn, "The ledger, for policies")
+
+    def _export(self, output: str, value: str, description: str) -> str:
+        """An output that other stacks import by a name a person can read. They must add this stack as a dependency."""
+        name = f"{PREFIX}-{output}"
+        cdk.CfnOutput(self, output, value=value, description=description, export_name=name)
+        return cdk.Fn.import_value(name)
+
+    def _bucket(self, removal: cdk.RemovalPolicy) -> s3.Bucket:
+        access_logs = s3.Bucket(
+            self,
+            "AccessLogs",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(id="ForgetOldAccess", expiration=cdk.Duration.days(ACCESS_LOG_DAYS)),
+                _abort_uploads(),
+            ],
+            removal_policy=removal,
+        )
+        return s3.Bucket(
+            self,
+            "Data",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            versioned=True,
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix="data/",
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="ForgetCheckpoints", prefix=CHECKPOINT_PREFIX, expiration=cdk.Duration.days(CHECKPOINT_DAYS)
+                ),
+                s3.LifecycleRule(
+                    id="ForgetOldVersions", noncurrent_version_expiration=cdk.Duration.days(OLD_VERSION_DAYS)
+                ),
+                _abort_uploads(),
+            ],
+            removal_policy=removal,
+        )
+
+
+def _abort_uploads() -> s3.LifecycleRule:
+    """Parts of an upload that was never finished are billed like objects but cannot be seen."""
+    return s3.LifecycleRule(id="AbortUploads", abort_incomplete_multipart_upload_after=cdk.Duration.days(1))

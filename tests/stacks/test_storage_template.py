@@ -1,0 +1,72 @@
+"""The Storage stack: data that is private, kept, and cleaned up where it may be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from stacks_bench import Stacks, synthesize
+
+
+def buckets(stacks: Stacks) -> dict[str, dict]:
+    return stacks.resources("Storage", "AWS::S3::Bucket")
+
+
+def test_every_bucket_is_encrypted_and_closed_to_the_public(stacks: Stacks) -> None:
+    for bucket in buckets(stacks).values():
+        encryption = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert encryption[0]["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+        assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
+
+
+def test_every_bucket_refuses_requests_without_tls(stacks: Stacks) -> None:
+    policies = stacks.resources("Storage", "AWS::S3::BucketPolicy").values()
+    assert len(policies) == len(buckets(stacks)) == 2
+    for policy in policies:
+        denied = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
+        assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert denied[0]["Action"] == "s3:*"
+
+
+def test_the_data_bucket_is_versioned_and_logs_its_access(stacks: Stacks) -> None:
+    data = stacks.one("Storage", "AWS::S3::Bucket", "Data")
+    assert data["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert data["LoggingConfiguration"]["LogFilePrefix"] == "data/"
+
+
+def test_checkpoints_go_after_a_week_old_versions_after_a_month_and_broken_uploads_after_a_day(stacks: Stacks) -> None:
+    rules = {r["Id"]: r for r in stacks.one("Storage", "AWS::S3::Bucket", "Data")["LifecycleConfiguration"]["Rules"]}
+    assert (rules["ForgetCheckpoints"]["Prefix"], rules["ForgetCheckpoints"]["ExpirationInDays"]) == ("checkpoints/", 7)
+    assert rules["ForgetOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rules["AbortUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert all(rule["Status"] == "Enabled" for rule in rules.values())
+
+
+def test_the_ledger_bills_on_demand_and_can_be_restored_to_any_second(stacks: Stacks) -> None:
+    ledger = stacks.one("Storage", "AWS::DynamoDB::Table")
+    assert ledger["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+    assert ledger["BillingMode"] == "PAY_PER_REQUEST"
+    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert "TableName" not in ledger
+
+
+@pytest.mark.parametrize(("setting", "policy", "protected"), [("true", "Retain", True), ("false", "Delete", False)])
+def test_retain_data_decides_what_cdk_destroy_leaves(setting: str, policy: str, protected: bool) -> None:
+    stacks = synthesize(f"retain_data={setting}")
+    stateful = [*buckets(stacks).values(), *stacks.resources("Storage", "AWS::DynamoDB::Table").values()]
+    assert {entry["DeletionPolicy"] for entry in stateful} == {policy}
+    assert {entry["UpdateReplacePolicy"] for entry in stateful} == {policy}
+    assert stacks.one("Storage", "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is protected
+    manifest = json.loads((stacks.folder / "manifest.json").read_text())
+    properties = manifest["artifacts"]["Captune-Storage"]["properties"]
+    assert properties.get("terminationProtection", False) is protected
+    for other in ("FineTuning", "Guardrail"):
+        assert not manifest["artifacts"][f"Captune-{other}"]["properties"].get("terminationProtection", False)
+
+
+@pytest.mark.parametrize("setting", ["true", "false"])
+def test_no_custom_resource_stands_by_with_the_right_to_delete_data(setting: str) -> None:
+    stacks = synthesize(f"retain_data={setting}")
+    for name in ("Storage", "FineTuning", "Guardrail"):
+        types = {entry["Type"] for entry in stacks.template(name)["Resources"].values()}
+        assert not [t for t in types if t.startswith("Custom::") or t == "AWS::CloudFormation::CustomResource"]

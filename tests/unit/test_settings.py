@@ -1,0 +1,127 @@
+"""Settings: defaults that match cdk.json, values checked one by one, errors that name the setting and the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as some
+
+from stacks.catalog import BASE_MODELS
+from stacks.settings import Settings, SettingsError
+
+CDK_JSON = Path(__file__).resolve().parents[2] / "cdk.json"
+NAMES = {field.name for field in dataclasses.fields(Settings)}
+
+
+def error_of(**context: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_context(context)
+    return str(caught.value)
+
+
+def test_cdk_json_shows_every_setting_with_its_default() -> None:
+    context = json.loads(CDK_JSON.read_text())["context"]
+    ours = {key: value for key, value in context.items() if not key.startswith("@")}
+    assert ours == dataclasses.asdict(Settings())
+
+
+def test_an_empty_context_gives_the_defaults() -> None:
+    assert Settings.from_context({}) == Settings()
+
+
+def test_values_from_the_command_line_arrive_as_text() -> None:
+    settings = Settings.from_context({"budget_usd": "40", "accept_eula": "True", "retain_data": "false", "seed": " 7 "})
+    assert (settings.budget_usd, settings.accept_eula, settings.retain_data, settings.seed) == (40, True, False, 7)
+    assert settings.cap_cents == 4000
+
+
+def test_whole_numbers_may_arrive_as_floats() -> None:
+    assert Settings.from_context({"epochs": 5.0}).epochs == 5
+
+
+def test_keys_of_the_cdk_itself_are_let_through() -> None:
+    keys = ["@aws-cdk/core:x", "aws:cdk:enable-path-metadata", "ssm:account=1:parameterName=x", "cli-telemetry"]
+    assert Settings.from_context(dict.fromkeys(keys, True)) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("budget", "budget_usd"), ("Epochs", "epochs"), ("accept-eula", "accept_eula"), ("alertEmail", "alert_email")],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest: str) -> None:
+    assert f"{key} is not a setting; the nearest one is {nearest}" in error_of(**{key: "1"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "advice"),
+    [
+        ("region", "eu-north-1", "AWS CloudFormation offers AWS Budgets only there"),
+        ("region", "us-east1", "(nearest: us-east-1)"),
+        ("domain", "base", "choose another name"),
+        ("domain", "Medical", "lower-case letters"),
+        ("domain", "../etc", "lower-case letters"),
+        ("base_model", "llama-3-8b", "choose one of llama-2-7b, llama-2-7b-chat"),
+        ("training_instance_type", "g5.2xlarge", "such as ml.g5.2xlarge"),
+        ("training_instance_type", "ml.m5.large", "no GPU with bfloat16"),
+        ("hosting_instance_type", "ml.g4dn.xlarge", "no GPU with bfloat16"),
+        ("budget_usd", "0", "a whole number of US dollars from 1 to 1000"),
+        ("budget_usd", 25.5, "a whole number of US dollars from 1 to 1000"),
+        ("budget_usd", True, "a whole number of US dollars"),
+        ("budget_usd", "1e3", "a whole number of US dollars"),
+        ("budget_usd", "٢٥", "a whole number of US dollars"),
+        ("alert_email", "nobody", "one address such as you@example.com"),
+        ("alert_email", "a@b.org,c@d.org", "one address such as you@example.com"),
+        ("alert_email", None, "write it as text"),
+        ("epochs", "51", "from 1 to 50"),
+        ("max_training_seconds", 899, "from 900 to 21600"),
+        ("endpoint_deadline_minutes", 241, "from 20 to 240"),
+        ("accept_eula", "yes", "write true or false"),
+        ("retain_data", "", "write true or false"),
+        ("budget_scope", "project", "choose one of account, tag"),
+        ("samples_per_prompt", -1, "from 0 to 8"),
+        ("seed", 2**31, "from 0 to 2147483647"),
+        ("sequence_length", 127, "from 128 to 4096"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: object, advice: str) -> None:
+    message = error_of(**{key: value})
+    assert f"{key} is {value!r}: " in message
+    assert advice in message
+
+
+def test_all_problems_are_told_at_once() -> None:
+    message = error_of(epochs="many", buget_usd=3, region="moon")
+    assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().budget_usd = 1000  # type: ignore[misc]
+
+
+@effort(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # says nothing on a busy machine
+@given(
+    some.dictionaries(
+        some.sampled_from(sorted(NAMES)), some.text(max_size=20) | some.integers() | some.booleans() | some.none()
+    )
+)
+def test_whatever_is_set_gives_valid_settings_or_a_settings_error(context: dict[str, object]) -> None:
+    try:
+        settings = Settings.from_context(context)
+    except SettingsError:
+        return
+    assert 100 <= settings.cap_cents <= 100_000
+    assert settings.model.id == settings.base_model
+
+
+@pytest.mark.parametrize("model", BASE_MODELS.values(), ids=lambda model: model.id)
+def test_weights_lie_below_a_prefix_of_the_regions_gated_bucket(model) -> None:  # type: ignore[no-untyped-def]
+    uri = model.weights_uri("eu-west-1")
+    assert uri.startswith("s3://jumpstart-private-cache-prod-eu-west-1/meta-textgeneration/")
+    assert uri.endswith("/") and "//" not in uri.removeprefix("s3://")
+    assert model.parameters == 6_738_415_616
