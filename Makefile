@@ -36,15 +36,16 @@ lint: $(READY)
 	@mypy app.py stacks lambdas training rehearsal proof operations
 
 synth: $(READY)  ## the templates, into cdk.out
-	@$(CDK) synth --quiet --all
+	@$(CDK) synth --quiet
 
 deploy: $(READY)  ## the stacks into your AWS account: ARGS="-c accept_eula=true -c alert_email=you@example.org"
 	@echo "First time in this account and region? Run once: PATH=$(CURDIR)/$(VENV)/bin:\$$PATH $(CDK) bootstrap"
 	@$(CDK) deploy --all $(ARGS)
 
-destroy: $(READY)  ## remove the stacks; what the budget alarm attached is detached first
+destroy: $(READY)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@python -m operations release
-	@$(CDK) destroy --all $(ARGS)
+	@$(CDK) destroy Captune-Guardrail Captune-FineTuning $(ARGS)
+	@$(if $(filter delete,$(DATA)),python -m operations empty && $(CDK) destroy Captune-Storage $(ARGS),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 ledger: $(READY)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)

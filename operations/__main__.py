@@ -1,4 +1,4 @@
-"""python -m operations ledger | prices | release   (make ledger, make prices, make destroy)"""
+"""python -m operations ledger | prices | release | empty | data   (make ledger, make prices, make destroy)"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, price_list
+from operations import alarm, books, bucket, price_list, texts
 
-REGION_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
+SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
     parser.add_argument(
         "--region",
-        default=json.loads(REGION_FILE.read_text("utf-8"))["context"]["region"],
+        default=json.loads(SETTINGS_FILE.read_text("utf-8"))["context"]["region"],
         help="default: the region in cdk.json",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -32,13 +32,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     prices.add_argument("--price-region", action="append", help="a region to add to the table; may be repeated")
     commands.add_parser("release", help="detach what the budget alarm attached, so that runs or cdk destroy work again")
+    commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
+    commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "data":
+        print(texts.count())
+        return 0
     session = boto3.Session(region_name=chosen.region)
     try:
         if chosen.command == "ledger":
             print(books.show(session, as_json=chosen.json))
         elif chosen.command == "prices":
             print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
+        elif chosen.command == "empty":
+            print(bucket.empty(session))
         else:
             print(alarm.release(session))
     except (ClientError, BotoCoreError, LookupError) as error:

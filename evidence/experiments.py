@@ -1,0 +1,83 @@
+"""The experiments: what is trained on, how often, and which verdict is expected."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATA = PROJECT / "data"
+SHUFFLED_WORDS = 6000
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One rehearsal. A null experiment must not be judged `improved`."""
+
+    name: str
+    describes: str
+    is_null: bool
+    seed: int = 42
+    corpus: Path | None = None
+    arguments: tuple[str, ...] = field(default_factory=tuple)
+
+    def command(self, results: Path) -> list[str]:
+        """The arguments of `python -m rehearsal` for this experiment."""
+        line = ["--plain", "--results", str(results), "--as", self.name, "--seed", str(self.seed), *self.arguments]
+        if self.corpus is None:
+            return line
+        # The null texts are measured on the very documents and prompts of the medical domain.
+        texts = [
+            "--corpus",
+            self.corpus,
+            "--heldout",
+            DATA / "medicalheldout.txt",
+            "--prompts",
+            DATA / "medicalprompts.jsonl",
+        ]
+        return [*line, *map(str, texts)]
+
+
+def all_experiments(folder: Path) -> list[Experiment]:
+    """Three seeds with the whole corpus, and three texts that teach nothing of the domain. Writes the made texts to `folder`."""
+    no_samples = ("--input", '{"samplesPerPrompt": 0}')
+    real = [
+        Experiment(f"seed-{seed}", f"the whole corpus, seed {seed}", False, seed, arguments=no_samples)
+        for seed in (1, 2, 3)
+    ]
+    null = [
+        Experiment(
+            "null-other-language",
+            "German prose on crafts",
+            True,
+            corpus=Path(__file__).parent / "texts" / "german.txt",
+            arguments=no_samples,
+        ),
+        Experiment(
+            "null-other-subject",
+            "English prose on finance",
+            True,
+            corpus=DATA / "financedataset.txt",
+            arguments=no_samples,
+        ),
+        Experiment(
+            "null-shuffled",
+            f"{SHUFFLED_WORDS:,} words of the corpus in random order",
+            True,
+            corpus=shuffled(folder),
+            arguments=no_samples,
+        ),
+    ]
+    return [*null, *real]
+
+
+def shuffled(folder: Path, seed: int = 7) -> Path:
+    """Words of the corpus in random order, cut into lines of a paragraph's length: its vocabulary without its sentences."""
+    words = (DATA / "medicaldataset.txt").read_text("utf-8").replace("# ", "").split()
+    chosen = random.Random(seed).sample(words, SHUFFLED_WORDS)
+    paragraphs = [" ".join(chosen[start : start + 100]) for start in range(0, len(chosen), 100)]
+    target = folder / "shuffled.txt"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n\n".join(paragraphs) + "\n", "utf-8")
+    return target

@@ -1,0 +1,55 @@
+"""The table of the experiments, in the form that the README quotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from evidence.experiments import Experiment
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment and what was found."""
+
+    name: str
+    trained_on: str
+    heldout: str
+    control: str
+    recall: str
+    verdict: str
+    as_expected: bool
+
+
+def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
+    """Reads the figures of an experiment from its summary.json."""
+    verdict = summary["verdict"]
+    expected = verdict != "improved" if experiment.is_null else verdict == "improved"
+    return Row(
+        name=experiment.name,
+        trained_on=experiment.describes,
+        heldout=_interval((summary.get("heldout") or {}).get("difference"), 1, 3),
+        control=_interval((summary.get("control") or {}).get("difference"), 1, 3),
+        recall=_interval(_recall(summary), 100, 1),
+        verdict=verdict,
+        as_expected=expected,
+    )
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """The rows as a Markdown table with a line that says how to read it."""
+    head = "| trained on | held-out loss, nats a token | control loss | key facts, percentage points | verdict |\n|---|---|---|---|---|"
+    lines = [f"| {r.trained_on} | {r.heldout} | {r.control} | {r.recall} | {'**' + r.verdict + '**'} |" for r in rows]
+    return "\n".join([head, *lines, "", "Tuned minus base, with 95 % intervals clustered by document or prompt."])
+
+
+def _interval(figure: dict[str, Any] | None, factor: float, digits: int) -> str:
+    if not figure or figure.get("estimate") is None:
+        return "–"
+    estimate, low, high = (figure[name] * factor for name in ("estimate", "low", "high"))
+    return f"{estimate:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def _recall(summary: dict[str, Any]) -> dict[str, Any] | None:
+    knowledge = ((summary.get("recall") or {}).get("knowledge") or {}).get("all") or {}
+    return knowledge.get("difference")
