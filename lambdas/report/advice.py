@@ -1,0 +1,32 @@
+"""What a person can do about an error that ended a run. The Cause says what happened; this says what to do next."""
+
+from __future__ import annotations
+
+ADVICE = {
+    "InvalidInput": "Correct the execution input. {} is always a valid input.",
+    "EulaNotAccepted": "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again.",
+    "DatasetRejected": "Mend the file at the line that the cause names, upload it again and start a new execution.",
+    "PatientDataSuspected": "Remove what looks like patient data from the corpus. This stack is not made for such data.",
+    "HeldOutLeaks": "Take the overlapping passages out of the training text, or hold out other documents.",
+    "PromptsRejected": "Mend the prompts file at the line that the cause names.",
+    "QuotaTooLow": "Ask for the quota named in the cause in the Service Quotas console, then start a new execution.",
+    "PriceUnknown": "Choose an instance type with a known price. Unknown is not free, so the run was refused.",
+    "BudgetExceeded": "Wait for the next month, lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd.",
+    "RunNameTaken": "Start the execution under another name.",
+    "LeftoversFound": "Let the TearDown state machine finish (start it by hand if need be), then start a new execution.",
+    "WeightsNotFound": "Check that the base model is still offered in this region, or choose another region.",
+    "ServiceUnreachable": "Start the execution again later. Nothing of this run goes on billing.",
+    "TrainingFailed": "Read the cause and the log of the training job, then start a new execution.",
+    "EndpointFailed": "Read the cause and the log of the endpoint. Missing capacity passes: start again later.",
+    "EndpointAnsweredBadly": "Read the log of the endpoint, then start a new execution.",
+    "ReportIncomplete": "Look for the missing file under the run's prefix in the bucket.",
+    "States.Timeout": "A state took longer than it may. See which one in the console, then start a new execution.",
+    "TIMED_OUT": "The execution took longer than it may. See in the console where the time went.",
+    "ABORTED": "The execution was stopped on purpose. Start a new one when you are ready.",
+}
+DEFAULT = "Open the execution in the Step Functions console, read the state that failed, and start a new execution."
+
+
+def advice(error: str | None) -> str:
+    """The next step for an error name, or for the status where there is no name."""
+    return ADVICE.get(error or "", DEFAULT)

@@ -1,0 +1,220 @@
+"""MODEL_CARD.md for the adapter, in the format of the Hugging Face Hub: YAML front matter, then Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from report.story import headline
+from report.story_results import loss_cells
+from report.text import duration, format_p, interval_text, moment, money, number, percent, whole
+
+# Names that Preflight's catalog and the weights themselves use: where the Hub has them, and under which licence.
+HUB = {
+    "llama 2 7b": ("meta-llama/Llama-2-7b-hf", "llama2"),
+    "llama-2-7b": ("meta-llama/Llama-2-7b-hf", "llama2"),
+    "smollm2-135m": ("HuggingFaceTB/SmolLM2-135M", "apache-2.0"),
+}
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """The model card of the adapter that a run made, for a summary of any status."""
+    parts = [
+        _front_matter(summary),
+        _description(summary),
+        _use(summary),
+        _data(summary),
+        _procedure(summary),
+    ]
+    parts += [_evaluation(summary), _limitations(summary), _cost(summary)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _plain(text: Any) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
+
+
+def _base(summary: Mapping[str, Any]) -> tuple[str, str]:
+    name = str((summary.get("base_model") or {}).get("name") or "unknown")
+    return HUB.get(name.casefold(), (name, "other"))
+
+
+def _front_matter(summary: Mapping[str, Any]) -> str:
+    name, licence = _base(summary)
+    lines = [
+        "---",
+        f"base_model: {json.dumps(name)}",
+        "library_name: peft",
+        f"license: {licence}",
+        "language: en",
+        "pipeline_tag: text-generation",
+        "tags:",
+        *(f"- {tag}" for tag in ("lora", "causal-lm", "captune", re.sub(r"[^a-z0-9-]+", "-", _domain(summary)))),
+    ]
+    block = summary.get("heldout") or {}
+    if block.get("documents_count"):
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(str(summary['run']))}",
+            "  results:",
+            "  - task:",
+            "      type: text-generation",
+            "    dataset:",
+            f"      name: {json.dumps(f'held-out documents ({_domain(summary)})')}",
+            "      type: held-out-text",
+            "    metrics:",
+            "    - type: loss",
+            "      name: loss in nats per token",
+            f"      value: {block['tuned_loss']:.4f}",
+            "    - type: perplexity",
+            "      name: perplexity",
+            f"      value: {block['tuned_perplexity']['estimate']:.3f}",
+        ]
+    return "\n".join([*lines, "---"])
+
+
+def _domain(summary: Mapping[str, Any]) -> str:
+    return str(summary.get("domain") or "custom").lower()
+
+
+def _description(summary: Mapping[str, Any]) -> str:
+    model, head = summary.get("base_model") or {}, headline(summary)
+    lines = [
+        f"# {_plain(summary['run'])}",
+        "",
+        f"A LoRA adapter for {_plain(model.get('name') or 'an unknown base model')}, fine-tuned on a corpus of the "
+        f"{_plain(_domain(summary))} domain by Captune.",
+        "",
+        f"**{head.title}.** {_plain(head.reason)}",
+    ]
+    if model.get("matches_plan") is False:
+        planned = _plain(model.get("planned_name") or "the planned model")
+        lines += [
+            "",
+            f"> These weights are not {planned}. Every figure is about {_plain(model.get('name'))}.",
+        ]
+    return "\n".join(lines)
+
+
+def _use(summary: Mapping[str, Any]) -> str:
+    name, _ = _base(summary)
+    return f"""## Intended use
+
+Research and teaching: to study what fine-tuning on a small corpus changes in a language model.
+
+### Out of scope
+
+{chr(10).join("- " + _plain(text) for text in summary["does_not_say"])}
+- No decision about a person may rest on its output. It is not a medical device.
+
+### How to load it
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = {json.dumps(name)}
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained(base)
+```"""
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    corpus = summary.get("corpus") or {}
+    if not corpus:
+        return "## Training data\n\nNot recorded: the run ended before training did."
+    return (
+        f"## Training data\n\n{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words, "
+        f"{whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
+    )
+
+
+def _procedure(summary: Mapping[str, Any]) -> str:
+    training, settings = (
+        summary.get("training") or {},
+        (summary.get("configuration") or {}).get("settings") or {},
+    )
+    if not training:
+        return ""
+    rows = [f"| {_plain(name.replace('_', ' '))} | {_plain(value)} |" for name, value in settings.items()]
+    trained = whole((summary.get("base_model") or {}).get("trainable_parameters"))
+    stopped = f" It stopped early: {_plain(training['stopped_early'])}." if training.get("stopped_early") else ""
+    return "\n".join(
+        [
+            "## Training procedure",
+            "",
+            f"{trained} trained parameters (LoRA), {whole(training.get('steps'))} optimizer steps in "
+            f"{duration(training.get('seconds'))}, started {moment(summary.get('started_at'))}.{stopped}",
+            "",
+            "| setting | value |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _evaluation(summary: Mapping[str, Any]) -> str:
+    lines = [
+        "## Evaluation", "", f"**Verdict: {summary['verdict']}.** {_plain(summary['rule'])}", "",
+        "| text | measure | base | tuned | tuned against base | 95 % interval |", "|---|---|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    memory = (summary.get("memorisation") or {}).get("training_text")
+    named = (
+        ("held out", summary.get("heldout")),
+        ("control (forgetting)", summary.get("control")),
+        ("training text (memorisation)", memory),
+    )
+    for name, block in named:
+        if block and block.get("documents_count"):
+            lines += [f"| {name} | {' | '.join(cells)} |" for cells in loss_cells(block)]
+    block = summary.get("heldout") or {}
+    if block.get("p_value") is not None:
+        lines += [
+            "",
+            f"Held-out sign-flip test: {format_p(block['p_value'])}, {block['documents_count']} documents.",
+        ]
+    measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
+    if measure:
+        points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
+        before, after = (
+            percent(measure[side]["estimate"], measure[side]["standard_error"]) for side in ("base", "tuned")
+        )
+        lines += [
+            "",
+            f"Key-fact recall, a second line: {summary['recall_verdict']}. {before} before and {after} after, difference "
+            f"{interval_text(points)} points, {format_p(measure['p_value'])}, {measure['prompts']} prompts.",
+        ]
+    return "\n".join(lines)
+
+
+def _limitations(summary: Mapping[str, Any]) -> str:
+    copies = (summary.get("memorisation") or {}).get("copies")
+    lines = [
+        "## Limitations", "", "- One run with one seed; the intervals do not cover the choice of seed.",
+        "- Held-out documents share the style of the corpus, so part of a lower loss can be style.",
+        "- The adapter inherits the errors and biases of the base model and its licence terms.",
+    ]  # fmt: skip
+    if copies:
+        lines.append(
+            f"- It can repeat training text: the longest run copied in an answer is {copies['tuned']['longest_words']} "
+            f"words (base {copies['base']['longest_words']})."
+        )
+    return "\n".join(lines)
+
+
+def _cost(summary: Mapping[str, Any]) -> str:
+    cost = summary.get("cost") or {}
+    settings = summary.get("configuration") or {}
+    if cost.get("actual_cents") is None:
+        if cost.get("reserved_cents") is None:
+            return "## Cost\n\nNo reservation is recorded."
+        return f"## Cost\n\nNot settled yet; at most {money(cost['reserved_cents'])}, as reserved."
+    hours = number(sum((summary.get("seconds_by_state") or {}).values()) / 3600, 2)
+    return (
+        f"## Cost\n\n{money(cost['actual_cents'])} of {money(cost.get('reserved_cents'))} reserved: training "
+        f"{money(cost.get('training_cents'))}, endpoint {money(cost.get('endpoint_cents'))}, other "
+        f"{money(cost.get('other_cents'))}. One {_plain(settings.get('training_instance_type') or 'instance')}, {hours} hours in all."
+    )

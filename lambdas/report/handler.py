@@ -1,0 +1,53 @@
+"""WriteReport: brings measurements and answers together, judges them, and writes the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.aws import client, reaching
+from common.environment import required
+from common.errors import ReportIncomplete
+from common.logs import log
+from common.storage import Storage
+from report import analysis, files, summary
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes the plan, the reservation and the adapter's address; answers the verdict and where the report lies.
+
+    Raises ReportIncomplete when the measurements or the answers are missing.
+    """
+    plan = event["plan"]
+    storage = Storage(client("s3"), required("BUCKET_NAME"))
+    try:
+        with reaching("Reading the run's files"):
+            metrics = storage.read_json(storage.key_of(event["adapterUri"]) + "metrics.json")
+            prompts = storage.read_lines(plan["answers"]["promptsKey"])
+            base = storage.read_lines(plan["answers"]["preTrainedKey"])
+            tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
+            corpus = (storage.read(f"{plan['prefix']}input/corpus/corpus.txt") or b"").decode("utf-8")
+    except ValueError as error:
+        raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
+    if metrics is None:
+        raise ReportIncomplete(
+            f"The training job left no metrics.json in {event['adapterUri']}. Look at its log, then start again."
+        )
+    if len(base) != len(prompts) or len(tuned) != len(prompts):
+        raise ReportIncomplete(
+            f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
+        )
+    run = files.run_facts(plan, event["reservation"])
+    findings = analysis.analyse(metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus)
+    document = summary.build(run, metrics, prompts, base, tuned, findings)
+    with reaching("Writing the report"):
+        files.write(storage, plan["report"]["prefix"], document)
+    log("reported", run=plan["runName"], verdict=document["verdict"])
+    return {
+        "run": plan["runName"],
+        "verdict": document["verdict"],
+        "reason": document["verdict_reason"],
+        "report": f"{plan['report']['uri']}report.html",
+        "reportConsole": files.console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
+        "summary": f"{plan['report']['uri']}summary.json",
+        "reservedCents": event["reservation"]["reservedCents"],
+    }

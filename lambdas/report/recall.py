@@ -1,0 +1,152 @@
+"""Key-fact recall: which facts of a prompt an answer states, and how that changes from base to tuned.
+
+A fact is a case-insensitive regular expression. A fact that the prompt itself gives away is not counted: repeating
+the question is not knowledge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from report.intervals import RESAMPLES, interval
+from report.statistics import sign_flip
+
+KINDS = ("starter", "completion", "question", "outside", "control")
+CONTROL = "control"
+# Longer answers are cut before matching, so that no pattern can take long. 64 tokens are about 300 characters.
+LONGEST_ANSWER = 4_000
+MEASURES = ("all", "greedy", "sampled")
+
+Answers = Mapping[str, Mapping[str, Any]]
+
+
+def by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Answers or prompts keyed by their id; the first of two rows with one id counts."""
+    keyed: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        keyed.setdefault(str(row.get("id")), row)
+    return keyed
+
+
+def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
+    """The facts (name, pattern) of a prompt that count: the pattern compiles and the prompt does not give it away."""
+    facts = []
+    for fact in prompt.get("facts") or []:
+        try:
+            pattern = re.compile(str(fact["pattern"]), re.IGNORECASE)
+        except (re.error, KeyError, TypeError):
+            continue  # Preflight refuses such a pattern; a report must not fail on one
+        if not pattern.search(str(prompt.get("prompt", ""))):
+            facts.append((str(fact.get("name") or fact["pattern"]), pattern))
+    return facts
+
+
+def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple[list[list[int]], list[str], list[str]]:
+    """Character spans of the facts in a text (sorted, never overlapping), names found, and names missing."""
+    spans: list[tuple[int, int]] = []
+    found: list[str] = []
+    missing: list[str] = []
+    for name, pattern in facts:
+        matches = [match.span() for match in pattern.finditer(text[:LONGEST_ANSWER]) if match.group()]
+        spans.extend(matches)
+        (found if matches else missing).append(name)
+    merged: list[list[int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return merged, found, missing
+
+
+def share_found(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> float:
+    """The share of the facts that the text states (0 to 1)."""
+    return len(mark_facts(text, facts)[1]) / len(facts)
+
+
+def compare_recall(
+    prompts: Sequence[Mapping[str, Any]],
+    base_answers: Sequence[Mapping[str, Any]],
+    tuned_answers: Sequence[Mapping[str, Any]],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any] | None:
+    """Recall over the knowledge prompts, over the control prompts and by kind; None where no prompt has a fact.
+
+    `all` averages the greedy answer and every sample of a prompt, and is what the recall line is judged on.
+    Samples are paired by place (the same seed for both models); a prompt without both answers is counted as missing.
+    """
+    base, tuned = by_id(base_answers), by_id(tuned_answers)
+    scored: list[dict[str, Any]] = []
+    missing: list[str] = []
+    given_away = 0
+    for prompt in by_id(prompts).values():
+        facts, identifier = counted_facts(prompt), str(prompt.get("id"))
+        given_away += len(prompt.get("facts") or []) - len(facts)
+        if not facts:
+            continue
+        if identifier not in base or identifier not in tuned:
+            missing.append(identifier)
+            continue
+        scores = _score_pair(base[identifier], tuned[identifier], facts)
+        scored.append({"id": identifier, "kind": str(prompt.get("kind", "")), **scores})
+    if not scored and not missing:
+        return None
+
+    def measure(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: _paired(rows, name, seed, resamples) for name in MEASURES}
+
+    knowledge = [row for row in scored if row["kind"] != CONTROL]
+    kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
+    return {
+        "missing_prompts": missing,
+        "facts_given_away": given_away,
+        "knowledge": measure(knowledge),
+        "control": measure([row for row in scored if row["kind"] == CONTROL]),
+        "by_kind": [
+            {"kind": kind, **measure(rows)} for kind in kinds if (rows := [r for r in scored if r["kind"] == kind])
+        ],
+    }
+
+
+def _score_pair(
+    base: Mapping[str, Any], tuned: Mapping[str, Any], facts: Sequence[tuple[str, re.Pattern[str]]]
+) -> dict[str, list[float] | None]:
+    """(base, tuned) recall of one prompt for each measure; None where there are no samples."""
+    pairs = list(zip(base.get("samples") or [], tuned.get("samples") or [], strict=False))
+    greedy = [share_found(str(row.get("greedy") or ""), facts) for row in (base, tuned)]
+    if not pairs:
+        return {"all": greedy, "greedy": greedy, "sampled": None}
+    totals = [sum(share_found(str(pair[side]), facts) for pair in pairs) for side in (0, 1)]
+    return {
+        "all": [(greedy[side] + totals[side]) / (len(pairs) + 1) for side in (0, 1)],
+        "greedy": greedy,
+        "sampled": [total / len(pairs) for total in totals],
+    }
+
+
+def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
+    """Mean recall of both models and the paired difference, clustered by prompt."""
+    pairs = [row[name] for row in rows if row[name] is not None]
+    if not pairs:
+        return None
+    ones = [1.0] * len(pairs)
+    change = [after - before for before, after in pairs]
+    p_value, p_method = sign_flip(change, seed=seed)
+
+    def mean(values: list[float]) -> dict[str, float | None]:
+        return interval(values, ones, seed=seed, resamples=resamples, method="percentile").as_dict()
+
+    return {
+        "prompts": len(pairs),
+        "base": mean([pair[0] for pair in pairs]),
+        "tuned": mean([pair[1] for pair in pairs]),
+        "difference": mean(change),
+        "p_value": p_value,
+        "p_method": p_method,
+        "better": sum(value > 0 for value in change),
+        "worse": sum(value < 0 for value in change),
+    }

@@ -1,0 +1,188 @@
+"""The sections that the verdict and the second line rest on: held-out loss and key facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from report.blocks import Notice, Para, Section, Table, figure, rows_of
+from report.charts import Row, documents, forest
+from report.charts_more import kind_name
+from report.charts_more import recall as recall_chart
+from report.text import format_p, number, percent, plural, range_text, with_error
+
+NATS = "nats per token, tuned minus base"
+
+
+def usable(block: Mapping[str, Any] | None) -> bool:
+    """Whether a block of losses has figures."""
+    return bool(block and block.get("documents_count"))
+
+
+def loss_cells(block: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """(measure, base, tuned, tuned against base, 95 % interval) in nats, as perplexity and in bits per byte."""
+    ratio, bits = block["perplexity_ratio"], block.get("bits_per_byte")
+    cells: list[tuple[str, ...]] = [
+        (
+            "Loss, nats per token",
+            with_error(block["base_loss"], block["base_loss_standard_error"]),
+            with_error(block["tuned_loss"], block["tuned_loss_standard_error"]),
+            *_estimate_and_range(block["difference"]),
+        ),
+        (
+            "Perplexity",
+            _plus_minus(block["base_perplexity"]),
+            _plus_minus(block["tuned_perplexity"]),
+            f"\u00d7 {_plus_minus(ratio)}",
+            range_text(ratio, signed=False),
+        ),
+    ]
+    if bits:
+        figures = (_plus_minus(bits["base"]), _plus_minus(bits["tuned"]))
+        cells.append(("Bits per byte", *figures, *_estimate_and_range(bits["difference"])))
+    return cells
+
+
+def loss_table(block: Mapping[str, Any], caption: str) -> Table:
+    """Base, tuned and difference in three units, each with its standard error, the difference with its interval."""
+    head = ("Measure", "Base", "Tuned", "Tuned against base", "95 % interval")
+    return Table(caption, head, rows_of(*loss_cells(block)))
+
+
+def _estimate_and_range(estimate: Mapping[str, Any]) -> tuple[str, str]:
+    return with_error(estimate["estimate"], estimate["standard_error"], signed=True), range_text(estimate)
+
+
+def _plus_minus(estimate: Mapping[str, Any]) -> str:
+    return with_error(estimate["estimate"], estimate["standard_error"])
+
+
+def heldout(summary: Mapping[str, Any]) -> Section:
+    """The figure that the verdict rests on."""
+    block = summary.get("heldout")
+    section = Section("heldout", "Loss on held-out documents")
+    if not block or not usable(block):
+        section.blocks.append(Notice("Not measured", summary.get("verdict_reason") or "No held-out loss.", "warn"))
+        return section
+    section.blocks.append(
+        Para(
+            f"{plural(block['documents_count'], 'document')} that the model was not trained on, "
+            f"{number(block['tokens'], 0)} tokens. Both models were scored by the same code on the same tokens, so each document "
+            "is compared with itself."
+        )
+    )
+    others = [("Held-out text", block, "tuned"), ("Control text", summary.get("control"), "base")]
+    rows = [Row(name, part["difference"], style) for name, part, style in others if part and usable(part)]
+    section.blocks += figure(
+        lambda width: forest(
+            rows,
+            width,
+            title="Loss difference with 95 % intervals",
+            unit=NATS,
+            better="tuned better",
+            worse="tuned worse",
+        ),
+        "Loss difference with 95 % interval. The verdict rests on the held-out text"
+        + ("; the control text shows what was forgotten." if len(rows) > 1 else "."),
+    )
+    section.blocks.append(
+        loss_table(
+            block,
+            "Held-out text, base against tuned: standard errors (±) and 95 % intervals clustered by document",
+        )
+    )
+    method = "every sign pattern counted" if block["p_method"] == "exact" else "10,000 random sign patterns"
+    resamples = number(summary.get("resamples"), 0)
+    section.blocks.append(
+        Para(
+            f"Sign-flip test: {format_p(block['p_value'])}, two-sided, {method}. Intervals: studentised bootstrap over "
+            f"documents, {resamples} resamples, seeded.",
+            "small",
+        )
+    )
+    section.blocks += figure(
+        lambda width: documents(block, width),
+        f"Each dot is one document: {block['lower_documents']} of {block['documents_count']} have a lower loss after "
+        "fine-tuning. The band is the 95 % interval of the mean.",
+    )
+    section.blocks.append(document_table(block, "Held-out documents, loss in nats per token"))
+    return section
+
+
+def document_table(block: Mapping[str, Any], caption: str) -> Table:
+    """Every document's losses, for those who want them."""
+    rows = (
+        (
+            row["title"],
+            number(row["tokens"], 0),
+            number(row["base_loss"], 3),
+            number(row["tuned_loss"], 3),
+            number(row["difference"], 3, signed=True),
+        )
+        for row in block["documents"]
+    )
+    return Table(caption, ("Document", "Tokens", "Base", "Tuned", "Difference"), rows_of(*rows), folded=True)
+
+
+def _recall_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
+    points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
+    return (
+        name,
+        str(measure["prompts"]),
+        percent(measure["base"]["estimate"], measure["base"]["standard_error"]),
+        percent(measure["tuned"]["estimate"], measure["tuned"]["standard_error"]),
+        *_estimate_and_range(points),
+        format_p(measure["p_value"]),
+    )
+
+
+RECALL_HEAD = ("Measure", "Prompts", "Base", "Tuned", "Points", "95 % interval", "Sign-flip")
+
+
+def recall(summary: Mapping[str, Any]) -> Section:
+    """Key facts stated, the second line."""
+    block = summary.get("recall")
+    section = Section("recall", "Key facts stated in the answers")
+    if not block or not block["knowledge"]["all"]:
+        text = "No prompt with key facts was answered by both models, so recall is not reported."
+        section.blocks.append(Notice("Not measured", text))
+        return section
+    section.blocks.append(
+        Para(
+            f"{summary['recall_reason']} A fact counts when the answer states it in one of its accepted spellings. That "
+            "is a test of words, not of truth: an answer can state a fact and be wrong around it."
+        )
+    )
+    section.blocks += figure(
+        lambda width: recall_chart(block["by_kind"], width),
+        "Key-fact recall by kind of prompt: ring base, disc tuned. Facts not in the corpus and general knowledge are "
+        "there to see what training did not teach.",
+    )
+    names = {
+        "all": "All answers (the declared line)",
+        "greedy": "Greedy answer",
+        "sampled": "Mean over samples",
+    }
+    rows = [_recall_row(name, block["knowledge"][key]) for key, name in names.items() if block["knowledge"][key]]
+    section.blocks.append(
+        Table(
+            "Recall over all knowledge prompts, 95 % intervals clustered by prompt",
+            RECALL_HEAD,
+            rows_of(*rows),
+        )
+    )
+    kinds = [_recall_row(kind_name(row["kind"]), row["all"]) for row in block["by_kind"]]
+    section.blocks.append(
+        Table(
+            "Recall by kind of prompt, all answers; described here, not judged",
+            ("Kind", *RECALL_HEAD[1:]),
+            rows_of(*kinds),
+        )
+    )
+    if block["missing_prompts"]:
+        text = f"Prompts without an answer from both models: {', '.join(block['missing_prompts'])}."
+        section.blocks.append(Notice("Incomplete", text, "warn"))
+    if block["facts_given_away"]:
+        text = f"Not counted: {plural(block['facts_given_away'], 'key fact')} that their own prompts give away."
+        section.blocks.append(Para(text, "small"))
+    return section

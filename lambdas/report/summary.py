@@ -1,0 +1,249 @@
+"""summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
+
+`build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
+Its form is in summary.schema.json.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from report.recall import by_id, counted_facts, mark_facts
+from report.verdict import DOES_NOT_SAY, NOT_SHOWN, RECALL_RULE, RULE
+
+SCHEMA = 1
+RUNNING = "RUNNING"
+# Rounding, revisions and tied embeddings change a parameter count by well under 1 %; another model changes it by more.
+PARAMETER_TOLERANCE = 0.01
+COST_KEYS = (
+    "reserved_cents",
+    "actual_cents",
+    "training_cents",
+    "endpoint_cents",
+    "other_cents",
+    "remaining_cents",
+    "cap_cents",
+    "month",
+)
+RUN_KEYS = (
+    "domain",
+    "execution_arn",
+    "console_url",
+    "report_uri",
+    "region",
+    "started_at",
+)
+CONFIGURATION_KEYS = (
+    "training_instance_type",
+    "hosting_instance_type",
+    "training_hourly_cents",
+    "hosting_hourly_cents",
+    "price_source",
+    "base_model_source",
+    "input",
+    "max_training_seconds",
+    "warnings",
+)
+SECTIONS = ("heldout", "control", "recall", "memorisation")
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def build(
+    run: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    prompts: Rows,
+    base_answers: Rows,
+    tuned_answers: Rows,
+    findings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
+    findings = copy.deepcopy(dict(findings))
+    copies = ((findings.get("memorisation") or {}).get("copies") or {}).pop("answers", {})
+    training = dict(metrics.get("training") or {})
+    loss_curve = _curve(training.pop("loss_curve", None))
+    summary = _frame(run, RUNNING)
+    summary.update({key: findings.get(key, summary.get(key)) for key in summary.keys() & findings.keys() - {"schema"}})
+    summary["base_model"] = base_model(run, metrics)
+    summary["training"] = {**training, "loss_curve": loss_curve}
+    summary["corpus"] = metrics.get("corpus")
+    summary["configuration"].update(
+        settings=metrics.get("settings") or {},
+        environment=metrics.get("environment") or {},
+        decoding=_decoding(base_answers),
+    )
+    summary["prompts"] = _prompt_rows(prompts, base_answers, tuned_answers, copies)
+    return finite(summary)
+
+
+def failure(run: Mapping[str, Any], status: str, error: str | None, cause: str | None) -> dict[str, Any]:
+    """The summary of a run that ended without answers; `run` may hold no more than its name."""
+    summary = _frame(run, status)
+    summary.update(
+        verdict_reason="The run ended before both models could be compared, so nothing can be shown.",
+        recall_reason="Key-fact recall was not measured.",
+        error=error or status,
+        cause=cause or "",
+    )
+    return finite(summary)
+
+
+def settle(
+    summary: Mapping[str, Any],
+    *,
+    status: str,
+    cost: Mapping[str, Any],
+    seconds_by_state: Mapping[str, float],
+    error: str | None = None,
+    cause: str | None = None,
+) -> dict[str, Any]:
+    """A copy of the summary with its final status, what it cost in cents, and the seconds spent in each state."""
+    settled = copy.deepcopy(dict(summary))
+    settled["status"] = status
+    settled["cost"] = {**settled.get("cost", {}), **dict(cost)}
+    settled["seconds_by_state"] = dict(seconds_by_state)
+    if error is not None:
+        settled["error"] = error
+    if cause is not None:
+        settled["cause"] = cause
+    return finite(settled)
+
+
+def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
+    measured: dict[str, Any] = dict(metrics.get("base_model") or {})
+    planned: Any = run.get("base_model_parameters")
+    parameters: Any = measured.get("parameters")
+    ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf
+    matches = abs(ratio - 1) <= PARAMETER_TOLERANCE
+    own_name = str(measured.get("name") or "").strip() or _describe(measured)
+    return {
+        **measured,
+        "name": str(run.get("base_model") or own_name) if matches else own_name,
+        "parameters": parameters,
+        "matches_plan": matches,
+        "planned_name": run.get("base_model"),
+        "planned_parameters": planned,
+    }
+
+
+def _planned_model(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The model of the plan, for a run that ended before it was known which one was trained."""
+    if not run.get("base_model"):
+        return None
+    planned = {"planned_name": run["base_model"], "planned_parameters": run.get("base_model_parameters")}
+    return {"name": run["base_model"], "parameters": None, "matches_plan": None, **planned}
+
+
+def finite(value: Any) -> Any:
+    """The same structure with NaN and infinity as None, for JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _frame(run: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """What every summary has, whatever became of the run."""
+    cost: dict[str, Any] = dict.fromkeys(COST_KEYS)
+    cost.update({key: run.get(key) for key in ("reserved_cents", "cap_cents", "month")})
+    frame: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": str(run.get("run") or "unknown"),
+        "status": status,
+        "verdict": NOT_SHOWN,
+        "verdict_reason": "",
+        "recall_verdict": NOT_SHOWN,
+        "recall_reason": "",
+        "rule": RULE,
+        "recall_rule": RECALL_RULE,
+        "says": "",
+        "does_not_say": list(DOES_NOT_SAY),
+        "resamples": None,
+        "analysis_seed": None,
+        "base_model": _planned_model(run),
+        "training": None,
+        "corpus": None,
+        "prompts": [],
+        "cost": cost,
+        "seconds_by_state": {},
+        "configuration": {key: run.get(key) for key in CONFIGURATION_KEYS},
+        "error": None,
+        "cause": None,
+    }
+    frame.update({key: run.get(key) for key in RUN_KEYS})
+    frame.update(dict.fromkeys(SECTIONS))
+    return frame
+
+
+def _describe(measured: Mapping[str, Any]) -> str:
+    """A name for weights that carry none: `LlamaForCausalLM, 135 million parameters`."""
+    parameters: Any = measured.get("parameters")
+    if not _positive(parameters):
+        return "unnamed model"
+    size = f"{parameters / 1e9:.1f} billion" if parameters >= 1e9 else f"{parameters / 1e6:.0f} million"
+    return f"{measured.get('architecture') or 'unnamed model'}, {size} parameters"
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _curve(points: Any, most: int = 400) -> list[dict[str, Any]]:
+    """The loss curve, thinned to what a page can draw; first and last point stay."""
+    kept = [point for point in points or [] if _positive(point.get("loss"))]
+    stride = max(1, math.ceil(len(kept) / most))
+    thinned = kept[::stride]
+    if kept and thinned[-1] is not kept[-1]:
+        thinned.append(kept[-1])
+    return [{key: point.get(key) for key in ("step", "loss", "learning_rate")} for point in thinned]
+
+
+def _decoding(answers: Rows) -> dict[str, Any]:
+    """How the answers were drawn, as their rows say."""
+    first = answers[0] if answers else {}
+    decoding = {key: first.get(key) for key in ("max_tokens", "temperature", "top_p", "seeds")}
+    return {**decoding, "samples": len(first.get("samples") or [])}
+
+
+def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row for each prompt, with the answers of both models and the places of the facts in them."""
+    sides = {"base": by_id(base), "tuned": by_id(tuned)}
+    rows = []
+    for identifier, prompt in by_id(prompts).items():
+        facts = counted_facts(prompt)
+        row: dict[str, Any] = {
+            "id": identifier,
+            "kind": str(prompt.get("kind", "")),
+            "prompt": str(prompt.get("prompt", "")),
+            "facts": [name for name, _ in facts],
+        }
+        for side, answers in sides.items():
+            runs = copies.get(identifier, {}).get(side, [])
+            row[side] = _answer(answers[identifier], facts, runs) if identifier in answers else None
+        rows.append(row)
+    return rows
+
+
+def _answer(answer: Mapping[str, Any], facts: list[Any], runs: Sequence[Sequence[int]]) -> dict[str, Any]:
+    texts = [str(answer.get("greedy") or ""), *(str(text) for text in answer.get("samples") or [])]
+    marked: list[dict[str, Any]] = []
+    for place, text in enumerate(texts):
+        spans, found, missing = mark_facts(text, facts)
+        run = runs[place] if place < len(runs) else None
+        copied = {"words": run[0], "start": run[1], "end": run[2]} if run else None
+        marked.append({"text": text, "marks": spans, "found": found, "missing": missing, "copied": copied})
+    shares = [len(item["found"]) / len(facts) for item in marked] if facts else []
+    return {
+        "greedy": marked[0],
+        "samples": marked[1:],
+        "seeds": list(answer.get("seeds") or []),
+        "recall": sum(shares) / len(shares) if shares else None,
+        "seconds": answer.get("seconds"),
+    }

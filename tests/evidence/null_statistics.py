@@ -1,0 +1,157 @@
+"""How often the verdict is wrong when nothing was learned, and how often it is right when something was.
+
+    python -m tests.evidence.null_statistics            # 2,000 nulls a row, about seven minutes on one free core
+    python -m tests.evidence.null_statistics --quick    # 300 a row, about one minute
+
+Every row simulates held-out sets as the report meets them (documents of unequal length, one loss difference each), sends
+them through the report's own interval, sign-flip test and verdict, and counts. Null: the mean difference is zero. `skewed` draws from a
+shifted log-normal of skewness 1.75: most documents improve a little and a few get much worse, which is the hardest case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
+
+from report.intervals import interval  # noqa: E402
+from report.statistics import sign_flip  # noqa: E402
+from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall  # noqa: E402
+
+# The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
+RESAMPLES = 1_000
+SHAPE = 0.5  # of the log-normal
+
+Draw = Callable[[random.Random], float]
+
+
+def normal(rng: random.Random) -> float:
+    """Standard normal."""
+    return rng.gauss(0, 1)
+
+
+def heavy(rng: random.Random) -> float:
+    """Student's t with three degrees of freedom, scaled to unit variance."""
+    chi = sum(rng.gauss(0, 1) ** 2 for _ in range(3))
+    return rng.gauss(0, 1) / math.sqrt(chi / 3) / math.sqrt(3)
+
+
+def skewed(rng: random.Random) -> float:
+    """Shifted log-normal with mean 0, variance 1 and a long right tail: most documents below zero."""
+    square = SHAPE * SHAPE
+    spread = math.sqrt((math.exp(square) - 1) * math.exp(square))
+    return (rng.lognormvariate(0, SHAPE) - math.exp(square / 2)) / spread
+
+
+SHAPES: dict[str, Draw] = {
+    "normal": normal,
+    "heavy-tailed": heavy,
+    "skewed": skewed,
+}
+
+
+def measured(
+    rng: random.Random, count: int, mean: float, spread: float, draw: Draw, *, seed: int, resamples: int
+) -> dict[str, Any]:
+    """One simulated set of `count` documents of about 400 tokens, compared as `compare_losses` compares them.
+
+    Only what the verdict reads is computed: the losses of either model alone play no part in it.
+    """
+    tokens = [float(max(60, round(rng.lognormvariate(math.log(400), 0.35)))) for _ in range(count)]
+    change = [length * (mean + spread * draw(rng)) for length in tokens]
+    p_value, _ = sign_flip(change, seed=seed)
+    difference = interval(change, tokens, seed=seed, resamples=resamples).as_dict()
+    return {"documents_count": count, "unusable_documents": 0, "difference": difference, "p_value": p_value}
+
+
+def rates(
+    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The shares of simulated runs judged improved and worse."""
+    rng = random.Random(seed)
+    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
+    verdicts = [judge_loss(block).verdict for block in blocks]
+    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+
+
+def recall_rates(*, prompts: int, runs: int, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The shares of null runs whose recall line is judged improved and worse.
+
+    Each prompt has three facts, as likely in the answers of one model as of the other (15 % on average, from prompt to
+    prompt very different), one greedy and two sampled answers.
+    """
+    rng, verdicts = random.Random(seed), []
+    for run in range(runs):
+        change = []
+        for _ in range(prompts):
+            likely = rng.betavariate(0.5, 2.8)
+            base, tuned = (sum(rng.random() < likely for _ in range(9)) / 9 for _ in range(2))
+            change.append(tuned - base)
+        p_value, _ = sign_flip(change, seed=run, flips=1_000)
+        ones = [1.0] * prompts
+        difference = interval(change, ones, seed=run, resamples=resamples, method="percentile").as_dict()
+        measure = {"prompts": prompts, "difference": difference, "p_value": p_value}
+        verdicts.append(judge_recall({"knowledge": {"all": measure}}).verdict)
+    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+
+
+def _per_cent(share: float, runs: int) -> str:
+    """A share with its standard error."""
+    return f"{100 * share:5.1f} % ± {100 * math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs):.1f}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print both tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
+    quick = parser.parse_args(arguments).quick
+    runs, power_runs = (300, 100) if quick else (2_000, 300)
+    started, failed = time.monotonic(), False
+    print(
+        f"Nulls: nothing learned, {runs} simulated runs a row, SD of documents 0.10 nats per token",
+        flush=True,
+    )
+    print(f"{'documents':>9}  {'differences':<13} {'improved (false)':>18} {'worse (false)':>16}")
+    grid = [(count, name, RESAMPLES) for count in (6, 10, 14, 18) for name in SHAPES]
+    for count, name, resamples in [*grid, (14, "normal", 10_000)]:
+        many = resamples > RESAMPLES
+        row_runs = power_runs if many else runs
+        improved, worse = rates(
+            count=count, mean=0.0, spread=0.1, draw=SHAPES[name], runs=row_runs, seed=count, resamples=resamples
+        )
+        note = f"  ({resamples:,} resamples, {row_runs} runs)" if many else ""
+        print(
+            f"{count:>9}  {name:<13} {_per_cent(improved, row_runs):>18} {_per_cent(worse, row_runs):>16}{note}",
+            flush=True,
+        )
+        # Three standard errors of a share of 5 %: a row may not exceed the promise by more than chance.
+        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / row_runs)
+    print(f"\nNulls of the second line, key-fact recall, {runs} simulated runs a row")
+    print(f"{'prompts':>9}  {'':<13} {'improved (false)':>18} {'worse (false)':>16}")
+    for count in (24, 80):
+        improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400)
+        print(f"{count:>9}  {'':<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>16}", flush=True)
+        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    print(f"\nPower: share judged improved, {power_runs} simulated runs a cell, normal differences")
+    effects, spreads = (-0.02, -0.05, -0.10), (0.05, 0.10, 0.15)
+    print(f"{'documents':>9} {'SD':>6}  " + "".join(f"{f'effect {effect:.2f}':>16}" for effect in effects))
+    for count in (10, 14, 18):
+        for spread in spreads:
+            cells = []
+            for effect in effects:
+                share, _ = rates(count=count, mean=effect, spread=spread, draw=normal, runs=power_runs, seed=count)
+                cells.append(f"{_per_cent(share, power_runs):>16}")
+            print(f"{count:>9} {spread:>6.2f}  " + "".join(cells), flush=True)
+    print(f"\n{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,201 @@
+"""Recall, copied runs and the verdict: what counts, and that whatever is missing shows nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+
+import pytest
+
+from report import analysis
+from report.memorisation import compare_copies, longest_copies
+from report.recall import compare_recall, counted_facts, mark_facts
+from report.verdict import IMPROVED, NOT_SHOWN, VERDICTS, WORSE, judge_loss, judge_recall
+from tests.evidence.report_data import CORPUS, answers, metrics, prompts
+
+NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
+GOOD = {
+    "documents_count": 12,
+    "unusable_documents": 0,
+    "difference": {"estimate": -0.1, "standard_error": 0.02, "low": -0.14, "high": -0.06},
+    "p_value": 0.001,
+}
+
+
+def answer(identifier: str, greedy: str, *samples: str) -> dict:
+    return {"id": identifier, "kind": "question", "prompt": "?", "greedy": greedy, "samples": list(samples)}
+
+
+def prompt(identifier: str, *facts: dict, kind: str = "question", text: str = "Which gene?") -> dict:
+    return {"id": identifier, "kind": kind, "prompt": text, "facts": list(facts)}
+
+
+def test_a_fact_is_found_whatever_its_case_and_marked_where_it_stands():
+    spans, found, missing = mark_facts("Mutated npm1 and NPM1.", counted_facts(prompt("a", NPM1)))
+    assert (spans, found, missing) == ([[8, 12], [17, 21]], ["NPM1"], [])
+
+
+def test_overlapping_marks_become_one():
+    facts = counted_facts(prompt("a", {"name": "x", "pattern": "abc"}, {"name": "y", "pattern": "cde"}, text="?"))
+    assert mark_facts("abcde", facts)[0] == [[0, 5]]
+
+
+def test_a_fact_that_the_prompt_gives_away_does_not_count():
+    given = prompt("a", NPM1, text="What does NPM1 do?")
+    block = compare_recall([given, prompt("b", NPM1)], *[[answer("a", "NPM1"), answer("b", "NPM1")]] * 2, resamples=100)
+    assert block["facts_given_away"] == 1
+    assert block["knowledge"]["all"]["prompts"] == 1
+
+
+def test_a_pattern_that_does_not_compile_or_matches_nothing_marks_nothing():
+    facts = counted_facts(prompt("a", {"name": "bad", "pattern": "("}, {"name": "empty", "pattern": "z*"}, text="zz"))
+    assert mark_facts("anything", facts)[0] == []
+
+
+def test_recall_averages_greedy_and_samples_and_reports_each():
+    base = [answer("a", "no", "NPM1", "no")]
+    tuned = [answer("a", "NPM1", "NPM1", "no")]
+    block = compare_recall([prompt("a", NPM1)], base, tuned, resamples=100)["knowledge"]
+    assert block["all"]["base"]["estimate"] == pytest.approx(1 / 3)
+    assert block["all"]["tuned"]["estimate"] == pytest.approx(2 / 3)
+    assert block["greedy"]["difference"]["estimate"] == 1.0
+    assert block["sampled"]["difference"]["estimate"] == 0.0
+
+
+def test_control_prompts_are_no_knowledge_prompts():
+    asked = [prompt("a", NPM1), prompt("c", NPM1, kind="control")]
+    replies = [answer("a", "NPM1"), answer("c", "no")]
+    block = compare_recall(asked, replies, replies, resamples=100)
+    assert block["knowledge"]["all"]["tuned"]["estimate"] == 1.0
+    assert block["control"]["all"]["tuned"]["estimate"] == 0.0
+    assert [row["kind"] for row in block["by_kind"]] == ["question", "control"]
+
+
+def test_a_prompt_without_both_answers_stops_the_recall_line():
+    asked = [prompt(str(n), NPM1) for n in range(30)]
+    replies = [answer(str(n), "no") for n in range(30)]
+    better = [answer(str(n), "NPM1") for n in range(29)]
+    block = compare_recall(asked, replies, better, resamples=100)
+    assert block["missing_prompts"] == ["29"]
+    assert judge_recall(block).verdict == NOT_SHOWN
+    complete = compare_recall(asked, replies, [*better, answer("29", "NPM1")], resamples=100)
+    assert judge_recall(complete).verdict == IMPROVED
+
+
+def test_prompts_without_facts_have_no_recall():
+    assert compare_recall([prompt("a")], [answer("a", "x")], [answer("a", "y")]) is None
+    assert judge_recall(None).verdict == NOT_SHOWN
+
+
+def test_the_longest_copied_run_is_found_with_its_place():
+    text = "We know: The circular genome persists as cccDNA, in the cytoplasm."
+    (words, start, end) = longest_copies([text], CORPUS)[0]
+    assert words == 8  # punctuation and line ends do not break a run: "... as cccDNA in the"
+    assert text[start:end] == "The circular genome persists as cccDNA, in the"
+
+
+def test_case_and_punctuation_do_not_hide_a_copy():
+    assert longest_copies(["REVERSE transcriptase,\nlacks proofreading"], CORPUS)[0][0] == 4
+
+
+def test_a_run_never_crosses_from_one_answer_into_the_next():
+    assert [run[0] for run in longest_copies(["circular genome", "persists as"], "circular genome persists as")] == [
+        2,
+        2,
+    ]
+
+
+def test_answers_that_share_nothing_with_the_corpus_copy_nothing():
+    assert longest_copies(["zzz yyy", ""], CORPUS) == [(0, 0, 0), (0, 0, 0)]
+
+
+def test_the_longest_copies_equal_those_of_a_plain_search():
+    rng = random.Random(4)
+    corpus = [rng.choice("abcde") for _ in range(300)]
+    texts = [[rng.choice("abcdef") for _ in range(rng.randint(0, 40))] for _ in range(60)]
+    joined = " " + " ".join(corpus) + " "
+
+    def plain(text: list[str]) -> int:
+        runs = (text[a:b] for a in range(len(text)) for b in range(a + 1, len(text) + 1))
+        return max((len(run) for run in runs if f" {' '.join(run)} " in joined), default=0)
+
+    found = longest_copies([" ".join(text) for text in texts], " ".join(corpus))
+    assert [run[0] for run in found] == [plain(text) for text in texts]
+
+
+def test_copying_is_counted_per_model_and_prompt():
+    base = [answer("a", "nothing"), answer("b", "nothing")]
+    tuned = [answer("a", CORPUS[:90], "nothing"), answer("b", "nothing")]
+    block = compare_copies(base, tuned, CORPUS, resamples=100)
+    assert block["tuned"]["notable_answers"] == 1
+    assert block["base"]["longest_words"] == 0
+    assert block["answers"]["a"]["tuned"][0][0] == block["tuned"]["longest_words"] > 8
+    assert compare_copies(base, tuned, "  ") is None
+
+
+def test_a_clear_gain_is_improved_and_a_clear_loss_is_worse():
+    assert judge_loss(GOOD).verdict == IMPROVED
+    mirrored = {"estimate": 0.1, "standard_error": 0.02, "low": 0.06, "high": 0.14}
+    assert judge_loss({**GOOD, "difference": mirrored}).verdict == WORSE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"documents_count": 0},
+        {"documents_count": 5},
+        {"unusable_documents": 1},
+        {"difference": None},
+        {"difference": {**GOOD["difference"], "high": math.nan}},
+        {"difference": {**GOOD["difference"], "low": None}},
+        {"difference": {**GOOD["difference"], "estimate": -math.inf}},
+        {"difference": {**GOOD["difference"], "high": "−0.06"}},
+        {"difference": {**GOOD["difference"], "high": 0.0}},
+        {"difference": {**GOOD["difference"], "low": -0.01, "high": -0.14}},
+        {"difference": {"estimate": -0.1}},
+        {"p_value": None},
+        {"p_value": math.nan},
+        {"p_value": 0.05},
+        {"p_value": True},
+    ],
+)
+def test_whatever_is_missing_or_odd_is_not_shown(change):
+    judged = judge_loss({**GOOD, **change})
+    assert judged.verdict == NOT_SHOWN
+    assert judged.reason
+
+
+@pytest.mark.parametrize("measured", [None, {}, {"evaluation": None}, {"evaluation": {"heldout": {"documents": []}}}])
+def test_metrics_without_held_out_losses_are_not_shown(measured):
+    findings = analysis.analyse(measured, [], [], [])
+    assert findings["verdict"] == NOT_SHOWN
+    assert findings["recall_verdict"] == NOT_SHOWN
+
+
+def test_one_nan_among_the_held_out_losses_takes_the_verdict_away():
+    measured = metrics(effect=-0.3)
+    assert analysis.analyse(measured, [], [], [], resamples=500)["verdict"] == IMPROVED
+    broken = copy.deepcopy(measured)
+    broken["evaluation"]["heldout"]["documents"][2]["tuned_nll"] = math.nan
+    assert analysis.analyse(broken, [], [], [], resamples=500)["verdict"] == NOT_SHOWN
+
+
+def test_memorising_the_training_text_is_never_an_improvement():
+    measured = metrics(effect=0.0)
+    findings = analysis.analyse(measured, [], [], [], resamples=500)
+    assert findings["memorisation"]["training_text"]["difference"]["high"] < -0.1
+    assert findings["verdict"] == NOT_SHOWN
+
+
+def test_the_findings_say_what_they_mean_and_are_reproducible():
+    asked = prompts(24)
+    replies = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.5)
+    first, second = (
+        analysis.analyse(metrics(), asked, *replies, corpus=CORPUS, seed=3, resamples=300) for _ in range(2)
+    )
+    assert json.dumps(first) == json.dumps(second)
+    assert first["verdict"] in VERDICTS
+    assert "clinical" in " ".join(first["does_not_say"])
+    assert first["says"].startswith("It says that")

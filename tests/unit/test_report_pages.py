@@ -1,0 +1,352 @@
+"""Summary, page, PDF and model card: every state renders, everything is escaped, and all say the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from report import card, page, pdf, summary
+from report.answers_html import segments
+from report.charts import NARROW, WIDE, documents
+from report.drawing import scale
+from report.fonts import encode, line_spans, width, wrap
+from report.story import headline, sections
+from report.text import change_text, decimals_for, duration, format_p, interval_text, money, number, rate, with_error
+from tests.evidence.report_data import COST, SECONDS, answers, metrics, prompts, run
+from tests.evidence.report_example import KINDS
+
+SCHEMA = json.loads((Path(page.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, dict]:
+    return {name: make() for name, make in KINDS.items()}
+
+
+class Reader(HTMLParser):
+    """Collects what the page holds, and fails on a tag that is closed out of turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in {"meta", "link"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_summary_of_every_state_obeys_its_schema(made, name):
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA).validate(made[name])
+    json.dumps(made[name], allow_nan=False)
+
+
+def test_the_schema_refuses_a_verdict_of_its_own_invention(made):
+    jsonschema = pytest.importorskip("jsonschema")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**made["improved"], "verdict": "much better"}, SCHEMA)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_state_renders_a_well_formed_accessible_page(made, name):
+    reader = Reader(page.render(made[name]))
+    assert reader.open == []
+    assert len(reader.all("h1")) == 1
+    assert {"main", "header", "nav", "footer"} <= {tag for tag, _ in reader.tags}
+    levels = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    identifiers = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    for svg in reader.all("svg"):
+        assert svg["role"] == "img"
+        assert set(svg["aria-labelledby"].split()) <= set(identifiers)
+    assert all(cell.get("scope") for cell in reader.all("th"))
+    links = [link["href"] for link in reader.all("a") if link["href"].startswith("#")]
+    assert {link[1:] for link in links} <= set(identifiers)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_page_runs_a_script_or_fetches_anything(made, name):
+    html = page.render(made[name])
+    reader = Reader(html)
+    assert not {"script", "img", "iframe", "object", "embed", "form"} & {tag for tag, _ in reader.tags}
+    assert not any(key.startswith("on") for _, attributes in reader.tags for key in attributes)
+    assert "url(" not in html and "@import" not in html
+    assert all(link["href"].startswith("data:") for link in reader.all("link"))
+
+
+def test_hostile_text_is_shown_and_never_obeyed(made):
+    html = page.render(made["hostile"])
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert html.count("</main>") == 1
+    assert not re.search("[\x00-\x08\x0e-\x1f\u202a-\u202e]", html)
+
+
+def test_key_facts_are_marked_and_missing_ones_are_named(made):
+    html = page.render(made["improved"])
+    assert "<mark>NPM1</mark>" in html
+    assert re.search(r"Key facts: 1 of 2\. Missing: \w+", html)
+    assert 'class="copied"' in html
+
+
+def test_every_prompt_and_every_answer_is_on_the_page(made):
+    summary_ = made["improved"]
+    html = page.render(summary_)
+    assert html.count('<article class="prompt">') == len(summary_["prompts"])
+    assert html.count('class="answer"') == sum(
+        1 + len(row[side]["samples"]) for row in summary_["prompts"] for side in ("base", "tuned")
+    )
+
+
+def test_marks_and_copies_may_overlap():
+    item = {"marks": [[2, 6]], "copied": {"words": 9, "start": 4, "end": 8}}
+    pieces = segments("0123456789", item, 8)
+    assert pieces == [
+        ("01", False, False),
+        ("23", True, False),
+        ("45", True, True),
+        ("67", False, True),
+        ("89", False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("improved", "Improved on text that it had never seen"),
+        ("not-shown", "No improvement shown"),
+        ("worse", "Worse on text that it had never seen"),
+        ("failed", "The run failed before anything could be compared"),
+        ("aborted-early", "The run was stopped before anything could be compared"),
+    ],
+)
+def test_the_verdict_comes_first(made, name, title):
+    assert headline(made[name]).title == title
+    assert page.render(made[name]).index(title) < page.render(made[name]).index("<main")
+
+
+def test_a_failed_run_tells_error_cause_next_step_and_cost(made):
+    html = page.render(made["failed"])
+    for words in ("QuotaTooLow", "is 0 in us-east-1", "Service Quotas console", "$0.03", "$24.97"):
+        assert words in html
+
+
+def test_a_running_run_says_that_its_cost_is_not_settled(made):
+    html = page.render(made["running"])
+    assert "Not settled yet" in html
+    assert "$5.58" in html
+    assert made["running"]["cost"]["actual_cents"] is None
+
+
+def test_memorisation_stands_apart_from_the_results(made):
+    parts = {part.identifier: part for part in sections(made["improved"])}
+    assert parts["memorisation"].aside
+    assert not parts["heldout"].aside
+
+
+def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made):
+    before = copy.deepcopy(made["running"])
+    after = summary.settle(made["running"], status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+    assert made["running"] == before
+    assert after["cost"]["actual_cents"] == 121
+    assert after["cost"]["cap_cents"] == 2500
+    assert after["status"] == "SUCCEEDED"
+    assert after["verdict"] == before["verdict"]
+    assert after["error"] is None
+
+
+def test_a_stand_in_is_called_by_its_own_name_everywhere(made):
+    model = made["improved"]["base_model"]
+    assert (model["name"], model["matches_plan"]) == ("SmolLM2-135M", False)
+    assert "These weights are not Llama 2 7B" in page.render(made["improved"])
+    assert "HuggingFaceTB/SmolLM2-135M" in card.render(made["improved"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "matches"), [(6_738_415_616, True), (6_800_000_000, True), (7_000_000_000, False)]
+)
+def test_weights_within_one_per_cent_are_those_of_the_plan(parameters, matches):
+    model = summary.base_model(run(), {"base_model": {"name": "x", "parameters": parameters}})
+    assert model["matches_plan"] is matches
+    assert model["name"] == ("Llama 2 7B" if matches else "x")
+
+
+@pytest.mark.parametrize("parameters", [None, 0, math.nan, "many", True])
+def test_weights_of_unknown_size_are_never_those_of_the_plan(parameters):
+    assert summary.base_model(run(), {"base_model": {"parameters": parameters}})["matches_plan"] is False
+
+
+def test_no_nan_reaches_the_summary():
+    measured = metrics(count=6)
+    measured["training"]["tokens_per_second"] = math.nan
+    measured["training"]["loss_curve"][3]["loss"] = math.nan
+    asked = prompts(4)
+    replies = answers(asked, "base", skill=0.1)
+    made_ = summary.build(
+        run(), measured, asked, replies, replies, {"verdict": "not shown", "heldout": {"p_value": math.inf}}
+    )
+    json.dumps(made_, allow_nan=False)
+    assert len(made_["training"]["loss_curve"]) == 119
+    page.render(made_)
+
+
+def test_a_long_loss_curve_is_thinned_and_keeps_its_ends():
+    measured = metrics()
+    measured["training"]["loss_curve"] = [{"step": n, "loss": 3.0, "learning_rate": 0.1} for n in range(1, 5_001)]
+    curve = summary.build(run(), measured, [], [], [], {})["training"]["loss_curve"]
+    assert len(curve) <= 401
+    assert (curve[0]["step"], curve[-1]["step"]) == (1, 5_000)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_state_renders_a_sound_pdf(made, name):
+    made_pdf = pdf.render(made[name])
+    assert made_pdf.startswith(b"%PDF-1.7") and made_pdf.endswith(b"%%EOF\n")
+    start = int(made_pdf.rsplit(b"startxref\n", 1)[1].split(b"\n")[0])
+    table = made_pdf[start:].split(b"trailer")[0].splitlines()[2:]
+    for place, line in enumerate(table[1:], 1):
+        offset = int(line.split()[0])
+        assert made_pdf[offset:].startswith(f"{place} 0 obj".encode())
+    assert made_pdf == pdf.render(made[name])
+
+
+def pdf_text(made_pdf: bytes) -> str:
+    """What the text operators of all pages show."""
+    shown = []
+    for stream in re.findall(rb"stream\n(.*?)\nendstream", made_pdf, re.DOTALL):
+        codes = re.findall(r"<([0-9a-f]*)> Tj", zlib.decompress(stream).decode("ascii"))
+        shown += [bytes.fromhex(code).decode("cp1252", "replace") for code in codes]
+    return " ".join(shown).replace("\xa0", " ")
+
+
+def test_the_pdf_has_the_content_of_the_page(made):
+    words = pdf_text(pdf.render(made["improved"]))
+    for part in sections(made["improved"]):
+        assert part.title in words
+    assert "captune-genomics-first-run" in words
+    assert words.count("tuned, greedy") == len(made["improved"]["prompts"])
+
+
+def test_pdf_pages_keep_their_text_inside_the_margins(made):
+    for name in ("improved", "hostile"):
+        for stream in re.findall(rb"stream\n(.*?)\nendstream", pdf.render(made[name]), re.DOTALL):
+            heights = [
+                float(y) for y in re.findall(r"rg [\d.]+ (-?[\d.]+) Td", zlib.decompress(stream).decode("ascii"))
+            ]
+            assert min(heights) > 20 and max(heights) < 800
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_state_renders_a_model_card_with_its_sections(made, name):
+    text = card.render(made[name])
+    assert text.startswith("---\nbase_model: ")
+    for heading in (
+        "## Intended use",
+        "### Out of scope",
+        "## Training data",
+        "## Evaluation",
+        "## Limitations",
+        "## Cost",
+    ):
+        assert heading in text
+
+
+def test_the_front_matter_is_what_the_hub_reads(made):
+    yaml = pytest.importorskip("yaml")
+    for name in KINDS:
+        meta = yaml.safe_load(card.render(made[name]).split("---\n")[1])
+        assert (meta["library_name"], meta["pipeline_tag"]) == ("peft", "text-generation")
+        assert meta["base_model"] and meta["license"] and "lora" in meta["tags"]
+    hub = pytest.importorskip("huggingface_hub")
+    parsed = hub.ModelCard(card.render(made["improved"]))
+    assert parsed.data.eval_results[0].metric_type == "loss"
+
+
+def test_the_card_gives_every_difference_with_its_interval(made):
+    text = card.render(made["improved"])
+    assert text.count("| held out |") == 3
+    assert re.search(
+        r"\| held out \| Loss, nats per token \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| −0\.\d+ ± [\d.]+ \| −0\.\d+ to −0\.\d+ \|",
+        text,
+    )
+
+
+@pytest.mark.parametrize("width_", [WIDE, NARROW])
+def test_hundreds_of_documents_are_drawn_without_names(made, width_):
+    block = copy.deepcopy(made["improved"]["heldout"])
+    block["documents"] = block["documents"] * 40
+    drawing = documents(block, width_)
+    assert drawing.height < 2_500
+    assert "Splicing factor mutations" not in str(drawing.items)
+
+
+@pytest.mark.parametrize(
+    ("values", "zero"), [([0.0], False), ([-0.1, 0.2], True), ([3.0, 3.0], False), ([1e-9, 2e-9], False)]
+)
+def test_a_scale_holds_its_values_between_its_ticks(values, zero):
+    across = scale(values, 0, 100, zero=zero)
+    assert across.low <= min(values) and across.high >= max(values)
+    assert 2 <= len(across.ticks) <= 12
+    assert all(0 <= across.place(value) <= 100 for value in values)
+
+
+# The rule of the Particle Data Group: 0.827 ± 0.119, 0.83 ± 0.367 as 0.8 ± 0.4, 0.827 ± 0.0967 as 0.83 ± 0.10.
+@pytest.mark.parametrize(
+    ("error", "places"), [(0.119, 2), (0.367, 1), (0.0967, 2), (3.6, 0), (35.0, 0), (0.0, 3), (None, 3)]
+)
+def test_digits_follow_the_standard_error(error, places):
+    assert decimals_for(error) == places
+
+
+def test_numbers_are_set_for_reading():
+    figure = {"estimate": -0.05228, "standard_error": 0.00723, "low": -0.06915, "high": -0.03713}
+    assert interval_text(figure, "nats") == "−0.052 nats (95 % interval −0.069 to −0.037)"
+    assert change_text(figure, "nats") == "0.052 nats (95 % interval 0.037 to 0.069)"
+    assert with_error(2.9123, 0.0875) == "2.91 ± 0.09"
+    assert number(-0.0004, 2, signed=True) == "0.00"
+    assert (format_p(0.03125), format_p(0.00001), format_p(0.5), format_p(None)) == (
+        "p = 0.031", "p < 0.0001", "p = 0.50", "p not known",
+    )  # fmt: skip
+    assert (money(121), money(None), rate(151.5), rate(152)) == ("$1.21", "–", "$1.515", "$1.52")
+    assert (duration(0.4), duration(59), duration(61), duration(7_260), duration(None)) == (
+        "0.4 s", "59 s", "1 min 1 s", "2 h 1 min", "–",
+    )  # fmt: skip
+
+
+def test_text_is_encoded_for_the_standard_fonts():
+    assert encode("é", "Helvetica")[0][:2] == ("Helvetica", b"\xe9")
+    assert encode("α≥", "Times-Roman")[0][0] == "Symbol"
+    assert encode("ő", "Helvetica")[0][1] == b"o"  # loses the accent that the font lacks
+    assert encode("中", "Helvetica")[0][1] == b"?"
+    assert width("Hello", "Helvetica", 10) == pytest.approx(22.78)  # 722 + 556 + 222 + 222 + 556 thousandths
+
+
+def test_wrapped_lines_fit_and_lose_nothing():
+    text = "Clonal haematopoiesis\n\nof " + "W" * 50 + " indeterminate potential"
+    assert all(width(line, "Times-Roman", 10) <= 90 for line in wrap(text, "Times-Roman", 10, 90))
+    assert "".join(text[a:b] for a, b in line_spans(text, "Times-Roman", 10, 90)).replace(" ", "") == re.sub(
+        r"\s", "", text
+    )

@@ -1,0 +1,175 @@
+"""The statistics of the report against answers known beforehand, and against nulls that they must not call improved."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from report.intervals import interval, ratio_with_error, student_cdf, student_quantile
+from report.statistics import compare_losses, sign_flip
+from report.verdict import IMPROVED, NOT_SHOWN, judge_loss
+from tests.evidence.null_statistics import normal, rates
+
+
+def documents(changes: list[float], tokens: int = 100) -> dict:
+    """Held-out documents of equal length whose loss per token changes as given."""
+    rows = [
+        {"id": str(n), "tokens": tokens, "bytes": 4 * tokens, "base_nll": 3.0 * tokens, "tuned_nll": (3.0 + c) * tokens}
+        for n, c in enumerate(changes)
+    ]
+    return {"documents": rows}
+
+
+# Two-sided 95 % points of Student's t as printed in any table.
+@pytest.mark.parametrize(("degrees", "point"), [(1, 12.706), (4, 2.776), (9, 2.262), (13, 2.160), (30, 2.042)])
+def test_student_quantiles_are_those_of_the_tables(degrees, point):
+    assert student_quantile(0.975, degrees) == pytest.approx(point, abs=5e-4)
+    assert student_cdf(student_quantile(0.975, degrees), degrees) == pytest.approx(0.975)
+
+
+def test_the_standard_error_of_equal_weights_is_that_of_a_mean():
+    values = [0.1, -0.4, 0.3, 0.2, -0.2, 0.5]
+    estimate, error = ratio_with_error(values, [1.0] * 6)
+    assert estimate == pytest.approx(statistics.mean(values))
+    assert error == pytest.approx(statistics.stdev(values) / math.sqrt(6))
+
+
+def test_the_estimate_weighs_documents_by_their_tokens():
+    block = compare_losses(
+        {
+            "documents": [
+                {"id": "long", "tokens": 900, "base_nll": 2700.0, "tuned_nll": 2610.0},
+                {"id": "short", "tokens": 100, "base_nll": 300.0, "tuned_nll": 310.0},
+            ]
+        }
+    )
+    assert block["difference"]["estimate"] == pytest.approx(-0.08)  # (-90 + 10) / 1000
+    assert block["base_loss"] == pytest.approx(3.0)
+    assert block["tuned_loss"] == pytest.approx(2.92)
+    assert block["lower_documents"] == 1
+
+
+def test_perplexity_ratio_and_bits_per_byte_are_the_same_difference_on_other_scales():
+    block = compare_losses(documents([-0.1, -0.12, -0.08, -0.11, -0.09, -0.1, -0.13]), resamples=1_000)
+    change = block["difference"]
+    for key in ("estimate", "low", "high"):
+        assert block["perplexity_ratio"][key] == pytest.approx(math.exp(change[key]))
+        # 100 tokens in 400 bytes: nats per token / (4 ln 2).
+        assert block["bits_per_byte"]["difference"][key] == pytest.approx(change[key] / (4 * math.log(2)))
+    assert block["base_perplexity"]["estimate"] == pytest.approx(math.exp(3))
+
+
+def test_documents_without_sizes_have_no_bits_per_byte():
+    measured = documents([-0.1] * 3)
+    del measured["documents"][1]["bytes"]
+    assert compare_losses(measured)["bits_per_byte"] is None
+
+
+def test_all_differences_below_zero_give_the_smallest_exact_p():
+    assert sign_flip([-0.1, -0.2, -0.3, -0.1, -0.2, -0.4]) == (2 / 2**6, "exact")
+
+
+def test_differences_that_cancel_give_a_p_of_one():
+    assert sign_flip([0.2, -0.2])[0] == 1.0
+    assert sign_flip([0.0, 0.0, 0.0]) == (1.0, "exact")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=9))
+def test_the_exact_p_equals_a_count_of_every_sign_pattern(values):
+    observed = abs(math.fsum(values)) * (1 - 1e-9) - 1e-15
+    patterns = list(itertools.product((1, -1), repeat=len(values)))
+    reached = sum(abs(math.fsum(s * v for s, v in zip(p, values, strict=True))) >= observed for p in patterns)
+    assert sign_flip(values)[0] == pytest.approx(reached / len(patterns), abs=0.02 if observed < 1e-9 else 1e-12)
+
+
+def test_sampled_p_agrees_with_the_normal_approximation():
+    rng = random.Random(5)
+    values = [rng.gauss(0.3, 1) for _ in range(60)]
+    p_value, method = sign_flip(values, seed=1)
+    z = abs(sum(values)) / math.sqrt(sum(v * v for v in values))
+    assert method == "sampled"
+    assert p_value == pytest.approx(2 * (1 - statistics.NormalDist().cdf(z)), abs=0.02)
+
+
+def test_a_sampled_p_is_never_zero():
+    assert sign_flip([-1.0] * 60)[0] == pytest.approx(1 / 10_001)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_nearly_the_same():
+    values = [random.Random(2).gauss(0, 1) for _ in range(12)]
+    values = [value + place * 0.1 for place, value in enumerate(values)]
+    first, again, other = (interval(values, [1.0] * 12, seed=seed, resamples=2_000) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first.low == pytest.approx(other.low, abs=0.15)
+
+
+@pytest.mark.parametrize("method", ["studentised", "percentile"])
+def test_an_interval_agrees_with_students_t_on_well_behaved_data(method):
+    values = [statistics.NormalDist().inv_cdf((place + 0.5) / 40) for place in range(40)]
+    found = interval(values, [1.0] * 40, method=method, resamples=4_000)
+    half = student_quantile(0.975, 39) * found.standard_error
+    assert found.low == pytest.approx(-half, rel=0.1)
+    assert found.high == pytest.approx(half, rel=0.1)
+
+
+def test_four_documents_have_an_estimate_but_no_interval():
+    found = interval([1.0, 2.0, 3.0, 4.0], [1.0] * 4)
+    assert found.estimate == 2.5
+    assert found.low is None and found.high is None
+
+
+def test_equal_differences_give_an_interval_of_no_width():
+    found = interval([-0.5] * 8, [1.0] * 8)
+    assert (found.low, found.high) == (-0.5, -0.5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, None, "3", True, -1.0])
+def test_a_loss_that_is_not_a_number_makes_its_document_unusable(bad):
+    measured = documents([-0.1] * 8)
+    measured["documents"][3]["tuned_nll"] = bad
+    block = compare_losses(measured, resamples=500)
+    assert block["unusable_documents"] == 1
+    assert block["documents_count"] == 7
+
+
+@pytest.mark.parametrize("measured", [None, {}, {"documents": []}, {"documents": None}])
+def test_nothing_measured_is_nothing_compared(measured):
+    assert compare_losses(measured) is None
+
+
+# With 400 runs and a true rate of 5 % the share exceeds 8.5 % about once in a thousand seeds; this seed is fixed.
+def test_nothing_learned_is_rarely_called_improved():
+    improved, worse = rates(count=12, mean=0.0, spread=0.1, draw=normal, runs=400, seed=11, resamples=400)
+    assert improved <= 0.05
+    assert worse <= 0.05
+
+
+def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation():
+    rng = random.Random(11)
+    below = sum(sum(normal(rng) for _ in range(12)) < 0 for _ in range(400)) / 400
+    assert below > 0.4
+
+
+def test_a_clear_effect_is_nearly_always_found():
+    improved, worse = rates(count=14, mean=-0.1, spread=0.08, draw=normal, runs=60, seed=3, resamples=400)
+    assert improved >= 0.9
+    assert worse == 0
+
+
+def test_one_document_alone_cannot_carry_the_verdict():
+    block = compare_losses(documents([-2.0] + [0.01] * 11), resamples=1_000)
+    assert block["difference"]["estimate"] < -0.1
+    assert judge_loss(block).verdict == NOT_SHOWN
+
+
+def test_many_small_gains_in_the_same_direction_are_shown():
+    changes = [-0.02 - 0.001 * place for place in range(12)]
+    assert judge_loss(compare_losses(documents(changes), resamples=1_000)).verdict == IMPROVED
