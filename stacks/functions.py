@@ -61,7 +61,7 @@ class Functions(Construct):
 
         self.preflight = self._function(
             "Preflight",
-            memory=512,
+            memory=1024,
             timeout=120,
             purpose="Checks everything that can be checked for free and writes the plan of the run.",
             environment={

@@ -8,12 +8,13 @@ import boto3
 from botocore.config import Config
 
 from ask.questions import Settings, ask_all
-from common.aws import client
+from common.aws import client, reaching
 from common.environment import required
+from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
 
-# Stop asking this long before the Lambda's time is over, so that the answers so far are written.
+# Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written.
 MARGIN_SECONDS = 90
 
 
@@ -23,21 +24,31 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings = Settings(
         endpoint=event["endpointName"], model=event["model"], samples=event["samplesPerPrompt"], seed=event["seed"]
     )
-    # The server batches what arrives together; one connection per request in flight.
-    runtime = boto3.client(
-        "sagemaker-runtime",
-        config=Config(
-            max_pool_connections=settings.concurrency,
-            read_timeout=70,
-            retries={"mode": "standard", "total_max_attempts": 5},
-        ),
-    )
-    prompts = storage.read_lines(event["promptsKey"])
-    done = storage.read_lines(event["answersKey"])
-    seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
-    answers = ask_all(
-        runtime, prompts, done, settings, seconds, lambda lines: storage.write_lines(event["answersKey"], lines)
-    )
+    with reaching("Asking the endpoint"):
+        prompts = storage.read_lines(event["promptsKey"])
+        if not prompts:
+            raise ReportIncomplete(
+                f"There are no prompts at {storage.uri(event['promptsKey'])}. Start a new execution."
+            )
+        done = storage.read_lines(event["answersKey"])
+        seconds = context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+        answers = ask_all(
+            _runtime(settings),
+            prompts,
+            done,
+            settings,
+            seconds,
+            lambda lines: storage.write_lines(event["answersKey"], lines),
+        )
     remaining = len(prompts) - len(answers)
     log("asked", run=event["runName"], model=settings.model, answered=len(answers), remaining=remaining)
     return {"model": settings.model, "answered": len(answers), "remaining": remaining}
+
+
+def _runtime(settings: Settings) -> Any:
+    """A client with one connection for each request in flight. SageMaker itself gives a request up after 60 seconds."""
+    patience = {"mode": "standard", "total_max_attempts": 4}
+    return boto3.client(
+        "sagemaker-runtime",
+        config=Config(max_pool_connections=settings.concurrency, connect_timeout=5, read_timeout=70, retries=patience),
+    )

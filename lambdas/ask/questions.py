@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from common.errors import EndpointAnsweredBadly, ServiceUnreachable
 # The settings by which answers of this kind of project are usually compared.
 MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
 SAVE_EVERY_PROMPTS = 100
+# What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
+_STATUS_THAT_MAY_PASS = {408, 425, 429}
+_ERRORS_THAT_MAY_PASS = {
+    "ThrottlingException", "ServiceUnavailable", "InternalFailure", "InternalDependencyException", "ModelNotReadyException",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,35 +43,46 @@ def ask_all(
     settings: Settings,
     seconds: float,
     save: Callable[[list[dict[str, Any]]], None],
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[dict[str, Any]]:
-    """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then and at the end.
+    """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then, when time is over, and at the end.
 
     At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Returns all answers
     in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, ServiceUnreachable for one
-    that may; what was answered before is kept.
+    that may; nothing more is asked then, and what came back is kept.
     """
     answers = {answer["id"]: answer for answer in done}
-    waiting = [prompt for prompt in prompts if prompt["id"] not in answers]
-    deadline = time.monotonic() + seconds
+    waiting = deque(prompt for prompt in prompts if prompt["id"] not in answers)
+    deadline = clock() + seconds
     flying: set[Future[dict[str, Any]]] = set()
-    unsaved = 0
-    try:
-        with ThreadPoolExecutor(settings.concurrency) as pool:
-            while waiting or flying:
-                while waiting and len(flying) < settings.concurrency and (not answers or time.monotonic() < deadline):
-                    flying.add(pool.submit(_ask, runtime, waiting.pop(0), settings))
-                if not flying:
-                    break
-                finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-                for future in finished:
+    asked = unsaved = 0
+    problem: Exception | None = None
+    with ThreadPoolExecutor(settings.concurrency) as pool:
+        while True:
+            late = asked > 0 and clock() >= deadline
+            while waiting and len(flying) < settings.concurrency and not late and problem is None:
+                flying.add(pool.submit(_ask, runtime, waiting.popleft(), settings))
+                asked += 1
+                late = clock() >= deadline
+            if unsaved >= SAVE_EVERY_PROMPTS or (unsaved and late):
+                # Requests in flight may take longer than the Lambda has; what is answered must not be lost with them.
+                save(_in_order(prompts, answers))
+                unsaved = 0
+            if not flying:
+                break
+            patience = None if late else max(0.0, deadline - clock())
+            finished, flying = wait(flying, patience, return_when=FIRST_COMPLETED)
+            for future in finished:
+                try:
                     answer = future.result()
-                    answers[answer["id"]] = answer
-                    unsaved += 1
-                if unsaved >= SAVE_EVERY_PROMPTS:
-                    save(_in_order(prompts, answers))
-                    unsaved = 0
-    finally:
-        save(_in_order(prompts, answers))
+                except Exception as error:
+                    problem = problem or error
+                    continue
+                answers[answer["id"]] = answer
+                unsaved += 1
+    save(_in_order(prompts, answers))
+    if problem is not None:
+        raise problem
     return _in_order(prompts, answers)
 
 
@@ -118,13 +135,10 @@ def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float,
 
 def _explain(error: ClientError, settings: Settings) -> Exception:
     code, message = error_code(error), error_message(error)
-    # 424 and 4xx are the container's own answer to this request; the rest may pass.
-    original = int(error.response.get("OriginalStatusCode", 0) or 0)
-    if (
-        code == "ModelError"
-        and not 400 <= original < 500
-        or code in {"ThrottlingException", "ServiceUnavailable", "InternalFailure"}
-    ):
+    # SageMaker wraps the container's own answer into a 424 and tells its status beside the error.
+    original = int(error.response.get("OriginalStatusCode") or 0)
+    refused = 400 <= original < 500 and original not in _STATUS_THAT_MAY_PASS
+    if (code == "ModelError" and not refused) or code in _ERRORS_THAT_MAY_PASS:
         return ServiceUnreachable(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")
     return EndpointAnsweredBadly(
         f"Endpoint {settings.endpoint} refused a prompt for the model {settings.model!r} ({code}): {message} Its log is in CloudWatch, group "
@@ -134,8 +148,11 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
 
 def _text(content: bytes, settings: Settings) -> str:
     try:
-        return str(json.loads(content)["choices"][0]["text"])
+        text = json.loads(content)["choices"][0]["text"]
     except (ValueError, KeyError, IndexError, TypeError):
+        text = None
+    if not isinstance(text, str):
         raise EndpointAnsweredBadly(
             f"Endpoint {settings.endpoint} did not answer as an OpenAI completion: {content[:200]!r}. Check that the hosting image is a vLLM image."
-        ) from None
+        )
+    return text

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import ServiceUnreachable
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=5, read_timeout=60)
 
@@ -16,6 +20,15 @@ _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect
 def client(service: str, region: str | None = None) -> Any:
     """A client of an AWS service, shared by the invocations that one Lambda sandbox serves."""
     return boto3.client(service, region_name=region, config=_PATIENT)
+
+
+@contextmanager
+def reaching(purpose: str) -> Iterator[None]:
+    """Turns an error of AWS itself into ServiceUnreachable, the one error of a Lambda that FineTuning tries again."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceUnreachable(f"{purpose} could not be finished, after several attempts: {error}") from error
 
 
 def error_code(error: ClientError) -> str:

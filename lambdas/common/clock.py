@@ -21,6 +21,11 @@ def next_month_start(moment: datetime) -> datetime:
     return (first + timedelta(days=32)).replace(day=1)
 
 
+def start_after(month: str) -> datetime:
+    """Midnight UTC of the first day after a month such as `2026-11`."""
+    return next_month_start(datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC))
+
+
 def months_between(start: datetime, end: datetime) -> list[str]:
     """Every calendar month that the interval touches, in order."""
     months = [month_of(start)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
 
 from common.clock import month_of, next_month_start
 from common.prices import Price
@@ -49,23 +50,31 @@ class WorstCase:
         return self.training_cents + self.endpoint_cents + self.other_cents
 
 
-def worst_case(training: Price, hosting: Price, training_seconds: int, endpoint_seconds: int) -> WorstCase:
-    """The cost of a run whose training and endpoint both last as long as they are allowed to."""
+def worst_case(
+    training: Price, hosting: Price, training_seconds: int, endpoint_seconds: int, months: int = 1
+) -> WorstCase:
+    """The cost of a run whose training and endpoint both last as long as they are allowed to.
+
+    A run that may lie in several calendar months is rounded up in each, and has the small items in each.
+    """
     return WorstCase(
         training_seconds,
         endpoint_seconds,
-        training.cents(training_seconds),
-        hosting.cents(endpoint_seconds),
-        small_items_cents(),
+        training.cents(training_seconds) + months - 1,
+        hosting.cents(endpoint_seconds) + months - 1,
+        small_items_cents() * months,
     )
 
 
-def seconds_by_month(start: datetime, end: datetime) -> dict[str, int]:
-    """How many seconds of an interval fall into each calendar month, every part rounded up."""
-    parts: dict[str, int] = {}
+def month_shares(start: datetime, end: datetime) -> dict[str, Fraction]:
+    """Which part of an interval lies in each calendar month; exact, and 1 in all. A moment lies in its own month."""
+    parts: dict[str, timedelta] = {}
     cursor = start
     while cursor < end:
         stop = min(end, next_month_start(cursor))
-        parts[month_of(cursor)] = -int((cursor - stop).total_seconds() // 1)
+        parts[month_of(cursor)] = stop - cursor
         cursor = stop
-    return parts
+    microsecond = timedelta(microseconds=1)
+    return {month: Fraction(part // microsecond, (end - start) // microsecond) for month, part in parts.items()} or {
+        month_of(start): Fraction(1)
+    }

@@ -50,7 +50,11 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, text: str) -> RunSettings:
-        """Reads the JSON that the stack wrote into SETTINGS_JSON."""
-        values: dict[str, Any] = json.loads(text)
-        values["base_model"] = BaseModel(**values["base_model"])
-        return cls(**values)
+        """Reads the JSON that the stack wrote into SETTINGS_JSON. Raises MisconfiguredFunction when it is of another form."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            return cls(**{**values, "base_model": BaseModel(**values["base_model"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise MisconfiguredFunction(
+                f"SETTINGS_JSON is not what this code reads ({error}); deploy the stacks again"
+            ) from None

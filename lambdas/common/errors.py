@@ -47,6 +47,10 @@ class RunNameTaken(CaptuneError):
     """Another execution has already used this run name."""
 
 
+class RunInFlight(CaptuneError):
+    """Another run of this project uses the instances that the quotas allow."""
+
+
 class LeftoversFound(CaptuneError):
     """Resources of an earlier run still exist and may bill."""
 

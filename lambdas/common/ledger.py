@@ -17,12 +17,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from common.clock import next_month_start
+from common.clock import start_after
 from common.errors import BudgetExceeded, RunNameTaken, ServiceUnreachable
 
 _CONFLICT_ATTEMPTS = 12
+# A write that was cancelled for one of these said nothing about the money: it is made again.
+_PASSING_REASONS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+# What is left of a service error after botocore's own attempts, when trying again later is right.
+_PASSING_ERRORS = {
+    "InternalServerError",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,17 @@ def dollars(cents: int) -> str:
     """Cents as a person reads them: `$12.34`."""
     sign = "-" if cents < 0 else ""
     return f"{sign}${abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+
+def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> str:
+    """What a person can do about a run that needs more than the cap leaves in one of its months (month → committed cents)."""
+    if needed_cents > cap_cents:
+        return f"Set budget_usd in cdk.json to at least {-(-needed_cents // 100)} and deploy."
+    full = max(month for month, cents in committed.items() if cents + needed_cents > cap_cents)
+    return (
+        "Wait for a run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on "
+        f"{start_after(full).date().isoformat()}."
+    )
 
 
 class Ledger:
@@ -68,11 +90,9 @@ class Ledger:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
 
         Raises BudgetExceeded when a month's cap does not cover it, RunNameTaken when another execution or a finished run has
-        the name.
+        the name, ServiceUnreachable when trying again later is right.
         """
         room = cap_cents - reservation.cents
-        if room < 0:
-            raise self._too_much(reservation, cap_cents, now)
         months = [
             self._update(
                 f"MONTH#{month}",
@@ -94,12 +114,18 @@ class Ledger:
         put = {
             "Put": {"TableName": self._table, "Item": _typed(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
-        reasons = self._transact([*months, put])
-        if reasons is None:
+        # The first reservation of a month has no item to compare with, so what is above the whole cap is not even tried.
+        if room >= 0 and self._transact([*months, put]):
             return item
-        if reasons[-1] == "ConditionalCheckFailed":
-            return self._already_reserved(reservation)
-        raise self._too_much(reservation, cap_cents, now)
+        existing = self.run(reservation.run)
+        if existing is None:
+            raise self._too_much(reservation, cap_cents)
+        if existing["execution_arn"] == reservation.execution_arn and existing["state"] == "reserved":
+            return existing
+        raise RunNameTaken(
+            f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
+            "or choose one that differs in its letters and digits."
+        )
 
     def settle(
         self, run: str, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
@@ -153,38 +179,43 @@ class Ledger:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
 
-    def _already_reserved(self, reservation: Reservation) -> dict[str, Any]:
-        item = self.run(reservation.run)
-        if item and item["execution_arn"] == reservation.execution_arn and item["state"] == "reserved":
-            return item
-        raise RunNameTaken(
-            f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
-            "or choose one that differs in its letters and digits."
-        )
-
-    def _too_much(self, reservation: Reservation, cap_cents: int, now: datetime) -> BudgetExceeded:
-        committed = max(self.committed_cents(month) for month in reservation.months)
-        left = cap_cents - committed
+    def _too_much(self, reservation: Reservation, cap_cents: int) -> BudgetExceeded | ServiceUnreachable:
+        committed = {month: self.committed_cents(month) for month in reservation.months}
+        left = cap_cents - max(committed.values())
+        if left >= reservation.cents:
+            return ServiceUnreachable("A run was settled at this very moment and made room; the state machine tries again.")
         return BudgetExceeded(
             f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
-            f"{' and '.join(reservation.months)}: {dollars(reservation.cents - left)} is missing. Wait for a run in flight to be settled, raise "
-            f"budget_usd in cdk.json and deploy, or start again on {next_month_start(now).date().isoformat()}."
+            f"{' and '.join(reservation.months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}"
         )
 
-    def _transact(self, writes: list[dict[str, Any]]) -> list[str] | None:
-        """Writes all or nothing. None when written, else the reason of each refused write."""
+    def _transact(self, writes: list[dict[str, Any]]) -> bool:
+        """Writes all or nothing, and tells whether the conditions allowed it."""
         for attempt in range(_CONFLICT_ATTEMPTS):
             try:
-                self._dynamodb.transact_write_items(TransactItems=writes)
-                return None
+                self._call("transact_write_items", TransactItems=writes)
+                return True
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TransactionCanceledException":
                     raise
-                reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-                if "ConditionalCheckFailed" in reasons:
-                    return reasons
+                reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+                if not reasons & _PASSING_REASONS:
+                    if "ConditionalCheckFailed" in reasons:
+                        return False
+                    raise
             self._pause(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
         raise ServiceUnreachable("The ledger was busy with other runs in every attempt; the state machine tries again.")
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        """Calls DynamoDB. Raises ServiceUnreachable for what passes: the write may have happened, and may be repeated."""
+        try:
+            return getattr(self._dynamodb, operation)(**arguments)
+        except BotoCoreError as error:
+            raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _PASSING_ERRORS:
+                raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
+            raise
 
     def _update(self, pk: str, expression: str, condition: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
         update: dict[str, Any] = {
@@ -198,7 +229,7 @@ class Ledger:
         return {"Update": update}
 
     def _read(self, pk: str) -> dict[str, Any] | None:
-        answer = self._dynamodb.get_item(TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        answer = self._call("get_item", TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)
         return _plain(answer["Item"]) if "Item" in answer else None
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,13 @@ class Price:
     hourly_usd: Decimal
     source: str
 
-    def cents(self, seconds: int) -> int:
+    def cents(self, seconds: int | Fraction) -> int:
         """The cost of so many seconds in cents, rounded up: a reservation may never be short of a fraction."""
-        exact = self.hourly_usd * 100 * Decimal(seconds) / 3600
-        return int(exact.to_integral_value(ROUND_CEILING))
+        return ceil(Fraction(self.hourly_usd) * 100 * seconds / 3600)
 
     def seconds(self, cents: int) -> int:
         """How many seconds so many cents buy, rounded down."""
-        return int(Decimal(cents) * 3600 / (self.hourly_usd * 100))
+        return int(Fraction(cents) * 3600 / (Fraction(self.hourly_usd) * 100))
 
 
 def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | None = None) -> Price:

@@ -49,7 +49,8 @@ class Storage:
 
     def write(self, key: str, content: str | bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         """Writes an object, replacing what was there."""
-        body = content.encode("utf-8") if isinstance(content, str) else content
+        # A model can answer with half of a surrogate pair, which UTF-8 does not hold: it becomes a question mark.
+        body = content.encode("utf-8", "replace") if isinstance(content, str) else content
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def read_json(self, key: str) -> Any | None:
@@ -63,8 +64,9 @@ class Storage:
 
     def read_lines(self, key: str) -> list[dict[str, Any]]:
         """The objects of a JSON Lines file; empty when there is no such object."""
-        content = self.read(key)
-        return [json.loads(line) for line in (content or b"").decode("utf-8").splitlines() if line.strip()]
+        # Not splitlines(), which also cuts at characters that stand unescaped in JSON strings, such as U+2028.
+        lines = (self.read(key) or b"").decode("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line.strip()]
 
     def write_lines(self, key: str, values: Iterable[dict[str, Any]]) -> None:
         """Writes a JSON Lines file."""

@@ -8,7 +8,16 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from common.environment import RunSettings
-from common.errors import CaptuneError, EulaNotAccepted, InvalidInput, LeftoversFound, QuotaTooLow, WeightsNotFound
+from common.errors import (
+    CaptuneError,
+    EulaNotAccepted,
+    InvalidInput,
+    LeftoversFound,
+    QuotaTooLow,
+    RunInFlight,
+    ServiceUnreachable,
+    WeightsNotFound,
+)
 from common.ledger import Ledger
 from common.names import run_name
 from common.prices import Price
@@ -48,6 +57,9 @@ class Found:
         """Runs one check and keeps its fault for the end."""
         try:
             return step()
+        except ServiceUnreachable:
+            # Nothing to mend: the state machine tries again.
+            raise
         except CaptuneError as fault:
             self.faults.append(fault)
             return None
@@ -56,12 +68,11 @@ class Found:
 def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_cents: int, now: datetime) -> Found:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
     found = Found(now=now)
-    found.run = found.attempt(lambda: _name(event["executionName"])) or ""
+    found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
     found.attempt(lambda: _eula(settings))
-    found.material = found.attempt(lambda: _material(services, found.request, settings.domain))
+    found.material = _material(services, found, settings.domain)
     found.attempt(lambda: _weights(services, settings, found))
-    found.attempt(lambda: _quotas(services, settings, found))
     found.attempt(lambda: _leftovers(services))
     training = found.attempt(
         lambda: money.find_price(services.pricing, settings.region, settings.training_instance_type, "Training")
@@ -72,6 +83,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     if training and hosting:
         found.training_price, found.hosting_price = training, hosting
         found.allowance = found.attempt(lambda: _allowance(services, settings, found, training, hosting, cap_cents))
+    found.attempt(lambda: _quotas(services, settings, found))
     if found.faults:
         raise _together(found.faults)
     return found
@@ -84,13 +96,15 @@ def _together(faults: list[CaptuneError]) -> CaptuneError:
     return type(faults[0])(f"{len(faults)} things to mend before this run can start. {text}")
 
 
-def _name(execution_name: str) -> str:
+def _name(execution_name: str, execution_arn: str, services: Services) -> str:
     try:
-        return run_name(execution_name)
+        run = run_name(execution_name)
     except ValueError as error:
         raise InvalidInput(
             f"{error}; start a new execution with another name, or leave the name to the console."
         ) from None
+    surroundings.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
+    return run
 
 
 def _eula(settings: RunSettings) -> None:
@@ -101,8 +115,11 @@ def _eula(settings: RunSettings) -> None:
         )
 
 
-def _material(services: Services, asked: request.Request, domain: str) -> staging.Material:
-    return staging.gather(services.storage, staging.asset(services.s3, "DATA"), asked, domain)
+def _material(services: Services, found: Found, domain: str) -> staging.Material | None:
+    data = staging.asset(services.s3, "DATA")
+    material = staging.gather(services.storage, data, found.request, domain, found.attempt)
+    found.warnings += material.warnings if material else ()
+    return material
 
 
 def _weights(services: Services, settings: RunSettings, found: Found) -> None:
@@ -119,15 +136,27 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
     found.warnings += [f"The quota {quota.name} could not be read." for quota in read if quota.value is None]
     shortages = [shortage for quota in read if (shortage := quota.shortage(1))]
     if shortages:
-        raise QuotaTooLow("SageMaker would refuse this run: " + "; ".join(shortages) + ".")
+        raise QuotaTooLow(
+            f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
+            "within hours to days."
+        )
+    others = surroundings.runs_in_flight(services.ledger, found.run)
+    crowded = [shortage for quota in read if (shortage := quota.shortage(len(others) + 1))]
+    if crowded:
+        raise RunInFlight(
+            f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
+            "Wait until it has ended and its tear-down is done, or ask for a higher quota."
+        )
+    if others:
+        found.warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
 
 
 def _leftovers(services: Services) -> None:
     left = surroundings.leftovers(services.sagemaker, services.ledger)
     if left:
         raise LeftoversFound(
-            f"An earlier run left {', '.join(left)}, which may bill. The sweeper removes leftovers every half hour; to remove them now start the TearDown state "
-            "machine with the executionName of that run, or delete them in the SageMaker console."
+            f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every half hour. To remove them now, delete them in the "
+            'SageMaker console, or start the TearDown state machine with {"executionName": "…"}, the run\'s name without captune-.'
         )
 
 

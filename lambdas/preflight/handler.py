@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from common.aws import client
+from common.aws import client, reaching
 from common.clock import now
 from common.environment import RunSettings, required
-from common.errors import ServiceUnreachable
 from common.ledger import Ledger
 from common.logs import log
 from common.storage import Storage
@@ -28,13 +25,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         pricing=client("pricing", "us-east-1"),
         ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
     )
-    try:
+    with reaching("Preflight"):
         found = checks.run(event, settings, services, int(required("CAP_CENTS")), now())
         document = plan.build(event, settings, found, services.storage)
         staging.stage(services.storage, document["prefix"], found.material, staging.asset(services.s3, "TRAINING"))
         staging.plan_copy(services.storage, document["prefix"], document)
-    except (ClientError, BotoCoreError) as error:
-        raise ServiceUnreachable(f"Preflight could not finish its checks: {error}") from error
     log(
         "planned",
         run=document["runName"],

@@ -8,16 +8,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.clock import months_between, next_month_start
+from common.clock import months_between
 from common.costs import (
     TEAR_DOWN_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
     WorstCase,
-    small_items_cents,
     worst_case,
 )
 from common.errors import BudgetExceeded
-from common.ledger import Ledger, dollars
+from common.ledger import Ledger, dollars, way_out
 from common.prices import Price, listed, pinned
 
 # Below these a run cannot finish: download and load take ten minutes, the comparison as long again.
@@ -63,15 +62,17 @@ def allow(
 
     Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
+    # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
     longest = (
         wanted_training_seconds
-        + wanted_deadline_seconds
-        + keep_seconds
-        + TEAR_DOWN_ALLOWANCE_SECONDS
         + UNBILLED_ALLOWANCE_SECONDS
+        + 2 * (wanted_deadline_seconds + TEAR_DOWN_ALLOWANCE_SECONDS)
+        + keep_seconds
     )
     months = tuple(months_between(now, now + timedelta(seconds=longest)))
-    left = cap_cents - max(ledger.committed_cents(month) for month in months)
+    committed = {month: ledger.committed_cents(month) for month in months}
+    left = cap_cents - max(committed.values())
+    rounding = len(months) - 1
     fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
 
     def cost(training_seconds: int, deadline_seconds: int) -> WorstCase:
@@ -80,25 +81,24 @@ def allow(
             hosting,
             training_seconds + TRAINING_STOP_ALLOWANCE_SECONDS,
             deadline_seconds + fixed_endpoint_seconds,
+            len(months),
         )
 
     least = cost(MINIMUM_TRAINING_SECONDS, MINIMUM_DEADLINE_SECONDS)
     if least.cents > left:
         raise BudgetExceeded(
             f"{dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in {' and '.join(months)}, and the shortest useful run may cost "
-            f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. Wait for a run in flight to be settled, raise budget_usd in cdk.json and "
-            f"deploy, or start again on {next_month_start(now).date().isoformat()}."
+            f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
         )
     training_seconds, deadline_seconds = wanted_training_seconds, wanted_deadline_seconds
-    if cost(training_seconds, deadline_seconds).cents > left:
-        for_training = left - small_items_cents() - hosting.cents(deadline_seconds + fixed_endpoint_seconds)
-        training_seconds = min(
-            wanted_training_seconds,
-            max(MINIMUM_TRAINING_SECONDS, training.seconds(for_training) - TRAINING_STOP_ALLOWANCE_SECONDS),
-        )
-    if cost(training_seconds, deadline_seconds).cents > left:
-        for_endpoint = left - small_items_cents() - training.cents(training_seconds + TRAINING_STOP_ALLOWANCE_SECONDS)
-        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, hosting.seconds(for_endpoint) - fixed_endpoint_seconds)
+    missing = cost(training_seconds, deadline_seconds).cents - left
+    if missing > 0:
+        affordable = training.seconds(cost(training_seconds, deadline_seconds).training_cents - missing - rounding)
+        training_seconds = max(MINIMUM_TRAINING_SECONDS, affordable - TRAINING_STOP_ALLOWANCE_SECONDS)
+        missing = cost(training_seconds, deadline_seconds).cents - left
+    if missing > 0:
+        affordable = hosting.seconds(cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding)
+        deadline_seconds = max(MINIMUM_DEADLINE_SECONDS, affordable - fixed_endpoint_seconds)
     worst = cost(training_seconds, deadline_seconds)
     return Allowance(
         training_seconds=training_seconds,

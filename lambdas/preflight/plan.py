@@ -45,7 +45,8 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "evaluationUri": storage.uri(f"{prefix}input/evaluation/"),
             "codeUri": storage.uri(f"{prefix}code/"),
             "outputUri": storage.uri(f"{prefix}training/"),
-            "checkpointUri": storage.uri(f"{prefix}checkpoints/"),
+            # Not under runs/: a lifecycle rule has no wildcards, and checkpoints are to expire on their own.
+            "checkpointUri": storage.uri(f"checkpoints/{found.run}/"),
         },
         "hosting": {"instanceType": settings.hosting_instance_type, "deadlineSeconds": allowance.deadline_seconds},
         "answers": {

@@ -7,62 +7,82 @@ import re
 from typing import Any
 
 from common.errors import PromptsRejected
+from preflight import words
 from preflight.texts import Document
 
 KINDS = ("starter", "completion", "question", "outside", "control")
 MAXIMUM_PROMPTS = 5000
+# The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
+MAXIMUM_PROMPT_BYTES = 4000
 OPENING_WORDS = 7
+_FORM = "Each line is a JSON object with id, kind, prompt and facts."
+_SHOWN = 8
 
 
-def parse(content: str, name: str) -> list[dict[str, Any]]:
+def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     """Reads a JSON Lines file of prompts. Raises PromptsRejected naming every faulty line."""
     prompts: list[dict[str, Any]] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(_decode(content, name).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            prompt = json.loads(line)
-        except json.JSONDecodeError as error:
-            faults.append(f"line {number} is not JSON ({error.msg})")
-            continue
-        fault = _fault(prompt)
+        prompt, fault = _read(line)
         if not fault and prompt["id"] in seen:
-            fault = f"repeats the id {prompt['id']!r} of line {seen[prompt['id']]}"
+            fault = f"repeats the id {_short(prompt['id'])} of line {seen[prompt['id']]}"
         if fault:
             faults.append(f"line {number} {fault}")
         else:
             seen[prompt["id"]] = number
-            prompts.append(
-                {
-                    "id": prompt["id"],
-                    "kind": prompt["kind"],
-                    "prompt": prompt["prompt"],
-                    "facts": prompt.get("facts", []),
-                }
-            )
+            prompts.append({key: prompt.get(key, []) for key in ("id", "kind", "prompt", "facts")})
     if faults:
-        raise PromptsRejected(
-            f"{name}: {'; '.join(faults[:8])}{' …' if len(faults) > 8 else ''}. Each line is a JSON object with id, kind, prompt and facts."
-        )
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise PromptsRejected(f"{name}: {'; '.join(faults[:_SHOWN])}{more}. {_FORM}")
     if not prompts:
-        raise PromptsRejected(f"{name} has no prompts. Each line is a JSON object with id, kind, prompt and facts.")
+        raise PromptsRejected(f"{name} has no prompts. {_FORM}")
     if len(prompts) > MAXIMUM_PROMPTS:
         raise PromptsRejected(
-            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked within the endpoint's deadline."
+            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked within the endpoint's deadline. Take a part of them."
         )
     return prompts
 
 
 def from_held_out(held_out: list[Document], limit: int = 20) -> list[dict[str, Any]]:
     """Openings of held-out paragraphs, for a corpus without prompts. They have no key facts: only the answers are shown."""
-    paragraphs = [p for document in held_out for p in document.text.split("\n") if len(p.split()) > 3 * OPENING_WORDS]
-    step = max(1, len(paragraphs) // limit)
+    paragraphs = [part for document in held_out for part in re.split(r"\n\s*\n", document.text)]
+    # Where the opening is most of a paragraph, the model has nothing to go on with.
+    long = [paragraph for paragraph in paragraphs if words.count(paragraph) > 3 * OPENING_WORDS]
+    chosen = long or [document.text for document in held_out]
+    step = max(1, len(chosen) // limit)
+    openings = (" ".join(words.opening(paragraph, OPENING_WORDS).split()) for paragraph in chosen[::step][:limit])
     return [
-        {"id": f"opening-{i}", "kind": "starter", "prompt": " ".join(paragraph.split()[:OPENING_WORDS]), "facts": []}
-        for i, paragraph in enumerate(paragraphs[::step][:limit], 1)
+        {"id": f"opening-{number}", "kind": "starter", "prompt": opening, "facts": []}
+        for number, opening in enumerate(openings, 1)
     ]
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise PromptsRejected(
+            f"{name} is not UTF-8: byte {error.start} in line {line} cannot be read. Save it as UTF-8."
+        ) from None
+
+
+def _read(line: str) -> tuple[Any, str]:
+    """A prompt and what is wrong with it, which is empty for a good one."""
+    try:
+        prompt = json.loads(line)
+        json.dumps(prompt, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        return None, f"is not JSON ({error.msg})"
+    except UnicodeEncodeError:
+        return None, "has half of a surrogate pair, which no UTF-8 text can hold"
+    except RecursionError:
+        return None, "is nested too deeply"
+    return prompt, _fault(prompt)
 
 
 def _fault(prompt: Any) -> str:
@@ -71,8 +91,11 @@ def _fault(prompt: Any) -> str:
     for field in ("id", "kind", "prompt"):
         if not isinstance(prompt.get(field), str) or not prompt[field].strip():
             return f"has no text in `{field}`"
+    size = len(prompt["prompt"].encode("utf-8"))
+    if size > MAXIMUM_PROMPT_BYTES:
+        return f"has a prompt of {size} bytes; at most {MAXIMUM_PROMPT_BYTES} fit into the model beside the answer"
     if prompt["kind"] not in KINDS:
-        return f"has the kind {prompt['kind']!r}; it must be one of {', '.join(KINDS)}"
+        return f"has the kind {_short(prompt['kind'])}; it must be one of {', '.join(KINDS)}"
     facts = prompt.get("facts", [])
     if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts):
         return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}"
@@ -80,14 +103,21 @@ def _fault(prompt: Any) -> str:
 
 
 def _fact_fault(fact: Any, prompt: str) -> str:
-    if not isinstance(fact, dict) or not isinstance(fact.get("name"), str) or not isinstance(fact.get("pattern"), str):
+    if not isinstance(fact, dict) or not all(
+        isinstance(fact.get(key), str) and fact[key].strip() for key in ("name", "pattern")
+    ):
         return "has a fact without `name` or `pattern`"
+    shown = _short(fact["pattern"])
     try:
         pattern = re.compile(fact["pattern"], re.IGNORECASE)
-    except re.error as error:
-        return f"has a pattern that does not compile, {fact['pattern']!r}: {error}"
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"has a pattern that does not compile, {shown}: {error}"
     if pattern.search(""):
-        return f"has a pattern that matches everything, {fact['pattern']!r}"
+        return f"has a pattern that matches everything, {shown}"
     if pattern.search(prompt):
-        return f"has a pattern that its own prompt matches, {fact['pattern']!r}"
+        return f"has a pattern that its own prompt matches, {shown}"
     return ""
+
+
+def _short(value: str) -> str:
+    return repr(value) if len(value) <= 80 else repr(value[:80]) + "…"

@@ -31,15 +31,12 @@ class Quota:
         return f"{self.instance_type} for {self.use}"
 
     def shortage(self, needed: int) -> str:
-        """Why the quota does not allow so many instances, with the fix; empty when it does or is not known."""
+        """Why the quota does not allow so many instances; empty when it does or is not known."""
         if self.value is None or self.value >= needed:
             return ""
         code = _CODES.get((self.instance_type, self.use))
         where = f" (code {code})" if code else ""
-        return (
-            f'the quota "{self.name}"{where} is {self.value} and {needed} {"is" if needed == 1 else "are"} needed: ask for it in the console under '
-            "Service Quotas > Amazon SageMaker; AWS answers within hours to days"
-        )
+        return f'the quota "{self.name}"{where} is {self.value} and {needed} {"is" if needed == 1 else "are"} needed'
 
 
 def read(service_quotas: Any, instance_type: str, use: str) -> Quota:
@@ -52,7 +49,7 @@ def read(service_quotas: Any, instance_type: str, use: str) -> Quota:
     return Quota(instance_type, use, value)
 
 
-def _value(service_quotas: Any, code: str) -> int:
+def _value(service_quotas: Any, code: str) -> int | None:
     request = {"ServiceCode": "sagemaker", "QuotaCode": code}
     try:
         answer = service_quotas.get_service_quota(**request)
@@ -61,7 +58,8 @@ def _value(service_quotas: Any, code: str) -> int:
         if error_code(error) != "NoSuchResourceException":
             raise
         answer = service_quotas.get_aws_default_service_quota(**request)
-    return int(answer["Quota"]["Value"])
+    value = answer["Quota"].get("Value")
+    return None if value is None else int(value)
 
 
 def _code_by_name(service_quotas: Any, name: str) -> str | None:

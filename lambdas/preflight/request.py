@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ _RANGES: dict[str, tuple[int, int]] = {
     "samplesPerPrompt": (0, 8),
 }
 _KEYS = {"corpus": ".txt", "heldOut": ".txt", "prompts": ".jsonl"}
+# An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
+_SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
+# S3's own limit.
+_KEY_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ def parse(execution_input: Any) -> Request:
         faults.append("`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out")
     found = [fault for fault in faults if fault]
     if found:
+        more = f" and {len(found) - _SHOWN_FAULTS} more" if len(found) > _SHOWN_FAULTS else ""
         raise InvalidInput(
-            "The execution input was refused: " + "; ".join(found) + ". An input of {} uses every default."
+            f"The execution input was refused: {'; '.join(found[:_SHOWN_FAULTS])}{more}. An input of {{}} uses every default."
         )
     return Request(
         corpus=execution_input.get("corpus"),
@@ -58,20 +64,31 @@ def parse(execution_input: Any) -> Request:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f" (did you mean `{near[0]}`?)" if near else f" (known: {', '.join(known)})"
-    return f"unknown key `{key}`{hint}"
+    alike = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(key.lower().replace("_", "").replace("-", ""), alike, n=1, cutoff=0.5)
+    hint = f" (did you mean `{alike[near[0]]}`?)" if near else f" (known: {', '.join(known)})"
+    return f"unknown key `{key[:_SHOWN_CHARACTERS]}`{hint}"
 
 
 def _bad_number(key: str, value: Any) -> str:
     low, high = _RANGES[key]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        return f"`{key}` must be a whole number from {low} to {high}, not {value!r}"
+        return f"`{key}` must be a whole number from {low} to {high}, not {_short(value)}"
     return ""
 
 
 def _bad_key(key: str, value: Any) -> str:
     ending = _KEYS[key]
-    if not isinstance(value, str) or not value.startswith("corpora/") or not value.endswith(ending):
-        return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {value!r}"
+    if (
+        not isinstance(value, str)
+        or not value.startswith("corpora/")
+        or not value.endswith(ending)
+        or len(value.encode("utf-8", "replace")) > _KEY_BYTES
+    ):
+        return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {_short(value)}"
     return ""
+
+
+def _short(value: Any) -> str:
+    shown = json.dumps(value)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from common.environment import required
-from common.errors import DatasetRejected, PromptsRejected
+from common.errors import DatasetRejected
 from common.storage import Storage
-from preflight import guards, prompts, texts
+from preflight import guards, holding_out, prompts, texts, words
 from preflight.request import Request
 from preflight.texts import Document
+
+T = TypeVar("T")
+Attempt = Callable[[Callable[[], T]], T | None]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Material:
     control: list[Document]
     prompts: list[dict[str, Any]]
     words: int
+    warnings: tuple[str, ...] = ()
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
@@ -34,24 +39,50 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
-def gather(storage: Storage, data: dict[str, bytes], request: Request, domain: str) -> Material:
-    """Reads and checks the texts and prompts. Raises DatasetRejected (or one of its kinds) or PromptsRejected."""
-    corpus_name = request.corpus or f"data/{domain}dataset.txt"
-    corpus = texts.decode(_file(storage, data, request.corpus, f"{domain}dataset.txt"), corpus_name)
-    texts.check(corpus, corpus_name, texts.MINIMUM_WORDS)
-    guards.refuse_patient_data(corpus, corpus_name)
-    if request.corpus and not request.held_out:
-        training, held_out = _split(corpus)
+def gather(
+    storage: Storage, data: dict[str, bytes], request: Request, domain: str, attempt: Attempt[Any]
+) -> Material | None:
+    """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
+
+    The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
+    """
+    files = _Files(storage, data, domain)
+    makes_held_out = request.corpus is not None and request.held_out is None
+    makes_prompts = request.corpus is not None and request.prompts is None
+    corpus = attempt(lambda: files.text(request.corpus, "dataset.txt", texts.MINIMUM_WORDS))
+    apart = None
+    if not makes_held_out:
+        apart = attempt(lambda: files.text(request.held_out, "heldout.txt", texts.MINIMUM_HELD_OUT_WORDS))
+    asked = None
+    if not makes_prompts:
+        name = files.name(request.prompts, "prompts.jsonl")
+        asked = attempt(lambda: prompts.parse(files.content(request.prompts, "prompts.jsonl"), name))
+    if corpus is None or (apart is None and not makes_held_out):
+        return None
+    training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
+    overlap = guards.Overlap(texts.as_text(training))
+    warnings: list[str] = []
+    if apart is None:
+        # What a text says twice cannot be held out.
+        clean = [part for part in held_out if overlap.first(part.text) is None]
+        if not clean:
+            warnings.append(
+                "Every part of the corpus repeats another part, so its held-out loss proves little. Give `heldOut` text of its own."
+            )
+        held_out = clean or held_out
     else:
-        training = texts.documents(corpus, "training")
-        held_out = _held_out(storage, data, request, domain, corpus)
-    control = _control(data, corpus)
-    if request.prompts or not request.corpus:
-        name = request.prompts or f"data/{domain}prompts.jsonl"
-        asked = prompts.parse(_text(_file(storage, data, request.prompts, f"{domain}prompts.jsonl"), name), name)
-    else:
+        attempt(lambda: overlap.refuse(files.name(request.held_out, "heldout.txt"), apart))
+    if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
+        warnings.append(
+            f"Only {len(held_out)} held-out documents: with fewer than {holding_out.MINIMUM_DOCUMENTS} the verdict is always “not shown”. Give a longer "
+            "text, or more documents under `# Title` lines."
+        )
+    if asked is None and makes_prompts:
         asked = prompts.from_held_out(held_out)
-    return Material(training, held_out, control, asked, len(corpus.split()))
+    if asked is None:
+        return None
+    control = [part for part in files.control() if overlap.first(part.text) is None]
+    return Material(training, held_out, control, asked, words.count(corpus), tuple(warnings))
 
 
 def stage(storage: Storage, prefix: str, material: Material, code: dict[str, bytes]) -> None:
@@ -65,66 +96,57 @@ def stage(storage: Storage, prefix: str, material: Material, code: dict[str, byt
         storage.write(f"{prefix}code/{path}", content)
 
 
-def _split(corpus: str) -> tuple[list[Document], list[Document]]:
-    training, held_out = texts.split(corpus)
-    text = texts.as_text(training)
-    clean = [part for part in held_out if not _leaks(text, part)]
-    return training, clean or held_out
-
-
-def _leaks(training: str, part: Document) -> bool:
-    try:
-        guards.refuse_leakage(training, [(part.title, part.text)])
-    except guards.HeldOutLeaks:
-        return True
-    return False
-
-
-def _held_out(storage: Storage, data: dict[str, bytes], request: Request, domain: str, corpus: str) -> list[Document]:
-    name = request.held_out or f"data/{domain}heldout.txt"
-    text = texts.decode(_file(storage, data, request.held_out, f"{domain}heldout.txt"), name)
-    texts.check(text, name, texts.MINIMUM_HELD_OUT_WORDS)
-    guards.refuse_patient_data(text, name)
-    guards.refuse_leakage(corpus, [(name, text)])
-    return texts.documents(text, "heldout")
-
-
-def _control(data: dict[str, bytes], corpus: str) -> list[Document]:
-    if "control.txt" not in data:
-        return []
-    return [
-        part
-        for part in texts.documents(texts.decode(data["control.txt"], "data/control.txt"), "control")
-        if not _leaks(corpus, part)
-    ]
-
-
-def _file(storage: Storage, data: dict[str, bytes], key: str | None, default: str) -> bytes:
-    if key is None:
-        if default not in data:
-            raise DatasetRejected(
-                f"data/{default} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
-            )
-        return data[default]
-    size = storage.size(key)
-    if size is None:
-        raise DatasetRejected(
-            f"There is no {key} in the bucket {storage.bucket}. Upload it: aws s3 cp FILE s3://{storage.bucket}/{key}"
-        )
-    if size > texts.MAXIMUM_BYTES:
-        raise DatasetRejected(
-            f"{key} has {size / 2**20:.0f} MiB; at most {texts.MAXIMUM_BYTES // 2**20} MiB can be trained on within the cap. Take a part of it."
-        )
-    return storage.read(key) or b""
-
-
-def _text(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PromptsRejected(f"{name} is not UTF-8: byte {error.start} cannot be read. Save it as UTF-8.") from None
-
-
 def plan_copy(storage: Storage, prefix: str, plan: dict[str, Any]) -> None:
     """Keeps the plan beside what it produced, so that a run can be understood and repeated later."""
     storage.write(f"{prefix}plan.json", json.dumps(plan, indent=2), "application/json")
+
+
+def _documents(corpus: str, apart: str) -> tuple[list[Document], list[Document]]:
+    held_out = texts.documents(apart, "heldout")
+    if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
+        held_out = holding_out.blocks(apart)
+    return texts.documents(corpus, "training"), held_out
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The user's files in the bucket, and the domain's own files in the deployed data."""
+
+    storage: Storage
+    data: dict[str, bytes]
+    domain: str
+
+    def name(self, key: str | None, default: str) -> str:
+        """How a message calls the file."""
+        return key or f"data/{self.domain}{default}"
+
+    def text(self, key: str | None, default: str, minimum_words: int) -> str:
+        """A text that can be learned from or measured on."""
+        name = self.name(key, default)
+        text = texts.decode(self.content(key, default), name)
+        texts.check(text, name, minimum_words)
+        guards.refuse_patient_data(text, name)
+        return text
+
+    def content(self, key: str | None, default: str) -> bytes:
+        """The bytes of a file. Raises DatasetRejected for one that is missing or too large to be read."""
+        if key is None:
+            file = f"{self.domain}{default}"
+            if file not in self.data:
+                raise DatasetRejected(
+                    f"data/{file} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
+                )
+            return self.data[file]
+        size = self.storage.size(key)
+        if size is None:
+            raise DatasetRejected(
+                f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
+            )
+        if size > texts.MAXIMUM_BYTES:
+            raise texts.too_large(key, size)
+        return self.storage.read(key) or b""
+
+    def control(self) -> list[Document]:
+        """Text on unrelated subjects, to see what is forgotten; none where the data has none."""
+        content = self.data.get("control.txt")
+        return texts.documents(texts.decode(content, "data/control.txt"), "control") if content else []

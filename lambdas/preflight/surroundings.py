@@ -7,17 +7,44 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.aws import error_code
+from common.errors import RunNameTaken
 from common.ledger import Ledger
-from common.names import PREFIX, run_of
+from common.names import BODY_LENGTH, PREFIX, belongs_to, run_of
+
+
+def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
+    """Raises RunNameTaken for a name that another execution has, or that SageMaker remembers a training job by.
+
+    SageMaker keeps the names of training jobs for ever, so an old job would pass for the one that this run is about to start.
+    """
+    item = ledger.run(run)
+    if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
+        return
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
+    jobs = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+    if item is not None or any(belongs_to(job, run) for job in jobs):
+        raise RunNameTaken(
+            f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose one that differs in its "
+            f"first {BODY_LENGTH} letters and digits."
+        )
+
+
+def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
+    """The other runs that hold a reservation, which means that they use an instance now or will."""
+    found = (item for item in ledger.items() if item["pk"].startswith("RUN#") and item["state"] == "reserved")
+    return sorted(name for item in found if (name := item["pk"].removeprefix("RUN#")) != run)
 
 
 def leftovers(sagemaker: Any, ledger: Ledger) -> list[str]:
     """Endpoints and training jobs of this project that no reservation covers: they bill and nobody counts them."""
-    jobs = sagemaker.list_training_jobs(NameContains=f"{PREFIX}-", StatusEquals="InProgress")["TrainingJobSummaries"]
-    endpoints = sagemaker.list_endpoints(NameContains=f"{PREFIX}-")["Endpoints"]
-    found = [("training job", job["TrainingJobName"]) for job in jobs]
+    jobs = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=f"{PREFIX}-", StatusEquals="InProgress")
+    endpoints = sagemaker.get_paginator("list_endpoints").paginate(NameContains=f"{PREFIX}-")
+    found = [("training job", job["TrainingJobName"]) for page in jobs for job in page["TrainingJobSummaries"]]
     found += [
-        ("endpoint", endpoint["EndpointName"]) for endpoint in endpoints if endpoint["EndpointStatus"] != "Deleting"
+        ("endpoint", endpoint["EndpointName"])
+        for page in endpoints
+        for endpoint in page["Endpoints"]
+        if endpoint["EndpointStatus"] != "Deleting"
     ]
     return [
         f"{kind} {name}" for kind, name in found if name.startswith(f"{PREFIX}-") and not _covered(ledger, run_of(name))

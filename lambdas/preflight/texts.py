@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from common.errors import DatasetRejected
+from preflight import words
 
 MINIMUM_WORDS = 1000
 MINIMUM_HELD_OUT_WORDS = 200
-# 32 MiB of text is some six million words: more than the cap can train on, and more than Preflight's memory should hold.
-MAXIMUM_BYTES = 32 * 1024 * 1024
+# 4 MiB of English is some 700,000 words or a million tokens: three epochs take 45 minutes of the two hours that
+# max_training_seconds allows (1,190 tokens a second were seen on ml.g5.2xlarge), and Preflight checks them in its own time.
+MAXIMUM_BYTES = 4 * 1024 * 1024
 MINIMUM_DISTINCT_SHARE = 0.5
+_TITLE = re.compile(r"(?m)^# .*$")
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,7 @@ def decode(content: bytes, name: str) -> str:
     if not content.strip():
         raise DatasetRejected(f"{name} is empty. Give a UTF-8 text of at least {MINIMUM_WORDS} words.")
     if len(content) > MAXIMUM_BYTES:
-        raise DatasetRejected(
-            f"{name} has {len(content) / 2**20:.0f} MiB; at most {MAXIMUM_BYTES // 2**20} MiB can be trained on within the cap. Take a part of it."
-        )
+        raise too_large(name, len(content))
     if b"\x00" in content:
         raise DatasetRejected(
             f"{name} is not a text: it has a zero byte at position {content.index(0)}. Export it as plain UTF-8 text."
@@ -45,86 +47,61 @@ def decode(content: bytes, name: str) -> str:
         ) from None
 
 
+def too_large(name: str, size: int) -> DatasetRejected:
+    """The refusal of a file that is larger than a run within the cap can learn from."""
+    return DatasetRejected(
+        f"{name} has {size / 2**20:,.1f} MiB; at most {MAXIMUM_BYTES // 2**20} MiB can be trained on within the cap. Take a part of it."
+    )
+
+
 def documents(text: str, prefix: str) -> list[Document]:
     """Splits a text at its `# Title` lines; a text without any is one document."""
     found: list[Document] = []
     for part in re.split(r"(?m)^(?=# )", text):
-        if not part.strip():
-            continue
         head, _, body = part.partition("\n")
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():
-            found.append(
-                Document(f"{prefix}-{len(found) + 1:03d}", title or f"{prefix} {len(found) + 1}", body.strip())
-            )
+            number = len(found) + 1
+            found.append(Document(f"{prefix}-{number:03d}", title or f"{prefix} {number}", body.strip()))
     return found
+
+
+def without_titles(text: str) -> str:
+    """A text without its `# Title` lines."""
+    return _TITLE.sub("", text)
 
 
 def check(text: str, name: str, minimum_words: int) -> None:
     """Raises DatasetRejected for a text that is too short or says the same thing over and over."""
-    words = len(text.split())
-    if words < minimum_words:
-        raise DatasetRejected(f"{name} has {words} words; at least {minimum_words} are needed. Add more text.")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 3 and len(set(lines)) / len(lines) < MINIMUM_DISTINCT_SHARE:
-        most = max(set(lines), key=lines.count)
+    body = without_titles(text)
+    total, distinct = 0, set()
+    for word in words.each(body):
+        total += 1
+        distinct.add(word.lower())
+    if total < minimum_words:
         raise DatasetRejected(
-            f"{name} repeats itself: of {len(lines)} lines only {len(set(lines))} differ, and line {lines.index(most) + 1} comes back "
-            f"{lines.count(most)} times. Remove the repetitions."
+            f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
         )
-    tokens = text.lower().split()
-    if len(set(tokens)) < 100:
+    _refuse_repetition(text, name)
+    # Running prose of 1,000 words has some 400 different ones.
+    least = min(100, minimum_words // 4)
+    if len(distinct) < least:
         raise DatasetRejected(
-            f"{name} has only {len(set(tokens))} different words in {words}: there is nothing to learn from it. Use running prose."
+            f"{name} has only {len(distinct)} different words in {total}: there is nothing to learn from it. Use running prose."
         )
 
 
-def split(text: str) -> tuple[list[Document], list[Document]]:
-    """Holds out whole documents of a corpus that came without held-out text: about a tenth, spread over it.
-
-    A corpus with fewer than twenty documents is cut into blocks of paragraphs first, because a verdict needs several.
-    """
-    parts = documents(text, "corpus")
-    if len(parts) < 20:
-        parts = _blocks(text)
-    step = max(2, min(10, len(parts) // 6))
-    held_out = parts[step - 1 :: step]
-    return [part for part in parts if part not in held_out], held_out
-
-
-def _blocks(text: str, words_per_block: int = 150) -> list[Document]:
-    blocks: list[list[str]] = [[]]
-    for piece in _pieces(text):
-        if sum(len(line.split()) for line in blocks[-1]) >= words_per_block:
-            blocks.append([])
-        blocks[-1].append(piece)
-    return [
-        Document(f"block-{i + 1:03d}", f"Block {i + 1}", "\n\n".join(block)) for i, block in enumerate(blocks) if block
-    ]
-
-
-def _pieces(text: str) -> list[str]:
-    paragraphs = [
-        " ".join(p.split()) for p in re.split(r"\n\s*\n", text) if p.strip() and not p.lstrip().startswith("# ")
-    ]
-    pieces: list[str] = []
-    for paragraph in paragraphs:
-        if len(paragraph.split()) <= 200:
-            pieces.append(paragraph)
-        else:
-            pieces.extend(_sentences(paragraph))
-    return pieces
-
-
-def _sentences(paragraph: str, words: int = 80) -> list[str]:
-    chunks: list[str] = []
-    current: list[str] = []
-    for sentence in re.split(r"(?<=[.!?])\s+", paragraph):
-        current.extend(sentence.split())
-        while len(current) >= words:
-            chunks.append(" ".join(current[:words]))
-            current = current[words:]
-    return chunks + ([" ".join(current)] if current else [])
+def _refuse_repetition(text: str, name: str) -> None:
+    lines = [line.strip() for line in text.split("\n")]
+    seen = Counter(line for line in lines if line)
+    # By length, so that short separators between long paragraphs do not count against a text.
+    distinct, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
+    if sum(seen.values()) > 3 and distinct < MINIMUM_DISTINCT_SHARE * whole:
+        line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
+        raise DatasetRejected(
+            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there "
+            f"{times} times. Remove the repetitions."
+        )
 
 
 def as_text(parts: list[Document]) -> str:

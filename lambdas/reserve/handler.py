@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.aws import client
+from common.aws import client, reaching
 from common.clock import now
 from common.environment import required
 from common.ledger import Ledger, Reservation
@@ -23,8 +23,9 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         months=tuple(budget["months"]),
         details=budget["ledgerDetails"],
     )
-    item = ledger.reserve(reservation, cap_cents, now())
-    committed = ledger.committed_cents(reservation.months[0])
+    with reaching("The reservation in the ledger"):
+        item = ledger.reserve(reservation, cap_cents, now())
+        committed = ledger.committed_cents(reservation.months[0])
     log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)
     metric(CommittedCents=committed, CapCents=cap_cents)
     return {"reservedCents": item["reserved_cents"], "committedCents": committed, "capCents": cap_cents}

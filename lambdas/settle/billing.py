@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
-from common.clock import from_iso, month_of
-from common.costs import seconds_by_month
+from common.clock import from_iso, months_between
+from common.costs import month_shares
 from common.names import belongs_to
 from common.prices import Price
 
@@ -48,11 +49,9 @@ def bill(sagemaker: Any, run: str, item: dict[str, Any], endpoint_entered_at: da
     endpoint_seconds = endpoint_cents = 0
     created, gone = _endpoint_life(item, endpoint_entered_at, now)
     if created is not None and gone is not None:
-        endpoint_seconds = max(0, int((gone - created).total_seconds()))
+        endpoint_seconds = max(0, ceil((gone - created).total_seconds()))
         endpoint_cents = _spread(by_month, hosting, endpoint_seconds, created, gone)
-    other_cents = int(item.get("other_cents", 0))
-    first = item["months"].split(",")[0]
-    by_month[first] = by_month.get(first, 0) + other_cents
+    other_cents = _add_small_items(by_month, item, now)
     return Bill(training_seconds, endpoint_seconds, training_cents, endpoint_cents, other_cents, by_month)
 
 
@@ -67,7 +66,7 @@ def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[int, d
             raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
         start = job.get("TrainingStartTime", job["CreationTime"])
         end = job.get("TrainingEndTime", now)
-        elapsed = int((end - start).total_seconds()) if "TrainingStartTime" in job else 0
+        elapsed = ceil((end - start).total_seconds()) if "TrainingStartTime" in job else 0
         seconds = job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed))
         jobs.append((int(seconds) * int(job["ResourceConfig"].get("InstanceCount", 1)), start, end))
     return jobs
@@ -76,21 +75,32 @@ def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[int, d
 def _endpoint_life(
     item: dict[str, Any], entered_at: datetime | None, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """When the endpoint came and went. One that was created and removed unseen is counted from its request until now."""
+    """When the endpoint came and went, at most.
+
+    The ledger holds whole seconds, so the second in which it was seen to be gone counts. One that was requested and that no
+    tear-down saw (refused, or deleted by hand) is counted until now, but not for longer than was reserved.
+    """
     if "endpoint_created_at" in item:
         gone = item.get("endpoint_gone_at")
-        return from_iso(item["endpoint_created_at"]), from_iso(gone) if gone else now
-    return (entered_at, now) if entered_at else (None, None)
+        return from_iso(item["endpoint_created_at"]), from_iso(gone) + timedelta(seconds=1) if gone else now
+    if entered_at is None:
+        return None, None
+    return entered_at, min(now, entered_at + timedelta(seconds=int(item["max_endpoint_seconds"])))
+
+
+def _add_small_items(by_month: dict[str, int], item: dict[str, Any], now: datetime) -> int:
+    """Adds the reserved small items to every month that the run lived in, and returns their sum: none of them has a date."""
+    reserved = item["months"].split(",")
+    each = int(item.get("other_cents", 0)) // len(reserved)
+    lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), now)] or reserved[:1]
+    for month in lived:
+        by_month[month] = by_month.get(month, 0) + each
+    return each * len(lived)
 
 
 def _spread(by_month: dict[str, int], price: Price, seconds: int, start: datetime, end: datetime) -> int:
-    """Adds a cost to the months it was billed in, in proportion to the time spent in each, and returns it."""
-    total = price.cents(seconds)
-    parts = seconds_by_month(start, end) or {month_of(start): 1}
-    whole = sum(parts.values())
-    left = total
-    for number, (month, part) in enumerate(parts.items(), 1):
-        share = left if number == len(parts) else min(left, -(-total * part // whole))
+    """Adds a cost to the months it was billed in, by the time spent in each and rounded up in each, and returns it."""
+    shares = {month: price.cents(seconds * part) for month, part in month_shares(start, end).items()}
+    for month, share in shares.items():
         by_month[month] = by_month.get(month, 0) + share
-        left -= share
-    return total
+    return sum(shares.values())

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 
 from common.aws import error_code
 
+_TERMINAL = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+
 
 @dataclass
 class Execution:
@@ -24,7 +26,10 @@ class Execution:
 
 
 def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execution:
-    """Reads an execution and its history; what Step Functions no longer knows is left empty."""
+    """Reads an execution and its history; what Step Functions no longer knows is left empty.
+
+    `fallback_status` is what the tear-down was told: it counts where Step Functions is behind or has forgotten.
+    """
     try:
         described = step_functions.describe_execution(executionArn=execution_arn)
     except ClientError as error:
@@ -32,9 +37,14 @@ def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execu
             raise
         return Execution(fallback_status)
     execution = Execution(
-        described["status"], described.get("error") or "", described.get("cause") or "", described.get("startDate")
+        _final(described["status"], fallback_status),
+        described.get("error") or "",
+        described.get("cause") or "",
+        described.get("startDate"),
     )
-    pages = step_functions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+    pages = step_functions.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, includeExecutionData=False
+    )
     last_seen: datetime | None = None
     open_since: dict[str, datetime] = {}
     for event in (event for page in pages for event in page["events"]):
@@ -51,6 +61,13 @@ def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execu
         if end is not None:
             _add(execution, name, since, end)
     return execution
+
+
+def _final(described: str, told: str) -> str:
+    """The status of an execution that has ended: DescribeExecution may still say RUNNING of one that was just stopped."""
+    if described != "RUNNING":
+        return described
+    return told if told in _TERMINAL else "ABORTED"
 
 
 def _add(execution: Execution, name: str, start: datetime, end: datetime) -> None:

@@ -10,7 +10,7 @@ from common.storage import Storage
 from report import files, summary
 from settle.history import Execution
 
-# SNS e-mail subjects hold 100 characters.
+# SNS takes subjects of less than 100 characters, all of them ASCII.
 SUBJECT_LENGTH = 99
 
 
@@ -32,19 +32,18 @@ def cost(item: dict[str, Any] | None, left_cents: int, cap_cents: int) -> dict[s
 
 
 def finish_report(
-    storage: Storage, run: str, event: dict[str, Any], execution: Execution, money: dict[str, int]
+    storage: Storage, run: str, execution_arn: str, execution: Execution, money: dict[str, int]
 ) -> dict[str, Any]:
     """Writes status, cost and times into the run's report, or a report of its failure where there is none yet."""
-    prefix = f"{run_prefix(run or event['executionName'])}report/"
+    prefix = f"{run_prefix(run)}report/"
     document = storage.read_json(f"{prefix}summary.json")
-    if document is None:
-        plan = storage.read_json(f"{run_prefix(run)}plan.json") if run else None
+    # What an earlier execution of the same name has left there is not this one's.
+    if document is None or document.get("execution_arn") != execution_arn:
+        plan = storage.read_json(f"{run_prefix(run)}plan.json")
         reservation = {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]}
-        known = (
-            files.run_facts(plan, reservation)
-            if plan
-            else {"run": run or event["executionName"], "execution_arn": event["executionArn"]}
-        )
+        known = {"run": run, "execution_arn": execution_arn}
+        if plan is not None and plan["executionArn"] == execution_arn:
+            known = files.run_facts(plan, reservation)
         document = summary.failure(known, execution.status, execution.error, execution.cause)
     document = summary.settle(
         document,
@@ -62,7 +61,8 @@ def subject(document: dict[str, Any]) -> str:
     """The subject of the e-mail: run, outcome and cost."""
     outcome = document["verdict"] if document["status"] == "SUCCEEDED" else document["status"].lower().replace("_", " ")
     actual = document["cost"]["actual_cents"]
-    return f"Captune: {outcome}, {dollars(actual)} ({document['run']})"[:SUBJECT_LENGTH]
+    text = f"Captune: {outcome}, {dollars(actual)} ({document['run']})"
+    return text.encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
 
 
 def message(document: dict[str, Any], bucket: str) -> str:

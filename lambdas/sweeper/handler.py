@@ -31,4 +31,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         tear_downs=started,
         notification=json.dumps(event)[:500] if is_notification else None,
     )
+    if sweep.problems:
+        # Lambda calls again, and the alarm on its errors tells a person.
+        raise sweep.problems[0]
     return {"tearDowns": started}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code
 from common.clock import from_iso
+from common.errors import ServiceUnreachable
 from common.ledger import Ledger
 from common.names import PREFIX, run_of
 
@@ -20,7 +22,10 @@ GRACE = timedelta(minutes=15)
 
 @dataclass
 class Sweep:
-    """One look at everything of this project."""
+    """One look at everything of this project.
+
+    A run that AWS will not let us judge or tear down keeps no other run from it: its error goes to `problems`.
+    """
 
     sagemaker: Any
     step_functions: Any
@@ -28,37 +33,55 @@ class Sweep:
     fine_tuning_arn: str
     tear_down_arn: str
     now: datetime
+    problems: list[Exception] = field(default_factory=list)
 
     def remove_leftovers(self) -> list[str]:
         """Starts a TearDown for every run that should be gone by now; answers their names."""
-        items = self._reserved()
-        candidates = self._runs_with_resources() | set(items)
-        return [
-            run for run in sorted(candidates) if self._is_over(items.get(run)) and self._tear_down(run, items.get(run))
-        ]
+        candidates, items = self._look()
+        return self._each(
+            candidates, lambda run: self._is_over(items.get(run)) and self._tear_down(run, items.get(run))
+        )
 
     def end_everything(self) -> list[str]:
         """Stops every running execution and starts a TearDown for every run that has or may have anything left."""
-        items = self._reserved()
         pages = self.step_functions.get_paginator("list_executions").paginate(
             stateMachineArn=self.fine_tuning_arn, statusFilter="RUNNING"
         )
-        for execution in (execution for page in pages for execution in page["executions"]):
-            self.step_functions.stop_execution(
-                executionArn=execution["executionArn"],
-                error="BudgetAlarm",
-                cause="The budget alarm of this project went off, so every run was stopped. The README says how to go on.",
-            )
-        candidates = self._runs_with_resources() | set(items)
-        return [run for run in sorted(candidates) if self._tear_down(run, items.get(run))]
+        # All pages first: a list that shrinks while it is read would skip some.
+        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
+        self._each(running, self._stop)
+        candidates, items = self._look()
+        return self._each(candidates, lambda run: self._tear_down(run, items.get(run)))
 
-    def _reserved(self) -> dict[str, dict[str, Any]]:
-        items = (item for item in self.ledger.items() if item["pk"].startswith("RUN#") and item["state"] == "reserved")
-        return {item["pk"].removeprefix("RUN#"): item for item in items}
+    def _look(self) -> tuple[list[str], dict[str, dict[str, Any]]]:
+        """The runs that have a resource or an open reservation, and the ledger's item of every run."""
+        # In this order: a run that begins in between has its reservation before it has a resource.
+        with_resources = self._runs_with_resources()
+        items = {i["pk"].removeprefix("RUN#"): i for i in self.ledger.items() if i["pk"].startswith("RUN#")}
+        return sorted(with_resources | {run for run, item in items.items() if item["state"] == "reserved"}), items
+
+    def _each(self, names: Iterable[str], step: Callable[[str], bool]) -> list[str]:
+        """The names for which a step says yes."""
+        done: list[str] = []
+        for name in names:
+            try:
+                if step(name):
+                    done.append(name)
+            except (BotoCoreError, ClientError, ServiceUnreachable) as error:
+                self.problems.append(error)
+        return done
+
+    def _stop(self, execution_arn: str) -> bool:
+        self.step_functions.stop_execution(
+            executionArn=execution_arn,
+            error="BudgetAlarm",
+            cause="The budget alarm of this project went off, so every run was stopped. The README says how to go on.",
+        )
+        return True
 
     def _runs_with_resources(self) -> set[str]:
         names: list[str] = []
-        for operation, listing, field in (
+        for operation, listing, field_name in (
             ("list_training_jobs", "TrainingJobSummaries", "TrainingJobName"),
             ("list_endpoints", "Endpoints", "EndpointName"),
             ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
@@ -66,13 +89,16 @@ class Sweep:
         ):
             extra = {"StatusEquals": "InProgress"} if operation == "list_training_jobs" else {}
             pages = self.sagemaker.get_paginator(operation).paginate(NameContains=f"{PREFIX}-", **extra)
-            names += [entry[field] for page in pages for entry in page[listing]]
+            names += [entry[field_name] for page in pages for entry in page[listing]]
         return {run_of(name) for name in names if name.startswith(f"{PREFIX}-")}
 
     def _is_over(self, item: dict[str, Any] | None) -> bool:
         """Whether a run's time is over. A run without an open reservation has no right to exist at all."""
         if item is None:
             return True
+        if item["state"] == "settled":
+            # A tear-down that has just ended may have removed what was still listed a moment ago.
+            return from_iso(item["settled_at"]) + GRACE < self.now
         if "keep_until" in item and from_iso(item["keep_until"]) + GRACE > self.now:
             return False
         try:
@@ -86,6 +112,7 @@ class Sweep:
         return bool(execution["stopDate"] + GRACE < self.now)
 
     def _tear_down(self, run: str, item: dict[str, Any] | None) -> bool:
+        # A run that the ledger does not know can only be guessed at: the name of most executions is in it unchanged.
         execution_name = item["execution_name"] if item else run.removeprefix(f"{PREFIX}-")
         execution_arn = item["execution_arn"] if item else self._execution_arn(execution_name)
         event = {

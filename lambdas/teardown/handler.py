@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from common.aws import client
@@ -11,18 +10,19 @@ from common.environment import required
 from common.ledger import Ledger
 from common.logs import log
 from common.names import run_name
-from teardown.removal import Removal
+from teardown.removal import Removal, nothing_to_remove
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes {executionArn, executionName, status, reason}; answers what was found, whether to keep it and until when.
 
-    `quiet` is true when nothing at all was found. An execution whose name no run can have left nothing behind.
+    Only `executionName` is needed, so that a person can start a tear-down by hand. `quiet` is true when nothing at all was
+    found. An execution whose name no run can have left nothing behind.
     """
     try:
         run = run_name(event["executionName"])
     except ValueError:
-        return {"runName": event["executionName"][:60], "found": [], "quiet": True, "keep": False}
+        return nothing_to_remove()
     removal = Removal(
         run=run,
         sagemaker=client("sagemaker"),
@@ -31,5 +31,5 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         now=now(),
     )
     outcome = removal.one_pass(event)
-    log("removed", run=run, function=os.environ.get("AWS_LAMBDA_FUNCTION_NAME"), **outcome)
+    log("removed", run=run, reason=event.get("reason"), **outcome)
     return outcome

@@ -1,0 +1,81 @@
+"""Held-out text made from a corpus that came without any: whole documents, or blocks of paragraphs, never trained on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from preflight import words
+from preflight.texts import Document, documents, without_titles
+
+# report/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
+MINIMUM_DOCUMENTS = 6
+# A corpus with fewer documents is cut into blocks of paragraphs first.
+_WHOLE_DOCUMENTS = 20
+_BLOCK_WORDS = (50, 150)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
+
+
+def split(text: str) -> tuple[list[Document], list[Document]]:
+    """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve."""
+    parts = documents(text, "corpus")
+    if len(parts) < _WHOLE_DOCUMENTS:
+        parts = blocks(text)
+    wanted = min(max(MINIMUM_DOCUMENTS, len(parts) // 10), len(parts) // 2)
+    chosen = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
+    return (
+        [part for place, part in enumerate(parts) if place not in chosen],
+        [part for place, part in enumerate(parts) if place in chosen],
+    )
+
+
+def blocks(text: str) -> list[Document]:
+    """A text as blocks of whole paragraphs of at least 150 words each, or shorter ones where the text is short."""
+    body = without_titles(text)
+    low, high = _BLOCK_WORDS
+    size = max(low, min(high, words.count(body) // 16))
+    found: list[list[str]] = [[]]
+    held = 0
+    for piece, length in _pieces(body, size):
+        if held >= size:
+            found.append([])
+            held = 0
+        found[-1].append(piece)
+        held += length
+    filled = [block for block in found if block]
+    return [
+        Document(f"block-{number:03d}", f"Block {number}", "\n\n".join(block)) for number, block in enumerate(filled, 1)
+    ]
+
+
+def _pieces(body: str, size: int) -> Iterator[tuple[str, int]]:
+    """Paragraphs with their length in words; one that is much longer than a block is cut at the ends of its sentences."""
+    for paragraph in re.split(r"\n\s*\n", body):
+        line = " ".join(paragraph.split())
+        length = words.count(line)
+        if not length:
+            continue
+        if 3 * length <= 4 * size:
+            yield line, length
+            continue
+        gathered, held = "", 0
+        for sentence, count in _sentences(line, size):
+            gathered, held = gathered + sentence, held + count
+            if held >= size:
+                yield gathered.strip(), held
+                gathered, held = "", 0
+        if held:
+            yield gathered.strip(), held
+
+
+def _sentences(line: str, size: int) -> Iterator[tuple[str, int]]:
+    """The sentences of a paragraph with their length; what goes on without an end is cut between words."""
+    start = 0
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(line)), len(line)]:
+        sentence, start = line[start:end], end
+        stops = words.ends(sentence)
+        cut = 0
+        for place in range(size, len(stops), size):
+            yield sentence[cut : stops[place - 1]], size
+            cut = stops[place - 1]
+        yield sentence[cut:], len(stops) - (len(stops) - 1) // size * size if stops else 0

@@ -1,0 +1,62 @@
+"""What a word is, in scripts that put spaces between words and in scripts that do not."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+
+# Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces.
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003134f"
+)
+_WIDE_PUNCTUATION = "\u3000-\u3040\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+# Vowel signs and accents that Unicode does not count as letters: Latin, Hebrew, Arabic, the scripts of India.
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
+
+# Two characters of an unspaced script count as a word: Chinese averages 1.5, Japanese and Thai somewhat more.
+_WORD = re.compile(f"[{_UNSPACED}]{{1,2}}|[^\\s{_UNSPACED}{_WIDE_PUNCTUATION}]+")
+_LETTERS = re.compile(f"([{_UNSPACED}])|(?:[^\\W_{_UNSPACED}]|[{_MARKS}])+")
+# Eight words in a row are rarely shared by texts that were written apart; sixteen characters of an unspaced script weigh as much.
+RUN_WORDS = 8
+
+
+def count(text: str) -> int:
+    """How many words a text has."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def each(text: str) -> Iterator[str]:
+    """The words of a text, one after the other."""
+    return (match[0] for match in _WORD.finditer(text))
+
+
+def ends(text: str) -> list[int]:
+    """Where each word of a text ends."""
+    return [match.end() for match in _WORD.finditer(text)]
+
+
+def opening(text: str, words: int) -> str:
+    """The first so many words of a text, as they stand."""
+    for number, match in enumerate(_WORD.finditer(text), 1):
+        if number == words:
+            return text[: match.end()].strip()
+    return text.strip()
+
+
+def runs(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every run of eight words of a lower-cased text, without punctuation, and where its last word ends."""
+    window: deque[str] = deque()
+    weights: deque[int] = deque()
+    total = 0
+    for match in _LETTERS.finditer(text):
+        window.append(match[0])
+        weight = 1 if match.lastindex else 2
+        weights.append(weight)
+        total += weight
+        while total - weights[0] >= 2 * RUN_WORDS:
+            total -= weights.popleft()
+            window.popleft()
+        if total >= 2 * RUN_WORDS:
+            yield tuple(window), match.end()

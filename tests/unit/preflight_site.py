@@ -1,0 +1,106 @@
+"""An account in which Preflight can be run, and what a test can change in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+from lambda_fakes import NOW, S3, SageMaker, Service, arn
+from ledger_fakes import Books
+from made_up_prose import prose
+from test_environment import SETTINGS
+from test_preflight_prompts import GOOD
+from test_preflight_prompts import lines as json_lines
+from test_preflight_quotas import ServiceQuotas
+
+from common.errors import (
+    CaptuneError,
+)  # fmt: skip
+from preflight import handler
+
+KEPT = "runs/captune-abc/"
+
+
+class Pricing(Service):
+    """A Price List without any product, so that the pinned table is used."""
+
+    name = "pricing"
+
+    def on_get_products(self, ServiceCode: str, Filters: list[dict[str, str]]) -> dict[str, Any]:
+        return {"PriceList": []}
+
+
+def asset(files: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def titled(documents: int, words: int, seed: int) -> bytes:
+    return "\n\n".join(f"# Part {n}\n\n{prose(words, seed + n)}" for n in range(documents)).encode()
+
+
+class Site:
+    """An account in which a run can start, until a test changes something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.data = {
+            "medicaldataset.txt": titled(30, 100, 100), "medicalheldout.txt": titled(8, 60, 300), "control.txt": titled(3, 60, 400),
+            "medicalprompts.jsonl": json_lines(GOOD), "README.md": b"about",
+        }  # fmt: skip
+        self.settings = dict(SETTINGS)
+        self.s3 = S3({("gated", "llama/config.json"): b"{}"})
+        self.sagemaker, self.books = SageMaker(), Books()
+        self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
+        self.pricing = Pricing()
+        self.cap_cents = 2500
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(handler, "client", self.client)
+        monkeypatch.setattr(handler, "now", lambda: NOW)
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        services = {
+            "s3": self.s3,
+            "sagemaker": self.sagemaker,
+            "service-quotas": self.quotas,
+            "dynamodb": self.books.table,
+        }
+        assert (region is not None) == (service == "pricing"), "only the Price List lives in one region"
+        return services.get(service, self.pricing)
+
+    def upload(self, name: str, content: bytes) -> None:
+        self.s3.objects["bucket", f"corpora/{name}"] = content
+
+    def run(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+        self.s3.objects["assets", "data.zip"] = asset(self.data)
+        self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
+        variables = {
+            "SETTINGS_JSON": json.dumps(self.settings), "BUCKET_NAME": "bucket", "LEDGER_TABLE": "ledger", "CAP_CENTS": str(self.cap_cents),
+            "DATA_ASSET_BUCKET": "assets", "DATA_ASSET_KEY": "data.zip", "TRAINING_ASSET_BUCKET": "assets", "TRAINING_ASSET_KEY": "training.zip",
+        }  # fmt: skip
+        for key, value in variables.items():
+            self._monkeypatch.setenv(key, value)
+        event = {
+            "executionName": name,
+            "executionArn": arn(name),
+            "input": execution_input if execution_input is not None else {},
+        }
+        return handler.handle(event, None)
+
+    def refusal(self, kind: type[CaptuneError], execution_input: Any = None, name: str = "abc") -> str:
+        with pytest.raises(CaptuneError) as refused:
+            self.run(execution_input, name)
+        assert type(refused.value) is kind, f"{type(refused.value).__name__}: {refused.value}"
+        assert not self.staged, "a refused run stages nothing"
+        return str(refused.value)
+
+    @property
+    def staged(self) -> dict[str, bytes]:
+        return {
+            key.removeprefix(KEPT): body for (bucket, key), body in self.s3.objects.items() if key.startswith("runs/")
+        }

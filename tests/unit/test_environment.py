@@ -1,0 +1,57 @@
+"""The environment variables of the Lambdas."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from common.environment import BaseModel, MisconfiguredFunction, RunSettings, required
+
+SETTINGS: dict[str, Any] = {
+    "region": "us-east-1", "domain": "medical", "training_instance_type": "ml.g5.2xlarge", "hosting_instance_type": "ml.g5.2xlarge",
+    "epochs": 3, "max_training_seconds": 7200, "endpoint_deadline_minutes": 60, "accept_eula": True, "samples_per_prompt": 2, "seed": 42,
+    "sequence_length": 512,
+    "base_model": {"id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "requires_eula": True},
+}  # fmt: skip
+
+
+def test_a_variable_that_is_set_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET_NAME", "bucket")
+    assert required("BUCKET_NAME") == "bucket"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_variable_that_is_missing_is_named_with_the_way_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("BUCKET_NAME", raising=False)
+    if value is not None:
+        monkeypatch.setenv("BUCKET_NAME", value)
+    with pytest.raises(MisconfiguredFunction, match="BUCKET_NAME is not set; deploy the stacks again"):
+        required("BUCKET_NAME")
+
+
+def test_settings_are_read_with_their_base_model() -> None:
+    settings = RunSettings.from_json(json.dumps(SETTINGS))
+    assert settings.base_model == BaseModel("llama-2-7b", "Llama 2 7B", 6738415616, "s3://gated/llama/", True)
+    assert (settings.region, settings.accept_eula, settings.seed) == ("us-east-1", True, 42)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no json", "[]", "{}", json.dumps(SETTINGS | {"unheard": 1}), json.dumps(SETTINGS | {"base_model": {"id": "x"}}),
+     json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"})],
+)  # fmt: skip
+def test_settings_of_another_form_are_those_of_another_deployment(text: str) -> None:
+    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
+        RunSettings.from_json(text)
+
+
+def test_the_stack_writes_what_preflight_reads() -> None:
+    from stacks.functions import settings_json
+    from stacks.settings import Settings
+
+    settings = RunSettings.from_json(settings_json(Settings.from_context({"epochs": "5", "accept_eula": "true"})))
+    assert (settings.epochs, settings.accept_eula, settings.base_model.id) == (5, True, "llama-2-7b")

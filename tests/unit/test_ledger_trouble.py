@@ -1,0 +1,153 @@
+"""The ledger when calls collide, are throttled, lose their answers, or come from two runs at once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from common.errors import BudgetExceeded, ServiceUnreachable
+from common.ledger import Ledger, Reservation
+from proof.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Table
+
+NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
+CAP = 2500
+
+
+def no_pause(seconds: float) -> None:
+    """Tests do not wait."""
+
+
+def reservation(run: str, cents: int) -> Reservation:
+    return Reservation(f"captune-{run}", f"arn:{run}", cents, ("2026-11",), {"execution_name": run})
+
+
+def troubled(*kinds: str | None, operation: str = "TransactWriteItems") -> Ledger:
+    """A ledger whose next calls of one operation go wrong in these ways, one after the other."""
+    left = iter(kinds)
+    return Ledger(Table(trouble=lambda called: next(left, None) if called == operation else None), "ledger", no_pause)
+
+
+class TestTrouble:
+    def test_transactions_that_collide_are_made_again(self) -> None:
+        ledger = troubled(CONFLICT, CONFLICT, CONFLICT)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+
+        assert ledger.committed_cents("2026-11") == 587
+
+    def test_a_ledger_that_is_always_busy_says_so(self) -> None:
+        with pytest.raises(ServiceUnreachable, match="busy"):
+            troubled(*[CONFLICT] * 12).reserve(reservation("a", 587), CAP, NOW)
+
+    def test_pauses_between_attempts_grow_and_stay_short_enough_for_the_lambda(self) -> None:
+        pauses: list[float] = []
+        ledger = troubled(*[CONFLICT] * 11)
+        ledger._pause = pauses.append
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+
+        assert len(pauses) == 11
+        assert all(0 <= pause <= 2 for pause in pauses)
+
+    @pytest.mark.parametrize("kind", [THROTTLED, BROKEN, LOST_ANSWER])
+    def test_what_passes_is_named_so_that_the_state_machine_tries_again(self, kind: str) -> None:
+        with pytest.raises(ServiceUnreachable, match="did not answer"):
+            troubled(kind).reserve(reservation("a", 587), CAP, NOW)
+
+    def test_a_reservation_whose_answer_was_lost_is_counted_once_when_it_is_repeated(self) -> None:
+        ledger = troubled(LOST_ANSWER)
+        with pytest.raises(ServiceUnreachable):
+            ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+
+        assert ledger.committed_cents("2026-11") == 587
+
+    def test_a_settlement_whose_answer_was_lost_releases_once_when_it_is_repeated(self) -> None:
+        ledger = troubled(None, LOST_ANSWER)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        with pytest.raises(ServiceUnreachable):
+            ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+
+        assert ledger.committed_cents("2026-11") == 91
+
+    def test_room_that_is_made_while_a_run_is_refused_is_tried_for_again(self) -> None:
+        table = Table()
+        ledger = Ledger(table, "ledger", no_pause)
+        ledger.reserve(reservation("a", CAP), CAP, NOW)
+        reads = iter(range(9))
+
+        def another_run_settles(operation: str) -> None:
+            if operation == "GetItem" and next(reads) == 0:
+                Ledger(table, "ledger", no_pause).settle("captune-a", {"2026-11": 0}, {}, NOW)
+
+        table.pause = another_run_settles
+        with pytest.raises(ServiceUnreachable, match="made room"):
+            ledger.reserve(reservation("b", CAP), CAP, NOW)
+
+        assert ledger.reserve(reservation("b", CAP), CAP, NOW)["state"] == "reserved"
+
+    def test_what_does_not_pass_is_not_hidden(self) -> None:
+        class Forbidden(Table):
+            def transact_write_items(self, **request: Any) -> dict[str, Any]:
+                raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "TransactWriteItems")
+
+        with pytest.raises(ClientError, match="AccessDenied"):
+            Ledger(Forbidden(), "ledger", no_pause).reserve(reservation("a", 587), CAP, NOW)
+
+
+def take_at_once(ledger: Ledger, cents: int, runs: list[str]) -> list[str]:
+    """Lets threads reserve the same amount at the same moment, and tells what became of each."""
+    outcomes: list[str] = []
+    begin = threading.Barrier(len(runs))
+
+    def take(run: str) -> None:
+        begin.wait()
+        try:
+            ledger.reserve(reservation(run, cents), CAP, NOW)
+            outcomes.append("reserved")
+        except BudgetExceeded:
+            outcomes.append("refused")
+
+    takers = [threading.Thread(target=take, args=(run,)) for run in runs]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join()
+    return sorted(outcomes)
+
+
+class TestTwoRunsAtOnce:
+    def test_two_runs_cannot_both_take_the_last_dollars(self) -> None:
+        for _ in range(50):
+            ledger = Ledger(Table(), "ledger", no_pause)
+            ledger.reserve(reservation("earlier", 1500), CAP, NOW)
+
+            assert take_at_once(ledger, 700, ["a", "b"]) == ["refused", "reserved"]
+            assert ledger.committed_cents("2026-11") == 2200
+
+    def test_of_many_runs_exactly_as_many_start_as_there_is_room_for(self) -> None:
+        ledger = Ledger(Table(), "ledger", no_pause)
+
+        assert take_at_once(ledger, 500, list("abcdefgh")).count("reserved") == 5
+        assert ledger.committed_cents("2026-11") == CAP
+
+    def test_two_settlements_that_read_the_run_at_the_same_time_release_once(self) -> None:
+        table = Table()
+        ledger = Ledger(table, "ledger", no_pause)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        rival = Ledger(table, "ledger", no_pause)
+
+        def the_rival_is_faster(operation: str) -> None:
+            if operation == "TransactWriteItems":
+                table.pause = lambda other: None
+                rival.settle("captune-a", {"2026-11": 91}, {}, NOW)
+
+        table.pause = the_rival_is_faster
+        item = ledger.settle("captune-a", {"2026-11": 50}, {}, NOW)
+
+        assert item is not None
+        assert item["actual_cents"] == 91
+        assert ledger.committed_cents("2026-11") == 91

@@ -1,0 +1,161 @@
+"""What a run may take of what is left: all it wants, less, or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.costs import TEAR_DOWN_ALLOWANCE_SECONDS, TRAINING_STOP_ALLOWANCE_SECONDS
+from common.errors import BudgetExceeded
+from common.ledger import Ledger, Reservation
+from common.prices import Price
+from preflight import money
+from proof.table import Table
+
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+LATE = datetime(2026, 11, 30, 20, tzinfo=UTC)
+CAP = 2500
+
+
+def price(hourly: str = "1.515") -> Price:
+    return Price("ml.g5.2xlarge", "Training", Decimal(hourly), "test")
+
+
+def ledger_with(cents: int, *months: str) -> Ledger:
+    """A ledger in which so much is committed."""
+    ledger = Ledger(Table(), "ledger", lambda seconds: None)
+    if cents:
+        ledger.reserve(Reservation("captune-earlier", "arn", cents, months or ("2026-11",), {}), 10**9, NOW)
+    return ledger
+
+
+def allow(
+    committed: int = 0,
+    *months: str,
+    cap: int = CAP,
+    training: int = 7200,
+    deadline: int = 3600,
+    keep: int = 0,
+    now: datetime = NOW,
+) -> money.Allowance:
+    ledger = ledger_with(committed, *months)
+    return money.allow(ledger, cap, price(), price(), training, deadline, keep, now)
+
+
+class TestEnough:
+    def test_a_run_that_fits_gets_what_it_wants(self) -> None:
+        allowance = allow()
+
+        assert (allowance.training_seconds, allowance.deadline_seconds, allowance.clamped) == (7200, 3600, False)
+        assert allowance.months == ("2026-11",)
+
+    def test_the_worst_case_holds_the_time_to_stop_and_the_time_to_tear_down(self) -> None:
+        worst = allow().worst
+
+        assert worst.training_seconds == 7200 + TRAINING_STOP_ALLOWANCE_SECONDS
+        assert worst.endpoint_seconds == 3600 + TEAR_DOWN_ALLOWANCE_SECONDS
+        assert worst.cents == 587
+
+    def test_the_minutes_that_the_endpoint_is_kept_are_in_the_reservation(self) -> None:
+        kept = allow(keep=3600)
+
+        assert kept.worst.endpoint_seconds == 3600 + 3600 + TEAR_DOWN_ALLOWANCE_SECONDS
+        assert kept.keep_seconds == 3600
+        assert kept.worst.cents > allow().worst.cents
+
+    def test_the_tear_down_is_due_after_all_that_a_run_may_take_and_wait(self) -> None:
+        assert allow().tear_down_at == NOW + timedelta(seconds=7200 + 3600 + money.UNBILLED_ALLOWANCE_SECONDS)
+
+
+class TestClamped:
+    def test_with_three_dollars_left_training_and_endpoint_shrink_to_it(self) -> None:
+        allowance = allow(CAP - 300)
+
+        assert allowance.clamped
+        assert allowance.worst.cents <= 300
+        assert money.MINIMUM_TRAINING_SECONDS <= allowance.training_seconds < 7200
+        assert money.MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds < 3600
+
+    def test_training_shrinks_before_the_endpoint_does(self) -> None:
+        allowance = allow(CAP - 500)
+
+        assert allowance.clamped
+        assert allowance.training_seconds < 7200
+        assert allowance.deadline_seconds == 3600
+
+    def test_the_tear_down_comes_earlier_for_a_clamped_run(self) -> None:
+        assert allow(CAP - 300).tear_down_at < allow().tear_down_at
+
+    @settings(deadline=None)
+    @given(
+        left=st.integers(0, 3000),
+        training=st.integers(900, 21600),
+        deadline=st.integers(1200, 14400),
+        keep=st.integers(0, 14400),
+        hourly=st.decimals("0.2", "20", places=3),
+        now=st.sampled_from([NOW, LATE]),
+    )
+    def test_whatever_is_left_the_worst_case_fits_it_and_wastes_almost_none(
+        self, left: int, training: int, deadline: int, keep: int, hourly: Decimal, now: datetime
+    ) -> None:
+        ledger, one = ledger_with(3000 - left), price(str(hourly))
+        try:
+            allowance = money.allow(ledger, 3000, one, one, training, deadline, keep, now)
+        except BudgetExceeded:
+            return
+
+        assert allowance.worst.cents <= left
+        assert money.MINIMUM_TRAINING_SECONDS <= allowance.training_seconds <= training
+        assert money.MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds <= deadline
+        if allowance.clamped:
+            # What is left over does not buy another second and its rounding.
+            assert left - allowance.worst.cents <= one.cents(1) + 3
+
+    def test_what_was_allowed_can_be_reserved(self) -> None:
+        ledger = ledger_with(CAP - 300)
+        allowance = money.allow(ledger, CAP, price(), price(), 7200, 3600, 0, NOW)
+        ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), CAP, NOW)
+
+        assert ledger.committed_cents("2026-11") <= CAP
+
+
+class TestRefused:
+    def test_with_one_dollar_left_the_missing_amount_and_the_date_are_named(self) -> None:
+        with pytest.raises(BudgetExceeded) as refused:
+            allow(CAP - 100)
+
+        words = str(refused.value)
+        assert "$1.00 of the $25.00 cap is left in 2026-11" in words
+        assert "the shortest useful run may cost $2.21: $1.21 is missing" in words
+        assert "start again on 2026-12-01" in words
+
+    def test_a_cap_that_no_run_fits_is_to_be_raised_because_waiting_would_not_help(self) -> None:
+        with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least 3 and deploy"):
+            allow(cap=200)
+
+    def test_a_cap_lowered_below_what_is_committed_leaves_nothing(self) -> None:
+        with pytest.raises(BudgetExceeded, match=r"^\$0.00 of the \$5.00 cap is left"):
+            allow(2000, cap=500)
+
+
+class TestTheEndOfTheMonth:
+    def test_a_run_that_may_cross_it_needs_room_in_both_months(self) -> None:
+        assert allow(now=LATE).months == ("2026-11", "2026-12")
+
+    def test_the_fuller_of_the_two_months_decides(self) -> None:
+        with pytest.raises(BudgetExceeded, match="left in 2026-11 and 2026-12.*start again on 2027-01-01"):
+            allow(CAP - 100, "2026-12", now=LATE)
+
+    def test_a_deadline_that_begins_as_late_as_it_can_is_still_in_the_months(self) -> None:
+        longest = 7200 + money.UNBILLED_ALLOWANCE_SECONDS + 2 * (3600 + TEAR_DOWN_ALLOWANCE_SECONDS)
+        midnight = datetime(2026, 12, 1, tzinfo=UTC)
+
+        assert allow(now=midnight - timedelta(seconds=longest + 1)).months == ("2026-11",)
+        assert allow(now=midnight - timedelta(seconds=longest)).months == ("2026-11", "2026-12")
+
+    def test_crossing_it_costs_the_rounding_and_the_small_items_twice(self) -> None:
+        assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13

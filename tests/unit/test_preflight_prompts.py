@@ -1,0 +1,140 @@
+"""The prompts file: refused by line, with what is wrong there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from made_up_prose import prose
+
+from common.errors import PromptsRejected
+from preflight import words
+from preflight.holding_out import split
+from preflight.prompts import MAXIMUM_PROMPTS, from_held_out, parse
+from preflight.texts import Document
+
+GOOD = {
+    "id": "q-1",
+    "kind": "question",
+    "prompt": "Which gene encodes the protein p53?",
+    "facts": [{"name": "gene", "pattern": r"\bTP53\b"}],
+}
+
+
+def lines(*prompts: Any) -> bytes:
+    return "\n".join(p if isinstance(p, str) else json.dumps(p, ensure_ascii=False) for p in prompts).encode()
+
+
+def refusal_of(*prompts: Any) -> str:
+    with pytest.raises(PromptsRejected) as refused:
+        parse(lines(*prompts), "corpora/p.jsonl")
+    return str(refused.value)
+
+
+def test_a_good_file_is_read_in_its_order_and_without_what_is_not_needed() -> None:
+    starter = {"id": "s-1", "kind": "starter", "prompt": "Genomes are", "note": "mine"}
+    assert parse(lines(GOOD, "", starter), "p") == [
+        GOOD,
+        {"id": "s-1", "kind": "starter", "prompt": "Genomes are", "facts": []},
+    ]
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_do_not_matter() -> None:
+    assert parse(b"\xef\xbb\xbf" + lines(GOOD) + b"\r\n", "p") == [GOOD]
+
+
+def test_a_line_separator_inside_a_text_does_not_end_the_line() -> None:
+    odd = {**GOOD, "prompt": "one\u2028two\u0085three"}
+    assert parse(lines(odd), "p")[0]["prompt"] == "one\u2028two\u0085three"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n"])
+def test_a_file_without_prompts_is_refused(content: bytes) -> None:
+    with pytest.raises(
+        PromptsRejected, match=r"has no prompts\. Each line is a JSON object with id, kind, prompt and facts"
+    ):
+        parse(content, "p")
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
+    with pytest.raises(PromptsRejected, match="not UTF-8: byte .* in line 2"):
+        parse(lines(GOOD) + b"\n\xff", "p")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("Which gene?", "is not JSON"),
+        ('{"id": "a"', "is not JSON"),
+        ("[1, 2]", "is not a JSON object"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"id": "\\ud800", "kind": "starter", "prompt": "x"}', "half of a surrogate pair"),
+        ({**GOOD, "id": ""}, "has no text in `id`"),
+        ({**GOOD, "id": 7}, "has no text in `id`"),
+        ({"id": "a", "kind": "question", "facts": []}, "has no text in `prompt`"),
+        ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter, completion, question, outside, control"),
+        ({**GOOD, "facts": []}, "has no key facts"),
+        ({**GOOD, "facts": None}, "has no key facts"),
+        ({**GOOD, "facts": {"name": "gene"}}, "has no key facts"),
+        ({"id": "a", "kind": "control", "prompt": "x"}, "has no key facts"),
+        ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
+        ({**GOOD, "facts": ["TP53"]}, "has a fact without `name` or `pattern`"),
+        ({**GOOD, "facts": [{"name": "gene", "pattern": "TP(53"}]}, "does not compile, 'TP(53': missing )"),
+        ({**GOOD, "facts": [{"name": "gene", "pattern": "a{99999999999999999999}"}]}, "does not compile"),
+        ({**GOOD, "facts": [{"name": "gene", "pattern": "(TP53)?"}]}, "matches everything"),
+        ({**GOOD, "facts": [{"name": "gene", "pattern": "P53"}]}, "that its own prompt matches, 'P53'"),
+        ({**GOOD, "prompt": "x" * 4001}, "has a prompt of 4001 bytes; at most 4000 fit"),
+        ({**GOOD, "prompt": "細" * 1400}, "has a prompt of 4200 bytes"),
+    ],
+)  # fmt: skip
+def test_a_faulty_line_is_refused_with_its_number_and_its_fault(line: Any, fault: str) -> None:
+    message = refusal_of({**GOOD, "id": "first"}, line)
+    assert message.startswith("corpora/p.jsonl: line 2 ")
+    assert fault in message
+
+
+def test_a_repeated_id_is_refused_with_both_lines() -> None:
+    assert "line 3 repeats the id 'q-1' of line 1" in refusal_of(GOOD, "", GOOD)
+
+
+def test_all_faulty_lines_are_told_and_only_eight_named() -> None:
+    message = refusal_of(*["not json"] * 30)
+    assert "line 8 is not JSON" in message
+    assert "line 9" not in message
+    assert "and 22 more" in message
+
+
+def test_more_prompts_than_a_deadline_holds_are_refused() -> None:
+    many = [{"id": str(n), "kind": "starter", "prompt": "Genomes are"} for n in range(MAXIMUM_PROMPTS + 1)]
+    assert "has 5001 prompts; at most 5000" in refusal_of(*many)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [prose(3000), prose(3000).replace("\n\n", "\n"), "\n\n".join(f"# T\n\n{prose(60, n)}" for n in range(30)),
+     "".join("。" if n % 9 == 8 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000)),
+     "\n\n".join(f"# T\n\nOnly {n} short words here." for n in range(300))],
+    ids=["paragraphs", "no blank lines", "documents", "Chinese", "short paragraphs"],
+)  # fmt: skip
+def test_a_corpus_without_prompts_gets_openings_of_its_held_out_text(text: str) -> None:
+    _, held_out = split(text)
+    made = from_held_out(held_out)
+    assert 6 <= len(made) <= 20
+    assert len({prompt["id"] for prompt in made}) == len(made)
+    for prompt in made:
+        assert prompt["kind"] == "starter"
+        assert prompt["facts"] == []
+        assert 1 <= words.count(prompt["prompt"]) <= 7
+        assert any(prompt["prompt"] in " ".join(part.text.split()) for part in held_out)
+
+
+def test_an_opening_leaves_the_model_something_to_go_on_with() -> None:
+    made = from_held_out([Document("a", "A", f"Short one.\n\n{prose(80).split(chr(10))[0]}")])
+    assert [prompt["prompt"] for prompt in made] == [" ".join(prose(80).split()[:7])]
+
+
+@pytest.mark.parametrize("domain", ["medical", "finance"])
+def test_the_prompts_that_ship_with_the_project_pass(domain: str, request: pytest.FixtureRequest) -> None:
+    content = (request.config.rootpath / "data" / f"{domain}prompts.jsonl").read_bytes()
+    assert len(parse(content, domain)) == content.count(b"\n")

@@ -1,0 +1,87 @@
+"""Service quotas: what a new account usually lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+from lambda_fakes import Service, page, refusal
+
+from preflight import quotas
+from preflight.quotas import ENDPOINT, TRAINING
+
+
+class ServiceQuotas(Service):
+    """Applied and default values by code, and the names of codes."""
+
+    name = "service-quotas"
+
+    def __init__(self, applied: dict[str, float], defaults: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.applied, self.defaults = applied, defaults or {}
+        self.names = {"L-1": "ml.g6.xlarge for endpoint usage", "L-2": "ml.g6.2xlarge for endpoint usage"}
+
+    def on_get_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
+        return self._value(self.applied, QuotaCode)
+
+    def on_get_aws_default_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
+        return self._value(self.defaults, QuotaCode)
+
+    def on_list_service_quotas(self, ServiceCode: str, NextToken: str | None = None) -> dict[str, Any]:
+        rows = [{"QuotaCode": code, "QuotaName": name} for code, name in self.names.items()]
+        return page("Quotas", rows, NextToken)
+
+    def _value(self, values: dict[str, float], code: str) -> dict[str, Any]:
+        if code not in values:
+            raise refusal("NoSuchResourceException", "The request failed because the specified quota does not exist.")
+        return {"Quota": {"Value": values[code]}}
+
+
+def test_the_applied_value_counts() -> None:
+    asked = ServiceQuotas({"L-2D6DEB3C": 2.0}, {"L-2D6DEB3C": 0.0})
+    quota = quotas.read(asked, "ml.g5.2xlarge", TRAINING)
+    assert (quota.value, quota.shortage(1), quota.shortage(2)) == (2, "", "")
+
+
+def test_a_quota_that_was_never_raised_has_the_default_value() -> None:
+    assert quotas.read(ServiceQuotas({}, {"L-9614C779": 0.0}), "ml.g5.2xlarge", ENDPOINT).value == 0
+
+
+def test_training_and_endpoint_have_quotas_of_their_own() -> None:
+    asked = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 0.0})
+    assert [quotas.read(asked, "ml.g5.2xlarge", use).value for use in (TRAINING, ENDPOINT)] == [1, 0]
+
+
+def test_a_shortage_names_the_quota_its_code_and_how_much_is_needed() -> None:
+    quota = quotas.read(ServiceQuotas({"L-9614C779": 0.0}), "ml.g5.2xlarge", ENDPOINT)
+    assert quota.shortage(1) == 'the quota "ml.g5.2xlarge for endpoint usage" (code L-9614C779) is 0 and 1 is needed'
+    assert quota.shortage(2).endswith("is 0 and 2 are needed")
+
+
+def test_the_code_of_another_instance_type_is_looked_up_by_name_on_every_page() -> None:
+    asked = ServiceQuotas({"L-2": 3.0})
+    assert quotas.read(asked, "ml.g6.2xlarge", ENDPOINT).value == 3
+
+
+def test_an_instance_type_without_a_quota_is_not_known() -> None:
+    quota = quotas.read(ServiceQuotas({}), "ml.unheard.of", ENDPOINT)
+    assert (quota.value, quota.shortage(1)) == (None, "")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [refusal("AccessDeniedException"), refusal("TooManyRequestsException"), ConnectTimeoutError(endpoint_url="quotas")],
+)
+def test_quotas_that_cannot_be_asked_are_not_known_and_refuse_nothing(trouble: Exception) -> None:
+    asked = ServiceQuotas({"L-2D6DEB3C": 1.0})
+    asked.troubles["get_service_quota"] = [trouble]
+    assert quotas.read(asked, "ml.g5.2xlarge", TRAINING).value is None
+
+
+def test_an_answer_without_a_value_is_not_known() -> None:
+    class Empty(ServiceQuotas):
+        def on_get_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
+            return {"Quota": {"QuotaCode": QuotaCode}}
+
+    assert quotas.read(Empty({}), "ml.g5.2xlarge", TRAINING).value is None

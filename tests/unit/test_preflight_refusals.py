@@ -1,0 +1,172 @@
+"""Preflight of a run that cannot start: refused by name, with everything there is to mend, and nothing staged."""
+
+from __future__ import annotations
+
+import pytest
+from lambda_fakes import refusal
+from made_up_prose import prose
+from preflight_site import Site
+from test_environment import SETTINGS
+
+from common.errors import (
+    BudgetExceeded,
+    CaptuneError,
+    DatasetRejected,
+    EulaNotAccepted,
+    HeldOutLeaks,
+    InvalidInput,
+    LeftoversFound,
+    PatientDataSuspected,
+    PriceUnknown,
+    PromptsRejected,
+    QuotaTooLow,
+    RunInFlight,
+    RunNameTaken,
+    ServiceUnreachable,
+    WeightsNotFound,
+)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(monkeypatch)
+
+
+def test_a_corpus_that_is_missing_is_refused_with_the_command_to_upload_it(site: Site) -> None:
+    message = site.refusal(DatasetRejected, {"corpus": "corpora/mine.txt"})
+    assert "aws s3 cp FILE s3://bucket/corpora/mine.txt" in message
+
+
+def test_a_corpus_of_five_gigabytes_is_refused_by_its_size_alone(site: Site) -> None:
+    site.s3.sizes["corpora/mine.txt"] = 5 * 2**30
+    assert "has 5,120.0 MiB; at most 4 MiB" in site.refusal(DatasetRejected, {"corpus": "corpora/mine.txt"})
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"", DatasetRejected), (b"\x00\x01", DatasetRejected), ("é".encode("latin-1") * 9000, DatasetRejected),
+     (prose(200).encode(), DatasetRejected), (b"the same line again and again\n" * 500, DatasetRejected),
+     (prose(2000).encode() + b"\nMRN: 12345678", PatientDataSuspected)],
+    ids=["empty", "binary", "not UTF-8", "too short", "one line repeated", "data of patients"],
+)  # fmt: skip
+def test_a_corpus_that_cannot_be_learned_from_is_refused_by_name(
+    site: Site, content: bytes, kind: type[CaptuneError]
+) -> None:
+    site.upload("mine.txt", content)
+    assert "corpora/mine.txt" in site.refusal(kind, {"corpus": "corpora/mine.txt"})
+
+
+def test_held_out_text_that_the_corpus_holds_is_refused(site: Site) -> None:
+    site.data["medicalheldout.txt"] += b"\n\n" + prose(100, 100).encode()
+    assert "data/medicalheldout.txt, line" in site.refusal(HeldOutLeaks)
+
+
+def test_a_domain_without_files_is_refused_for_each_of_them(site: Site) -> None:
+    site.settings["domain"] = "law"
+    message = site.refusal(DatasetRejected)
+    assert all(f"data/law{name} does not exist" in message for name in ("dataset.txt", "heldout.txt", "prompts.jsonl"))
+
+
+def test_prompts_that_are_no_prompts_are_refused(site: Site) -> None:
+    site.upload("p.jsonl", b"What is a gene?")
+    assert "corpora/p.jsonl: line 1 is not JSON" in site.refusal(PromptsRejected, {"prompts": "corpora/p.jsonl"})
+
+
+def test_the_licence_has_to_be_accepted_where_the_model_has_one(site: Site) -> None:
+    site.settings["accept_eula"] = False
+    assert "llamaEula.txt, then set accept_eula to true" in site.refusal(EulaNotAccepted)
+    site.settings["base_model"] = {**SETTINGS["base_model"], "requires_eula": False}
+    assert site.run()["acceptEula"] is False
+
+
+def test_weights_that_are_not_there_are_refused_and_a_closed_bucket_only_warned_of(site: Site) -> None:
+    del site.s3.objects["gated", "llama/config.json"]
+    assert "The weights of Llama 2 7B were not found" in site.refusal(WeightsNotFound)
+    site.s3.troubles["list_objects_v2"] = [refusal("AccessDenied")]
+    assert "could not be listed (AccessDenied)" in site.run()["warnings"][0]
+
+
+def test_a_quota_of_zero_is_refused_with_its_code_and_the_way_to_ask_for_more(site: Site) -> None:
+    site.quotas.applied = {"L-2D6DEB3C": 1.0, "L-9614C779": 0.0}
+    message = site.refusal(QuotaTooLow)
+    assert "(code L-9614C779) is 0 and 1 is needed. Ask for more in the console under Service Quotas" in message
+
+
+def test_quotas_that_cannot_be_read_are_a_warning(site: Site) -> None:
+    site.quotas.troubles["get_service_quota"] = [refusal("AccessDeniedException")] * 2
+    assert site.run()["warnings"] == [
+        "The quota ml.g5.2xlarge for training job usage could not be read.",
+        "The quota ml.g5.2xlarge for endpoint usage could not be read.",
+    ]
+
+
+def test_a_second_run_needs_a_second_instance(site: Site) -> None:
+    site.books.with_run("other")
+    assert "in flight (captune-other), and there is no instance for two" in site.refusal(RunInFlight)
+    site.quotas.applied = {"L-2D6DEB3C": 2.0, "L-9614C779": 2.0}
+    assert "Other runs are in flight" in site.run()["warnings"][0]
+
+
+def test_leftovers_of_an_earlier_run_are_refused_with_the_way_to_remove_them(site: Site) -> None:
+    site.sagemaker.endpoints["captune-lost"] = "InService"
+    message = site.refusal(LeftoversFound)
+    assert "An earlier run left endpoint captune-lost" in message
+    assert '{"executionName": "…"}' in message
+
+
+@pytest.mark.parametrize("name", ["___", "again-try2"])
+def test_an_execution_name_that_makes_no_run_name_is_refused(site: Site, name: str) -> None:
+    assert "start a new execution with another name" in site.refusal(InvalidInput, name=name)
+
+
+def test_a_name_that_another_run_has_is_refused_before_anything_of_it_is_overwritten(site: Site) -> None:
+    site.books.with_run("a_bc", run="captune-a-bc").settled("captune-a-bc")
+    site.refusal(RunNameTaken, name="a-bc")
+
+
+def test_an_instance_type_without_a_price_is_refused(site: Site) -> None:
+    site.settings["hosting_instance_type"] = "ml.unheard.of"
+    assert "No price is known for ml.unheard.of" in site.refusal(PriceUnknown)
+
+
+def test_a_run_that_does_not_fit_into_the_month_is_refused_and_one_that_nearly_does_is_clamped(site: Site) -> None:
+    site.cap_cents = 100
+    assert "is missing" in site.refusal(BudgetExceeded)
+    site.cap_cents = 400
+    plan = site.run()
+    assert plan["budget"]["clamped"] is True
+    assert plan["budget"]["worstCaseCents"] <= 400
+    assert plan["training"]["maxRuntimeSeconds"] < 7200
+
+
+def test_all_faults_are_told_in_one_attempt_under_the_name_of_the_first(site: Site) -> None:
+    site.settings["accept_eula"] = False
+    site.data["medicaldataset.txt"] = b"too short"
+    site.data["medicalheldout.txt"] += b"\nDOB: 03/05/1961"
+    site.data["medicalprompts.jsonl"] = b"[]"
+    site.quotas.applied = {"L-2D6DEB3C": 0.0, "L-9614C779": 0.0}
+    site.sagemaker.endpoints["captune-lost"] = "InService"
+    del site.s3.objects["gated", "llama/config.json"]
+    site.cap_cents = 50
+    message = site.refusal(InvalidInput, {"epochs": 0})
+    assert message.startswith("9 things to mend before this run can start. (1) InvalidInput: ")
+    kinds = [
+        EulaNotAccepted,
+        DatasetRejected,
+        PatientDataSuspected,
+        PromptsRejected,
+        WeightsNotFound,
+        LeftoversFound,
+        BudgetExceeded,
+        QuotaTooLow,
+    ]
+    assert all(f"({number}) {kind.__name__}: " in message for number, kind in enumerate(kinds, 2))
+
+
+def test_trouble_of_aws_is_no_fault_to_mend_but_the_error_that_is_tried_again(site: Site) -> None:
+    site.settings["accept_eula"] = False
+    site.sagemaker.troubles["list_endpoints"] = [refusal("ThrottlingException")]
+    assert "ThrottlingException" in site.refusal(ServiceUnreachable)
+    reads = iter(["fine", "throttled"])
+    site.books.table.trouble = lambda operation: next(reads, "throttled") if operation == "GetItem" else None
+    assert "The ledger did not answer" in site.refusal(ServiceUnreachable)

@@ -1,0 +1,85 @@
+"""The execution input: what is taken, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import InvalidInput
+from preflight.request import Request, parse
+
+
+def refusal_of(execution_input: Any) -> str:
+    with pytest.raises(InvalidInput) as refused:
+        parse(execution_input)
+    return str(refused.value)
+
+
+def test_an_empty_input_uses_every_default() -> None:
+    assert parse({}) == Request()
+
+
+def test_every_key_is_taken() -> None:
+    asked = parse(
+        {"corpus": "corpora/a.txt", "heldOut": "corpora/b.txt", "prompts": "corpora/c.jsonl", "epochs": 50, "seed": 0,
+         "keepEndpointMinutes": 240, "samplesPerPrompt": 8}
+    )  # fmt: skip
+    assert asked == Request("corpora/a.txt", "corpora/b.txt", "corpora/c.jsonl", 50, 0, 8, 240)
+
+
+@pytest.mark.parametrize("given", [[], "text", 3, None, True])
+def test_an_input_that_is_no_object_is_refused(given: Any) -> None:
+    assert "must be a JSON object such as {}" in refusal_of(given)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("epoch", "epochs"),
+        ("held_out", "heldOut"),
+        ("Corpus", "corpus"),
+        ("keep-endpoint-minutes", "keepEndpointMinutes"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest_known_one(key: str, meant: str) -> None:
+    assert f"unknown key `{key}` (did you mean `{meant}`?)" in refusal_of({key: 1})
+
+
+def test_an_unknown_key_that_is_near_to_nothing_is_answered_with_all_known_ones() -> None:
+    message = refusal_of({"zzz": 1})
+    assert "known: corpus, heldOut, prompts, epochs, seed, keepEndpointMinutes, samplesPerPrompt" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epochs", 0), ("epochs", 51), ("seed", -1), ("seed", 2**31), ("keepEndpointMinutes", 241),
+     ("samplesPerPrompt", 9), ("epochs", True), ("seed", False), ("epochs", "3"), ("epochs", 2.5), ("epochs", None)],
+)  # fmt: skip
+def test_a_number_out_of_range_or_of_another_kind_is_refused(key: str, value: Any) -> None:
+    assert f"`{key}` must be a whole number from" in refusal_of({key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("corpus", "mine.txt"), ("corpus", "corpora/mine.pdf"), ("corpus", 7), ("corpus", None), ("prompts", "corpora/p.txt"),
+     ("corpus", "s3://bucket/corpora/mine.txt"), ("corpus", "corpora/" + "x" * 1100 + ".txt")],
+)  # fmt: skip
+def test_a_file_is_named_by_its_key_under_corpora(key: str, value: Any) -> None:
+    assert f"`{key}` must be the key of a" in refusal_of({key: value})
+
+
+def test_held_out_text_without_a_corpus_of_its_own_is_refused() -> None:
+    assert "`heldOut` belongs to a corpus of your own" in refusal_of({"heldOut": "corpora/b.txt"})
+
+
+def test_all_faults_are_told_at_once() -> None:
+    message = refusal_of({"epochs": 0, "sed": 4, "corpus": "x"})
+    assert all(part in message for part in ("`epochs`", "did you mean `seed`?", "`corpus` must be"))
+
+
+def test_a_refusal_stays_readable_however_large_the_input_is() -> None:
+    junk = {f"{number}" * 50: "y" * 1000 for number in range(300)} | {"corpus": "z" * 200_000}
+    message = refusal_of(junk)
+    assert len(message) < 3000
+    assert "and 293 more" in message

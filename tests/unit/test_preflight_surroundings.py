@@ -1,0 +1,85 @@
+"""What is already there when a run begins: names, runs, leftovers, weights."""
+
+from __future__ import annotations
+
+import pytest
+from lambda_fakes import S3, SageMaker, arn, refusal
+from ledger_fakes import Books
+
+from common.errors import RunNameTaken
+from preflight.surroundings import leftovers, refuse_taken_name, runs_in_flight, weights_problem
+
+WEIGHTS = "s3://gated/models/llama/v1.1.0/"
+
+
+def test_a_name_that_nobody_had_is_free() -> None:
+    refuse_taken_name(SageMaker(jobs={"captune-abcd": "Completed"}), Books(), "captune-abc", arn("abc"))
+
+
+def test_the_reservation_of_this_very_execution_takes_no_name() -> None:
+    books = Books().with_run("abc")
+    refuse_taken_name(SageMaker(jobs={"captune-abc": "InProgress"}), books, "captune-abc", arn("abc"))
+
+
+def test_a_name_that_another_execution_has_is_refused() -> None:
+    books = Books().with_run("abc_1", run="captune-abc-1")
+    with pytest.raises(RunNameTaken, match="captune-abc-1 was used before"):
+        refuse_taken_name(SageMaker(), books, "captune-abc-1", arn("abc-1"))
+
+
+def test_a_name_that_a_settled_run_had_is_refused() -> None:
+    with pytest.raises(RunNameTaken):
+        refuse_taken_name(SageMaker(), Books().with_run("abc").settled("captune-abc"), "captune-abc", arn("abc"))
+
+
+@pytest.mark.parametrize("job", ["captune-abc", "captune-abc-try2"])
+def test_a_name_by_which_sagemaker_remembers_a_job_is_refused_even_with_a_new_ledger(job: str) -> None:
+    jobs = {"captune-abc-else": "Completed", job: "Completed"}
+    with pytest.raises(RunNameTaken, match="Start a new execution and leave its name to the console"):
+        refuse_taken_name(SageMaker(jobs=jobs), Books(), "captune-abc", arn("abc"))
+
+
+def test_runs_in_flight_are_the_other_open_reservations() -> None:
+    books = Books().with_run("a").with_run("b").with_run("c").with_run("me").settled("captune-b")
+    assert runs_in_flight(books, "captune-me") == ["captune-a", "captune-c"]
+
+
+def test_leftovers_are_what_bills_without_a_reservation() -> None:
+    books = Books().with_run("covered").with_run("done").settled("captune-done")
+    sagemaker = SageMaker(
+        jobs={"captune-covered-try2": "InProgress", "captune-lost": "InProgress", "captune-old": "Completed"},
+        endpoints={
+            "captune-covered": "InService", "captune-done": "Creating", "captune-going": "Deleting", "not-captune-x": "InService",
+            "captune-lost-2": "Failed",
+        },
+    )  # fmt: skip
+    assert leftovers(sagemaker, books) == [
+        "training job captune-lost",
+        "endpoint captune-done",
+        "endpoint captune-lost-2",
+    ]
+
+
+def test_weights_that_are_there_are_no_problem() -> None:
+    assert weights_problem(S3({("gated", "models/llama/v1.1.0/config.json"): b"{}"}), WEIGHTS) == ("", "")
+
+
+def test_an_empty_prefix_is_a_reason_to_refuse() -> None:
+    problem, warning = weights_problem(S3({("gated", "models/llama/v1.0.0/config.json"): b"{}"}), WEIGHTS)
+    assert problem == f"there are no weights at {WEIGHTS}: the region or the version of the catalog is wrong"
+    assert not warning
+
+
+def test_a_bucket_that_does_not_exist_is_a_reason_to_refuse() -> None:
+    s3 = S3()
+    s3.troubles["list_objects_v2"] = [refusal("NoSuchBucket")]
+    assert "choose a region with JumpStart" in weights_problem(s3, WEIGHTS)[0]
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "403", "SlowDown"])
+def test_a_listing_that_is_refused_only_warns_because_the_job_has_a_role_of_its_own(code: str) -> None:
+    s3 = S3()
+    s3.troubles["list_objects_v2"] = [refusal(code)]
+    problem, warning = weights_problem(s3, WEIGHTS)
+    assert not problem
+    assert f"could not be listed ({code})" in warning

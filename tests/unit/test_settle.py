@@ -1,0 +1,105 @@
+"""Settlement: what a run did cost, counted once, and the rest of its reservation released."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from lambda_fakes import arn
+from settle_site import START, Site, job, visit
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(monkeypatch)
+
+
+def test_a_success_costs_what_was_billed_and_the_rest_is_released(site: Site) -> None:
+    site.with_report()
+    outcome = site.settle()
+    # 600 seconds at $1.515 an hour are 25.25 cents, rounded up; 6 cents for everything else.
+    assert outcome["result"] == {
+        "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "actualCents": 32, "leftCents": 2468,
+    }  # fmt: skip
+    assert site.books.committed_cents("2026-11") == 32
+
+
+def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> None:
+    site.with_report()
+    first = site.settle()
+    site.sagemaker.jobs["captune-abc"] = job(seconds=7200)
+    site.now += timedelta(hours=3)
+    again = site.settle()
+    assert again["result"] == first["result"]
+    assert again["message"] == first["message"]
+    assert site.books.committed_cents("2026-11") == 32
+
+
+def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.settle()
+    site.settle()
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert [(one["ActualCents"], one["CommittedCents"], one["CapCents"]) for one in metrics] == [(32, 32, 2500)]
+
+
+def test_a_run_that_was_refused_before_it_reserved_did_cost_nothing(site: Site) -> None:
+    site.books.table.rows.clear()
+    site.fails("EulaNotAccepted", "Read the licence.")
+    outcome = site.settle(status="FAILED")
+    assert outcome["result"] == {
+        "run": "captune-abc", "status": "FAILED", "verdict": "not shown", "actualCents": 0, "leftCents": 2500,
+    }  # fmt: skip
+    assert site.report()["error"] == "EulaNotAccepted"
+    assert site.report()["cost"]["actual_cents"] == 0
+
+
+def test_a_name_that_no_run_can_have_is_answered_too(site: Site) -> None:
+    outcome = site.settle(executionArn=arn("run-try2"), executionName="run-try2", status="FAILED")
+    assert (outcome["result"]["run"], outcome["result"]["status"]) == ("refused-run-try2", "FAILED")
+
+
+def test_an_endpoint_that_nobody_saw_is_counted_from_its_request(site: Site) -> None:
+    site.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 1000, 1001)
+    assert site.settle()["result"]["actualCents"] > 32
+    item = site.books.run("captune-abc") or {}
+    assert item["endpoint_seconds"] == 2600
+    assert item["endpoint_cents"] == 110
+
+
+def test_an_endpoint_that_was_seen_is_counted_by_what_was_seen(site: Site) -> None:
+    site.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 1000, 1001)
+    times = {
+        "endpoint_created_at": START + timedelta(seconds=1010),
+        "endpoint_gone_at": START + timedelta(seconds=1209),
+    }
+    site.books.note("captune-abc", {key: value.isoformat() for key, value in times.items()})
+    site.settle()
+    assert (site.books.run("captune-abc") or {})["endpoint_seconds"] == 200
+
+
+def test_a_run_whose_history_is_forgotten_is_settled_by_what_sagemaker_knows(site: Site) -> None:
+    site.step_functions.executions.clear()
+    outcome = site.settle(status="UNKNOWN", reason="sweeper")
+    assert (outcome["result"]["status"], outcome["result"]["actualCents"]) == ("UNKNOWN", 32)
+    assert site.report()["seconds_by_state"] == {}
+
+
+@pytest.mark.parametrize(("told", "status"), [("TIMED_OUT", "TIMED_OUT"), ("UNKNOWN", "ABORTED")])
+def test_an_execution_that_step_functions_still_calls_running_has_ended(site: Site, told: str, status: str) -> None:
+    site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
+    assert site.settle(status=told)["result"]["status"] == status
+
+
+def test_a_run_that_still_bills_is_not_settled(site: Site) -> None:
+    site.sagemaker.jobs["captune-abc"] = job("Stopping")
+    with pytest.raises(RuntimeError, match="its seconds are not final"):
+        site.settle()
+    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+
+
+def test_a_tear_down_that_was_started_by_hand_finds_its_execution(site: Site) -> None:
+    site.with_report()
+    assert site.settle(executionArn=None, status=None, reason=None)["result"]["actualCents"] == 32
+    site.books.table.rows.clear()
+    assert site.settle(executionArn=None, status=None, reason=None)["result"]["status"] == "SUCCEEDED"

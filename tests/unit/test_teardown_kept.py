@@ -1,0 +1,45 @@
+"""keepEndpointMinutes: an endpoint stays after a success as long as it was asked to, and not a pass longer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from ledger_fakes import Books
+from teardown_site import EVENT, SCHEDULE, Site
+
+
+def kept(minutes: int = 30) -> Books:
+    return Books().with_run("abc", keep_endpoint_seconds=minutes * 60)
+
+
+SUCCESS = {**EVENT, "status": "SUCCEEDED"}
+
+
+def test_an_endpoint_that_was_asked_to_stay_stays_after_a_success() -> None:
+    site = Site(kept(), endpoints={"captune-abc": "InService"})
+    outcome = site.tear_down(SUCCESS)
+    assert (outcome["keep"], outcome["keepUntil"], outcome["quiet"]) == (True, "2026-11-24T12:30:00", False)
+    assert site.sagemaker.endpoints == {"captune-abc": "InService"}
+
+
+def test_a_second_event_does_not_lengthen_the_stay() -> None:
+    site = Site(kept(), endpoints={"captune-abc": "InService"})
+    site.tear_down(SUCCESS)
+    assert site.tear_down(SUCCESS, after=timedelta(minutes=10))["keepUntil"] == "2026-11-24T12:30:00"
+    assert not site.tear_down(SUCCESS, after=timedelta(minutes=31))["keep"]
+
+
+@pytest.mark.parametrize(
+    "event", [EVENT, SCHEDULE, {**SUCCESS, "reason": "schedule"}, {**SUCCESS, "reason": "sweeper"}]
+)
+def test_nothing_stays_after_a_failure_or_when_the_schedule_or_the_sweeper_comes(event: dict[str, str]) -> None:
+    site = Site(kept(), endpoints={"captune-abc": "InService"})
+    assert not site.tear_down(event)["keep"]
+    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+
+def test_nothing_stays_that_was_not_asked_for_or_is_settled() -> None:
+    settled = kept().settled("captune-abc")
+    assert not Site().tear_down(SUCCESS)["keep"]
+    assert not Site(settled).tear_down(SUCCESS)["keep"]

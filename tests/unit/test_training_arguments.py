@@ -1,0 +1,76 @@
+"""The training script's settings: what is accepted, and how a refusal reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
+
+from arguments import LIMITS, Arguments, automatic_learning_rate, read_arguments  # noqa: E402
+from failure import TrainingFailure  # noqa: E402
+
+
+def read(folder: Path, values: object) -> Arguments:
+    path = folder / "hyperparameters.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return read_arguments(path)
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert read(tmp_path, {}) == Arguments()
+
+
+def test_strings_become_numbers(tmp_path: Path) -> None:
+    arguments = read(tmp_path, {"epochs": "2", "learning_rate": "2e-4", "lora_dropout": "0.1", "seed": "7"})
+    assert (arguments.epochs, arguments.learning_rate, arguments.lora_dropout, arguments.seed) == (2, 2e-4, 0.1, 7)
+
+
+def test_auto_leaves_the_learning_rate_to_the_model(tmp_path: Path) -> None:
+    assert read(tmp_path, {"learning_rate": "auto"}).learning_rate is None
+
+
+@pytest.mark.parametrize(("width", "rate"), [(4096, 2.86e-4), (576, 1.322e-3)])
+def test_the_automatic_rate_falls_with_the_models_width(width: int, rate: float) -> None:
+    assert automatic_learning_rate(width) == pytest.approx(rate, rel=0.01)
+
+
+def test_every_setting_has_limits_that_hold_its_default() -> None:
+    assert set(LIMITS) == set(Arguments().settings)
+    for key, value in Arguments().settings.items():
+        if value is not None:
+            assert LIMITS[key][0] <= value <= LIMITS[key][1]
+
+
+@pytest.mark.parametrize("key", sorted(LIMITS))
+@pytest.mark.parametrize("value", ["", "many", "nan", "inf", "-1", "1e99", True, None, [3]])
+def test_a_malformed_value_is_refused_by_name(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(TrainingFailure, match=key) as refusal:
+        read(tmp_path, {key: value})
+    assert f"Set {key} to" in refusal.value.mend
+
+
+def test_a_fraction_is_no_number_of_epochs(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailure, match="epochs is '1.5', which is not a whole number"):
+        read(tmp_path, {"epochs": "1.5"})
+
+
+def test_an_unknown_key_names_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailure, match="'epoch' is unknown. Did you mean epochs?"):
+        read(tmp_path, {"epoch": "3"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '"epochs"'])
+def test_a_file_that_is_no_object_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "hyperparameters.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(TrainingFailure, match=r"hyperparameters\.json"):
+        read_arguments(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailure, match=r"hyperparameters\.json is missing"):
+        read_arguments(tmp_path / "hyperparameters.json")

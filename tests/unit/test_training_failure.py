@@ -1,0 +1,59 @@
+"""The failure file: what SageMaker will show of it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
+
+import failure  # noqa: E402
+from failure import TrainingFailure, explain  # noqa: E402
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names it."""
+
+
+def test_the_file_says_what_and_how_to_mend_it(tmp_path: Path) -> None:
+    failure.write(tmp_path, TrainingFailure("It broke.", "Mend it."))
+    assert (tmp_path / "output" / "failure").read_text(encoding="utf-8") == "It broke. Mend it."
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["failure"]
+
+
+def test_a_long_reason_keeps_the_way_to_mend_it(tmp_path: Path) -> None:
+    failure.write(tmp_path, TrainingFailure("x" * 5000, "Mend it."))
+    text = (tmp_path / "output" / "failure").read_text(encoding="utf-8")
+    assert len(text) == 1024
+    assert text.endswith("… Mend it.")
+
+
+def test_writing_never_raises(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text("a file where the folder should be", encoding="utf-8")
+    failure.write(tmp_path, TrainingFailure("It broke.", "Mend it."))
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "mend"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "adapter.safetensors"), "adapter.safetensors", "disk"),
+        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"), "disk is full", "disk"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU's memory", "Lower sequence_length"),
+        (MemoryError(), "machine's memory", "sequence_length"),
+        (KeyError("boom"), "Unexpected KeyError", "log"),
+    ],
+)
+def test_errors_become_reasons(error: Exception, what: str, mend: str) -> None:
+    reason = explain(error)
+    assert what in reason.what
+    assert mend in reason.mend
+
+
+def test_an_unexpected_error_names_its_place() -> None:
+    try:
+        raise ValueError("surprise")
+    except ValueError as error:
+        assert "test_training_failure.py:" in explain(error).what
