@@ -1,0 +1,298 @@
+"""training/train.py as the container runs it: a process, the documented folders, and a tiny model of the real kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
+WORDS = [
+    "the",
+    "cell",
+    "gene",
+    "virus",
+    "protein",
+    "binds",
+    "copies",
+    "breaks",
+    "repairs",
+    "one",
+    "two",
+    "of",
+    "in",
+    "and",
+    "a",
+    "strand",
+]
+
+
+def prose(number: int, words: int) -> str:
+    """Sentences that differ from document to document and can be learnt."""
+    return " ".join(WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(words)) + "."
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers, with a tokenizer that lacks a padding token as Llama 2's does."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=letters, show_progress=False
+    )
+    backend.train_from_iterator([prose(number, 200) for number in range(5)], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    set_seed(0)
+    configuration = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    LlamaForCausalLM(configuration).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
+    return folder
+
+
+SETTINGS = {
+    "epochs": "6", "learning_rate": "0.01", "sequence_length": "64", "sequences_per_step": "2", "lora_rank": "4",
+    "lora_dropout": "0.1", "seed": "3", "time_budget_seconds": "600",
+}  # fmt: skip
+
+
+class Container:
+    """The folders of one training job, and the process in them."""
+
+    def __init__(self, root: Path, model: Path) -> None:
+        self.root = root
+        data = root / "input" / "data"
+        for folder in (data / "corpus", data / "evaluation", data / "model", root / "input" / "config", root / "model"):
+            folder.mkdir(parents=True)
+        shutil.copytree(model, data / "model" / "deeper")
+        corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 150)}" for number in range(8))
+        (data / "corpus" / "corpus.txt").write_text(corpus, encoding="utf-8")
+        for name, count in (("heldout", 6), ("control", 2)):
+            entries = [{"id": f"{name}-{n}", "title": f"T{n}", "text": prose(n + 50, 60 + n)} for n in range(count)]
+            (data / "evaluation" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+        self.settings()
+
+    def settings(self, **changes: str) -> None:
+        path = self.root / "input" / "config" / "hyperparameters.json"
+        path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
+
+    def start(self) -> subprocess.Popen[str]:
+        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), "--root", str(self.root)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def run(self) -> tuple[int, list[str]]:
+        """Exit code and lines."""
+        process = self.start()
+        output, _ = process.communicate(timeout=240)
+        return process.returncode, output.splitlines()
+
+    def signal_after(self, event: str, number: int) -> tuple[int, list[str]]:
+        """The same, with a signal sent as soon as a line begins with `event`."""
+        process = self.start()
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if line.startswith(event):
+                process.send_signal(number)
+                break
+        rest, _ = process.communicate(timeout=240)
+        return process.returncode, lines + rest.splitlines()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(json.loads((self.root / "model" / "metrics.json").read_text(encoding="utf-8")))
+
+    @property
+    def failure(self) -> str:
+        return (self.root / "output" / "failure").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def container(tmp_path: Path, tiny_model: Path) -> Container:
+    return Container(tmp_path / "ml", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[tuple[Container, list[str]]]:
+    """One undisturbed run, looked at by several tests."""
+    container = Container(tmp_path_factory.mktemp("finished") / "ml", tiny_model)
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    yield container, lines
+
+
+def starting(lines: list[str], event: str) -> list[str]:
+    return [line for line in lines if line.startswith(event + " ")]
+
+
+def test_a_run_learns_and_says_what_it_does(finished: tuple[Container, list[str]]) -> None:
+    container, lines = finished
+    phases = ["load", "evaluate-base", "train", "evaluate-tuned", "save"]
+    assert starting(lines, "phase") == [f"phase name={name}" for name in phases]
+    assert starting(lines, "progress")[-1].startswith("progress step=")
+    evaluation = container.metrics["evaluation"]
+    tokens = evaluation["heldout"]["tokens"]
+    assert starting(lines, "heldout") == [
+        f"heldout model={which} loss={evaluation['heldout'][which + '_loss']:.4f} tokens={tokens}"
+        for which in ("base", "tuned")
+    ]
+    assert evaluation["heldout"]["tuned_loss"] < evaluation["heldout"]["base_loss"] - 0.1
+    assert not (container.root / "output" / "failure").exists()
+
+
+def test_the_metrics_are_whole(finished: tuple[Container, list[str]]) -> None:
+    container, _ = finished
+    metrics = container.metrics
+    assert metrics["schema"] == 1
+    assert metrics["base_model"]["name"] == "Tiny"
+    assert metrics["base_model"]["architecture"] == "LlamaForCausalLM"
+    assert metrics["base_model"]["quantization"] in ("none", "nf4")
+    assert metrics["settings"]["epochs"] == 6
+    assert metrics["corpus"]["documents"] == 8
+    training = metrics["training"]
+    assert training["steps"] == training["planned_steps"] == len(training["loss_curve"])
+    assert training["stopped_early"] is None
+    assert training["peak_memory_bytes"] > 10_000_000
+    for name, count in (("heldout", 6), ("control", 2), ("training_text", 8)):
+        part = metrics["evaluation"][name]
+        assert len(part["documents"]) == count
+        assert sum(row["tokens"] for row in part["documents"]) == part["tokens"]
+        for which in ("base", "tuned"):
+            total = sum(row[f"{which}_nll"] for row in part["documents"])
+            assert part[f"{which}_loss"] == pytest.approx(total / part["tokens"])
+    assert all(row["tokens"] <= 64 for row in metrics["evaluation"]["training_text"]["documents"])
+    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text()) == metrics
+
+
+def test_the_adapter_is_one_that_peft_and_a_server_can_load(
+    finished: tuple[Container, list[str]], tiny_model: Path
+) -> None:
+    from peft import PeftModel
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    container, _ = finished
+    folder = container.root / "model"
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors", "metrics.json", "README.md"}
+    configuration = json.loads((folder / "adapter_config.json").read_text())
+    assert configuration["base_model_name_or_path"] == "Tiny"
+    projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert set(configuration["target_modules"]) == projections
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in set(weights.keys())
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), folder)
+    assert loaded.active_adapters == ["default"]
+
+
+def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_it_would_have(
+    container: Container, finished: tuple[Container, list[str]]
+) -> None:
+    container.settings(checkpoint_minutes="0")  # one after each step
+    code, _ = container.signal_after("progress", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert not list((container.root / "model").iterdir())
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    assert not list((container.root / "checkpoints").glob(".*"))
+    undisturbed = finished[0].metrics
+    metrics = container.metrics
+    assert metrics["training"]["steps"] == undisturbed["training"]["steps"]
+    assert metrics["evaluation"]["heldout"]["tuned_loss"] == pytest.approx(
+        undisturbed["evaluation"]["heldout"]["tuned_loss"], abs=1e-5
+    )
+
+
+def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container: Container) -> None:
+    container.settings(epochs="20", learning_rate="0.001")
+    code, lines = container.signal_after("progress", signal.SIGTERM)
+    assert code == 0, "\n".join(lines)
+    training = container.metrics["training"]
+    assert training["stopped_early"] == "stop signal"
+    assert 1 <= training["steps"] < training["planned_steps"]
+    assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    assert starting(lines, "resume") == [f"resume step={training['steps']} steps={training['planned_steps']}"]
+    assert container.metrics["training"]["stopped_early"] is None
+    assert container.metrics["training"]["steps"] == training["planned_steps"]
+
+
+def test_a_run_whose_time_is_too_short_for_a_step_says_so(container: Container) -> None:
+    container.settings(time_budget_seconds="10")
+    code, _ = container.run()
+    assert code == 1
+    assert "time budget of 10 s" in container.failure
+
+
+def remove_model(data: Path) -> None:
+    shutil.rmtree(data / "model")
+
+
+def empty_corpus(data: Path) -> None:
+    (data / "corpus" / "corpus.txt").write_text("\n")
+
+
+def remove_heldout(data: Path) -> None:
+    (data / "evaluation" / "heldout.jsonl").unlink()
+
+
+def spoil_weights(data: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = data / "model" / "deeper" / "model.safetensors"
+    save_file({key: value * float("nan") for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (remove_model, "channel 'model' is missing"),
+        (empty_corpus, "corpus is empty"),
+        (remove_heldout, "held-out text is missing"),
+        (spoil_weights, "not a finite number"),
+    ],
+)
+def test_a_wrong_input_is_told_and_leaves_no_model(
+    container: Container, damage: Callable[[Path], None], told: str
+) -> None:
+    damage(container.root / "input" / "data")
+    code, lines = container.run()
+    assert code == 1
+    assert told in container.failure
+    assert starting(lines, "failure")
+    assert not list((container.root / "model").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("epochs", "0"), ("learning_rate", "fast"), ("batch_size", "4"), ("sequence_length", "256")]
+)
+def test_a_wrong_setting_is_told_by_name(container: Container, key: str, value: str) -> None:
+    container.settings(**{key: value})
+    code, _ = container.run()
+    assert code == 1
+    assert key in container.failure

@@ -1,0 +1,110 @@
+"""The run's settings, read from SageMaker's hyperparameters.json, where every value is a string."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from pathlib import Path
+
+from failure import TrainingFailure
+
+AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Every number that shapes a run, with the reason for its default."""
+
+    epochs: int = 3  # passes over the corpus
+    learning_rate: float | None = None  # None ("auto"): from the model's width, see `automatic_learning_rate`
+    sequence_length: int = 512  # tokens; a paragraph or five of context, and memory grows with it
+    sequences_per_step: int = 4  # about 2,000 tokens a step: small corpora need many small steps
+    lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
+    lora_alpha: float = 32.0  # twice the rank: the updates' scale
+    lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
+    warmup_ratio: float = 0.05  # share of the steps during which the rate rises
+    weight_decay: float = 0.0  # a low-rank update is restraint enough
+    max_gradient_norm: float = 1.0
+    seed: int = 42
+    time_budget_seconds: int = 7200  # of this process; it stops early so that evaluation and saving still fit
+    checkpoint_minutes: float = 10.0  # what an interruption may cost at most
+
+    @property
+    def settings(self) -> dict[str, int | float | None]:
+        """All values as a dictionary; `learning_rate` is None where it is automatic."""
+        return dataclasses.asdict(self)
+
+
+# key: (lowest, highest, what to do about a value outside). Integers where the dataclass says int.
+LIMITS: dict[str, tuple[float, float]] = {
+    "epochs": (1, 50),
+    "learning_rate": (1e-7, 1.0),
+    "sequence_length": (16, 4096),
+    "sequences_per_step": (1, 1024),
+    "lora_rank": (1, 256),
+    "lora_alpha": (0.1, 1024),
+    "lora_dropout": (0.0, 0.9),
+    "warmup_ratio": (0.0, 0.9),
+    "weight_decay": (0.0, 1.0),
+    "max_gradient_norm": (0.01, 1000.0),
+    "seed": (0, 2**31 - 1),
+    "time_budget_seconds": (10, 28 * 24 * 3600),  # 28 days is SageMaker's own limit
+    "checkpoint_minutes": (0.0, 24 * 60),
+}
+WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
+
+
+def automatic_learning_rate(hidden_size: int) -> float:
+    """The learning rate for LoRA on a Llama of this width: 2.9e-4 for 7B (4096), 1.3e-3 for 135M (576).
+
+    The fit of "LoRA Without Regret" (Schulman, 2025): ten times the best rate of full fine-tuning, which falls
+    with the width to the power 0.781.
+    """
+    return 5e-5 * 10 * (2000 / hidden_size) ** 0.781
+
+
+def read_arguments(path: Path) -> Arguments:
+    """Reads hyperparameters.json.
+
+    Raises TrainingFailure naming the key for what is unknown, malformed or out of range.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrainingFailure(
+            f"The settings file {path.name} is missing.", f"SageMaker writes it to {path.parent}; check --root."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise TrainingFailure(
+            f"The settings file {path.name} cannot be read: {error}.", "It must be one JSON object of strings."
+        ) from None
+    if not isinstance(values, dict):
+        raise TrainingFailure(f"The settings file {path.name} is not a JSON object.", 'Write it as {"epochs": "3"}.')
+    parsed = {}
+    for key, value in values.items():
+        if key not in LIMITS:
+            near = difflib.get_close_matches(key, LIMITS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(LIMITS)}."
+            raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", hint)
+        parsed[key] = _parse(key, value)
+    return Arguments(**parsed)  # type: ignore[arg-type]
+
+
+def _parse(key: str, value: object) -> int | float | None:
+    """One value, checked; raises TrainingFailure naming the key and the range."""
+    text = str(value).strip()
+    if key == "learning_rate" and text == AUTO:
+        return None
+    low, high = LIMITS[key]
+    kind = "a whole number" if key in WHOLE_NUMBERS else "a number"
+    also = ' or "auto"' if key == "learning_rate" else ""
+    mend = f"Set {key} to {kind} from {low:g} to {high:.10g}{also}."
+    try:
+        number = int(text) if key in WHOLE_NUMBERS else float(text)
+    except ValueError:
+        raise TrainingFailure(f"The hyperparameter {key} is {text[:80]!r}, which is not {kind}.", mend) from None
+    if isinstance(value, bool) or not math.isfinite(number) or not low <= number <= high:
+        raise TrainingFailure(f"The hyperparameter {key} is {text[:80]}, which is out of range.", mend)
+    return number

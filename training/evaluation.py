@@ -1,0 +1,102 @@
+"""Loss per document, by the same code on the same tokens for the base and for the tuned model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from failure import TrainingFailure
+from loss import token_losses
+from network import Network
+from progress import Clock
+from text import IGNORED, Boundaries, Document
+
+BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}  # per forward pass: more gains nothing on either
+
+
+class OutOfTime(Exception):
+    """Scoring was given up because what is left of the time is needed to save."""
+
+
+def windows(tokens: Sequence[int], edges: Boundaries, length: int) -> list[tuple[list[int], list[int]]]:
+    """(inputs, labels) that score every token of a document exactly once.
+
+    Each window of up to `length` tokens has the start token as its first context (the end token where there is none).
+    """
+    context = edges.end if edges.start is None else edges.start
+    cuts = [list(tokens[begin : begin + length]) for begin in range(0, len(tokens), length)]
+    return [([context, *cut[:-1]], cut) for cut in cuts]
+
+
+def score(
+    network: Network,
+    documents: Sequence[Document],
+    edges: Boundaries,
+    length: int,
+    *,
+    tuned: bool,
+    clock: Clock,
+    keep_seconds: float = 0.0,
+) -> list[float]:
+    """Summed negative log likelihood in nats of each document.
+
+    Raises OutOfTime when fewer than `keep_seconds` remain, TrainingFailure when a loss is not finite.
+    """
+    todo = [
+        (number, inputs, labels)
+        for number, document in enumerate(documents)
+        for inputs, labels in windows(document.tokens, edges, length)
+    ]
+    todo.sort(key=lambda item: len(item[1]))  # windows of like length together: little padding
+    sums = [0.0] * len(documents)
+    with network.scoring(tuned=tuned):
+        while todo:
+            if clock.remaining < keep_seconds:
+                raise OutOfTime
+            longest = len(todo[-1][1])
+            count = max(1, BATCH_TOKENS[network.device.type] // longest)
+            batch, todo = todo[-count:], todo[:-count]
+            inputs = [row + [edges.end] * (longest - len(row)) for _, row, _ in batch]
+            labels = [row + [IGNORED] * (longest - len(row)) for _, _, row in batch]
+            wanted = torch.tensor(labels, device=network.device).reshape(-1)
+            losses = token_losses(network.hidden(torch.tensor(inputs)), network.output_matrix, wanted)
+            for (number, _, _), nll in zip(batch, losses.reshape(len(batch), -1).double().sum(1).tolist(), strict=True):
+                sums[number] += nll
+    if not all(math.isfinite(value) for value in sums):
+        which = "tuned" if tuned else "base"
+        raise TrainingFailure(
+            f"The {which} model's loss on a document is not a finite number.",
+            "Lower learning_rate." if tuned else "Check that the weights in the model channel are whole.",
+        )
+    return sums
+
+
+def mean_loss(documents: Sequence[Document], sums: Sequence[float] | None) -> float | None:
+    """Nats per token over all documents, or None where nothing was scored."""
+    tokens = sum(len(document.tokens) for document in documents)
+    return None if sums is None or not tokens else sum(sums) / tokens
+
+
+def paired(
+    documents: Sequence[Document], base: Sequence[float] | None, tuned: Sequence[float] | None
+) -> dict[str, Any]:
+    """One evaluation set as metrics.json holds it; what was not scored is null."""
+    rows = [
+        {
+            "id": document.id,
+            "title": document.title,
+            "tokens": len(document.tokens),
+            "bytes": document.bytes,
+            "base_nll": None if base is None else base[index],
+            "tuned_nll": None if tuned is None else tuned[index],
+        }
+        for index, document in enumerate(documents)
+    ]
+    return {
+        "documents": rows,
+        "base_loss": mean_loss(documents, base),
+        "tuned_loss": mean_loss(documents, tuned),
+        "tokens": sum(len(document.tokens) for document in documents),
+    }

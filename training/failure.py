@@ -1,0 +1,74 @@
+"""What went wrong, said so that a person can mend it, in the place where SageMaker looks for it.
+
+SageMaker shows the first 1,024 characters of /opt/ml/output/failure as the training job's FailureReason.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from pathlib import Path
+
+REASON_CHARACTERS = 1024  # SageMaker drops what follows
+
+
+class TrainingFailure(Exception):
+    """A reason to stop: one sentence says what happened, one how to mend it."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what} {mend}")
+        self.what = what
+        self.mend = mend
+
+
+def explain(error: BaseException) -> TrainingFailure:
+    """Turns any error into a `TrainingFailure`; one that is already such comes back unchanged."""
+    if isinstance(error, TrainingFailure):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" while writing {error.filename}" if error.filename else ""
+        return TrainingFailure(
+            f"The disk is full{place}.",
+            "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
+        )
+    # torch raises a plain RuntimeError for a full disk under torch.save, and OutOfMemoryError for a full GPU.
+    message = " ".join(str(error).split())
+    if "No space left" in message or "PytorchStreamWriter failed" in message or "file write failed" in message:
+        return TrainingFailure(
+            "The disk is full while writing a file of weights.",
+            "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
+        )
+    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
+        return TrainingFailure(
+            "The GPU's memory is full even with one sequence at a time.",
+            "Lower sequence_length (for example to half) or lora_rank, or choose an instance with more GPU memory.",
+        )
+    if isinstance(error, MemoryError) or "can't allocate memory" in message:
+        return TrainingFailure(
+            "The machine's memory is full.",
+            "Lower sequence_length, or choose an instance type with more memory.",
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return TrainingFailure(
+        f"Unexpected {type(error).__name__}{place}: {message[:600]}.",
+        "The training job's log holds the full traceback; run again if the cause was passing.",
+    )
+
+
+def write(root: Path, failure: TrainingFailure) -> None:
+    """Writes <root>/output/failure, at most 1,024 characters with the way to mend it never cut off.
+
+    Never raises: on a disk too full for the reason, the log is what remains.
+    """
+    room = REASON_CHARACTERS - len(failure.mend) - 1
+    what = failure.what if len(failure.what) <= room else failure.what[: room - 1] + "…"
+    try:
+        folder = root / "output"
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / ".failure.partial"
+        partial.write_text(f"{what} {failure.mend}", encoding="utf-8")
+        os.replace(partial, folder / "failure")
+    except OSError as error:
+        print(f"note text=could not write the failure file: {error}", flush=True)

@@ -1,0 +1,144 @@
+"""The run from loading the model to the last file: evaluate, train, evaluate again, save."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy
+import torch
+from arguments import Arguments
+from checkpoints import fingerprint
+from evaluation import OutOfTime, mean_loss, paired, score
+from inputs import Inputs
+from learning import SAVE_SECONDS, Learner
+from network import Network, announce, describe_environment, load_network
+from output import publish
+from progress import Clock, say
+from text import Boundaries, Document, boundaries, excerpts, tokenize
+from transformers.utils import logging as transformers_logging
+
+Sets = dict[str, list[Document]]
+Losses = dict[str, list[float]]
+
+
+def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
+    """Does the whole job. Raises TrainingFailure with a reason a person can act on, or whatever went wrong."""
+    transformers_logging.disable_progress_bar()
+    _seed_everything(arguments.seed)
+    network = load_network(inputs.model, arguments)
+    announce(network)
+    edges = boundaries(network.tokenizer)
+    corpus = tokenize(inputs.corpus, network.tokenizer)
+    sets: Sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
+    sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
+    identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
+    learner = Learner(network, corpus, edges, arguments, root / "checkpoints", identity, clock)
+    learner.resume()
+
+    score_all = _scorer(network, sets, edges, arguments.sequence_length, clock)
+    if learner.base_evaluation is None:
+        say("phase", name="evaluate-base")
+        begun = time.monotonic()
+        try:
+            learner.base_evaluation = score_all(False)
+        except OutOfTime:
+            raise learner.no_step() from None
+        learner.evaluation_seconds = time.monotonic() - begun
+    base = learner.base_evaluation
+    _tell("base", sets, base)
+
+    say("phase", name="train")
+    learner.run()
+    if learner.history.stopped_early == "stop signal":
+        learner.checkpoint()  # an interrupted spot instance's successor goes on from here
+
+    say("phase", name="evaluate-tuned")
+    tuned: Losses | None = None
+    try:
+        tuned = score_all(True)
+        _tell("tuned", sets, tuned)
+    except OutOfTime:
+        say("note", text="no time was left for the tuned evaluation: its losses are null")
+    say("phase", name="save")
+    publish(
+        root,
+        network,
+        {
+            "schema": 1,
+            "base_model": _describe_model(network),
+            "settings": arguments.settings | {"learning_rate": learner.peak_rate},
+            "environment": describe_environment(network),
+            "corpus": _describe_corpus(corpus, learner),
+            "training": learner.summary(),
+            "evaluation": {
+                name: paired(documents, base[name], None if tuned is None else tuned[name])
+                for name, documents in sets.items()
+            },
+        },
+    )
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)  # every device
+
+
+def _scorer(network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock) -> Callable[[bool], Losses]:
+    """A function that scores all sets with the base (False) or the tuned (True) model."""
+
+    def score_all(tuned: bool) -> Losses:
+        return {
+            name: score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS)
+            for name, documents in sets.items()
+        }
+
+    return score_all
+
+
+def _tell(model: str, sets: Sets, losses: Losses) -> None:
+    """A line per set, such as `heldout model=base loss=2.9123 tokens=6120`."""
+    for name, documents in sets.items():
+        tokens = sum(len(document.tokens) for document in documents)
+        say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses[name]):.4f}", tokens=tokens)
+
+
+def _identity(
+    arguments: Arguments, corpus: Sequence[Document], sets: Sets, network: Network, configuration: dict[str, object]
+) -> str:
+    """What a checkpoint must agree with; how long a run may take is no part of it."""
+    settings = {
+        key: value
+        for key, value in arguments.settings.items()
+        if key not in ("time_budget_seconds", "checkpoint_minutes")
+    }
+    tokens = [list(document.tokens) for documents in (corpus, *sets.values()) for document in documents]
+    texts = hashlib.sha256(repr(tokens).encode()).hexdigest()
+    return fingerprint(settings, texts, configuration, network.quantization)
+
+
+def _describe_model(network: Network) -> dict[str, object]:
+    configuration = network.causal.config
+    return {
+        "name": network.name,
+        "architecture": type(network.causal).__name__,
+        "parameters": network.parameters,
+        "trainable_parameters": sum(value.numel() for value in network.trainable.values()),
+        "hidden_size": configuration.hidden_size,
+        "layers": configuration.num_hidden_layers,
+        "quantization": network.quantization,
+    }
+
+
+def _describe_corpus(corpus: Sequence[Document], learner: Learner) -> dict[str, int]:
+    return {
+        "documents": len(corpus),
+        "tokens": sum(len(document.tokens) for document in corpus),
+        "bytes": sum(document.bytes for document in corpus),
+        "words": sum(len(document.text.split()) for document in corpus),
+        "sequences": learner.sequences_per_epoch,
+    }

@@ -1,0 +1,44 @@
+"""The files of a finished job, metrics.json last: where it stands, everything beside it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from network import Network
+from safetensors.torch import save_file
+
+README = """# LoRA adapter
+
+`adapter_config.json` and `adapter_model.safetensors` are in PEFT's format; a server loads them beside the base
+model{name}. `metrics.json` holds how it was trained and the losses per document before and after.
+"""
+
+
+def publish(root: Path, network: Network, metrics: dict[str, Any]) -> None:
+    """Writes the adapter, a note and metrics.json into <root>/model, and metrics.json into <root>/output/data.
+
+    All is written aside first, so that a full disk or a kill leaves no file that looks finished. Raises OSError.
+    """
+    final = root / "model"
+    partial = final / ".partial"  # inside, because SageMaker may mount the folder: renames must not cross devices
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        save_file(network.adapter(), partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        network.adapted.peft_config["default"].save_pretrained(partial)
+        name = metrics["base_model"]["name"]
+        (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
+        text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+        (partial / "metrics.json").write_text(text, encoding="utf-8")
+        for file in ("adapter_model.safetensors", "adapter_config.json", "README.md", "metrics.json"):
+            os.replace(partial / file, final / file)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    data = root / "output" / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(final / "metrics.json", data / ".metrics.partial")
+    os.replace(data / ".metrics.partial", data / "metrics.json")

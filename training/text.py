@@ -1,0 +1,162 @@
+"""From text to token sequences: documents, tokens, and the order in which an epoch shows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from failure import TrainingFailure
+
+IGNORED = -100  # label of a position that is not to be learnt: torch's own convention for cross entropy
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A text with a title, the unit that is shuffled, scored and compared."""
+
+    id: str
+    title: str
+    text: str
+    tokens: tuple[int, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """UTF-8 bytes of the text."""
+        return len(self.text.encode("utf-8"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Boundaries:
+    """The ids that stand before and after a document; `start` is None for tokenizers without such a token."""
+
+    start: int | None
+    end: int
+
+
+def split_documents(text: str) -> list[Document]:
+    """Splits at lines `# Title`; a text without such lines is one document. Empty documents are left out."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for line in text.lstrip("\ufeff").splitlines():
+        if line.startswith("# "):
+            found.append((line[2:].strip(), []))
+        else:
+            found[-1][1].append(line.rstrip())
+    bodies = [(title, "\n".join(lines).strip()) for title, lines in found]
+    kept = [(title, body) for title, body in bodies if body]
+    return [
+        Document(f"training-{number:04d}", title, f"{title}\n\n{body}" if title else body)
+        for number, (title, body) in enumerate(kept, 1)
+    ]
+
+
+def read_corpus(channel: Path) -> list[Document]:
+    """All *.txt files of the corpus channel in the order of their names.
+
+    Raises TrainingFailure where the channel is missing, has no text, or is not UTF-8.
+    """
+    mend = "Put a UTF-8 text of at least a few thousand words into the corpus channel as corpus.txt."
+    if not channel.is_dir():
+        raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
+    documents: list[Document] = []
+    text = ""
+    for path in sorted(channel.rglob("*.txt")):
+        try:
+            text += path.read_text(encoding="utf-8") + "\n"
+        except UnicodeDecodeError as error:
+            raise TrainingFailure(f"{path.name} is not UTF-8 (byte {error.start}).", mend) from None
+    documents = split_documents(text)
+    if not documents:
+        raise TrainingFailure("The corpus is empty: no .txt file with text in it.", mend)
+    return documents
+
+
+def read_evaluation(path: Path) -> list[Document]:
+    """Documents of a .jsonl file, one {"id", "title", "text"} a line; [] where there is no such file.
+
+    Raises TrainingFailure naming the line that is malformed.
+    """
+    if not path.is_file():
+        return []
+    documents = []
+    seen = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            document = Document(str(entry["id"]), str(entry.get("title", "")), str(entry["text"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TrainingFailure(
+                f"{path.name} line {number} is not a document ({type(error).__name__}: {error}).",
+                'Each line must be {"id": "…", "title": "…", "text": "…"}.',
+            ) from None
+        if not document.text.strip() or document.id in seen:
+            problem = "repeats the id " + document.id if document.id in seen else "has no text"
+            raise TrainingFailure(f"{path.name} line {number} {problem}.", "Remove or correct that line.")
+        seen.add(document.id)
+        documents.append(document)
+    return documents
+
+
+def tokenize(documents: Sequence[Document], tokenizer: Any) -> list[Document]:
+    """The same documents with their tokens, without any special token."""
+    return [
+        dataclasses.replace(document, tokens=tuple(tokenizer(document.text, add_special_tokens=False)["input_ids"]))
+        for document in documents
+    ]
+
+
+def boundaries(tokenizer: Any) -> Boundaries:
+    """The tokenizer's own start and end tokens. Raises TrainingFailure where it has no end token."""
+    if tokenizer.eos_token_id is None:
+        raise TrainingFailure(
+            "The tokenizer has no end-of-text token.", "Give eos_token in the model channel's tokenizer_config.json."
+        )
+    return Boundaries(tokenizer.bos_token_id, tokenizer.eos_token_id)
+
+
+def excerpts(documents: Sequence[Document], tokenizer: Any, length: int, seed: int, count: int = 12) -> list[Document]:
+    """The first `length` tokens of up to `count` documents, chosen by seed, in corpus order."""
+    chosen = sorted(random.Random(seed).sample(range(len(documents)), min(count, len(documents))))
+    result = []
+    for document in (documents[index] for index in chosen):
+        tokens = document.tokens[:length]
+        text = document.text if tokens == document.tokens else tokenizer.decode(tokens)
+        result.append(dataclasses.replace(document, text=text, tokens=tokens))
+    return result
+
+
+def sequence_count(documents: Sequence[Document], edges: Boundaries, length: int) -> int:
+    """How many sequences one epoch has: the same for every order of the documents."""
+    extra = 1 if edges.start is None else 2
+    total = sum(len(document.tokens) + extra for document in documents)
+    return max(1, -(-(total - 1) // length))
+
+
+def pack(
+    documents: Sequence[Document], edges: Boundaries, length: int, seed: int, epoch: int
+) -> list[tuple[list[int], list[int]]]:
+    """One epoch as (inputs, labels) of `length` tokens each.
+
+    Whole documents are shuffled by seed and epoch, each between its start and end token, and the stream is cut
+    every `length` tokens, so no token is lost. Labels are the inputs moved on by one; the last sequence is filled up
+    with the end token, labelled `IGNORED`.
+    """
+    order = list(range(len(documents)))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    stream: list[int] = []
+    for index in order:
+        stream += [edges.start] if edges.start is not None else []
+        stream += documents[index].tokens
+        stream.append(edges.end)
+    sequences = []
+    for begin in range(0, max(1, len(stream) - 1), length):
+        window = stream[begin : begin + length + 1]
+        inputs, labels = window[:-1], window[1:]
+        missing = length - len(inputs)
+        sequences.append((inputs + [edges.end] * missing, labels + [IGNORED] * missing))
+    return sequences

@@ -1,0 +1,106 @@
+"""Finds the model in its channel and checks that it is whole, before anything slow or costly happens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from failure import TrainingFailure
+
+DEPTH = 3  # folders below the channel that are searched: gated prefixes sometimes keep the model one or two deeper
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+LEAST_BYTES = 1024  # a weight file below this is a pointer or an interrupted copy
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """A checked folder in the Hugging Face layout; `name` is what the folder calls its own model, or ""."""
+
+    path: Path
+    name: str
+    configuration: dict[str, Any]
+
+
+def find_model(channel: Path) -> ModelFolder:
+    """The folder below `channel` that holds config.json, a tokenizer and complete weights.
+
+    Raises TrainingFailure naming what is missing.
+    """
+    mend = (
+        "Point the model channel at a folder in the Hugging Face layout: config.json, tokenizer.json or "
+        "tokenizer.model, and *.safetensors or *.bin, not packed."
+    )
+    if not channel.is_dir():
+        raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
+    files = [path for path in channel.rglob("*") if path.is_file()]
+    if not files:
+        raise TrainingFailure(
+            "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
+        )
+    places = [path.parent for path in files if path.name == "config.json"]
+    places = sorted((place for place in places if len(place.relative_to(channel).parts) <= DEPTH), key=_depth)
+    if not places:
+        packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
+        what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"
+        raise TrainingFailure(f"The model channel holds {what}.", mend)
+    problems = []
+    for place in places:
+        problem = _problem(place)
+        if problem is None:
+            configuration = json.loads((place / "config.json").read_text(encoding="utf-8"))
+            name = str(configuration.get("_name_or_path") or configuration.get("name") or "")
+            return ModelFolder(place, name, configuration)
+        problems.append(problem)
+    raise TrainingFailure(f"The model in the model channel is not complete: {problems[0]}.", mend)
+
+
+def _depth(folder: Path) -> tuple[int, str]:
+    return len(folder.parts), str(folder)
+
+
+def _problem(folder: Path) -> str | None:
+    """What is wrong with the model in this folder, or None."""
+    try:
+        configuration = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not configuration.get("model_type"):
+            return "config.json has no model_type"
+    except (OSError, ValueError, AttributeError):
+        return "config.json is not readable JSON"
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return f"no tokenizer ({', '.join(TOKENIZER_FILES)}) beside config.json"
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if (folder / index).is_file():
+            try:
+                shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+            except (ValueError, KeyError, AttributeError):
+                return f"{index} is not readable"
+            return next(
+                (f"{shard} is missing or cut off" for shard in sorted(shards) if not _whole(folder / shard)), None
+            )
+    weights = [path for kind in ("*.safetensors", "*.bin") for path in sorted(folder.glob(kind))]
+    weights = [path for path in weights if not path.name.startswith(("training_args", "optimizer"))]
+    if not weights:
+        return "no *.safetensors and no *.bin beside config.json"
+    if not any(_whole(path) for path in weights):
+        return f"{weights[0].name} is only {weights[0].stat().st_size} bytes"
+    return None
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file is there and, for safetensors, as long as its own header says."""
+    if not path.is_file() or path.stat().st_size < LEAST_BYTES:
+        return False
+    if path.suffix != ".safetensors":
+        return True
+    with path.open("rb") as stream:
+        header_bytes = int.from_bytes(stream.read(8), "little")
+        if header_bytes > 100_000_000:  # the format's own limit
+            return False
+        try:
+            header = json.loads(stream.read(header_bytes))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return path.stat().st_size >= 8 + header_bytes + max(ends, default=0)
