@@ -1,0 +1,20 @@
+"""python -m rehearsal [options]     the whole path on this machine; --help lists the options."""
+
+from __future__ import annotations
+
+import sys
+
+from .options import parse
+
+
+def main() -> int:
+    """Rehearse with the options of the command line."""
+    options = parse()
+    from .conductor import Conductor  # after the options: moto takes a second, which --help need not wait
+    from .display import Display
+
+    return Conductor(options, Display(plain=options.plain)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

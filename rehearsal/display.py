@@ -1,0 +1,157 @@
+"""What a person sees of a rehearsal: live on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+_FIELD = re.compile(r"(\w+)=(\S+)")
+_PHASES = {
+    "load": "loading the model",
+    "evaluate-base": "held-out loss of the base model",
+    "train": "training",
+    "evaluate-tuned": "held-out loss of the tuned model",
+    "save": "saving the adapter",
+}
+_PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+class Display:
+    """Prints steps, states and training. Thread-safe; use it in a with-statement.
+
+    Args:
+        plain: no live display even on a terminal.
+        console: where to print; the standard output when left out.
+    """
+
+    def __init__(self, plain: bool = False, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.live = self.console.is_terminal and not plain
+        self._lock = threading.RLock()
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
+            console=self.console, transient=True, disable=not self.live,
+        )  # fmt: skip
+        self._now: TaskID | None = None
+        self._bar: TaskID | None = None
+        self._last_plain = 0.0
+        self._seen: set[tuple[str, str]] = set()
+        self._entered: dict[tuple[str, str], float] = {}
+        self._machine = ""
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Print a line."""
+        with self._lock:
+            self._progress.console.print(text, style=style or None)
+
+    def _doing(self, what: str) -> None:
+        if self.live:
+            with self._lock:
+                if self._now is not None:
+                    self._progress.remove_task(self._now)
+                self._now = self._progress.add_task(escape(what), total=None, note="") if what else None
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[list[str]]:
+        """A step of the conductor; what is appended to the list is shown behind it."""
+        notes: list[str] = []
+        started = time.monotonic()
+        self._doing(what)
+        if not self.live:
+            self.say(f"{what} …")
+        yield notes
+        self._doing("")
+        note = f"  [dim]{escape('; '.join(notes))}[/]" if notes else ""
+        self.say(f"[green]✓[/] {escape(what)}  [dim]{duration(time.monotonic() - started)}[/]{note}")
+
+    def history(self, machine: str, event: Mapping[str, Any]) -> None:
+        """An event of an execution's history; a state that is entered again (a loop) is shown only the first time."""
+        entered, left = event.get("stateEnteredEventDetails"), event.get("stateExitedEventDetails")
+        with self._lock:
+            if entered is not None:
+                key = (machine, entered["name"])
+                self._entered[key] = time.monotonic()
+                self._doing(f"{machine} · {entered['name']}")
+                if key not in self._seen:
+                    self._heading(machine)
+                    if not self.live:
+                        self.say(f"  → {entered['name']}")
+            elif left is not None:
+                key = (machine, left["name"])
+                if key not in self._seen:
+                    self._seen.add(key)
+                    seconds = time.monotonic() - self._entered.get(key, time.monotonic())
+                    self._heading(machine)
+                    self.say(f"  [green]✓[/] {escape(left['name'])}  [dim]{duration(seconds)}[/]")
+            else:
+                self._failure(event)
+
+    def _heading(self, machine: str) -> None:
+        if machine != self._machine:
+            self._machine = machine
+            self.say(f"\n[bold]{escape(machine)}[/]")
+
+    def _failure(self, event: Mapping[str, Any]) -> None:
+        for name in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
+            details = event.get(name)
+            if details is not None:
+                cause = " ".join(str(details.get("cause") or "").split())[:160]
+                self.say(f"  [yellow]![/] {escape(str(details.get('error')))}: {escape(cause)}")
+
+    def training(self, line: str) -> None:
+        """A line that the training container printed."""
+        kind, _, rest = line.partition(" ")
+        values = dict(_FIELD.findall(rest))
+        if kind == "phase":
+            self._phase(values.get("name", ""))
+        elif kind == "heldout":
+            self.say(
+                f"    held-out loss, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
+            )
+        elif kind == "progress" and "step" in values:
+            self._training_progress(values)
+
+    def _phase(self, name: str) -> None:
+        if name not in _PHASES:
+            return
+        with self._lock:
+            if self._bar is not None and name != "train":
+                self._progress.remove_task(self._bar)
+                self._bar = None
+            if name in ("train", "evaluate-base", "evaluate-tuned") or not self.live:
+                self.say(f"    {_PHASES[name]} …")
+
+    def _training_progress(self, values: Mapping[str, str]) -> None:
+        step, steps = int(values["step"]), int(values["steps"])
+        left = duration(float(values.get("seconds_left", 0)))
+        note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+        with self._lock:
+            if self.live:
+                if self._bar is None:
+                    self._bar = self._progress.add_task("training", total=steps, note=note)
+                self._progress.update(self._bar, completed=step, total=steps, note=note)
+            elif step == steps or time.monotonic() - self._last_plain >= _PLAIN_EVERY:
+                self._last_plain = time.monotonic()
+                self.say(f"    {note}")

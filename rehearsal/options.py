@@ -1,0 +1,145 @@
+"""The options of `python -m rehearsal`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+Rehearse the whole path on this machine, without an AWS account: the synthesized stacks, the same state machines, the
+same Lambda code and the same training script, against a Llama of 135 million parameters. Ends with a before/after
+report in the results folder and the proof that nothing is left that would bill.
+"""
+EXIT_CODES = """\
+exit codes: 0 the run and its tear-down succeeded and nothing is left; 1 the run failed or was refused (its error and
+what to do are printed); 2 the options or settings are wrong; 130 stopped with Ctrl-C.
+"""
+# The rehearsal's own defaults, on top of cdk.json: no Llama weights are used, so no licence is accepted by this.
+DEFAULT_SETTINGS: dict[str, str] = {"accept_eula": "true", "epochs": "1"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for."""
+
+    project: Path = Path()
+    results: Path = Path("results")
+    name: str | None = None  # of the folder in results; the run's name when None
+    corpus: Path | None = None
+    held_out: Path | None = None
+    prompts: Path | None = None
+    settings: dict[str, str] = field(default_factory=dict)  # on top of DEFAULT_SETTINGS
+    input: dict[str, Any] = field(default_factory=dict)
+    quick: bool = False
+    budget_left_cents: int | None = None
+    plain: bool = False
+
+    def context(self) -> dict[str, str]:
+        """The context values for the synthesis."""
+        return {**DEFAULT_SETTINGS, **self.settings}
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    return key, value
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("the input must be a JSON object, for example {}")
+    return value
+
+
+def _cents(text: str) -> int:
+    try:
+        dollars = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount in dollars") from error
+    if not 0 <= dollars <= 1000:
+        raise argparse.ArgumentTypeError("an amount from 0 to 1000 dollars")
+    return round(dollars * 100)
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """Read the command line; leaves with code 2 and a message when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rehearsal",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    text = parser.add_argument_group("the text")
+    text.add_argument(
+        "--corpus", type=_file, metavar="FILE", help="train on this UTF-8 text instead of the domain's own"
+    )
+    text.add_argument(
+        "--heldout", type=_file, metavar="FILE", help="measure on this text; else a part of the corpus is kept apart"
+    )
+    text.add_argument("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
+    text.add_argument("--domain", help="one of the domains in data/ (default: medical)")
+    run = parser.add_argument_group("the run")
+    run.add_argument("--epochs", type=int, metavar="N", help="passes over the corpus (default here: 1)")
+    run.add_argument("--seed", type=int, metavar="N", help="seed of training and sampling (default: 42)")
+    run.add_argument(
+        "--keep-endpoint-minutes",
+        type=int,
+        metavar="N",
+        help="keep the endpoint after the report; its clock is moved on",
+    )
+    run.add_argument(
+        "--budget-left", type=_cents, metavar="DOLLARS", help="pretend that only this much of the month's cap is left"
+    )
+    run.add_argument("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
+    run.add_argument(
+        "--set",
+        type=_setting,
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any setting of cdk.json; may be repeated",
+    )
+    run.add_argument(
+        "--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute"
+    )
+    show = parser.add_argument_group("what is shown and kept")
+    show.add_argument(
+        "--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes (default: results/)"
+    )
+    show.add_argument(
+        "--as", dest="name", metavar="NAME", help="name of the folder in the results (default: the run's name)"
+    )
+    show.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
+    given = parser.parse_args(arguments)
+    if given.heldout and not given.corpus:
+        parser.error("--heldout belongs to a corpus of your own: give --corpus too")
+    settings = dict(given.set)
+    if given.domain:
+        settings["domain"] = given.domain
+    run_input = dict(given.input)
+    for key, value in (
+        ("epochs", given.epochs),
+        ("seed", given.seed),
+        ("keepEndpointMinutes", given.keep_endpoint_minutes),
+    ):
+        if value is not None:
+            run_input[key] = value
+    return Options(
+        results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, prompts=given.prompts,
+        settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
+    )  # fmt: skip

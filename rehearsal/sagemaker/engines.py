@@ -1,0 +1,86 @@
+"""What plays the hardware: the two protocols behind the control plane, and what an engine is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .clock import Clock
+from .records import Endpoint, TrainingJob
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the stand-in gives its engines.
+
+    Attributes:
+        workdir: a folder for jobs, endpoints and logs.
+        s3: a boto3 S3 client that reaches the rehearsed S3.
+        gated_weights: the folder that plays the gated bucket's objects.
+        on_training_line: called with (job name, line) for each line a training container prints.
+        time_scale: real seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s
+            between SIGTERM and SIGKILL, the 60 s of InvokeEndpoint); below 1 in tests.
+    """
+
+    workdir: Path
+    s3: Any
+    gated_weights: Path | None
+    clock: Clock
+    on_training_line: Callable[[str, str], None]
+    time_scale: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a container answers to POST /invocations."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+class InvocationTimedOut(Exception):
+    """The container did not answer within the 60 seconds that InvokeEndpoint allows."""
+
+
+class TrainingEngine(Protocol):
+    """Runs training jobs. The job's own methods (`enter`, `finish`) tell the world how it goes."""
+
+    def attach(self, context: Context) -> None:
+        """Take what is needed; called once, before the first job."""
+
+    def start(self, job: TrainingJob) -> None:
+        """Begin a job that CreateTrainingJob has accepted; must not block."""
+
+    def observed(self, job: TrainingJob) -> None:
+        """Hear that somebody looks at the job (describe, list, a stop); a fake moves time on here."""
+
+    def stop(self, job: TrainingJob) -> None:
+        """Stop a job whose status is already Stopping; must not block."""
+
+    def close(self) -> None:
+        """End everything that runs and clear away what it left on the disk."""
+
+
+class HostingEngine(Protocol):
+    """Runs endpoints. The endpoint's own methods (`become`, `vanish`) tell the world how it goes."""
+
+    def attach(self, context: Context) -> None:
+        """Take what is needed; called once, before the first endpoint."""
+
+    def start(self, endpoint: Endpoint) -> None:
+        """Begin to create an endpoint; must not block."""
+
+    def observed(self, endpoint: Endpoint) -> None:
+        """Hear that somebody looks at the endpoint (describe, list, a refused delete)."""
+
+    def stop(self, endpoint: Endpoint) -> None:
+        """Take down an endpoint whose status is already Deleting, then let it vanish; must not block."""
+
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str) -> Answer:
+        """Return the container's answer; raises InvocationTimedOut after 60 seconds."""
+
+    def close(self) -> None:
+        """End everything that runs and clear away what it left on the disk."""

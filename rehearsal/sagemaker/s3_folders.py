@@ -1,0 +1,82 @@
+"""Folders from S3 and back, and the gated weights, which are linked and never copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .rules import is_gated
+
+
+class DownloadFailed(Exception):
+    """An input cannot be brought to the container; the message is SageMaker's FailureReason."""
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return (bucket, key or prefix) of an s3:// URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            if not item["Key"].endswith("/"):
+                yield item["Key"]
+
+
+def _relative(key: str, prefix: str) -> PurePosixPath:
+    under = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
+    if not key.startswith(under):  # the prefix is an object's whole key, or the first letters of several
+        under = prefix[: prefix.rfind("/") + 1]
+    path = PurePosixPath(key[len(under) :])
+    if path.is_absolute() or ".." in path.parts:
+        raise DownloadFailed(f"ClientError: Data download failed: the key {key} leaves its folder.")
+    return path
+
+
+def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
+    """Bring what lies under an S3 URI into a folder.
+
+    Raises:
+        DownloadFailed: nothing is there, or it cannot be written here.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_gated(uri):
+            _link(gated_weights, folder)
+            return
+        bucket, prefix = split(uri)
+        keys = list(_keys(s3, bucket, prefix))
+        for key in keys:
+            target = folder / _relative(key, prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(bucket, key, str(target))
+    except (OSError, s3.exceptions.ClientError) as error:
+        raise DownloadFailed(f"ClientError: Data download failed: {error}") from error
+    if not keys:
+        raise DownloadFailed(
+            f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input data '
+            "source. Please ensure that the bucket exists in the selected region, that objects exist under "
+            'that S3 prefix, and that the role has "s3:ListBucket" permissions on the bucket.'
+        )
+
+
+def _link(weights: Path | None, folder: Path) -> None:
+    if weights is None or not weights.is_dir():
+        raise DownloadFailed(f"ClientError: Data download failed: the rehearsal has no weights folder ({weights}).")
+    for file in weights.rglob("*"):
+        if file.is_file():
+            link = folder / file.relative_to(weights)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.resolve())
+
+
+def store(s3: Any, folder: Path, uri: str) -> int:
+    """Upload every file of a folder under an S3 URI and return their number."""
+    bucket, prefix = split(uri)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    for file in files:
+        s3.upload_file(str(file), bucket, f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}")
+    return len(files)

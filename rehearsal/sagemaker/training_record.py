@@ -1,0 +1,153 @@
+"""A training job as the stand-in remembers it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+
+from .clock import Clock
+
+_COPIED = (
+    "AlgorithmSpecification",
+    "CheckpointConfig",
+    "EnableManagedSpotTraining",
+    "Environment",
+    "HyperParameters",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "RetryStrategy",
+    "RoleArn",
+    "StoppingCondition",
+    "VpcConfig",
+)
+
+
+class TrainingJob:
+    """One training job: its request, its states and the seconds it bills. Thread-safe."""
+
+    def __init__(self, name: str, job_arn: str, request: Mapping[str, Any], clock: Clock) -> None:
+        self.name, self.arn, self.request, self.clock = name, job_arn, request, clock
+        self.created = self.modified = clock()
+        self.status, self.secondary = "InProgress", ""
+        self.started: datetime | None = None
+        self.ended: datetime | None = None
+        self.failure_reason: str | None = None
+        self.transitions: list[dict[str, Any]] = []
+        self.lock = threading.RLock()
+        self.enter("Pending", "Preparing the instances for training")
+
+    @property
+    def artifacts(self) -> str:
+        """The S3 prefix to which SageMaker uploads an uncompressed model."""
+        return f"{self.output_prefix}/model/"
+
+    @property
+    def output_prefix(self) -> str:
+        """The S3 prefix under which everything of this job is written, without a slash at its end."""
+        return f"{str(self.request['OutputDataConfig']['S3OutputPath']).rstrip('/')}/{self.name}/output"
+
+    @property
+    def max_runtime(self) -> timedelta:
+        """MaxRuntimeInSeconds of the request."""
+        return timedelta(seconds=int(self.request["StoppingCondition"]["MaxRuntimeInSeconds"]))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has reached a state that it cannot leave."""
+        return self.ended is not None
+
+    def enter(self, secondary: str, message: str) -> None:
+        """Go to a secondary status; "Downloading" is where the instance starts to bill."""
+        with self.lock:
+            if self.is_over:
+                return
+            now = self.clock()
+            if self.transitions and "EndTime" not in self.transitions[-1]:
+                self.transitions[-1]["EndTime"] = now
+            self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+            self.secondary, self.modified = secondary, now
+            if secondary == "Downloading" and self.started is None:
+                self.started = now
+
+    def stopping(self) -> None:
+        """Go to Stopping, as StopTrainingJob does at once."""
+        with self.lock:
+            if not self.is_over:
+                self.status = "Stopping"
+                self.enter("Stopping", "Stopping the training job")
+
+    def finish(
+        self,
+        status: str,
+        secondary: str | None = None,
+        reason: str | None = None,
+        *,
+        at: datetime | None = None,
+    ) -> None:
+        """End the job; only the first end counts.
+
+        Args:
+            status: "Completed", "Failed" or "Stopped".
+            secondary: the secondary status if it is another, for example "MaxRuntimeExceeded".
+            reason: FailureReason; AWS cuts it at 1024 characters.
+            at: the moment it ended, now when left out.
+        """
+        with self.lock:
+            if self.is_over:
+                return
+            self.enter(secondary or status, reason or f"Training job {status.lower()}")
+            self.ended = self.transitions[-1]["EndTime"] = self.modified = at or self.clock()
+            self.status, self.failure_reason = status, reason[:1024] if reason else None
+
+    def billed_seconds(self, now: datetime) -> int:
+        """Seconds billed until `now`, as AWS counts them: from the start of the instance to the end."""
+        with self.lock:
+            if self.started is None:
+                return 0
+            return max(0, ceil(((self.ended or now) - self.started).total_seconds()))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the answer of DescribeTrainingJob."""
+        with self.lock:
+            answer: dict[str, Any] = {
+                "TrainingJobName": self.name,
+                "TrainingJobArn": self.arn,
+                "TrainingJobStatus": self.status,
+                "SecondaryStatus": self.secondary,
+                "CreationTime": self.created,
+                "LastModifiedTime": self.modified,
+                "SecondaryStatusTransitions": [dict(step) for step in self.transitions],
+                "ModelArtifacts": {"S3ModelArtifacts": self.artifacts},
+                "EnableNetworkIsolation": bool(self.request.get("EnableNetworkIsolation", False)),
+                "EnableInterContainerTrafficEncryption": bool(
+                    self.request.get("EnableInterContainerTrafficEncryption", False)
+                ),
+            }
+            answer |= {key: self.request[key] for key in _COPIED if key in self.request}
+            if self.started is not None:
+                answer["TrainingStartTime"] = self.started
+            if self.ended is not None:
+                seconds = self.billed_seconds(self.ended)
+                answer |= {"TrainingEndTime": self.ended, "TrainingTimeInSeconds": seconds}
+                answer["BillableTimeInSeconds"] = seconds
+            if self.failure_reason:
+                answer["FailureReason"] = self.failure_reason
+            return answer
+
+    def summary(self) -> dict[str, Any]:
+        """Return the job's line in ListTrainingJobs."""
+        whole = self.describe()
+        names = (
+            "TrainingJobName",
+            "TrainingJobArn",
+            "CreationTime",
+            "TrainingEndTime",
+            "LastModifiedTime",
+            "TrainingJobStatus",
+            "SecondaryStatus",
+        )
+        return {name: whole[name] for name in names if name in whole}

@@ -1,0 +1,69 @@
+"""moto as an HTTP server in this process, on a port that the system picks, behind the recorder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from .recorder import Recorder
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing for each request; the recorder keeps them."""
+
+
+class Server:
+    """One server for the life of the process, used by one cloud after another."""
+
+    _of_process: list[Server] = []
+
+    @classmethod
+    def of_process(cls) -> Server:
+        """The server of this process, started at the first call."""
+        if not cls._of_process:
+            cls._of_process.append(cls())
+        return cls._of_process[0]
+
+    def __init__(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._settings: dict[str, Any] = {}
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._recorder: Recorder | None = None
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
+        # The port is chosen by the system; polled often, so that the end of a test is not delayed.
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="moto").start()
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def begin(self, clock: Callable[[], Any]) -> Recorder:
+        """Empty the account and return a new record, into which the calls from now on go."""
+        logging.getLogger("moto").setLevel(logging.CRITICAL)  # it logs each state that fails, as a test means it to
+        settings: dict[str, Any] = default_user_config  # type: ignore[assignment]
+        self._settings = {name: dict(settings[name]) for name in ("lambda", "stepfunctions")}
+        settings["lambda"]["use_docker"] = False
+        settings["stepfunctions"]["execute_state_machine"] = True
+        BackendDict.reset()
+        reset_model_data()
+        self._recorder = Recorder(self._moto, clock)
+        return self._recorder
+
+    def end(self) -> None:
+        """Give moto its settings back, for whatever else uses it in this process."""
+        default_user_config.update(self._settings)  # type: ignore[typeddict-item]
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        recorder = self._recorder
+        assert recorder is not None, "the server answers only while a cloud is in use"
+        return recorder(environ, start_response)

@@ -1,0 +1,196 @@
+"""An account with nothing but the SageMaker stand-in and an S3, for the stand-in's own tests."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+from rehearsal.sagemaker import StandIn
+
+ROLE = "arn:aws:iam::123456789012:role/captune-training"
+GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"
+BUCKET = "captune-bucket"
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **amount: float) -> None:
+        """Go on by a timedelta's arguments."""
+        self.now += timedelta(**amount)
+
+
+@functools.cache
+def s3_address() -> str:
+    """The address of one S3 for the whole test session."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+class Account:
+    """A running stand-in and clients that reach it."""
+
+    def __init__(self, standin: StandIn) -> None:
+        self.standin = standin
+        self.s3 = self._client("s3", s3_address())
+        self.s3.create_bucket(Bucket=BUCKET)
+        self.sagemaker = self.client("sagemaker")
+        self.runtime = self.client("sagemaker-runtime")
+
+    def _client(self, service: str, address: str) -> Any:
+        # One attempt and no checks: botocore would hide, or take upon itself, the refusal that a test is about.
+        return boto3.client(
+            service, endpoint_url=address, region_name="us-east-1", aws_access_key_id="AKIDTEST",
+            aws_secret_access_key="secret", config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+        )  # fmt: skip
+
+    def client(self, service: str) -> Any:
+        """A client of one of the stand-in's services."""
+        return self._client(service, next(iter(self.standin.environment().values())))
+
+    def put(self, key: str, body: str | bytes) -> None:
+        """Write an object to the bucket."""
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys under a prefix."""
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return [item["Key"] for item in found]
+
+    def train(self, name: str, **changes: Any) -> None:
+        """Create a training job."""
+        self.sagemaker.create_training_job(**training_request(name, **changes))
+
+    def job(self, name: str) -> dict[str, Any]:
+        """Describe a training job."""
+        answer: dict[str, Any] = self.sagemaker.describe_training_job(TrainingJobName=name)
+        return answer
+
+    def deploy(self, name: str, model: dict[str, Any] | None = None, **variant: Any) -> None:
+        """Create a model, a configuration and an endpoint of one name."""
+        self.sagemaker.create_model(**(model or model_request(name)))
+        self.sagemaker.create_endpoint_config(**configuration_request(name, **variant))
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        """Describe an endpoint."""
+        answer: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
+        return answer
+
+    def ask(self, endpoint: str, **request: Any) -> dict[str, Any]:
+        """Invoke an endpoint with a completion request."""
+        body = json.dumps(request).encode()
+        answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json")
+        content: dict[str, Any] = json.loads(answer["Body"].read())
+        return content
+
+
+@contextmanager
+def account(workdir: Path, **options: Any) -> Iterator[Account]:
+    """A stand-in with these options, an empty bucket, and clients."""
+    with StandIn(workdir / "standin", s3_endpoint=s3_address(), **options) as standin:
+        here = Account(standin)
+        for key in here.keys(""):
+            here.s3.delete_object(Bucket=BUCKET, Key=key)
+        yield here
+
+
+def training_request(name: str, **changes: Any) -> dict[str, Any]:
+    """A complete CreateTrainingJob request."""
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {
+            "TrainingImage": "763104351884.dkr.ecr.us-east-1.amazonaws.com/huggingface-pytorch-training:2.9.0",
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", "/opt/ml/input/data/code/train.py"],
+            "ContainerArguments": ["--root", "/opt/ml"],
+        },
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/runs/{name}/training", "CompressionType": "NONE"},
+        "ResourceConfig": {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+        "HyperParameters": {"epochs": "3"},
+        **changes,
+    }
+
+
+def channel(name: str, uri: str, **source: Any) -> dict[str, Any]:
+    """An input channel."""
+    return {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, **source}},
+    }
+
+
+def source(uri: str, **more: Any) -> dict[str, Any]:
+    """A model data source."""
+    return {"S3DataSource": {"S3Uri": uri, "S3DataType": "S3Prefix", "CompressionType": "None", **more}}
+
+
+def model_request(name: str, *extra: dict[str, Any], **container: Any) -> dict[str, Any]:
+    """A complete CreateModel request: gated base weights and what is given on top."""
+    return {
+        "ModelName": name,
+        "ExecutionRoleArn": ROLE,
+        "PrimaryContainer": {
+            "Image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:0.30.0",
+            "ModelDataSource": source(GATED, ModelAccessConfig={"AcceptEula": True}),
+            "AdditionalModelDataSources": list(extra),
+            "Environment": {"SM_VLLM_SERVED_MODEL_NAME": "base"},
+            **container,
+        },
+    }
+
+
+def configuration_request(name: str, **variant: Any) -> dict[str, Any]:
+    """A complete CreateEndpointConfig request."""
+    return {
+        "EndpointConfigName": name,
+        "ProductionVariants": [
+            {
+                "VariantName": "primary", "ModelName": name, "InstanceType": "ml.g5.2xlarge",
+                "InitialInstanceCount": 1, **variant,
+            }
+        ],
+    }  # fmt: skip
+
+
+def refusal(action: Callable[[], object]) -> tuple[str, str]:
+    """The (code, message) with which AWS refuses an action."""
+    try:
+        action()
+    except ClientError as error:
+        return error.response["Error"]["Code"], error.response["Error"]["Message"]
+    raise AssertionError("it was not refused")
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
+    """Wait for a condition of another process or thread, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come to pass")

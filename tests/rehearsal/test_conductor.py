@@ -1,0 +1,181 @@
+"""What a person sees of a rehearsal, how it ends, and what Ctrl-C does. The engines are fakes, all else is real."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from rehearsal.assembly import Assembly, synthesize
+from rehearsal.conductor import Conductor
+from rehearsal.display import Display
+from rehearsal.options import parse
+from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
+
+Conduct = Callable[..., tuple[int, str]]
+PROJECT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("conduct_with_fakes.py")
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, synthesized as for a rehearsal."""
+    folder = tmp_path_factory.mktemp("assembly")
+    synthesize(PROJECT, folder, {"accept_eula": "true", "epochs": "1"})
+    return folder
+
+
+class Program:
+    """A rehearsal that runs as a program of its own."""
+
+    def __init__(self, assembly: Path, results: Path, outcome: str, *options: str) -> None:
+        self.results = results
+        command = [sys.executable, str(PROGRAM), str(assembly), outcome, "--quick", "--results", str(results), *options]
+        self.process = subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        self.lines: list[str] = []
+
+    def wait_for(self, text: str) -> None:
+        """Read on until a line with `text`."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return
+        pytest.fail(f"{text!r} never came in:\n{''.join(self.lines)}")
+
+    def finish(self) -> tuple[int, str]:
+        """Read the rest; return the exit code and everything that was said."""
+        rest, _ = self.process.communicate(timeout=120)
+        return self.process.returncode, "".join(self.lines) + rest
+
+
+@pytest.fixture
+def conduct(assembly: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Rehearses in this process; returns the exit code and everything that was said."""
+
+    def conduct(outcome: str, *arguments: str) -> tuple[int, str]:
+        options = parse(["--quick", "--results", str(tmp_path / "results"), *arguments])
+        said = io.StringIO()
+        display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
+        engines = {"training": FakeTraining(TrainingPlan(outcome=cast(Any, outcome))), "hosting": FakeHosting()}
+        project = dataclasses.replace(options, project=PROJECT)
+        conductor = Conductor(project, display, engines=engines, time_scale=500, assembly=Assembly(assembly))
+        return conductor.run(), said.getvalue()
+
+    return conduct
+
+
+@pytest.fixture
+def start(assembly: Path, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts programs and ends those that a failed test leaves."""
+    programs: list[Program] = []
+
+    def begin(outcome: str, *options: str) -> Program:
+        programs.append(Program(assembly, tmp_path / "results", outcome, *options))
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        if program.process.poll() is None:
+            os.killpg(program.process.pid, signal.SIGKILL)
+
+
+def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_path: Path) -> None:
+    code, said = conduct("completed", "--as", "mine")
+
+    assert code == 0, said
+    files = {path.name for path in (tmp_path / "results" / "mine").iterdir()}
+    assert files >= {
+        "report.html", "report.pdf", "summary.json", "MODEL_CARD.md", "pre-trained.jsonl", "fine-tuned.jsonl", "plan.json",
+    }  # fmt: skip
+    summary = json.loads((tmp_path / "results" / "mine" / "summary.json").read_text())
+    assert summary["status"] == "SUCCEEDED"
+    for expected in (
+        "→ Preflight", "✓ Preflight", "✓ AskBothModels", "✓ RemoveResources", "Verdict: improved", "Held-out loss:",
+        "Nothing billable is left", "✓ training jobs: none", "✓ schedules: none", "✓ TearDown: SUCCEEDED",
+        "✓ the 2 state machines ran the definitions of",
+    ):  # fmt: skip
+        assert expected in said
+    assert "\x1b[" not in said, "colours do not belong into a file"
+
+
+def test_a_failed_training_job_gives_its_reason_and_what_to_do(conduct: Conduct) -> None:
+    code, said = conduct("killed")
+
+    assert code == 1, said
+    assert "FAILED: TrainingFailed" in said
+    assert "killed by signal 9" in said
+    assert "✓ training jobs: none" in said
+    assert "✓ TearDown: SUCCEEDED" in said
+
+
+def test_ctrl_c_stops_the_execution_and_waits_for_the_tear_down(start: Callable[..., Program]) -> None:
+    program = start("hangs")
+    program.wait_for("✓ DescribeTraining")
+
+    program.process.send_signal(signal.SIGINT)
+    code, said = program.finish()
+
+    assert code == 130, said
+    assert "ABORTED: Stopped" in said
+    assert "✓ training jobs: none" in said
+    assert "✓ TearDown: SUCCEEDED" in said
+
+
+def test_ctrl_c_before_the_start_leaves_nothing(start: Callable[..., Program]) -> None:
+    program = start("completed")
+    program.wait_for("Deploying")
+
+    program.process.send_signal(signal.SIGTERM)
+    code, said = program.finish()
+
+    assert code == 130, said
+    assert "nothing is left" in said or "✓ training jobs: none" in said
+
+
+def test_with_a_dollar_left_the_run_is_refused_before_any_sagemaker_job(conduct: Conduct) -> None:
+    code, said = conduct("completed", "--budget-left", "1")
+
+    assert code == 1, said
+    assert "FAILED: BudgetExceeded" in said
+    assert re.search(r"\$\d+\.\d\d (is|are) (missing|needed)|missing", said)
+    assert "StartTraining" not in said
+
+
+def test_with_three_dollars_left_the_run_is_clamped_and_succeeds(conduct: Conduct, tmp_path: Path) -> None:
+    code, said = conduct("completed", "--budget-left", "3", "--as", "clamped")
+
+    assert code == 0, said
+    plan = json.loads((tmp_path / "results" / "clamped" / "plan.json").read_text())
+    assert plan["budget"]["clamped"]
+    assert plan["budget"]["worstCaseCents"] <= 300
+
+
+def test_a_kept_endpoint_is_ended_by_its_schedule(conduct: Conduct) -> None:
+    code, said = conduct("completed", "--keep-endpoint-minutes", "20")
+
+    assert code == 0, said
+    assert "The rehearsal's clock moves on" in said
+    assert "✓ EndpointKept" in said
+    assert "✓ endpoints: none" in said
+
+
+def test_a_wrong_input_is_refused_by_name(conduct: Conduct) -> None:
+    code, said = conduct("completed", "--input", '{"epoch": 3}')
+
+    assert code == 1, said
+    assert "FAILED: InvalidInput" in said
+    assert "did you mean `epochs`" in said

@@ -1,0 +1,59 @@
+"""The deployed project in an account whose engines finish at once; deployed once, emptied between two tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.assembly import Assembly, synthesize
+from rehearsal.cloud import Cloud
+from rehearsal.executions import Execution
+from rehearsal.materials import upload
+from rehearsal.nursery import Nursery
+from rehearsal.options import Options
+from rehearsal.sagemaker import FakeHosting, FakeTraining
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """The project, synthesized as a person deploys it who has accepted the licence."""
+    return synthesize(PROJECT, tmp_path_factory.mktemp("assembly"), {"accept_eula": "true"})
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly) -> Iterator[Cloud]:
+    """The deployed account of one test module. Use `cloud`, which is emptied."""
+    folder = tmp_path_factory.mktemp("account")
+    nursery = Nursery(folder / "nursery")
+    (folder / "nursery").mkdir()
+    with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery) as cloud:
+        cloud.deploy(assembly)
+        yield cloud
+    nursery.stop()
+
+
+@pytest.fixture
+def cloud(account: Cloud) -> Cloud:
+    """The deployed account without any trace of an earlier test. `cloud.reset(training=…)` changes the engines."""
+    account.reset(training=FakeTraining(), hosting=FakeHosting())
+    return account
+
+
+@pytest.fixture
+def rehearse(cloud: Cloud) -> Callable[..., Execution]:
+    """Runs FineTuning on a slice of the project's own texts, to its end and that of its tear-down."""
+
+    def run(*, name: str | None = None, **run_input: Any) -> Execution:
+        execution = cloud.start(
+            {**upload(cloud, Options(project=PROJECT, quick=True), "medical"), "samplesPerPrompt": 0, **run_input},
+            name=name,
+        )
+        cloud.settle(execution, timeout=120)
+        return execution
+
+    return run
