@@ -1,0 +1,52 @@
+"""Proves that the cap is a wall, and prints one table.
+
+python -m proof                             everything: the failure matrix, 10,000 months, threads, every mutation
+python -m proof --months 500 --seed 7       fewer months, from another seed
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from proof import months, mutations, threads
+from proof.result import Result
+
+
+def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
+    """The parts of the proof, in the order of the table."""
+    found: list[Callable[[], Result]] = []
+    if importlib.util.find_spec("proof.matrix"):
+        found.append(importlib.import_module("proof.matrix").prove)
+    return [
+        *found,
+        lambda: months.prove(asked.months, asked.seed, asked.processes),
+        lambda: threads.prove(asked.seed),
+        lambda: mutations.prove(asked.processes),
+    ]
+
+
+def main() -> int:
+    """Runs every part; 1 when any promise was broken or a mutation was missed."""
+    parser = argparse.ArgumentParser(prog="python -m proof", description="Proves that the cap is a wall.")
+    parser.add_argument("--months", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
+    asked = parser.parse_args()
+    broken = False
+    for part in parts(asked):
+        begin = time.monotonic()
+        result = part()
+        broken = broken or bool(result.broken)
+        print(f"{result.text()}\n  ({time.monotonic() - begin:.0f} s)\n", flush=True)
+    print("BROKEN: the cap does not hold." if broken else "The cap holds.")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

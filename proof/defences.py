@@ -1,0 +1,21 @@
+"""The lines of defence that are not code of the ledger but of the workflow, each of which can be taken away for a control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Defences:
+    """What stands between a run and an open bill. All true in what is deployed."""
+
+    dead_mans_switch: bool = True
+    event_rule: bool = True
+    sweeper: bool = True
+    endpoint_deadline: bool = True
+    second_quiet_pass: bool = True
+    clamped_training_time: bool = True
+    current_cap: bool = True
+
+
+DEFENCES = Defences()

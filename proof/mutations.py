@@ -1,0 +1,78 @@
+"""Negative controls: one line of defence is taken away at a time, and something has to notice. A check that never failed proves nothing.
+
+Nothing is edited: a mutation replaces an attribute for as long as it is checked. Each proof registers its own (see registry.py).
+
+    python -m proof.mutations               all of them
+    python -m proof.mutations --only cap    those whose name contains a word
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+
+from proof import mutations_of_code as mutations_of_code
+from proof import scenarios
+from proof.registry import MUTATIONS, Broken, Mutation, Verdict
+from proof.result import Result
+
+
+def check(mutation: Mutation) -> Verdict:
+    """Runs one mutation."""
+    with mutation.removed():
+        broken = mutation.caught()
+    return Verdict(mutation.name, bool(broken), broken[0] if broken else "nothing noticed")
+
+
+def check_number(number: int) -> Verdict:
+    """Runs one mutation of the registry, by its place: mutations do not travel between processes."""
+    return check(MUTATIONS[number])
+
+
+def run(word: str = "", processes: int = 2) -> list[Verdict]:
+    """Runs every mutation whose name contains a word."""
+    numbers = [number for number, mutation in enumerate(MUTATIONS) if word in mutation.name]
+    if processes == 1:
+        return [check_number(number) for number in numbers]
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(check_number, numbers))
+
+
+def stories() -> Broken:
+    """All scenarios together."""
+    return [
+        *scenarios.three_dollars_left(),
+        *scenarios.collision(),
+        *scenarios.repeated_after_a_lost_answer(),
+        *scenarios.two_prices(),
+        *scenarios.prompt_removal(),
+        *scenarios.created_after_the_abort(),
+        *scenarios.settled_too_early(),
+        *scenarios.last_moment_deadline(),
+    ]
+
+
+def prove(processes: int = 2, word: str = "") -> Result:
+    """The negative controls as a part of the table, and that nothing is broken while everything is in its place."""
+    verdicts = run(word, processes)
+    missed = [f"nothing noticed that this was taken away: {v.name}" for v in verdicts if not v.noticed]
+    lines = [("mutations caught", f"{len(verdicts) - len(missed)}/{len(verdicts)}")]
+    lines += [(f"  {v.name}", v.words[:100]) for v in verdicts]
+    return Result(
+        "Negative controls", lines, [*missed, *(f"with every defence in its place: {words}" for words in stories())]
+    )
+
+
+def main() -> int:
+    """Prints what each mutation broke; 1 when one was not noticed, or when something is broken without any."""
+    parser = argparse.ArgumentParser(description="Removes one line of defence at a time.")
+    parser.add_argument("--only", default="", help="a word in the names of those to check")
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    result = prove(asked.processes, asked.only)
+    print(result.text())
+    return 1 if result.broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""The lines of defence of the ledger, the money and the billing code, each with what takes it away and what has to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from common import costs, prices
+from common import ledger as ledger_module
+from common.errors import PriceUnknown, RunNameTaken
+from common.ledger import Ledger
+from common.prices import Price
+from preflight import money
+from proof import scenarios, threads
+from proof.registry import random_months, register, replacing, without
+from settle import billing
+from teardown.removal import Removal
+
+Write = dict[str, Any]
+
+
+def _rewriting(change: Callable[[list[Write]], list[list[Write]]]) -> Callable[[], AbstractContextManager[None]]:
+    """Changes what goes to DynamoDB: from one list of writes to the transactions that are made of it."""
+    original = Ledger._transact
+
+    def transact(self: Ledger, writes: list[Write]) -> bool:
+        return all(original(self, part) for part in change(writes))
+
+    return replacing(Ledger, "_transact", transact)
+
+
+def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[Write]]]:
+    """Drops the condition of the writes to some keys, and the values that only the condition used."""
+
+    def change(writes: list[Write]) -> list[list[Write]]:
+        for write in writes:
+            request = write.get(kind)
+            if request is None or "ConditionExpression" not in request:
+                continue
+            key = request["Item" if kind == "Put" else "Key"]["pk"]["S"]
+            if key.startswith(prefix):
+                del request["ConditionExpression"]
+                values = request.get("ExpressionAttributeValues", {})
+                for name in [
+                    name for name in values if name not in request["UpdateExpression"].replace(",", " ").split()
+                ]:
+                    if f"{name})" not in request["UpdateExpression"]:
+                        del values[name]
+        return [writes]
+
+    return change
+
+
+_reserve, _settle, _allow, _one_pass = Ledger.reserve, Ledger.settle, money.allow, Removal.one_pass
+_months_between, _find_price, _worst_case = money.months_between, money.find_price, money.worst_case
+
+
+def _first_reservation_unchecked(self: Ledger, asked: ledger_module.Reservation, cap_cents: int, now: datetime) -> Any:
+    empty = not any(self.committed_cents(month) for month in asked.months)
+    return _reserve(self, asked, max(cap_cents, asked.cents) if empty else cap_cents, now)
+
+
+def _no_repetition(self: Ledger, asked: ledger_module.Reservation, cap_cents: int, now: datetime) -> Any:
+    if self.run(asked.run) is not None:
+        raise RunNameTaken("the name was used before")
+    return _reserve(self, asked, cap_cents, now)
+
+
+def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *rest: Any) -> Any:
+    return _settle(self, run, dict.fromkeys(actual, 0), *rest)
+
+
+def _last_note_stays(self: Ledger, run: str, facts: Mapping[str, str | int]) -> None:
+    for name, value in facts.items():
+        request = self._update(f"RUN#{run}", "SET #f = :v", "attribute_exists(pk)", {":v": value})["Update"]
+        if self.run(run) is not None:
+            self._dynamodb.update_item(**request, ExpressionAttributeNames={"#f": name})
+
+
+def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
+    return _allow(ledger, 10**9, *rest)
+
+
+def _keep_outside(
+    ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, now: datetime
+) -> Any:
+    return replace(_allow(ledger, cap, training, hosting, wanted, deadline, 0, now), keep_seconds=keep)
+
+
+def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) -> Price:
+    try:
+        return _find_price(pricing, region, instance_type, use)
+    except PriceUnknown:
+        return Price(instance_type, use, money.pinned(region, "ml.g5.2xlarge", use).hourly_usd / 10**6, "none")
+
+
+def _anybody_may_remove(self: Removal, event: dict[str, Any]) -> dict[str, Any]:
+    item = self.ledger.run(self.run)
+    return _one_pass(self, event | ({"executionArn": item["execution_arn"]} if item else {}))
+
+
+_endpoint_life = billing._endpoint_life
+
+
+def _seen_only(item: dict[str, Any], entered: datetime | None, now: datetime) -> Any:
+    return _endpoint_life(item, None, now)
+
+
+def _floor(self: Price, seconds: int | Fraction) -> int:
+    return int(Fraction(self.hourly_usd) * 100 * seconds / 3600)
+
+
+# fmt: off
+register("ledger: the month's condition", _rewriting(_unconditional("Update", "MONTH#")), random_months())
+register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", "MONTH#")), lambda: threads.race(2).wrong)
+register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), random_months())
+register("ledger: settled once", _rewriting(_unconditional("Update", "RUN#")), random_months())
+register("ledger: settled once, with threads", _rewriting(_unconditional("Update", "RUN#")), lambda: threads.race(2).wrong)
+register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
+register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), random_months(first_seed=100))
+register("ledger: the cap in force, not the planned one", without("current_cap"), random_months())
+register("ledger: a collision is tried again", replacing(ledger_module, "_PASSING_REASONS", set()), scenarios.collision)
+register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), scenarios.repeated_after_a_lost_answer)
+register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
+register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), random_months())
+register("money: the clamp", replacing(money, "allow", _not_clamped), scenarios.three_dollars_left)
+register("money: the clamped time reaches the job", without("clamped_training_time"), random_months())
+register("money: rounded up", replacing(Price, "cents", _floor), random_months())
+register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months())
+register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
+register("money: waiting time in the months", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000))), scenarios.last_moment_deadline)
+register("money: the deadline that begins last", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400))), scenarios.last_moment_deadline)
+register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0), random_months())
+register("money: the stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", 0), random_months())
+register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months())
+register("money: small items", replacing(costs, "SMALL_ITEMS", ()), random_months())
+register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
+register("prices: the dearest of several", replacing(prices, "max", min), scenarios.two_prices)
+register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
+register("billing: the endpoint that nobody saw", replacing(billing, "_endpoint_life", _seen_only), random_months(first_seed=100))
+register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
+register("workflow: the dead man's switch", without("dead_mans_switch"), random_months())
+register("workflow: the endpoint's own deadline", without("endpoint_deadline"), random_months())
+register("workflow: the event rule", without("event_rule"), scenarios.prompt_removal)
+register("workflow: the sweeper", without("sweeper"), random_months(first_seed=250))
+register("workflow: the second quiet pass", without("second_quiet_pass"), scenarios.created_after_the_abort)
+register("workflow: a tear-down removes only its own", replacing(Removal, "one_pass", _anybody_may_remove), random_months())

@@ -1,0 +1,184 @@
+"""Short stories with one right ending each, for promises that random months meet too rarely. Each answers what was broken."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from common import ledger as ledger_module
+from common import prices
+from common.errors import CaptuneError
+from preflight import money
+from proof.aftermath import sweeping
+from proof.cloud import Cloud, Wishes
+from proof.months import build
+from proof.orchestration import MACHINE, REGION, PriceList
+from proof.runs import FineTuning
+from proof.sagemaker import Job
+from proof.table import CONFLICT, LOST_ANSWER, Table
+from proof.world import Execution, Process
+from settle import billing
+
+NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
+CALM = Wishes(7200, 3600, 0, "ml.g5.2xlarge", failing=0.0, hanging=0.0, extreme=0.0)
+
+
+def ledger_over(table: Table) -> ledger_module.Ledger:
+    """The real ledger, which does not really wait."""
+    return ledger_module.Ledger(table, "ledger", pause=lambda seconds: None)
+
+
+def reservation(run: str, cents: int, *months: str) -> ledger_module.Reservation:
+    """What a run asks for."""
+    return ledger_module.Reservation(f"captune-{run}", f"arn:{run}", cents, months or ("2026-11",), {})
+
+
+def three_dollars_left() -> list[str]:
+    """With three dollars left a run is clamped, and what was clamped can be reserved."""
+    table = Table()
+    ledger = ledger_over(table)
+    ledger.reserve(reservation("earlier", 2200), 2500, NOON)
+    price = money.find_price(PriceList({}, answers=False), REGION, "ml.g5.2xlarge", "Training")
+    try:
+        allowance = money.allow(ledger, 2500, price, price, 7200, 3600, 0, NOON)
+        ledger.reserve(reservation("later", allowance.worst.cents), 2500, NOON)
+    except CaptuneError as error:
+        return [f"a run that three dollars allow was refused: {error}"]
+    return [] if allowance.clamped else ["the run was not clamped"]
+
+
+def collision() -> list[str]:
+    """A transaction that collides with another one is made again."""
+    troubles = iter([CONFLICT, CONFLICT])
+    ledger = ledger_over(Table(trouble=lambda operation: next(troubles, None)))
+    try:
+        ledger.reserve(reservation("one", 100), 2500, NOON)
+    except Exception as error:
+        return [f"a collision refused the run: {error}"]
+    return [] if ledger.committed_cents("2026-11") == 100 else ["the reservation is not in the ledger"]
+
+
+def repeated_after_a_lost_answer() -> list[str]:
+    """A reservation whose answer was lost is asked for again and counted once."""
+    troubles = iter([LOST_ANSWER])
+    ledger = ledger_over(Table(trouble=lambda operation: next(troubles, None) if "Write" in operation else None))
+    for _ in range(2):
+        try:
+            ledger.reserve(reservation("one", 100), 2500, NOON)
+        except CaptuneError as error:
+            problem = str(error)
+        else:
+            return [] if ledger.committed_cents("2026-11") == 100 else ["the repeated reservation was counted twice"]
+    return [f"the repeated reservation was refused: {problem}"]
+
+
+def two_prices() -> list[str]:
+    """Of two prices in the list the dearer one is reserved."""
+
+    class TwoPrices(PriceList):
+        def paginate(self, **asked: Any) -> Any:
+            yield {"PriceList": [self._product("ml.g5.2xlarge", "Train", usd) for usd in ("9.9", "1.5")]}
+
+    found = prices.listed(TwoPrices({}), REGION, "ml.g5.2xlarge", "Training")
+    return [] if found and str(found.hourly_usd) == "9.9" else ["the cheaper of two prices was taken"]
+
+
+def prompt_removal() -> list[str]:
+    """A run that ends leaves nothing behind ten minutes later, even if neither schedule nor sweeper ever acts."""
+    cloud = quiet_cloud(1)
+    execution = start(cloud, "prompt", CALM)
+    while execution.status == "RUNNING" and cloud.world.step():
+        pass
+    return unsettled(cloud, within=timedelta(minutes=10))
+
+
+def created_after_the_abort() -> list[str]:
+    """A job whose creation was under way when its run was aborted is found and stopped, though the first pass saw nothing."""
+    cloud = quiet_cloud(3)
+    world = cloud.world
+    execution = start(cloud, "aborted", CALM)
+    while "captune-aborted" not in cloud.scheduler.entries and world.step():
+        pass
+    world.finish(execution, "ABORTED")
+
+    def creation() -> Process:
+        begin, end = world.now, world.now + timedelta(seconds=7200)
+        job = Job("captune-aborted", "captune-aborted", Fraction("1.515"), begin, begin, end, "Completed", "", 120)
+        world.sagemaker.jobs[job.name] = job
+        return
+        yield 0.0, False
+
+    world.spawn(creation(), 12)
+    return unsettled(cloud, within=timedelta(minutes=15))
+
+
+def settled_too_early() -> list[str]:
+    """A run whose job still bills cannot be settled."""
+    cloud = quiet_cloud(4)
+    world = cloud.world
+    start(cloud, "early", CALM)
+    while "captune-early" not in world.sagemaker.jobs and world.step():
+        pass
+    item = cloud.ledger().run("captune-early")
+    try:
+        billing.bill(world.sagemaker, "captune-early", item or {}, None, world.now)
+    except billing.StillRunning:
+        return []
+    return ["a run was billed while its job was still running"]
+
+
+def last_moment_deadline() -> list[str]:
+    """A run whose training was late may have its endpoint set up at the very end of its time: both months hold the money."""
+    wishes = replace(CALM, training_seconds=3600, deadline_seconds=14400, hanging=1.0)
+    broken: list[str] = []
+    for hours in range(8, 13):
+        cloud = quiet_cloud(hours)
+        world = cloud.world
+        world.now = datetime(2026, 11, 30, 24 - hours, tzinfo=UTC)
+        start(cloud, "late", wishes)
+        while "captune-late" not in cloud.scheduler.entries and world.step():
+            pass
+        # Its job waits for an instance so long that only minutes are left before the tear-down of the whole run.
+        end = world.now + timedelta(seconds=3600 + 14400 + money.UNBILLED_ALLOWANCE_SECONDS - 600)
+        begin = end - timedelta(seconds=3600)
+        job = Job("captune-late", "captune-late", Fraction("1.515"), world.now, begin, end, "Completed", "", 60)
+        world.sagemaker.jobs[job.name] = job
+        while world.step():
+            pass
+        cloud.audit.close(cloud.table)
+        broken += [f"{hours} hours before midnight: {words}" for words in cloud.audit.wrong]
+    return broken
+
+
+def quiet_cloud(seed: int) -> Cloud:
+    """A cloud in which nothing goes wrong by itself, at noon of a day in the middle of the month."""
+    cloud, _ = build(seed)
+    world = cloud.world
+    world.random = random.Random(seed)
+    world.now, world.cap_cents = NOON, 10_000
+    world.lost_events = world.late_events = world.troubled = 0.0
+    return cloud
+
+
+def start(cloud: Cloud, name: str, wishes: Wishes) -> Execution:
+    """Starts one run."""
+    world = cloud.world
+    execution = Execution(name, f"{MACHINE.replace(':stateMachine:', ':execution:')}:{name}", world.now)
+    world.executions[execution.arn] = execution
+    world.spawn(FineTuning(cloud, execution, wishes).process(), 0, execution)
+    world.spawn(sweeping(cloud), 60)
+    return execution
+
+
+def unsettled(cloud: Cloud, within: timedelta) -> list[str]:
+    """The runs that are not settled after so long."""
+    until = cloud.world.now + within
+    while cloud.world.now < until and cloud.world.step():
+        pass
+    rows = [(key, row["state"]["S"]) for key, row in cloud.table.rows.items() if key.startswith("RUN#")]
+    if not rows:
+        return ["the run reserved nothing"]
+    return [f"{key} is {state} {within} after its end" for key, state in rows if state != "settled"]

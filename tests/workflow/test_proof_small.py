@@ -1,0 +1,74 @@
+"""A small part of `python -m proof`: months of trouble, real threads, and every line of defence removed once."""
+
+from __future__ import annotations
+
+import pytest
+
+from proof import months, mutations, threads
+from proof.registry import MUTATIONS, Mutation
+from proof.result import Result
+from proof.scenarios import quiet_cloud, unsettled
+
+
+def test_two_hundred_random_months_stay_under_their_caps_and_leave_nothing() -> None:
+    outcome = months.run(200, seed=20_000, processes=1)
+
+    assert outcome.wrong == []
+    assert outcome.months == 200
+    # The months were no idle ones: every ending was met.
+    assert all(
+        outcome.counts[what] > 10
+        for what in (
+            "reserved",
+            "clamped",
+            "BudgetExceeded",
+            "PriceUnknown",
+            "RunNameTaken",
+            "succeeded",
+            "swept",
+            "kept",
+        )
+    )
+    assert outcome.closest > 0.8
+
+
+def test_a_month_is_repeated_by_its_seed() -> None:
+    assert months.simulate(4711) == months.simulate(4711)
+
+
+def test_threads_on_one_ledger_never_commit_more_than_the_cap() -> None:
+    outcome = threads.race(seed=1)
+
+    assert outcome.wrong == []
+    assert outcome.reserved and outcome.refused
+
+
+def test_every_scenario_ends_well_while_every_defence_is_in_its_place() -> None:
+    assert mutations.stories() == []
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation.name for mutation in MUTATIONS])
+def test_it_is_noticed_when_a_line_of_defence_is_gone(mutation: Mutation) -> None:
+    verdict = mutations.check(mutation)
+
+    assert verdict.noticed, verdict.words
+
+
+def test_a_mutation_is_undone_after_its_check() -> None:
+    assert mutations.check(MUTATIONS[0]).noticed
+    assert months.simulate(13).wrong == []
+
+
+def test_a_scenario_without_a_run_is_not_a_success() -> None:
+    assert unsettled(quiet_cloud(1), within=months.timedelta(0)) == ["the run reserved nothing"]
+
+
+class TestTheTable:
+    def test_a_part_that_holds_says_so(self) -> None:
+        assert Result("Months", [("months", "3")]).text() == "Months: holds\n  months  3"
+
+    def test_a_broken_promise_is_printed(self) -> None:
+        assert "BROKEN  seed 7: spent too much" in Result("Months", [], ["seed 7: spent too much"]).text()
+
+    def test_of_many_broken_promises_the_rest_is_counted(self) -> None:
+        assert "and 5 more" in Result("Months", [], ["x"] * 25).text()
