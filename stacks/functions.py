@@ -161,7 +161,7 @@ class Functions(Construct):
             "Sweeper",
             memory=256,
             timeout=300,
-            purpose="Every half hour, and as the kill switch of the budget: starts the tear-down of what is left.",
+            purpose="Every quarter of an hour, and as the kill switch of the budget: starts the tear-down of what is left.",
             environment={**with_ledger, "TEAR_DOWN_ARN": tear_down, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 may.everywhere(*(action for action in may.EVERYWHERE if action.startswith("sagemaker:List"))),

@@ -18,7 +18,7 @@ from stacks.fine_tuning_stack import FineTuningStack
 from stacks.roles import service_role
 from stacks.settings import Settings
 
-SWEEP_MINUTES = 30
+SWEEP_MINUTES = 15
 TERMINAL = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 # EventBridge's own maximum: a tear-down that AWS could not start for a day is still worth starting.
 RETRY_HOURS = 24

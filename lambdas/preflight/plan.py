@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from common.clock import schedule_time
@@ -99,4 +100,9 @@ def _ledger_details(event: dict[str, Any], settings: RunSettings, found: Found) 
         "max_endpoint_seconds": worst.endpoint_seconds,
         "other_cents": worst.other_cents,
         "keep_endpoint_seconds": found.allowance.keep_seconds,
+        "endpoint_deadline_seconds": found.allowance.deadline_seconds,
+        # The endpoint's own deadline may begin as late as the tear-down of the whole run is due.
+        "ends_by": (found.allowance.tear_down_at + timedelta(seconds=found.allowance.deadline_seconds)).isoformat(
+            timespec="seconds"
+        ),
     }

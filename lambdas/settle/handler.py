@@ -29,6 +29,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             "endpoint_seconds": bill.endpoint_seconds,
             "training_cents": bill.training_cents,
             "endpoint_cents": bill.endpoint_cents,
+            "other_cents": bill.other_cents,
         }
         item = ledger.settle(run, bill.by_month, facts, moment) or item
     committed = ledger.committed_cents(month_of(moment))

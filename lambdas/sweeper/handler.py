@@ -14,7 +14,7 @@ from sweeper.leftovers import Sweep
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes {"reason": "sweep"} from the half-hourly rule, or an SNS notification of the budget, which ends everything."""
+    """Takes {"reason": "sweep"} from the quarter-hourly rule, or an SNS notification of the budget, which ends everything."""
     sweep = Sweep(
         sagemaker=client("sagemaker"),
         step_functions=client("stepfunctions"),

@@ -34,12 +34,13 @@ class Sweep:
     tear_down_arn: str
     now: datetime
     problems: list[Exception] = field(default_factory=list)
+    endpoint_since: dict[str, datetime] = field(default_factory=dict)
 
     def remove_leftovers(self) -> list[str]:
         """Starts a TearDown for every run that should be gone by now; answers their names."""
         candidates, items = self._look()
         return self._each(
-            candidates, lambda run: self._is_over(items.get(run)) and self._tear_down(run, items.get(run))
+            candidates, lambda run: self._is_over(run, items.get(run)) and self._tear_down(run, items.get(run))
         )
 
     def end_everything(self) -> list[str]:
@@ -89,10 +90,13 @@ class Sweep:
         ):
             extra = {"StatusEquals": "InProgress"} if operation == "list_training_jobs" else {}
             pages = self.sagemaker.get_paginator(operation).paginate(NameContains=f"{PREFIX}-", **extra)
-            names += [entry[field_name] for page in pages for entry in page[listing]]
+            entries = [entry for page in pages for entry in page[listing]]
+            names += [entry[field_name] for entry in entries]
+            if listing == "Endpoints":
+                self.endpoint_since = {run_of(entry[field_name]): entry["CreationTime"] for entry in entries}
         return {run_of(name) for name in names if name.startswith(f"{PREFIX}-")}
 
-    def _is_over(self, item: dict[str, Any] | None) -> bool:
+    def _is_over(self, run: str, item: dict[str, Any] | None) -> bool:
         """Whether a run's time is over. A run without an open reservation has no right to exist at all."""
         if item is None:
             return True
@@ -108,8 +112,16 @@ class Sweep:
                 raise
             return True
         if execution["status"] == "RUNNING":
-            return False
+            return self._is_overdue(run, item)
         return bool(execution["stopDate"] + GRACE < self.now)
+
+    def _is_overdue(self, run: str, item: dict[str, Any]) -> bool:
+        """Whether a run that still goes on has outlived its deadlines: then its schedule was lost with everything else."""
+        since = self.endpoint_since.get(run)
+        deadline = timedelta(seconds=int(item.get("endpoint_deadline_seconds", 0)))
+        if since is not None and deadline and since + deadline < self.now:
+            return True
+        return "ends_by" in item and from_iso(item["ends_by"]) < self.now
 
     def _tear_down(self, run: str, item: dict[str, Any] | None) -> bool:
         # A run that the ledger does not know can only be guessed at: the name of most executions is in it unchanged.
