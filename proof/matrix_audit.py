@@ -9,7 +9,7 @@ from typing import Any
 
 from common.names import belongs_to, run_name
 from proof.matrix_bench import Bench
-from proof.matrix_failures import NOTHING, Expected
+from proof.matrix_expectations import NOTHING, Expected
 from rehearsal.executions import Execution
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,13 @@ class BillingTraining(FakeTraining):
     """A fake job whose instance is busy for a while before anyone looks, so that there is something to bill."""
 
     cloud: Cloud | None = None
+    minutes = TRAINING_MINUTES
 
     def start(self, job: Any) -> None:
         """Begin, and let the time pass."""
         super().start(job)
         if self.cloud is not None and job.started is not None:
-            self.cloud.clock.advance(minutes=TRAINING_MINUTES)
+            self.cloud.clock.advance(minutes=self.minutes)
 
 
 class BillingHosting(FakeHosting):
@@ -48,9 +51,10 @@ class BillingHosting(FakeHosting):
     cloud: Cloud | None = None
 
     def start(self, endpoint: Any) -> None:
-        """Begin, and let the time pass."""
+        """Begin, and let the time pass, unless no instance is found: then nothing bills."""
+        finds_no_instance = self.plans[0].outcome == "capacity"
         super().start(endpoint)
-        if self.cloud is not None:
+        if self.cloud is not None and not finds_no_instance:
             self.cloud.clock.advance(minutes=HOSTING_MINUTES)
 
 
@@ -58,6 +62,7 @@ class BillingHosting(FakeHosting):
 def assembly_folder() -> Path:
     """The synthesized project, made once for a process and its children."""
     folder = Path(tempfile.mkdtemp(prefix="matrix-assembly-"))
+    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=0)
     synthesize(PROJECT, folder, {"accept_eula": "true"})
     return folder
 
@@ -91,10 +96,11 @@ class Bench:
         arns = (self.deployment.fine_tuning, self.deployment.tear_down)
         return [state for arn in arns for state in task_states(arn, self.definitions[arn])]
 
-    def empty(self, training: TrainingPlan | None = None, hosting: tuple[HostingPlan, ...] = (HostingPlan(),)) -> None:
-        """Takes away what the last cell left, and plans the next job and endpoints."""
-        trainer = BillingTraining(training or TrainingPlan(metrics=_metrics()))
-        host = BillingHosting(*hosting)
+    def empty(self, *endpoints: HostingPlan, training_minutes: int = TRAINING_MINUTES) -> None:
+        """Takes away what the last cell left, and plans the endpoints to come and how long a job takes."""
+        trainer = BillingTraining(TrainingPlan(metrics=_metrics()))
+        trainer.minutes = training_minutes
+        host = BillingHosting(*endpoints)
         trainer.cloud = host.cloud = self.cloud
         self.cloud.reset(training=trainer, hosting=host)
         s3 = self.cloud.client("s3")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,7 @@ class Case:
     state: TaskState
     faults: list[Fault] = field(default_factory=list)
     caught: list[Call] = field(default_factory=list)
+    lands: bool = False  # whether the state's call is to be answered whatever becomes of its execution
 
     def __post_init__(self) -> None:
         self.cloud = self.bench.cloud
@@ -47,9 +48,20 @@ class Case:
             self.caught.append(call)
             before(call)
 
-        operation, when = self.state.operation, self.state.is_its_call
-        self.faults.append(faults.add(operation=operation, when=when, by=by, before=catch, **what))
+        def when(request: Mapping[str, Any]) -> bool:
+            return self.state.is_its_call(request) and self._is_in_the_state()
+
+        self.faults.append(faults.add(operation=self.state.operation, when=when, by=by, before=catch, **what))
         return self.faults[-1]
+
+    def _is_in_the_state(self) -> bool:
+        """Whether an execution is in the state now: another state may make the same call."""
+        for execution in self.cloud.executions.of(self.state.machine):
+            events = execution.history()
+            entered = sum(e.get("stateEnteredEventDetails", {}).get("name") == self.state.name for e in events)
+            if entered > sum(e.get("stateExitedEventDetails", {}).get("name") == self.state.name for e in events):
+                return True
+        return False
 
     def inside(self, **what: Any) -> list[Fault]:
         """A fault on the calls that the state's Lambda function makes: on the first one, or on all with times=None."""
@@ -146,6 +158,8 @@ class Case:
         """Ends the trouble: every fault is forgotten, and what hangs goes on."""
         self.cloud.faults.clear()
         self.cloud.sagemaker.faults.clear()
+        if self.lands:
+            self.until_landed()
 
     def until_the_schedule(self) -> bool:
         """Moves the clock to the next schedule, if there is one, and tells whether there was."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from proof import matrix_audit
 from proof.matrix_bench import Bench
 from proof.matrix_case import ENDPOINTS, Case
-from proof.matrix_failures import FAILURES, NOBODY_KNOWS, NOTHING, SCHEDULE, SWEEPER, Expected, Failure
-from rehearsal.sagemaker import HostingPlan
+from proof.matrix_expectations import NOBODY_KNOWS, NOTHING, SCHEDULE, SWEEPER, Expected, out_of_order
+from proof.matrix_failures import FAILURES, Failure
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run(bench: Bench, state_name: str, failure_name: str) -> Outcome:
 
 def _run(case: Case, failure: Failure) -> list[str]:
     bench, state = case.bench, case.state
-    bench.empty(hosting=ENDPOINTS.get(state.name, (HostingPlan(),)))
+    bench.empty(*ENDPOINTS.get(state.name, ()))
     expected = failure.expect(case)
     failure.arm(case)
     case.start()
@@ -60,7 +60,7 @@ def _run(case: Case, failure: Failure) -> list[str]:
     case.settle()
     if not failure.stays:
         case.lift()
-    wrong = _heal(case, expected)
+    wrong = [*out_of_order(case), *_heal(case, expected)]
     if not case.reached:
         wrong.append("no run ever came to this state: name what it needs in matrix_case.py")
     assert case.run is not None

@@ -5,9 +5,9 @@ Only the copy in the rehearsed account is edited. Importing this module puts the
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.util import Finalize
 from typing import Any
 
 from proof import matrix_cell
@@ -22,7 +22,7 @@ def bench() -> Bench:
     """The account of this process, deployed at the first need."""
     if not _bench:
         _bench.append(Bench(assembly_folder()).__enter__())
-        atexit.register(_bench[0].__exit__, None, None, None)
+        Finalize(None, _bench[0].__exit__, args=(None, None, None), exitpriority=10)
     return _bench[0]
 
 
@@ -73,7 +73,11 @@ def _no_retries(definition: Definition) -> None:
 
 def _no_reservation(definition: Definition) -> None:
     definition["States"]["Preflight"]["Next"] = "ScheduleTearDown"
-    definition["States"]["Preflight"]["Assign"]["reservation"] = {"reservedCents": 1, "committedCents": 1, "capCents": 1}
+    definition["States"]["Preflight"]["Assign"]["reservation"] = {
+        "reservedCents": 1,
+        "committedCents": 1,
+        "capCents": 1,
+    }
 
 
 def _no_clamp(definition: Definition) -> None:
@@ -92,57 +96,57 @@ def _settle_first(definition: Definition) -> None:
 
 _FINE, _DOWN = "fine_tuning", "tear_down"
 register(
-    "workflow: the dead man's switch never fires",
+    "deployed: the dead man's switch never fires",
     _edited(_FINE, _switch_off_schedules),
     _noticed("DescribeTraining", "event lost"),
 )
 register(
-    "workflow: no schedule is made before training",
+    "deployed: no schedule is made before training",
     _edited(_FINE, _leave_schedule_out),
     _noticed("StartTraining", "event lost"),
 )
 register(
-    "workflow: the event rule is off",
+    "deployed: the event rule is off",
     lambda: _without_rule(timed=False),
     _noticed("CreateModel", "refused"),
 )
 register(
-    "workflow: the sweeper is off",
+    "deployed: the sweeper is off",
     lambda: _without_rule(timed=True),
     _noticed("ScheduleTearDown", "event lost"),
 )
 register(
-    "workflow: SetEndpointDeadline is skipped",
+    "deployed: SetEndpointDeadline is skipped",
     _edited(_FINE, _leave_deadline_out),
     _noticed("DescribeEndpoint", "event lost"),
 )
 register(
-    "workflow: TearDown trusts one quiet pass",
+    "deployed: TearDown trusts one quiet pass",
     _edited(_DOWN, _one_quiet_pass),
     _noticed("CreateModel", "abort+late"),
 )
 register(
-    "workflow: TearDown retries nothing",
+    "deployed: TearDown retries nothing",
     _edited(_DOWN, _no_retries),
     _noticed("RemoveResources", "throttled"),
 )
 register(
-    "workflow: ReserveBudget is skipped",
+    "deployed: ReserveBudget is skipped",
     _edited(_FINE, _no_reservation),
     _noticed("CreateModel", "refused"),
 )
 register(
-    "workflow: MaxRuntimeInSeconds is not clamped",
+    "deployed: MaxRuntimeInSeconds is not clamped",
     _edited(_FINE, _no_clamp),
     _noticed("DescribeTraining", "event lost"),
 )
 register(
-    "workflow: a reservation is believed unread",
+    "deployed: a reservation is believed unread",
     _edited(_FINE, _unchecked_reservation),
     _noticed("ReserveBudget", "nonsense"),
 )
 register(
-    "workflow: TearDown removes nothing",
+    "deployed: TearDown removes nothing",
     _edited(_DOWN, _settle_first),
     _noticed("DescribeEndpoint", "aborted"),
 )

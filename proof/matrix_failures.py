@@ -1,4 +1,4 @@
-"""The columns of the matrix: what can go wrong in a state, and by which rule it must end."""
+"""The columns of the matrix: what can go wrong in a state."""
 
 from __future__ import annotations
 
@@ -6,31 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from proof.matrix_case import PERSON, Case
-from proof.matrix_states import SUCCEEDED, TaskState
-
-THROTTLED = 2  # times, which every Retry has to bear
-# What AWS answers to a call that has already been made: the fate of a lost answer. Others can simply be repeated.
-SECOND_TIME = {
-    "CreateSchedule": "Scheduler.ConflictException",
-    "CreateTrainingJob": "SageMaker.ResourceInUseException",
-    "CreateModel": "SageMaker.SageMakerException",
-    "CreateEndpointConfig": "SageMaker.SageMakerException",
-    "CreateEndpoint": "SageMaker.SageMakerException",
-    "DeleteEndpoint": "SageMaker.SageMakerException",
-    "DeleteSchedule": "Scheduler.ResourceNotFoundException",
-}
-NOTHING, SCHEDULE, SWEEPER, NOBODY_KNOWS = "", "the schedule", "the sweeper", "nothing to do"
-
-
-@dataclass(frozen=True)
-class Expected:
-    """How a cell has to end. `healer` is who has to finish it after the run's own event; `tear_down` is how the first one ends."""
-
-    run: tuple[str, str] = SUCCEEDED
-    tear_down: tuple[str, str] = SUCCEEDED
-    healer: str = NOTHING
-    mail: bool = True
-    note: bool = True
+from proof.matrix_expectations import (
+    NOBODY_KNOWS,
+    NOTHING,
+    SCHEDULE,
+    SECOND_TIME,
+    SWEEPER,
+    THROTTLED,
+    Expected,
+    cut_off,
+    failing,
+    fine,
+    keeps,
+    refused_error,
+    reserves,
+    schedules,
+)
 
 
 @dataclass(frozen=True)
@@ -43,63 +34,6 @@ class Failure:
     fits: Callable[[Case], str] = lambda case: ""
     drive: Callable[[Case], None] = lambda case: None
     stays: bool = False  # whether the trouble lasts while others heal
-
-
-def schedules(state: TaskState) -> bool:
-    """Whether a run in this state has a schedule that will start TearDown."""
-    return any(state.comes_after(name) for name in _names(state, "CreateSchedule"))
-
-
-def _names(state: TaskState, operation: str) -> list[str]:
-    states = state.definition["States"].items()
-    return [n for n, body in states if str(body.get("Resource")).lower().endswith(f":{operation.lower()}")]
-
-
-def reserves(case: Case) -> bool:
-    """Whether a run in this state has its reservation."""
-    reserve = case.bench.deployment.functions["reserve"]
-    states = case.state.definition["States"].items()
-    names = [n for n, body in states if reserve in str(body.get("Arguments", {}).get("FunctionName"))]
-    return any(case.state.comes_after(name) for name in names)
-
-
-def _keeps(case: Case) -> str:
-    return SCHEDULE if case.in_tear_down and case.state.operation == "UpdateSchedule" else NOTHING
-
-
-def fine(case: Case) -> Expected:
-    """As if nothing had happened."""
-    return Expected(healer=_keeps(case))
-
-
-def ended(case: Case, end: tuple[str, str]) -> Expected:
-    """The state goes on failing: its execution ends as its Catch says, and TearDown, where it is the one, is started again."""
-    if not case.in_tear_down:
-        return Expected(run=end)
-    undeleted = case.state.operation == "DeleteSchedule"
-    mail = case.state.service != "sns"  # the message itself could not be sent, and there is nothing else to do
-    return Expected(tear_down=end, healer=SCHEDULE if end != SUCCEEDED or undeleted else NOTHING, mail=mail)
-
-
-def failing(case: Case, error: str, times: int = 10**6) -> Expected:
-    """The state fails so many times with an error."""
-    return fine(case) if case.state.survives(error, times) else ended(case, case.state.fate(error))
-
-
-def cut_off(case: Case, status: str, error: str) -> Expected:
-    """The execution is ended from outside while the call is on its way, which still arrives."""
-    if not case.in_tear_down:
-        return Expected(run=(status, error))
-    deletes = case.state.operation == "DeleteSchedule"
-    after = any(case.state.comes_after(name) for name in _names(case.state, "DeleteSchedule"))
-    # Nothing is left that would start TearDown a second time: only the e-mail of the cut-off one is missing.
-    return Expected(tear_down=(status, error), healer=NOTHING if deletes or after else SCHEDULE, mail=not deletes)
-
-
-def refused_error(state: TaskState) -> str:
-    """The error name of a call that a role may not make."""
-    names = {"lambda": "Lambda.AWSLambdaException", "sagemaker": "SageMaker.SageMakerException"}
-    return names.get(state.service, f"{state.service.title()}.{state.service.title()}Exception")
 
 
 def _throttle(case: Case, times: int = THROTTLED) -> None:
@@ -139,7 +73,7 @@ def _wait_for_the_switch(case: Case) -> None:
 
 def _hung(case: Case) -> Expected:
     if case.state.is_lambda:
-        return failing(case, "Sandbox.Timedout", 1)
+        return fine(case)
     if not case.in_tear_down and schedules(case.state):
         return Expected(run=("ABORTED", "DeadlineReached"))
     return replace(fine(case), healer=NOTHING)
@@ -148,6 +82,7 @@ def _hung(case: Case) -> Expected:
 def _stop_late(case: Case) -> None:
     """The call is on its way when the run is stopped, and arrives between TearDown's first pass and its second."""
     held = case.fault(hang=True, before=case.stop)
+    case.lands = True
 
     def arrive() -> None:
         held.release()
@@ -181,7 +116,7 @@ def _kill(case: Case) -> None:
 
 def _killed(case: Case) -> Expected:
     if case.state.is_lambda:
-        return failing(case, "Runtime.ExitError", 1)
+        return fine(case)
     second = SECOND_TIME.get(case.state.operation)
     if second is None:
         return fine(case)
@@ -229,7 +164,7 @@ def _lost(case: Case) -> Expected:
 
 
 FAILURES = (
-    Failure("throttled", _throttle, lambda case: failing(case, "Lambda.TooManyRequestsException", THROTTLED)),
+    Failure("throttled", _throttle, fine),
     Failure("refused", _refuse, lambda case: failing(case, refused_error(case.state))),
     Failure(
         "no service",
@@ -267,7 +202,7 @@ FAILURES = (
         "event lost",
         _lose,
         _lost,
-        lambda case: "only the event of a success leads to it" if _keeps(case) else "",
+        lambda case: "only the event of a success leads to it" if keeps(case) else "",
         stays=True,
     ),
 )

@@ -66,13 +66,6 @@ class TaskState:
         )
         return self.function in str(request.get("path")) and all(request.get(k) == v for k, v in literals.items())
 
-    def survives(self, error: str, times: int) -> bool:
-        """Whether its Retry makes an error that comes so many times harmless."""
-        for rule in self.body.get("Retry", []):
-            if matches(rule, error):
-                return int(rule.get("MaxAttempts", 3)) >= times
-        return False
-
     def fate(self, error: str) -> tuple[str, str]:
         """How the execution ends when the state goes on failing with an error: status and error name, by the Catch rules."""
         for name in (self.name, *self.chain):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from common.clock import month_of, start_after
 from common.ledger import Reservation, dollars
-
 from proof import matrix_audit
 from proof.matrix_bench import INPUT, PATIENCE, Bench
 from rehearsal.executions import Execution
@@ -17,7 +16,7 @@ _CREATES = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateE
 
 def _spend_before(bench: Bench, left_cents: int) -> int:
     """Leaves so many cents of the cap, this month and in the next, and answers how many are gone."""
-    bench.empty()
+    bench.empty(training_minutes=10)  # a clamped run has a quarter of an hour
     moment = bench.cloud.clock()
     month = month_of(moment)
     gone, ledger = matrix_audit.cap_cents(bench) - left_cents, bench.ledger()
@@ -60,7 +59,9 @@ def three_dollars_left(bench: Bench) -> list[str]:
     allowed = [int(job["StoppingCondition"]["MaxRuntimeInSeconds"]) for job in jobs]
     if not allowed or not 900 <= allowed[0] < 7200:
         wrong.append(f"the training time was not clamped: {allowed}")
-    reserved = [i["reserved_cents"] for i in bench.ledger().items() if i["pk"].startswith("RUN#") and "earlier" not in i["pk"]]
+    reserved = [
+        i["reserved_cents"] for i in bench.ledger().items() if i["pk"].startswith("RUN#") and "earlier" not in i["pk"]
+    ]
     if not reserved or int(reserved[0]) > 300:
         wrong.append(f"{[dollars(int(cents)) for cents in reserved]} were reserved of $3.00")
     return wrong + matrix_audit.nothing_left(bench) + _money(bench)
@@ -72,7 +73,10 @@ def two_at_once(bench: Bench) -> list[str]:
     both = threading.Barrier(2, timeout=PATIENCE / 2)
     reserve = bench.deployment.functions["reserve"]
     bench.cloud.faults.add(
-        operation="Invoke", when=lambda request: reserve in str(request.get("path")), times=2, before=lambda call: _meet(both)
+        operation="Invoke",
+        when=lambda request: reserve in str(request.get("path")),
+        times=2,
+        before=lambda call: _meet(both),
     )
     runs: list[Execution] = [bench.cloud.start(INPUT), bench.cloud.start(INPUT)]
     bench.cloud.settle(timeout=PATIENCE)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -93,7 +93,7 @@ class Conductor:
         if not self._engines:
             with self.display.step("Preparing the weights"):
                 weights = ensure_weights((self.options.project / _STATE / "weights").absolute())
-        settings = {**(materials.QUICK_SETTINGS if self.options.quick else {}), **self.options.context()}
+        settings = self.options.context(materials.QUICK_SETTINGS if self.options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
@@ -232,6 +232,8 @@ class Conductor:
             for path in self._folder.iterdir():
                 if path.name != "cdk.out":
                     shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # it stays while the assembly is in it
+                self._folder.rmdir()
 
 
 def _machine_of(execution_arn: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -31,6 +32,14 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
+class _Bar(BarColumn):
+    """A bar where there is something to count."""
+
+    def render(self, task: Task) -> Any:
+        """The bar, or nothing."""
+        return super().render(task) if task.total is not None else Text("")
+
+
 class Display:
     """Prints steps, states and training. Thread-safe; use it in a with-statement.
 
@@ -44,7 +53,7 @@ class Display:
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
+            SpinnerColumn(), TextColumn("{task.description}"), _Bar(bar_width=24), TextColumn("{task.fields[note]}"),
             console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
         self._now: TaskID | None = None

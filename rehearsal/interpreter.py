@@ -13,16 +13,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import botocore.session
 from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, ExecutionStatus, HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 from moto.stepfunctions.parser.asl.component.common.string import string_expression
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_aws_sdk,
-    state_task_service_lambda,
-)
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
@@ -31,16 +26,7 @@ from moto.stepfunctions.parser.asl.utils import boto_client
 from moto.stepfunctions.parser.backend import execution as execution_module
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from . import expressions, pacing
-
-# How Step Functions spells a service in the error names of its AWS SDK integrations.
-_SERVICE_NAMES = {
-    "sagemaker": "SageMaker",
-    "dynamodb": "DynamoDb",
-    "sfn": "Sfn",
-    "scheduler": "Scheduler",
-    "sns": "Sns",
-}
+from . import error_names, expressions, pacing
 
 
 class Interpreter(Protocol):
@@ -87,7 +73,7 @@ def install() -> None:
         _done.append(True)
         _use_jsonata()
         _use_clients_with_roles()
-        _name_errors_as_aws_does()
+        error_names.install()
         _report_history_and_ends()
         pacing.install(current)
 
@@ -140,62 +126,6 @@ def _use_clients_with_roles() -> None:
     for module in list(sys.modules.values()):  # those that imported the function by its name
         if getattr(module, "boto_client_for", None) is original:
             module.boto_client_for = client_for  # type: ignore[attr-defined]
-
-
-def aws_error_name(service: str, code: str, shape: str | None) -> str:
-    """Return the name of a service error in an AWS SDK integration.
-
-    Args:
-        service: boto3's name of the service.
-        code: the code in the answer.
-        shape: the exception of the service's model that the code belongs to, None for a code it does not know.
-
-    Step Functions uses the AWS SDK for Java: a modelled error is `<Service>.<Shape>`, with "Exception" at its end;
-    any other code is `<Service>.<Service>Exception`.
-    """
-    name = _SERVICE_NAMES.get(service.lower(), service[:1].upper() + service[1:])
-    error = shape or name
-    return f"{name}.{error if error.endswith('Exception') else error + 'Exception'}"
-
-
-def _modelled(service: str, code: str) -> str | None:
-    session = botocore.session.get_session()
-    api = {"sfn": "stepfunctions"}.get(service, service)
-    for shape in session.get_service_model(api).error_shapes:
-        if code in (shape.name, shape.error_code):
-            return str(shape.name)
-    return None
-
-
-def _name_errors_as_aws_does() -> None:
-    """Errors of AWS SDK integrations: moto says `sagemaker.sagemakerException`."""
-    service_class = state_task_service_aws_sdk.StateTaskServiceAwsSdk
-    original = service_class._from_error
-
-    def from_error(self: Any, env: Environment, ex: Exception) -> FailureEvent:
-        if not isinstance(ex, state_task_service_aws_sdk.ClientError):
-            return original(self, env=env, ex=ex)
-        service, code = str(self.resource.api_name).lower(), str(ex.response["Error"].get("Code", ""))
-        error = aws_error_name(service, code, _modelled(service, code))
-        answer: Mapping[str, Any] = ex.response.get("ResponseMetadata", {})
-        cause = (
-            f"{ex.response['Error'].get('Message', '')} (Service: {error.split('.')[0]}, "
-            f"Status Code: {answer.get('HTTPStatusCode')}, Request ID: {answer.get('RequestId')})"
-        )
-        event: FailureEvent = self._get_task_failure_event(env=env, error=error, cause=cause)
-        return event
-
-    service_class._from_error = from_error
-    lambda_class = state_task_service_lambda.StateTaskServiceLambda
-    named = lambda_class._error_cause_from_client_error
-
-    def lambda_error(client_error: Any) -> tuple[str, str]:
-        """What Lambda's model does not know, such as a missing permission, is an AWSLambdaException."""
-        error, cause = named(client_error)
-        known = _modelled("lambda", str(client_error.response["Error"].get("Code", "")))
-        return error if known else "Lambda.AWSLambdaException", cause
-
-    lambda_class._error_cause_from_client_error = staticmethod(lambda_error)
 
 
 def _report_history_and_ends() -> None:

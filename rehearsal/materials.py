@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
         if path is not None:
             files[key] = path.read_bytes()
             run_input[key] = f"corpora/{_safe(path.stem)}{ending}"
-    if options.quick:
-        for key, content in _quick(options.project / "data", domain).items():
-            if key not in files and (options.corpus is None or key == "prompts"):
-                files[key] = content
-                run_input[key] = f"corpora/quick-{key.lower()}{'.jsonl' if key == 'prompts' else '.txt'}"
+    data = options.project / "data"
+    prepared = _quick(data, domain) if options.quick else {}
+    for key, content in prepared.items():
+        if key not in files and (options.corpus is None or key == "prompts"):
+            files[key] = content
+            run_input[key] = f"corpora/rehearsal-{key.lower()}{'.jsonl' if key == 'prompts' else '.txt'}"
     assert cloud.deployment is not None
     for key, content in files.items():
         cloud.client("s3").put_object(Bucket=cloud.deployment.bucket, Key=run_input[key], Body=content)
@@ -50,6 +52,10 @@ def _quick(data: Path, domain: str) -> dict[str, bytes]:
     }
 
 
+def _documents(path: Path) -> list[str]:
+    return [part for part in re.split(r"(?m)^(?=# )", path.read_text(encoding="utf-8")) if part.strip()]
+
+
 def _first_words(path: Path, words: int) -> bytes:
     kept, count = [], 0
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -62,9 +68,8 @@ def _first_words(path: Path, words: int) -> bytes:
 
 def _short_documents(path: Path, words: int) -> bytes:
     """A few words of each of six documents: the verdict needs at least six of them."""
-    documents = re.split(r"(?m)^(?=# )", path.read_text(encoding="utf-8"))
     kept = []
-    for document in [part for part in documents if part.strip()][:6]:
+    for document in _documents(path)[:6]:
         title, _, body = document.partition("\n")
         kept.append(f"{title}\n\n{' '.join(body.split()[: words // 6 + 1])}\n")
     return "\n".join(kept).encode()

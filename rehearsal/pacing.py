@@ -158,6 +158,10 @@ def _end_tasks_at_once(current: _Current) -> None:
         env.stack.append(output)
         if not self._is_language_query_jsonpath():
             env.states.set_result(output)
+        if self.output is not None:
+            # An Output that cannot be evaluated is an error of the state, for its Retry and Catch; moto would look later.
+            self.output.jsonata_template_value.eval(env=env)
+            env.stack.pop()
         if self.assign_decl:
             self.assign_decl.eval(env=env)
         if self.result_selector:

@@ -26,8 +26,10 @@ from .sagemaker.faults import Call, Faults, Replacement
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request")
 _API_OF_SIGNING_NAME = {"states": "stepfunctions", "monitoring": "cloudwatch"}
 _REST = ("s3", "lambda", "scheduler")
-# moto is not atomic between threads where DynamoDB is: a transaction copies the table and puts the copy back.
+# moto is not atomic between threads where AWS is: a transaction copies the table and puts the copy back, and an object
+# that is replaced while it is written is lost.
 _ONE_AT_A_TIME = {"dynamodb", "scheduler", "sns"}
+_OPERATIONS_ONE_AT_A_TIME = {"PutObject"}
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -117,7 +119,7 @@ class Recorder:
 
         def forward() -> tuple[str, list[tuple[str, str]], bytes]:
             turn: AbstractContextManager[Any] = nullcontext()
-            if service in _ONE_AT_A_TIME:
+            if service in _ONE_AT_A_TIME or operation in _OPERATIONS_ONE_AT_A_TIME:
                 turn = self._turns[service]
             with turn:
                 return _ask(self.application, environ, body)

@@ -55,6 +55,7 @@ class Settings:
     samples_per_prompt: int = 2
     seed: int = 42
     sequence_length: int = 512
+    corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
 
     @property
     def cap_cents(self) -> int:
@@ -179,6 +180,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "samples_per_prompt": _whole(0, 8, "sampled answers"),
     "seed": _whole(0, 2**31 - 1, "any kind"),
     "sequence_length": _whole(128, 4096, "tokens"),
+    "corpus_words": _whole(0, 10_000_000, "words"),
 }
 
 assert set(_CHECKS) == {field.name for field in fields(Settings)}, "every setting needs its check"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 from progress import say
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 
 KEPT = 2  # the newest may turn out damaged, so the one before it stays
 PARTIAL = ".partial-"
@@ -44,8 +46,11 @@ def save(folder: Path, checkpoint: Checkpoint, identity: str) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        save_file(checkpoint.adapter, partial / "adapter.safetensors")
-        torch.save({"optimizer": checkpoint.optimizer, "random": checkpoint.random_states}, partial / "optimizer.pt")
+        # By way of memory: written straight to a full disk, torch reports an obscure RuntimeError instead of the reason.
+        memory = io.BytesIO()
+        torch.save({"optimizer": checkpoint.optimizer, "random": checkpoint.random_states}, memory)
+        (partial / "optimizer.pt").write_bytes(memory.getbuffer())
+        (partial / "adapter.safetensors").write_bytes(serialize(checkpoint.adapter))
         hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
         manifest = {"identity": identity, "files": hashes, "state": checkpoint.state}
         (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

@@ -32,13 +32,7 @@ def explain(error: BaseException) -> TrainingFailure:
             f"The disk is full{place}.",
             "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
         )
-    # torch raises a plain RuntimeError for a full disk under torch.save, and OutOfMemoryError for a full GPU.
     message = " ".join(str(error).split())
-    if "No space left" in message or "PytorchStreamWriter failed" in message or "file write failed" in message:
-        return TrainingFailure(
-            "The disk is full while writing a file of weights.",
-            "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
-        )
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
         return TrainingFailure(
             "The GPU's memory is full even with one sequence at a time.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy
@@ -39,17 +39,20 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     learner = Learner(network, corpus, edges, arguments, root / "checkpoints", identity, clock)
     learner.resume()
 
-    score_all = _scorer(network, sets, edges, arguments.sequence_length, clock)
+    def measure(*, tuned: bool) -> Iterator[tuple[str, list[float]]]:
+        return _score_all(network, sets, edges, arguments.sequence_length, clock, tuned=tuned)
+
     if learner.base_evaluation is None:
         say("phase", name="evaluate-base")
         begun = time.monotonic()
         try:
-            learner.base_evaluation = score_all(False)
+            learner.base_evaluation = dict(measure(tuned=False))
         except OutOfTime:
             raise learner.no_step() from None
         learner.evaluation_seconds = time.monotonic() - begun
     base = learner.base_evaluation
-    _tell("base", sets, base)
+    for name, documents in sets.items():
+        _tell("base", name, documents, base[name])
 
     say("phase", name="train")
     learner.run()
@@ -57,12 +60,13 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
         learner.checkpoint()  # an interrupted spot instance's successor goes on from here
 
     say("phase", name="evaluate-tuned")
-    tuned: Losses | None = None
+    tuned: Losses = {}
     try:
-        tuned = score_all(True)
-        _tell("tuned", sets, tuned)
+        for name, losses in measure(tuned=True):
+            tuned[name] = losses
+            _tell("tuned", name, sets[name], losses)
     except OutOfTime:
-        say("note", text="no time was left for the tuned evaluation: its losses are null")
+        say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
     say("phase", name="save")
     publish(
         root,
@@ -74,10 +78,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
             "environment": describe_environment(network),
             "corpus": _describe_corpus(corpus, learner),
             "training": learner.summary(),
-            "evaluation": {
-                name: paired(documents, base[name], None if tuned is None else tuned[name])
-                for name, documents in sets.items()
-            },
+            "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
         },
     )
 
@@ -88,23 +89,18 @@ def _seed_everything(seed: int) -> None:
     torch.manual_seed(seed)  # every device
 
 
-def _scorer(network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock) -> Callable[[bool], Losses]:
-    """A function that scores all sets with the base (False) or the tuned (True) model."""
-
-    def score_all(tuned: bool) -> Losses:
-        return {
-            name: score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS)
-            for name, documents in sets.items()
-        }
-
-    return score_all
-
-
-def _tell(model: str, sets: Sets, losses: Losses) -> None:
-    """A line per set, such as `heldout model=base loss=2.9123 tokens=6120`."""
+def _score_all(
+    network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock, *, tuned: bool
+) -> Iterator[tuple[str, list[float]]]:
+    """(name, losses) of each set, the held-out one first: should the time end, it is the one that counts."""
     for name, documents in sets.items():
-        tokens = sum(len(document.tokens) for document in documents)
-        say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses[name]):.4f}", tokens=tokens)
+        yield name, score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS)
+
+
+def _tell(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
+    """A line such as `heldout model=base loss=2.9123 tokens=6120`."""
+    tokens = sum(len(document.tokens) for document in documents)
+    say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
 
 
 def _identity(

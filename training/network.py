@@ -65,7 +65,7 @@ class Network:
     def scoring(self, *, tuned: bool) -> Iterator[None]:
         """Dropout and gradients off, and the adapter on only where `tuned`."""
         self.adapted.eval()
-        with torch.inference_mode(), contextlib.nullcontext() if tuned else self.adapted.disable_adapter():
+        with torch.no_grad(), contextlib.nullcontext() if tuned else self.adapted.disable_adapter():
             yield
         self.adapted.train()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from network import Network
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 
 README = """# LoRA adapter
 
@@ -28,7 +28,8 @@ def publish(root: Path, network: Network, metrics: dict[str, Any]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        save_file(network.adapter(), partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        weights = serialize(network.adapter(), metadata={"format": "pt"})
+        (partial / "adapter_model.safetensors").write_bytes(weights)
         network.adapted.peft_config["default"].save_pretrained(partial)
         name = metrics["base_model"]["name"]
         (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")

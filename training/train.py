@@ -43,6 +43,7 @@ def main() -> int:
     root = parser.parse_args().root
     clock = Clock()
     clock.listen()
+    (root / "output" / "failure").unlink(missing_ok=True)  # of an earlier attempt
     try:
         arguments = read_arguments(root / "input" / "config" / "hyperparameters.json")
         clock.budget_seconds = arguments.time_budget_seconds

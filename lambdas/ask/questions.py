@@ -33,7 +33,7 @@ class Settings:
     model: str
     samples: int
     seed: int
-    concurrency: int = 16
+    concurrency: int = 12
 
 
 def ask_all(

@@ -47,6 +47,7 @@ class RunSettings:
     samples_per_prompt: int
     seed: int
     sequence_length: int
+    corpus_words: int
 
     @classmethod
     def from_json(cls, text: str) -> RunSettings:

@@ -71,7 +71,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
     found.attempt(lambda: _eula(settings))
-    found.material = _material(services, found, settings.domain)
+    found.material = _material(services, found, settings)
     found.attempt(lambda: _weights(services, settings, found))
     found.attempt(lambda: _leftovers(services))
     training = found.attempt(
@@ -115,9 +115,11 @@ def _eula(settings: RunSettings) -> None:
         )
 
 
-def _material(services: Services, found: Found, domain: str) -> staging.Material | None:
+def _material(services: Services, found: Found, settings: RunSettings) -> staging.Material | None:
     data = staging.asset(services.s3, "DATA")
-    material = staging.gather(services.storage, data, found.request, domain, found.attempt)
+    material = staging.gather(
+        services.storage, data, found.request, settings.domain, found.attempt, settings.corpus_words
+    )
     found.warnings += material.warnings if material else ()
     return material
 

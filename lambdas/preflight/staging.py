@@ -40,11 +40,12 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
 
 
 def gather(
-    storage: Storage, data: dict[str, bytes], request: Request, domain: str, attempt: Attempt[Any]
+    storage: Storage, data: dict[str, bytes], request: Request, domain: str, attempt: Attempt[Any], corpus_words: int = 0
 ) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
 
-    The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
+    `corpus_words` trains on a part of the corpus, 0 on all of it. The faults are DatasetRejected (or one of its kinds) and
+    PromptsRejected.
     """
     files = _Files(storage, data, domain)
     makes_held_out = request.corpus is not None and request.held_out is None
@@ -60,6 +61,7 @@ def gather(
     if corpus is None or (apart is None and not makes_held_out):
         return None
     training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
+    training = texts.part(training, corpus_words)
     overlap = guards.Overlap(texts.as_text(training))
     warnings: list[str] = []
     if apart is None:
@@ -82,7 +84,7 @@ def gather(
     if asked is None:
         return None
     control = [part for part in files.control() if overlap.first(part.text) is None]
-    return Material(training, held_out, control, asked, words.count(corpus), tuple(warnings))
+    return Material(training, held_out, control, asked, words.count(texts.as_text(training)), tuple(warnings))
 
 
 def stage(storage: Storage, prefix: str, material: Material, code: dict[str, bytes]) -> None:

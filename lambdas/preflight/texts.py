@@ -112,3 +112,12 @@ def as_text(parts: list[Document]) -> str:
 def as_lines(parts: list[Document]) -> str:
     """Documents as JSON Lines, the form of the evaluation channel."""
     return "".join(json.dumps({"id": p.id, "title": p.title, "text": p.text}, ensure_ascii=False) + "\n" for p in parts)
+
+
+def part(parts: list[Document], wanted_words: int) -> list[Document]:
+    """Whole documents of about so many words, taken evenly from the whole of a text; 0 takes all of them."""
+    share = wanted_words / max(1, sum(words.count(document.text) for document in parts))
+    if wanted_words == 0 or share >= 1:
+        return parts
+    # Document n is taken where the n-th multiple of the share passes a whole number.
+    return [document for n, document in enumerate(parts) if int((n + 1) * share) > int(n * share)] or parts[:1]

@@ -9,7 +9,7 @@ import pytest
 from rehearsal_bench import Bench, call, sdk
 
 from rehearsal.cloud import Cloud
-from rehearsal.interpreter import aws_error_name
+from rehearsal.error_names import aws_error_name
 
 MODEL: dict[str, Any] = {"ModelName": "captune-x", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/hosting"}
 

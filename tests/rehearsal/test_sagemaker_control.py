@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 from sagemaker_account import (
     BUCKET,
-    ROLE,
     Account,
     Clock,
     account,
-    configuration_request,
     model_request,
     refusal,
-    source,
     training_request,
 )
 
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.validation import service_model, violations
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -149,85 +146,6 @@ def test_plans_follow_one_another_and_the_last_one_stays(tmp_path: Path) -> None
     assert states == ["Failed", "Completed", "Completed"]
 
 
-def test_an_endpoint_is_created_serves_and_goes(aws: Account, clock: Clock) -> None:
-    aws.deploy("it")
-    in_progress = (
-        "ValidationException",
-        f'Cannot update in-progress endpoint "{ARN}:endpoint/it".',
-    )
-    assert aws.endpoint("it")["EndpointStatus"] == "Creating"
-    clock.advance(seconds=60)
-    assert aws.endpoint("it")["EndpointStatus"] == "InService"
-    assert aws.ask("it", model="base", prompt="Hello", max_tokens=4)["usage"]["completion_tokens"] == 4
-    aws.sagemaker.delete_endpoint(EndpointName="it")
-    clock.advance(seconds=10)
-    assert refusal(lambda: aws.sagemaker.delete_endpoint(EndpointName="it")) == in_progress
-    assert "Could not find endpoint" in refusal(lambda: aws.endpoint("it"))[1]
-    assert aws.standin.billed_seconds()["endpoints"] == {"it": 60}
-
-
-def test_an_endpoint_in_creation_cannot_be_deleted_until_it_is_created(aws: Account, hosting: FakeHosting) -> None:
-    hosting.plans = [HostingPlan(looks=2)]
-    aws.deploy("it")
-    delete = lambda: aws.sagemaker.delete_endpoint(EndpointName="it")  # noqa: E731
-    assert "Cannot update in-progress endpoint" in refusal(delete)[1]
-    assert "Cannot update in-progress endpoint" in refusal(delete)[1]
-    delete()
-    assert aws.endpoint("it")["EndpointStatus"] == "Deleting"
-
-
-def test_an_endpoint_without_capacity_fails_and_stays_until_it_is_deleted(aws: Account, hosting: FakeHosting) -> None:
-    hosting.plans = [HostingPlan(outcome="capacity", looks=0, deleting_looks=0)]
-    aws.deploy("it")
-    answer = aws.endpoint("it")
-    assert answer["EndpointStatus"] == "Failed"
-    assert "InsufficientInstanceCapacity" in answer["FailureReason"]
-    assert aws.standin.leftovers()["endpoints"] == ["it"]
-    aws.sagemaker.delete_endpoint(EndpointName="it")
-    assert aws.standin.leftovers()["endpoints"] == []
-
-
-def test_an_endpoint_that_hangs_fails_when_its_start_timeouts_have_passed(
-    aws: Account, clock: Clock, hosting: FakeHosting
-) -> None:
-    hosting.plans = [HostingPlan(outcome="hangs")]
-    aws.deploy("it", ContainerStartupHealthCheckTimeoutInSeconds=900, ModelDataDownloadTimeoutInSeconds=900)
-    clock.advance(seconds=1799)
-    assert [aws.endpoint("it")["EndpointStatus"] for _ in range(3)] == ["Creating"] * 3
-    clock.advance(seconds=1)
-    assert "did not pass the ping health check" in aws.endpoint("it")["FailureReason"]
-
-
-def test_nothing_is_created_twice_or_on_top_of_what_is_missing(aws: Account) -> None:
-    sagemaker = aws.sagemaker
-    assert "Could not find model" in refusal(lambda: sagemaker.create_endpoint_config(**configuration_request("it")))[1]
-    aws.deploy("it")
-    for action, kind in (
-        (lambda: sagemaker.create_model(**model_request("it")), "model"),
-        (lambda: sagemaker.create_endpoint_config(**configuration_request("it")), "endpoint configuration"),
-        (lambda: sagemaker.create_endpoint(EndpointName="it", EndpointConfigName="it"), "endpoint"),
-    ):
-        assert f"Cannot create already existing {kind}" in refusal(action)[1]
-    absent = refusal(lambda: sagemaker.create_endpoint(EndpointName="other", EndpointConfigName="no"))
-    assert "Could not find endpoint configuration" in absent[1]
-
-
-def test_models_and_configurations_can_go_while_their_endpoint_lives(aws: Account) -> None:
-    aws.deploy("it")
-    aws.sagemaker.delete_endpoint_config(EndpointConfigName="it")
-    aws.sagemaker.delete_model(ModelName="it")
-    left = aws.standin.leftovers()
-    assert left == {"training jobs": [], "endpoints": ["it"], "endpoint configurations": [], "models": []}
-
-
-def test_a_model_needs_its_data(aws: Account) -> None:
-    adapter = {"ChannelName": "adapter", **source(f"s3://{BUCKET}/runs/x/model/")}
-    request = model_request("it", adapter)
-    assert "Could not find model data at" in refusal(lambda: aws.sagemaker.create_model(**request))[1]
-    aws.put("runs/x/model/adapter_config.json", "{}")
-    aws.sagemaker.create_model(**request)
-
-
 def test_service_limits_hold_for_jobs_and_endpoints(tmp_path: Path) -> None:
     limits = {"L-2D6DEB3C": 1, "L-9614C779": 0}
     with account(tmp_path, training=FakeTraining(), hosting=FakeHosting(), quotas=limits) as aws:
@@ -280,28 +198,10 @@ def test_tags_are_kept_and_added_to(aws: Account) -> None:
     assert tags == {"project": "captune", "run": "job"}
 
 
-def test_invoking_without_an_endpoint_in_service_is_a_validation_error(aws: Account) -> None:
-    aws.deploy("it")
-    for name in ("it", "no"):
-        code, message = refusal(lambda name=name: aws.ask(name, model="base", prompt="Hello"))
-        assert (code, message) == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
-
-
-def test_a_model_that_is_not_served_is_a_model_error_with_the_containers_answer(aws: Account) -> None:
-    aws.deploy("it")
-    aws.endpoint("it"), aws.endpoint("it")
-    with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
-        aws.ask("it", model="unknown", prompt="Hello")
-    response = caught.value.response
-    assert response["OriginalStatusCode"] == 404
-    assert "does not exist" in response["OriginalMessage"]
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
-
-
 def test_a_role_must_look_like_one(aws: Account) -> None:
-    refused = refusal(lambda: aws.train("job", RoleArn="arn:aws:iam::123456789012:user/somebody"))
-    assert refused[0] == "ValidationException"
-    assert ROLE.startswith("arn:aws:iam::")
+    code, message = refusal(lambda: aws.train("job", RoleArn="arn:aws:iam::123456789012:user/somebody"))
+    assert code == "ValidationException"
+    assert message.startswith("Could not assume role") or "'roleArn'" in message
 
 
 def test_an_operation_that_is_not_played_says_so(aws: Account) -> None:

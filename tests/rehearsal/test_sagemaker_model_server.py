@@ -1,4 +1,4 @@
-"""The rehearsed endpoint: the right next tokens, whatever else is in the batch, with vLLM's request contract."""
+"""The rehearsed endpoint keeps vLLM's request contract and SageMaker's life of an endpoint."""
 
 from __future__ import annotations
 
@@ -11,129 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from sagemaker_account import BUCKET, Account, account, eventually, model_request, refusal, source
+from sagemaker_models import make_model, reference
 
 from rehearsal.sagemaker import FakeTraining
-from rehearsal.sagemaker.batching import Batcher, Request, pick
-from rehearsal.sagemaker.llama import Llama
 from rehearsal.sagemaker.model_host import ModelHost
-
-WORDS = 96
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A tiny random Llama whose words are w0 to w95, and an adapter on all its projections."""
-    from peft import LoraConfig, get_peft_model
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(7)
     base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
-    config = LlamaConfig(
-        vocab_size=WORDS, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=6,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=256, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=1, rope_theta=5000.0,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    for parameter in model.parameters():
-        parameter.data.normal_(0, 0.3)
-    model.save_pretrained(base)
-    tokenizer = Tokenizer(models.WordLevel({f"w{number}": number for number in range(WORDS)}, unk_token="w0"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    tokenizer.save(str(base / "tokenizer.json"))
-    tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
-    for name, parameter in tuned.named_parameters():
-        if "lora_" in name:
-            parameter.data.normal_(0, 0.3)
-    tuned.save_pretrained(adapter)
+    make_model(base, adapter)
     return base, adapter
-
-
-def _reference(folders: tuple[Path, Path], prompt: list[int], count: int, *, adapted: bool) -> list[int]:
-    """The greedy continuation by transformers and PEFT, the whole text read anew for each token."""
-    from peft import PeftModel
-    from transformers import LlamaForCausalLM
-
-    model: Any = LlamaForCausalLM.from_pretrained(folders[0], dtype=torch.float32)
-    if adapted:
-        model = PeftModel.from_pretrained(model, folders[1])
-    model.eval()
-    tokens = list(prompt)
-    with torch.inference_mode():
-        for _ in range(count):
-            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
-    return tokens[len(prompt) :]
-
-
-def _answers(batcher: Batcher, requests: list[Request]) -> list[list[int]]:
-    for request in requests:
-        batcher.submit(request)
-    for request in requests:
-        assert request.done.wait(30)
-        assert request.error is None
-    return [request.tokens for request in requests]
-
-
-PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
-
-
-def test_greedy_answers_of_both_models_in_one_batch_are_those_of_transformers(folders: tuple[Path, Path]) -> None:
-    expected = [_reference(folders, prompt, 20, adapted=adapted) for prompt in PROMPTS for adapted in (False, True)]
-    batcher = Batcher(Llama(*folders), set())
-    asked = [Request(prompt, adapted, 20, 0.0, 1.0, None) for prompt in PROMPTS for adapted in (False, True)]
-    assert _answers(batcher, asked) == expected
-    batcher.close()
-
-
-def test_an_answer_does_not_depend_on_what_else_is_asked(folders: tuple[Path, Path]) -> None:
-    batcher = Batcher(Llama(*folders), {1}, most=5)
-
-    def asked() -> list[Request]:
-        return [
-            Request(prompt, seed % 2 == 1, 12 + seed % 20, 0.8, 0.9, seed) for seed, prompt in enumerate(PROMPTS * 8)
-        ]
-
-    alone = [_answers(batcher, [request])[0] for request in asked()]
-    together = _answers(batcher, asked())
-    batcher.close()
-    assert together == alone
-    assert len({tuple(tokens) for tokens in alone}) > 16
-
-
-def test_a_batch_is_held_back_rather_than_out_of_memory(folders: tuple[Path, Path]) -> None:
-    batcher = Batcher(Llama(*folders), set(), memory=60)
-    answers = _answers(batcher, [Request([0, 5], False, 25, 0.0, 1.0, None) for _ in range(7)])
-    batcher.close()
-    assert answers == [answers[0]] * 7
-
-
-def test_a_failing_step_fails_its_requests_and_not_the_server(folders: tuple[Path, Path]) -> None:
-    batcher = Batcher(Llama(*folders), set())
-    bad = Request([WORDS + 5], False, 4, 0.0, 1.0, None)
-    batcher.submit(bad)
-    assert bad.done.wait(30)
-    assert bad.error is not None
-    _answers(batcher, [Request([0, 5], False, 4, 0.0, 1.0, None)])
-    batcher.close()
-
-
-def test_draws_follow_the_probabilities_within_the_top_p() -> None:
-    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
-    counts = [0] * 4
-    for seed in range(4000):
-        counts[pick(logits, [Request([0], False, 1, 1.0, 0.79, seed)])[0]] += 1
-    assert counts[2] == counts[3] == 0
-    assert abs(counts[0] / 4000 - 0.625) < 0.03
-    assert pick(logits, [Request([0], False, 1, 0.0, 1.0, None)]) == [0]
-
-
-def test_a_flat_distribution_over_a_large_vocabulary_is_drawn_from_all_of_it() -> None:
-    logits = torch.zeros(1, 5000)
-    drawn = {pick(logits, [Request([0], False, 1, 1.0, 1.0, seed)])[0] for seed in range(300)}
-    assert len(drawn) > 250
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +78,7 @@ def test_both_models_answer_on_one_endpoint(aws: Account, endpoint: str, folders
     for model, adapted in (("base", False), ("medical", True)):
         answer = aws.ask(endpoint, model=model, prompt="w0 w5 w9", max_tokens=8, temperature=0.0)
         (choice,) = answer["choices"]
-        expected = _reference(folders, [0, 5, 9], 8, adapted=adapted)
+        expected = reference(folders, [0, 5, 9], 8, adapted=adapted)
         expected = expected[: expected.index(1)] if 1 in expected else expected
         assert choice["text"].strip() == _words(expected)
         assert (answer["object"], answer["model"]) == ("text_completion", model)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sagemaker_account import BUCKET, GATED, Account, account, channel, eventually, s3_address, training_request
+from sagemaker_account import BUCKET, GATED, Account, account, channel, eventually, s3_address
 
 from rehearsal.sagemaker import FakeHosting
 from rehearsal.sagemaker.training_host import TrainingHost
@@ -239,8 +239,3 @@ def test_a_command_dies_with_the_rehearsal_however_that_ends(tmp_path: Path) -> 
         return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
     eventually(gone)
-
-
-def test_the_request_of_these_tests_names_the_command_of_the_contract() -> None:
-    algorithm = training_request("job")["AlgorithmSpecification"]
-    assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/code/train.py"]

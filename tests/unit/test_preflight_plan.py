@@ -91,7 +91,7 @@ def test_the_input_overrides_the_settings(site: Site) -> None:
 def test_a_corpus_of_ones_own_needs_nothing_else(site: Site) -> None:
     site.upload("mine.txt", b"\xef\xbb\xbf" + prose(3000, 7).replace("\n", "\r\n").encode())
     plan = site.run({"corpus": "corpora/mine.txt"})
-    assert plan["corpus"]["words"] == 3000
+    assert 1500 < plan["corpus"]["words"] < 3000  # what is held out is not trained on
     held_out = [json.loads(line)["text"] for line in site.staged["input/evaluation/heldout.jsonl"].splitlines()]
     training = site.staged["input/corpus/corpus.txt"].decode()
     assert len(held_out) >= 6

@@ -7,7 +7,7 @@ from made_up_prose import prose
 
 from common.errors import DatasetRejected
 from preflight import texts
-from preflight.texts import check, decode, documents
+from preflight.texts import Document, check, decode, documents
 
 CHINESE = "".join(chr(0x4E00 + (place * 97) % 3000) for place in range(4000))
 RUSSIAN = prose(1200, 5).translate({ord("a") + place: 0x430 + place for place in range(26)})
@@ -120,3 +120,15 @@ def test_a_repeated_line_in_a_script_without_spaces_is_refused() -> None:
 def test_the_texts_that_ship_with_the_project_pass(name: str, request: pytest.FixtureRequest) -> None:
     content = (request.config.rootpath / "data" / f"{name}.txt").read_bytes()
     check(decode(content, name), name, 1000)
+
+
+def test_a_part_of_a_corpus_takes_whole_documents_from_all_over_it() -> None:
+    whole = [Document(f"d-{n}", f"Title {n}", "word " * 100) for n in range(20)]
+    taken = texts.part(whole, 500)
+    assert len(taken) == 5
+    assert [document.id for document in taken] == ["d-3", "d-7", "d-11", "d-15", "d-19"]
+
+
+def test_no_number_of_words_and_more_than_there_are_both_take_all() -> None:
+    whole = [Document("d-1", "Title", "word " * 100)]
+    assert texts.part(whole, 0) == whole == texts.part(whole, 1000)

@@ -40,7 +40,7 @@ def test_writing_never_raises(tmp_path: Path) -> None:
     ("error", "what", "mend"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "adapter.safetensors"), "adapter.safetensors", "disk"),
-        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"), "disk is full", "disk"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk is full", "disk"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU's memory", "Lower sequence_length"),
         (MemoryError(), "machine's memory", "sequence_length"),
         (KeyError("boom"), "Unexpected KeyError", "log"),

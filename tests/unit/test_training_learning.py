@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 import checkpoints  # noqa: E402
 from checkpoints import Checkpoint  # noqa: E402
-from evaluation import mean_loss, paired, windows  # noqa: E402
+from evaluation import OutOfTime, mean_loss, paired, score, windows  # noqa: E402
 from learning import rate_at  # noqa: E402
 from loss import summed_loss, token_losses  # noqa: E402
 from progress import GRACE_SECONDS, Clock  # noqa: E402
@@ -138,7 +139,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_partial(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.torch, "save", full)
+    monkeypatch.setattr(checkpoints, "_flush", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(tmp_path, checkpoint(2), "me")
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
@@ -161,3 +162,18 @@ def test_the_clock_counts() -> None:
     before = clock.elapsed
     assert time.monotonic() >= clock.started
     assert clock.elapsed >= before
+
+
+def test_scoring_gives_up_while_there_is_still_time_to_save() -> None:
+    clock = Clock(5)
+    with pytest.raises(OutOfTime):
+        score(Silent(), [Document("a", "", "x", (1, 2))], Boundaries(1, 2), 8, tuned=True, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+class Silent:
+    """A network that must not be asked."""
+
+    device = torch.device("cpu")
+
+    def scoring(self, *, tuned: bool) -> contextlib.nullcontext[None]:
+        return contextlib.nullcontext()

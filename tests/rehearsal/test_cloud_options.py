@@ -1,0 +1,121 @@
+"""The command line of the rehearsal, and what it makes of the project's texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rehearsal import materials
+from rehearsal.cloud import Cloud
+from rehearsal.options import DEFAULT_WORDS, Options, parse
+
+
+def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
+    assert parse([]).context() == {"accept_eula": "true", "epochs": "1", "samples_per_prompt": "1"}
+    assert parse([]).context({"samples_per_prompt": "0"})["samples_per_prompt"] == "0"
+    assert parse(["--set", "epochs=4"]).context()["epochs"] == "4"
+
+
+def test_options_become_settings_and_input(tmp_path: Path) -> None:
+    corpus = tmp_path / "My text.txt"
+    corpus.write_text("words")
+
+    options = parse(
+        ["--corpus", str(corpus), "--domain", "finance", "--epochs", "2", "--seed", "7", "--keep-endpoint-minutes", "5",
+         "--set", "budget_usd=9", "--budget-left", "1.50", "--input", '{"samplesPerPrompt": 1}']
+    )  # fmt: skip
+
+    assert options.corpus == corpus
+    assert options.context().items() >= {"budget_usd": "9", "domain": "finance"}.items()
+    assert options.input == {"samplesPerPrompt": 1, "epochs": 2, "seed": 7, "keepEndpointMinutes": 5}
+    assert options.budget_left_cents == 150
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
+        (["--heldout", __file__], "give --corpus too"),
+        (["--set", "epochs"], "key=value"),
+        (["--input", "[1]"], "must be a JSON object"),
+        (["--input", "{"], "not JSON"),
+        (["--budget-left", "much"], "not an amount"),
+        (["--budget-left", "-1"], "0 to 1000"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+
+    assert ended.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+class _Deployed:
+    bucket = "bucket"
+
+
+@pytest.fixture
+def project(tmp_path: Path, cloud: Cloud) -> Path:
+    """A project with a corpus of forty documents of fifty words, and a bucket for it."""
+    cloud.client("s3").create_bucket(Bucket="bucket")
+    cloud.deployment = _Deployed()  # type: ignore[assignment]
+    data = tmp_path / "project" / "data"
+    data.mkdir(parents=True)
+    (data / "medicaldataset.txt").write_text(
+        "".join(f"# D{n}\n\n{' '.join(f'w{n}x{m}' for m in range(48))}\n\n" for n in range(40))
+    )
+    (data / "medicalheldout.txt").write_text("".join(f"# H{n}\n\n{'word ' * 60}\n\n" for n in range(8)))
+    (data / "medicalprompts.jsonl").write_text(
+        "".join(f'{{"id": "{n}", "kind": "{"starter" if n == 70 else "question"}"}}\n' for n in range(80))
+    )
+    return data.parent
+
+
+def uploaded(cloud: Cloud, key: str) -> str:
+    return str(cloud.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read().decode())
+
+
+def test_the_projects_own_corpus_starts_with_an_empty_input(cloud: Cloud, project: Path) -> None:
+    assert materials.upload(cloud, Options(project=project), "medical") == {}
+
+
+def test_a_number_of_words_is_a_setting_of_the_stacks() -> None:
+    assert parse(["--words", "0"]).context()["corpus_words"] == "0"
+    assert parse([]).context()["corpus_words"] == str(DEFAULT_WORDS)
+
+
+def test_a_corpus_of_ones_own_is_uploaded_under_a_safe_name(cloud: Cloud, project: Path, tmp_path: Path) -> None:
+    own = tmp_path / "My  notes (2).txt"
+    own.write_text("mine")
+
+    run_input = materials.upload(cloud, Options(project=project, corpus=own, input={"seed": 1}), "medical")
+
+    assert run_input == {"corpus": "corpora/My-notes-2.txt", "seed": 1}
+    assert uploaded(cloud, run_input["corpus"]) == "mine"
+
+
+def test_a_quick_rehearsal_takes_a_slice_of_everything(cloud: Cloud, project: Path) -> None:
+    run_input = materials.upload(cloud, Options(project=project, quick=True), "medical")
+
+    assert 1100 <= len(uploaded(cloud, run_input["corpus"]).split()) < 1300
+    assert uploaded(cloud, run_input["heldOut"]).count("# H") == 6
+    assert uploaded(cloud, run_input["prompts"]).count("\n") == 4
+
+
+def test_all_but_some_dollars_can_be_set_aside(cloud: Cloud) -> None:
+    dynamodb = cloud.client("dynamodb")
+    dynamodb.create_table(
+        TableName="ledger", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    )  # fmt: skip
+    deployed = _Deployed()
+    deployed.table = "ledger"  # type: ignore[attr-defined]
+    cloud.deployment = deployed  # type: ignore[assignment]
+
+    materials.reserve_all_but(cloud, 300, 2500)
+
+    items = dynamodb.scan(TableName="ledger")["Items"]
+    assert [item["committed_cents"]["N"] for item in items] == ["2200", "2200"]
+    assert f"MONTH#{cloud.clock():%Y-%m}" in {item["pk"]["S"] for item in items}
