@@ -80,5 +80,6 @@ def unknown_variables(definition: Definition) -> set[str]:
             for holder in [state, *state.get("Choices", []), *state.get("Catch", [])]:
                 assigned |= set(holder.get("Assign", {}))
     for expression in expressions(definition):
-        read |= set(_VARIABLE.findall(re.sub(r"'[^']*'|/[^/ ]+/i?", "", expression)))
+        bare = re.sub(r"'[^']*'|/[^/ ]+/i?", "", expression)
+        read |= set(_VARIABLE.findall(bare)) - set(re.findall(r"\$(\w+) *:=", bare))
     return read - assigned

@@ -9,7 +9,7 @@ import pytest
 from stacks_bench import Stacks, synthesize
 
 SIZES = {
-    "preflight": (512, 120),
+    "preflight": (1024, 120),
     "reserve": (256, 30),
     "ask": (512, 900),
     "report": (1024, 300),

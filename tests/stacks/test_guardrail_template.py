@@ -142,9 +142,9 @@ def test_a_tear_down_that_could_not_be_started_is_retried_for_a_day_and_then_kep
     assert any(s["Effect"] == "Deny" and s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for s in policy)
 
 
-def test_the_sweeper_looks_every_half_hour(stacks: Stacks) -> None:
+def test_the_sweeper_looks_every_quarter_of_an_hour(stacks: Stacks) -> None:
     rule = stacks.one("Guardrail", "AWS::Events::Rule", "Sweep")
-    assert rule["ScheduleExpression"] == "rate(30 minutes)"
+    assert rule["ScheduleExpression"] == "rate(15 minutes)"
     assert rule["Targets"][0]["Input"] == '{"reason":"sweep"}'
     permission = stacks.one("Guardrail", "AWS::Lambda::Permission", "AllowEventRule")
     assert permission["Principal"] == "events.amazonaws.com"
