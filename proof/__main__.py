@@ -7,24 +7,20 @@ python -m proof --months 500 --seed 7       fewer months, from another seed
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from proof import months, mutations, threads
+from proof import matrix, months, mutations, threads
 from proof.result import Result
 
 
 def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
     """The parts of the proof, in the order of the table."""
-    found: list[Callable[[], Result]] = []
-    if importlib.util.find_spec("proof.matrix"):
-        found.append(importlib.import_module("proof.matrix").prove)
     return [
-        *found,
+        matrix.prove,
         lambda: months.prove(asked.months, asked.seed, asked.processes),
         lambda: threads.prove(asked.seed),
         lambda: mutations.prove(asked.processes),
@@ -37,14 +33,20 @@ def main() -> int:
     parser.add_argument("--months", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
     asked = parser.parse_args()
     broken = False
+    printed: list[str] = []
     for part in parts(asked):
         begin = time.monotonic()
         result = part()
         broken = broken or bool(result.broken)
-        print(f"{result.text()}\n  ({time.monotonic() - begin:.0f} s)\n", flush=True)
-    print("BROKEN: the cap does not hold." if broken else "The cap holds.")
+        printed.append(f"{result.text()}\n  ({time.monotonic() - begin:.0f} s)\n")
+        print(printed[-1], flush=True)
+    printed.append("BROKEN: the cap does not hold." if broken else "The cap holds.")
+    print(printed[-1])
+    if asked.write:
+        asked.write.write_text("```text\n" + "\n".join(printed) + "\n```\n", "utf-8")
     return 1 if broken else 0
 
 

@@ -1,0 +1,37 @@
+"""python -m evidence.readme   (make readme): puts what was measured into the README, between its markers.
+
+A section `<!-- name -->` … `<!-- end -->` is replaced by the text of results/name.md, so that no figure is typed by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from evidence.experiments import PROJECT
+
+_SECTION = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def filled(readme: str, results: Path) -> str:
+    """The README with each section that has a file of results replaced by it."""
+
+    def text(match: re.Match[str]) -> str:
+        source = results / f"{match[1]}.md"
+        return (
+            f"<!-- {match[1]} -->\n{source.read_text('utf-8').strip()}\n<!-- end -->" if source.is_file() else match[0]
+        )
+
+    return _SECTION.sub(text, readme)
+
+
+def main() -> int:
+    """Rewrites the README; answers the exit code."""
+    path = PROJECT / "README.md"
+    path.write_text(filled(path.read_text("utf-8"), PROJECT / "results"), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
