@@ -1,0 +1,158 @@
+"""The owner's commands, against moto's account and a price list of our own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from operations import alarm, bucket, price_list, texts
+from operations.__main__ import main
+from operations.books import table
+
+MONTH = {"pk": "MONTH#2026-11", "committed_cents": 712}
+RUN = {"pk": "RUN#captune-a", "state": "settled", "reserved_at": "2026-11-24T10:00:00+00:00", "reserved_cents": 587, "training_cents": 30, "endpoint_cents": 61, "actual_cents": 104, "status": "SUCCEEDED"}  # fmt: skip
+OPEN_RUN = {
+    "pk": "RUN#captune-b",
+    "state": "reserved",
+    "reserved_at": "2026-11-24T12:00:00+00:00",
+    "reserved_cents": 608,
+}
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield boto3.Session(region_name="us-east-1")
+
+
+def stack(session: boto3.Session, name: str, resources: dict[str, Any], outputs: dict[str, str]) -> None:
+    template = {
+        "Resources": resources,
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    session.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+
+def test_the_ledger_prints_months_and_runs_newest_first() -> None:
+    lines = table([RUN, MONTH, OPEN_RUN]).splitlines()
+    assert "committed    $7.12" in lines[0]
+    assert [line.split()[0] for line in lines[3:]] == ["captune-b", "captune-a"]
+    assert "$1.04" in lines[4] and "$1.04" not in lines[3]
+
+
+def test_an_empty_ledger_says_so() -> None:
+    assert "empty" in table([])
+
+
+def test_a_release_detaches_what_the_alarm_attached_and_may_be_repeated(session: boto3.Session) -> None:
+    iam = session.client("iam")
+    iam.create_role(RoleName="fine-tuning", AssumeRolePolicyDocument="{}")
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Deny", "Action": "sagemaker:Create*", "Resource": "*"}],
+    }
+    arn = iam.create_policy(PolicyName="deny", PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="fine-tuning", PolicyArn=arn)
+    parameter = {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "p", "Type": "String", "Value": "v"}}}
+    stack(session, "Captune-Guardrail", parameter, {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": arn})
+
+    assert "Detached" in alarm.release(session)
+    assert iam.list_attached_role_policies(RoleName="fine-tuning")["AttachedPolicies"] == []
+    assert "not attached" in alarm.release(session)
+
+
+def test_nothing_deployed_is_nothing_to_release(session: boto3.Session) -> None:
+    assert "Nothing to release" in alarm.release(session)
+
+
+def test_the_buckets_are_emptied_of_every_version(session: boto3.Session) -> None:
+    stack(session, "Captune-Storage", {"Data": {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}}, {})  # fmt: skip
+    s3 = session.client("s3")
+    name = s3.list_buckets()["Buckets"][0]["Name"]
+    for text in (b"one", b"two"):
+        s3.put_object(Bucket=name, Key="k", Body=text)
+    assert name in bucket.empty(session)
+    assert "Versions" not in s3.list_object_versions(Bucket=name)
+
+
+class _Protected:
+    """A session whose Storage stack is protected; any other call would be a mistake."""
+
+    def client(self, service: str) -> _Protected:
+        assert service == "cloudformation"
+        return self
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:
+        return {"Stacks": [{"StackName": StackName, "EnableTerminationProtection": True}]}
+
+
+def test_protected_data_is_not_deleted() -> None:
+    with pytest.raises(LookupError, match="retain_data=false"):
+        bucket.empty(_Protected())
+
+
+class _PriceList:
+    """Answers like the Price List API for the pairs it knows."""
+
+    def __init__(self, known: dict[tuple[str, str], str]) -> None:
+        self._known = known
+
+    def client(self, service: str, region_name: str) -> _PriceList:
+        assert (service, region_name) == ("pricing", "us-east-1")
+        return self
+
+    def get_paginator(self, operation: str) -> _PriceList:
+        assert operation == "get_products"
+        return self
+
+    def paginate(self, ServiceCode: str, Filters: list[dict[str, str]]) -> Iterator[dict[str, list[str]]]:
+        values = {one["Field"]: one["Value"] for one in Filters}
+        price = self._known.get((values["regionCode"], values["instanceName"]))
+        if price is None:
+            yield {"PriceList": []}
+            return
+        terms = {"OnDemand": {"t": {"priceDimensions": {"d": {"unit": "Hrs", "pricePerUnit": {"USD": price}}}}}}
+        products = [
+            {"product": {"attributes": {**values, "component": use}}, "terms": terms} for use in ("Training", "Hosting")
+        ]
+        yield {"PriceList": [json.dumps(product) for product in products]}
+
+
+def _table(folder: Path) -> Path:
+    file = folder / "prices.json"
+    file.write_text(
+        json.dumps(
+            {"source": "x", "date": "2026-01-01", "hourly_usd": {"us-east-1": {"ml.a": "1.0", "ml.gone": "2.0"}}}
+        )
+    )
+    return file
+
+
+def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> None:
+    file = _table(tmp_path)
+    words = price_list.refresh(_PriceList({("us-east-1", "ml.a"): "1.25"}), [], [], file)
+    assert json.loads(file.read_text())["hourly_usd"] == {"us-east-1": {"ml.a": "1.25"}}
+    assert "ml.gone: not listed" in words and "(was 1.0)" in words
+
+
+def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> None:
+    file = _table(tmp_path)
+    before = file.read_text()
+    with pytest.raises(LookupError, match="no price at all"):
+        price_list.refresh(_PriceList({}), [], [], file)
+    assert file.read_text() == before
+
+
+def test_the_datasheet_counts_are_those_of_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.strip() == texts.count()
+    assert "medicaldataset.txt" in printed and "starter 4" in printed
