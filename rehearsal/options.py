@@ -19,12 +19,12 @@ exit codes: 0 the run and its tear-down succeeded and nothing is left; 1 the run
 what to do are printed); 2 the options or settings are wrong; 130 stopped with Ctrl-C.
 """
 # The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so no licence is accepted by this. A part of
-# the corpus and one sampled answer a prompt keep it within eight minutes on two cores; --words 0 trains on all of it.
+# the corpus, and sampled answers to the starters only, keep it within eight minutes on two cores; --words 0 trains on all.
 DEFAULT_WORDS = 10_000
 DEFAULT_SETTINGS: dict[str, str] = {
     "accept_eula": "true",
     "epochs": "1",
-    "samples_per_prompt": "1",
+    "samples_per_prompt": "0",
     "corpus_words": str(DEFAULT_WORDS),
 }
 

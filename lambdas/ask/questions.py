@@ -92,7 +92,9 @@ def _in_order(prompts: list[dict[str, Any]], answers: dict[str, dict[str, Any]])
 
 def _ask(runtime: Any, prompt: dict[str, Any], settings: Settings) -> dict[str, Any]:
     started = time.monotonic()
-    seeds = [settings.seed + number for number in range(settings.samples)]
+    # A starter is known by its sampled answers; a comparison without one would miss what people look for first.
+    wanted = max(1, settings.samples) if prompt["kind"] == "starter" else settings.samples
+    seeds = [settings.seed + number for number in range(wanted)]
     greedy = _complete(runtime, prompt["prompt"], settings, temperature=0.0, seed=settings.seed)
     samples = [_complete(runtime, prompt["prompt"], settings, temperature=TEMPERATURE, seed=seed) for seed in seeds]
     return {

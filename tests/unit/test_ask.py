@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ask_site import Runtime, Shelf, ask, prompts
 
-from ask.questions import SAVE_EVERY_PROMPTS, Settings, ask_all
+from ask.questions import SAVE_EVERY_PROMPTS, Settings, _ask, ask_all
 
 
 def test_each_prompt_gets_a_greedy_answer_and_seeded_samples() -> None:
@@ -117,3 +117,10 @@ def test_long_lists_are_saved_on_the_way() -> None:
     ask(Runtime(), SAVE_EVERY_PROMPTS + 20, shelf)
     assert len(shelf) == 2
     assert len(shelf[0]) >= SAVE_EVERY_PROMPTS
+
+
+def test_a_starter_is_always_sampled_once_beside_its_greedy_answer() -> None:
+    prompt = {"id": "s", "kind": "starter", "prompt": "Certain germline disorders", "facts": []}
+    settings = Settings("e", "base", samples=0, seed=7)
+    answer = _ask(Runtime(), prompt, settings)
+    assert (len(answer["samples"]), answer["seeds"]) == (1, [7])
