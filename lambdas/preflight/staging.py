@@ -40,7 +40,12 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
 
 
 def gather(
-    storage: Storage, data: dict[str, bytes], request: Request, domain: str, attempt: Attempt[Any], corpus_words: int = 0
+    storage: Storage,
+    data: dict[str, bytes],
+    request: Request,
+    domain: str,
+    attempt: Attempt[Any],
+    corpus_words: int = 0,
 ) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
 

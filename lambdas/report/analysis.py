@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from report.beyond_control import compare_gains
 from report.intervals import RESAMPLES
 from report.memorisation import compare_copies
 from report.recall import compare_recall
@@ -31,8 +32,9 @@ def analyse(
     """
     evaluation = (metrics or {}).get("evaluation") or {}
     heldout = compare_losses(evaluation.get("heldout"), seed=seed, resamples=resamples)
+    beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), seed=seed, resamples=resamples)
     recall = compare_recall(prompts, base_answers, tuned_answers, seed=seed, resamples=resamples)
-    verdict, recall_verdict = judge_loss(heldout), judge_recall(recall)
+    verdict, recall_verdict = judge_loss(heldout, beyond), judge_recall(recall)
     return {
         "schema": 1,
         "verdict": verdict.verdict,
@@ -46,6 +48,7 @@ def analyse(
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
+        "beyond_control": beyond,
         "control": compare_losses(evaluation.get("control"), seed=seed, resamples=resamples),
         "recall": recall,
         "memorisation": {

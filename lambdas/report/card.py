@@ -176,6 +176,13 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
             "",
             f"Held-out sign-flip test: {format_p(block['p_value'])}, {block['documents_count']} documents.",
         ]
+    beyond = summary.get("beyond_control")
+    if beyond:
+        lines += [
+            "",
+            f"Held-out difference minus control difference: {interval_text(beyond['difference'], 'nats per token')}, shuffle "
+            f"{format_p(beyond['p_value'])}.",
+        ]
     measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
     if measure:
         points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}

@@ -88,6 +88,74 @@ def interval(
     return Estimate(ratio, error, low, high)
 
 
+def difference_interval(
+    first: tuple[Sequence[float], Sequence[float]],
+    second: tuple[Sequence[float], Sequence[float]],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """The first ratio of sums less the second, of (numerators, weights) from two unrelated sets of clusters.
+
+    Standard error and 95 % studentised bootstrap interval; each set is resampled apart. No interval where either has fewer
+    than five clusters, an empty estimate for no data or a non-finite number.
+    """
+    sides = (first, second)
+    for numerators, weights in sides:
+        if not weights or math.fsum(weights) <= 0 or not all(map(math.isfinite, [*numerators, *weights])):
+            return Estimate(None)
+    (ratio, error), (other, other_error) = (ratio_with_error(*side) for side in sides)
+    if error is None or other_error is None:
+        return Estimate(ratio - other)
+    change, spread = ratio - other, math.hypot(error, other_error)
+    if min(len(weights) for _, weights in sides) < MINIMUM_CLUSTERS:
+        return Estimate(change, spread)
+    if spread <= (abs(ratio) + abs(other)) * 1e-12:
+        return Estimate(change, 0.0, change, change)
+    count = len(first[1]) + len(second[1])
+    rng, scores = random.Random(seed), []
+    clusters = [Clusters(*side) for side in sides]
+    for _ in range(min(resamples, max(1_000, DRAW_LIMIT // count))):
+        (again, noise), (other_again, other_noise) = (side.resampled(rng) for side in clusters)
+        scores.append((again - other_again - change) / max(math.hypot(noise, other_noise), spread * 1e-3, _TINY))
+    return Estimate(change, spread, *_bounds(change, spread, scores))
+
+
+class Clusters:
+    """Numerators and weights with their products, so that the ratio of any choice of clusters costs one pass."""
+
+    def __init__(self, numerators: Sequence[float], weights: Sequence[float]) -> None:
+        self.count = len(weights)
+        self.rows = [(x, w, x * x, x * w, w * w) for x, w in zip(numerators, weights, strict=True)]
+
+    def resampled(self, rng: random.Random) -> tuple[float, float]:
+        """Ratio of sums and standard error of as many clusters drawn with replacement."""
+        return ratio_of_moments(self.count, moments(rng.choices(self.rows, k=self.count)))
+
+
+Moments = tuple[float, float, float, float, float]
+
+
+def moments(rows: Sequence[Moments]) -> Moments:
+    """The sums of numerators, weights and their products over some rows of `Clusters`."""
+    xs = ws = xx = xw = ww = 0.0
+    for row in rows:
+        xs += row[0]
+        ws += row[1]
+        xx += row[2]
+        xw += row[3]
+        ww += row[4]
+    return xs, ws, xx, xw, ww
+
+
+def ratio_of_moments(count: int, sums: Moments) -> tuple[float, float]:
+    """As `ratio_with_error`, from the sums of `moments` over at least two clusters."""
+    xs, ws, xx, xw, ww = sums
+    ratio = xs / ws
+    variance = xx - 2 * ratio * xw + ratio * ratio * ww
+    return ratio, math.sqrt(max(variance, 0.0) * count / (count - 1)) / ws
+
+
 def _studentised(
     numerators: Sequence[float],
     weights: Sequence[float],
@@ -97,27 +165,19 @@ def _studentised(
     rng: random.Random,
 ) -> tuple[float, float]:
     """Bootstrap-t bounds: each resample is measured in standard errors of its own."""
-    count, places = len(weights), range(len(weights))
-    squares = [(x * x, x * w, w * w) for x, w in zip(numerators, weights, strict=True)]
-    scores = []
+    clusters, scores = Clusters(numerators, weights), []
     for _ in range(draws):
-        drawn = rng.choices(places, k=count)
-        xs = ws = xx = xw = ww = 0.0
-        for place in drawn:
-            xs += numerators[place]
-            ws += weights[place]
-            square = squares[place]
-            xx += square[0]
-            xw += square[1]
-            ww += square[2]
-        again = xs / ws
-        variance = xx - 2 * again * xw + again * again * ww
+        again, noise = clusters.resampled(rng)
         # One document drawn every time has no spread: its score belongs at the far end, not at zero.
-        spread = max(math.sqrt(max(variance, 0.0) * count / (count - 1)) / ws, error * 1e-3, _TINY)
-        scores.append((again - ratio) / spread)
+        scores.append((again - ratio) / max(noise, error * 1e-3, _TINY))
+    return _bounds(ratio, error, scores)
+
+
+def _bounds(estimate: float, error: float, scores: list[float]) -> tuple[float, float]:
+    """The interval of bootstrap-t from the resamples' scores."""
     scores.sort()
     tail = (1 - CONFIDENCE) / 2
-    return ratio - _quantile(scores, 1 - tail) * error, ratio - _quantile(scores, tail) * error
+    return estimate - _quantile(scores, 1 - tail) * error, estimate - _quantile(scores, tail) * error
 
 
 def _percentile(

@@ -17,7 +17,7 @@ from report.verdict import IMPROVED, NOT_SHOWN, WORSE
 
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
 TITLES = {
-    IMPROVED: "Improved on text that it had never seen",
+    IMPROVED: "Improved on text of this field that it had never seen",
     NOT_SHOWN: "No improvement shown",
     WORSE: "Worse on text that it had never seen",
 }
@@ -88,6 +88,9 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
                 _range(ratio, signed=False),
             )
         )
+    beyond = (summary.get("beyond_control") or {}).get("difference")
+    if beyond:
+        figures.append(("Further than on control text", _value(beyond), f"nats per token, {_range(beyond)}"))
     measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
     if measure:
         base, tuned = measure["base"], measure["tuned"]

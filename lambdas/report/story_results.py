@@ -9,7 +9,7 @@ from report.blocks import Notice, Para, Section, Table, figure, rows_of
 from report.charts import Row, documents, forest
 from report.charts_more import kind_name
 from report.charts_more import recall as recall_chart
-from report.text import format_p, number, percent, plural, range_text, with_error
+from report.text import format_p, interval_text, number, percent, plural, range_text, with_error
 
 NATS = "nats per token, tuned minus base"
 
@@ -73,6 +73,9 @@ def heldout(summary: Mapping[str, Any]) -> Section:
     )
     others = [("Held-out text", block, "tuned"), ("Control text", summary.get("control"), "base")]
     rows = [Row(name, part["difference"], style) for name, part, style in others if part and usable(part)]
+    beyond = summary.get("beyond_control")
+    if beyond:
+        rows.append(Row("Held-out minus control", beyond["difference"], "tuned"))
     section.blocks += figure(
         lambda width: forest(
             rows,
@@ -83,7 +86,7 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             worse="tuned worse",
         ),
         "Loss difference with 95 % interval. The verdict rests on the held-out text"
-        + ("; the control text shows what was forgotten." if len(rows) > 1 else "."),
+        + (", and on how much further it went than the control text." if beyond else "."),
     )
     section.blocks.append(
         loss_table(
@@ -100,6 +103,16 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             "small",
         )
     )
+    if beyond:
+        section.blocks.append(
+            Para(
+                f"Held-out minus control: {interval_text(beyond['difference'], 'nats per token')}, "
+                f"{format_p(beyond['p_value'])}, two-sided, {beyond['heldout_documents']} documents against "
+                f"{beyond['control_documents']}, shuffled 10,000 times. Below zero, the model gained more in this field than "
+                "on other subjects.",
+                "small",
+            )
+        )
     section.blocks += figure(
         lambda width: documents(block, width),
         f"Each dot is one document: {block['lower_documents']} of {block['documents_count']} have a lower loss after "

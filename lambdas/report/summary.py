@@ -47,7 +47,7 @@ CONFIGURATION_KEYS = (
     "max_training_seconds",
     "warnings",
 )
-SECTIONS = ("heldout", "control", "recall", "memorisation")
+SECTIONS = ("heldout", "beyond_control", "control", "recall", "memorisation")
 
 Rows = Sequence[Mapping[str, Any]]
 

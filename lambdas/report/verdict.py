@@ -18,9 +18,11 @@ MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves
 
 RULE = (
     "Declared in advance. The verdict is about the loss on held-out documents, tuned minus base, in nats per token. "
-    "Improved: the whole 95 % bootstrap interval, clustered by document, lies below zero and the two-sided sign-flip "
-    "p is below 0.05. Worse: the interval lies above zero and p is below 0.05. Everything else is not shown, "
-    f"missing figures and fewer than {MINIMUM_DOCUMENTS} documents included."
+    "Improved needs both: the loss fell (the whole 95 % bootstrap interval, clustered by document, lies below zero and the "
+    "two-sided sign-flip p is below 0.05), and it fell further than on control text about unrelated subjects (the interval "
+    "of held-out minus control lies below zero and the two-sided shuffle p is below 0.05). Worse: the first interval lies "
+    "above zero and its p is below 0.05. Everything else is not shown, missing figures, missing control text and fewer "
+    f"than {MINIMUM_DOCUMENTS} documents of either kind included."
 )
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
@@ -43,8 +45,11 @@ class Verdict:
     reason: str
 
 
-def judge_loss(block: Mapping[str, Any] | None) -> Verdict:
-    """The verdict on the held-out loss (a block of `report.statistics.compare_losses`)."""
+def judge_loss(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None) -> Verdict:
+    """The verdict on the held-out loss.
+
+    `block` is of `report.statistics.compare_losses` on the held-out text, `beyond` of `report.beyond_control.compare_gains`.
+    """
     if not block or not block.get("documents_count"):
         return Verdict(NOT_SHOWN, "No held-out loss was measured, so nothing can be shown.")
     if block.get("unusable_documents"):
@@ -69,10 +74,35 @@ def judge_loss(block: Mapping[str, Any] | None) -> Verdict:
             "That can be chance, so no improvement is shown.",
         )
     direction = "fell" if verdict == IMPROVED else "rose"
-    return Verdict(
-        verdict,
+    found = (
         f"On text that it was not trained on, the loss of the tuned model {direction} by "
-        f"{change_text(change, 'nats per token')}; {tests}.",
+        f"{change_text(change, 'nats per token')}; {tests}."
+    )
+    if verdict == WORSE:
+        return Verdict(WORSE, found)
+    verdict, reason = _judge_beyond(beyond)
+    return Verdict(verdict, f"{found} {reason}")
+
+
+def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Whether a gain is the field's own: `IMPROVED` or `NOT_SHOWN`, and why."""
+    if not beyond or beyond["control_documents"] < MINIMUM_DOCUMENTS:
+        return NOT_SHOWN, (
+            f"Without the losses of {MINIMUM_DOCUMENTS} control documents, a gain on any text cannot be told from a gain in "
+            "this field, so no improvement is shown."
+        )
+    change = _complete(beyond.get("difference"))
+    if change is None or not _finite(beyond.get("p_value")):
+        return NOT_SHOWN, "How that compares with the control text is not a number, so no improvement is shown."
+    figures = f"{interval_text(change, 'nats per token')}; shuffle {format_p(beyond['p_value'])}"
+    if _decide(change, beyond["p_value"], better_below=True) == IMPROVED:
+        return (
+            IMPROVED,
+            f"On control text about unrelated subjects it fell less, or not at all: the difference is {figures}.",
+        )
+    return NOT_SHOWN, (
+        f"But it did not clearly fall further than on control text about unrelated subjects: the difference is {figures}. "
+        "A model that gets better at any text has not shown that it learned this field."
     )
 
 
@@ -81,8 +111,8 @@ def plain_meaning(verdict: str, block: Mapping[str, Any] | None) -> str:
     change = _complete((block or {}).get("difference"))
     if verdict == NOT_SHOWN or change is None:
         return (
-            "It says that this run gives no proof that fine-tuning helped. It does not prove that fine-tuning "
-            "did nothing: a small effect can hide behind few documents."
+            "It says that this run gives no proof that fine-tuning taught the model this field. It does not prove that it "
+            "taught nothing: a small effect can hide behind few documents."
         )
     # exp of the mean log ratio: the geometric mean over tokens of how much likelier the right one became.
     error, likelier = change["standard_error"], math.exp(min(-change["estimate"], 50.0)) - 1
@@ -90,7 +120,8 @@ def plain_meaning(verdict: str, block: Mapping[str, Any] | None) -> str:
     if verdict == IMPROVED:
         return (
             f"It says that the model has learned something about how texts of this field go on: shown one it has "
-            f"never seen, it gives each token (a word or part of one) that really comes next about {share} more probability."
+            f"never seen, it gives each token (a word or part of one) that really comes next about {share} more probability, "
+            "and that this is more than it gained on texts about anything else."
         )
     return (
         f"It says that fine-tuning did harm here: shown a text of this field that it has never seen, the model gives "

@@ -1,7 +1,7 @@
 """How often the verdict is wrong when nothing was learned, and how often it is right when something was.
 
-    python -m tests.evidence.null_statistics            # 2,000 nulls a row, about seven minutes on one free core
-    python -m tests.evidence.null_statistics --quick    # 300 a row, about one minute
+    python -m tests.evidence.null_statistics            # 2,000 nulls a row
+    python -m tests.evidence.null_statistics --quick    # 300 a row
 
 Every row simulates held-out sets as the report meets them (documents of unequal length, one loss difference each), sends
 them through the report's own interval, sign-flip test and verdict, and counts. Null: the mean difference is zero. `skewed` draws from a
@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
 
+from report.beyond_control import compare_gains  # noqa: E402
 from report.intervals import interval  # noqa: E402
 from report.statistics import sign_flip  # noqa: E402
 from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall  # noqa: E402
@@ -28,6 +29,13 @@ from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall  # noqa: E4
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000
 SHAPE = 0.5  # of the log-normal
+CONTROL_DOCUMENTS = 13  # as many as data/control.txt has
+# For the nulls of the first condition alone: whatever the held-out loss did, the control text did worse.
+CERTAINLY_FURTHER = {
+    "control_documents": CONTROL_DOCUMENTS,
+    "difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8},
+    "p_value": 0.0001,
+}
 
 Draw = Callable[[random.Random], float]
 
@@ -77,8 +85,39 @@ def rates(
     """The shares of simulated runs judged improved and worse."""
     rng = random.Random(seed)
     blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
-    verdicts = [judge_loss(block).verdict for block in blocks]
+    verdicts = [judge_loss(block, CERTAINLY_FURTHER).verdict for block in blocks]
     return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+
+
+def general_gain_rates(
+    *, count: int, gain: float, field: float, spreads: tuple[float, float], draw: Draw, runs: int, seed: int
+) -> tuple[float, float]:
+    """The shares judged improved and worse where every text gained: control text by `gain`, the field's by `gain + field`.
+
+    `spreads` are the standard deviations of held-out and control documents. With `field` 0 nothing of the field was learned.
+    """
+    rng, verdicts = random.Random(seed), []
+    for run in range(runs):
+        heldout = simulated(rng, count, gain + field, spreads[0], draw)
+        control = simulated(rng, CONTROL_DOCUMENTS, gain, spreads[1], draw)
+        tokens = [document["tokens"] for document in heldout["documents"]]
+        change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
+        p_value, _ = sign_flip(change, seed=run)
+        difference = interval(change, tokens, seed=run, resamples=RESAMPLES).as_dict()
+        block = {"documents_count": count, "unusable_documents": 0, "difference": difference, "p_value": p_value}
+        beyond = compare_gains(heldout, control, seed=run, resamples=RESAMPLES, shuffles=RESAMPLES)
+        verdicts.append(judge_loss(block, beyond).verdict)
+    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+
+
+def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: Draw) -> dict[str, Any]:
+    """`count` documents of about 400 tokens whose loss changed by `mean`, with a standard deviation of `spread`."""
+    documents = []
+    for _ in range(count):
+        tokens = float(max(60, round(rng.lognormvariate(math.log(400), 0.35))))
+        tuned = tokens * (4.0 + mean + spread * draw(rng))
+        documents.append({"tokens": tokens, "base_nll": 4.0 * tokens, "tuned_nll": tuned})
+    return {"documents": documents}
 
 
 def recall_rates(*, prompts: int, runs: int, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
@@ -133,6 +172,18 @@ def main(arguments: list[str] | None = None) -> int:
         )
         # Three standard errors of a share of 5 %: a row may not exceed the promise by more than chance.
         failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / row_runs)
+    print(f"\nNulls of the second condition: held-out and control text gained 0.25 alike, {runs} simulated runs a row")
+    print(f"{'documents':>9}  {'differences':<13} {'SD held-out, control':>20} {'improved (false)':>18}")
+    for count, name, spreads in [
+        *[(18, name, (0.1, 0.1)) for name in SHAPES], (18, "normal", (0.05, 0.15)), (18, "normal", (0.15, 0.05)),
+        (10, "normal", (0.1, 0.1)),
+    ]:  # fmt: skip
+        improved, _ = general_gain_rates(
+            count=count, gain=-0.25, field=0.0, spreads=spreads, draw=SHAPES[name], runs=runs, seed=count
+        )
+        told = f"{spreads[0]:.2f}, {spreads[1]:.2f}"
+        print(f"{count:>9}  {name:<13} {told:>20} {_per_cent(improved, runs):>18}", flush=True)
+        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
     print(f"\nNulls of the second line, key-fact recall, {runs} simulated runs a row")
     print(f"{'prompts':>9}  {'':<13} {'improved (false)':>18} {'worse (false)':>16}")
     for count in (24, 80):
@@ -149,6 +200,19 @@ def main(arguments: list[str] | None = None) -> int:
                 share, _ = rates(count=count, mean=effect, spread=spread, draw=normal, runs=power_runs, seed=count)
                 cells.append(f"{_per_cent(share, power_runs):>16}")
             print(f"{count:>9} {spread:>6.2f}  " + "".join(cells), flush=True)
+    print(
+        f"\nPower beside a general gain of 0.25: share judged improved, 18 documents, {power_runs} simulated runs a cell"
+    )
+    print(f"{'SD held-out, control':>20}  " + "".join(f"{f'further by {effect:.2f}':>18}" for effect in effects))
+    for spreads in ((0.05, 0.05), (0.05, 0.10), (0.10, 0.10)):
+        cells = []
+        for effect in effects:
+            share, _ = general_gain_rates(
+                count=18, gain=-0.25, field=effect, spreads=spreads, draw=normal, runs=power_runs, seed=18
+            )
+            cells.append(f"{_per_cent(share, power_runs):>18}")
+        told = f"{spreads[0]:.2f}, {spreads[1]:.2f}"
+        print(f"{told:>20}  " + "".join(cells), flush=True)
     print(f"\n{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
     return int(failed)
 

@@ -22,6 +22,13 @@ GOOD = {
     "difference": {"estimate": -0.1, "standard_error": 0.02, "low": -0.14, "high": -0.06},
     "p_value": 0.001,
 }
+FURTHER = {
+    "heldout_documents": 12,
+    "control_documents": 9,
+    "difference": {"estimate": -0.08, "standard_error": 0.02, "low": -0.12, "high": -0.04},
+    "p_value": 0.002,
+    "p_method": "sampled",
+}
 
 
 def answer(identifier: str, greedy: str, *samples: str) -> dict:
@@ -136,9 +143,9 @@ def test_copying_is_counted_per_model_and_prompt():
 
 
 def test_a_clear_gain_is_improved_and_a_clear_loss_is_worse():
-    assert judge_loss(GOOD).verdict == IMPROVED
+    assert judge_loss(GOOD, FURTHER).verdict == IMPROVED
     mirrored = {"estimate": 0.1, "standard_error": 0.02, "low": 0.06, "high": 0.14}
-    assert judge_loss({**GOOD, "difference": mirrored}).verdict == WORSE
+    assert judge_loss({**GOOD, "difference": mirrored}, FURTHER).verdict == WORSE
 
 
 @pytest.mark.parametrize(
@@ -162,9 +169,52 @@ def test_a_clear_gain_is_improved_and_a_clear_loss_is_worse():
     ],
 )
 def test_whatever_is_missing_or_odd_is_not_shown(change):
-    judged = judge_loss({**GOOD, **change})
+    judged = judge_loss({**GOOD, **change}, FURTHER)
     assert judged.verdict == NOT_SHOWN
     assert judged.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        {"control_documents": 5},
+        {"difference": None},
+        {"difference": {**FURTHER["difference"], "high": 0.001}},
+        {"difference": {**FURTHER["difference"], "low": math.nan}},
+        {"difference": {"estimate": 0.08, "standard_error": 0.02, "low": 0.04, "high": 0.12}},
+        {"p_value": None},
+        {"p_value": 0.06},
+    ],
+)
+def test_a_gain_that_is_not_the_fields_own_is_not_shown(change):
+    beyond = None if change is None else {**FURTHER, **change}
+    judged = judge_loss(GOOD, beyond)
+    assert judged.verdict == NOT_SHOWN
+    assert "control" in judged.reason
+
+
+def test_harm_is_told_whatever_the_control_text_says():
+    mirrored = {"estimate": 0.1, "standard_error": 0.02, "low": 0.06, "high": 0.14}
+    assert judge_loss({**GOOD, "difference": mirrored}, None).verdict == WORSE
+
+
+def test_a_model_that_gets_better_at_all_prose_has_not_improved():
+    measured = metrics(effect=-0.3)
+    assert analysis.analyse(measured, [], [], [], resamples=500)["verdict"] == IMPROVED
+    for row in measured["evaluation"]["control"]["documents"]:
+        row["tuned_nll"] -= 0.33 * row["tokens"]  # the invented control text rose by 0.03
+    findings = analysis.analyse(measured, [], [], [], resamples=500)
+    assert findings["heldout"]["difference"]["high"] < 0
+    assert findings["verdict"] == NOT_SHOWN
+
+
+def test_without_control_text_nothing_is_shown():
+    measured = metrics(effect=-0.3)
+    del measured["evaluation"]["control"]
+    findings = analysis.analyse(measured, [], [], [], resamples=500)
+    assert findings["beyond_control"] is None
+    assert findings["verdict"] == NOT_SHOWN
 
 
 @pytest.mark.parametrize("measured", [None, {}, {"evaluation": None}, {"evaluation": {"heldout": {"documents": []}}}])

@@ -136,7 +136,7 @@ def test_marks_and_copies_may_overlap():
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("improved", "Improved on text that it had never seen"),
+        ("improved", "Improved on text of this field that it had never seen"),
         ("not-shown", "No improvement shown"),
         ("worse", "Worse on text that it had never seen"),
         ("failed", "The run failed before anything could be compared"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from report.intervals import interval, ratio_with_error, student_cdf, student_quantile
 from report.statistics import compare_losses, sign_flip
 from report.verdict import IMPROVED, NOT_SHOWN, judge_loss
-from tests.evidence.null_statistics import normal, rates
+from tests.evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, rates
 
 
 def documents(changes: list[float], tokens: int = 100) -> dict:
@@ -152,6 +152,12 @@ def test_nothing_learned_is_rarely_called_improved():
     assert worse <= 0.05
 
 
+def test_a_gain_on_every_text_is_rarely_called_improved():
+    settings = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12}
+    assert general_gain_rates(field=0.0, runs=60, **settings)[0] <= 0.1
+    assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
+
+
 def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation():
     rng = random.Random(11)
     below = sum(sum(normal(rng) for _ in range(12)) < 0 for _ in range(400)) / 400
@@ -167,9 +173,9 @@ def test_a_clear_effect_is_nearly_always_found():
 def test_one_document_alone_cannot_carry_the_verdict():
     block = compare_losses(documents([-2.0] + [0.01] * 11), resamples=1_000)
     assert block["difference"]["estimate"] < -0.1
-    assert judge_loss(block).verdict == NOT_SHOWN
+    assert judge_loss(block, CERTAINLY_FURTHER).verdict == NOT_SHOWN
 
 
 def test_many_small_gains_in_the_same_direction_are_shown():
     changes = [-0.02 - 0.001 * place for place in range(12)]
-    assert judge_loss(compare_losses(documents(changes), resamples=1_000)).verdict == IMPROVED
+    assert judge_loss(compare_losses(documents(changes), resamples=1_000), CERTAINLY_FURTHER).verdict == IMPROVED
