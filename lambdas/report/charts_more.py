@@ -11,6 +11,7 @@ from report.text import duration, money, number, percent
 
 KIND_NAMES = {
     "starter": "Starters",
+    "central": "Central facts",
     "completion": "Statements to complete",
     "question": "Questions",
     "outside": "Facts not in the corpus",

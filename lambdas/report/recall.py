@@ -13,7 +13,7 @@ from typing import Any
 from report.intervals import RESAMPLES, interval
 from report.statistics import sign_flip
 
-KINDS = ("starter", "completion", "question", "outside", "control")
+KINDS = ("starter", "central", "completion", "question", "outside", "control")
 CONTROL = "control"
 # Longer answers are cut before matching, so that no pattern can take long. 64 tokens are about 300 characters.
 LONGEST_ANSWER = 4_000

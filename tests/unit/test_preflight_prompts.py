@@ -73,7 +73,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
         ({**GOOD, "id": ""}, "has no text in `id`"),
         ({**GOOD, "id": 7}, "has no text in `id`"),
         ({"id": "a", "kind": "question", "facts": []}, "has no text in `prompt`"),
-        ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter, completion, question, outside, control"),
+        ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter, central, completion, question, outside, control"),
         ({**GOOD, "facts": []}, "has no key facts"),
         ({**GOOD, "facts": None}, "has no key facts"),
         ({**GOOD, "facts": {"name": "gene"}}, "has no key facts"),
