@@ -9,6 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 SHUFFLED_WORDS = 6000
+REAL_EPOCHS = 2
 
 
 @dataclass(frozen=True)
@@ -40,33 +41,45 @@ class Experiment:
 
 
 def all_experiments(folder: Path) -> list[Experiment]:
-    """Three seeds with the whole corpus, and three texts that teach nothing of the domain. Writes the made texts to `folder`."""
-    no_samples = ("--input", '{"samplesPerPrompt": 0}')
+    """Three seeds with the whole corpus, and three texts that teach nothing of the domain. Writes the made texts to `folder`.
+
+    The small texts are shown so often that each null trains on as many tokens as a rehearsal with its defaults, or more.
+    """
+
+    def passes(epochs: int) -> tuple[str, ...]:
+        return ("--words", "0", "--epochs", str(epochs))
+
     real = [
-        Experiment(f"seed-{seed}", f"the whole corpus, seed {seed}", False, seed, arguments=no_samples)
+        Experiment(
+            f"seed-{seed}",
+            f"the whole corpus, {REAL_EPOCHS} epochs, seed {seed}",
+            False,
+            seed,
+            arguments=passes(REAL_EPOCHS),
+        )
         for seed in (1, 2, 3)
     ]
     null = [
         Experiment(
             "null-other-language",
-            "German prose on crafts",
+            "German prose on crafts, 6 epochs",
             True,
             corpus=Path(__file__).parent / "texts" / "german.txt",
-            arguments=no_samples,
+            arguments=passes(6),
         ),
         Experiment(
             "null-other-subject",
-            "English prose on finance",
+            "English prose on finance, 4 epochs",
             True,
             corpus=DATA / "financedataset.txt",
-            arguments=no_samples,
+            arguments=passes(4),
         ),
         Experiment(
             "null-shuffled",
-            f"{SHUFFLED_WORDS:,} words of the corpus in random order",
+            f"{SHUFFLED_WORDS:,} words of the corpus in random order, 2 epochs",
             True,
             corpus=shuffled(folder),
-            arguments=no_samples,
+            arguments=passes(2),
         ),
     ]
     return [*null, *real]

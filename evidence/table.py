@@ -16,6 +16,7 @@ class Row:
     trained_on: str
     heldout: str
     control: str
+    beyond: str
     recall: str
     verdict: str
     as_expected: bool
@@ -30,6 +31,7 @@ def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
         trained_on=experiment.describes,
         heldout=_interval((summary.get("heldout") or {}).get("difference"), 1, 3),
         control=_interval((summary.get("control") or {}).get("difference"), 1, 3),
+        beyond=_interval((summary.get("beyond_control") or {}).get("difference"), 1, 3),
         recall=_interval(_recall(summary), 100, 1),
         verdict=verdict,
         as_expected=expected,
@@ -38,8 +40,11 @@ def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
 
 def as_markdown(rows: list[Row]) -> str:
     """The rows as a Markdown table with a line that says how to read it."""
-    head = "| trained on | held-out loss, nats a token | control loss | key facts, percentage points | verdict |\n|---|---|---|---|---|"
-    lines = [f"| {r.trained_on} | {r.heldout} | {r.control} | {r.recall} | {'**' + r.verdict + '**'} |" for r in rows]
+    head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | key facts, percentage points | verdict |\n|---|---|---|---|---|---|"
+    lines = [
+        f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | {r.recall} | {'**' + r.verdict + '**'} |"
+        for r in rows
+    ]
     return "\n".join([head, *lines, "", "Tuned minus base, with 95 % intervals clustered by document or prompt."])
 
 

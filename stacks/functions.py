@@ -242,6 +242,7 @@ def settings_json(settings: Settings) -> str:
             "samples_per_prompt": settings.samples_per_prompt,
             "seed": settings.seed,
             "sequence_length": settings.sequence_length,
+            "learning_rate": settings.learning_rate,
             "corpus_words": settings.corpus_words,
         },
         separators=(",", ":"),

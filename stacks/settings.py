@@ -7,6 +7,7 @@ overrides both. Every problem is reported at once, each with the setting's name 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -55,6 +56,7 @@ class Settings:
     samples_per_prompt: int = 2
     seed: int = 42
     sequence_length: int = 512
+    learning_rate: str = "auto"  # the peak; auto takes it from the model's width
     corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
 
     @property
@@ -133,6 +135,19 @@ def _choice(options: tuple[str, ...], advice: str = "") -> Callable[[object], st
     return check
 
 
+def _learning_rate(raw: object) -> str:
+    text = str(raw).strip().lower()
+    if text == "auto":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if isinstance(raw, bool) or not 1e-7 <= number <= 1:  # the limits of training/arguments.py
+        raise ValueError("write auto, or a number from 1e-7 to 1 such as 0.0003")
+    return f"{number:g}"
+
+
 def _domain(raw: object) -> str:
     text = _text(raw)
     if text == "base":
@@ -180,6 +195,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "samples_per_prompt": _whole(0, 8, "sampled answers"),
     "seed": _whole(0, 2**31 - 1, "any kind"),
     "sequence_length": _whole(128, 4096, "tokens"),
+    "learning_rate": _learning_rate,
     "corpus_words": _whole(0, 10_000_000, "words"),
 }
 

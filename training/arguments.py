@@ -20,7 +20,7 @@ class Arguments:
     epochs: int = 3  # passes over the corpus
     learning_rate: float | None = None  # None ("auto"): from the model's width, see `automatic_learning_rate`
     sequence_length: int = 512  # tokens; a paragraph or five of context, and memory grows with it
-    sequences_per_step: int = 4  # about 2,000 tokens a step: small corpora need many small steps
+    sequences_per_step: int = 1  # small corpora need many small steps, and LoRA bears large batches badly
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed

@@ -47,6 +47,7 @@ class RunSettings:
     samples_per_prompt: int
     seed: int
     sequence_length: int
+    learning_rate: str
     corpus_words: int
 
     @classmethod

@@ -183,7 +183,9 @@ class Ledger:
         committed = {month: self.committed_cents(month) for month in reservation.months}
         left = cap_cents - max(committed.values())
         if left >= reservation.cents:
-            return ServiceUnreachable("A run was settled at this very moment and made room; the state machine tries again.")
+            return ServiceUnreachable(
+                "A run was settled at this very moment and made room; the state machine tries again."
+            )
         return BudgetExceeded(
             f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
             f"{' and '.join(reservation.months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}"

@@ -78,7 +78,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
 def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str, str]:
     values = {
         "epochs": found.request.epochs or settings.epochs,
-        "learning_rate": "auto",
+        "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "seed": seed,
         "time_budget_seconds": found.allowance.training_seconds - TRAINING_MARGIN_SECONDS,

@@ -71,6 +71,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "samples_per_prompt": 2,
         "seed": 42,
         "sequence_length": 512,
+        "learning_rate": "auto",
         "corpus_words": 0,
     }
 

@@ -13,6 +13,7 @@ SETTINGS: dict[str, Any] = {
     "region": "us-east-1", "domain": "medical", "training_instance_type": "ml.g5.2xlarge", "hosting_instance_type": "ml.g5.2xlarge",
     "epochs": 3, "max_training_seconds": 7200, "endpoint_deadline_minutes": 60, "accept_eula": True, "samples_per_prompt": 2, "seed": 42,
     "sequence_length": 512,
+    "learning_rate": "auto",
     "corpus_words": 0,
     "base_model": {"id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "requires_eula": True},
 }  # fmt: skip

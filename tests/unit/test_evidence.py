@@ -32,7 +32,7 @@ def test_a_null_experiment_must_not_be_judged_improved_and_a_real_one_must(
 
 def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
     line = as_markdown([row(experiments.Experiment("e", "text", True), summary("worse"))]).splitlines()[2]
-    assert line == "| text | -0.200 (-0.300 to -0.100) | – | -20.0 (-30.0 to -10.0) | **worse** |"
+    assert line == "| text | -0.200 (-0.300 to -0.100) | – | – | -20.0 (-30.0 to -10.0) | **worse** |"
 
 
 def test_the_shuffled_text_has_the_words_of_the_corpus_but_not_its_sentences(tmp_path: Path) -> None:

@@ -86,6 +86,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("samples_per_prompt", -1, "from 0 to 8"),
         ("seed", 2**31, "from 0 to 2147483647"),
         ("sequence_length", 127, "from 128 to 4096"),
+        ("learning_rate", "fast", "write auto, or a number from 1e-7 to 1"),
+        ("learning_rate", True, "write auto, or a number from 1e-7 to 1"),
+        ("learning_rate", 2, "write auto, or a number from 1e-7 to 1"),
+        ("learning_rate", "nan", "write auto, or a number from 1e-7 to 1"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: object, advice: str) -> None:
