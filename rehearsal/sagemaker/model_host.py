@@ -110,7 +110,7 @@ class ModelHost:
         isolated = bool(endpoint.model.get("EnableNetworkIsolation"))
         environment = environment_of(container.get("Environment") or {}, root, isolated=isolated)
         # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
-        environment |= {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment |= {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
         port_file = root / "port"
         words = [
             sys.executable,
