@@ -146,18 +146,16 @@ def _per_cent(share: float, runs: int) -> str:
     return f"{100 * share:5.1f} % ± {100 * math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs):.1f}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print both tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
-    quick = parser.parse_args(arguments).quick
-    runs, power_runs = (300, 100) if quick else (2_000, 300)
-    started, failed = time.monotonic(), False
-    print(
-        f"Nulls: nothing learned, {runs} simulated runs a row, SD of documents 0.10 nats per token",
-        flush=True,
-    )
+# Three standard errors of a share of 5 %: a row may not exceed the promise by more than chance.
+def _too_many(improved: float, runs: int) -> bool:
+    return improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def loss_nulls(runs: int, power_runs: int) -> bool:
+    """The first condition alone; True where a row is wrong too often."""
+    print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token", flush=True)
     print(f"{'documents':>9}  {'differences':<13} {'improved (false)':>18} {'worse (false)':>16}")
+    failed = False
     grid = [(count, name, RESAMPLES) for count in (6, 10, 14, 18) for name in SHAPES]
     for count, name, resamples in [*grid, (14, "normal", 10_000)]:
         many = resamples > RESAMPLES
@@ -166,31 +164,57 @@ def main(arguments: list[str] | None = None) -> int:
             count=count, mean=0.0, spread=0.1, draw=SHAPES[name], runs=row_runs, seed=count, resamples=resamples
         )
         note = f"  ({resamples:,} resamples, {row_runs} runs)" if many else ""
-        print(
-            f"{count:>9}  {name:<13} {_per_cent(improved, row_runs):>18} {_per_cent(worse, row_runs):>16}{note}",
-            flush=True,
-        )
-        # Three standard errors of a share of 5 %: a row may not exceed the promise by more than chance.
-        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / row_runs)
-    print(f"\nNulls of the second condition: held-out and control text gained 0.25 alike, {runs} simulated runs a row")
+        shares = f"{_per_cent(improved, row_runs):>18} {_per_cent(worse, row_runs):>16}"
+        print(f"{count:>9}  {name:<13} {shares}{note}", flush=True)
+        failed |= _too_many(improved, row_runs)
+    return failed
+
+
+def gain_nulls(runs: int, power_runs: int) -> bool:
+    """The second condition: every text gained alike; True where a row is wrong too often."""
+    print(f"Nulls of the second condition: held-out and control text gained 0.25 alike, {runs:,} simulated runs a row")
     print(f"{'documents':>9}  {'differences':<13} {'SD held-out, control':>20} {'improved (false)':>18}")
-    for count, name, spreads in [
-        *[(18, name, (0.1, 0.1)) for name in SHAPES], (18, "normal", (0.05, 0.15)), (18, "normal", (0.15, 0.05)),
-        (10, "normal", (0.1, 0.1)),
-    ]:  # fmt: skip
+    failed = False
+    alike, unequal = (0.1, 0.1), ((0.05, 0.15), (0.15, 0.05))
+    grid = [(18, name, alike) for name in SHAPES] + [(18, "normal", spreads) for spreads in unequal]
+    for count, name, spreads in [*grid, (10, "normal", alike)]:
         improved, _ = general_gain_rates(
             count=count, gain=-0.25, field=0.0, spreads=spreads, draw=SHAPES[name], runs=runs, seed=count
         )
         told = f"{spreads[0]:.2f}, {spreads[1]:.2f}"
         print(f"{count:>9}  {name:<13} {told:>20} {_per_cent(improved, runs):>18}", flush=True)
-        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
-    print(f"\nNulls of the second line, key-fact recall, {runs} simulated runs a row")
+        failed |= _too_many(improved, runs)
+    print(
+        f"\nPower beside a general gain of 0.25: share judged improved, 18 documents, {power_runs} simulated runs a cell"
+    )
+    effects = (-0.05, -0.10, -0.30)
+    print(f"{'SD held-out, control':>20}  " + "".join(f"{f'further by {effect:.2f}':>18}" for effect in effects))
+    for spreads in ((0.05, 0.05), (0.05, 0.10), (0.10, 0.10)):
+        cells = []
+        for effect in effects:
+            share, _ = general_gain_rates(
+                count=18, gain=-0.25, field=effect, spreads=spreads, draw=normal, runs=power_runs, seed=18
+            )
+            cells.append(f"{_per_cent(share, power_runs):>18}")
+        print(f"{f'{spreads[0]:.2f}, {spreads[1]:.2f}':>20}  " + "".join(cells), flush=True)
+    return failed
+
+
+def recall_nulls(runs: int, power_runs: int) -> bool:
+    """The second line; True where a row is wrong too often."""
+    print(f"Nulls of the second line, key-fact recall, {runs:,} simulated runs a row")
     print(f"{'prompts':>9}  {'':<13} {'improved (false)':>18} {'worse (false)':>16}")
+    failed = False
     for count in (24, 80):
         improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400)
         print(f"{count:>9}  {'':<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>16}", flush=True)
-        failed |= improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
-    print(f"\nPower: share judged improved, {power_runs} simulated runs a cell, normal differences")
+        failed |= _too_many(improved, runs)
+    return failed
+
+
+def loss_power(runs: int, power_runs: int) -> bool:
+    """How often a real effect passes the first condition; nothing to fail."""
+    print(f"Power: share judged improved, {power_runs} simulated runs a cell, normal differences")
     effects, spreads = (-0.02, -0.05, -0.10), (0.05, 0.10, 0.15)
     print(f"{'documents':>9} {'SD':>6}  " + "".join(f"{f'effect {effect:.2f}':>16}" for effect in effects))
     for count in (10, 14, 18):
@@ -200,20 +224,24 @@ def main(arguments: list[str] | None = None) -> int:
                 share, _ = rates(count=count, mean=effect, spread=spread, draw=normal, runs=power_runs, seed=count)
                 cells.append(f"{_per_cent(share, power_runs):>16}")
             print(f"{count:>9} {spread:>6.2f}  " + "".join(cells), flush=True)
-    print(
-        f"\nPower beside a general gain of 0.25: share judged improved, 18 documents, {power_runs} simulated runs a cell"
-    )
-    print(f"{'SD held-out, control':>20}  " + "".join(f"{f'further by {effect:.2f}':>18}" for effect in effects))
-    for spreads in ((0.05, 0.05), (0.05, 0.10), (0.10, 0.10)):
-        cells = []
-        for effect in effects:
-            share, _ = general_gain_rates(
-                count=18, gain=-0.25, field=effect, spreads=spreads, draw=normal, runs=power_runs, seed=18
-            )
-            cells.append(f"{_per_cent(share, power_runs):>18}")
-        told = f"{spreads[0]:.2f}, {spreads[1]:.2f}"
-        print(f"{told:>20}  " + "".join(cells), flush=True)
-    print(f"\n{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
+    return False
+
+
+PARTS = {"loss": loss_nulls, "gain": gain_nulls, "recall": recall_nulls, "power": loss_power}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
+    parser.add_argument("--part", action="append", choices=PARTS, help="print this table only; may be repeated")
+    chosen = parser.parse_args(arguments)
+    runs, power_runs = (300, 100) if chosen.quick else (2_000, 300)
+    started, failed = time.monotonic(), False
+    for name in chosen.part or PARTS:
+        failed |= PARTS[name](runs, power_runs)
+        print()
+    print(f"{'FAILED' if failed else 'ok'} in {time.monotonic() - started:.0f} s")
     return int(failed)
 
 
