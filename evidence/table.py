@@ -19,13 +19,17 @@ class Row:
     beyond: str
     recall: str
     verdict: str
+    recall_verdict: str
     as_expected: bool
 
 
 def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
-    """Reads the figures of an experiment from its summary.json."""
-    verdict = summary["verdict"]
-    expected = verdict != "improved" if experiment.is_null else verdict == "improved"
+    """Reads the figures of an experiment from its summary.json.
+
+    As expected is a null that is not judged improved, and a real effect that is, with more key facts stated as well.
+    """
+    verdict, recall_verdict = summary["verdict"], summary["recall_verdict"]
+    expected = verdict != "improved" if experiment.is_null else (verdict, recall_verdict) == ("improved", "improved")
     return Row(
         name=experiment.name,
         trained_on=experiment.describes,
@@ -34,15 +38,16 @@ def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
         beyond=_interval((summary.get("beyond_control") or {}).get("difference"), 1, 3),
         recall=_interval(_recall(summary), 100, 1),
         verdict=verdict,
+        recall_verdict=recall_verdict,
         as_expected=expected,
     )
 
 
 def as_markdown(rows: list[Row]) -> str:
     """The rows as a Markdown table with a line that says how to read it."""
-    head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | key facts, percentage points | verdict |\n|---|---|---|---|---|---|"
+    head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|"
     lines = [
-        f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | {r.recall} | {'**' + r.verdict + '**'} |"
+        f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
         for r in rows
     ]
     return "\n".join([head, *lines, "", "Tuned minus base, with 95 % intervals clustered by document or prompt."])

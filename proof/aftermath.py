@@ -109,7 +109,7 @@ def sweep(cloud: Cloud) -> leftovers.Sweep:
 
 
 def sweeping(cloud: Cloud) -> Process:
-    """The half-hourly rule, looked at only while a run is under way or has left something."""
+    """The sweeper's rule, looked at only while a run is under way or has left something."""
     world = cloud.world
     if cloud.sweeping:
         return

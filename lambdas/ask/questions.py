@@ -33,9 +33,7 @@ class Settings:
     model: str
     samples: int
     seed: int
-    concurrency: int = (
-        32  # together they cost a server little more than one of them
-    )
+    concurrency: int = 32  # together they cost a server little more than one of them
 
 
 def ask_all(

@@ -90,7 +90,15 @@ def rates(
 
 
 def general_gain_rates(
-    *, count: int, gain: float, field: float, spreads: tuple[float, float], draw: Draw, runs: int, seed: int
+    *,
+    count: int,
+    gain: float,
+    field: float,
+    spreads: tuple[float, float],
+    draw: Draw,
+    runs: int,
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
     """The shares judged improved and worse where every text gained: control text by `gain`, the field's by `gain + field`.
 
@@ -103,9 +111,9 @@ def general_gain_rates(
         tokens = [document["tokens"] for document in heldout["documents"]]
         change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
         p_value, _ = sign_flip(change, seed=run)
-        difference = interval(change, tokens, seed=run, resamples=RESAMPLES).as_dict()
+        difference = interval(change, tokens, seed=run, resamples=resamples).as_dict()
         block = {"documents_count": count, "unusable_documents": 0, "difference": difference, "p_value": p_value}
-        beyond = compare_gains(heldout, control, seed=run, resamples=RESAMPLES, shuffles=RESAMPLES)
+        beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
         verdicts.append(judge_loss(block, beyond).verdict)
     return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
 

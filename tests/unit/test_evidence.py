@@ -11,10 +11,11 @@ from evidence.readme import filled
 from evidence.table import as_markdown, row
 
 
-def summary(verdict: str) -> dict[str, object]:
+def summary(verdict: str, recall_verdict: str = "improved") -> dict[str, object]:
     figure = {"estimate": -0.2, "low": -0.3, "high": -0.1}
     return {
         "verdict": verdict,
+        "recall_verdict": recall_verdict,
         "heldout": {"difference": figure},
         "recall": {"knowledge": {"all": {"difference": figure}}},
     }
@@ -30,9 +31,14 @@ def test_a_null_experiment_must_not_be_judged_improved_and_a_real_one_must(
     assert row(experiments.Experiment("e", "text", is_null), summary(verdict)).as_expected is as_expected
 
 
+def test_a_real_effect_must_show_in_the_key_facts_too() -> None:
+    assert not row(experiments.Experiment("e", "text", False), summary("improved", "not shown")).as_expected
+
+
 def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
     line = as_markdown([row(experiments.Experiment("e", "text", True), summary("worse"))]).splitlines()[2]
-    assert line == "| text | -0.200 (-0.300 to -0.100) | – | – | -20.0 (-30.0 to -10.0) | **worse** |"
+    figures = "-0.200 (-0.300 to -0.100) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
+    assert line == f"| text | {figures} |"
 
 
 def test_the_shuffled_text_has_the_words_of_the_corpus_but_not_its_sentences(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_nothing_learned_is_rarely_called_improved():
 
 
 def test_a_gain_on_every_text_is_rarely_called_improved():
-    settings = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12}
+    settings = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12, "resamples": 300}
     assert general_gain_rates(field=0.0, runs=60, **settings)[0] <= 0.1
     assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
 
