@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
     parser.add_argument(
-        "--again", action="store_true", help="run experiments whose results are already there once more"
+        "--again", action="store_true", help="run experiments once more whose results, for the same texts, are there"
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
     chosen = parser.parse_args(arguments)
@@ -51,13 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(experiment: Experiment, again: bool) -> None:
-    summary = RESULTS / experiment.name / "summary.json"
-    if summary.is_file() and not again:
+    summary, mark = (RESULTS / experiment.name / name for name in ("summary.json", "inputs.sha256"))
+    inputs = experiment.fingerprint()
+    if not again and summary.is_file() and mark.is_file() and mark.read_text("utf-8") == inputs:
         print(f"  kept from {summary.relative_to(PROJECT)} (--again runs it once more)", flush=True)
         return
     ended = subprocess.run([sys.executable, "-m", "rehearsal", *experiment.command(RESULTS)], cwd=PROJECT, check=False)
     if ended.returncode:
         raise SystemExit(f"the rehearsal of {experiment.name} ended with {ended.returncode}; its lines above say why")
+    mark.write_text(inputs, "utf-8")
 
 
 if __name__ == "__main__":

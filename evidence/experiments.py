@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,19 @@ class Experiment:
     seed: int = 42
     corpus: Path | None = None
     arguments: tuple[str, ...] = field(default_factory=tuple)
+
+    def fingerprint(self) -> str:
+        """What the outcome depends on, as one hash: texts, prompts, arguments and the training script.
+
+        Whoever changes the report alone need not train again.
+        """
+        texts = [self.corpus or DATA / "medicaldataset.txt"]
+        texts += [DATA / name for name in ("medicalheldout.txt", "medicalprompts.jsonl", "control.txt")]
+        parts = [*texts, *sorted((PROJECT / "training").glob("*.py"))]
+        digest = hashlib.sha256(repr((self.seed, self.arguments)).encode())
+        for part in parts:
+            digest.update(hashlib.sha256(part.read_bytes()).digest())
+        return digest.hexdigest()
 
     def command(self, results: Path) -> list[str]:
         """The arguments of `python -m rehearsal` for this experiment."""

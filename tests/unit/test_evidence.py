@@ -56,6 +56,17 @@ def test_three_seeds_and_three_nulls_are_run(tmp_path: Path) -> None:
     assert all(e.corpus is not None and e.corpus.is_file() for e in found if e.is_null)
 
 
+def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("one")
+    experiment = experiments.Experiment("e", "text", True, corpus=text)
+    before = experiment.fingerprint()
+    assert experiment.fingerprint() == before
+    assert experiments.Experiment("e", "text", True, seed=7, corpus=text).fingerprint() != before
+    text.write_text("two")
+    assert experiment.fingerprint() != before
+
+
 def test_only_sections_with_results_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("new\n")
     readme = "x\n<!-- a -->\nold\n<!-- end -->\ny\n<!-- b -->\nkept\n<!-- end -->\n"
