@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 from common.errors import PromptsRejected
+from common.prompt_kinds import KINDS
 from preflight import words
 from preflight.texts import Document
 
-KINDS = ("starter", "central", "completion", "question", "outside", "control")
 MAXIMUM_PROMPTS = 5000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000

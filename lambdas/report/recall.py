@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.prompt_kinds import KINDS
 from report.intervals import RESAMPLES, interval
 from report.statistics import sign_flip
 
-KINDS = ("starter", "central", "completion", "question", "outside", "control")
 CONTROL = "control"
 # Longer answers are cut before matching, so that no pattern can take long. 64 tokens are about 300 characters.
 LONGEST_ANSWER = 4_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.prompt_kinds import KINDS
 from report.advice import advice
 from report.blocks import AnswerList, Block, Bullets, Code, Headline, Notice, Para, Section
 from report.charts_more import kind_name
-from report.recall import KINDS
 from report.story_effects import forgetting, memorisation
 from report.story_results import heldout, recall
 from report.story_run import configuration, cost, limits, reproduce, training

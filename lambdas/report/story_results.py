@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from report.beyond_control import SHUFFLES
 from report.blocks import Notice, Para, Section, Table, figure, rows_of
 from report.charts import Row, documents, forest
 from report.charts_more import kind_name
@@ -108,7 +109,7 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             Para(
                 f"Held-out minus control: {interval_text(beyond['difference'], 'nats per token')}, "
                 f"{format_p(beyond['p_value'])}, two-sided, {beyond['heldout_documents']} documents against "
-                f"{beyond['control_documents']}, shuffled 10,000 times. Below zero, the model gained more in this field than "
+                f"{beyond['control_documents']}, shuffled {SHUFFLES:,} times. Below zero, the model gained more in this field than "
                 "on other subjects.",
                 "small",
             )

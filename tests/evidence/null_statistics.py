@@ -65,6 +65,11 @@ SHAPES: dict[str, Draw] = {
 }
 
 
+def token_count(rng: random.Random) -> float:
+    """The length of a document: about 400 tokens."""
+    return float(max(60, round(rng.lognormvariate(math.log(400), 0.35))))
+
+
 def measured(
     rng: random.Random, count: int, mean: float, spread: float, draw: Draw, *, seed: int, resamples: int
 ) -> dict[str, Any]:
@@ -72,11 +77,16 @@ def measured(
 
     Only what the verdict reads is computed: the losses of either model alone play no part in it.
     """
-    tokens = [float(max(60, round(rng.lognormvariate(math.log(400), 0.35)))) for _ in range(count)]
+    tokens = [token_count(rng) for _ in range(count)]
     change = [length * (mean + spread * draw(rng)) for length in tokens]
+    return loss_block(change, tokens, seed=seed, resamples=resamples)
+
+
+def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples: int) -> dict[str, Any]:
+    """What the verdict reads of the loss changes, in nats, of documents with so many tokens."""
     p_value, _ = sign_flip(change, seed=seed)
     difference = interval(change, tokens, seed=seed, resamples=resamples).as_dict()
-    return {"documents_count": count, "unusable_documents": 0, "difference": difference, "p_value": p_value}
+    return {"documents_count": len(tokens), "unusable_documents": 0, "difference": difference, "p_value": p_value}
 
 
 def rates(
@@ -110,9 +120,7 @@ def general_gain_rates(
         control = simulated(rng, CONTROL_DOCUMENTS, gain, spreads[1], draw)
         tokens = [document["tokens"] for document in heldout["documents"]]
         change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
-        p_value, _ = sign_flip(change, seed=run)
-        difference = interval(change, tokens, seed=run, resamples=resamples).as_dict()
-        block = {"documents_count": count, "unusable_documents": 0, "difference": difference, "p_value": p_value}
+        block = loss_block(change, tokens, seed=run, resamples=resamples)
         beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
         verdicts.append(judge_loss(block, beyond).verdict)
     return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
@@ -122,7 +130,7 @@ def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: 
     """`count` documents of about 400 tokens whose loss changed by `mean`, with a standard deviation of `spread`."""
     documents = []
     for _ in range(count):
-        tokens = float(max(60, round(rng.lognormvariate(math.log(400), 0.35))))
+        tokens = token_count(rng)
         tuned = tokens * (4.0 + mean + spread * draw(rng))
         documents.append({"tokens": tokens, "base_nll": 4.0 * tokens, "tuned_nll": tuned})
     return {"documents": documents}
