@@ -60,7 +60,7 @@ evidence: $(READY)  ## null experiments and seeds: the table in the README
 	@python -m evidence $(ARGS)
 
 example: $(READY)  ## a rehearsal with the whole corpus into results/example, with the picture that the README shows (needs chromium)
-	@python -m rehearsal --results results --as example --words 0 --epochs 2 --seed 1 $(ARGS)
+	@python -m rehearsal --results results --as example --words 0 --epochs 3 --seed 1 $(ARGS)
 	@python -m evidence.picture results/example/report.html results/example/report.png
 
 readme: $(READY)  ## put the figures of results/ into the README

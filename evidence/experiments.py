@@ -10,7 +10,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 SHUFFLED_WORDS = 6000
-REAL_EPOCHS = 2
+REAL_EPOCHS = 3
 
 
 @dataclass(frozen=True)
