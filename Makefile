@@ -8,8 +8,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/lambdas
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 CDK := npx --yes aws-cdk@$(CDK_VERSION)
+# The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
+OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse test lint deploy destroy synth ledger prices prove-cap evidence example readme lock clean
+.PHONY: help setup rehearse test lint deploy destroy synth release ledger data prices prove-cap evidence example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,17 +40,24 @@ lint: $(READY)
 synth: $(READY)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
 
-deploy: $(READY)  ## the stacks into your AWS account: ARGS="-c accept_eula=true -c alert_email=you@example.org"
+deploy: $(READY)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
 	@echo "First time in this account and region? Run once: PATH=$(CURDIR)/$(VENV)/bin:\$$PATH $(CDK) bootstrap"
 	@$(CDK) deploy --all $(ARGS)
 
 destroy: $(READY)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
-	@python -m operations release
+	@$(OPERATIONS) idle
+	@$(OPERATIONS) release
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning $(ARGS)
-	@$(if $(filter delete,$(DATA)),python -m operations empty && $(CDK) destroy Captune-Storage $(ARGS),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage $(ARGS),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+
+release: $(READY)  ## after the budget alarm: let FineTuning spend again
+	@$(OPERATIONS) release
 
 ledger: $(READY)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)
+
+data: $(READY)  ## count the texts and prompts of data/
+	@python -m operations data
 
 prices: $(READY)  ## refresh the pinned price table from the AWS Price List
 	@python -m operations prices $(ARGS)
@@ -59,8 +68,9 @@ prove-cap: $(READY)  ## the failure matrix, the simulated months and the negativ
 evidence: $(READY)  ## null experiments and seeds: the table in the README
 	@python -m evidence $(ARGS)
 
-example: $(READY)  ## a rehearsal with the whole corpus into results/example, with the picture that the README shows (needs chromium)
-	@python -m rehearsal --results results --as example --words 0 --epochs 3 --seed 1 $(ARGS)
+example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
+	@python -m evidence --only seed-1 $(ARGS)
+	@python -m evidence.rewrite results/evidence/seed-1 --to results/example
 	@python -m evidence.picture results/example/report.html results/example/report.png
 
 readme: $(READY)  ## put the figures of results/ into the README

@@ -29,6 +29,9 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"captune: {error}")
     app.synth()
+    # After everything else, where it is seen. As a CDK annotation it would be a finding, and each of those is acknowledged.
+    for warning in settings.warnings():
+        print(f"captune: warning: {warning}", file=sys.stderr)
 
 
 main()

@@ -1,4 +1,4 @@
-"""python -m operations ledger | prices | release | empty | data   (make ledger, make prices, make destroy)"""
+"""python -m operations ledger | prices | release | idle | empty | data   (make ledger, prices, release, data; make destroy runs the others)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, price_list, texts
+from operations import alarm, books, bucket, idle, price_list, texts
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     prices.add_argument("--price-region", action="append", help="a region to add to the table; may be repeated")
     commands.add_parser("release", help="detach what the budget alarm attached, so that runs or cdk destroy work again")
+    commands.add_parser("idle", help="refuse with exit code 1 while anything of this project bills or runs")
     commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
     commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
     chosen = parser.parse_args(arguments)
@@ -44,10 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
             print(books.show(session, as_json=chosen.json))
         elif chosen.command == "prices":
             print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
+        elif chosen.command == "idle":
+            print(idle.check(session))
         elif chosen.command == "empty":
             print(bucket.empty(session))
         else:
             print(alarm.release(session))
+    except idle.NotIdle as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
     except (ClientError, BotoCoreError, LookupError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         print(

@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 
 
 class SynthesisFailed(RuntimeError):
-    """app.py refused its settings or failed; the message is its last words."""
+    """app.py refused its settings or failed; the message is its refusal, or else its last words."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,12 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any]) -> Asse
         timeout=300,
     )
     if done.returncode != 0:
-        said = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
-        raise SynthesisFailed(said[-1] if said else f"app.py ended with code {done.returncode}")
+        raise SynthesisFailed(_refusal(done.stderr or done.stdout) or f"app.py ended with code {done.returncode}")
     return Assembly(output)
+
+
+def _refusal(said: str) -> str:
+    """What app.py itself said, which may be a line for each setting; of anything else, a traceback say, the last line."""
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    own = next((number for number, line in enumerate(lines) if line.startswith("captune:")), -1)
+    return "\n".join(lines[own:])

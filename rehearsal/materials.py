@@ -24,7 +24,8 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     ):
         if path is not None:
             files[key] = path.read_bytes()
-            run_input[key] = f"corpora/{_safe(path.stem)}{ending}"
+            # With its role: two files may have one name, and every name without a Latin letter becomes the same.
+            run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"
     data = options.project / "data"
     prepared = _quick(data, domain) if options.quick else {}
     for key, content in prepared.items():
@@ -42,13 +43,20 @@ def _safe(name: str) -> str:
 
 
 def _quick(data: Path, domain: str) -> dict[str, bytes]:
-    """The first words of the domain's texts, at whole paragraphs, and its first prompts."""
-    prompts = (data / f"{domain}prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    return {
-        "corpus": _first_words(data / f"{domain}dataset.txt", QUICK_WORDS),
-        "heldOut": _short_documents(data / f"{domain}heldout.txt", QUICK_HELD_OUT_WORDS),
-        "prompts": ("\n".join(line for line in prompts[:QUICK_PROMPTS]) + "\n").encode(),
-    }
+    """The first words of the domain's texts, at whole paragraphs, and its first prompts.
+
+    What the domain lacks is left to Preflight, which refuses it by its name.
+    """
+    corpus, held_out, prompts = (data / f"{domain}{rest}" for rest in ("dataset.txt", "heldout.txt", "prompts.jsonl"))
+    slices: dict[str, bytes] = {}
+    # Both or none: a corpus alone would pass for a person's own, of which a part is held out.
+    if corpus.is_file() and held_out.is_file():
+        slices["corpus"] = _first_words(corpus, QUICK_WORDS)
+        slices["heldOut"] = _short_documents(held_out, QUICK_HELD_OUT_WORDS)
+    if prompts.is_file():
+        first = prompts.read_text(encoding="utf-8").splitlines()[:QUICK_PROMPTS]
+        slices["prompts"] = ("\n".join(first) + "\n").encode()
+    return slices
 
 
 def _documents(path: Path) -> list[str]:

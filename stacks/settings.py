@@ -69,6 +69,14 @@ class Settings:
         """The catalog's entry of the base model."""
         return catalog.BASE_MODELS[self.base_model]
 
+    def warnings(self) -> list[str]:
+        """What may be meant, but is more often forgotten: a setting given with -c counts for that one deployment only."""
+        if self.alert_email:
+            return []
+        return [
+            "no alert_email: nobody is told when the budget alarm goes off or a run ends; set alert_email in cdk.json"
+        ]
+
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Settings:
         """Reads and checks the settings in a CDK context; values may be strings, as `-c` passes them.

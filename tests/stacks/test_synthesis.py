@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cfnlint.api import ManualArgs, lint
 from stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
+
+from stacks.settings import Settings
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ("Storage", "FineTuning", "Guardrail")
@@ -47,23 +49,30 @@ def run_app(output: Path, **context: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+class Synthesized(NamedTuple):
+    """What a run of app.py made, the processor seconds it used, and what it said to the person."""
+
+    stacks: Stacks
+    seconds: float
+    said: str
+
+
 @pytest.fixture(scope="module")
-def from_command_line(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stacks, float]:
-    """app.py run on its own, with every check on, and the processor seconds it used."""
+def from_command_line(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """app.py run on its own, with every check on."""
     folder = tmp_path_factory.mktemp("cdk.out")
     before = os.times()
     done = run_app(folder)
     after = os.times()
     assert done.returncode == 0, done.stderr
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Stacks(folder), used
+    return Synthesized(Stacks(folder), used, done.stderr)
 
 
-def test_app_needs_no_credentials_no_network_and_few_seconds(from_command_line: tuple[Stacks, float]) -> None:
-    stacks, seconds = from_command_line
-    assert seconds < SECONDS
+def test_app_needs_no_credentials_no_network_and_few_seconds(from_command_line: Synthesized) -> None:
+    assert from_command_line.seconds < SECONDS
     for name in NAMES:
-        assert stacks.template(name)["Resources"]
+        assert from_command_line.stacks.template(name)["Resources"]
 
 
 def test_synthesis_twice_gives_identical_templates_down_to_the_asset_hashes() -> None:
@@ -72,11 +81,9 @@ def test_synthesis_twice_gives_identical_templates_down_to_the_asset_hashes() ->
         assert first.template(name) == second.template(name)
 
 
-def test_app_gives_the_templates_that_the_tests_look_at(
-    from_command_line: tuple[Stacks, float], stacks: Stacks
-) -> None:
+def test_app_gives_the_templates_that_the_tests_look_at(from_command_line: Synthesized, stacks: Stacks) -> None:
     for name in NAMES:
-        assert mask(from_command_line[0].template(name)) == mask(stacks.template(name))
+        assert mask(from_command_line.stacks.template(name)) == mask(stacks.template(name))
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "defaults")
@@ -84,8 +91,8 @@ def test_every_finding_of_the_checks_is_acknowledged(variant: tuple[str, ...]) -
     assert synthesize(*variant).findings() == []
 
 
-def test_every_finding_is_acknowledged_with_all_of_cdks_own_checks_on(from_command_line: tuple[Stacks, float]) -> None:
-    assert from_command_line[0].findings() == []
+def test_every_finding_is_acknowledged_with_all_of_cdks_own_checks_on(from_command_line: Synthesized) -> None:
+    assert from_command_line.stacks.findings() == []
 
 
 def test_every_finding_is_acknowledged_when_the_account_is_known() -> None:
@@ -149,6 +156,16 @@ def test_a_wrong_setting_ends_app_with_advice_and_without_a_traceback(tmp_path: 
     assert "buget_usd is not a setting; the nearest one is budget_usd" in done.stderr
     assert "region is 'eu-north-1'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_an_address_app_warns_that_nobody_will_be_told(from_command_line: Synthesized) -> None:
+    (warning,) = Settings().warnings()
+    assert f"captune: warning: {warning}" in from_command_line.said.splitlines()
+    assert "set alert_email in cdk.json" in warning
+
+
+def test_with_an_address_there_is_nothing_to_warn_of() -> None:
+    assert Settings(alert_email="owner@example.org").warnings() == []
 
 
 @pytest.mark.parametrize("folder", ["stacks", "lambdas", "training"])

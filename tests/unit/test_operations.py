@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from operations import alarm, bucket, price_list, texts
 from operations.__main__ import main
 from operations.books import table
 
+ROOT = Path(__file__).resolve().parents[2]
 MONTH = {"pk": "MONTH#2026-11", "committed_cents": 712}
 RUN = {"pk": "RUN#captune-a", "state": "settled", "reserved_at": "2026-11-24T10:00:00+00:00", "reserved_cents": 587, "training_cents": 30, "endpoint_cents": 61, "actual_cents": 104, "status": "SUCCEEDED"}  # fmt: skip
 OPEN_RUN = {
@@ -156,3 +161,15 @@ def test_the_datasheet_counts_are_those_of_the_files(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert printed.strip() == texts.count()
     assert "medicaldataset.txt" in printed and "starter 4" in printed
+
+
+def test_the_commands_work_as_they_are_typed_without_a_python_path() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    typed = [sys.executable, "-m", "operations", "data"]
+    done = subprocess.run(typed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, texts.count()), done.stderr
+
+
+def test_make_destroy_asks_whether_all_is_idle_before_anything_else() -> None:
+    (recipe,) = re.findall(r"^destroy:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert recipe.splitlines()[0] == "\t@$(OPERATIONS) idle"

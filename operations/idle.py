@@ -1,0 +1,149 @@
+"""Whether anything of this project still bills or runs. `make destroy` asks before it destroys what would have ended it.
+
+TearDown, the sweeper and the event rule live in the stacks that `make destroy` removes. An endpoint that outlives them,
+for example one that was asked to stay, is ended by nobody and bills by the hour until a person notices.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common.ledger import Ledger, dollars
+from common.names import PREFIX, run_name, run_of
+from operations.deployed import output
+
+_GONE = {"StateMachineDoesNotExist", "ResourceNotFoundException"}
+
+
+class NotIdle(RuntimeError):
+    """Something still bills or runs. The message names it and says how to end it."""
+
+
+@dataclass
+class _Run:
+    """One run that is not over: what there is of it, and what a TearDown or a person needs to end it."""
+
+    execution_name: str
+    execution_arn: str = ""
+    left: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)  # that end it when there is no TearDown
+
+    def tear_down_input(self) -> str:
+        """The input that ends the run at once: with the reason `schedule` even an endpoint that was asked to stay goes."""
+        known = {"executionArn": self.execution_arn} if self.execution_arn else {}
+        return json.dumps({**known, "executionName": self.execution_name, "status": "UNKNOWN", "reason": "schedule"})
+
+
+def check(session: Any) -> str:
+    """A sentence that nothing bills and nothing runs.
+
+    Raises NotIdle for a training job or endpoint of this project, deployed or not, and, while TearDown is deployed, for a
+    running execution and an open reservation.
+    """
+    tear_down = _machine(session, "TearDownArn")
+    runs: dict[str, _Run] = {}
+    # In this order: what runs now has its reservation by the time the ledger is read, and what ended in between keeps it.
+    if fine_tuning := _machine(session, "FineTuningArn"):
+        _add_executions(session, fine_tuning, runs)
+    _add_resources(session, runs)
+    if tear_down:
+        # Without TearDown nobody can settle a reservation, and to destroy the stacks makes that no worse.
+        _add_reservations(session, runs)
+    if runs:
+        raise NotIdle(_advice(runs, tear_down, session.region_name))
+    return f"Nothing of this project bills or runs in {session.region_name}."
+
+
+def _machine(session: Any, output_name: str) -> str | None:
+    """The ARN of a state machine, or None when it is not deployed: a half-destroyed stack still has its outputs."""
+    try:
+        arn = output(session, output_name)
+        described = session.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
+    except LookupError:
+        return None
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _GONE:
+            raise
+        return None
+    return arn if described["status"] == "ACTIVE" else None
+
+
+def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> None:
+    pages = session.client("stepfunctions").get_paginator("list_executions")
+    for page in pages.paginate(stateMachineArn=fine_tuning, statusFilter="RUNNING"):
+        for execution in page["executions"]:
+            arn = execution["executionArn"]
+            name = arn.rpartition(":")[2]
+            run = runs.setdefault(_run_of_execution(name), _Run(name, arn))
+            run.left.append(f"execution {name}: RUNNING")
+            run.commands.append(
+                f"aws stepfunctions stop-execution --region {session.region_name} --execution-arn {arn}"
+            )
+
+
+def _run_of_execution(name: str) -> str:
+    """The run's name; an execution whose name no run can have is about to be refused, and goes by its own."""
+    try:
+        return run_name(name)
+    except ValueError:
+        return name
+
+
+def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
+    for name, what, command in _resources(session.client("sagemaker")):
+        # The ledger corrects this guess where it knows the run: most executions' names are in the run's unchanged.
+        run = runs.setdefault(run_of(name), _Run(run_of(name).removeprefix(f"{PREFIX}-")))
+        run.left.append(what)
+        run.commands.append(f"aws sagemaker {command} --region {session.region_name}")
+
+
+def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
+    """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
+    ours = f"{PREFIX}-"
+    for status in ("InProgress", "Stopping"):
+        pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=ours, StatusEquals=status)
+        for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
+            if name.startswith(ours):
+                yield name, f"training job {name}: {status}", f"stop-training-job --training-job-name {name}"
+    pages = sagemaker.get_paginator("list_endpoints").paginate(NameContains=ours)
+    for endpoint in (endpoint for page in pages for endpoint in page["Endpoints"]):
+        name = endpoint["EndpointName"]
+        if name.startswith(ours):
+            yield name, f"endpoint {name}: {endpoint['EndpointStatus']}", f"delete-endpoint --endpoint-name {name}"
+
+
+def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
+    """What the ledger holds open, and what it knows of runs that were found elsewhere."""
+    for item in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).items():
+        name = item["pk"].removeprefix("RUN#")
+        if not item["pk"].startswith("RUN#") or (item["state"] != "reserved" and name not in runs):
+            continue
+        run = runs.setdefault(name, _Run(item["execution_name"]))
+        run.execution_name, run.execution_arn = item["execution_name"], item["execution_arn"]
+        if item["state"] == "reserved":
+            kept = f", to be kept until {item['keep_until']}" if "keep_until" in item else ""
+            run.left.append(f"reservation of {dollars(item['reserved_cents'])}: not settled{kept}")
+
+
+def _advice(runs: dict[str, _Run], tear_down: str | None, region: str) -> str:
+    ordered = sorted(runs.items())
+    lines = ["This project still has something that bills or runs:"]
+    for name, run in ordered:
+        lines += [f"  {name}", *(f"    {what}" for what in run.left)]
+    if tear_down is None:
+        lines.append("TearDown is not deployed in this region, so nothing ends it by itself. End it with:")
+        commands = [command for _, run in ordered for command in run.commands]
+    else:
+        lines.append(
+            "Only TearDown ends and settles it, and destroying the stacks destroys TearDown. Wait for it (make ledger then shows "
+            "the run as settled), or start it now, which ends a running execution and an endpoint that was to be kept:"
+        )
+        start = f"aws stepfunctions start-execution --region {region} --state-machine-arn {tear_down} --input"
+        commands = [f"{start} {shlex.quote(run.tear_down_input())}" for _, run in ordered]
+    return "\n".join([*lines, *(f"  {command}" for command in commands), "Then try again. Nothing was destroyed."])

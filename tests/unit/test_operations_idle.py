@@ -1,0 +1,174 @@
+"""`make destroy` asks first: nothing may be left that bills when the stacks that would have ended it are gone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import boto3
+import pytest
+from lambda_fakes import MACHINE, TEAR_DOWN, SageMaker, StepFunctions, arn, refusal
+from ledger_fakes import Books
+from moto import mock_aws
+from teardown_site import Site
+
+from operations import idle
+from operations.__main__ import main
+
+
+class Machines(StepFunctions):
+    """State machines that can be described as well; `deployed` holds those that exist, with their status."""
+
+    def __init__(self, executions: dict[str, dict[str, Any]], deployed: dict[str, str]) -> None:
+        super().__init__(executions)
+        self.deployed = deployed
+
+    def on_describe_state_machine(self, stateMachineArn: str) -> dict[str, Any]:
+        if stateMachineArn not in self.deployed:
+            raise refusal("StateMachineDoesNotExist")
+        return {"stateMachineArn": stateMachineArn, "status": self.deployed[stateMachineArn]}
+
+
+class Account:
+    """A boto3 session of an account in which the stacks are deployed, or were, or never have been."""
+
+    region_name = "us-east-1"
+
+    def __init__(
+        self,
+        books: Books | None = None,
+        running: tuple[str, ...] = (),
+        outputs: bool = True,
+        machines: dict[str, str] | None = None,
+        **resources: Any,
+    ) -> None:
+        self._outputs = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"} if outputs else {}
+        deployed = dict.fromkeys((MACHINE, TEAR_DOWN), "ACTIVE") if machines is None else machines
+        self._services = {
+            "cloudformation": self,
+            "sagemaker": SageMaker(**resources),
+            "stepfunctions": Machines({arn(name): {"status": "RUNNING"} for name in running}, deployed),
+            "dynamodb": (books or Books()).table,
+        }
+
+    def client(self, service: str) -> Any:
+        return self._services[service]
+
+    def get_paginator(self, operation: str) -> Account:
+        assert operation == "describe_stacks"
+        return self
+
+    def paginate(self) -> list[dict[str, Any]]:
+        outputs = [{"OutputKey": key, "OutputValue": value} for key, value in self._outputs.items()]
+        return [{"Stacks": [{"StackName": "Captune-FineTuning", "Outputs": outputs}]}]
+
+
+def words(account: Account) -> str:
+    with pytest.raises(idle.NotIdle) as refused:
+        idle.check(account)
+    return str(refused.value)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands that a person is told to run, as a shell reads them."""
+    return [shlex.split(line) for line in text.splitlines() if line.startswith("  aws ")]
+
+
+def tear_down_inputs(text: str) -> list[dict[str, str]]:
+    return [json.loads(command[-1]) for command in commands(text)]
+
+
+def kept() -> Books:
+    """The ledger after a run that asked to keep its endpoint for four hours, and succeeded."""
+    return Books().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
+
+
+def test_an_account_in_which_every_run_is_settled_is_idle() -> None:
+    books = Books().with_run("abc").settled("captune-abc")
+    account = Account(books, jobs={"captune-abc": "Completed"}, endpoints={"my-captune-x": "InService"})
+    assert "Nothing of this project bills" in idle.check(account)
+
+
+@pytest.mark.parametrize(
+    ("account", "named"),
+    [
+        (Account(running=("abc",)), "execution abc: RUNNING"),
+        (Account(Books().with_run("abc")), "reservation of $6.00: not settled"),
+        (Account(jobs={"captune-abc": "InProgress"}), "training job captune-abc: InProgress"),
+        (Account(jobs={"captune-abc-try2": "Stopping"}), "training job captune-abc-try2: Stopping"),
+        (Account(endpoints={"captune-abc": "InService"}), "endpoint captune-abc: InService"),
+    ],
+    ids=["an execution", "a reservation", "a job", "a job that is stopping", "an endpoint"],
+)
+def test_each_thing_that_bills_or_runs_is_named_with_the_tear_down_that_ends_it(account: Account, named: str) -> None:
+    text = words(account)
+    assert named in text
+    (command,) = commands(text)
+    assert command[:3] == ["aws", "stepfunctions", "start-execution"]
+    assert command[command.index("--state-machine-arn") + 1] == TEAR_DOWN
+    assert tear_down_inputs(text)[0]["executionName"] == "abc"
+
+
+def test_the_tear_down_that_is_advised_removes_a_kept_endpoint_at_once() -> None:
+    endpoints = {"captune-abc": "InService"}
+    text = words(Account(kept(), endpoints=endpoints))
+    assert "to be kept until 2026-11-24T16:00:00+00:00" in text
+    site = Site(kept(), execution="SUCCEEDED", endpoints=endpoints)
+    (advised,) = tear_down_inputs(text)
+    assert not site.tear_down(advised)["keep"]
+    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+
+def test_the_tear_down_that_is_advised_stops_an_execution_that_still_runs() -> None:
+    books = Books().with_run("abc")
+    site = Site(books, execution="RUNNING")
+    site.tear_down(tear_down_inputs(words(Account(books, running=("abc",))))[0])
+    assert site.step_functions.executions[arn("abc")]["status"] == "ABORTED"
+
+
+def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_own() -> None:
+    books = Books().with_run("it's_mine", run="captune-it-s-mine").with_run("b")
+    account = Account(books, running=("it's_mine",), jobs={"captune-it-s-mine": "InProgress"})
+    assert tear_down_inputs(words(account)) == [
+        {"executionArn": arn(name), "executionName": name, "status": "UNKNOWN", "reason": "schedule"}
+        for name in ("b", "it's_mine")
+    ]
+
+
+def test_what_outlived_the_stacks_is_ended_by_hand() -> None:
+    account = Account(outputs=False, endpoints={"captune-abc": "InService"}, jobs={"captune-b": "InProgress"})
+    text = words(account)
+    assert "TearDown is not deployed" in text
+    assert [command[2:5] for command in commands(text)] == [
+        ["delete-endpoint", "--endpoint-name", "captune-abc"],
+        ["stop-training-job", "--training-job-name", "captune-b"],
+    ]
+
+
+@pytest.mark.parametrize("machines", [{}, {TEAR_DOWN: "DELETING"}], ids=["gone", "going"])
+def test_a_half_destroyed_deployment_can_be_destroyed_to_the_end(machines: dict[str, str]) -> None:
+    assert "Nothing of this project bills" in idle.check(Account(Books().with_run("abc"), machines=machines))
+
+
+def test_a_refusal_of_aws_is_no_sign_that_nothing_bills(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    account.client("stepfunctions").troubles["describe_state_machine"] = [refusal("AccessDeniedException")]
+    monkeypatch.setattr(boto3, "Session", lambda region_name: account)
+    assert main(["idle"]) == 1
+
+
+def test_the_command_ends_with_1_and_says_only_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = Account(kept(), endpoints={"captune-abc": "InService"})
+    monkeypatch.setattr(boto3, "Session", lambda region_name: account)
+    assert main(["idle"]) == 1
+    assert capsys.readouterr().err.strip() == words(account)
+
+
+def test_where_nothing_was_ever_deployed_there_is_nothing_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        assert main(["--region", "eu-west-1", "idle"]) == 0
