@@ -13,6 +13,7 @@ MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 _WHOLE_DOCUMENTS = 20
 _BLOCK_WORDS = (50, 150)
+_BLOCK = "block-"  # how the id of a block begins
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 
 
@@ -44,8 +45,25 @@ def blocks(text: str) -> list[Document]:
         held += length
     filled = [block for block in found if block]
     return [
-        Document(f"block-{number:03d}", f"Block {number}", "\n\n".join(block)) for number, block in enumerate(filled, 1)
+        Document(f"{_BLOCK}{number:03d}", f"Block {number}", "\n\n".join(block))
+        for number, block in enumerate(filled, 1)
     ]
+
+
+def are_passages(parts: list[Document]) -> bool:
+    """Whether these were cut from longer documents by `blocks`."""
+    return any(part.id.startswith(_BLOCK) for part in parts)
+
+
+def different(parts: list[Document]) -> tuple[list[Document], int]:
+    """The parts without those that have the same words as an earlier one, and how many were left out.
+
+    Two copies of a document are one observation: counted as two they would make a verdict look surer than it is.
+    """
+    kept: dict[str, Document] = {}
+    for part in parts:
+        kept.setdefault(" ".join(words.each(part.text.lower())), part)
+    return list(kept.values()), len(parts) - len(kept)
 
 
 def _pieces(body: str, size: int) -> Iterator[tuple[str, int]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from common.errors import PromptsRejected
 from common.prompt_kinds import KINDS
-from preflight import words
+from preflight import guards, patterns, words
 from preflight.texts import Document
 
 MAXIMUM_PROMPTS = 5000
@@ -20,8 +21,12 @@ _SHOWN = 8
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
-    """Reads a JSON Lines file of prompts. Raises PromptsRejected naming every faulty line."""
+    """Reads a JSON Lines file of prompts.
+
+    Raises PromptsRejected naming every faulty line, and PatientDataSuspected for data of persons in a file without faults.
+    """
     prompts: list[dict[str, Any]] = []
+    said: list[tuple[int, str]] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(_decode(content, name).split("\n"), 1):
@@ -35,6 +40,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         else:
             seen[prompt["id"]] = number
             prompts.append({key: prompt.get(key, []) for key in ("id", "kind", "prompt", "facts")})
+            said.extend((number, text) for text in _texts(prompts[-1]))
     if faults:
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise PromptsRejected(f"{name}: {'; '.join(faults[:_SHOWN])}{more}. {_FORM}")
@@ -44,6 +50,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         raise PromptsRejected(
             f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked within the endpoint's deadline. Take a part of them."
         )
+    guards.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts
 
 
@@ -82,6 +89,8 @@ def _read(line: str) -> tuple[Any, str]:
         return None, "has half of a surrogate pair, which no UTF-8 text can hold"
     except RecursionError:
         return None, "is nested too deeply"
+    except ValueError as error:  # an integer of more digits than Python converts
+        return None, f"is not JSON ({str(error).partition(';')[0]})"
     return prompt, _fault(prompt)
 
 
@@ -107,16 +116,17 @@ def _fact_fault(fact: Any, prompt: str) -> str:
         isinstance(fact.get(key), str) and fact[key].strip() for key in ("name", "pattern")
     ):
         return "has a fact without `name` or `pattern`"
-    shown = _short(fact["pattern"])
-    try:
-        pattern = re.compile(fact["pattern"], re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"has a pattern that does not compile, {shown}: {error}"
-    if pattern.search(""):
-        return f"has a pattern that matches everything, {shown}"
-    if pattern.search(prompt):
-        return f"has a pattern that its own prompt matches, {shown}"
-    return ""
+    found = patterns.fault(fact["pattern"], prompt)
+    return f"has a pattern that {found}, {_short(fact['pattern'])}" if found else ""
+
+
+def _texts(prompt: dict[str, Any]) -> Iterator[str]:
+    """All that a prompt says, line by line; a pattern without its escapes, so that `\\bMRN\\b 123` reads as a person reads it."""
+    yield from prompt["id"].split("\n")
+    yield from prompt["prompt"].split("\n")
+    for fact in prompt["facts"]:
+        for text in filter(lambda value: isinstance(value, str), fact.values()):
+            yield from re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", text).split("\n")
 
 
 def _short(value: str) -> str:

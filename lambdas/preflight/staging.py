@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from common.environment import required
-from common.errors import DatasetRejected
+from common.errors import DatasetRejected, HeldOutLeaks
 from common.storage import Storage
 from preflight import guards, holding_out, prompts, texts, words
 from preflight.request import Request
@@ -71,18 +71,24 @@ def gather(
     warnings: list[str] = []
     if apart is None:
         # What a text says twice cannot be held out.
-        clean = [part for part in held_out if overlap.first(part.text) is None]
-        if not clean:
-            warnings.append(
-                "Every part of the corpus repeats another part, so its held-out loss proves little. Give `heldOut` text of its own."
-            )
-        held_out = clean or held_out
+        held_out = [part for part in held_out if overlap.first(part.text) is None]
+        if not held_out:
+            attempt(lambda: _refuse_repetition(files.name(request.corpus, "dataset.txt")))
+            return None
     else:
         attempt(lambda: overlap.refuse(files.name(request.held_out, "heldout.txt"), apart))
+    held_out, repeated = holding_out.different(held_out)
+    if repeated:
+        warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
     if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
         warnings.append(
             f"Only {len(held_out)} held-out documents: with fewer than {holding_out.MINIMUM_DOCUMENTS} the verdict is always “not shown”. Give a longer "
             "text, or more documents under `# Title` lines."
+        )
+    elif holding_out.are_passages(held_out):
+        warnings.append(
+            f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(held_out)} of them are held out and count as documents. "
+            "Passages of one document are alike, so the interval looks surer than it is."
         )
     if asked is None and makes_prompts:
         asked = prompts.from_held_out(held_out)
@@ -90,6 +96,14 @@ def gather(
         return None
     control = [part for part in files.control() if overlap.first(part.text) is None]
     return Material(training, held_out, control, asked, words.count(texts.as_text(training)), tuple(warnings))
+
+
+def _refuse_repetition(name: str) -> None:
+    """Raises HeldOutLeaks for a corpus of which no part can be held out."""
+    raise HeldOutLeaks(
+        f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
+        "Remove the repetitions, or give `heldOut` text of its own."
+    )
 
 
 def stage(storage: Storage, prefix: str, material: Material, code: dict[str, bytes]) -> None:

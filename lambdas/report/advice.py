@@ -6,7 +6,7 @@ ADVICE = {
     "InvalidInput": "Correct the execution input. {} is always a valid input.",
     "EulaNotAccepted": "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again.",
     "DatasetRejected": "Mend the file at the line that the cause names, upload it again and start a new execution.",
-    "PatientDataSuspected": "Remove what looks like patient data from the corpus. This stack is not made for such data.",
+    "PatientDataSuspected": "Remove what looks like patient data from the file that the cause names. This stack is not made for such data.",
     "HeldOutLeaks": "Take the overlapping passages out of the training text, or hold out other documents.",
     "PromptsRejected": "Mend the prompts file at the line that the cause names.",
     "QuotaTooLow": "Ask for the quota named in the cause in the Service Quotas console, then start a new execution.",

@@ -34,17 +34,9 @@ def analyse(
     heldout = compare_losses(evaluation.get("heldout"), seed=seed, resamples=resamples)
     beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), seed=seed, resamples=resamples)
     recall = compare_recall(prompts, base_answers, tuned_answers, seed=seed, resamples=resamples)
-    verdict, recall_verdict = judge_loss(heldout, beyond), judge_recall(recall)
     return {
         "schema": 1,
-        "verdict": verdict.verdict,
-        "verdict_reason": verdict.reason,
-        "recall_verdict": recall_verdict.verdict,
-        "recall_reason": recall_verdict.reason,
-        "rule": RULE,
-        "recall_rule": RECALL_RULE,
-        "says": plain_meaning(verdict.verdict, heldout),
-        "does_not_say": list(DOES_NOT_SAY),
+        **judged(heldout, beyond, recall),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
@@ -55,4 +47,21 @@ def analyse(
             "training_text": compare_losses(evaluation.get("training_text"), seed=seed, resamples=resamples),
             "copies": compare_copies(base_answers, tuned_answers, corpus, seed=seed, resamples=resamples),
         },
+    }
+
+
+def judged(
+    heldout: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None, recall: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
+    verdict, recall_verdict = judge_loss(heldout, beyond), judge_recall(recall)
+    return {
+        "verdict": verdict.verdict,
+        "verdict_reason": verdict.reason,
+        "recall_verdict": recall_verdict.verdict,
+        "recall_reason": recall_verdict.reason,
+        "rule": RULE,
+        "recall_rule": RECALL_RULE,
+        "says": plain_meaning(verdict.verdict, heldout),
+        "does_not_say": list(DOES_NOT_SAY),
     }

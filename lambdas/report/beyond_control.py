@@ -30,16 +30,18 @@ def compare_gains(
     """The loss difference on held-out text less that on control text, in nats per token: below zero, the field gained more.
 
     Both arguments are {"documents": [...]} as the training script writes them; documents without usable losses are left
-    out, and counted elsewhere (`report.statistics.compare_losses`). Returns None where either text has none. Documents of
-    either text are resampled apart; the test shuffles documents between the two texts.
+    out and counted. Returns None where either text has none. Documents of either text are resampled apart; the test
+    shuffles documents between the two texts.
     """
-    sides = [_changes(part) for part in (heldout, control)]
+    (first, first_unusable), (second, second_unusable) = (_changes(part) for part in (heldout, control))
+    sides = (first, second)
     if not all(weights for _, weights in sides):
         return None
     difference = difference_interval(*sides, seed=seed, resamples=resamples)
     return {
         "heldout_documents": len(sides[0][1]),
         "control_documents": len(sides[1][1]),
+        "unusable_documents": first_unusable + second_unusable,
         "difference": difference.as_dict(),
         "p_value": shuffle_test(*sides, seed=seed, shuffles=shuffles),
         "p_method": "sampled",
@@ -75,8 +77,8 @@ def _score(counts: tuple[int, int], total: Moments, chosen: Sequence[Moments]) -
     return change / spread if spread else math.copysign(math.inf, change)
 
 
-def _changes(measured: Mapping[str, Any] | None) -> Sides:
-    """(loss change in nats, tokens) of every usable document."""
-    usable, _ = usable_documents(list((measured or {}).get("documents") or []))
+def _changes(measured: Mapping[str, Any] | None) -> tuple[Sides, int]:
+    """(loss change in nats, tokens) of every usable document, and how many are not usable."""
+    usable, unusable = usable_documents(list((measured or {}).get("documents") or []))
     changes = [float(document["tuned_nll"]) - float(document["base_nll"]) for document in usable]
-    return changes, [float(document["tokens"]) for document in usable]
+    return (changes, [float(document["tokens"]) for document in usable]), unusable

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.errors import ReportIncomplete
 from common.prompt_kinds import KINDS
+from common.time_limit import time_limit
 from report.intervals import RESAMPLES, interval
 from report.statistics import sign_flip
 
 CONTROL = "control"
-# Longer answers are cut before matching, so that no pattern can take long. 64 tokens are about 300 characters.
+# Longer answers are cut before matching. 64 tokens are about 300 characters.
 LONGEST_ANSWER = 4_000
+SEARCH_SECONDS = 10.0  # a sound pattern takes a millisecond
 MEASURES = ("all", "greedy", "sampled")
 
 Answers = Mapping[str, Mapping[str, Any]]
@@ -44,12 +47,16 @@ def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]
 
 
 def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple[list[list[int]], list[str], list[str]]:
-    """Character spans of the facts in a text (sorted, never overlapping), names found, and names missing."""
+    """Character spans of the facts in a text (sorted, never overlapping), names found, and names missing.
+
+    Raises ReportIncomplete for a pattern that takes for ever on this text.
+    """
     spans: list[tuple[int, int]] = []
     found: list[str] = []
     missing: list[str] = []
     for name, pattern in facts:
-        matches = [match.span() for match in pattern.finditer(text[:LONGEST_ANSWER]) if match.group()]
+        with time_limit(SEARCH_SECONDS, _too_slow(name, pattern)):
+            matches = [match.span() for match in pattern.finditer(text[:LONGEST_ANSWER]) if match.group()]
         spans.extend(matches)
         (found if matches else missing).append(name)
     merged: list[list[int]] = []
@@ -59,6 +66,13 @@ def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple
         else:
             merged.append([start, end])
     return merged, found, missing
+
+
+def _too_slow(name: str, pattern: re.Pattern[str]) -> ReportIncomplete:
+    return ReportIncomplete(
+        f"The pattern of the fact {name!r}, {pattern.pattern[:80]!r}, takes more than {SEARCH_SECONDS:.0f} seconds on an answer. "
+        "Give its repeats bounds such as {0,40} in the prompts file, and start again."
+    )
 
 
 def share_found(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> float:
@@ -77,7 +91,8 @@ def compare_recall(
     """Recall over the knowledge prompts, over the control prompts and by kind; None where no prompt has a fact.
 
     `all` averages the greedy answer and every sample of a prompt, and is what the recall line is judged on.
-    Samples are paired by place (the same seed for both models); a prompt without both answers is counted as missing.
+    Samples are paired by place (the same seed for both models); a prompt without both answers, or with more samples of one
+    model, is counted as missing.
     """
     base, tuned = by_id(base_answers), by_id(tuned_answers)
     scored: list[dict[str, Any]] = []
@@ -88,7 +103,7 @@ def compare_recall(
         given_away += len(prompt.get("facts") or []) - len(facts)
         if not facts:
             continue
-        if identifier not in base or identifier not in tuned:
+        if not _comparable(base.get(identifier), tuned.get(identifier)):
             missing.append(identifier)
             continue
         scores = _score_pair(base[identifier], tuned[identifier], facts)
@@ -112,12 +127,20 @@ def compare_recall(
     }
 
 
+def _comparable(base: Mapping[str, Any] | None, tuned: Mapping[str, Any] | None) -> bool:
+    """Whether both models answered, and as often: an answer that got lost must not count as one that states nothing."""
+    if base is None or tuned is None:
+        return False
+    answered = all(isinstance(row.get("greedy"), str) for row in (base, tuned))
+    return answered and len(base.get("samples") or []) == len(tuned.get("samples") or [])
+
+
 def _score_pair(
     base: Mapping[str, Any], tuned: Mapping[str, Any], facts: Sequence[tuple[str, re.Pattern[str]]]
 ) -> dict[str, list[float] | None]:
     """(base, tuned) recall of one prompt for each measure; None where there are no samples."""
-    pairs = list(zip(base.get("samples") or [], tuned.get("samples") or [], strict=False))
-    greedy = [share_found(str(row.get("greedy") or ""), facts) for row in (base, tuned)]
+    pairs = list(zip(base.get("samples") or [], tuned.get("samples") or [], strict=True))
+    greedy = [share_found(row["greedy"], facts) for row in (base, tuned)]
     if not pairs:
         return {"all": greedy, "greedy": greedy, "sampled": None}
     totals = [sum(share_found(str(pair[side]), facts) for pair in pairs) for side in (0, 1)]

@@ -26,7 +26,7 @@ RULE = (
 )
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
-    "knowledge prompts that an answer states, averaged over the greedy answer and all samples of a prompt. "
+    "knowledge prompts (all but those of general knowledge) that an answer states, averaged over the greedy answer and all samples of a prompt. "
     "Improved: the 95 % interval, clustered by prompt, lies above zero and the sign-flip p is below 0.05."
 )
 DOES_NOT_SAY = (
@@ -91,6 +91,9 @@ def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
             f"Without the losses of {MINIMUM_DOCUMENTS} control documents, a gain on any text cannot be told from a gain in "
             "this field, so no improvement is shown."
         )
+    if beyond.get("unusable_documents"):
+        count = plural(beyond["unusable_documents"], "document")
+        return NOT_SHOWN, f"No usable loss was measured on {count} of the two texts, so no improvement is shown."
     change = _complete(beyond.get("difference"))
     if change is None or not _finite(beyond.get("p_value")):
         return NOT_SHOWN, "How that compares with the control text is not a number, so no improvement is shown."
@@ -121,7 +124,7 @@ def plain_meaning(verdict: str, block: Mapping[str, Any] | None) -> str:
         return (
             f"It says that the model has learned something about how texts of this field go on: shown one it has "
             f"never seen, it gives each token (a word or part of one) that really comes next about {share} more probability, "
-            "and that this is more than it gained on texts about anything else."
+            "and that this is more than it gained on the control texts about unrelated subjects."
         )
     return (
         f"It says that fine-tuning did harm here: shown a text of this field that it has never seen, the model gives "

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lambda_fakes import arn
 from made_up_prose import prose
-from preflight_site import KEPT, Site
+from preflight_site import KEPT, Site, titled
 from test_preflight_prompts import GOOD
 from test_preflight_prompts import lines as json_lines
 
@@ -105,7 +105,8 @@ def test_held_out_text_and_prompts_of_ones_own_are_used(site: Site) -> None:
     site.upload("apart.txt", prose(900, 8).encode())
     site.upload("p.jsonl", json_lines({**GOOD, "id": "mine"}))
     asked = {"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt", "prompts": "corpora/p.jsonl"}
-    assert site.run(asked)["warnings"] == []
+    (warning,) = site.run(asked)["warnings"]
+    assert "Passages of one document are alike" in warning
     held_out = site.staged["input/evaluation/heldout.jsonl"].splitlines()
     assert len(held_out) >= 6, "one document is cut into blocks, because a verdict needs several"
     assert json.loads(site.staged["input/prompts.jsonl"])["id"] == "mine"
@@ -117,6 +118,21 @@ def test_too_little_held_out_text_for_a_verdict_is_told_beforehand(site: Site) -
     site.upload("apart.txt", prose(210, 8).encode())
     (warning,) = site.run({"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt"})["warnings"]
     assert "with fewer than 6 the verdict is always “not shown”" in warning
+
+
+def test_documents_under_titles_are_measured_whole_and_without_a_warning(site: Site) -> None:
+    site.upload("mine.txt", titled(30, 100, 500))
+    plan = site.run({"corpus": "corpora/mine.txt"})
+    assert plan["warnings"] == []
+    assert len(site.staged["input/evaluation/heldout.jsonl"].splitlines()) == 6
+
+
+def test_a_held_out_document_that_stands_there_twice_is_measured_once(site: Site) -> None:
+    site.upload("apart.txt", titled(7, 60, 700) + b"\n\n" + titled(3, 60, 700).replace(b"# Part", b"# Copy"))
+    site.upload("mine.txt", titled(30, 100, 500))
+    (warning,) = site.run({"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt"})["warnings"]
+    assert warning == "3 held-out documents say what another one says; each is measured once."
+    assert len(site.staged["input/evaluation/heldout.jsonl"].splitlines()) == 7
 
 
 def test_control_text_that_the_corpus_holds_is_left_out(site: Site) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from made_up_prose import prose
 
-from common.errors import PromptsRejected
-from preflight import words
+from common.errors import PatientDataSuspected, PromptsRejected
+from preflight import patterns, words
 from preflight.holding_out import split
 from preflight.prompts import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts import Document
@@ -20,6 +20,24 @@ GOOD = {
     "prompt": "Which gene encodes the protein p53?",
     "facts": [{"name": "gene", "pattern": r"\bTP53\b"}],
 }
+
+
+# The same text can be read in more and more ways.
+SLOW = [
+    r"(\w+\s?)+ kinase!",
+    r"(a|a)*b",
+    r"(?:a|ab|b)+c",
+    r"(?:x+x+)+y",
+    r"([a-z]+)*;",
+    r"(?:\w{1,9}\s?)+!",
+    r"(?x) ( \w+ \s? )+ !",
+]
+QUICK = [
+    r"TP53.*mutation", r".*haematopoietic stem cell", r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"\bhigh\s+(?:interest\s+)?rate", r"\w+ \w+ \w+ kinase",
+    r"(?:\w+ ){0,3}kinase", r"(?:\w+\s)+kinase", r"(?:\S+\s+){0,5}inhibitor", r"(?:AML|ALL|CML)+", r"(?:foo|bar)*baz", r"(?:[a-z]+-)+x",
+    r"(?:\d{1,3},)*\d{3}", r"TP53.{0,40}mutation.{0,40}loss", r"[а-я]+\s+[а-я]+x", r"α+β+γ", r"(?>\w+\s?)x", r"\w++x", r"(?=.*kinase)inhib",
+    r"(\w)\1x", r"(?:a?b?){0,4}x", r"\w+$", r"(a)?(?(1)b|c)d", r"B\*?\s?57:?01",
+]  # fmt: skip
 
 
 def lines(*prompts: Any) -> bytes:
@@ -69,6 +87,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
         ('{"id": "a"', "is not JSON"),
         ("[1, 2]", "is not a JSON object"),
         ("[" * 100_000, "is nested too deeply"),
+        ('{"id": ' + "1" * 5000 + "}", "is not JSON (Exceeds the limit (4300 digits) for integer string conversion"),
         ('{"id": "\\ud800", "kind": "starter", "prompt": "x"}', "half of a surrogate pair"),
         ({**GOOD, "id": ""}, "has no text in `id`"),
         ({**GOOD, "id": 7}, "has no text in `id`"),
@@ -80,7 +99,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
         ({"id": "a", "kind": "control", "prompt": "x"}, "has no key facts"),
         ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
         ({**GOOD, "facts": ["TP53"]}, "has a fact without `name` or `pattern`"),
-        ({**GOOD, "facts": [{"name": "gene", "pattern": "TP(53"}]}, "does not compile, 'TP(53': missing )"),
+        ({**GOOD, "facts": [{"name": "gene", "pattern": "TP(53"}]}, "does not compile (missing ), unterminated subpattern at position 2), 'TP(53'"),
         ({**GOOD, "facts": [{"name": "gene", "pattern": "a{99999999999999999999}"}]}, "does not compile"),
         ({**GOOD, "facts": [{"name": "gene", "pattern": "(TP53)?"}]}, "matches everything"),
         ({**GOOD, "facts": [{"name": "gene", "pattern": "P53"}]}, "that its own prompt matches, 'P53'"),
@@ -92,6 +111,45 @@ def test_a_faulty_line_is_refused_with_its_number_and_its_fault(line: Any, fault
     message = refusal_of({**GOOD, "id": "first"}, line)
     assert message.startswith("corpora/p.jsonl: line 2 ")
     assert fault in message
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_that_could_stop_the_report_is_refused_with_its_line(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "SEARCH_SECONDS", 0.2)
+    message = refusal_of({**GOOD, "id": "first"}, {**GOOD, "facts": [{"name": "gene", "pattern": pattern}]})
+    assert "line 2 has a pattern that can take for ever (take out repeats inside a repeat" in message
+    assert repr(pattern) in message
+
+
+@pytest.mark.parametrize("pattern", QUICK)
+def test_a_pattern_with_harmless_repeats_is_accepted(pattern: str) -> None:
+    parse(lines({**GOOD, "prompt": "?", "facts": [{"name": "gene", "pattern": pattern}]}), "p")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"prompt": "What has the patient with MRN 00483921?"}, "a medical record number"),
+        ({"prompt": "What has she?\nJürgen Müller, 12.03.1956"}, "a name with a date of birth"),
+        ({"id": "jane.doe@hospital.org"}, "an e-mail address"),
+        ({"facts": [{"name": "Medical record 1234567", "pattern": "x"}]}, "a medical record number"),
+        ({"facts": [{"name": "x", "pattern": r"\bMRN\s00483921\b"}]}, "a medical record number"),
+        ({"facts": [{"name": "x", "pattern": r"jane@hospital\.org"}]}, "an e-mail address"),
+        ({"facts": [{"name": "x", "pattern": "x", "source": "617-555-0199"}]}, "a telephone number"),
+    ],
+)
+def test_data_of_persons_is_refused_with_the_file_and_the_line_and_never_repeated(change: Any, kind: str) -> None:
+    with pytest.raises(PatientDataSuspected) as refused:
+        parse(lines({**GOOD, "id": "first"}, "", {**GOOD, **change}), "corpora/p.jsonl")
+    assert str(refused.value) == (
+        f"corpora/p.jsonl looks as if it held data of persons (line 3: {kind}). The report shows prompts and facts. Remove these lines."
+    )
+
+
+def test_data_that_is_not_kept_is_not_searched() -> None:
+    assert parse(lines({**GOOD, "author": "jane.doe@hospital.org"}), "p") == [GOOD]
 
 
 def test_a_repeated_id_is_refused_with_both_lines() -> None:

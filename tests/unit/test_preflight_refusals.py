@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lambda_fakes import refusal
 from made_up_prose import prose
-from preflight_site import Site
+from preflight_site import Site, titled
 from test_environment import SETTINGS
 
 from common.errors import (
@@ -54,6 +54,12 @@ def test_a_corpus_that_cannot_be_learned_from_is_refused_by_name(
 ) -> None:
     site.upload("mine.txt", content)
     assert "corpora/mine.txt" in site.refusal(kind, {"corpus": "corpora/mine.txt"})
+
+
+def test_a_corpus_that_says_everything_twice_is_refused(site: Site) -> None:
+    site.upload("mine.txt", titled(36, 60, 100) + b"\n\n" + titled(36, 60, 100))
+    message = site.refusal(HeldOutLeaks, {"corpus": "corpora/mine.txt"})
+    assert "Every part of corpora/mine.txt that was to be held out stands in another part as well" in message
 
 
 def test_held_out_text_that_the_corpus_holds_is_refused(site: Site) -> None:

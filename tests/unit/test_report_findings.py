@@ -9,7 +9,8 @@ import random
 
 import pytest
 
-from report import analysis
+from common.errors import ReportIncomplete
+from report import analysis, recall
 from report.memorisation import compare_copies, longest_copies
 from report.recall import compare_recall, counted_facts, mark_facts
 from report.verdict import IMPROVED, NOT_SHOWN, VERDICTS, WORSE, judge_loss, judge_recall
@@ -61,6 +62,13 @@ def test_a_pattern_that_does_not_compile_or_matches_nothing_marks_nothing():
     assert mark_facts("anything", facts)[0] == []
 
 
+def test_a_pattern_that_takes_for_ever_on_an_answer_ends_the_report_with_its_name(monkeypatch):
+    monkeypatch.setattr(recall, "SEARCH_SECONDS", 0.2)
+    facts = counted_facts(prompt("a", {"name": "kinase", "pattern": r"(\w+\s?)+ kinase!"}))
+    with pytest.raises(ReportIncomplete, match="the fact 'kinase'.*bounds such as"):
+        mark_facts("so many words " * 20, facts)
+
+
 def test_recall_averages_greedy_and_samples_and_reports_each():
     base = [answer("a", "no", "NPM1", "no")]
     tuned = [answer("a", "NPM1", "NPM1", "no")]
@@ -89,6 +97,18 @@ def test_a_prompt_without_both_answers_stops_the_recall_line():
     assert judge_recall(block).verdict == NOT_SHOWN
     complete = compare_recall(asked, replies, [*better, answer("29", "NPM1")], resamples=100)
     assert judge_recall(complete).verdict == IMPROVED
+
+
+@pytest.mark.parametrize("lost", [{"greedy": None}, {"samples": []}])
+def test_an_answer_that_got_lost_does_not_count_as_one_without_facts(lost):
+    asked = [prompt(str(n), NPM1) for n in range(30)]
+    replies = [answer(str(n), "no", "no") for n in range(30)]
+    better = [answer(str(n), "NPM1", "NPM1") for n in range(30)]
+    assert judge_recall(compare_recall(asked, replies, better, resamples=100)).verdict == IMPROVED
+    replies[3] |= lost
+    block = compare_recall(asked, replies, better, resamples=100)
+    assert block["missing_prompts"] == ["3"]
+    assert judge_recall(block).verdict == NOT_SHOWN
 
 
 def test_prompts_without_facts_have_no_recall():
@@ -230,6 +250,15 @@ def test_one_nan_among_the_held_out_losses_takes_the_verdict_away():
     broken = copy.deepcopy(measured)
     broken["evaluation"]["heldout"]["documents"][2]["tuned_nll"] = math.nan
     assert analysis.analyse(broken, [], [], [], resamples=500)["verdict"] == NOT_SHOWN
+
+
+def test_one_missing_control_loss_takes_the_verdict_away():
+    measured = metrics(effect=-0.3)
+    measured["evaluation"]["control"]["documents"][0]["tuned_nll"] = None
+    findings = analysis.analyse(measured, [], [], [], resamples=500)
+    assert findings["beyond_control"]["unusable_documents"] == 1
+    assert findings["verdict"] == NOT_SHOWN
+    assert "No usable loss was measured on 1 document" in findings["verdict_reason"]
 
 
 def test_memorising_the_training_text_is_never_an_improvement():
