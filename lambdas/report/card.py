@@ -9,7 +9,7 @@ from typing import Any
 
 from report.story import headline
 from report.story_results import loss_cells
-from report.text import duration, format_p, interval_text, moment, money, number, percent, whole
+from report.text import duration, format_p, interval_text, moment, money, percent, whole
 
 # Names that Preflight's catalog and the weights themselves use: where the Hub has them, and under which licence.
 HUB = {
@@ -129,6 +129,7 @@ def _data(summary: Mapping[str, Any]) -> str:
     return (
         f"## Training data\n\n{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words, "
         f"{whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
+        + "".join(f" {_plain(warning)}" for warning in (summary.get("configuration") or {}).get("warnings") or [])
     )
 
 
@@ -214,14 +215,24 @@ def _limitations(summary: Mapping[str, Any]) -> str:
 
 def _cost(summary: Mapping[str, Any]) -> str:
     cost = summary.get("cost") or {}
-    settings = summary.get("configuration") or {}
     if cost.get("actual_cents") is None:
         if cost.get("reserved_cents") is None:
             return "## Cost\n\nNo reservation is recorded."
         return f"## Cost\n\nNot settled yet; at most {money(cost['reserved_cents'])}, as reserved."
-    hours = number(sum((summary.get("seconds_by_state") or {}).values()) / 3600, 2)
     return (
         f"## Cost\n\n{money(cost['actual_cents'])} of {money(cost.get('reserved_cents'))} reserved: training "
         f"{money(cost.get('training_cents'))}, endpoint {money(cost.get('endpoint_cents'))}, other "
-        f"{money(cost.get('other_cents'))}. One {_plain(settings.get('training_instance_type') or 'instance')}, {hours} hours in all."
+        f"{money(cost.get('other_cents'))}.{_billed(summary)}"
     )
+
+
+def _billed(summary: Mapping[str, Any]) -> str:
+    """What was billed for how long. A stand-in ran on a person's own machine, whatever instance the plan names."""
+    cost, settings = summary.get("cost") or {}, summary.get("configuration") or {}
+    if cost.get("training_seconds") is None or cost.get("endpoint_seconds") is None:
+        return ""
+    on = "" if (summary.get("base_model") or {}).get("matches_plan") is False else " on one {}"
+    training, hosting = (
+        on.format(_plain(settings.get(f"{kind}_instance_type") or "instance")) for kind in ("training", "hosting")
+    )
+    return f" Training took {duration(cost['training_seconds'])}{training}, the endpoint stood for {duration(cost['endpoint_seconds'])}{hosting}."

@@ -58,7 +58,9 @@ def recall(kinds: Sequence[Mapping[str, Any]], width: float) -> Drawing:
             drawing.label(width, y + 4, both, anchor="end")
         start, end = (across.place(100 * figure["estimate"]) for figure in (base, tuned))
         drawing.add(Line(start, y, end, y, "stem"), Dot(start, y, 5, "base", hollow=True), Dot(end, y, 5, "tuned"))
-    unit = "key facts stated, per cent" if narrow else "key facts stated, per cent, over greedy and sampled answers"
+    sampled = any(row.get("sampled") for row in kinds)
+    answers = "greedy and sampled answers" if sampled else "greedy answers"
+    unit = "key facts stated, per cent" if narrow else f"key facts stated, per cent, over {answers}"
     drawing.label((left + right) / 2, bottom + 33, unit, style="muted", anchor="middle", size=SMALL)
     return drawing
 

@@ -9,7 +9,9 @@ from report.blocks import Para, Section, figure
 from report.charts import Row, forest
 from report.charts_more import copied_runs
 from report.story_results import NATS, document_table, loss_table, usable
-from report.text import format_p, interval_text
+from report.text import change_text, format_p, interval_text
+
+NATS_EACH = "nats per token"
 
 
 def forgetting(summary: Mapping[str, Any]) -> Section:
@@ -17,7 +19,7 @@ def forgetting(summary: Mapping[str, Any]) -> Section:
     block, section = summary.get("control"), Section("forgetting", "What was forgotten")
     if block and usable(block):
         change = block["difference"]
-        section.blocks.append(Para(_forgetting_words(change)))
+        section.blocks.append(Para(_forgetting_words(change, summary.get("heldout") or {})))
         section.blocks.append(loss_table(block, "Control text on unrelated subjects, base against tuned"))
         section.blocks.append(document_table(block, "Control documents, loss in nats per token"))
     else:
@@ -34,16 +36,18 @@ def forgetting(summary: Mapping[str, Any]) -> Section:
     return section
 
 
-def _forgetting_words(change: Mapping[str, Any]) -> str:
-    figures = interval_text(change, "nats per token")
+def _forgetting_words(change: Mapping[str, Any], heldout: Mapping[str, Any]) -> str:
+    figures = interval_text(change, NATS_EACH)
     if change["low"] is None:
         return f"The loss on control text changed by {figures}; too few documents for an interval."
     if change["low"] > 0:
-        return f"Something was forgotten: the loss on text about other subjects rose by {figures}."
-    if change["high"] < 0:
         return (
-            f"The loss on text about other subjects fell as well, by {figures}: part of the gain is not of the domain."
+            f"Something was forgotten: the loss on text about other subjects rose by {change_text(change, NATS_EACH)}."
         )
+    if change["high"] < 0:
+        fell = f"The loss on text about other subjects fell by {change_text(change, NATS_EACH)}"
+        gained = ((heldout.get("difference") or {}).get("high") or 0) < 0
+        return f"{fell}: part of the gain on held-out text is not of the domain." if gained else f"{fell}."
     return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
 
 
@@ -64,8 +68,8 @@ def memorisation(summary: Mapping[str, Any]) -> Section:
                 width,
                 title="Loss difference on training text",
                 unit=NATS,
-                better="learned by heart",
-                worse="unlearned",
+                better="lower loss",
+                worse="higher loss",
             ),
             "Loss difference on passages of the training text itself.",
         )

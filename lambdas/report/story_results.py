@@ -10,6 +10,7 @@ from report.blocks import Notice, Para, Section, Table, figure, rows_of
 from report.charts import Row, documents, forest
 from report.charts_more import kind_name
 from report.charts_more import recall as recall_chart
+from report.intervals import DRAW_LIMIT, RESAMPLES
 from report.text import format_p, interval_text, number, percent, plural, range_text, with_error
 
 NATS = "nats per token, tuned minus base"
@@ -100,7 +101,7 @@ def heldout(summary: Mapping[str, Any]) -> Section:
     section.blocks.append(
         Para(
             f"Sign-flip test: {format_p(block['p_value'])}, two-sided, {method}. Intervals: studentised bootstrap over "
-            f"documents, {resamples} resamples, seeded.",
+            f"documents, {resamples} resamples (fewer for more than {DRAW_LIMIT // RESAMPLES} documents), seeded.",
             "small",
         )
     )

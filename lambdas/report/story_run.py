@@ -190,5 +190,6 @@ def limits(summary: Mapping[str, Any], results: bool) -> Section:
             0,
             f"Only {block['documents_count']} held-out documents: small effects cannot be seen with so few.",
         )
+    items += map(str, (summary.get("configuration") or {}).get("warnings") or [])
     blocks: list[Block] = [Bullets(tuple(items))] if results else []
     return Section("limits", "Limits", blocks)

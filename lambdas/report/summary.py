@@ -73,7 +73,7 @@ def build(
     summary["configuration"].update(
         settings=metrics.get("settings") or {},
         environment=metrics.get("environment") or {},
-        decoding=_decoding(base_answers),
+        decoding=decoding(base_answers),
     )
     summary["prompts"] = _prompt_rows(prompts, base_answers, tuned_answers, copies)
     return finite(summary)
@@ -205,11 +205,13 @@ def _curve(points: Any, most: int = 400) -> list[dict[str, Any]]:
     return [{key: point.get(key) for key in ("step", "loss", "learning_rate")} for point in thinned]
 
 
-def _decoding(answers: Rows) -> dict[str, Any]:
-    """How the answers were drawn, as their rows say."""
+def decoding(answers: Rows) -> dict[str, Any]:
+    """How the answers were drawn, as their rows say. Starters may have more samples than other prompts."""
     first = answers[0] if answers else {}
-    decoding = {key: first.get(key) for key in ("max_tokens", "temperature", "top_p", "seeds")}
-    return {**decoding, "samples": len(first.get("samples") or [])}
+    settings = {key: first.get(key) for key in ("max_tokens", "temperature", "top_p")}
+    samples = {str(row.get("kind", "")): len(row.get("samples") or []) for row in answers}
+    seeds = max((row.get("seeds") or [] for row in answers), key=len, default=[])
+    return {**settings, "seeds": seeds, **{f"samples_of_each_{kind}": count for kind, count in samples.items()}}
 
 
 def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,11 +14,7 @@ import pytest
 
 from report import card, page, pdf, summary
 from report.answers_html import segments
-from report.charts import NARROW, WIDE, documents
-from report.drawing import scale
-from report.fonts import encode, line_spans, width, wrap
 from report.story import headline, sections
-from report.text import change_text, decimals_for, duration, format_p, interval_text, money, number, rate, with_error
 from tests.evidence.report_data import COST, SECONDS, answers, metrics, prompts, run
 from tests.evidence.report_example import KINDS
 
@@ -257,96 +253,3 @@ def test_pdf_pages_keep_their_text_inside_the_margins(made):
                 float(y) for y in re.findall(r"rg [\d.]+ (-?[\d.]+) Td", zlib.decompress(stream).decode("ascii"))
             ]
             assert min(heights) > 20 and max(heights) < 800
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_every_state_renders_a_model_card_with_its_sections(made, name):
-    text = card.render(made[name])
-    assert text.startswith("---\nbase_model: ")
-    for heading in (
-        "## Intended use",
-        "### Out of scope",
-        "## Training data",
-        "## Evaluation",
-        "## Limitations",
-        "## Cost",
-    ):
-        assert heading in text
-
-
-def test_the_front_matter_is_what_the_hub_reads(made):
-    yaml = pytest.importorskip("yaml")
-    for name in KINDS:
-        meta = yaml.safe_load(card.render(made[name]).split("---\n")[1])
-        assert (meta["library_name"], meta["pipeline_tag"]) == ("peft", "text-generation")
-        assert meta["base_model"] and meta["license"] and "lora" in meta["tags"]
-    hub = pytest.importorskip("huggingface_hub")
-    parsed = hub.ModelCard(card.render(made["improved"]))
-    assert parsed.data.eval_results[0].metric_type == "loss"
-
-
-def test_the_card_gives_every_difference_with_its_interval(made):
-    text = card.render(made["improved"])
-    assert text.count("| held out |") == 3
-    assert re.search(
-        r"\| held out \| Loss, nats per token \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| −0\.\d+ ± [\d.]+ \| −0\.\d+ to −0\.\d+ \|",
-        text,
-    )
-
-
-@pytest.mark.parametrize("width_", [WIDE, NARROW])
-def test_hundreds_of_documents_are_drawn_without_names(made, width_):
-    block = copy.deepcopy(made["improved"]["heldout"])
-    block["documents"] = block["documents"] * 40
-    drawing = documents(block, width_)
-    assert drawing.height < 2_500
-    assert "Splicing factor mutations" not in str(drawing.items)
-
-
-@pytest.mark.parametrize(
-    ("values", "zero"), [([0.0], False), ([-0.1, 0.2], True), ([3.0, 3.0], False), ([1e-9, 2e-9], False)]
-)
-def test_a_scale_holds_its_values_between_its_ticks(values, zero):
-    across = scale(values, 0, 100, zero=zero)
-    assert across.low <= min(values) and across.high >= max(values)
-    assert 2 <= len(across.ticks) <= 12
-    assert all(0 <= across.place(value) <= 100 for value in values)
-
-
-# The rule of the Particle Data Group: 0.827 ± 0.119, 0.83 ± 0.367 as 0.8 ± 0.4, 0.827 ± 0.0967 as 0.83 ± 0.10.
-@pytest.mark.parametrize(
-    ("error", "places"), [(0.119, 2), (0.367, 1), (0.0967, 2), (3.6, 0), (35.0, 0), (0.0, 3), (None, 3)]
-)
-def test_digits_follow_the_standard_error(error, places):
-    assert decimals_for(error) == places
-
-
-def test_numbers_are_set_for_reading():
-    figure = {"estimate": -0.05228, "standard_error": 0.00723, "low": -0.06915, "high": -0.03713}
-    assert interval_text(figure, "nats") == "−0.052 nats (95 % interval −0.069 to −0.037)"
-    assert change_text(figure, "nats") == "0.052 nats (95 % interval 0.037 to 0.069)"
-    assert with_error(2.9123, 0.0875) == "2.91 ± 0.09"
-    assert number(-0.0004, 2, signed=True) == "0.00"
-    assert (format_p(0.03125), format_p(0.00001), format_p(0.5), format_p(None)) == (
-        "p = 0.031", "p < 0.0001", "p = 0.50", "p not known",
-    )  # fmt: skip
-    assert (money(121), money(None), rate(151.5), rate(152)) == ("$1.21", "–", "$1.515", "$1.52")
-    assert (duration(0.4), duration(59), duration(61), duration(7_260), duration(None)) == (
-        "0.4 s", "59 s", "1 min 1 s", "2 h 1 min", "–",
-    )  # fmt: skip
-
-
-def test_text_is_encoded_for_the_standard_fonts():
-    assert encode("é", "Helvetica")[0][:2] == ("Helvetica", b"\xe9")
-    assert encode("α≥", "Times-Roman")[0][0] == "Symbol"
-    assert encode("ő", "Helvetica")[0][1] == b"o"  # loses the accent that the font lacks
-    assert encode("中", "Helvetica")[0][1] == b"?"
-    assert width("Hello", "Helvetica", 10) == pytest.approx(22.78)  # 722 + 556 + 222 + 222 + 556 thousandths
-
-
-def test_wrapped_lines_fit_and_lose_nothing():
-    text = "Clonal haematopoiesis\n\nof " + "W" * 50 + " indeterminate potential"
-    assert all(width(line, "Times-Roman", 10) <= 90 for line in wrap(text, "Times-Roman", 10, 90))
-    assert "".join(text[a:b] for a, b in line_spans(text, "Times-Roman", 10, 90)).replace(" ", "") == re.sub(
-        r"\s", "", text
-    )

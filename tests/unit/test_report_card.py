@@ -1,0 +1,90 @@
+"""The model card, and the words about side effects and decoding that it shares with the page."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+
+from report import card, page, summary
+from report.story_effects import _forgetting_words
+from tests.evidence.report_data import answers, prompts
+from tests.evidence.report_example import KINDS
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, dict]:
+    return {name: make() for name, make in KINDS.items()}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_state_renders_a_model_card_with_its_sections(made, name):
+    text = card.render(made[name])
+    assert text.startswith("---\nbase_model: ")
+    for heading in (
+        "## Intended use",
+        "### Out of scope",
+        "## Training data",
+        "## Evaluation",
+        "## Limitations",
+        "## Cost",
+    ):
+        assert heading in text
+
+
+def test_the_front_matter_is_what_the_hub_reads(made):
+    yaml = pytest.importorskip("yaml")
+    for name in KINDS:
+        meta = yaml.safe_load(card.render(made[name]).split("---\n")[1])
+        assert (meta["library_name"], meta["pipeline_tag"]) == ("peft", "text-generation")
+        assert meta["base_model"] and meta["license"] and "lora" in meta["tags"]
+    hub = pytest.importorskip("huggingface_hub")
+    parsed = hub.ModelCard(card.render(made["improved"]))
+    assert parsed.data.eval_results[0].metric_type == "loss"
+
+
+def test_the_card_gives_every_difference_with_its_interval(made):
+    text = card.render(made["improved"])
+    assert text.count("| held out |") == 3
+    assert re.search(
+        r"\| held out \| Loss, nats per token \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| −0\.\d+ ± [\d.]+ \| −0\.\d+ to −0\.\d+ \|",
+        text,
+    )
+
+
+def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained_on_it(made):
+    settled = copy.deepcopy(made["improved"])
+    settled["cost"] |= {"training_seconds": 1000, "endpoint_seconds": 1500}
+    settled["base_model"]["matches_plan"] = True
+    sentence = "Training took 16 min 40 s on one ml.g5.2xlarge, the endpoint stood for 25 min on one ml.g5.2xlarge."
+    assert sentence in card.render(settled)
+    settled["base_model"]["matches_plan"] = False
+    assert "Training took 16 min 40 s, the endpoint stood for 25 min." in card.render(settled)
+
+
+def test_what_preflight_noted_stands_among_the_limits_and_in_the_card(made):
+    noted = copy.deepcopy(made["improved"])
+    noted["configuration"]["warnings"] = ["Passages of one document are alike."]
+    assert page.render(noted).count("Passages of one document are alike.") == 2
+    assert "not among them. Passages of one document are alike." in card.render(noted)
+
+
+def test_a_fall_of_the_control_loss_is_told_without_a_sign_and_beside_a_gain_only():
+    told = {"standard_error": 0.01, "estimate": -0.1, "low": -0.12, "high": -0.08}
+    words = _forgetting_words(told, {"difference": told})
+    assert words.startswith(
+        "The loss on text about other subjects fell by 0.100 nats per token (95 % interval 0.080 to 0.120)"
+    )
+    assert "part of the gain" in words
+    assert "gain" not in _forgetting_words(told, {"difference": {"high": 0.01}})
+    assert "gain" not in _forgetting_words(told, {})
+
+
+def test_samples_are_counted_for_each_kind_of_prompt():
+    rows = answers(prompts(8), "base", skill=0.5)
+    for row in rows:
+        if row["kind"] != "starter":
+            row |= {"samples": [], "seeds": []}
+    found = summary.decoding(rows)
+    assert (found["samples_of_each_starter"], found["samples_of_each_question"], found["seeds"]) == (2, 0, [42, 43])
