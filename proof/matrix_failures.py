@@ -120,7 +120,7 @@ def _killed(case: Case) -> Expected:
     second = SECOND_TIME.get(case.state.operation)
     if second is None:
         return fine(case)
-    end = case.state.fate(second)
+    end = case.state.fate(second, made_already=case.state.operation.startswith("Create"))
     # The schedule is gone though the state could not know it.
     return Expected() if case.in_tear_down else Expected(run=end)
 

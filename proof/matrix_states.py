@@ -66,18 +66,25 @@ class TaskState:
         )
         return self.function in str(request.get("path")) and all(request.get(k) == v for k, v in literals.items())
 
-    def fate(self, error: str) -> tuple[str, str]:
-        """How the execution ends when the state goes on failing with an error: status and error name, by the Catch rules."""
+    def fate(self, error: str, made_already: bool = False) -> tuple[str, str]:
+        """How the execution ends when the state goes on failing with an error: status and error name, by the Catch rules.
+
+        `made_already` tells that the error is the refusal of a second thing of one name, for a Choice that asks so.
+        """
         for name in (self.name, *self.chain):
             state = next(body for found, body in each_state(self.definition) if found == name)
             rule = next((rule for rule in state.get("Catch", []) if matches(rule, error)), None)
             if rule is not None:
-                return self._after(rule, error)
+                return self._after(rule, error, made_already)
         return "FAILED", error
 
-    def _after(self, rule: Mapping[str, Any], error: str) -> tuple[str, str]:
-        problem = rule.get("Assign", {}).get("problem")
-        if dict(each_state(self.definition))[rule["Next"]]["Type"] != "Fail":
+    def _after(self, rule: Mapping[str, Any], error: str, made_already: bool) -> tuple[str, str]:
+        problem, states = rule.get("Assign", {}).get("problem"), dict(each_state(self.definition))
+        following_state = states[rule["Next"]]
+        if following_state["Type"] == "Choice":
+            goes_on = made_already and len(following_state["Choices"]) == 1
+            following_state = states[following_state["Choices"][0]["Next"] if goes_on else following_state["Default"]]
+        if following_state["Type"] != "Fail":
             return SUCCEEDED
         return "FAILED", error.removeprefix("States.") if isinstance(problem, str) else str(problem["Error"])
 

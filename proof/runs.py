@@ -184,8 +184,8 @@ class FineTuning:
             maker.endpoints[endpoint.name] = endpoint
             self.cloud.audit.started(self.run, self.execution.arn, self.cloud.table)
             if self.random.random() < 0.03:
-                # The answer is lost, and the repeated call is refused because the endpoint exists.
-                raise Stopped
+                # The answer is lost; the repeated calls are refused because the endpoint exists, and the run goes on with it.
+                yield self.random.uniform(20, 110), True
             while endpoint.status(self.world.now) == "Creating":
                 wait = (endpoint.ready - self.world.now) / timedelta(seconds=1)
                 yield wait + self.random.uniform(0, 30), False

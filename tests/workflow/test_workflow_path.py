@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from rehearsal.assembly import Assembly, substituted
 from rehearsal.cloud import Cloud
 from rehearsal.executions import Execution
@@ -22,6 +24,28 @@ def test_a_run_succeeds_and_its_tear_down_leaves_nothing(cloud: Cloud, rehearse:
     assert tear_down.input == {
         "executionArn": execution.arn, "executionName": execution.name, "status": "SUCCEEDED", "reason": "event",
     }  # fmt: skip
+    assert not any(cloud.leftovers().values())
+
+
+@pytest.mark.parametrize("operation", ["CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+def test_a_lost_answer_does_not_waste_the_training(cloud: Cloud, rehearse: Rehearse, operation: str) -> None:
+    lost = cloud.sagemaker.faults.add(operation=operation, error="InternalFailure", status=500, after=True)
+
+    execution = rehearse()
+
+    assert lost.hits == 1
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert not any(cloud.leftovers().values())
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+def test_any_other_refusal_ends_the_run_with_its_reason(cloud: Cloud, rehearse: Rehearse, operation: str) -> None:
+    cloud.sagemaker.faults.add(operation=operation, error="ValidationException", message="no luck", times=None)
+
+    execution = rehearse()
+
+    assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
+    assert "no luck" in str(execution.cause)
     assert not any(cloud.leftovers().values())
 
 
