@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from rehearsal.options import DEFAULT_SETTINGS
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
@@ -25,14 +28,17 @@ class Experiment:
     arguments: tuple[str, ...] = field(default_factory=tuple)
 
     def fingerprint(self) -> str:
-        """What the outcome depends on, as one hash: texts, prompts, arguments and the training script.
+        """What the figures depend on, as one hash: texts, prompts, settings, weights, and the code that trains and asks.
 
-        Whoever changes the report alone need not train again.
+        The report is not among them: its rule is applied to the figures again whenever the table is made.
         """
         texts = [self.corpus or DATA / "medicaldataset.txt"]
         texts += [DATA / name for name in ("medicalheldout.txt", "medicalprompts.jsonl", "control.txt")]
-        parts = [*texts, *sorted((PROJECT / "training").glob("*.py"))]
-        digest = hashlib.sha256(repr((self.seed, self.arguments)).encode())
+        code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).glob("*.py"))]
+        parts = [*texts, PROJECT / "requirements-weights.txt", *code]
+        context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
+        settings = {key: value for key, value in context.items() if not key.startswith("@")} | DEFAULT_SETTINGS
+        digest = hashlib.sha256(repr((self.seed, self.arguments, sorted(settings.items()))).encode())
         for part in parts:
             digest.update(hashlib.sha256(part.read_bytes()).digest())
         return digest.hexdigest()
@@ -61,7 +67,8 @@ def all_experiments(folder: Path) -> list[Experiment]:
     """
 
     def passes(epochs: int) -> tuple[str, ...]:
-        return ("--words", "0", "--epochs", str(epochs))
+        # Greedy answers only: sampled ones would take as long again, for each of six rehearsals.
+        return ("--words", "0", "--epochs", str(epochs), "--set", "samples_per_prompt=0")
 
     real = [
         Experiment(

@@ -13,7 +13,7 @@ from rehearsal.options import DEFAULT_WORDS, Options, parse
 
 def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
     context = parse([]).context()
-    assert (context["accept_eula"], context["epochs"], context["samples_per_prompt"]) == ("true", "1", "0")
+    assert (context["accept_eula"], context["epochs"], context["samples_per_prompt"]) == ("true", "1", "1")
     assert parse([]).context({"samples_per_prompt": "3"})["samples_per_prompt"] == "3"
     assert parse(["--set", "epochs=4"]).context()["epochs"] == "4"
 
@@ -93,8 +93,23 @@ def test_a_corpus_of_ones_own_is_uploaded_under_a_safe_name(cloud: Cloud, projec
 
     run_input = materials.upload(cloud, Options(project=project, corpus=own, input={"seed": 1}), "medical")
 
-    assert run_input == {"corpus": "corpora/My-notes-2.txt", "seed": 1}
+    assert run_input == {"corpus": "corpora/corpus-My-notes-2.txt", "seed": 1}
     assert uploaded(cloud, run_input["corpus"]) == "mine"
+
+
+@pytest.mark.parametrize(("corpus", "held_out"), [("train/data.txt", "test/data.txt"), ("данные.txt", "проверка.txt")])
+def test_files_of_one_name_do_not_overwrite_each_other(
+    corpus: str, held_out: str, cloud: Cloud, project: Path, tmp_path: Path
+) -> None:
+    for name, content in ((corpus, "to train on"), (held_out, "to measure on")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+
+    options = Options(project=project, corpus=tmp_path / corpus, held_out=tmp_path / held_out)
+    run_input = materials.upload(cloud, options, "medical")
+
+    assert uploaded(cloud, run_input["corpus"]) == "to train on"
+    assert uploaded(cloud, run_input["heldOut"]) == "to measure on"
 
 
 def test_a_quick_rehearsal_takes_a_slice_of_everything(cloud: Cloud, project: Path) -> None:
@@ -103,6 +118,16 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything(cloud: Cloud, project: Pa
     assert 1100 <= len(uploaded(cloud, run_input["corpus"]).split()) < 1300
     assert uploaded(cloud, run_input["heldOut"]).count("# H") == 6
     assert uploaded(cloud, run_input["prompts"]).count("\n") == 4
+
+
+def test_a_quick_rehearsal_leaves_it_to_preflight_to_refuse_a_domain_without_texts(cloud: Cloud, project: Path) -> None:
+    assert materials.upload(cloud, Options(project=project, quick=True), "nosuch") == {}
+
+
+def test_a_domain_without_held_out_text_does_not_pass_for_a_corpus_of_ones_own(cloud: Cloud, project: Path) -> None:
+    (project / "data" / "medicalheldout.txt").unlink()
+
+    assert set(materials.upload(cloud, Options(project=project, quick=True), "medical")) == {"prompts"}
 
 
 def test_all_but_some_dollars_can_be_set_aside(cloud: Cloud) -> None:

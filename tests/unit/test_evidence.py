@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from evidence import __main__ as command
 from evidence import experiments, picture
 from evidence.readme import filled
-from evidence.table import as_markdown, row
+from evidence.rewrite import rewrite
+from evidence.table import as_markdown, recall_together, row
+from report.analysis import analyse
+from report.summary import build, settle
+from tests.evidence.report_data import COST, answers, metrics, prompts, run
 
 
 def summary(verdict: str, recall_verdict: str = "improved") -> dict[str, object]:
     figure = {"estimate": -0.2, "low": -0.3, "high": -0.1}
     return {
+        "status": "SUCCEEDED",
         "verdict": verdict,
         "recall_verdict": recall_verdict,
-        "heldout": {"difference": figure},
+        "heldout": {"documents_count": 18, "difference": figure},
         "recall": {"knowledge": {"all": {"difference": figure}}},
     }
 
@@ -77,3 +84,84 @@ def test_without_a_browser_the_picture_says_what_is_missing(tmp_path: Path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="chromium"):
         picture.take(tmp_path / "r.html", tmp_path / "p.png")
+
+
+def seed(changes: dict[str, float], kind: str = "central") -> dict[str, object]:
+    return {
+        "prompts": [
+            {"id": name, "kind": kind, "facts": ["x"], "base": {"recall": 0.0}, "tuned": {"recall": change}}
+            for name, change in changes.items()
+        ]
+    }
+
+
+def test_a_prompt_counts_once_however_many_seeds_were_asked() -> None:
+    first, second = {str(n): 1.0 for n in range(8)}, {str(n): 0.5 for n in range(8)}
+    assert "over 2 seeds together, each of 8 prompts averaged over them: +75.0 (" in recall_together(
+        [seed(first), seed(second)]
+    )
+
+
+def test_seeds_that_were_asked_other_prompts_are_not_put_together() -> None:
+    assert recall_together([seed({"a": 1.0}), seed({"b": 1.0})]) == ""
+    assert recall_together([seed({"a": 1.0})]) == ""
+
+
+def test_a_run_without_figures_is_no_passed_null() -> None:
+    failed = {"status": "FAILED", "verdict": "not shown", "recall_verdict": "not shown", "heldout": None}
+    assert not row(experiments.Experiment("e", "text", True), failed).as_expected
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of results, with one run in it that was judged by an older rule."""
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "evidence")
+    monkeypatch.setattr(command, "TABLE", tmp_path / "evidence.md")
+    folder = tmp_path / "evidence" / "seed-1"
+    folder.mkdir(parents=True)
+    asked = prompts(40)
+    replies = [answers(asked, model, skill=skill) for model, skill in (("base", 0.1), ("medical", 0.6))]
+    findings = analyse(metrics(), asked, *replies, resamples=300)
+    made = settle(
+        build(run(), metrics(), asked, *replies, findings), status="SUCCEEDED", cost=COST, seconds_by_state={}
+    )
+    (folder / "summary.json").write_text(json.dumps(made | {"verdict": "worse", "verdict_reason": "an older rule"}))
+    for name, rows in zip(("pre-trained", "fine-tuned"), replies, strict=True):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "plan.json").write_text("{}")
+    experiment = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-1")
+    (folder / "inputs.sha256").write_text(experiment.fingerprint())
+    return folder
+
+
+def test_kept_figures_are_judged_by_todays_rule(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--only", "seed-1"]) == 0
+    assert "kept from results/evidence/seed-1" in capsys.readouterr().out
+    assert "**improved**" in (finished.parents[1] / "evidence.md").read_text()
+
+
+def test_a_run_that_fails_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments.Experiment, "command", lambda *_: ["--no-such-option"])
+    with pytest.raises(SystemExit, match="ended with 2"):
+        command.main(["--only", "seed-1", "--again"])
+    assert not (finished / "inputs.sha256").exists()
+
+
+def test_an_experiment_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--only", "seed-9"])
+    assert "there is no experiment seed-9" in capsys.readouterr().err
+
+
+def test_a_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path) -> None:
+    assert rewrite(finished, tmp_path / "again") == "improved"
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+        "report.html", "report.pdf", "summary.json", "MODEL_CARD.md", "plan.json", "pre-trained.jsonl", "fine-tuned.jsonl",
+    }  # fmt: skip
+    assert "an older rule" not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_a_run_that_failed_cannot_be_judged_again(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"status": "FAILED"}')
+    with pytest.raises(ValueError, match="ended as FAILED"):
+        rewrite(tmp_path, tmp_path)
