@@ -19,7 +19,7 @@ from network import Network
 from progress import Clock, say
 from text import IGNORED, Boundaries, Document, pack, sequence_count
 
-# Tokens that go through the model at once. On a CPU 1,024 took 3.4 GiB in all, 512 takes 2.3.
+# Tokens that go through the model at once. On a CPU 1,024 took 3.4 GiB in all, 512 takes 2.1.
 MICRO_TOKENS = {"cpu": 512, "cuda": 2048}
 SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
 CURVE_POINTS = 500  # at most so many in metrics.json
