@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse test lint deploy destroy synth release ledger data prices prove-cap evidence example readme lock clean
+.PHONY: help setup rehearse test lint deploy destroy synth release ledger data prices prove-cap evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,10 @@ prove-cap: $(READY)  ## the failure matrix, the simulated months and the negativ
 
 evidence: $(READY)  ## null experiments and seeds: the table in the README
 	@python -m evidence $(ARGS)
+
+nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
+	@{ echo '```text'; python -m tests.evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
+	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
 	@python -m evidence --only seed-1 $(ARGS)
