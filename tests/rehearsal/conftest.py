@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rehearsal_bench import Bench
+from sagemaker_account import Account, Clock, account
 
 from rehearsal.cloud import Cloud
 from rehearsal.nursery import Nursery
@@ -34,3 +35,28 @@ def cloud(tmp_path: Path, nursery: Nursery) -> Iterator[Cloud]:
 def bench(cloud: Cloud) -> Bench:
     """Maker of machines and functions in `cloud`."""
     return Bench(cloud)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The stand-in's time, which a test moves on."""
+    return Clock()
+
+
+@pytest.fixture
+def training() -> FakeTraining:
+    """Training that ends at once, as its plan says."""
+    return FakeTraining()
+
+
+@pytest.fixture
+def hosting() -> FakeHosting:
+    """Endpoints that come up at once, as their plan says."""
+    return FakeHosting()
+
+
+@pytest.fixture
+def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosting) -> Iterator[Account]:
+    """SageMaker's stand-in by itself, without a deployed project."""
+    with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
+        yield made

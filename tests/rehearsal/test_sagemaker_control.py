@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,6 @@ from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.validation import service_model, violations
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def training() -> FakeTraining:
-    return FakeTraining()
-
-
-@pytest.fixture
-def hosting() -> FakeHosting:
-    return FakeHosting()
-
-
-@pytest.fixture
-def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosting) -> Iterator[Account]:
-    with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
-        yield made
 
 
 def test_a_training_job_goes_through_its_states_and_bills_from_the_start_of_the_instance(

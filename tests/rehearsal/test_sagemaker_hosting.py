@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from sagemaker_account import (
     BUCKET,
     Account,
     Clock,
-    account,
     configuration_request,
     model_request,
     refusal,
     source,
 )
 
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan
+from rehearsal.sagemaker import FakeHosting, HostingPlan
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def training() -> FakeTraining:
-    return FakeTraining()
-
-
-@pytest.fixture
-def hosting() -> FakeHosting:
-    return FakeHosting()
-
-
-@pytest.fixture
-def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosting) -> Iterator[Account]:
-    with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
-        yield made
 
 
 def test_an_endpoint_is_created_serves_and_goes(aws: Account, clock: Clock) -> None:
