@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import evidence  # noqa: F401  (puts lambdas/ on the path)
 from common.storage import Storage
 from report import files
 from report.analysis import judged

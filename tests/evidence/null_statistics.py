@@ -13,18 +13,15 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
-
-from report.beyond_control import compare_gains  # noqa: E402
-from report.intervals import interval  # noqa: E402
-from report.statistics import sign_flip  # noqa: E402
-from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall  # noqa: E402
+import evidence  # noqa: F401  (puts lambdas/ on the path)
+from report.beyond_control import compare_gains
+from report.intervals import interval
+from report.statistics import sign_flip
+from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,16 @@ def test_kept_figures_are_judged_by_todays_rule(finished: Path, capsys: pytest.C
     assert command.main(["--only", "seed-1"]) == 0
     assert "kept from results/evidence/seed-1" in capsys.readouterr().out
     assert "**improved**" in (finished.parents[1] / "evidence.md").read_text()
+
+
+def test_the_exit_code_is_about_the_experiments_that_were_chosen(finished: Path, tmp_path: Path) -> None:
+    other = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-2")
+    shutil.copytree(finished, finished.parent / "seed-2")
+    summary = json.loads((finished / "summary.json").read_text())
+    (finished.parent / "seed-2" / "summary.json").write_text(json.dumps(summary | {"beyond_control": None}))
+    (finished.parent / "seed-2" / "inputs.sha256").write_text(other.fingerprint())
+    assert command.main(["--only", "seed-1"]) == 0
+    assert command.main(["--only", "seed-1", "--only", "seed-2"]) == 1
 
 
 def test_a_run_that_fails_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
