@@ -73,8 +73,8 @@ nulls: $(READY)  ## how often the statistics alone say improved where nothing wa
 	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
-	@python -m evidence --only seed-1 $(ARGS)
-	@python -m evidence.rewrite results/evidence/seed-1 --to results/example
+	@python -m evidence --only seed-4 $(ARGS)
+	@python -m evidence.rewrite results/evidence/seed-4 --to results/example
 	@python -m evidence.picture results/example/report.html results/example/report.png
 
 readme: $(READY)  ## put the figures of results/ into the README

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evidence.experiments import Experiment
 from report.intervals import interval
-from report.recall import CONTROL
 from report.statistics import sign_flip
 from report.text import format_p
+from report.verdict import IMPROVED, judge_recall
 
 
 @dataclass(frozen=True)
@@ -24,71 +26,87 @@ class Row:
     recall: str
     verdict: str
     recall_verdict: str
+    machine: str
     as_expected: bool
 
 
-def row(experiment: Experiment, summary: dict[str, Any]) -> Row:
-    """Reads the figures of an experiment from its summary.json.
+def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
+    """Reads the figures of an experiment, judged.
 
-    As expected is a null that is not judged improved, and a real effect that is, with more key facts stated as well. A run
-    without figures is neither.
+    As expected is a null that is not judged improved, and a real effect that is. A run without figures is neither.
     """
-    measured = summary.get("status") == "SUCCEEDED" and bool((summary.get("heldout") or {}).get("documents_count"))
-    verdict, recall_verdict = summary["verdict"], summary["recall_verdict"]
-    expected = verdict != "improved" if experiment.is_null else (verdict, recall_verdict) == ("improved", "improved")
+    measured = figures.get("status") == "SUCCEEDED" and bool((figures.get("heldout") or {}).get("documents_count"))
+    verdict = figures["verdict"]
     return Row(
         name=experiment.name,
         trained_on=experiment.describes,
-        heldout=_interval((summary.get("heldout") or {}).get("difference"), 1, 3),
-        control=_interval((summary.get("control") or {}).get("difference"), 1, 3),
-        beyond=_interval((summary.get("beyond_control") or {}).get("difference"), 1, 3),
-        recall=_interval(_recall(summary), 100, 1),
+        heldout=_interval((figures.get("heldout") or {}).get("difference"), 1, 3),
+        control=_interval((figures.get("control") or {}).get("difference"), 1, 3),
+        beyond=_interval((figures.get("beyond_control") or {}).get("difference"), 1, 3),
+        recall=_interval(_recall(figures), 100, 1),
         verdict=verdict,
-        recall_verdict=recall_verdict,
-        as_expected=measured and expected,
+        recall_verdict=figures["recall_verdict"],
+        machine=f"{figures.get('precision')} on {figures.get('device')}",
+        as_expected=measured and (verdict == IMPROVED) is not experiment.is_null,
     )
 
 
-def as_markdown(rows: list[Row]) -> str:
-    """The rows as a Markdown table with a line that says how to read it."""
+def as_markdown(rows: list[Row], together: Together | None = None) -> str:
+    """The rows as a Markdown table with lines that say how to read it."""
     head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|"
     lines = [
         f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
         for r in rows
     ]
-    return "\n".join([head, *lines, "", "Tuned minus base, with 95 % intervals clustered by document or prompt."])
+    note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
+    if rows:
+        note += f" Trained in {' and in '.join(sorted({r.machine for r in rows}))}."
+    return "\n".join([head, *lines, "", note, *(["", together.text] if together else [])])
 
 
-def recall_together(summaries: list[dict[str, Any]]) -> str:
-    """Key facts over several seeds: the change of each prompt averaged over them, with an interval clustered by prompt.
+@dataclass(frozen=True)
+class Together:
+    """Key facts over all seeds: the verdict of the second line's rule, and a sentence with the figures."""
 
-    Empty for fewer than two seeds, or where they were not asked the same prompts.
+    verdict: str
+    text: str
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether more key facts are stated, as was declared."""
+        return self.verdict == IMPROVED
+
+
+def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> Together | None:
+    """Key facts over several seeds: the change of each prompt averaged over them, judged by the rule of the second line.
+
+    `runs` are figures by seed. None for fewer than two seeds, or where they were not asked the same prompts.
     """
-    changes: list[dict[str, float]] = [
-        {
-            row["id"]: row["tuned"]["recall"] - row["base"]["recall"]
-            for row in summary["prompts"]
-            if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
-        }
-        for summary in summaries
-    ]
-    if len(changes) < 2 or any(change.keys() != changes[0].keys() for change in changes):
-        return ""
-    means = [sum(change[name] for change in changes) / len(changes) for name in changes[0]]
-    figure = interval(means, [1.0] * len(means), method="percentile").as_dict()
-    return (
-        f"Key facts over {len(changes)} seeds together, each of {len(means)} prompts averaged over them: {_interval(figure, 100, 1)} percentage points, "
-        f"sign-flip {format_p(sign_flip(means)[0])}."
+    asked = [run["knowledge"] for run in runs.values()]
+    if len(asked) < 2 or not asked[0] or any(run.keys() != asked[0].keys() for run in asked):
+        return None
+    means = [math.fsum(run[name][1] - run[name][0] for run in asked) / len(asked) for name in asked[0]]
+    change = interval(means, [1.0] * len(means), method="percentile").as_dict()
+    p_value, _ = sign_flip(means)
+    missing = [name for run in runs.values() for name in run["recall"]["missing_prompts"]]
+    measure = {"prompts": len(means), "difference": change, "p_value": p_value}
+    verdict = judge_recall({"missing_prompts": missing, "knowledge": {"all": measure}}).verdict
+    seeds = [str(seed) for seed in runs]
+    names = f"{', '.join(seeds[:-1])} and {seeds[-1]}"
+    return Together(
+        verdict,
+        f"Key facts over the seeds {names} together, each of {len(means)} prompts averaged over them: **{verdict}**, "
+        f"{_interval(change, 100, 1)} percentage points, sign-flip {format_p(p_value)}.",
     )
 
 
-def _interval(figure: dict[str, Any] | None, factor: float, digits: int) -> str:
+def _interval(figure: Mapping[str, Any] | None, factor: float, digits: int) -> str:
     if not figure or any(figure.get(name) is None for name in ("estimate", "low", "high")):
         return "–"
     estimate, low, high = (figure[name] * factor for name in ("estimate", "low", "high"))
     return f"{estimate:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
-def _recall(summary: dict[str, Any]) -> dict[str, Any] | None:
-    knowledge = ((summary.get("recall") or {}).get("knowledge") or {}).get("all") or {}
+def _recall(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    knowledge: Mapping[str, Any] = ((figures.get("recall") or {}).get("knowledge") or {}).get("all") or {}
     return knowledge.get("difference")

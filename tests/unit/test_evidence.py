@@ -18,7 +18,8 @@ from report.summary import build, settle
 from tests.evidence.report_data import COST, answers, metrics, prompts, run
 
 
-def summary(verdict: str, recall_verdict: str = "improved") -> dict[str, object]:
+def figures(verdict: str, recall_verdict: str = "improved") -> dict[str, object]:
+    """Figures as they are kept, judged."""
     figure = {"estimate": -0.2, "low": -0.3, "high": -0.1}
     return {
         "status": "SUCCEEDED",
@@ -26,6 +27,8 @@ def summary(verdict: str, recall_verdict: str = "improved") -> dict[str, object]
         "recall_verdict": recall_verdict,
         "heldout": {"documents_count": 18, "difference": figure},
         "recall": {"knowledge": {"all": {"difference": figure}}},
+        "device": "a processor, 2 cores",
+        "precision": "float32",
     }
 
 
@@ -36,17 +39,18 @@ def summary(verdict: str, recall_verdict: str = "improved") -> dict[str, object]
 def test_a_null_experiment_must_not_be_judged_improved_and_a_real_one_must(
     is_null: bool, verdict: str, as_expected: bool
 ) -> None:
-    assert row(experiments.Experiment("e", "text", is_null), summary(verdict)).as_expected is as_expected
+    assert row(experiments.Experiment("e", "text", is_null), figures(verdict)).as_expected is as_expected
 
 
-def test_a_real_effect_must_show_in_the_key_facts_too() -> None:
-    assert not row(experiments.Experiment("e", "text", False), summary("improved", "not shown")).as_expected
+def test_the_key_facts_of_a_single_seed_decide_nothing() -> None:
+    assert row(experiments.Experiment("e", "text", False), figures("improved", "not shown")).as_expected
 
 
 def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
-    line = as_markdown([row(experiments.Experiment("e", "text", True), summary("worse"))]).splitlines()[2]
-    figures = "-0.200 (-0.300 to -0.100) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
-    assert line == f"| text | {figures} |"
+    lines = as_markdown([row(experiments.Experiment("e", "text", True), figures("worse"))]).splitlines()
+    cells = "-0.200 (-0.300 to -0.100) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
+    assert lines[2] == f"| text | {cells} |"
+    assert lines[-1].endswith("Trained in float32 on a processor, 2 cores.")
 
 
 def test_the_shuffled_text_has_the_words_of_the_corpus_but_not_its_sentences(tmp_path: Path) -> None:
@@ -87,30 +91,42 @@ def test_without_a_browser_the_picture_says_what_is_missing(tmp_path: Path, monk
         picture.take(tmp_path / "r.html", tmp_path / "p.png")
 
 
-def seed(changes: dict[str, float], kind: str = "central") -> dict[str, object]:
-    return {
-        "prompts": [
-            {"id": name, "kind": kind, "facts": ["x"], "base": {"recall": 0.0}, "tuned": {"recall": change}}
-            for name, change in changes.items()
-        ]
-    }
+def seed(changes: dict[str, float]) -> dict[str, object]:
+    return {"knowledge": {name: [0.0, change] for name, change in changes.items()}, "recall": {"missing_prompts": []}}
 
 
 def test_a_prompt_counts_once_however_many_seeds_were_asked() -> None:
-    first, second = {str(n): 1.0 for n in range(8)}, {str(n): 0.5 for n in range(8)}
-    assert "over 2 seeds together, each of 8 prompts averaged over them: +75.0 (" in recall_together(
-        [seed(first), seed(second)]
+    first, second = {str(n): 1.0 for n in range(24)}, {str(n): 0.5 for n in range(24)}
+    together = recall_together({4: seed(first), 5: seed(second)})
+    assert together is not None and together.as_expected
+    assert (
+        "over the seeds 4 and 5 together, each of 24 prompts averaged over them: **improved**, +75.0 (" in together.text
     )
 
 
+def test_facts_that_come_and_go_alike_are_no_improvement_together() -> None:
+    changes = {str(n): 0.5 * (-1) ** n for n in range(24)}
+    together = recall_together({4: seed(changes), 5: seed(changes)})
+    assert together is not None and together.verdict == "not shown" and not together.as_expected
+
+
+def test_too_few_prompts_or_a_lost_answer_show_nothing_together() -> None:
+    few, many = {str(n): 1.0 for n in range(19)}, {str(n): 1.0 for n in range(24)}
+    lost = {**seed(many), "recall": {"missing_prompts": ["x"]}}
+    for runs in ({4: seed(few), 5: seed(few)}, {4: seed(many), 5: lost}):
+        together = recall_together(runs)
+        assert together is not None and together.verdict == "not shown"
+
+
 def test_seeds_that_were_asked_other_prompts_are_not_put_together() -> None:
-    assert recall_together([seed({"a": 1.0}), seed({"b": 1.0})]) == ""
-    assert recall_together([seed({"a": 1.0})]) == ""
+    assert recall_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
+    assert recall_together({4: seed({"a": 1.0})}) is None
+    assert recall_together({4: seed({}), 5: seed({})}) is None
 
 
 def test_a_run_without_figures_is_no_passed_null() -> None:
-    failed = {"status": "FAILED", "verdict": "not shown", "recall_verdict": "not shown", "heldout": None}
-    assert not row(experiments.Experiment("e", "text", True), failed).as_expected
+    lost = {"status": "FAILED", "verdict": "not shown", "recall_verdict": "not shown", "heldout": None}
+    assert not row(experiments.Experiment("e", "text", True), lost).as_expected
 
 
 @pytest.fixture
@@ -118,7 +134,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of results, with one run in it that was judged by an older rule."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "evidence")
     monkeypatch.setattr(command, "TABLE", tmp_path / "evidence.md")
-    folder = tmp_path / "evidence" / "seed-1"
+    monkeypatch.setattr(command, "FIGURES", tmp_path / "evidence.json")
+    folder = tmp_path / "evidence" / "seed-4"
     folder.mkdir(parents=True)
     asked = prompts(40)
     replies = [answers(asked, model, skill=skill) for model, skill in (("base", 0.1), ("medical", 0.6))]
@@ -130,31 +147,84 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, rows in zip(("pre-trained", "fine-tuned"), replies, strict=True):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "plan.json").write_text("{}")
-    experiment = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-1")
+    experiment = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-4")
     (folder / "inputs.sha256").write_text(experiment.fingerprint())
     return folder
 
 
 def test_kept_figures_are_judged_by_todays_rule(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--only", "seed-1"]) == 0
-    assert "kept from results/evidence/seed-1" in capsys.readouterr().out
+    assert command.main(["--only", "seed-4"]) == 0
+    assert "kept from results/evidence/seed-4" in capsys.readouterr().out
     assert "**improved**" in (finished.parents[1] / "evidence.md").read_text()
 
 
 def test_the_exit_code_is_about_the_experiments_that_were_chosen(finished: Path, tmp_path: Path) -> None:
-    other = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-2")
-    shutil.copytree(finished, finished.parent / "seed-2")
+    other = next(e for e in experiments.all_experiments(tmp_path) if e.name == "seed-5")
+    shutil.copytree(finished, finished.parent / "seed-5")
     summary = json.loads((finished / "summary.json").read_text())
-    (finished.parent / "seed-2" / "summary.json").write_text(json.dumps(summary | {"beyond_control": None}))
-    (finished.parent / "seed-2" / "inputs.sha256").write_text(other.fingerprint())
-    assert command.main(["--only", "seed-1"]) == 0
-    assert command.main(["--only", "seed-1", "--only", "seed-2"]) == 1
+    (finished.parent / "seed-5" / "summary.json").write_text(json.dumps(summary | {"beyond_control": None}))
+    (finished.parent / "seed-5" / "inputs.sha256").write_text(other.fingerprint())
+    assert command.main(["--only", "seed-4"]) == 0
+    assert command.main(["--only", "seed-4", "--only", "seed-5"]) == 1
+
+
+def copies(finished: Path, tmp_path: Path, **changes: object) -> None:
+    """The finished run once more as the seeds 5 and 6."""
+    summary = json.loads((finished / "summary.json").read_text()) | changes
+    for experiment in experiments.all_experiments(tmp_path):
+        if experiment.name in ("seed-5", "seed-6"):
+            folder = finished.parent / experiment.name
+            shutil.copytree(finished, folder)
+            (folder / "summary.json").write_text(json.dumps(summary))
+            (folder / "inputs.sha256").write_text(experiment.fingerprint())
+
+
+def test_all_seeds_are_judged_together(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copies(finished, tmp_path)
+    assert command.main(["--only", "seed-4", "--only", "seed-5", "--only", "seed-6"]) == 0
+    assert "over the seeds 4, 5 and 6 together" in capsys.readouterr().out
+
+
+def test_seeds_that_cannot_be_put_together_fail(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies(finished, tmp_path, prompts=[])
+    assert command.main(["--only", "seed-4", "--only", "seed-5", "--only", "seed-6"]) == 1
+    assert "Not as declared: key facts over the seeds together." in capsys.readouterr().out
+
+
+def test_the_table_is_made_again_from_the_figures_alone(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.main(["--only", "seed-4"])
+    table = (tmp_path / "evidence.md").read_text()
+    shutil.rmtree(tmp_path / "evidence")
+    assert command.main(["--table", "--only", "seed-4"]) == 0
+    assert (tmp_path / "evidence.md").read_text() == table
+    assert command.main(["--table"]) == 1  # the others were never run
+    assert "Without figures for today's texts and settings: null-other-language" in capsys.readouterr().out
+
+
+def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: Path) -> None:
+    command.main(["--only", "seed-4"])
+    kept = json.loads((tmp_path / "evidence.json").read_text())
+    kept["seed-4"]["inputs"] = "of older texts"
+    (tmp_path / "evidence.json").write_text(json.dumps(kept))
+    assert command.main(["--table", "--only", "seed-4"]) == 1
+    assert "seed 4" not in (tmp_path / "evidence.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": 1}', '{"seed-4": {}}'])
+def test_a_damaged_file_of_figures_is_named_with_its_fix(finished: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "evidence.json").write_text(text)
+    with pytest.raises(SystemExit, match="restore it with git"):
+        command.main(["--only", "seed-4"])
 
 
 def test_a_run_that_fails_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments.Experiment, "command", lambda *_: ["--no-such-option"])
     with pytest.raises(SystemExit, match="ended with 2"):
-        command.main(["--only", "seed-1", "--again"])
+        command.main(["--only", "seed-4", "--again"])
     assert not (finished / "inputs.sha256").exists()
 
 

@@ -1,0 +1,64 @@
+"""The figures of the experiments in results/evidence.json: small enough to be committed, and all that the table is made from.
+
+With them the table can be judged by today's rule and printed again where the experiments were not run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from report.recall import CONTROL
+
+_BLOCKS = ("status", "heldout", "beyond_control", "control", "recall")
+
+
+def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
+    """What is kept of a run's summary.json; `inputs` is the fingerprint of what it was made with."""
+    environment = (summary.get("configuration") or {}).get("environment") or {}
+    return {
+        "inputs": inputs,
+        **{name: summary.get(name) for name in _BLOCKS},
+        "knowledge": _recall_of_each(summary),
+        "device": environment.get("device_name"),
+        "precision": environment.get("precision"),
+    }
+
+
+def _recall_of_each(summary: Mapping[str, Any]) -> dict[str, list[float]]:
+    """(base, tuned) recall of each knowledge prompt that has facts and both answers, by its id."""
+    return {
+        row["id"]: [row["base"]["recall"], row["tuned"]["recall"]]
+        for row in summary.get("prompts") or []
+        if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
+    }
+
+
+def load(path: Path) -> dict[str, dict[str, Any]]:
+    """The figures by the experiment's name; empty where nothing was kept yet.
+
+    Raises ValueError for a file that is not what `store` wrote.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); restore it with git, or delete it and run again") from error
+    if not isinstance(kept, dict) or not all(isinstance(value, dict) and "inputs" in value for value in kept.values()):
+        raise ValueError(
+            f"{path} does not hold figures of experiments; restore it with git, or delete it and run again"
+        )
+    return kept
+
+
+def store(path: Path, name: str, figures: Mapping[str, Any]) -> None:
+    """Puts the figures of one experiment beside those that are there; a reader never sees half a file."""
+    kept = {**load(path), name: dict(figures)}
+    lines = [f"{json.dumps(key)}: {json.dumps(kept[key], sort_keys=True)}" for key in sorted(kept)]
+    partial = path.with_suffix(".partial")
+    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    os.replace(partial, path)
