@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from common.errors import HeldOutLeaks, PatientDataSuspected
 from preflight import words
 
 # Latin, Greek and Cyrillic capitals: `[A-Z]` would miss Müller's Österreich and every É.
 _CAPITAL = "".join(character for character in map(chr, range(0x530)) if character.isupper())
-_MONTH = r"(?i:Jan|Feb|M[aä]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[ck]t|Nov|De[cz])[A-Za-z]{0,6}\.?"
+_MONTH = r"(?i:Jan|F[eé][bv]|M[aä]r|A[pv]r|Ma[iy]|Ju[inl]|A[uo][gû]|Aou|Sep|O[ck]t|Nov|D[eé][cz])[^\W\d_]{0,6}\.?"
 _YEAR = r"(?:19|20)\d{2}"
+_DAY, _NUMBER_OF_MONTH = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
 _ISO_DATE = rf"{_YEAR}[./-]\d{{1,2}}[./-]\d{{1,2}}"
-_NUMERIC_DATE = rf"(?:\d{{1,2}}[./-]\d{{1,2}}[./-](?:19|20)?\d{{2}}|{_ISO_DATE})"
+# Day and month in either order: 9.0.10 and 27.0.10 are versions.
+_DAY_AND_MONTH = rf"(?:{_DAY}[./-]{_NUMBER_OF_MONTH}|{_NUMBER_OF_MONTH}[./-]{_DAY})"
+_NUMERIC_DATE = rf"(?:{_DAY_AND_MONTH}[./-](?:19|20)?\d{{2}}|{_ISO_DATE})"
 # A version such as “STAR Aligner 2.7.10” follows a name of two words too: a year of two digits needs a day and a month of two.
-_FULL_DATE = rf"(?:\d{{1,2}}[./-]\d{{1,2}}[./-]{_YEAR}|\d{{2}}[./-]\d{{2}}[./-]\d{{2}}|{_ISO_DATE})"
+_FULL_DATE = rf"(?:{_DAY_AND_MONTH}[./-]{_YEAR}|\d{{2}}[./-]\d{{2}}[./-]\d{{2}}|{_ISO_DATE})"
 _TEXTUAL_DATE = (
-    rf"(?:\d{{1,2}}(?:st|nd|rd|th|\.)? (?:of )?{_MONTH},? {_YEAR}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? {_YEAR})"
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th|\.)?(?: (?:of )?{_MONTH},? {_YEAR}|-{_MONTH}-(?:{_YEAR}|\d{{2}}))|"
+    rf"{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? {_YEAR})"
 )
-_DATE_ENDS = r"(?!\w|[./-]\d)"
+# Dose Levels, 5/10/20 mg; Kaplan Meier, 12-24-36 months.
+_DATE_ENDS = r"(?!\w|[./-]\d| ?(?:[mµμnk]?[gGlL]|hours?|h|min|days|weeks|months|years|%)(?!\w))"
 
 # Capitalised words that stand before dates and belong to no name.
 _NO_NAME = (
     "on|in|at|by|since|from|until|till|before|after|the|of|as|an?|and|or|for|to|dated?|day|version|release|updated?|published|received|accepted|"
     "revised|retrieved|accessed|effective|online|mon|tues?|wed|thurs?|fri|sat|sun|(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
-    "am|im|vom|seit|bis|der|die|das|stand|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag"
+    "am|im|vom|seit|bis|der|die|das|stand|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|"
+    # Bodies and programs, of which a date or a version in figures follows: “R Core Team (2020-04-24)”, “Docker Engine 20.10.12”.
+    "organi[sz]ation|agency|administration|committee|consortium|institute|team|software|package|toolkit|pipeline|workflow|engine|suite|levels?|counts?"
 )
 # Prose gives the places, the bodies and the days of history a textual date: “World Health Organization, 11 March 2020”.
 _NO_PERSON = (
     "new|san|santa|saint|st|los|las|hong|north|south|east|west|united|great|black|york|city|state|states|kingdom|republic|street|university|college|"
     "school|institutes?|hospital|clinic|cent(?:er|re)|laborator(?:y|ies)|committee|council|commission|agency|administration|organi[sz]ation|"
     "department|ministry|association|society|foundation|bank|reserve|treasury|brothers|inc|ltd|llc|corp|corporation|company|group|exchange|"
-    "journal|times|post|news|press|report|conference|congress|treaty|act|court|parliament|trial|study|war"
+    "journal|nature|science|medicine|communications|genetics|reports|advances|project|buenos|times|post|news|press|report|conference|congress|treaty|act|court|parliament|trial|study|war"
 )
 _PARTICLES = "(?:(?:van|von|vom|zu|de|der|den|del|della|di|da|dos|du|la|le|bin|al|el) ){0,3}"
 # Capital letters, an apostrophe and hyphens stand inside names: McDonald, O’Brien, SMITH, Mary-Ann.
 _WORD = rf"[{_CAPITAL}](?:['’-]?[^\W\d_]){{1,30}}"
-_BORN = r"(?:\*|b\.|born|geb\.|n[ée]e? le)"
-_LINK = r" ?[,;:(|–—-] ?\(?"
+_BORN = r"(?:\*|b\.|born|geb\.?(?: am)?|geboren(?: am)?|n[ée]e? le)"
+_LINK = r"[\"”]? ?[,;:(|—-] ?[(\"“]?(?:[FMfm], )?"
 
 
 def _name(between: str, never: str) -> str:
@@ -58,42 +65,75 @@ _NO_UNIT = (
     r"days|euros?|dollars?|USD|EUR)\b))"
 )
 
+_RECORD = (
+    r"(?:(?:medical|patient|hospital)[ _-])?record[ _-](?:number|no|id)|"
+    r"(?:patient|hospital)[ _-](?:id|identifier|number|no)(?:[ _-](?:number|no))?|patientennummer|fallnummer"
+)
+_BEFORE_ID = r"[ :#=|*\"'.)—-]"
+_ID = rf"#?(?-i:[A-Z]{{0,4}})[- ]?(?!{_YEAR}(?![\d-]))\d(?:[ -]?\d){{3}}"
+
 # They see a line with single blanks, and their repetitions are bounded: a line of megabytes takes no longer than its length deserves.
 _PATIENT_DATA: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("an e-mail address", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.[A-Za-z]{2,24}\b")),
     ("a telephone number", re.compile(
         r"(?<![\w.+-])(?<!\d/)(?:1[ .-])?(?:\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4})(?![\w-])")),
-    ("an international telephone number", re.compile(r"(?<![\w.])\+\d{1,3}(?:[ .-]?(?:\(0\))?\d{2,4}){3,5}\b")),
+    ("an international telephone number", re.compile(
+        r"(?<![\w.])\+\d{1,3}(?=(?:[ .()-]{0,2}\d){7})[ .-]?(?:\(0\))?(?:\(\d{2,4}\)|\d{1,4})(?:[ .-]?\d{2,4}){2,5}\b")),
     ("a telephone number", re.compile(
-        r"(?i)\b(?:tel|phone|telephone|mobile|fax)\b\.?(?: (?:no\.?|number))? ?[:#]? ?\+?\(?\d[\d ()./-]{5,30}(?<=\d)")),
+        r"(?i)\b(?:tel(?:efon)?|t[ée]l|phone|telephone|fax|mobile(?= ?(?:no\b|number|[:#+(0])))\b\.?(?: (?:no\.?|number))? ?[:#]? ?\+?\(?\d[\d ()./-]{5,30}(?<=\d)")),
     ("a social security number", re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")),
+    # MRN is a protein complex as well (“MRN in 2016”): what stands before the digits is no word, and four digits are no year.
     ("a medical record number", re.compile(
-        r"(?i)\b(?:MRN|(?:medical |patient |hospital )?record (?:number|no|id)|(?:patient|hospital) (?:id|identifier|number|no)(?: number| no)?|"
-        r"NHS (?:number|no))\b\.? ?(?:is )?[:#=]? ?#?[A-Z]{0,4}[- ]?\d(?:[ -]?\d){3}")),
+        rf"(?i)(?<![^\W_])(?:MRN(?: number\b| no\b)?|MR ?(?=#)|NHS[ _-](?:number|no)\b)(?![^\W_]){_BEFORE_ID}{{0,5}}(?:is )?{_ID}")),
+    ("a medical record number", re.compile(
+        rf"(?i)(?<![^\W_])(?:{_RECORD})(?![^\W_])(?: \(MRN\))?(?=[^\w,;]{{0,4}}[:#=|]){_BEFORE_ID}{{1,5}}{_ID}")),
+    ("a medical record number", re.compile(
+        rf"(?i)(?<![^\W_])(?:{_RECORD})(?![^\W_])\.? ?(?:is )?(?=[A-Z]{{0,4}}[- ]?(?:\d-?){{5}}){_ID}")),
     # Without the word “number” only a long one: “the electronic medical record 2015-2019” tells years.
-    ("a medical record number", re.compile(r"(?i)\b(?:medical|patient|hospital) record\b ?(?:is )?[:#=]? ?#?[A-Z]{0,4}[- ]?\d{5}")),
+    ("a medical record number", re.compile(
+        r"(?i)\b(?:medical|patient|hospital) record\b ?(?:is )?[:#=]{0,2} ?#?(?-i:[A-Z]{0,4})[- ]?\d{5}")),
     ("a telephone number", re.compile(
         rf"{_NO_NUMBER_BEFORE}(?:1 )?{_ROUND}[2-9]\d\d [2-9]\d\d \d{{4}}{_NO_NUMBER_AFTER}{_NO_UNIT}")),
     ("a telephone number", re.compile(
         rf"{_NO_NUMBER_BEFORE}\(?0[1-9](?:\d\)?[ -]\d{{4}}[ -]\d{{4}}|\d\d\)?[ -]\d{{3}}[ -]\d{{4}}|\d{{3}}\)?[ -]\d{{3}}[ -]?\d{{3}}){_NO_NUMBER_AFTER}")),
+    ("a telephone number", re.compile(
+        rf"{_NO_NUMBER_BEFORE}(?:0[1-9](?!(?:[ .]0\d){{4}})(?:[ .]\d\d){{4}}|0[1-9]\d{{1,3}}[/-]\d{{6,8}}|07\d{{9}}){_NO_NUMBER_AFTER}")),
     ("a date of birth", re.compile(
-        rf"(?i)\b(?:DOB|D\.O\.B|dates? of birth|birth ?date|born(?: on)?(?: the)?)\b\W{{0,3}}(?:is |was )?\W{{0,2}}(?:{_NUMERIC_DATE}|{_TEXTUAL_DATE})")),
+        r"(?i)(?<![^\W_])(?:DOB|D\.O\.B|dates?[ _-]of[ _-]birth|birth[ _-]?date|born(?: on)?(?: the)?|geb(?:\.? am)?|geboren(?: am)?|geburtsdatum|n[ée]e? le|"
+        rf"date de naissance)(?![^\W_])(?: ?\([dmyj/. -]{{6,12}}\))?\W{{0,3}}(?:is |was )?\W{{0,2}}(?:{_NUMERIC_DATE}|{_TEXTUAL_DATE}|{_YEAR}\d{{4}}(?!\w))")),
     ("a name with a date of birth", re.compile(
         rf"{_name('(?: ?, ?| )', _NO_NAME)}(?:(?:{_LINK}(?:{_BORN} ?)?| {_BORN} ?){_NUMERIC_DATE}| ?{_FULL_DATE}){_DATE_ENDS}")),
     ("a name with a date of birth", re.compile(
         rf"{_name(' ', f'{_NO_NAME}|{_NO_PERSON}')}(?:{_LINK}| )(?:{_BORN} ?)?{_TEXTUAL_DATE}{_DATE_ENDS}")),
 )  # fmt: skip
 _SHOWN = 8
+_ACROSS = 120  # characters on either side of a line's end
+_SEEN_ALIKE = {**dict.fromkeys(range(0x2010, 0x2014), "-"), 0x2212: "-"}
 
 
 def refuse_patient_data(text: str, name: str) -> None:
     """Raises PatientDataSuspected with the line of everything that looks like data of a person; the data itself is not repeated."""
-    refuse_patient_data_in(enumerate(text.split("\n"), 1), name, "A fine-tuned model can repeat what it has read.")
+    lines = text.split("\n")
+    found = [(number, kind) for number, line in enumerate(lines, 1) for kind in _kinds(line)]
+    # Wrapped prose and pasted forms have the name on one line and the date on the next.
+    found += [
+        (number, kind) for number, (line, after) in enumerate(pairwise(lines), 1) for kind in _kinds_across(line, after)
+    ]
+    _refuse(sorted(found), name, "A fine-tuned model can repeat what it has read.")
 
 
 def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: str) -> None:
     """Raises PatientDataSuspected for numbered lines of a file, of which several may have one number; `reason` tells what could become of the data."""
-    found = dict.fromkeys(f"line {number}: {kind}" for number, line in lines for kind in _kinds(line))
+    _refuse([(number, kind) for number, line in lines for kind in _kinds(line)], name, reason)
+
+
+def looks_personal(text: str) -> bool:
+    """Whether a text must not be repeated in a message, because it looks like data of a person."""
+    return any(True for _ in _kinds(text))
+
+
+def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
+    found = dict.fromkeys(f"line {number}: {kind}" for number, kind in places)
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise PatientDataSuspected(
@@ -103,9 +143,28 @@ def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: 
 
 def _kinds(line: str) -> Iterator[str]:
     """What kinds of data of persons a line seems to hold."""
-    # The blanks of a table or a line of nothing else count as one; a letter and its accent may be two characters.
-    line = unicodedata.normalize("NFC", " ".join(line.split()))
+    line = _plain(line)
     return (kind for kind, pattern in _PATIENT_DATA if pattern.search(line))
+
+
+def _kinds_across(line: str, after: str) -> Iterator[str]:
+    """What kinds begin in a line and end in the next one."""
+    tail, head = line[-_ACROSS:].split(), after[:_ACROSS].split()
+    if not tail or not head:
+        return iter(())
+    # Without the word or the number that was cut.
+    before = _plain(" ".join(tail[1:] if len(line) > _ACROSS else tail))
+    both = f"{before} {_plain(' '.join(head[:-1] if len(after) > _ACROSS else head))}"
+    return (
+        kind
+        for kind, pattern in _PATIENT_DATA
+        if any(match.start() < len(before) < match.end() - 1 for match in pattern.finditer(both))
+    )
+
+
+def _plain(line: str) -> str:
+    """A line as a person reads it: single blanks, plain dashes, nothing invisible, and each letter one character with its accent."""
+    return words.composed(" ".join(line.split()).translate(_SEEN_ALIKE))
 
 
 class Overlap:
@@ -115,11 +174,11 @@ class Overlap:
     """
 
     def __init__(self, training: str) -> None:
-        self._seen = {hash(run) for run, _ in words.runs(training.lower())}
+        self._seen = {hash(run) for run, _ in words.runs(words.composed(training).lower())}
 
     def first(self, text: str) -> tuple[int, str] | None:
         """The line and the words of the first run that the text shares with the training text, or None."""
-        lowered = text.lower()
+        lowered = words.composed(text).lower()
         for run, end in words.runs(lowered):
             if hash(run) in self._seen:
                 return lowered.count("\n", 0, end) + 1, " ".join(run)

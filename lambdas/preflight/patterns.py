@@ -21,7 +21,12 @@ def fault(written: str, prompt: str) -> str:
     """Why a pattern cannot be used for its prompt, without the pattern itself; empty for a good one."""
     try:
         pattern = re.compile(written, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (
+        re.error,
+        OverflowError,
+        RecursionError,
+        ValueError,
+    ) as error:  # ValueError: flags that contradict each other
         return f"does not compile ({error})"
     try:
         with time_limit(SEARCH_SECONDS, TooSlow()):

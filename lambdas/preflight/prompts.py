@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from common.errors import PromptsRejected
 from common.prompt_kinds import KINDS
 from preflight import guards, patterns, words
-from preflight.texts import Document
+from preflight.texts import Document, as_utf8
 
 MAXIMUM_PROMPTS = 5000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
 OPENING_WORDS = 7
+PARSE_SECONDS = 40  # of Preflight's 120; a file of 5,000 prompts with sound patterns takes less
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
+QUOTES = "'\""
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
@@ -29,9 +32,15 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     said: list[tuple[int, str]] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
+    begun = time.monotonic()
     for number, line in enumerate(_decode(content, name).split("\n"), 1):
         if not line.strip():
             continue
+        if time.monotonic() - begun > PARSE_SECONDS:
+            faults.append(
+                f"line {number} was reached when {PARSE_SECONDS} seconds were over: simpler patterns are needed"
+            )
+            break
         prompt, fault = _read(line)
         if not fault and prompt["id"] in seen:
             fault = f"repeats the id {_short(prompt['id'])} of line {seen[prompt['id']]}"
@@ -39,7 +48,8 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
             faults.append(f"line {number} {fault}")
         else:
             seen[prompt["id"]] = number
-            prompts.append({key: prompt.get(key, []) for key in ("id", "kind", "prompt", "facts")})
+            facts = [{key: fact[key] for key in ("name", "pattern")} for fact in prompt.get("facts", [])]
+            prompts.append({**{key: prompt[key] for key in ("id", "kind", "prompt")}, "facts": facts})
             said.extend((number, text) for text in _texts(prompts[-1]))
     if faults:
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -62,6 +72,7 @@ def from_held_out(held_out: list[Document], limit: int = 20) -> list[dict[str, A
     chosen = long or [document.text for document in held_out]
     step = max(1, len(chosen) // limit)
     openings = (" ".join(words.opening(paragraph, OPENING_WORDS).split()) for paragraph in chosen[::step][:limit])
+    openings = (opening for opening in openings if len(opening.encode("utf-8")) <= MAXIMUM_PROMPT_BYTES)
     return [
         {"id": f"opening-{number}", "kind": "starter", "prompt": opening, "facts": []}
         for number, opening in enumerate(openings, 1)
@@ -69,13 +80,7 @@ def from_held_out(held_out: list[Document], limit: int = 20) -> list[dict[str, A
 
 
 def _decode(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise PromptsRejected(
-            f"{name} is not UTF-8: byte {error.start} in line {line} cannot be read. Save it as UTF-8."
-        ) from None
+    return as_utf8(content, name, PromptsRejected)
 
 
 def _read(line: str) -> tuple[Any, str]:
@@ -117,7 +122,11 @@ def _fact_fault(fact: Any, prompt: str) -> str:
     ):
         return "has a fact without `name` or `pattern`"
     found = patterns.fault(fact["pattern"], prompt)
-    return f"has a pattern that {found}, {_short(fact['pattern'])}" if found else ""
+    if not found:
+        return ""
+    shown = _short(fact["pattern"])
+    # The reason can quote the pattern.
+    return f"has a pattern that {found if shown[0] in QUOTES else 'cannot be used'}, {shown}"
 
 
 def _texts(prompt: dict[str, Any]) -> Iterator[str]:
@@ -125,9 +134,16 @@ def _texts(prompt: dict[str, Any]) -> Iterator[str]:
     yield from prompt["id"].split("\n")
     yield from prompt["prompt"].split("\n")
     for fact in prompt["facts"]:
-        for text in filter(lambda value: isinstance(value, str), fact.values()):
-            yield from re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", text).split("\n")
+        for text in fact.values():
+            yield from _unescaped(text).split("\n")
+
+
+def _unescaped(pattern: str) -> str:
+    return re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", pattern)
 
 
 def _short(value: str) -> str:
+    """A value for a message; not where it looks like data of a person, since messages end up in logs."""
+    if guards.looks_personal(value) or guards.looks_personal(_unescaped(value)):
+        return "(not shown here: it looks like data of a person)"
     return repr(value) if len(value) <= 80 else repr(value[:80]) + "…"

@@ -94,7 +94,7 @@ def gather(
         asked = prompts.from_held_out(held_out)
     if asked is None:
         return None
-    control = [part for part in files.control() if overlap.first(part.text) is None]
+    control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
     return Material(training, held_out, control, asked, words.count(texts.as_text(training)), tuple(warnings))
 
 

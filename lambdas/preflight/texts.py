@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 
-from common.errors import DatasetRejected
+from common.errors import CaptuneError, DatasetRejected
 from preflight import words
 
 MINIMUM_WORDS = 1000
@@ -16,6 +17,7 @@ MINIMUM_HELD_OUT_WORDS = 200
 # max_training_seconds allows (1,190 tokens a second were seen on ml.g5.2xlarge), and Preflight checks them in its own time.
 MAXIMUM_BYTES = 4 * 1024 * 1024
 MINIMUM_DISTINCT_SHARE = 0.5
+_OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _TITLE = re.compile(r"(?m)^# .*$")
 
 
@@ -38,13 +40,22 @@ def decode(content: bytes, name: str) -> str:
         raise DatasetRejected(
             f"{name} is not a text: it has a zero byte at position {content.index(0)}. Export it as plain UTF-8 text."
         )
+    return as_utf8(content, name, DatasetRejected)
+
+
+def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
+    """The text of a file without a byte order mark and with the line ends of this system. Raises `refusal` for what is not UTF-8."""
+    mark = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        return _with_line_ends(content[mark:].decode("utf-8"))
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DatasetRejected(
-            f"{name} is not UTF-8: byte {error.start} in line {line} cannot be read. Save it as UTF-8."
-        ) from None
+        start = mark + error.start
+        line = _with_line_ends(content[:start].decode("utf-8", "replace")).count("\n") + 1
+        raise refusal(f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8.") from None
+
+
+def _with_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def too_large(name: str, size: int) -> DatasetRejected:
@@ -55,9 +66,12 @@ def too_large(name: str, size: int) -> DatasetRejected:
 
 
 def documents(text: str, prefix: str) -> list[Document]:
-    """Splits a text at its `# Title` lines; a text without any is one document."""
+    """Splits a text at its `# Title` lines; a text without any is one document.
+
+    Page breaks and the line ends of Unicode become blanks: the training job would end a line, or a document, at them.
+    """
     found: list[Document] = []
-    for part in re.split(r"(?m)^(?=# )", text):
+    for part in re.split(r"(?m)^(?=# )", text.translate(_OTHER_LINE_ENDS)):
         head, _, body = part.partition("\n")
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():

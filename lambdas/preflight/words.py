@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Iterator
 
@@ -20,6 +21,20 @@ _WORD = re.compile(f"[{_UNSPACED}]{{1,2}}|[^\\s{_UNSPACED}{_WIDE_PUNCTUATION}]+"
 _LETTERS = re.compile(f"([{_UNSPACED}])|(?:[^\\W_{_UNSPACED}]|[{_MARKS}])+")
 # Eight words in a row are rarely shared by texts that were written apart; sixteen characters of an unspaced script weigh as much.
 RUN_WORDS = 8
+
+
+# A soft hyphen, zero-width blanks and the joiners: they are not seen, and hide what is the same.
+_INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x200E), 0x2060, 0xFEFF])
+# Composing takes quadratic time for a run of accents: a longer one is composed in pieces.
+_LONGEST_PIECE = re.compile(r"\S{1,1000}")
+
+
+def composed(text: str) -> str:
+    """A text with each letter and its accent as one character (NFC) and without invisible characters; lines stay lines."""
+    seen = text.translate(_INVISIBLE)
+    if unicodedata.is_normalized("NFC", seen):
+        return seen
+    return _LONGEST_PIECE.sub(lambda piece: unicodedata.normalize("NFC", piece[0]), seen)
 
 
 def count(text: str) -> int:

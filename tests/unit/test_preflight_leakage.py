@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_punctuation_case_and_line_ends_hide_nothing() -> None:
     wrapped = SENTENCE.upper().replace(" ", ",\n")
     with pytest.raises(HeldOutLeaks, match="line 8"):
         refuse_leakage(TRAINING, [("h", wrapped)])
+
+
+def test_another_form_of_the_same_letters_hides_nothing() -> None:
+    sentence = "Größere Übersichtsarbeiten über die ärztliche Prüfung hämatologischer Störungen überraschten"
+    for hidden in (unicodedata.normalize("NFD", sentence), sentence.replace("ogisch", "o\u00adgisch\u200b")):
+        with pytest.raises(HeldOutLeaks, match="line 3"):
+            refuse_leakage(f"{prose(50, 1)} {sentence}", [("h", f"\n\n{hidden}")])
 
 
 def test_texts_written_apart_share_nothing() -> None:

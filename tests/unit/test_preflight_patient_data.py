@@ -51,11 +51,48 @@ PERSONAL = {
     "Sarah West, 12/03/1956": "a name with a date of birth",
     "JOHN SMITH 03/12/1956": "a name with a date of birth",
     "John\u00a0Smith \t 03/12/1956": "a name with a date of birth",
-    "Hans Meier geb. 2.7.56": "a name with a date of birth",
+    "Hans Meier geb. 2.7.56": "a date of birth",
     "John Smith, 12 March 1956": "a name with a date of birth",
     "John Smith (March 12, 1956)": "a name with a date of birth",
     "JOHN SMITH 12 MAR 1956": "a name with a date of birth",
     "Jürgen Müller, 12. März 1956": "a name with a date of birth",
+    "Geburtsdatum: 04.03.1961": "a date of birth",
+    "Max Mustermann, geb. am 04.03.1961": "a date of birth",
+    "Max Mustermann, geboren am 4. März 1961": "a date of birth",
+    "geb. 04.03.1961": "a date of birth",
+    "Date de naissance : 04/03/1961": "a date of birth",
+    "Jean Dupont, né le 4 février 1961": "a date of birth",
+    "Jean Dupont (4 août 1961)": "a name with a date of birth",
+    "Jean Dupont, 4 de\u0301cembre 1961": "a name with a date of birth",
+    "Appelez le +33 1 42 34 56 78.": "an international telephone number",
+    "Appelez le 01 42 34 56 78.": "a telephone number",
+    "Telefon: 030/901820": "a telephone number",
+    "erreichbar unter 0171-2345678": "a telephone number",
+    "Call 07700900123 today.": "a telephone number",
+    "Call +1(212)555-0173 today.": "an international telephone number",
+    "mobile: 0171 2345678": "a telephone number",
+    "Patientennummer: 1234567": "a medical record number",
+    "| MRN | 00482913 |": "a medical record number",
+    "**MRN:** 00482913": "a medical record number",
+    '{"mrn": "00482913"}': "a medical record number",
+    "MRN no. 00482913": "a medical record number",
+    "MRN - 00482913": "a medical record number",
+    "MR# 00482913": "a medical record number",
+    "Medical Record Number (MRN): 00482913": "a medical record number",
+    "Medical Record #: 123456": "a medical record number",
+    "Patient-ID: 1234567": "a medical record number",
+    "patient_id: 1234567": "a medical record number",
+    "MRN:\u200b00482913": "a medical record number",
+    "DOB: 4-Mar-1961": "a date of birth",
+    "DOB: 04-MAR-61": "a date of birth",
+    "DOB: 19610304": "a date of birth",
+    "DOB (dd/mm/yyyy): 03/04/1961": "a date of birth",
+    '"date_of_birth": "1961-03-04"': "a date of birth",
+    "DOB: 03\u201104\u20111961": "a date of birth",
+    "Jane Doe 04-MAR-1961": "a name with a date of birth",
+    '"Jane Doe","03/04/1961"': "a name with a date of birth",
+    "Jane Doe (F, 03/04/1961)": "a name with a date of birth",
+    "212\u2011555\u20110173": "a telephone number",
 }
 HARMLESS = [
     "The variant NM_000546.6:c.743G>A lies at chr17:7674220 in exon 7.",
@@ -86,6 +123,17 @@ HARMLESS = [
     "Published Online March 12, 2019; Last Updated 12/03/2019.",
     "World Health Organization, 11 March 2020.",
     "Geneva, Switzerland, 11 March 2020, and New York, March 12, 2019.",
+    "Admissions reached a record number in 2020, a record number of 1200 patients.",
+    "The patient number in 2015 was low; in this hospital no 2019 samples were left.",
+    "The structure of MRN in 2016, and MRN from 2003 to 2010; MRN (2016) and MRN, 1200 foci.",
+    "It was mobile 10 000 000 base pairs away.",
+    "GraphPad Prism (9.0.10), SPSS Statistics (27.0.10), Burrows Wheeler Aligner (0.7.17), Trim Galore, 0.6.10.",
+    "Nextflow Pipeline, 21.10.06 and Docker Engine 20.10.12.",
+    "Dose Levels: 5/10/20 mg, Genotype Counts: 12/30/18, Kaplan Meier 12-24-36 months.",
+    "R Core Team (2020-04-24), World Health Organization (2020-03-11), European Medicines Agency, 04/03/2019.",
+    "Nature Medicine, 11 March 2020; Human Genome Project (April 14, 2003); Buenos Aires, 12 March 2019.",
+    "Samples 01 02 03 04 05 06 and wells 01 02 03 04 05.",
+    "The variant c.1521_1523del, p.Phe508del at chr7:117,559,590.",
     "Lehman Brothers, September 15, 2008, came after Black Monday, October 19, 1987.",
 ]
 
@@ -121,6 +169,29 @@ def test_the_texts_that_ship_with_the_project_hold_none(pattern: str, request: p
 def test_a_full_name_followed_by_a_full_date_is_refused_whoever_it_names() -> None:
     with pytest.raises(PatientDataSuspected, match="a name with a date of birth"):
         refuse_patient_data("Frederick Sanger, 12 March 1977", "a")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        ("John Smith, born on\n3 May 1961", "a date of birth"),
+        ("MRN:\n00482913", "a medical record number"),
+        ("DOB\n03/04/1961", "a date of birth"),
+        ("John Smith,\n03/05/1961", "a name with a date of birth"),
+        (f"{'word ' * 400}John Smith,\n03/05/1961 {'word ' * 400}", "a name with a date of birth"),
+    ],
+)
+def test_what_a_line_end_parts_is_found_under_its_first_line(lines: str, kind: str) -> None:
+    with pytest.raises(PatientDataSuspected, match=f"line 2: {kind}"):
+        refuse_patient_data(f"# Title\n{lines}", "a")
+
+
+def test_what_an_empty_line_parts_is_two_things() -> None:
+    refuse_patient_data("It was told to John Smith,\n\n03/05/1961", "a")
+
+
+def test_a_megabyte_of_accents_is_searched_in_the_time_of_its_length() -> None:
+    refuse_patient_data("a" + "\u0301\u0323" * 500_000, "a")
 
 
 def test_lines_are_counted_as_an_editor_counts_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from made_up_prose import prose
 
 from common.errors import PatientDataSuspected, PromptsRejected
-from preflight import patterns, words
+from preflight import patterns, prompts, words
 from preflight.holding_out import split
 from preflight.prompts import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts import Document
@@ -137,7 +137,6 @@ def test_a_pattern_with_harmless_repeats_is_accepted(pattern: str) -> None:
         ({"facts": [{"name": "Medical record 1234567", "pattern": "x"}]}, "a medical record number"),
         ({"facts": [{"name": "x", "pattern": r"\bMRN\s00483921\b"}]}, "a medical record number"),
         ({"facts": [{"name": "x", "pattern": r"jane@hospital\.org"}]}, "an e-mail address"),
-        ({"facts": [{"name": "x", "pattern": "x", "source": "617-555-0199"}]}, "a telephone number"),
     ],
 )
 def test_data_of_persons_is_refused_with_the_file_and_the_line_and_never_repeated(change: Any, kind: str) -> None:
@@ -149,7 +148,43 @@ def test_data_of_persons_is_refused_with_the_file_and_the_line_and_never_repeate
 
 
 def test_data_that_is_not_kept_is_not_searched() -> None:
-    assert parse(lines({**GOOD, "author": "jane.doe@hospital.org"}), "p") == [GOOD]
+    facts = [{**fact, "source": ["617-555-0199"]} for fact in GOOD["facts"]]
+    assert parse(lines({**GOOD, "author": "jane.doe@hospital.org", "facts": facts}), "p") == [GOOD]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "Jane Doe, DOB 03/04/1961"},
+        {"facts": [{"name": "x", "pattern": "Jane Doe, MRN 00482913("}]},
+        {"facts": [{"name": "x", "pattern": r"MRN\s00482913("}]},
+        {"facts": [{"name": "x", "pattern": "(?P<jane@example.org>x)"}]},
+    ],
+)
+def test_a_refusal_never_repeats_what_looks_like_data_of_a_person(change: Any) -> None:
+    message = refusal_of({**GOOD, **change})
+    assert "line 1" in message and "not shown here" in message
+    assert not any(told in message for told in ("Jane", "00482913", "jane@", "1961"))
+
+
+def test_a_repeated_address_is_not_told() -> None:
+    assert "repeats the id (not shown here" in refusal_of(*[{**GOOD, "id": "jane.doe@example.org"}] * 2)
+
+
+def test_flags_that_contradict_each_other_are_a_fault_of_their_line() -> None:
+    assert "line 1 has a pattern that does not compile" in refusal_of(
+        {**GOOD, "facts": [{"name": "x", "pattern": "(?a)(?u)x"}]}
+    )
+
+
+def test_patterns_too_slow_for_the_time_of_preflight_are_refused_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 30))
+    monkeypatch.setattr(prompts.time, "monotonic", lambda: next(clock))
+    assert "line 2 was reached when 40 seconds were over" in refusal_of(*({**GOOD, "id": f"q-{n}"} for n in range(9)))
+
+
+def test_line_ends_of_old_systems_do_not_matter() -> None:
+    assert parse(lines(GOOD).replace(b"\n", b"\r"), "p") == [GOOD]
 
 
 def test_a_repeated_id_is_refused_with_both_lines() -> None:
@@ -185,6 +220,14 @@ def test_a_corpus_without_prompts_gets_openings_of_its_held_out_text(text: str) 
         assert prompt["facts"] == []
         assert 1 <= words.count(prompt["prompt"]) <= 7
         assert any(prompt["prompt"] in " ".join(part.text.split()) for part in held_out)
+
+
+def test_an_opening_too_long_for_the_model_is_left_out() -> None:
+    sequences = ">s\n" + "\n".join(["ACGT" * 2500] * 30)
+    assert from_held_out([Document("heldout-001", "T", sequences), Document("heldout-002", "U", prose(60, 1))])[0][
+        "prompt"
+    ]
+    assert all(len(p["prompt"]) <= 4000 for p in from_held_out([Document("heldout-001", "T", sequences)]))
 
 
 def test_an_opening_leaves_the_model_something_to_go_on_with() -> None:

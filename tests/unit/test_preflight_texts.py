@@ -38,6 +38,11 @@ def test_a_file_that_is_not_utf_8_is_refused_with_the_line() -> None:
     assert "Save it as UTF-8" in message
 
 
+def test_the_place_is_counted_in_the_file_as_it_lies_there() -> None:
+    assert "byte 5 in line 2" in refusal_of(decode, b"\xef\xbb\xbfa\n\xff", "a")
+    assert "byte 5 in line 3" in refusal_of(decode, b"a\rb\rc\xff", "a")
+
+
 def test_a_file_above_the_limit_is_refused_with_its_size() -> None:
     message = refusal_of(decode, b"a " * (texts.MAXIMUM_BYTES // 2 + 1), "corpora/a.txt")
     assert "4.0 MiB; at most 4 MiB" in message
@@ -69,6 +74,12 @@ def test_documents_survive_the_way_to_the_training_job() -> None:
     parts = documents("# One\n\nfirst\n\nmore\n\n# Two\n\nsecond", "part")
     again = documents(texts.as_text(parts), "part")
     assert [(d.title, d.text) for d in again] == [(d.title, d.text) for d in parts]
+
+
+def test_nothing_that_another_program_takes_for_a_line_end_is_left_in_a_document() -> None:
+    parts = documents("# One\n\nfirst\u2028line\x0c# Chapter\x85end", "part")
+    assert [d.text for d in parts] == ["first line # Chapter end"]
+    assert len(texts.as_lines(parts).splitlines()) == 1
 
 
 def test_a_text_one_word_short_is_refused_with_its_length() -> None:
