@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             for number, experiment in enumerate(experiments if not chosen.table else [], 1):
                 print(f"[{number}/{len(experiments)}] {experiment.name}: {experiment.describes}", flush=True)
                 _run(experiment, chosen.again)
-                store(FIGURES, experiment.name, figures_of(_summary(experiment), experiment.fingerprint()))
+                # With what it was made with, should a text have been changed since.
+                inputs = _mark(experiment).read_text("utf-8")
+                store(FIGURES, experiment.name, figures_of(_summary(experiment), inputs))
             return _print_table(known, {e.name for e in experiments})
         except ValueError as error:
             raise SystemExit(f"captune: {error}") from error
@@ -69,12 +71,10 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     all_seeds = {e.name for e in known if not e.is_null}
     complete = len(seeds) == len(all_seeds)
     together = recall_together(dict(seeds)) if complete else None
-    table = as_markdown(rows, together)
+    lacking = sorted({e.name for e in known} - {r.name for r in rows})
+    table = as_markdown(rows, together, lacking)
     TABLE.write_text(table + "\n", "utf-8")
     print(f"\n{table}")
-    lacking = sorted({e.name for e in known} - {r.name for r in rows})
-    if lacking:
-        print(f"\nWithout figures for today's texts and settings: {', '.join(lacking)}")
     unexpected = [r.name for r in rows if not r.as_expected]
     # Fails closed: seeds that cannot be put together have shown nothing.
     together_fails = complete and not (together and together.as_expected)

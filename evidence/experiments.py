@@ -6,13 +6,20 @@ import hashlib
 import json
 import random
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import cast
 
+from common.storage import Storage
+from preflight import staging
+from preflight.request import Request
+from preflight.texts import as_lines, as_text
 from rehearsal.options import DEFAULT_SETTINGS
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 SERVER = ("batching.py", "kv_cache.py", "llama.py", "model_server.py")  # what answers the prompts in a rehearsal
+MEASURES = ("statistics.py", "intervals.py", "beyond_control.py", "recall.py")
 SHUFFLED_WORDS = 6000
 REAL_EPOCHS = 3
 # Declared before any of them was run (DECLARATION.md); what the seeds 1 to 3 gave had been looked at.
@@ -31,19 +38,19 @@ class Experiment:
     arguments: tuple[str, ...] = field(default_factory=tuple)
 
     def fingerprint(self) -> str:
-        """What the figures depend on, as one hash: texts, prompts, settings, weights, and the code that trains, asks and answers.
+        """What the figures depend on, as one hash: texts and prompts as they are staged, settings, weights, and the code that
+        trains, asks, answers and measures.
 
-        The report is not among them: its rule is applied to the figures again whenever the table is made.
+        The rule of the verdict is not among them: it is applied to the figures again whenever the table is made.
         """
-        texts = [self.corpus or DATA / "medicaldataset.txt"]
-        texts += [DATA / name for name in ("medicalheldout.txt", "medicalprompts.jsonl", "control.txt")]
         code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).glob("*.py"))]
         code += [PROJECT / "rehearsal" / "sagemaker" / name for name in SERVER]
-        parts = [*texts, PROJECT / "requirements-weights.txt", *code]
+        code += [PROJECT / "lambdas" / "report" / name for name in MEASURES]
         context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
         settings = {key: value for key, value in context.items() if not key.startswith("@")} | DEFAULT_SETTINGS
         digest = hashlib.sha256(repr((self.seed, self.arguments, sorted(settings.items()))).encode())
-        for part in parts:
+        digest.update(_staged((self.corpus or DATA / "medicaldataset.txt").read_bytes()))
+        for part in (PROJECT / "requirements-weights.txt", *code):
             digest.update(hashlib.sha256(part.read_bytes()).digest())
         return digest.hexdigest()
 
@@ -64,6 +71,19 @@ class Experiment:
         return [*line, *map(str, texts)]
 
 
+@cache
+def _staged(corpus: bytes) -> bytes:
+    """A hash of what Preflight makes of a corpus and the texts and prompts of the medical domain: what is trained on and measured."""
+    data = {name: (DATA / name).read_bytes() for name in ("medicalheldout.txt", "medicalprompts.jsonl", "control.txt")}
+    data["medicaldataset.txt"] = corpus
+    # Every file is the domain's own, so no storage is asked.
+    material = staging.gather(cast(Storage, None), data, Request(), "medical", lambda step: step())
+    if material is None:
+        raise ValueError("Preflight refuses the texts of the experiments")
+    texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))
+    return hashlib.sha256(repr((*texts, material.prompts)).encode()).digest()
+
+
 def all_experiments(folder: Path) -> list[Experiment]:
     """Three seeds with the whole corpus, and three texts that teach nothing of the domain. Writes the made texts to `folder`.
 
@@ -71,7 +91,8 @@ def all_experiments(folder: Path) -> list[Experiment]:
     """
 
     def passes(epochs: int) -> tuple[str, ...]:
-        # Greedy answers only: sampled ones would take as long again, for each of six rehearsals.
+        # Greedy answers, and one sampled answer to each of the four starters, which are always sampled: more would take as long
+        # again, for each of six rehearsals.
         return ("--words", "0", "--epochs", str(epochs), "--set", "samples_per_prompt=0")
 
     real = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,8 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     )
 
 
-def as_markdown(rows: list[Row], together: Together | None = None) -> str:
-    """The rows as a Markdown table with lines that say how to read it."""
+def as_markdown(rows: list[Row], together: Together | None = None, lacking: Sequence[str] = ()) -> str:
+    """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
     head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|"
     lines = [
         f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
@@ -61,7 +61,12 @@ def as_markdown(rows: list[Row], together: Together | None = None) -> str:
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({r.machine for r in rows}))}."
-    return "\n".join([head, *lines, "", note, *(["", together.text] if together else [])])
+    more = [together.text] if together else []
+    if lacking:
+        more.append(
+            f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
+        )
+    return "\n\n".join(["\n".join([head, *lines]), note, *more])
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from common import words
 from common.errors import PromptsRejected
 from common.prompt_kinds import KINDS
-from preflight import guards, patterns, words
+from preflight import guards, patterns
 from preflight.texts import Document, as_utf8
 
 MAXIMUM_PROMPTS = 5000

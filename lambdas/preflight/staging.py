@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from common import words
 from common.environment import required
 from common.errors import DatasetRejected, HeldOutLeaks
 from common.storage import Storage
-from preflight import guards, holding_out, prompts, texts, words
+from preflight import guards, holding_out, prompts, texts
 from preflight.request import Request
 from preflight.texts import Document
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from report.story import headline
 from report.story_results import loss_cells
-from report.text import duration, format_p, interval_text, moment, money, percent, whole
+from report.text import duration, format_p, interval_text, moment, money, share, whole
 
 # Names that Preflight's catalog and the weights themselves use: where the Hub has them, and under which licence.
 HUB = {
@@ -187,9 +187,7 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
     measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
     if measure:
         points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
-        before, after = (
-            percent(measure[side]["estimate"], measure[side]["standard_error"]) for side in ("base", "tuned")
-        )
+        before, after = share(measure["base"]), share(measure["tuned"])
         lines += [
             "",
             f"Key-fact recall, a second line: {summary['recall_verdict']}. {before} before and {after} after, difference "

@@ -138,7 +138,7 @@ def documents(block: Mapping[str, Any], width: float) -> Drawing:
             drawing.add(Line(min(x, across.place(0)), y, max(x, across.place(0)), y, "stem"))
         radius = 2.5 + 3 * (row["tokens"] / biggest) ** 0.5 if named else 2.5
         drawing.add(Dot(x, y, radius, "tuned" if row["difference"] < 0 else "bad"))
-    unit = "nats per token, tuned minus base" + ("" if narrow else "; dot area grows with the document")
+    unit = "nats per token, tuned minus base" + ("; dot area grows with the document" if named and not narrow else "")
     drawing.label((left + right) / 2, bottom + 33, unit, style="muted", anchor="middle", size=SMALL)
     return drawing
 

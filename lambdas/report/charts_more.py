@@ -59,7 +59,8 @@ def recall(kinds: Sequence[Mapping[str, Any]], width: float) -> Drawing:
         start, end = (across.place(100 * figure["estimate"]) for figure in (base, tuned))
         drawing.add(Line(start, y, end, y, "stem"), Dot(start, y, 5, "base", hollow=True), Dot(end, y, 5, "tuned"))
     sampled = any(row.get("sampled") for row in kinds)
-    answers = "greedy and sampled answers" if sampled else "greedy answers"
+    always = all(row.get("sampled") for row in kinds)
+    answers = "greedy and sampled answers" if always else "greedy answers" + ", and sampled where taken" * sampled
     unit = "key facts stated, per cent" if narrow else f"key facts stated, per cent, over {answers}"
     drawing.label((left + right) / 2, bottom + 33, unit, style="muted", anchor="middle", size=SMALL)
     return drawing

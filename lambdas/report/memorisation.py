@@ -1,7 +1,7 @@
 """The longest run of words in an answer that stands word for word in the training corpus.
 
-A suffix automaton is built over the answers (small) and the corpus is streamed through it once, so memory grows with
-the answers and time with corpus plus answers: 60,000 words against 500 answers take about a second.
+A suffix automaton is built over some thousand answers at a time and the corpus is streamed through it, so memory is bounded
+and time grows with corpus plus answers: 60,000 words against 500 answers take about a second.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
+from common.words import MARKS, UNSPACED
 from report.intervals import RESAMPLES, interval
 from report.recall import by_id
 from report.statistics import sign_flip
 
 # Eight words in a row by chance are rare outside set phrases; a longer run is shown as copied.
 NOTABLE_WORDS = 8
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+# A character of a script without spaces is half a word, as in Preflight.
+_LETTERS = rf"(?:[^\W{UNSPACED}]|[{MARKS}])+"
+_WORD = re.compile(rf"([{UNSPACED}])|{_LETTERS}(?:['’-]{_LETTERS})*")
+BATCH = 4_000  # answers in one automaton: some 600 bytes for each of their words
 
 
-def words(text: str) -> Iterator[tuple[str, int, int]]:
-    """The words of a text, case folded, with the place where each starts and ends."""
+def words(text: str) -> Iterator[tuple[str, int, int, int]]:
+    """The words of a text, case folded, with the place where each starts and ends, and its weight in half words."""
     for match in _WORD.finditer(text):
-        yield match.group().casefold(), match.start(), match.end()
+        yield match.group().casefold(), match.start(), match.end(), 1 if match.lastindex else 2
 
 
 class _Automaton:
@@ -84,22 +89,28 @@ class _Automaton:
 
 def longest_copies(texts: Sequence[str], corpus: str) -> list[tuple[int, int, int]]:
     """For each text: words in its longest run copied from the corpus, and the characters where it starts and ends."""
+    return [copy for start in range(0, len(texts), BATCH) for copy in _copies_of(texts[start : start + BATCH], corpus)]
+
+
+def _copies_of(texts: Sequence[str], corpus: str) -> list[tuple[int, int, int]]:
     split = [list(words(text)) for text in texts]
     joined: list[object] = []
     for place, found in enumerate(split):
-        joined.extend(word for word, _, _ in found)
+        joined.extend(word for word, *_ in found)
         joined.append(place)  # a number equals no word, so no run crosses from one answer into the next
     automaton = _Automaton(joined)
-    best = automaton.longest_matches(word for word, _, _ in words(corpus))
+    best = automaton.longest_matches(word for word, *_ in words(corpus))
     copies = []
     for found in split:
-        state, longest, end = 0, 0, 0
-        for place, (word, _, _) in enumerate(found):
+        before = [0, *accumulate(weight for *_, weight in found)]  # half words before each word
+        state, longest, span = 0, 0, (0, 0)
+        for place, (word, *_) in enumerate(found):
             state = automaton.next[state][word]
-            if best[state] > longest:
-                longest, end = best[state], place
-        span = (found[end - longest + 1][1], found[end][2]) if longest else (0, 0)
-        copies.append((longest, *span))
+            first = place + 1 - best[state]
+            if before[place + 1] - before[first] > longest:
+                longest = before[place + 1] - before[first]
+                span = (found[first][1], found[place][2])
+        copies.append(((longest + 1) // 2, *span))
     return copies
 
 

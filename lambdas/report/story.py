@@ -11,8 +11,8 @@ from report.blocks import AnswerList, Block, Bullets, Code, Headline, Notice, Pa
 from report.charts_more import kind_name
 from report.story_effects import forgetting, memorisation
 from report.story_results import heldout, recall
-from report.story_run import configuration, cost, limits, reproduce, training
-from report.text import duration, interval_text, moment, money, number, percent, range_text
+from report.story_run import configuration, cost, elapsed_seconds, limits, reproduce, training
+from report.text import decimals_for, duration, moment, money, number, range_text, share
 from report.verdict import IMPROVED, NOT_SHOWN, WORSE
 
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -94,9 +94,7 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
     measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
     if measure:
         base, tuned = measure["base"], measure["tuned"]
-        after = percent(tuned["estimate"], tuned["standard_error"])
-        before = percent(base["estimate"], base["standard_error"])
-        figures.append(("Key facts stated", after, f"before {before}, {measure['prompts']} prompts"))
+        figures.append(("Key facts stated", share(tuned), f"before {share(base)}, {measure['prompts']} prompts"))
     costs = summary.get("cost") or {}
     if costs.get("actual_cents") is not None:
         figures.append(("Cost", money(costs["actual_cents"]), f"of {money(costs.get('reserved_cents'))} reserved"))
@@ -104,7 +102,7 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
         figures.append(("Cost", "not settled", f"at most {money(costs['reserved_cents'])}, as reserved"))
     elif not results:
         figures.append(("Cost", "not recorded", "no reservation is known"))
-    seconds = sum((summary.get("seconds_by_state") or {}).values())
+    seconds = elapsed_seconds(summary.get("seconds_by_state") or {})
     if seconds and not results:
         figures.append(("Time", duration(seconds), "from first to last state"))
     return tuple(figures)
@@ -115,8 +113,7 @@ def _range(figure: Mapping[str, Any], *, signed: bool = True) -> str:
 
 
 def _value(figure: Mapping[str, Any], *, signed: bool = True) -> str:
-    bare = {"estimate": figure["estimate"], "standard_error": figure["standard_error"]}
-    return interval_text(bare, signed=signed)
+    return number(figure["estimate"], decimals_for(figure["standard_error"]), signed=signed)
 
 
 def sections(summary: Mapping[str, Any]) -> list[Section]:
@@ -184,7 +181,9 @@ def _answers(summary: Mapping[str, Any]) -> Section | None:
         "selected. Key facts found are marked; missing ones are listed. "
     )
     if copies:
-        text += f"Runs of {words} words or more that stand in the corpus are underlined. "
+        text += (
+            f"The longest run that an answer shares with the corpus is underlined, if it has {words} words or more. "
+        )
     if decoding.get("max_tokens"):
         text += f"Answers end after {decoding['max_tokens']} tokens, often in the middle of a sentence."
     blocks: list[Block] = [Para(text.strip())]

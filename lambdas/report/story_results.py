@@ -11,7 +11,7 @@ from report.charts import Row, documents, forest
 from report.charts_more import kind_name
 from report.charts_more import recall as recall_chart
 from report.intervals import DRAW_LIMIT, RESAMPLES
-from report.text import format_p, interval_text, number, percent, plural, range_text, with_error
+from report.text import format_p, interval_text, number, plural, range_text, share, with_error
 
 NATS = "nats per token, tuned minus base"
 
@@ -144,8 +144,8 @@ def _recall_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         str(measure["prompts"]),
-        percent(measure["base"]["estimate"], measure["base"]["standard_error"]),
-        percent(measure["tuned"]["estimate"], measure["tuned"]["standard_error"]),
+        share(measure["base"]),
+        share(measure["tuned"]),
         *_estimate_and_range(points),
         format_p(measure["p_value"]),
     )

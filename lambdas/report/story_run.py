@@ -13,6 +13,9 @@ from report.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Ta
 from report.charts import loss_curve
 from report.text import duration, money, number, rate, whole
 
+# The state whose branches run at the same time.
+SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
+
 
 def training(summary: Mapping[str, Any]) -> Section | None:
     """The loss curve and what training took."""
@@ -26,9 +29,13 @@ def training(summary: Mapping[str, Any]) -> Section | None:
         section.blocks.append(Notice("Stopped early", text, "warn"))
     curve = block.get("loss_curve") or []
     if len(curve) > 1:
+        steps = block.get("steps") or len(curve)
+        shown = (
+            "each optimizer step" if len(curve) >= steps else f"{whole(len(curve))} of {whole(steps)} optimizer steps"
+        )
         section.blocks += figure(
             lambda width: loss_curve(curve, width),
-            "Training loss at each optimizer step (faint) and its running mean. It is the loss on the text being "
+            f"Training loss at {shown} (faint) and its running mean. It is the loss on the text being "
             "learned; whether anything was learned shows above, on held-out text.",
         )
     corpus = summary.get("corpus") or {}
@@ -47,6 +54,12 @@ def training(summary: Mapping[str, Any]) -> Section | None:
     ]
     section.blocks.append(Pairs(tuple(pairs)))
     return section
+
+
+def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
+    """Seconds from the first to the last state: what ran side by side counts once."""
+    alone = sum(seconds for name, seconds in seconds_by_state.items() if name not in (SIDE_BY_SIDE, *BRANCHES))
+    return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
 
 
 def cost(summary: Mapping[str, Any]) -> Section:
@@ -86,7 +99,7 @@ def cost(summary: Mapping[str, Any]) -> Section:
         section.blocks.append(_prices(summary))
     seconds = summary.get("seconds_by_state") or {}
     if seconds:
-        section.blocks.append(Para(f"The states took {duration(sum(seconds.values()))} together."))
+        section.blocks.append(Para(f"From the first to the last state it took {duration(elapsed_seconds(seconds))}."))
         section.blocks += figure(lambda width: charts_more.time_by_state(seconds, width), "Time by state.")
         rows = [(name, duration(value)) for name, value in seconds.items()]
         section.blocks.append(Table("Time by state", ("State", "Time"), rows_of(*rows), folded=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 MINUS = "\u2212"
 NONE = "\u2013"
+SIGNIFICANCE = 0.05  # of the verdict: a p below it counts
 _TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
 _UNPRINTABLE = dict.fromkeys([*(code for code in range(32) if chr(code) not in "\n\t"), *range(127, 160), *_TURNS])
 
@@ -50,7 +51,8 @@ def interval_text(figure: Mapping[str, float | None], unit: str = "", *, signed:
     places = decimals_for(figure.get("standard_error"))
     text = number(figure.get("estimate"), places, signed=signed) + (f" {unit}" if unit else "")
     if figure.get("low") is None:
-        return text
+        error = figure.get("standard_error")
+        return text if error is None else f"{text} (standard error {number(error, places)})"
     return f"{text} (95 % interval {range_text(figure, signed=signed)})"
 
 
@@ -59,6 +61,9 @@ def range_text(figure: Mapping[str, float | None], *, signed: bool = True) -> st
     if figure.get("low") is None or figure.get("high") is None:
         return NONE
     places = decimals_for(figure.get("standard_error"))
+    # A bound beside zero must not be written as zero: whether the interval holds zero is what the verdict hangs on.
+    while places < 6 and any(bound and round(bound, places) == 0 for bound in (figure["low"], figure["high"])):
+        places += 1
     low, high = number(figure["low"], places, signed=signed), number(figure["high"], places, signed=signed)
     return f"{low} to {high}"
 
@@ -83,7 +88,11 @@ def format_p(value: float | None) -> str:
         return "p < 0.0001"
     if value >= 0.095:
         return f"p = {value:.2f}"
-    return f"p = {value:.{1 - math.floor(math.log10(value))}f}".rstrip("0")
+    places = 1 - math.floor(math.log10(value))
+    # Which side of the limit it is on must be seen: 0.0496 is not 0.05.
+    while places < 8 and value != SIGNIFICANCE and round(value, places) == SIGNIFICANCE:
+        places += 1
+    return f"p = {value:.{places}f}".rstrip("0")
 
 
 def percent(value: float | None, error: float | None = None, *, signed: bool = False) -> str:
@@ -92,6 +101,14 @@ def percent(value: float | None, error: float | None = None, *, signed: bool = F
         return NONE
     places = 1 if error is not None and 0 < 100 * error < 0.5 else 0
     return f"{number(100 * value, places, signed=signed)}\u00a0%"
+
+
+def share(figure: Mapping[str, float | None]) -> str:
+    """A share (0 to 1) in per cent with its standard error: `10.9 ± 2.1 %`."""
+    estimate, error = figure.get("estimate"), figure.get("standard_error")
+    if estimate is None or error is None:
+        return percent(estimate)
+    return f"{with_error(100 * estimate, 100 * error)}\u00a0%"
 
 
 def money(cents: float | None) -> str:

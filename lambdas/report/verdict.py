@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from report.text import change_text, format_p, interval_text, percent, plural
+from report.text import SIGNIFICANCE, change_text, format_p, interval_text, percent, plural
 
 IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
 VERDICTS = (IMPROVED, NOT_SHOWN, WORSE)
-SIGNIFICANCE = 0.05
 # With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
 MINIMUM_DOCUMENTS = 6
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points

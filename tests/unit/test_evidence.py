@@ -70,13 +70,25 @@ def test_three_seeds_and_three_nulls_are_run(tmp_path: Path) -> None:
 
 def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("one")
+    finance = (experiments.DATA / "financedataset.txt").read_text("utf-8")
+    text.write_text(finance, "utf-8")
     experiment = experiments.Experiment("e", "text", True, corpus=text)
     before = experiment.fingerprint()
     assert experiment.fingerprint() == before
     assert experiments.Experiment("e", "text", True, seed=7, corpus=text).fingerprint() != before
-    text.write_text("two")
+    text.write_text(finance.replace("\n", "\r\n"), "utf-8")
+    assert experiment.fingerprint() == before  # what is trained on is the same
+    text.write_text(f"{finance}\nOne sentence more.\n", "utf-8")
     assert experiment.fingerprint() != before
+
+
+def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_run", lambda *_: None)  # as if it had just ended
+    (finished / "inputs.sha256").write_text("older texts")
+    assert command.main(["--only", "seed-4"]) == 1
+    assert json.loads((tmp_path / "evidence.json").read_text())["seed-4"]["inputs"] == "older texts"
 
 
 def test_only_sections_with_results_are_replaced(tmp_path: Path) -> None:
@@ -202,7 +214,9 @@ def test_the_table_is_made_again_from_the_figures_alone(
     assert command.main(["--table", "--only", "seed-4"]) == 0
     assert (tmp_path / "evidence.md").read_text() == table
     assert command.main(["--table"]) == 1  # the others were never run
-    assert "Without figures for today's texts and settings: null-other-language" in capsys.readouterr().out
+    unknown = "not run with today's texts and settings: null-other-language, null-other-subject, null-shuffled, seed-5, seed-6."
+    assert unknown in capsys.readouterr().out
+    assert unknown in (tmp_path / "evidence.md").read_text()
 
 
 def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: Path) -> None:

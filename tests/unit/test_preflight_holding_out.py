@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_up_prose import prose
 
-from preflight import words
+from common import words
 from preflight.holding_out import MINIMUM_DOCUMENTS, blocks, split
 from preflight.texts import as_text, without_titles
 from report.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT

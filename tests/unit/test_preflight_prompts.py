@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from made_up_prose import prose
 
+from common import words
 from common.errors import PatientDataSuspected, PromptsRejected
-from preflight import patterns, prompts, words
+from preflight import patterns, prompts
 from preflight.holding_out import split
 from preflight.prompts import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts import Document

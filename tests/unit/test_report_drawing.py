@@ -10,7 +10,20 @@ import pytest
 from report.charts import NARROW, WIDE, documents
 from report.drawing import scale
 from report.fonts import encode, line_spans, width, wrap
-from report.text import change_text, decimals_for, duration, format_p, interval_text, money, number, rate, with_error
+from report.story_run import elapsed_seconds
+from report.text import (
+    change_text,
+    decimals_for,
+    duration,
+    format_p,
+    interval_text,
+    money,
+    number,
+    range_text,
+    rate,
+    share,
+    with_error,
+)
 from tests.evidence.report_example import KINDS
 
 
@@ -75,3 +88,32 @@ def test_wrapped_lines_fit_and_lose_nothing():
     assert "".join(text[a:b] for a, b in line_spans(text, "Times-Roman", 10, 90)).replace(" ", "") == re.sub(
         r"\s", "", text
     )
+
+
+def test_a_p_beside_the_limit_is_not_rounded_to_it() -> None:
+    assert [format_p(p) for p in (0.0496, 0.0504, 0.05, 0.049999)] == [
+        "p = 0.0496", "p = 0.0504", "p = 0.05", "p = 0.049999",
+    ]  # fmt: skip
+
+
+def test_a_bound_beside_zero_is_not_rounded_to_zero() -> None:
+    figure = {"estimate": -0.04, "standard_error": 0.02, "low": -0.08, "high": -0.0004}
+    assert range_text(figure) == "−0.0800 to −0.0004"
+    assert range_text({**figure, "high": 0.0}) == "−0.080 to 0.000"
+
+
+def test_a_figure_without_an_interval_shows_its_standard_error() -> None:
+    bare = {"estimate": 0.125, "standard_error": 0.125, "low": None, "high": None}
+    assert interval_text(bare, "points") == "+0.12 points (standard error 0.12)"
+
+
+def test_a_share_shows_its_standard_error() -> None:
+    assert share({"estimate": 0.1087, "standard_error": 0.0207}) == "10.9 ± 2.1\u00a0%"
+    assert share({"estimate": 0.25, "standard_error": None}) == "25\u00a0%"
+
+
+def test_states_that_ran_side_by_side_count_once() -> None:
+    branches = {"AskBaseModel": 1200.0, "AskFineTunedModel": 1190.0}
+    assert elapsed_seconds({"Preflight": 2.0, "AskBothModels": 1200.0, **branches}) == 1202.0
+    assert elapsed_seconds({"Preflight": 2.0, **branches}) == 1202.0
+    assert elapsed_seconds({}) == 0.0

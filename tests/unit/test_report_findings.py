@@ -138,6 +138,23 @@ def test_answers_that_share_nothing_with_the_corpus_copy_nothing():
     assert longest_copies(["zzz yyy", ""], CORPUS) == [(0, 0, 0), (0, 0, 0)]
 
 
+def test_characters_of_a_script_without_spaces_count_as_half_a_word():
+    passage = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出现"
+    (words, start, end) = longest_copies([f"所以{passage}因此我们"], f"前言。{passage}。")[0]
+    assert (words, start, end) == (len(passage) // 2, 2, 2 + len(passage))
+
+
+def test_vowel_signs_belong_to_their_word():
+    assert longest_copies(["जीनोम चिकित्सा मानव"], "पहले जीनोम चिकित्सा मानव बाद")[0][0] == 3
+
+
+def test_many_answers_are_searched_in_parts_with_the_same_result(monkeypatch):
+    texts = ["reverse transcriptase lacks", "zzz", "lacks proofreading", ""] * 3
+    whole = longest_copies(texts, CORPUS)
+    monkeypatch.setattr("report.memorisation.BATCH", 5)
+    assert longest_copies(texts, CORPUS) == whole
+
+
 def test_the_longest_copies_equal_those_of_a_plain_search():
     rng = random.Random(4)
     corpus = [rng.choice("abcde") for _ in range(300)]

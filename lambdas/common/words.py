@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import Iterator
 
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\uff66-\uff9f\U00020000-\U0003134f"
 )
 _WIDE_PUNCTUATION = "\u3000-\u3040\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 # Vowel signs and accents that Unicode does not count as letters: Latin, Hebrew, Arabic, the scripts of India.
-_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
+MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 
 # Two characters of an unspaced script count as a word: Chinese averages 1.5, Japanese and Thai somewhat more.
-_WORD = re.compile(f"[{_UNSPACED}]{{1,2}}|[^\\s{_UNSPACED}{_WIDE_PUNCTUATION}]+")
-_LETTERS = re.compile(f"([{_UNSPACED}])|(?:[^\\W_{_UNSPACED}]|[{_MARKS}])+")
+_WORD = re.compile(f"[{UNSPACED}]{{1,2}}|[^\\s{UNSPACED}{_WIDE_PUNCTUATION}]+")
+_LETTERS = re.compile(f"([{UNSPACED}])|(?:[^\\W_{UNSPACED}]|[{MARKS}])+")
 # Eight words in a row are rarely shared by texts that were written apart; sixteen characters of an unspaced script weigh as much.
 RUN_WORDS = 8
 
