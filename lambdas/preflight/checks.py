@@ -83,6 +83,11 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     if training and hosting:
         found.training_price, found.hosting_price = training, hosting
         found.allowance = found.attempt(lambda: _allowance(services, settings, found, training, hosting, cap_cents))
+        if found.allowance and found.allowance.clamped:
+            found.warnings.append(
+                f"What is left of the month's cap shortened this run: at most {found.allowance.training_seconds // 60} minutes of training and "
+                f"{found.allowance.deadline_seconds // 60} of endpoint. Training that ends early learns less."
+            )
     found.attempt(lambda: _quotas(services, settings, found))
     if found.faults:
         raise _together(found.faults)

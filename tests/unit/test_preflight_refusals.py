@@ -143,6 +143,7 @@ def test_a_run_that_does_not_fit_into_the_month_is_refused_and_one_that_nearly_d
     assert plan["budget"]["clamped"] is True
     assert plan["budget"]["worstCaseCents"] <= 400
     assert plan["training"]["maxRuntimeSeconds"] < 7200
+    assert any("the month's cap shortened this run" in warning for warning in plan["warnings"])
 
 
 def test_all_faults_are_told_in_one_attempt_under_the_name_of_the_first(site: Site) -> None:
