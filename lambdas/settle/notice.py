@@ -81,5 +81,6 @@ def message(document: dict[str, Any], bucket: str) -> str:
         "Everything of this run that bills has been removed.",
         "",
         f"Report: s3://{bucket}/{run_prefix(document['run'])}report/report.html",
+        f"Fetch it: aws s3 cp --recursive s3://{bucket}/{run_prefix(document['run'])}report/ report/",
     ]
     return "\n".join(lines)

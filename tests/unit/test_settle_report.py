@@ -42,7 +42,8 @@ def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) ->
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\n\n"
         "Cost: $0.32 of $6.00 reserved (training $0.26, endpoint $0.00, everything else $0.06).\n"
         "Left of the cap of $25.00 this month: $24.68.\nEverything of this run that bills has been removed.\n\n"
-        "Report: s3://bucket/runs/captune-abc/report/report.html"
+        "Report: s3://bucket/runs/captune-abc/report/report.html\n"
+        "Fetch it: aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/"
     )
 
 
