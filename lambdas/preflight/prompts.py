@@ -11,7 +11,7 @@ from typing import Any
 from common import words
 from common.errors import PromptsRejected
 from common.prompt_kinds import KINDS
-from preflight import guards, patterns
+from preflight import patterns, personal_data
 from preflight.texts import Document, as_utf8
 
 MAXIMUM_PROMPTS = 5000
@@ -61,7 +61,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         raise PromptsRejected(
             f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked within the endpoint's deadline. Take a part of them."
         )
-    guards.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
+    personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts
 
 
@@ -145,6 +145,6 @@ def _unescaped(pattern: str) -> str:
 
 def _short(value: str) -> str:
     """A value for a message; not where it looks like data of a person, since messages end up in logs."""
-    if guards.looks_personal(value) or guards.looks_personal(_unescaped(value)):
+    if personal_data.looks_personal(value) or personal_data.looks_personal(_unescaped(value)):
         return "(not shown here: it looks like data of a person)"
     return repr(value) if len(value) <= 80 else repr(value[:80]) + "…"

@@ -13,7 +13,8 @@ from common import words
 from common.environment import required
 from common.errors import DatasetRejected, HeldOutLeaks
 from common.storage import Storage
-from preflight import guards, holding_out, prompts, texts
+from preflight import holding_out, personal_data, prompts, texts
+from preflight.overlap import Overlap
 from preflight.request import Request
 from preflight.texts import Document
 
@@ -68,7 +69,7 @@ def gather(
         return None
     training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
     training = texts.part(training, corpus_words)
-    overlap = guards.Overlap(texts.as_text(training))
+    overlap = Overlap(texts.as_text(training))
     warnings: list[str] = []
     if apart is None:
         # What a text says twice cannot be held out.
@@ -147,7 +148,7 @@ class _Files:
         name = self.name(key, default)
         text = texts.decode(self.content(key, default), name)
         texts.check(text, name, minimum_words)
-        guards.refuse_patient_data(text, name)
+        personal_data.refuse_patient_data(text, name)
         return text
 
     def content(self, key: str | None, default: str) -> bytes:

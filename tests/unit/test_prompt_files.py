@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.guards import Overlap
+from preflight.overlap import Overlap
 from preflight.prompts import parse
 
 DATA = Path(__file__).resolve().parents[2] / "data"

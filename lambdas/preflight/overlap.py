@@ -1,0 +1,42 @@
+"""Held-out text that the training text gives away: runs of eight words that both hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common import words
+from common.errors import HeldOutLeaks
+
+
+class Overlap:
+    """The runs of eight words of a training text, to find out what else holds one of them.
+
+    Only their hashes are kept: the runs themselves would not fit into Preflight's memory for a corpus of the largest size.
+    """
+
+    def __init__(self, training: str) -> None:
+        self._seen = {hash(run) for run, _ in words.runs(words.composed(training).lower())}
+
+    def first(self, text: str) -> tuple[int, str] | None:
+        """The line and the words of the first run that the text shares with the training text, or None."""
+        lowered = words.composed(text).lower()
+        for run, end in words.runs(lowered):
+            if hash(run) in self._seen:
+                return lowered.count("\n", 0, end) + 1, " ".join(run)
+        return None
+
+    def refuse(self, name: str, text: str) -> None:
+        """Raises HeldOutLeaks when a held-out text shares a run with the training text."""
+        shared = self.first(text)
+        if shared:
+            raise HeldOutLeaks(
+                f"The held-out text {name}, line {shared[0]}, shares “{shared[1]}” with the training text, so its loss would prove nothing. "
+                "Rewrite or remove one of the two passages."
+            )
+
+
+def refuse_leakage(training: str, held_out: Iterable[tuple[str, str]]) -> None:
+    """Raises HeldOutLeaks when held-out text (name, text) shares eight words in a row with the training text."""
+    overlap = Overlap(training)
+    for name, text in held_out:
+        overlap.refuse(name, text)
