@@ -108,7 +108,8 @@ def share(figure: Mapping[str, float | None]) -> str:
     estimate, error = figure.get("estimate"), figure.get("standard_error")
     if estimate is None or error is None:
         return percent(estimate)
-    return f"{with_error(100 * estimate, 100 * error)}\u00a0%"
+    both = with_error(100 * estimate, 100 * error) if error else f"{number(100 * estimate, 0)} ± 0"
+    return f"{both}\u00a0%"
 
 
 def money(cents: float | None) -> str:

@@ -110,6 +110,7 @@ def test_a_figure_without_an_interval_shows_its_standard_error() -> None:
 def test_a_share_shows_its_standard_error() -> None:
     assert share({"estimate": 0.1087, "standard_error": 0.0207}) == "10.9 ± 2.1\u00a0%"
     assert share({"estimate": 0.25, "standard_error": None}) == "25\u00a0%"
+    assert share({"estimate": 0.0, "standard_error": 0.0}) == "0 ± 0\u00a0%"
 
 
 def test_states_that_ran_side_by_side_count_once() -> None:
