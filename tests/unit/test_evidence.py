@@ -97,6 +97,11 @@ def test_only_sections_with_results_are_replaced(tmp_path: Path) -> None:
     assert filled(readme, tmp_path) == "x\n<!-- a -->\nnew\n<!-- end -->\ny\n<!-- b -->\nkept\n<!-- end -->\n"
 
 
+def test_the_readme_quotes_the_results_as_they_are() -> None:
+    readme = (experiments.PROJECT / "README.md").read_text("utf-8")
+    assert filled(readme, experiments.PROJECT / "results") == readme, "make readme"
+
+
 def test_without_a_browser_the_picture_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="chromium"):
