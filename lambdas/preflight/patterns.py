@@ -21,12 +21,8 @@ def fault(written: str, prompt: str) -> str:
     """Why a pattern cannot be used for its prompt, without the pattern itself; empty for a good one."""
     try:
         pattern = re.compile(written, re.IGNORECASE)
-    except (
-        re.error,
-        OverflowError,
-        RecursionError,
-        ValueError,
-    ) as error:  # ValueError: flags that contradict each other
+    # ValueError: flags that contradict each other.
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
         return f"does not compile ({error})"
     try:
         with time_limit(SEARCH_SECONDS, TooSlow()):

@@ -129,7 +129,7 @@ def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: 
 
 def looks_personal(text: str) -> bool:
     """Whether a text must not be repeated in a message, because it looks like data of a person."""
-    return any(True for _ in _kinds(text))
+    return any(_kinds(text))
 
 
 def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:

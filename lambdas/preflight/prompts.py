@@ -21,7 +21,6 @@ OPENING_WORDS = 7
 PARSE_SECONDS = 40  # of Preflight's 120; a file of 5,000 prompts with sound patterns takes less
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
-QUOTES = "'\""
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
@@ -34,7 +33,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     faults: list[str] = []
     seen: dict[str, int] = {}
     begun = time.monotonic()
-    for number, line in enumerate(_decode(content, name).split("\n"), 1):
+    for number, line in enumerate(as_utf8(content, name, PromptsRejected).split("\n"), 1):
         if not line.strip():
             continue
         if time.monotonic() - begun > PARSE_SECONDS:
@@ -80,10 +79,6 @@ def from_held_out(held_out: list[Document], limit: int = 20) -> list[dict[str, A
     ]
 
 
-def _decode(content: bytes, name: str) -> str:
-    return as_utf8(content, name, PromptsRejected)
-
-
 def _read(line: str) -> tuple[Any, str]:
     """A prompt and what is wrong with it, which is empty for a good one."""
     try:
@@ -125,9 +120,9 @@ def _fact_fault(fact: Any, prompt: str) -> str:
     found = patterns.fault(fact["pattern"], prompt)
     if not found:
         return ""
-    shown = _short(fact["pattern"])
-    # The reason can quote the pattern.
-    return f"has a pattern that {found if shown[0] in QUOTES else 'cannot be used'}, {shown}"
+    if _is_personal(fact["pattern"]):
+        found = "cannot be used"  # the reason can quote the pattern
+    return f"has a pattern that {found}, {_short(fact['pattern'])}"
 
 
 def _texts(prompt: dict[str, Any]) -> Iterator[str]:
@@ -143,8 +138,12 @@ def _unescaped(pattern: str) -> str:
     return re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", pattern)
 
 
+def _is_personal(value: str) -> bool:
+    return personal_data.looks_personal(value) or personal_data.looks_personal(_unescaped(value))
+
+
 def _short(value: str) -> str:
     """A value for a message; not where it looks like data of a person, since messages end up in logs."""
-    if personal_data.looks_personal(value) or personal_data.looks_personal(_unescaped(value)):
+    if _is_personal(value):
         return "(not shown here: it looks like data of a person)"
     return repr(value) if len(value) <= 80 else repr(value[:80]) + "…"
