@@ -20,7 +20,7 @@ class Wishes:
     training_seconds: int
     deadline_seconds: int
     keep_seconds: int
-    instance_type: str
+    instance_types: tuple[str, ...]  # in order of preference
     failing: float
     hanging: float
     extreme: float

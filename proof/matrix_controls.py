@@ -53,7 +53,7 @@ def _switch_off_schedules(definition: Definition) -> None:
 
 
 def _leave_deadline_out(definition: Definition) -> None:
-    definition["States"]["CreateEndpointConfig"]["Next"] = "CreateEndpoint"
+    definition["States"]["CreateModel"]["Next"] = "CreateEndpointConfig"
 
 
 def _leave_schedule_out(definition: Definition) -> None:

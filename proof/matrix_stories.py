@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from common.clock import month_of, start_after
+from common.durations import MINIMUM_TRAINING_SECONDS
 from common.ledger import Reservation, dollars
 from proof import matrix_audit
 from proof.matrix_bench import INPUT, PATIENCE, Bench
@@ -57,7 +58,7 @@ def three_dollars_left(bench: Bench) -> list[str]:
     wrong = [] if run.status == "SUCCEEDED" else [f"ended as {run.status} {run.error}: {run.cause}"]
     jobs = [call.request for call in bench.cloud.sagemaker.calls if call.operation == "CreateTrainingJob"]
     allowed = [int(job["StoppingCondition"]["MaxRuntimeInSeconds"]) for job in jobs]
-    if not allowed or not 900 <= allowed[0] < 7200:
+    if not allowed or not MINIMUM_TRAINING_SECONDS <= allowed[0] < 7200:
         wrong.append(f"the training time was not clamped: {allowed}")
     reserved = [
         i["reserved_cents"] for i in bench.ledger().items() if i["pk"].startswith("RUN#") and "earlier" not in i["pk"]

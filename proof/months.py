@@ -25,7 +25,10 @@ from proof.world import Execution, Process, World
 
 # What is still there, or still billed, after all is settled.
 LEAKS = ("is still reserved", "left something behind", "still billed", "were never reserved")
-INSTANCE_TYPES = ("ml.g5.2xlarge", "ml.g5.2xlarge", "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge", "ml.unheard.of")
+INSTANCE_TYPES = (
+    ("ml.g5.2xlarge",), ("ml.g5.2xlarge",), ("ml.g5.2xlarge", "ml.g6.2xlarge"), ("ml.g6.2xlarge", "ml.g5.12xlarge", "ml.g5.2xlarge"),
+    ("ml.g5.12xlarge",), ("ml.g5.2xlarge", "ml.unheard.of"),
+)  # fmt: skip
 
 
 @dataclass
@@ -129,10 +132,10 @@ def _begin(cloud: Cloud, number: int, same_name: int) -> Process:
     world.executions[execution.arn] = execution
     world.spawn(sweeping(cloud), 0)
     wishes = Wishes(
-        training_seconds=dice.choice([900, 3600, 7200, 7200, 21600]),
+        training_seconds=dice.choice([1800, 3600, 7200, 7200, 21600]),
         deadline_seconds=dice.choice([1200, 3600, 3600, 14400]),
         keep_seconds=dice.choice([0, 0, 0, 600, 3600, 14400]),
-        instance_type=dice.choice(INSTANCE_TYPES),
+        instance_types=dice.choice(INSTANCE_TYPES),
         failing=0.0 if cloud.greedy else dice.choice([0.0, 0.3, 1.0]),
         hanging=1.0 if cloud.greedy else dice.choice([0.0, 0.0, 0.3, 1.0]),
         extreme=0.95 if cloud.greedy else dice.choice([0.0, 0.1, 0.9]),

@@ -20,8 +20,8 @@ from proof.defences import DEFENCES
 from proof.orchestration import REGION
 from proof.world import Execution, Process, Steps
 
-# What Preflight answers: the time and money, what to reserve, and the true price of an hour.
-Plan = tuple[money.Allowance, ledger_module.Reservation, str]
+# What Preflight answers: the time and money, what to reserve, and the true prices of an hour by type.
+Plan = tuple[money.Allowance, ledger_module.Reservation, list[str]]
 
 
 class Stopped(Exception):
@@ -49,6 +49,7 @@ class FineTuning:
             yield from self._reserve(reservation)
             yield self._short(0.1, 60), True
             self._schedule(self.cloud.scheduler.create, allowance.tear_down_at)
+            yield from self._try_hosting()
             yield from self._train(allowance, hourly_usd)
             yield from self._serve(allowance, hourly_usd)
         except (CaptuneError, Stopped) as problem:
@@ -73,33 +74,30 @@ class FineTuning:
         if surroundings.leftovers(self.world.sagemaker, ledger):
             raise Stopped
         training, hosting = (
-            money.find_price(self.cloud.price_list, REGION, wishes.instance_type, use)
+            [money.find_price(self.cloud.price_list, REGION, one, use) for one in wishes.instance_types]
             for use in ("Training", "Hosting")
         )
-        hourly_usd = self._true_price()
+        hourly_usd = [self._true_price(one) for one in wishes.instance_types]
         allowance = money.allow(
-            ledger, self.world.cap_cents, training, hosting, wishes.training_seconds, wishes.deadline_seconds,
-            wishes.keep_seconds, self.world.now,
+            ledger, self.world.cap_cents, prices.dearest(training), prices.dearest(hosting), wishes.training_seconds,
+            wishes.deadline_seconds, wishes.keep_seconds, self.world.now,
         )  # fmt: skip
         if allowance.clamped:
             self.cloud.tally.add("clamped")
-        settings = SimpleNamespace(
-            training_instance_type=wishes.instance_type, hosting_instance_type=wishes.instance_type
-        )
-        found = SimpleNamespace(allowance=allowance, training_price=training, hosting_price=hosting)
-        details = plan._ledger_details({"executionName": self.execution.name}, settings, found)  # type: ignore[arg-type]
+        found = SimpleNamespace(allowance=allowance, training_prices=training, hosting_prices=hosting)
+        details = plan.ledger_details({"executionName": self.execution.name}, found)  # type: ignore[arg-type]
         reservation = ledger_module.Reservation(
             self.run, self.execution.arn, allowance.worst.cents, allowance.months, details
         )
         return allowance, reservation, hourly_usd
 
-    def _true_price(self) -> str:
+    def _true_price(self, instance_type: str) -> str:
         """What AWS takes today, looked up apart from the Lambda's own way. Without the Price List the pinned table is right."""
-        if self.wishes.instance_type == "ml.unheard.of":
+        if instance_type == "ml.unheard.of":
             return "9.99"
-        if self.cloud.price_list.answers and self.wishes.instance_type in self.cloud.price_list.hourly_usd:
-            return self.cloud.price_list.hourly_usd[self.wishes.instance_type]
-        return str(prices.pinned(REGION, self.wishes.instance_type, "Training").hourly_usd)
+        if self.cloud.price_list.answers and instance_type in self.cloud.price_list.hourly_usd:
+            return self.cloud.price_list.hourly_usd[instance_type]
+        return str(prices.pinned(REGION, instance_type, "Training").hourly_usd)
 
     def _reserve(self, reservation: ledger_module.Reservation) -> Process:
         planned_cap = self.world.cap_cents
@@ -147,11 +145,20 @@ class FineTuning:
             if error.response["Error"]["Code"] != "ConflictException":
                 raise Stopped from None
 
-    def _train(self, allowance: money.Allowance, hourly_usd: str) -> Process:
-        for attempt in ("", "-try2", "-try3"):
+    def _train(self, allowance: money.Allowance, hourly_usd: list[str]) -> Process:
+        for number, attempt in enumerate(("", "-try2", "-try3")):
             yield self.random.uniform(1, 8), True
             seconds = allowance.training_seconds if DEFENCES.clamped_training_time else self.wishes.training_seconds
-            job = luck.job(self.world, self.wishes, f"{self.run}{attempt}", self.run, seconds, hourly_usd)
+            turn = number % len(hourly_usd)
+            job = luck.job(
+                self.world,
+                self.wishes,
+                f"{self.run}{attempt}",
+                self.run,
+                seconds,
+                hourly_usd[turn],
+                self.wishes.instance_types[turn],
+            )
             if job.name not in self.world.sagemaker.jobs:
                 self.world.sagemaker.jobs[job.name] = job
                 self.cloud.audit.started(self.run, self.execution.arn, self.cloud.table)
@@ -159,28 +166,26 @@ class FineTuning:
             while job.status(self.world.now) in {"InProgress", "Stopping"}:
                 wait = (job.end - self.world.now) / timedelta(seconds=1)
                 yield max(1.0, wait + self.random.uniform(0, 30)), False
-            if job.final == "Completed":
+            if job.final == "Completed" or job.reason == "cut, with its adapter":
                 return
             if "capacity" not in job.reason:
                 raise Stopped
-            yield 300.0, False
+            yield 300.0 if number + 1 >= len(hourly_usd) else 5.0, False
         raise Stopped
 
-    def _serve(self, allowance: money.Allowance, hourly_usd: str) -> Process:
+    def _serve(self, allowance: money.Allowance, hourly_usd: list[str]) -> Process:
         maker = self.world.sagemaker
-        for things in (maker.models, maker.configurations):
-            yield self._short(0.1, 60), True
-            if self._unlucky(0.1):
-                raise Stopped
-            things.add(self.run)
+        yield from self._make(maker.models, self.run)
         if DEFENCES.endpoint_deadline:
             yield from self._set_deadline(allowance)
-        for attempt in ("", "-try2", "-try3"):
+        for number, attempt in enumerate(("", "-try2", "-try3")):
+            name = f"{self.run}{attempt}"
+            yield from self._make(maker.configurations, name)
             yield self._short(0.2, 110), True
             self.execution.endpoint_requested = self.execution.endpoint_requested or self.world.now
-            if self._unlucky(0.1) or self.run not in maker.configurations:
+            if self._unlucky(0.1) or name not in maker.configurations:
                 raise Stopped
-            endpoint = luck.endpoint(self.world, self.wishes, f"{self.run}{attempt}", self.run, hourly_usd)
+            endpoint = luck.endpoint(self.world, self.wishes, name, self.run, hourly_usd[number % len(hourly_usd)])
             maker.endpoints[endpoint.name] = endpoint
             self.cloud.audit.started(self.run, self.execution.arn, self.cloud.table)
             if self.random.random() < 0.03:
@@ -194,7 +199,7 @@ class FineTuning:
             if endpoint.bills or endpoint.status(self.world.now) != "Failed":
                 raise Stopped
             maker.delete_endpoint(EndpointName=endpoint.name)
-            yield 300.0, False
+            yield 300.0 if number + 1 >= len(hourly_usd) else 5.0, False
         else:
             raise Stopped
         yield self.random.uniform(100, 3000), False
@@ -208,6 +213,22 @@ class FineTuning:
         if self._unlucky(0.3):
             raise Stopped
         yield self.random.uniform(1, 60), False
+
+    def _try_hosting(self) -> Process:
+        """The trial of model and configuration, which is taken away again, or left for TearDown where that fails."""
+        maker, name = self.world.sagemaker, names.trial_name(self.run)
+        for things in (maker.models, maker.configurations):
+            yield from self._make(things, name)
+        for things in (maker.configurations, maker.models):
+            yield self._short(0.1, 60), True
+            if not self._unlucky(0.1):
+                things.discard(name)
+
+    def _make(self, things: set[str], name: str) -> Process:
+        yield self._short(0.1, 60), True
+        if self._unlucky(0.1):
+            raise Stopped
+        things.add(name)
 
     def _set_deadline(self, allowance: money.Allowance) -> Process:
         asked = self.world.now

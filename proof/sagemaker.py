@@ -27,6 +27,7 @@ class Job:
     final: str
     reason: str
     seconds_to_stop: float
+    instance_type: str = "ml.g5.2xlarge"
     stop_asked: bool = False
 
     def status(self, now: datetime) -> str:
@@ -90,7 +91,7 @@ class SageMaker:
         answer: dict[str, Any] = {
             "TrainingJobStatus": job.status(now),
             "CreationTime": job.created,
-            "ResourceConfig": {"InstanceCount": 1},
+            "ResourceConfig": {"InstanceCount": 1, "InstanceType": self.jobs[TrainingJobName].instance_type},
         }
         if job.start is not None and job.start <= now:
             answer["TrainingStartTime"] = job.start

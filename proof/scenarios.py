@@ -23,7 +23,7 @@ from proof.world import Execution, Process
 from settle import billing
 
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
-CALM = Wishes(7200, 3600, 0, "ml.g5.2xlarge", failing=0.0, hanging=0.0, extreme=0.0)
+CALM = Wishes(7200, 3600, 0, ("ml.g5.2xlarge",), failing=0.0, hanging=0.0, extreme=0.0)
 
 
 def ledger_over(table: Table) -> ledger_module.Ledger:

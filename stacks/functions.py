@@ -16,6 +16,7 @@ from constructs import Construct
 
 from stacks import permissions as may
 from stacks.catalog import gated_bucket
+from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
 from stacks.roles import service_role
 from stacks.settings import Settings
@@ -74,11 +75,13 @@ class Functions(Construct):
                 "TRAINING_ASSET_KEY": resources.training.s3_object_key,
             },
             statements=[
-                may.read_objects(bucket, "corpora/*"),
+                # Adapter, metrics and plan of an earlier run, where the input names its adapter.
+                may.read_objects(bucket, "corpora/*", "runs/*/training/*", "runs/*/plan.json"),
                 may.write_objects(bucket, "runs/*"),
                 may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
                 may.allow(["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))),
                 may.table(ledger, "GetItem", "Scan"),
+                may.look_for_images(arns, training_image(settings.region), hosting_image(settings.region)),
                 may.everywhere(
                     "servicequotas:GetServiceQuota",
                     "servicequotas:ListServiceQuotas",
@@ -233,8 +236,11 @@ def settings_json(settings: Settings) -> str:
                 "weights_uri": model.weights_uri(settings.region),
                 "requires_eula": model.requires_eula,
             },
-            "training_instance_type": settings.training_instance_type,
-            "hosting_instance_type": settings.hosting_instance_type,
+            "training_instance_types": settings.training_instance_type,
+            "hosting_instance_types": settings.hosting_instance_type,
+            "training_image": training_image(settings.region).uri,
+            "hosting_image": hosting_image(settings.region).uri,
+            "lora_rank": settings.lora_rank,
             "epochs": settings.epochs,
             "max_training_seconds": settings.max_training_seconds,
             "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,

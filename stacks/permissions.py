@@ -130,6 +130,18 @@ def container(arns: Arns, image: Image, log_group: str) -> Statements:
     ]
 
 
+def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
+    """Preflight looks whether the images exist. The registries are AWS's own and let every account read."""
+    return allow(
+        ["ecr:BatchGetImage"], *(arns.repository(image.registry_account, image.repository) for image in images)
+    )
+
+
+def look_for_adapter(bucket_arn: str) -> iam.PolicyStatement:
+    """FineTuning looks whether a job that was cut has left its adapter."""
+    return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": "runs/*/training/*"})
+
+
 def create_training_job(arns: Arns) -> iam.PolicyStatement:
     """FineTuning starts and watches training jobs of the project."""
     return allow(
@@ -142,6 +154,9 @@ def create_endpoint(arns: Arns) -> Statements:
     """FineTuning makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
     return [
         allow(["sagemaker:CreateModel", "sagemaker:AddTags"], arns.sagemaker("model")),
+        # The trial of both, which is taken away before training begins.
+        allow(["sagemaker:DeleteModel"], arns.sagemaker_trial("model")),
+        allow(["sagemaker:DeleteEndpointConfig"], arns.sagemaker_trial("endpoint-config")),
         # CreateEndpoint is authorised on the endpoint and on its configuration.
         allow(
             ["sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:AddTags"],

@@ -24,6 +24,12 @@ BUDGET_REGIONS = (
 # 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
 GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
 
+# One for each attempt that the state machines make when AWS has no free instance.
+MOST_INSTANCE_TYPES = 3
+
+# The ranks that vLLM makes room for (its max_lora_rank takes no others) and that fit one 24 GB card beside 7 billion parameters.
+LORA_RANKS = ("8", "16", "32", "64")
+
 # Keys that the CDK command line itself puts beside ours; all its others contain a colon or start with @.
 _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
@@ -43,8 +49,8 @@ class Settings:
     region: str = "us-east-1"
     domain: str = "medical"
     base_model: str = "llama-2-7b"
-    training_instance_type: str = "ml.g5.2xlarge"
-    hosting_instance_type: str = "ml.g5.2xlarge"
+    training_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)  # in order of preference, at most three
+    hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
     budget_usd: int = 25
     alert_email: str = ""
     epochs: int = 3
@@ -57,6 +63,7 @@ class Settings:
     seed: int = 42
     sequence_length: int = 512
     learning_rate: str = "auto"  # the peak; auto takes it from the model's width
+    lora_rank: int = 16  # of the adapter that is trained, and the largest that the endpoint makes room for
     corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
 
     @property
@@ -156,6 +163,13 @@ def _learning_rate(raw: object) -> str:
     return f"{number:g}"
 
 
+def _rank(raw: object) -> int:
+    text = str(raw).strip()
+    if text not in LORA_RANKS:
+        raise ValueError(f"choose one of {', '.join(LORA_RANKS)}")
+    return int(text)
+
+
 def _domain(raw: object) -> str:
     text = _text(raw)
     if text == "base":
@@ -177,6 +191,15 @@ def _instance_type(raw: object) -> str:
     return text
 
 
+def _instance_types(raw: object) -> tuple[str, ...]:
+    """One type, a list, or a text with commas, as -c passes it."""
+    parts = raw if isinstance(raw, (list, tuple)) else _text(raw).split(",")
+    types = tuple(_instance_type(part) for part in parts)
+    if not 1 <= len(types) <= MOST_INSTANCE_TYPES or len(set(types)) != len(types):
+        raise ValueError(f"list one to {MOST_INSTANCE_TYPES} different types, in order of preference")
+    return types
+
+
 def _email(raw: object) -> str:
     text = _text(raw)
     if text and (len(text) > 254 or not _EMAIL.fullmatch(text)):  # 254: longest address SMTP can carry
@@ -190,12 +213,12 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     ),
     "domain": _domain,
     "base_model": _choice(tuple(catalog.BASE_MODELS)),
-    "training_instance_type": _instance_type,
-    "hosting_instance_type": _instance_type,
+    "training_instance_type": _instance_types,
+    "hosting_instance_type": _instance_types,
     "budget_usd": _whole(1, 1000, "US dollars"),
     "alert_email": _email,
     "epochs": _whole(1, 50, "passes over the corpus"),
-    "max_training_seconds": _whole(900, 21600, "seconds"),
+    "max_training_seconds": _whole(1800, 21600, "seconds"),  # the least of lambdas/common/durations.py
     "endpoint_deadline_minutes": _whole(20, 240, "minutes"),
     "accept_eula": _switch("true says that you have read and accept the licence of the base model"),
     "retain_data": _switch("false lets cdk destroy delete the bucket and the ledger"),
@@ -204,6 +227,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "seed": _whole(0, 2**31 - 1, "any kind"),
     "sequence_length": _whole(128, 4096, "tokens"),
     "learning_rate": _learning_rate,
+    "lora_rank": _rank,
     "corpus_words": _whole(0, 10_000_000, "words"),
 }
 

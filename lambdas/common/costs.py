@@ -10,13 +10,6 @@ from fractions import Fraction
 from common.clock import month_of, next_month_start
 from common.prices import Price
 
-# Until an endpoint that is still Creating can be deleted: 20 minutes of download and 15 of health check (the endpoint
-# configuration's own limits), and five minutes for TearDown to notice. It is reserved on top of the deadline.
-TEAR_DOWN_ALLOWANCE_SECONDS = 2400
-
-# A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
-TRAINING_STOP_ALLOWANCE_SECONDS = 420
-
 # Everything beside the two instances, us-east-1 list prices of 2026: what it is, how much of it a run uses, US dollars a unit.
 SMALL_ITEMS: tuple[tuple[str, Decimal, Decimal], ...] = (
     ("S3 storage, GB-months of adapter, checkpoints and reports", Decimal(1), Decimal("0.023")),

@@ -38,8 +38,11 @@ class RunSettings:
     region: str
     domain: str
     base_model: BaseModel
-    training_instance_type: str
-    hosting_instance_type: str
+    training_instance_types: list[str]
+    hosting_instance_types: list[str]
+    training_image: str
+    hosting_image: str
+    lora_rank: int
     epochs: int
     max_training_seconds: int
     endpoint_deadline_minutes: int

@@ -59,6 +59,14 @@ class WeightsNotFound(CaptuneError):
     """The weights of the base model are not where the catalog says."""
 
 
+class ImageNotFound(CaptuneError):
+    """A container image of the run does not exist in its registry."""
+
+
+class AdapterRejected(CaptuneError):
+    """The adapter that the input names is missing, damaged, or of another base model."""
+
+
 class ServiceUnreachable(CaptuneError):
     """An AWS service did not answer after many attempts; the state machine tries again."""
 

@@ -23,6 +23,17 @@ def run_name(execution_name: str) -> str:
     return f"{PREFIX}-{body}"
 
 
+def trial_name(run: str) -> str:
+    """The name under which a run tries what it needs later; a resource of this name belongs to the run."""
+    return f"{run}-try0"
+
+
+def attempt_of(resource_name: str) -> int:
+    """Which attempt of its run a resource is: 1 for the run's own name, N for `-tryN`."""
+    found = _ATTEMPT.search(resource_name)
+    return int(resource_name[-1]) if found else 1
+
+
 def belongs_to(resource_name: str, run: str) -> bool:
     """Whether a SageMaker resource is this run's: its exact name, or that name with an attempt suffix."""
     return resource_name == run or _ATTEMPT.sub("", resource_name) == run

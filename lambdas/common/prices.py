@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -33,6 +34,22 @@ class Price:
     def seconds(self, cents: int) -> int:
         """How many seconds so many cents buy, rounded down."""
         return int(Fraction(cents) * 3600 / (Fraction(self.hourly_usd) * 100))
+
+
+def dearest(prices: Sequence[Price]) -> Price:
+    """The price that a reservation has to be made with when any of several instance types may serve."""
+    return max(prices, key=lambda price: price.hourly_usd)
+
+
+def written(prices: Sequence[Price]) -> str:
+    """Prices of one use as the ledger holds them: `ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222`, in order of preference."""
+    return " ".join(f"{price.instance_type}={price.hourly_usd}" for price in prices)
+
+
+def read(text: str, use: str, source: str) -> list[Price]:
+    """What `written` wrote."""
+    pairs = (pair.split("=") for pair in text.split())
+    return [Price(instance_type, use, Decimal(hourly), source) for instance_type, hourly in pairs]
 
 
 def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | None = None) -> Price:

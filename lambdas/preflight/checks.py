@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.environment import RunSettings
 from common.errors import (
     CaptuneError,
     EulaNotAccepted,
+    ImageNotFound,
     InvalidInput,
     LeftoversFound,
     QuotaTooLow,
@@ -20,9 +22,9 @@ from common.errors import (
 )
 from common.ledger import Ledger
 from common.names import run_name
-from common.prices import Price
+from common.prices import Price, dearest
 from common.storage import Storage
-from preflight import money, quotas, request, staging, surroundings
+from preflight import adapter, images, money, quotas, request, staging, surroundings
 
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ class Services:
     service_quotas: Any
     pricing: Any
     ledger: Ledger
+    ecr_in: Callable[[str], Any]  # a client for a region
 
 
 @dataclass
@@ -46,8 +49,10 @@ class Found:
     run: str = ""
     request: request.Request = field(default_factory=request.Request)
     material: Any = None
-    training_price: Any = None
-    hosting_price: Any = None
+    training_prices: list[Price] = field(default_factory=list)
+    hosting_prices: list[Price] = field(default_factory=list)
+    training_types: list[str] = field(default_factory=list)
+    hosting_types: list[str] = field(default_factory=list)
     allowance: Any = None
     now: Any = None
     warnings: list[str] = field(default_factory=list)
@@ -67,28 +72,29 @@ class Found:
 
 def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_cents: int, now: datetime) -> Found:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
-    found = Found(now=now)
+    found = Found(
+        now=now, training_types=settings.training_instance_types, hosting_types=settings.hosting_instance_types
+    )
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
     found.attempt(lambda: _eula(settings))
     found.material = _material(services, found, settings)
+    if found.request.adapter_uri:
+        found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     found.attempt(lambda: _weights(services, settings, found))
+    found.attempt(lambda: _images(services, settings, found))
     found.attempt(lambda: _leftovers(services))
-    training = found.attempt(
-        lambda: money.find_price(services.pricing, settings.region, settings.training_instance_type, "Training")
-    )
-    hosting = found.attempt(
-        lambda: money.find_price(services.pricing, settings.region, settings.hosting_instance_type, "Hosting")
-    )
-    if training and hosting:
-        found.training_price, found.hosting_price = training, hosting
-        found.allowance = found.attempt(lambda: _allowance(services, settings, found, training, hosting, cap_cents))
+    # First the quotas: a type that the account may not use must not set the price.
+    found.attempt(lambda: _quotas(services, settings, found))
+    found.training_prices = found.attempt(lambda: _prices(services, settings, found.training_types, "Training")) or []
+    found.hosting_prices = found.attempt(lambda: _prices(services, settings, found.hosting_types, "Hosting")) or []
+    if found.training_prices and found.hosting_prices:
+        found.allowance = found.attempt(lambda: _allowance(services, settings, found, cap_cents))
         if found.allowance and found.allowance.clamped:
             found.warnings.append(
                 f"What is left of the month's cap shortened this run: at most {found.allowance.training_seconds // 60} minutes of training and "
                 f"{found.allowance.deadline_seconds // 60} of endpoint. Training that ends early learns less."
             )
-    found.attempt(lambda: _quotas(services, settings, found))
     if found.faults:
         raise _together(found.faults)
     return found
@@ -126,7 +132,7 @@ def _material(services: Services, found: Found, settings: RunSettings) -> stagin
         services.storage, data, found.request, settings.domain, found.attempt, settings.corpus_words
     )
     found.warnings += material.warnings if material else ()
-    return material
+    return staging.shortened(material) if material and found.request.smoke else material
 
 
 def _weights(services: Services, settings: RunSettings, found: Found) -> None:
@@ -137,18 +143,49 @@ def _weights(services: Services, settings: RunSettings, found: Found) -> None:
         raise WeightsNotFound(f"The weights of {settings.base_model.name} were not found: {problem}.")
 
 
+def _images(services: Services, settings: RunSettings, found: Found) -> None:
+    needed = (
+        [settings.hosting_image] if found.request.adapter_uri else [settings.training_image, settings.hosting_image]
+    )
+    looked = [images.problem(services.ecr_in, address) for address in needed]
+    found.warnings += [warning for _, warning in looked if warning]
+    problems = [problem for problem, _ in looked if problem]
+    if problems:
+        raise ImageNotFound(
+            f"SageMaker could not pull a container image: {'; '.join(problems)}. Deploy a newer version of this project, or set hosting_image in cdk.json to an "
+            "image that exists and deploy."
+        )
+
+
+def _prices(services: Services, settings: RunSettings, types: list[str], use: str) -> list[Price]:
+    return [money.find_price(services.pricing, settings.region, one, use) for one in types]
+
+
 def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
-    needed = [(settings.training_instance_type, quotas.TRAINING), (settings.hosting_instance_type, quotas.ENDPOINT)]
-    read = [quotas.read(services.service_quotas, instance_type, use) for instance_type, use in needed]
-    found.warnings += [f"The quota {quota.name} could not be read." for quota in read if quota.value is None]
-    shortages = [shortage for quota in read if (shortage := quota.shortage(1))]
+    """Leaves the types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
+    uses = [(settings.hosting_instance_types, quotas.ENDPOINT)]
+    if not found.request.adapter_uri:
+        uses.insert(0, (settings.training_instance_types, quotas.TRAINING))
+    read = {use: [quotas.read(services.service_quotas, one, use) for one in types] for types, use in uses}
+    found.warnings += [
+        f"The quota {quota.name} could not be read." for of in read.values() for quota in of if quota.value is None
+    ]
+    usable = {use: [quota for quota in of if not quota.shortage(1)] for use, of in read.items()}
+    shortages = [quota.shortage(1) for use, of in read.items() if not usable[use] for quota in of]
     if shortages:
         raise QuotaTooLow(
             f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
             "within hours to days."
         )
+    found.warnings += [
+        f"{quota.instance_type} is left out: {quota.shortage(1)}."
+        for of in read.values()
+        for quota in of
+        if quota.shortage(1)
+    ]
     others = surroundings.runs_in_flight(services.ledger, found.run)
-    crowded = [shortage for quota in read if (shortage := quota.shortage(len(others) + 1))]
+    free = {use: [quota for quota in of if not quota.shortage(len(others) + 1)] for use, of in usable.items()}
+    crowded = [quota.shortage(len(others) + 1) for use, of in usable.items() if not free[use] for quota in of]
     if crowded:
         raise RunInFlight(
             f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
@@ -156,6 +193,9 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
         )
     if others:
         found.warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
+    found.hosting_types = [quota.instance_type for quota in free[quotas.ENDPOINT]]
+    if quotas.TRAINING in free:
+        found.training_types = [quota.instance_type for quota in free[quotas.TRAINING]]
 
 
 def _leftovers(services: Services) -> None:
@@ -167,16 +207,16 @@ def _leftovers(services: Services) -> None:
         )
 
 
-def _allowance(
-    services: Services, settings: RunSettings, found: Found, training: Price, hosting: Price, cap_cents: int
-) -> money.Allowance:
+def _allowance(services: Services, settings: RunSettings, found: Found, cap_cents: int) -> money.Allowance:
+    smoke = found.request.smoke
+    training_seconds = MINIMUM_TRAINING_SECONDS if smoke else settings.max_training_seconds
     return money.allow(
         services.ledger,
         cap_cents,
-        training,
-        hosting,
-        settings.max_training_seconds,
-        settings.endpoint_deadline_minutes * 60,
+        dearest(found.training_prices),
+        dearest(found.hosting_prices),
+        0 if found.request.adapter_uri else training_seconds,
+        MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,
         found.request.keep_endpoint_minutes * 60,
         found.now,
     )

@@ -24,6 +24,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # The Price List has endpoints in a few regions only.
         pricing=client("pricing", "us-east-1"),
         ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
+        ecr_in=lambda region: client("ecr", region),
     )
     with reaching("Preflight"):
         found = checks.run(event, settings, services, int(required("CAP_CENTS")), now())

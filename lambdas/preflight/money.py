@@ -9,21 +9,17 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import months_between
-from common.costs import (
+from common.costs import WorstCase, worst_case
+from common.durations import (
+    MINIMUM_DEADLINE_SECONDS,
+    MINIMUM_TRAINING_SECONDS,
     TEAR_DOWN_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
-    WorstCase,
-    worst_case,
+    UNBILLED_ALLOWANCE_SECONDS,
 )
 from common.errors import BudgetExceeded
 from common.ledger import Ledger, dollars, way_out
 from common.prices import Price, listed, pinned
-
-# Below these a run cannot finish: download and load take ten minutes, the comparison as long again.
-MINIMUM_TRAINING_SECONDS = 900
-MINIMUM_DEADLINE_SECONDS = 1200
-# Time that bills nothing but moves the tear-down: waiting for capacity (three attempts), polling, Lambdas.
-UNBILLED_ALLOWANCE_SECONDS = 9000
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,8 @@ def allow(
 ) -> Allowance:
     """Clamps a run to what is left of the cap: first its training time, then the endpoint's deadline.
 
-    Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
+    `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
+    seconds and is given none. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
     # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
     longest = (
@@ -74,17 +71,19 @@ def allow(
     left = cap_cents - max(committed.values())
     rounding = len(months) - 1
     fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
+    least_training_seconds = min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds)
+    stop_seconds = TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
 
     def cost(training_seconds: int, deadline_seconds: int) -> WorstCase:
         return worst_case(
             training,
             hosting,
-            training_seconds + TRAINING_STOP_ALLOWANCE_SECONDS,
+            training_seconds + stop_seconds,
             deadline_seconds + fixed_endpoint_seconds,
             len(months),
         )
 
-    least = cost(MINIMUM_TRAINING_SECONDS, MINIMUM_DEADLINE_SECONDS)
+    least = cost(least_training_seconds, MINIMUM_DEADLINE_SECONDS)
     if least.cents > left:
         raise BudgetExceeded(
             f"{dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in {' and '.join(months)}, and the shortest useful run may cost "
@@ -94,7 +93,7 @@ def allow(
     missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
         affordable = training.seconds(cost(training_seconds, deadline_seconds).training_cents - missing - rounding)
-        training_seconds = max(MINIMUM_TRAINING_SECONDS, affordable - TRAINING_STOP_ALLOWANCE_SECONDS)
+        training_seconds = max(least_training_seconds, affordable - stop_seconds)
         missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
         affordable = hosting.seconds(cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding)

@@ -6,13 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 from common.clock import schedule_time
+from common.durations import TRAINING_MARGIN_SECONDS
 from common.environment import RunSettings
-from common.names import run_prefix
+from common.names import run_prefix, trial_name
+from common.prices import dearest, written
 from common.storage import Storage
 from preflight.checks import Found
+from preflight.staging import TRIAL_FOLDER
 
-# The job needs this long to load the weights, measure the tuned model and save, whatever training does.
-TRAINING_MARGIN_SECONDS = 300
+# One step shows that the weights load, learn and are saved; a smoke run is to show no more.
+SMOKE_STEPS = 1
 
 
 def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: Storage) -> dict[str, Any]:
@@ -28,7 +31,11 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "input": event["input"],
         "domain": settings.domain,
         "region": settings.region,
+        "bucket": storage.bucket,
         "prefix": prefix,
+        "smoke": request.smoke,
+        # Of an earlier run, or empty where this run trains its own.
+        "adapterUri": request.adapter_uri,
         "startedAt": found.now.isoformat(timespec="seconds"),
         "acceptEula": settings.accept_eula,
         "seed": seed,
@@ -39,7 +46,8 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "weightsUri": settings.base_model.weights_uri,
         },
         "training": {
-            "instanceType": settings.training_instance_type,
+            "instanceType": found.training_types[0],
+            "instanceTypes": found.training_types,
             "maxRuntimeSeconds": allowance.training_seconds,
             "hyperparameters": _hyperparameters(settings, found, seed),
             "corpusUri": storage.uri(f"{prefix}input/corpus/"),
@@ -49,7 +57,13 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             # Not under runs/: a lifecycle rule has no wildcards, and checkpoints are to expire on their own.
             "checkpointUri": storage.uri(f"checkpoints/{found.run}/"),
         },
-        "hosting": {"instanceType": settings.hosting_instance_type, "deadlineSeconds": allowance.deadline_seconds},
+        "hosting": {
+            "instanceType": found.hosting_types[0],
+            "instanceTypes": found.hosting_types,
+            "deadlineSeconds": allowance.deadline_seconds,
+            "trialName": trial_name(found.run),
+            "trialAdapterUri": request.adapter_uri or storage.uri(f"{prefix}{TRIAL_FOLDER}"),
+        },
         "answers": {
             "promptsKey": f"{prefix}input/prompts.jsonl",
             "preTrainedKey": f"{prefix}answers/pre-trained.jsonl",
@@ -66,10 +80,10 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "worstCaseCents": allowance.worst.cents,
             "months": list(allowance.months),
             "clamped": allowance.clamped,
-            "trainingHourlyUsd": str(found.training_price.hourly_usd),
-            "hostingHourlyUsd": str(found.hosting_price.hourly_usd),
-            "priceSource": found.training_price.source,
-            "ledgerDetails": _ledger_details(event, settings, found),
+            "trainingHourlyUsd": str(dearest(found.training_prices).hourly_usd),
+            "hostingHourlyUsd": str(dearest(found.hosting_prices).hourly_usd),
+            "priceSource": found.hosting_prices[0].source,
+            "ledgerDetails": ledger_details(event, found),
         },
         "warnings": found.warnings,
     }
@@ -80,22 +94,24 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         "epochs": found.request.epochs or settings.epochs,
         "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
+        "lora_rank": settings.lora_rank,
         "seed": seed,
-        "time_budget_seconds": found.allowance.training_seconds - TRAINING_MARGIN_SECONDS,
+        "time_budget_seconds": max(0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS),
     }
+    if found.request.smoke:
+        values["max_steps"] = SMOKE_STEPS
     return {name: str(value) for name, value in values.items()}
 
 
-def _ledger_details(event: dict[str, Any], settings: RunSettings, found: Found) -> dict[str, str | int]:
+def ledger_details(event: dict[str, Any], found: Found) -> dict[str, str | int]:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
     worst = found.allowance.worst
     return {
         "execution_name": event["executionName"],
-        "training_instance_type": settings.training_instance_type,
-        "hosting_instance_type": settings.hosting_instance_type,
-        "training_hourly_usd": str(found.training_price.hourly_usd),
-        "hosting_hourly_usd": str(found.hosting_price.hourly_usd),
-        "price_source": found.training_price.source,
+        # In order of preference, with what each costs: the first attempt takes the first of them, and so on round the list.
+        "training_prices": written(found.training_prices),
+        "hosting_prices": written(found.hosting_prices),
+        "price_source": found.hosting_prices[0].source,
         "max_training_seconds": worst.training_seconds,
         "max_endpoint_seconds": worst.endpoint_seconds,
         "other_cents": worst.other_cents,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ _KEYS = {"corpus": ".txt", "heldOut": ".txt", "prompts": ".jsonl"}
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
 _KEY_BYTES = 1024
+# The folder that SageMaker writes to for the output address in the plan.
+ADAPTER_URI = re.compile(r"s3://([^/]+)/runs/([^/]+)/training/([^/]+)/output/model/?")
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,23 @@ class Request:
     seed: int | None = None
     samples_per_prompt: int | None = None
     keep_endpoint_minutes: int = 0
+    adapter_uri: str = ""  # of an earlier run; nothing is trained then
+    smoke: bool = False  # the shortest run that goes all the way
 
 
 def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    known = [*_KEYS, *_RANGES]
+    known = [*_KEYS, *_RANGES, "adapterUri", "smoke"]
     faults = [_unknown(key, known) for key in execution_input if key not in known]
     faults += [_bad_number(key, execution_input[key]) for key in _RANGES if key in execution_input]
     faults += [_bad_key(key, execution_input[key]) for key in _KEYS if key in execution_input]
+    faults += [_bad_adapter(execution_input["adapterUri"])] if "adapterUri" in execution_input else []
+    if not isinstance(execution_input.get("smoke", False), bool):
+        faults.append(f"`smoke` must be true or false, not {_short(execution_input['smoke'])}")
+    if "adapterUri" in execution_input and "epochs" in execution_input:
+        faults.append("`epochs` says how to train, and `adapterUri` that nothing is trained: give one of them")
     if "heldOut" in execution_input and "corpus" not in execution_input:
         faults.append("`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out")
     found = [fault for fault in faults if fault]
@@ -60,6 +70,8 @@ def parse(execution_input: Any) -> Request:
         seed=execution_input.get("seed"),
         samples_per_prompt=execution_input.get("samplesPerPrompt"),
         keep_endpoint_minutes=execution_input.get("keepEndpointMinutes", 0),
+        adapter_uri=_with_slash(execution_input.get("adapterUri", "")),
+        smoke=execution_input.get("smoke", False),
     )
 
 
@@ -87,6 +99,19 @@ def _bad_key(key: str, value: Any) -> str:
     ):
         return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {_short(value)}"
     return ""
+
+
+def _bad_adapter(value: Any) -> str:
+    if isinstance(value, str) and ADAPTER_URI.fullmatch(value):
+        return ""
+    return (
+        "`adapterUri` must be the folder in which an earlier run has left its adapter, "
+        f"s3://BUCKET/runs/RUN/training/JOB/output/model/, not {_short(value)}"
+    )
+
+
+def _with_slash(uri: str) -> str:
+    return f"{uri}/" if uri and not uri.endswith("/") else uri
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from common import words
@@ -17,6 +17,9 @@ from preflight import holding_out, personal_data, prompts, texts
 from preflight.overlap import Overlap
 from preflight.request import Request
 from preflight.texts import Document
+
+# Below training/, which is all that the hosting role may read of a run.
+TRIAL_FOLDER = "training/trial/"
 
 T = TypeVar("T")
 Attempt = Callable[[Callable[[], T]], T | None]
@@ -108,8 +111,20 @@ def _refuse_repetition(name: str) -> None:
     )
 
 
+# Prompts of a smoke run: the starters stand first in the project's files.
+SMOKE_PROMPTS = 4
+# What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
+_PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
+
+
+def shortened(material: Material) -> Material:
+    """The material of a smoke run."""
+    return replace(material, prompts=material.prompts[:SMOKE_PROMPTS])
+
+
 def stage(storage: Storage, prefix: str, material: Material, code: dict[str, bytes]) -> None:
     """Writes the run's input under its prefix."""
+    storage.write(f"{prefix}{TRIAL_FOLDER}adapter_config.json", _PLACEHOLDER, "application/json")
     storage.write(f"{prefix}input/corpus/corpus.txt", texts.as_text(material.training))
     storage.write(f"{prefix}input/evaluation/heldout.jsonl", texts.as_lines(material.held_out))
     if material.control:

@@ -10,8 +10,9 @@ from typing import Any
 
 from common.clock import from_iso, months_between
 from common.costs import month_shares
-from common.names import belongs_to
-from common.prices import Price
+from common.names import attempt_of, belongs_to
+from common.prices import Price, dearest
+from common.prices import read as read_prices
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,42 @@ class StillRunning(RuntimeError):
 def bill(sagemaker: Any, run: str, item: dict[str, Any], endpoint_entered_at: datetime | None, now: datetime) -> Bill:
     """Adds up a run whose resources are gone. Raises StillRunning when they are not."""
     by_month: dict[str, int] = {}
-    training = Price(
-        item["training_instance_type"], "Training", Decimal(item["training_hourly_usd"]), item["price_source"]
-    )
-    hosting = Price(item["hosting_instance_type"], "Hosting", Decimal(item["hosting_hourly_usd"]), item["price_source"])
+    training, hosting = _prices(item, "training"), _prices(item, "hosting")
     training_seconds = training_cents = 0
-    for seconds, start, end in _training_jobs(sagemaker, run, now):
+    for instance_type, seconds, start, end in _training_jobs(sagemaker, run, now):
         training_seconds += seconds
-        training_cents += _spread(by_month, training, seconds, start, end)
+        training_cents += _spread(by_month, _price_of(training, instance_type), seconds, start, end)
     endpoint_seconds = endpoint_cents = 0
     created, gone = _endpoint_life(item, endpoint_entered_at, now)
     if created is not None and gone is not None:
         endpoint_seconds = max(0, ceil((gone - created).total_seconds()))
-        endpoint_cents = _spread(by_month, hosting, endpoint_seconds, created, gone)
+        endpoint_cents = _spread(by_month, _endpoint_price(hosting, item), endpoint_seconds, created, gone)
     other_cents = _add_small_items(by_month, item, now)
     return Bill(training_seconds, endpoint_seconds, training_cents, endpoint_cents, other_cents, by_month)
 
 
-def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[int, datetime, datetime]]:
+def _prices(item: dict[str, Any], use: str) -> list[Price]:
+    """The reserved prices in order of preference. An item of an earlier deployment holds one."""
+    if f"{use}_prices" in item:
+        return read_prices(item[f"{use}_prices"], use.title(), item["price_source"])
+    only = Price(item[f"{use}_instance_type"], use.title(), Decimal(item[f"{use}_hourly_usd"]), item["price_source"])
+    return [only]
+
+
+def _price_of(prices: list[Price], instance_type: str) -> Price:
+    """The price of the type that was used; the dearest for one that was never reserved."""
+    known = [price for price in prices if price.instance_type == instance_type]
+    return known[0] if known else dearest(prices)
+
+
+def _endpoint_price(prices: list[Price], item: dict[str, Any]) -> Price:
+    """The price of the endpoint that a tear-down saw: its attempt tells its type. One that nobody saw counts as the dearest."""
+    if "endpoint_name" not in item:
+        return dearest(prices)
+    return prices[(attempt_of(item["endpoint_name"]) - 1) % len(prices)]
+
+
+def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[str, int, datetime, datetime]]:
     pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
     jobs = []
     for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
@@ -68,7 +87,10 @@ def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[int, d
         end = job.get("TrainingEndTime", now)
         elapsed = ceil((end - start).total_seconds()) if "TrainingStartTime" in job else 0
         seconds = job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed))
-        jobs.append((int(seconds) * int(job["ResourceConfig"].get("InstanceCount", 1)), start, end))
+        resources = job["ResourceConfig"]
+        jobs.append(
+            (resources.get("InstanceType", ""), int(seconds) * int(resources.get("InstanceCount", 1)), start, end)
+        )
     return jobs
 
 

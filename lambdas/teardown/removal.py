@@ -109,7 +109,9 @@ class Removal:
         for endpoint in self._own("list_endpoints", "Endpoints", "EndpointName"):
             name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
             created = endpoint["CreationTime"].isoformat(timespec="seconds")
-            self._try(partial(self.ledger.note, self.run, {"endpoint_created_at": created}))
+            # The name tells which attempt it was, and so which instance type was billed. A failed attempt did not bill.
+            seen = {"endpoint_created_at": created} | ({} if status == "Failed" else {"endpoint_name": name})
+            self._try(partial(self.ledger.note, self.run, seen))
             if status in _DELETABLE:
                 self._try(partial(self.sagemaker.delete_endpoint, EndpointName=name))
             self.found.append(f"endpoint {name}: {status}")

@@ -1,0 +1,38 @@
+"""Every duration that a reservation or a deadline is made from, with where it was read. Seconds.
+
+The waits and time-outs of the state machines stand in stacks/*.asl.yaml; a test adds them up against the allowances here.
+"""
+
+from __future__ import annotations
+
+# Public logs of SageMaker jobs with images of this family (9.6 GB compressed): 3 to 12 minutes until the script starts.
+IMAGE_PULL_SECONDS = 720
+# 13.5 GB of weights for 7 billion parameters in 16 bits; the same logs show 100 MB/s and more from S3 to the instance.
+WEIGHTS_DOWNLOAD_SECONDS = 180
+# To load the weights and to save the adapter, whatever training does. The evaluations are inside the script's own budget.
+LOAD_AND_SAVE_SECONDS = 300
+# MaxRuntimeInSeconds and the bill count from TrainingStartTime, which is before the image is pulled and the channels are
+# downloaded (botocore, DescribeTrainingJob: TrainingStartTime). So the script is given that much less.
+TRAINING_MARGIN_SECONDS = IMAGE_PULL_SECONDS + WEIGHTS_DOWNLOAD_SECONDS + LOAD_AND_SAVE_SECONDS
+
+# Below these a run cannot finish: ten minutes to learn and to measure in; an endpoint takes ten minutes to load, and the
+# comparison as long again.
+USEFUL_TRAINING_SECONDS = 600
+MINIMUM_TRAINING_SECONDS = TRAINING_MARGIN_SECONDS + USEFUL_TRAINING_SECONDS
+MINIMUM_DEADLINE_SECONDS = 1200
+
+# A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
+TRAINING_STOP_ALLOWANCE_SECONDS = 420
+
+# Until an endpoint that is still Creating can be deleted: 20 minutes of download and 15 of health check (the endpoint
+# configuration's own limits), and five minutes for TearDown to notice. It is reserved on top of the deadline.
+TEAR_DOWN_ALLOWANCE_SECONDS = 2400
+
+# Time that bills nothing but moves the tear-down: three times MaxPendingTimeInSeconds, which is 1,800 seconds at the least
+# (botocore, StoppingCondition), the waits between the attempts, and half an hour of polling, retries and Lambdas.
+TRAINING_ATTEMPTS = 3
+MAX_PENDING_SECONDS = 1800
+CAPACITY_WAIT_SECONDS = 300
+UNBILLED_ALLOWANCE_SECONDS = (
+    TRAINING_ATTEMPTS * MAX_PENDING_SECONDS + (TRAINING_ATTEMPTS - 1) * CAPACITY_WAIT_SECONDS + 3000
+)

@@ -1,0 +1,54 @@
+"""Whether the container images of a run exist: a tag that AWS has taken away would be found when training is paid for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.aws import error_code
+
+_ADDRESS = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([a-z0-9._/-]+):([A-Za-z0-9._-]+)")
+# All that a registry may hold behind a tag: without this list ECR answers with the oldest of the forms only, or refuses.
+_FORMS = [
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+]
+_MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
+
+
+def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
+    """Looks for one image: a reason to refuse the run, and a warning. Both are empty when it is there.
+
+    `ecr_in` makes a client for a region. A registry that cannot be asked, or may not be, is only a warning: SageMaker pulls with
+    a role of its own.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return (
+            f"{address} is not the address of an image in Amazon ECR (ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG)",
+            "",
+        )
+    account, region, repository, tag = found.groups()
+    try:
+        answer = ecr_in(region).batch_get_image(
+            registryId=account, repositoryName=repository, imageIds=[{"imageTag": tag}], acceptedMediaTypes=_FORMS
+        )
+    except (ClientError, BotoCoreError) as error:
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        if code == "RepositoryNotFoundException":
+            return f"the registry {account} has no repository {repository} in {region}", ""
+        return "", f"Whether the image {address} exists could not be asked ({code})."
+    failures = [failure.get("failureCode", "") for failure in answer.get("failures", [])]
+    if any(code in _MISSING for code in failures):
+        return f"{address} does not exist", ""
+    if not answer.get("images"):
+        return (
+            "",
+            f"Whether the image {address} exists was not answered ({', '.join(failures) or 'no image, no reason'}).",
+        )
+    return "", ""
