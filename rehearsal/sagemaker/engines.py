@@ -34,7 +34,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a container answers to POST /invocations."""
+    """What a container answers to InvokeEndpoint."""
 
     status: int
     body: bytes
@@ -79,8 +79,11 @@ class HostingEngine(Protocol):
     def stop(self, endpoint: Endpoint) -> None:
         """Take down an endpoint whose status is already Deleting, then let it vanish; must not block."""
 
-    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str) -> Answer:
-        """Return the container's answer; raises InvocationTimedOut after 60 seconds."""
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
+        """Return the container's answer; raises InvocationTimedOut after 60 seconds.
+
+        `custom_attributes` is InvokeEndpoint's CustomAttributes, which reach the container as a header.
+        """
 
     def close(self) -> None:
         """End everything that runs and clear away what it left on the disk."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .engines import Answer, Context
 from .fake_training import Progress
 from .records import Endpoint
+from .routing import COMPLETIONS, INVOCATIONS, model_asked, path_of
 
 CAPACITY_HOSTING = (
     "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
@@ -126,20 +127,24 @@ class FakeHosting:
         if self._progress[endpoint].plan.deleting_looks == 0:
             endpoint.vanish()
 
-    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str) -> Answer:
-        """Answer as the vLLM server does, 404 for a model that it does not have."""
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
+        """Answer as the vLLM server does: without a route the base model, 404 for a model that it does not have."""
+        path = path_of(INVOCATIONS, custom_attributes)
+        if path not in (INVOCATIONS, COMPLETIONS):
+            return Answer(404, b'{"detail":"Not Found"}')
+        environment = endpoint.container.get("Environment") or {}
+        base = str(environment.get("SM_VLLM_SERVED_MODEL_NAME", "base"))
         try:
             request = json.loads(body)
-            model, prompt = request["model"], request["prompt"]
-        except (ValueError, KeyError, TypeError) as error:
+            model, prompt = model_asked(path, request, base), request["prompt"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _refusal(400, "BadRequestError", f"The request is not a completion request: {error!r}.")
-        environment = endpoint.container.get("Environment") or {}
-        served = {str(environment.get("SM_VLLM_SERVED_MODEL_NAME", "base"))}
+        served = {base}
         if environment.get("SM_VLLM_LORA_MODULES"):
             served.add(str(json.loads(environment["SM_VLLM_LORA_MODULES"])["name"]))
         if model not in served:
             return _refusal(404, "NotFoundError", f"The model `{model}` does not exist.")
-        text = self._answer(request)
+        text = self._answer(request | {"model": model})
         words = (len(prompt.split()), len(text.split()))
         whole = {
             "id": f"cmpl-{hashlib.sha256(body).hexdigest()[:24]}",

@@ -13,6 +13,8 @@ from .listing import listed
 from .market import Market
 from .records import ACCOUNT, Endpoint, Store, arn
 
+LONGEST_CUSTOM_ATTRIBUTES = 1024  # characters: CustomAttributesHeader in the service model
+
 
 class HostingApi:
     """The operations on models, endpoint configurations and endpoints, and InvokeEndpoint."""
@@ -198,20 +200,26 @@ class HostingApi:
         rows = [endpoint.summary() for endpoint in self.look()]
         return listed("Endpoints", rows, request, name="EndpointName", status="EndpointStatus")
 
-    def invoke(self, name: str, body: bytes, content_type: str, region: str) -> Answer:
+    def invoke(self, name: str, body: bytes, content_type: str, custom_attributes: str, region: str) -> Answer:
         """Pass a request to the container.
 
         Raises:
-            ServiceError: ValidationError where there is no endpoint in service, ModelError where the
-                container answers with an error or not within 60 seconds.
+            ServiceError: ValidationError where there is no endpoint in service or the custom attributes are too
+                long, ModelError where the container answers with an error or not within 60 seconds.
         """
+        if len(custom_attributes) > LONGEST_CUSTOM_ATTRIBUTES:
+            raise ServiceError(
+                "ValidationError",
+                "1 validation error detected: Value at 'customAttributes' failed to satisfy constraint: Member must have "
+                f"length less than or equal to {LONGEST_CUSTOM_ATTRIBUTES}",
+            )
         with self._store.lock:
             endpoint = self._store.endpoints.get(name)
         if endpoint is None or endpoint.gone or endpoint.status not in ("InService", "Updating"):
             raise ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         group = f"/aws/sagemaker/Endpoints/{name}"
         try:
-            answer = self._engine.invoke(endpoint, body, content_type)
+            answer = self._engine.invoke(endpoint, body, content_type, custom_attributes)
         except InvocationTimedOut:
             answer = Answer(
                 0,

@@ -6,6 +6,7 @@ import http.client
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import s3_folders
@@ -13,6 +14,7 @@ from .container import Container, clear_away, environment_of, signal_of
 from .engines import Answer, Context, InvocationTimedOut
 from .fake_hosting import PING
 from .records import Endpoint
+from .routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 from .rules import model_sources
 
 INVOCATION_LIMIT = 60  # seconds within which a container must answer InvokeEndpoint
@@ -151,22 +153,22 @@ class ModelHost:
     def _pinged(self, server: _Server, port_file: Path) -> bool:
         try:
             server.port = int(port_file.read_text())
-            return self._request(server.port, "GET", "/ping", None, "", 5).status == 200
+            return self._request(server.port, "GET", "/ping", None, {}, 5).status == 200
         except (OSError, ValueError, http.client.HTTPException):
             return False
 
     def _request(
-        self, port: int, method: str, path: str, body: bytes | None, content_type: str, limit: float
+        self, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str], limit: float
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
         try:
-            connection.request(method, path, body, {"Content-Type": content_type} if body is not None else {})
+            connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             return Answer(answer.status, answer.read(), answer.headers.get("Content-Type", ""))
         finally:
             connection.close()
 
-    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str) -> Answer:
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
         """Pass a request to the model server.
 
         Raises:
@@ -174,8 +176,11 @@ class ModelHost:
         """
         limit = INVOCATION_LIMIT * self.context.time_scale
         port = self._servers[endpoint].port
+        headers = {"Content-Type": content_type}
+        if custom_attributes:
+            headers[CUSTOM_ATTRIBUTES] = custom_attributes
         try:
-            return self._request(port, "POST", "/invocations", body, content_type, limit)
+            return self._request(port, "POST", INVOCATIONS, body, headers, limit)
         except TimeoutError:
             raise InvocationTimedOut from None
         except (OSError, http.client.HTTPException) as error:

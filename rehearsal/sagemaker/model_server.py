@@ -3,7 +3,7 @@
     python -m rehearsal.sagemaker.model_server <model folder> <file for the port>
 
 Reads SM_VLLM_SERVED_MODEL_NAME, SM_VLLM_ENABLE_LORA, SM_VLLM_LORA_MODULES, SM_VLLM_MAX_LORA_RANK and
-SM_VLLM_MAX_MODEL_LEN. Answers GET /ping, and OpenAI completions on POST /invocations.
+SM_VLLM_MAX_MODEL_LEN. Answers GET /ping, and OpenAI completions on POST /invocations, which follows a `route=` in the custom attributes (see `routing`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 from .batching import Batcher, Request
 from .llama import Llama
+from .routing import COMPLETIONS, CUSTOM_ATTRIBUTES, INVOCATIONS, model_asked, path_of
 
 
 class Refused(Exception):
@@ -68,13 +69,14 @@ class Service:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.batcher = Batcher(model, _ends(folder))
 
-    def complete(self, body: bytes) -> dict[str, Any]:
-        """Answer one completion request.
+    def complete(self, path: str, body: bytes) -> dict[str, Any]:
+        """Answer one completion request that came to /invocations or was routed to /v1/completions.
 
         Raises:
             Refused: the request is not one, or names a model that is not served.
         """
         asked = _read(body)
+        asked["model"] = model_asked(path, asked, self.base)
         if asked["model"] not in (self.base, self.adapter):
             raise Refused(404, "NotFoundError", f"The model `{asked['model']}` does not exist.")
         tokens = self.tokenizer.encode(asked["prompt"]).ids
@@ -131,9 +133,10 @@ def _read(body: bytes) -> dict[str, Any]:
         raise Refused(400, "BadRequestError", "The body is not JSON.") from None
     if not isinstance(asked, dict):
         raise Refused(400, "BadRequestError", "The body is not a JSON object.")
-    for name in ("model", "prompt"):
-        if not isinstance(asked.get(name), str):
-            raise Refused(400, "BadRequestError", f"{name} must be a string.")
+    if not isinstance(asked.get("prompt"), str):
+        raise Refused(400, "BadRequestError", "prompt must be a string.")
+    if not isinstance(asked.get("model"), str | None):
+        raise Refused(400, "BadRequestError", "model must be a string.")
     for name, only in (("n", 1), ("stream", False), ("echo", False)):
         if asked.get(name, only) not in (only, None):
             raise Refused(400, "BadRequestError", f"The rehearsal serves {name}={only} only.")
@@ -144,7 +147,7 @@ def _read(body: bytes) -> dict[str, Any]:
     if not isinstance(longest, int):
         raise Refused(400, "BadRequestError", f"max_tokens must be an integer, got {longest!r}.")
     return {
-        "model": asked["model"],
+        "model": asked.get("model"),
         "prompt": asked["prompt"],
         "seed": seed,
         "max_tokens": longest,
@@ -177,9 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer a completion."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            if self.path != "/invocations":
-                raise Refused(404, "NotFoundError", f"There is no {self.path}.")
-            answer = self.service.complete(body)
+            path = path_of(self.path, self.headers.get(CUSTOM_ATTRIBUTES) or "")
+            if path not in (INVOCATIONS, COMPLETIONS):
+                raise Refused(404, "NotFoundError", f"There is no {path}.")
+            answer = self.service.complete(path, body)
         except Refused as error:
             details = {"message": str(error), "type": error.kind, "param": None, "code": error.status}
             self._send(error.status, {"error": details})

@@ -152,8 +152,8 @@ class StandIn:
         check_request(service, operation, request)
         return self.market.call(operation, request, region)
 
-    def _invoke(self, endpoint: str, body: bytes, content_type: str, region: str) -> Answer:
-        return self.control.hosting.invoke(endpoint, body, content_type, region)
+    def _invoke(self, endpoint: str, body: bytes, content_type: str, custom_attributes: str, region: str) -> Answer:
+        return self.control.hosting.invoke(endpoint, body, content_type, custom_attributes, region)
 
     def _has_objects(self, uri: str) -> bool:
         if is_gated(uri):

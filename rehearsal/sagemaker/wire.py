@@ -16,6 +16,7 @@ from .clock import Clock
 from .engines import Answer
 from .errors import ConnectionDropped, ServiceError
 from .faults import Call, Faults, Replacement
+from .routing import CUSTOM_ATTRIBUTES
 
 _CREDENTIAL = re.compile(r"Credential=([^/,]+)/[^/]+/([a-z0-9-]+)/")
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
@@ -27,7 +28,7 @@ _SERVICES = {
 LARGEST_BODY = 25 * 1024 * 1024  # InvokeEndpoint's limit
 
 Dispatch = Callable[[str, str, Mapping[str, Any], str], Any]
-Invoke = Callable[[str, bytes, str, str], Answer]
+Invoke = Callable[[str, bytes, str, str, str], Answer]
 
 
 def _jsonable(value: object) -> object:
@@ -41,7 +42,7 @@ class Server(ThreadingHTTPServer):
 
     Args:
         dispatch: answers (service, operation, request, region).
-        invoke: answers (endpoint, body, content type, region).
+        invoke: answers (endpoint, body, content type, custom attributes, region).
     """
 
     daemon_threads = True
@@ -156,10 +157,15 @@ class _Handler(BaseHTTPRequestHandler):
             "Body": body.decode(errors="replace"),
             "ContentType": content_type,
         }
+        custom_attributes = self.headers.get(CUSTOM_ATTRIBUTES) or ""
+        if custom_attributes:
+            request["CustomAttributes"] = custom_attributes
         call = Call(self.server.clock(), access_key, "sagemaker-runtime", "InvokeEndpoint", request)
         self.server.calls.append(call)
         try:
-            answer = self._settled(call, lambda: self.server.invoke(endpoint, body, content_type, region))
+            answer = self._settled(
+                call, lambda: self.server.invoke(endpoint, body, content_type, custom_attributes, region)
+            )
         except ServiceError as error:
             self._send_error(error, "application/json")
         except ConnectionDropped:

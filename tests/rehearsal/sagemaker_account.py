@@ -98,10 +98,11 @@ class Account:
         answer: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
         return answer
 
-    def ask(self, endpoint: str, **request: Any) -> dict[str, Any]:
-        """Invoke an endpoint with a completion request."""
+    def ask(self, endpoint: str, *, attributes: str = "route=/v1/completions", **request: Any) -> dict[str, Any]:
+        """Invoke an endpoint with a completion request and these custom attributes; "" for none."""
         body = json.dumps(request).encode()
-        answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json")
+        more = {"CustomAttributes": attributes} if attributes else {}
+        answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="application/json", **more)
         content: dict[str, Any] = json.loads(answer["Body"].read())
         return content
 

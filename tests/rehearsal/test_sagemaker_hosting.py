@@ -115,3 +115,41 @@ def test_a_model_that_is_not_served_is_a_model_error_with_the_containers_answer(
     assert response["OriginalStatusCode"] == 404
     assert "does not exist" in response["OriginalMessage"]
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+
+
+def _serving_both(aws: Account) -> None:
+    environment = {"SM_VLLM_SERVED_MODEL_NAME": "base", "SM_VLLM_LORA_MODULES": '{"name":"medical","path":"/opt/ml/a"}'}
+    aws.deploy("it", model_request("it", Environment=environment))
+    aws.endpoint("it"), aws.endpoint("it")
+
+
+def test_without_a_route_the_base_model_answers_whatever_model_is_asked(aws: Account) -> None:
+    _serving_both(aws)
+    for model in ("base", "medical", "unknown"):
+        for attributes in ("", "trace=7"):
+            answer = aws.ask("it", attributes=attributes, model=model, prompt="Hello")
+            assert answer["model"] == "base"
+            assert answer["choices"] == aws.ask("it", model="base", prompt="Hello")["choices"]
+
+
+def test_with_the_route_the_model_of_the_body_answers(aws: Account) -> None:
+    _serving_both(aws)
+    answers = {model: aws.ask("it", model=model, prompt="Hello") for model in ("base", "medical")}
+    assert {model: answer["model"] for model, answer in answers.items()} == {"base": "base", "medical": "medical"}
+    assert answers["base"]["choices"] != answers["medical"]["choices"]
+    assert aws.standin.calls[-1].request["CustomAttributes"] == "route=/v1/completions"
+
+
+def test_a_route_that_the_server_lacks_is_not_found(aws: Account) -> None:
+    _serving_both(aws)
+    with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
+        aws.ask("it", attributes="route=/v1/nothing", model="base", prompt="Hello")
+    assert caught.value.response["OriginalStatusCode"] == 404
+
+
+def test_custom_attributes_have_the_length_that_the_service_allows(aws: Account) -> None:
+    _serving_both(aws)
+    aws.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
+    refused = refusal(lambda: aws.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
+    assert refused[0] == "ValidationError"
+    assert "1024" in refused[1]

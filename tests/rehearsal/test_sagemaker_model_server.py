@@ -87,6 +87,15 @@ def test_both_models_answer_on_one_endpoint(aws: Account, endpoint: str, folders
         assert answer["usage"]["total_tokens"] == 3 + len(expected)
 
 
+def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account, endpoint: str) -> None:
+    asked = {"prompt": "w0 w5 w9", "max_tokens": 8, "temperature": 0.0}
+    base, tuned = (aws.ask(endpoint, model=model, **asked)["choices"] for model in ("base", "medical"))
+    assert base != tuned
+    for model in ("base", "medical", "unknown"):
+        answer = aws.ask(endpoint, attributes="", model=model, **asked)
+        assert (answer["model"], answer["choices"]) == ("base", base)
+
+
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(aws: Account, endpoint: str) -> None:
     def text(seed: int) -> str:
         asked = {"model": "medical", "prompt": "w0 w7", "max_tokens": 24, "temperature": 0.9, "top_p": 0.95}
