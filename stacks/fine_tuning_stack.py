@@ -10,7 +10,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks import permissions as may
-from stacks import roles
+from stacks import roles, serving
 from stacks.dashboard import add_dashboard
 from stacks.functions import Functions, Resources, asset
 from stacks.images import INFERENCE_AMI_VERSION, hosting_image, training_image
@@ -115,7 +115,7 @@ class FineTuningStack(cdk.Stack):
     def _add_fine_tuning_role(self) -> iam.Role:
         settings, bucket_arn = self._settings, self._storage.bucket_arn
         self._training_image = training_image(settings.region)
-        self._hosting_image = hosting_image(settings.region)
+        self._hosting_image = hosting_image(settings.region, settings.hosting_image)
         self._training_role = roles.training_role(
             self, bucket_arn=bucket_arn, region=settings.region, image=self._training_image
         )
@@ -156,7 +156,8 @@ class FineTuningStack(cdk.Stack):
             "HostingRoleArn": self._hosting_role.role_arn,
             "InferenceAmiVersion": INFERENCE_AMI_VERSION,
             "MaxModelLength": str(settings.model.context_tokens),
-            "LoraRank": str(settings.lora_rank),
+            "LoraRank": str(serving.server_lora_rank(settings.lora_rank)),
+            "MaxConcurrentRequests": str(serving.MOST_REQUESTS_AT_ONCE),
             "WeightsUri": settings.model.weights_uri(settings.region),
             "Domain": settings.domain,
             "TearDownArn": self.tear_down.arn,

@@ -15,6 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from stacks import permissions as may
+from stacks import serving
 from stacks.catalog import gated_bucket
 from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
@@ -81,7 +82,9 @@ class Functions(Construct):
                 may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
                 may.allow(["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))),
                 may.table(ledger, "GetItem", "Scan"),
-                may.look_for_images(arns, training_image(settings.region), hosting_image(settings.region)),
+                may.look_for_images(
+                    arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
+                ),
                 may.everywhere(
                     "servicequotas:GetServiceQuota",
                     "servicequotas:ListServiceQuotas",
@@ -105,7 +108,7 @@ class Functions(Construct):
             memory=512,
             timeout=900,
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
-            environment=with_bucket,
+            environment={**with_bucket, "REQUESTS_AT_ONCE": str(serving.REQUESTS_AT_ONCE)},
             statements=[
                 may.read_objects(bucket, "runs/*/input/prompts.jsonl", "runs/*/answers/*"),
                 may.write_objects(bucket, "runs/*/answers/*"),
@@ -239,7 +242,7 @@ def settings_json(settings: Settings) -> str:
             "training_instance_types": settings.training_instance_type,
             "hosting_instance_types": settings.hosting_instance_type,
             "training_image": training_image(settings.region).uri,
-            "hosting_image": hosting_image(settings.region).uri,
+            "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
             "lora_rank": settings.lora_rank,
             "epochs": settings.epochs,
             "max_training_seconds": settings.max_training_seconds,

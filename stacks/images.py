@@ -1,4 +1,4 @@
-"""The two container images, as the SageMaker SDK lists them for each region.
+"""The two container images, as the SageMaker SDK lists them for each region; a setting replaces the one that serves.
 
 `sagemaker.core.image_uris.retrieve` gives the same addresses (a test compares them for every region), but importing it
 takes two seconds of every synthesis and brings pandas and scipy with it. So its data files are read directly.
@@ -13,21 +13,27 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stacks.settings import SettingsError
+from stacks.settings import IMAGE_ADDRESS, WRITE_AN_ADDRESS, SettingsError
 
 # The newest Hugging Face PyTorch training image of the SDK; requirements.txt pins the same library versions.
 TRANSFORMERS_VERSION = "5.3.0"
 PYTORCH_VERSION = "2.9.0"
-# The newest SageMaker vLLM image of the SDK. It is built for CUDA 13, hence the machine image below.
-VLLM_VERSION = "0.30.0"
 PYTHON_VERSION = "py312"
-# The default machine image of endpoints has a driver too old for CUDA 13: the container would die without a log.
+# The Amazon Linux vLLM server, vLLM 0.27.1. Plain `/invocations` of vLLM takes the model from a header that InvokeEndpoint
+# cannot send, so it answers as the base model whatever the body says. This family of images routes a request by its
+# CustomAttributes to `/v1/completions`, where the body's model counts. 2.4 and not a newer one, because its entrypoint was
+# read: github.com/aws/deep-learning-containers at e0ecede (21 August 2026), scripts/docker/vllm/sagemaker_{entrypoint.sh,
+# args.py,serve.py} and .github/config/image/vllm/sagemaker-amzn2023.yml; AWS asks a real endpoint by the same attribute in
+# test/vllm/sagemaker/amzn2023/test_sm_model_serving.py. The SDK lists 2.4 in more regions than 2.5 and 2.6, too.
+VLLM_SERVER_VERSION = "2.4"
+# It is built for CUDA 13. The default machine image of endpoints has a driver too old for that: the container would die
+# without a log. This one has driver 580 (test/test_utils/constants.py of the same repository).
 INFERENCE_AMI_VERSION = "al2023-ami-sagemaker-inference-gpu-4-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A container image in a registry that AWS owns."""
+    """A container image in a registry of Amazon ECR, most often one that AWS owns."""
 
     registry_account: str
     region: str
@@ -43,27 +49,41 @@ class Image:
 def training_image(region: str) -> Image:
     """The Hugging Face PyTorch training image. Raises SettingsError where AWS does not publish it."""
     entry = _listed("huggingface")["training"]["versions"][TRANSFORMERS_VERSION][f"pytorch{PYTORCH_VERSION}"]
-    return _image(region, entry, f"{PYTORCH_VERSION}-transformers{TRANSFORMERS_VERSION}")
+    version = f"{PYTORCH_VERSION}-transformers{TRANSFORMERS_VERSION}"
+    return _image(region, entry, f"{version}-gpu-{PYTHON_VERSION}-{entry['container_version']['gpu']}")
 
 
-def hosting_image(region: str) -> Image:
-    """The vLLM serving image. Raises SettingsError where AWS does not publish it."""
-    entry = _listed("vllm")["inference"]["versions"][VLLM_VERSION]
-    return _image(region, entry, entry["tag_prefix"])
+def hosting_image(region: str, replacement: str = "") -> Image:
+    """The serving image: AWS's vLLM server, or the one of the setting `hosting_image`.
+
+    Raises SettingsError where AWS does not publish its image, and for a replacement that is no address or lies in another
+    region: SageMaker pulls an endpoint's image from the endpoint's own region.
+    """
+    if replacement:
+        return _replaced(region, replacement)
+    entry = _listed("vllm-server")["versions"][VLLM_SERVER_VERSION]
+    return _image(region, entry, f"{entry['tag_prefix']}-{entry['container_version']['gpu']}")
 
 
-def _image(region: str, entry: dict[str, Any], version: str) -> Image:
+def _replaced(region: str, address: str) -> Image:
+    match = IMAGE_ADDRESS.fullmatch(address)
+    if not match:
+        raise SettingsError(f"hosting_image is {address!r}: {WRITE_AN_ADDRESS}")
+    if match["region"] != region:
+        raise SettingsError(
+            f"hosting_image lies in {match['region']}, but SageMaker pulls from {region} only: copy the image there, or set "
+            f"region to {match['region']}."
+        )
+    return Image(registry_account=match["account"], region=region, repository=match["repository"], tag=match["tag"])
+
+
+def _image(region: str, entry: dict[str, Any], tag: str) -> Image:
     if region not in entry["registries"]:
         raise SettingsError(
-            f"AWS publishes no {entry['repository']} {version} image in the region {region}. "
+            f"AWS publishes no image {entry['repository']}:{tag} in the region {region}. "
             f"Set region to one of {', '.join(sorted(entry['registries']))}."
         )
-    return Image(
-        registry_account=entry["registries"][region],
-        region=region,
-        repository=entry["repository"],
-        tag=f"{version}-gpu-{PYTHON_VERSION}-{entry['container_version']['gpu']}",
-    )
+    return Image(registry_account=entry["registries"][region], region=region, repository=entry["repository"], tag=tag)
 
 
 @cache

@@ -27,14 +27,21 @@ GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p
 # One for each attempt that the state machines make when AWS has no free instance.
 MOST_INSTANCE_TYPES = 3
 
-# The ranks that vLLM makes room for (its max_lora_rank takes no others) and that fit one 24 GB card beside 7 billion parameters.
-LORA_RANKS = ("8", "16", "32", "64")
-
 # Keys that the CDK command line itself puts beside ours; all its others contain a colon or start with @.
 _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
 _EMAIL = re.compile(r"[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)")
+# An address in Amazon ECR, the only registry that SageMaker pulls an endpoint's image from without a network of one's own.
+IMAGE_ADDRESS = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.amazonaws\.com/"
+    r"(?P<repository>[a-z0-9]+([._/-][a-z0-9]+)*):(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})",
+    re.ASCII,
+)
+WRITE_AN_ADDRESS = (
+    "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-sagemaker-cuda-v2.6, or leave it "
+    "empty for the one of stacks/images.py"
+)
 _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 
 
@@ -51,6 +58,7 @@ class Settings:
     base_model: str = "llama-2-7b"
     training_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)  # in order of preference, at most three
     hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
+    hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
     budget_usd: int = 25
     alert_email: str = ""
     epochs: int = 3
@@ -163,13 +171,6 @@ def _learning_rate(raw: object) -> str:
     return f"{number:g}"
 
 
-def _rank(raw: object) -> int:
-    text = str(raw).strip()
-    if text not in LORA_RANKS:
-        raise ValueError(f"choose one of {', '.join(LORA_RANKS)}")
-    return int(text)
-
-
 def _domain(raw: object) -> str:
     text = _text(raw)
     if text == "base":
@@ -198,6 +199,7 @@ def _instance_types(raw: object) -> tuple[str, ...]:
     if not 1 <= len(types) <= MOST_INSTANCE_TYPES or len(set(types)) != len(types):
         raise ValueError(f"list one to {MOST_INSTANCE_TYPES} different types, in order of preference")
     return types
+    hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
 
 
 def _email(raw: object) -> str:
@@ -215,6 +217,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "base_model": _choice(tuple(catalog.BASE_MODELS)),
     "training_instance_type": _instance_types,
     "hosting_instance_type": _instance_types,
+    "hosting_image": _hosting_image,
     "budget_usd": _whole(1, 1000, "US dollars"),
     "alert_email": _email,
     "epochs": _whole(1, 50, "passes over the corpus"),
@@ -227,7 +230,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "seed": _whole(0, 2**31 - 1, "any kind"),
     "sequence_length": _whole(128, 4096, "tokens"),
     "learning_rate": _learning_rate,
-    "lora_rank": _rank,
+    "lora_rank": _whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
     "corpus_words": _whole(0, 10_000_000, "words"),
 }
 

@@ -27,10 +27,9 @@ def test_the_addresses_are_those_that_the_sagemaker_sdk_gives_in_every_region() 
             image_scope="training",
         )
         hosting = image_uris.retrieve(
-            framework="vllm",
+            framework="vllm-server",
             region=region,
-            version=images.VLLM_VERSION,
-            py_version=images.PYTHON_VERSION,
+            version=images.VLLM_SERVER_VERSION,
             instance_type="ml.g5.2xlarge",
             image_scope="inference",
         )
@@ -39,16 +38,41 @@ def test_the_addresses_are_those_that_the_sagemaker_sdk_gives_in_every_region() 
 
 @pytest.mark.parametrize("find", [images.training_image, images.hosting_image])
 def test_a_region_without_the_image_is_refused_by_name(find: Callable[[str], images.Image]) -> None:
-    with pytest.raises(SettingsError, match=r"image in the region mars-east-1\. Set region to one of .*us-east-1"):
+    with pytest.raises(
+        SettingsError, match=r"no image \S+:\S+ in the region mars-east-1\. Set region to one of .*us-east-1"
+    ):
         find("mars-east-1")
 
 
-def test_the_serving_image_is_the_newest_for_cuda_13_that_the_sdk_lists() -> None:
-    """Fails after an upgrade of the SDK that brings a newer one: read its release notes, then move the pin."""
-    versions = images._listed("vllm")["inference"]["versions"]
-    tags = {version: entry["container_version"].get("gpu", "") for version, entry in versions.items()}
-    fitting = [version for version, tag in tags.items() if tag.startswith("cu130") and tag.endswith("-sagemaker")]
-    assert max(fitting, key=lambda version: tuple(map(int, version.split(".")))) == images.VLLM_VERSION
+def test_the_serving_image_routes_and_is_pinned_to_a_version_whose_entrypoint_was_read() -> None:
+    """Fails after an upgrade of the SDK that lists a newer server: read its entrypoint, then decide whether to move the pin."""
+    assert images.hosting_image("us-east-1").tag == "server-sagemaker-cuda-v2.4"
+    listed = [
+        version for version in images._listed("vllm-server")["versions"] if version.startswith("2.")
+    ]  # plain "2" moves
+    assert max(listed, key=lambda version: tuple(map(int, version.split(".")))) == "2.6"
+
+
+def test_the_setting_replaces_the_serving_image_and_its_repository() -> None:
+    address = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own/vllm:v1.2_3"
+    image = images.hosting_image("eu-west-1", address)
+    assert image == images.Image(
+        registry_account="111122223333", region="eu-west-1", repository="own/vllm", tag="v1.2_3"
+    )
+    assert image.uri == address
+
+
+def test_an_image_of_another_region_is_refused_with_both_ways_out() -> None:
+    address = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/vllm:v1"
+    with pytest.raises(
+        SettingsError, match=r"lies in eu-west-1.*from us-east-1 only: copy .*, or set region to eu-west-1"
+    ):
+        images.hosting_image("us-east-1", address)
+
+
+def test_what_is_no_address_is_refused_wherever_it_comes_from() -> None:
+    with pytest.raises(SettingsError, match="hosting_image is 'vllm:latest': write a whole address such as"):
+        images.hosting_image("us-east-1", "vllm:latest")
 
 
 def test_synthesis_does_not_import_the_heavy_sdk() -> None:

@@ -129,3 +129,22 @@ def test_weights_lie_below_a_prefix_of_the_regions_gated_bucket(model) -> None: 
     assert uri.startswith("s3://jumpstart-private-cache-prod-eu-west-1/meta-textgeneration/")
     assert uri.endswith("/") and "//" not in uri.removeprefix("s3://")
     assert model.parameters == 6_738_415_616
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "vllm:server-sagemaker-cuda-v2.6", "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm",
+        "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm@sha256:0123", "docker.io/vllm/vllm-openai:v0.27.1",
+        "76310435188.dkr.ecr.us-east-1.amazonaws.com/vllm:v2", "763104351884.dkr.ecr.us-east-1.amazonaws.com/VLLM:v2", 5,
+    ],
+)  # fmt: skip
+def test_a_hosting_image_is_a_whole_address_in_amazon_ecr(address: object) -> None:
+    assert "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:" in error_of(
+        hosting_image=address
+    ) or "write it as text" in error_of(hosting_image=address)
+
+
+def test_a_hosting_image_of_ones_own_is_kept_as_it_is() -> None:
+    address = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/own/vllm:v1.2_3"
+    assert Settings.from_context({"hosting_image": f" {address} "}).hosting_image == address
