@@ -22,7 +22,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Asks what is not answered yet; answers how many prompts are answered and how many remain."""
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     settings = Settings(
-        endpoint=event["endpointName"], model=event["model"], samples=event["samplesPerPrompt"], seed=event["seed"]
+        endpoint=event["endpointName"],
+        model=event["model"],
+        samples=event["samplesPerPrompt"],
+        seed=event["seed"],
+        concurrency=int(required("REQUESTS_AT_ONCE")),
     )
     with reaching("Asking the endpoint"):
         prompts = storage.read_lines(event["promptsKey"])

@@ -13,10 +13,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message
-from common.errors import EndpointAnsweredBadly, ServiceUnreachable
+from common.errors import AdapterNotServed, EndpointAnsweredBadly, ServiceUnreachable
 
 # The settings by which answers of this kind of project are usually compared.
 MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
+# vLLM's `/invocations` overwrites the body's model with a header that InvokeEndpoint cannot send, and answers as the base
+# model. The serving image takes a request with this attribute to vLLM's own completions, where the body's model counts.
+ROUTE = "route=/v1/completions"
 SAVE_EVERY_PROMPTS = 100
 # What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
@@ -33,7 +36,7 @@ class Settings:
     model: str
     samples: int
     seed: int
-    concurrency: int = 32  # together they cost a server little more than one of them
+    concurrency: int
 
 
 def ask_all(
@@ -48,8 +51,8 @@ def ask_all(
     """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then, when time is over, and at the end.
 
     At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Returns all answers
-    in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, ServiceUnreachable for one
-    that may; nothing more is asked then, and what came back is kept.
+    in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, AdapterNotServed for one
+    of another model, ServiceUnreachable for what may pass; nothing more is asked then, and what came back is kept.
     """
     answers = {answer["id"]: answer for answer in done}
     waiting = deque(prompt for prompt in prompts if prompt["id"] not in answers)
@@ -125,7 +128,10 @@ def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float,
         body["top_p"] = 1.0
     try:
         answer = runtime.invoke_endpoint(
-            EndpointName=settings.endpoint, ContentType="application/json", Body=json.dumps(body)
+            EndpointName=settings.endpoint,
+            ContentType="application/json",
+            CustomAttributes=ROUTE,
+            Body=json.dumps(body),
         )
         content = answer["Body"].read()
     except ClientError as error:
@@ -150,11 +156,18 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
 
 def _text(content: bytes, settings: Settings) -> str:
     try:
-        text = json.loads(content)["choices"][0]["text"]
+        answer = json.loads(content)
+        text, model = answer["choices"][0]["text"], answer["model"]
     except (ValueError, KeyError, IndexError, TypeError):
-        text = None
-    if not isinstance(text, str):
+        text = model = None
+    if not isinstance(text, str) or not isinstance(model, str):
         raise EndpointAnsweredBadly(
             f"Endpoint {settings.endpoint} did not answer as an OpenAI completion: {content[:200]!r}. Check that the hosting image is a vLLM image."
+        )
+    if model != settings.model:
+        raise AdapterNotServed(
+            f"Endpoint {settings.endpoint} was asked for the model {settings.model!r} and answered as {model!r}, so the two models "
+            f"cannot be compared. Its image has to take a request with CustomAttributes {ROUTE!r} to vLLM's completions: leave "
+            "hosting_image empty, or set it to another server-sagemaker-cuda image of AWS, and deploy again."
         )
     return text

@@ -75,5 +75,9 @@ class EndpointAnsweredBadly(CaptuneError):
     """The endpoint answered with an error or in an unexpected form."""
 
 
+class AdapterNotServed(CaptuneError):
+    """The endpoint answered as another model than the one asked, or the fine-tuned model answered as the base model does."""
+
+
 class ReportIncomplete(CaptuneError):
     """What the report is made from is missing or damaged."""

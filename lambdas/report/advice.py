@@ -20,6 +20,7 @@ ADVICE = {
     "TrainingFailed": "Read the cause and the log of the training job, then start a new execution.",
     "EndpointFailed": "Read the cause and the log of the endpoint. Missing capacity passes: start again later.",
     "EndpointAnsweredBadly": "Read the log of the endpoint, then start a new execution.",
+    "AdapterNotServed": "Leave hosting_image empty or set it to an image that routes requests, deploy again, and serve the adapter of this run with adapterUri.",
     "ReportIncomplete": "Look for the missing file under the run's prefix in the bucket, or mend the pattern that the cause names.",
     "TrainingNotStarted": "Where the cause speaks of an explicit deny, the budget alarm went off: look at the bill, then make release. Else read the cause.",
     "TearDownNotScheduled": "Check the FineTuning role and the quota of EventBridge Scheduler, then start a new execution.",

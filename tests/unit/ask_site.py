@@ -12,7 +12,7 @@ from lambda_fakes import Service
 
 from ask.questions import Settings, ask_all
 
-SETTINGS = Settings(endpoint="captune-abc", model="medical", samples=2, seed=7)
+SETTINGS = Settings(endpoint="captune-abc", model="medical", samples=2, seed=7, concurrency=32)
 
 
 def prompts(count: int) -> list[dict[str, Any]]:
@@ -31,7 +31,9 @@ class Runtime(Service):
         self.busy = self.busiest = 0
         self._lock = threading.Lock()
 
-    def on_invoke_endpoint(self, EndpointName: str, ContentType: str, Body: str) -> dict[str, Any]:
+    def on_invoke_endpoint(
+        self, EndpointName: str, ContentType: str, CustomAttributes: str, Body: str
+    ) -> dict[str, Any]:
         body = json.loads(Body)
         with self._lock:
             self.bodies.append(body)
@@ -43,8 +45,15 @@ class Runtime(Service):
             with self._lock:
                 self.busy -= 1
         text = f"{body['prompt']}|{body['temperature']}|{body['seed']}"
-        content = answer if answer is not None else json.dumps({"choices": [{"index": 0, "text": text}]}).encode()
+        # As vLLM's own route for SageMaker: without the attribute the body's model counts for nothing.
+        model = body["model"] if CustomAttributes == "route=/v1/completions" else "base"
+        content = answer if answer is not None else completion(text, model)
         return {"Body": io.BytesIO(content)}
+
+
+def completion(text: object, model: object) -> bytes:
+    """What the server sends for one answer."""
+    return json.dumps({"model": model, "choices": [{"index": 0, "text": text}]}).encode()
 
 
 class Shelf(list[list[dict[str, Any]]]):

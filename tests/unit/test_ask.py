@@ -41,7 +41,8 @@ def test_a_request_is_what_the_server_takes() -> None:
         "top_p": 0.9,
         "seed": 7,
     }
-    assert runtime.calls[0][1]["EndpointName"] == "captune-abc"
+    asked = runtime.calls[0][1]
+    assert (asked["EndpointName"], asked["CustomAttributes"]) == ("captune-abc", "route=/v1/completions")
 
 
 def test_answers_come_in_the_order_of_the_prompts_however_late_each_is() -> None:
@@ -121,6 +122,6 @@ def test_long_lists_are_saved_on_the_way() -> None:
 
 def test_a_starter_is_always_sampled_once_beside_its_greedy_answer() -> None:
     prompt = {"id": "s", "kind": "starter", "prompt": "Certain germline disorders", "facts": []}
-    settings = Settings("e", "base", samples=0, seed=7)
+    settings = Settings("e", "base", samples=0, seed=7, concurrency=1)
     answer = _ask(Runtime(), prompt, settings)
     assert (len(answer["samples"]), answer["seeds"]) == (1, [7])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
-from ask_site import SETTINGS, Runtime, Shelf, ask
+from ask_site import SETTINGS, Runtime, Shelf, ask, completion
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from lambda_fakes import refusal
 
+from ask import questions
 from ask.questions import Settings, _explain
-from common.errors import EndpointAnsweredBadly, ServiceUnreachable
+from common.errors import AdapterNotServed, EndpointAnsweredBadly, ServiceUnreachable
 
 
 @pytest.mark.parametrize(
@@ -22,9 +24,11 @@ from common.errors import EndpointAnsweredBadly, ServiceUnreachable
     [
         b"<html>",
         b"{}",
-        b'{"choices": []}',
-        b'{"choices": [{"message": {}}]}',
-        b'{"choices": [{"text": null}]}',
+        b'{"model": "medical", "choices": []}',
+        b'{"model": "medical", "choices": [{"message": {}}]}',
+        b'{"model": "medical", "choices": [{"text": null}]}',
+        b'{"model": null, "choices": [{"text": "an answer of nobody knows whom"}]}',
+        b'{"choices": [{"text": "an answer of nobody knows whom"}]}',
         b"\xff",
         b'"text"',
     ],
@@ -36,8 +40,25 @@ def test_an_answer_that_is_no_completion_ends_the_run_by_name(content: bytes) ->
 
 def test_an_empty_answer_is_an_answer() -> None:
     shelf = Shelf()
-    ask(Runtime(lambda body: b'{"choices": [{"text": ""}]}'), 1, shelf)
+    ask(Runtime(lambda body: completion("", "medical")), 1, shelf)
     assert shelf[-1][0]["greedy"] == ""
+
+
+def test_an_answer_of_another_model_is_refused_with_the_image_as_the_way_out() -> None:
+    message = r"asked for the model 'medical' and answered as 'base'.*CustomAttributes 'route=/v1/completions'.*leave hosting_image empty"
+    shelf = Shelf()
+    with pytest.raises(AdapterNotServed, match=message):
+        ask(Runtime(lambda body: completion("fluent, but of the wrong model", "base")), 3, shelf)
+    assert shelf.ids == []
+
+
+def test_without_the_route_the_run_ends_instead_of_comparing_the_base_model_with_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(questions, "ROUTE", "trace=1")
+    with pytest.raises(AdapterNotServed):
+        ask(Runtime(), 1, Shelf())
+    assert ask(Runtime(), 1, Shelf(), settings=replace(SETTINGS, model="base")) == ["p0"]
 
 
 def model_error(status: int) -> ClientError:

@@ -10,6 +10,7 @@ from ask_site import Runtime, prompts
 from lambda_fakes import S3, refusal
 
 from ask import handler
+from ask.questions import Settings
 from common.errors import ReportIncomplete, ServiceUnreachable
 
 EVENT: dict[str, Any] = {
@@ -35,6 +36,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> S3:
     monkeypatch.setattr(handler, "client", lambda service: fake)
     monkeypatch.setattr(handler, "_runtime", lambda settings: Runtime())
     monkeypatch.setenv("BUCKET_NAME", "bucket")
+    monkeypatch.setenv("REQUESTS_AT_ONCE", "2")
     return fake
 
 
@@ -47,6 +49,19 @@ def test_all_prompts_are_answered_and_none_remains(s3: S3) -> None:
     assert [(answer["id"], answer["model"], answer["samples"]) for answer in answers(s3)] == [
         ("p0", "base", []), ("p1", "base", []), ("p2", "base", []),
     ]  # fmt: skip
+
+
+def test_as_many_requests_are_in_flight_as_the_stack_says(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has room for so many: more would wait in it, and fewer would waste it."""
+    allowed: list[int] = []
+
+    def runtime(settings: Settings) -> Runtime:
+        allowed.append(settings.concurrency)
+        return Runtime()
+
+    monkeypatch.setattr(handler, "_runtime", runtime)
+    handler.handle(EVENT, Context())
+    assert allowed == [2]
 
 
 def test_when_time_is_over_the_state_machine_hears_how_many_remain(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
