@@ -25,12 +25,15 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "report": ("{bucket}/runs/*/report/*", _RUN_NAMES),
     "code": ("{bucket}/runs/*/code/*", _RUN_NAMES),
     "input": ("{bucket}/runs/*/input/*", _RUN_NAMES),
+    "plans": ("{bucket}/runs/*/plan.json", _RUN_NAMES),
     "adapters": ("{bucket}/runs/*/training/*", _RUN_NAMES),
     "checkpoints": ("{bucket}/checkpoints/*", _RUN_NAMES),
     "training jobs": ("arn:{partition}:sagemaker:{region}:{account}:training-job/captune-*", _RUN_NAMES),
     "models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*", _RUN_NAMES),
     "endpoint configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*", _RUN_NAMES),
     "endpoints": ("arn:{partition}:sagemaker:{region}:{account}:endpoint/captune-*", _RUN_NAMES),
+    "trial models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*-try0", _RUN_NAMES),
+    "trial configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*-try0", _RUN_NAMES),
     "schedules": ("arn:{partition}:scheduler:{region}:{account}:schedule/default/captune-*", _RUN_NAMES),
     "executions": (
         f"arn:{{partition}}:states:{{region}}:{{account}}:execution:{FINE_TUNING}:*",
@@ -53,7 +56,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
 
 _SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": ("everywhere", "corpora", "runs"),
+    "Functions/PreflightRole": ("everywhere", "corpora", "runs", "adapters", "plans"),
     "Functions/ReserveRole": ("everywhere",),
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
     "Functions/ReportRole": ("everywhere", "runs", "report"),
@@ -66,7 +69,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
     ),
     "HostingRole": ("everywhere", "gated weights", "public weights", "adapters", "endpoint log"),
     "TearDownRole": ("everywhere", "schedules"),
-    "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "schedules"),
+    "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
 }  # fmt: skip
 
 _SYNCHRONOUS = (

@@ -199,7 +199,13 @@ def _instance_types(raw: object) -> tuple[str, ...]:
     if not 1 <= len(types) <= MOST_INSTANCE_TYPES or len(set(types)) != len(types):
         raise ValueError(f"list one to {MOST_INSTANCE_TYPES} different types, in order of preference")
     return types
-    hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
+
+
+def _hosting_image(raw: object) -> str:
+    text = _text(raw)
+    if text and not IMAGE_ADDRESS.fullmatch(text):
+        raise ValueError(WRITE_AN_ADDRESS)
+    return text
 
 
 def _email(raw: object) -> str:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.aws import error_code
 
 _ADDRESS = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([a-z0-9._/-]+):([A-Za-z0-9._-]+)")
-# All that a registry may hold behind a tag: without this list ECR answers with the oldest of the forms only, or refuses.
+# Every form of manifest that a registry may hold behind a tag; the answer is in one of those that are asked for.
 _FORMS = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",

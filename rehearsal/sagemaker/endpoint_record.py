@@ -29,6 +29,7 @@ class Endpoint:
         self.failure_reason: str | None = None
         self.ended: datetime | None = None
         self.gone = False
+        self.placed = False  # whether an instance was found, so that an engine has it
         self.lock = threading.RLock()
 
     @property

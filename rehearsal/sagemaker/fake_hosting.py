@@ -12,13 +12,10 @@ from typing import Any, Literal
 
 from .engines import Answer, Context
 from .fake_training import Progress
+from .market import CAPACITY_HOSTING
 from .records import Endpoint
 from .routing import COMPLETIONS, INVOCATIONS, model_asked, path_of
 
-CAPACITY_HOSTING = (
-    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
-    "Please retry using a different ML instance type or after some time."
-)
 PING = (
     "The primary container for production variant {variant} did not pass the ping health check. Please check "
     "CloudWatch logs for this endpoint."

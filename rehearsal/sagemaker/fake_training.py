@@ -9,11 +9,8 @@ from typing import Any, Literal
 
 from .engines import Context
 from .fake_outputs import metrics_of, write_outputs
+from .market import CAPACITY_TRAINING
 from .records import TrainingJob
-
-CAPACITY_TRAINING = (
-    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
-)
 
 
 @dataclass
@@ -31,8 +28,10 @@ class TrainingPlan:
     """How one fake training job goes.
 
     Attributes:
-        outcome: "completed", "failed" (the script fails), "killed" (by a signal), "capacity" (no instance), or
-            "hangs" (runs until MaxRuntimeInSeconds by the clock, or until it is stopped).
+        outcome: "completed", "failed" (the script fails), "killed" (by a signal), "capacity" (no instance),
+            "waits" (no instance either: Pending until MaxPendingTimeInSeconds is over, which comes at once here),
+            "cut" (told to stop when MaxRuntimeInSeconds is over, and writes what it has), or "hangs" (runs until
+            MaxRuntimeInSeconds by the clock, or until it is stopped).
         looks: how many looks (describe, list) still see it in progress; 0 ends it in CreateTrainingJob.
         stop_looks: how many looks see it Stopping after StopTrainingJob.
         reason: FailureReason, where not the usual one.
@@ -40,7 +39,7 @@ class TrainingPlan:
         leave_out: files of the output that are not written, for example ("metrics.json",).
     """
 
-    outcome: Literal["completed", "failed", "killed", "capacity", "hangs"] = "completed"
+    outcome: Literal["completed", "failed", "killed", "capacity", "waits", "cut", "hangs"] = "completed"
     looks: int = 1
     stop_looks: int = 1
     reason: str | None = None
@@ -72,7 +71,9 @@ class FakeTraining:
             plan = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
         self._progress[job.name] = Progress(plan)
         job.enter("Starting", "Starting the training job")
-        if plan.outcome != "capacity":
+        if plan.outcome == "waits":
+            job.enter("Pending", "Preparing the instances for training")
+        elif plan.outcome != "capacity":
             job.enter("Downloading", "Downloading input data")
             job.enter("Training", "Training image download completed. Training in progress.")
         if plan.looks == 0:
@@ -102,6 +103,8 @@ class FakeTraining:
             return
         if plan.outcome == "capacity":
             job.finish("Failed", reason=plan.reason or CAPACITY_TRAINING)
+        elif plan.outcome == "waits":
+            job.finish("Stopped")
         elif plan.outcome == "failed":
             reason = "AlgorithmError: The training script failed. Read the job's log., exit code: 1"
             job.finish("Failed", reason=plan.reason or reason)
@@ -113,7 +116,10 @@ class FakeTraining:
             job.enter("Uploading", "Uploading generated training model")
             metrics = metrics_of(self._context.s3, job) if plan.metrics is None else plan.metrics
             write_outputs(self._context.s3, job, metrics, plan.leave_out)
-            job.finish("Completed")
+            if plan.outcome == "cut":
+                job.finish("Stopped", "MaxRuntimeExceeded")
+            else:
+                job.finish("Completed")
 
     def stop(self, job: TrainingJob) -> None:
         """Nothing at once; the looks that follow see Stopping, then Stopped."""

@@ -10,7 +10,7 @@ from .clock import Clock
 from .engines import Answer, HostingEngine, InvocationTimedOut
 from .errors import ServiceError, already, invalid, missing
 from .listing import listed
-from .market import Market
+from .market import CAPACITY_HOSTING, Market
 from .records import ACCOUNT, Endpoint, Store, arn
 
 LONGEST_CUSTOM_ATTRIBUTES = 1024  # characters: CustomAttributesHeader in the service model
@@ -143,7 +143,11 @@ class HostingApi:
             endpoint = Endpoint(name, where, configuration, model, self._clock)
             self._store.endpoints[name] = endpoint
             self._store.tags[where] = {tag["Key"]: tag["Value"] for tag in request.get("Tags") or []}
-        self._engine.start(endpoint)
+        if variant["InstanceType"] in self._market.without_capacity:
+            endpoint.become("Failed", CAPACITY_HOSTING)
+        else:
+            endpoint.placed = True
+            self._engine.start(endpoint)
         return {"EndpointArn": where}
 
     def _within_limit(self, variant: Mapping[str, Any]) -> None:
@@ -168,16 +172,20 @@ class HostingApi:
         with self._store.lock:
             endpoints = list(self._store.endpoints.values())
         for endpoint in endpoints:
-            self._engine.observed(endpoint)
+            self._observe(endpoint)
         with self._store.lock:
             self._forget_the_gone()
             return list(self._store.endpoints.values())
+
+    def _observe(self, endpoint: Endpoint) -> None:
+        if endpoint.placed:
+            self._engine.observed(endpoint)
 
     def _endpoint(self, name: str, region: str) -> Endpoint:
         with self._store.lock:
             endpoint = self._store.endpoints.get(name)
         if endpoint is not None:
-            self._engine.observed(endpoint)
+            self._observe(endpoint)
         if endpoint is None or endpoint.gone:
             raise missing("endpoint", arn(region, "endpoint", name))
         return endpoint
@@ -193,7 +201,10 @@ class HostingApi:
             if endpoint.status not in ("InService", "Failed", "OutOfService"):
                 raise invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
             endpoint.become("Deleting")
-        self._engine.stop(endpoint)
+        if endpoint.placed:
+            self._engine.stop(endpoint)
+        else:
+            endpoint.vanish()
 
     def list_endpoints(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """List endpoints, newest first where no order is asked for."""

@@ -114,8 +114,17 @@ DEFAULT_QUOTAS: Mapping[str, Quota] = {
 }
 
 
+CAPACITY_TRAINING = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+CAPACITY_HOSTING = (
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
+    "Please retry using a different ML instance type or after some time."
+)
+
+
 class Market:
-    """Answers the pricing and quota operations. `prices` and `quotas` may be changed while it runs."""
+    """Answers the pricing and quota operations. `prices`, `quotas` and `without_capacity` may be changed while it runs."""
 
     def __init__(
         self,
@@ -123,6 +132,7 @@ class Market:
         quotas: Mapping[str, float | Quota | None] | None,
     ) -> None:
         self.prices = prices_of(prices)
+        self.without_capacity: set[str] = set()  # instance types of which none is free, for training or hosting
         self.quotas = dict(DEFAULT_QUOTAS)
         for code, value in (quotas or {}).items():
             self.set_quota(code, value)

@@ -1,4 +1,4 @@
-"""The facade: one object that plays SageMaker, its runtime, the price list and the service quotas."""
+"""The facade: one object that plays SageMaker, its runtime, the price list, the service quotas and the image registry."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .engines import Answer, Context, HostingEngine, TrainingEngine
 from .faults import Call, Faults
 from .market import Market, Price, Quota
 from .records import Store
+from .registry import Registry
 from .rules import is_gated
 from .validation import check_request, service_model
 from .wire import Server
@@ -39,7 +40,8 @@ class StandIn:
         faults: the faults in force.
         calls: every call in the order of its arrival.
         store: what exists.
-        market: prices and quotas, which may be changed on the way.
+        market: prices, quotas and free instances, which may be changed on the way.
+        registry: which container images there are.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class StandIn:
         time_scale: float = 1.0,
     ) -> None:
         self.faults, self.calls, self.store = Faults(), list[Call](), Store()
-        self.market = Market(prices, quotas)
+        self.market, self.registry = Market(prices, quotas), Registry()
         self._clock = clock
         self._gated_weights = gated_weights
         self._s3 = boto3.client(
@@ -108,7 +110,7 @@ class StandIn:
         """
         if self._server is None:
             raise RuntimeError("start the stand-in before asking for its addresses")
-        services = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "PRICING", "SERVICE_QUOTAS")
+        services = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "PRICING", "SERVICE_QUOTAS", "ECR")
         return {f"AWS_ENDPOINT_URL_{service}": self._server.url for service in services}
 
     def leftovers(self) -> dict[str, list[str]]:
@@ -150,6 +152,8 @@ class StandIn:
         if service == "sagemaker":
             return self.control.call(operation, request, region)
         check_request(service, operation, request)
+        if service == "ecr":
+            return self.registry.call(operation, request)
         return self.market.call(operation, request, region)
 
     def _invoke(self, endpoint: str, body: bytes, content_type: str, custom_attributes: str, region: str) -> Answer:

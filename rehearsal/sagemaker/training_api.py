@@ -10,7 +10,7 @@ from .clock import Clock
 from .engines import TrainingEngine
 from .errors import ServiceError, invalid
 from .listing import listed
-from .market import Market
+from .market import CAPACITY_TRAINING, Market
 from .records import Store, TrainingJob, arn
 
 
@@ -35,7 +35,10 @@ class TrainingApi:
             job = TrainingJob(name, arn(region, "training-job", name), request, self._clock)
             self._store.jobs[name] = job
             self._store.tags[job.arn] = {tag["Key"]: tag["Value"] for tag in request.get("Tags") or []}
-        self._engine.start(job)
+        if request["ResourceConfig"]["InstanceType"] in self._market.without_capacity:
+            job.finish("Failed", reason=CAPACITY_TRAINING)
+        else:
+            self._engine.start(job)
         return {"TrainingJobArn": job.arn}
 
     def _within_limit(self, request: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ _SERVICES = {
     "SageMaker": "sagemaker",
     "AWSPriceListService": "pricing",
     "ServiceQuotasV20190624": "service-quotas",
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
 }
 LARGEST_BODY = 25 * 1024 * 1024  # InvokeEndpoint's limit
 
@@ -94,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_POST(self) -> None:
-        """Answer any operation of any of the four services."""
+        """Answer any operation of any of the services."""
         size = int(self.headers.get("Content-Length") or 0)
         if size > LARGEST_BODY:
             self.close_connection = True

@@ -13,6 +13,7 @@ from stacks_bench import ROOT
 LAMBDAS = ROOT / "lambdas"
 # Services the Lambdas may call, with the prefix that IAM gives their actions.
 _SERVICES = {
+    "ecr": "ecr",
     "pricing": "pricing",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",

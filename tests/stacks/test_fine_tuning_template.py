@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from stacks_bench import Stacks, synthesize
 
+from stacks.images import hosting_image, training_image
+
 SIZES = {
     "preflight": (1024, 120),
     "reserve": (256, 30),
@@ -62,8 +64,11 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
     assert settings == {
         "region": "eu-west-1",
         "domain": "medical",
-        "training_instance_type": "ml.g5.2xlarge",
-        "hosting_instance_type": "ml.g5.2xlarge",
+        "training_instance_types": ["ml.g5.2xlarge"],
+        "hosting_instance_types": ["ml.g5.2xlarge"],
+        "training_image": training_image("eu-west-1").uri,
+        "hosting_image": hosting_image("eu-west-1").uri,
+        "lora_rank": 16,
         "epochs": 5,
         "max_training_seconds": 7200,
         "endpoint_deadline_minutes": 60,
@@ -108,13 +113,13 @@ def test_the_images_instances_and_weights_are_those_of_the_region(stacks: Stacks
     registry = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
     image = f"{registry}/huggingface-pytorch-training:2.9.0-transformers5.3.0-gpu-py312-cu130-ubuntu22.04"
     assert values["TrainingImage"] == image
-    assert values["HostingImage"] == f"{registry}/vllm:0.30.0-gpu-py312-cu130-ubuntu24.04-sagemaker"
+    assert values["HostingImage"] == f"{registry}/vllm:server-sagemaker-cuda-v2.4"
     assert values["InferenceAmiVersion"] == "al2023-ami-sagemaker-inference-gpu-4-1"
     assert (
         values["WeightsUri"].startswith("s3://jumpstart-private-cache-prod-us-east-1/")
         and values["WeightsUri"][-1] == "/"
     )
-    assert values["MaxModelLength"] == "4096"
+    assert (values["MaxModelLength"], values["LoraRank"], values["MaxConcurrentRequests"]) == ("4096", "16", "64")
 
 
 @pytest.mark.parametrize(("email", "subscribers"), [("", []), ("owner@example.org", ["owner@example.org"])])

@@ -23,6 +23,9 @@ FUNCTIONS = {
 # What a function needs beside the calls in its source, because Lambda makes them in its name.
 RUNTIME = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
+# An S3 operation and the action that allows it have different names.
+_NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket"}
+
 
 def function_statements(stacks: Stacks, function: str) -> list[Statement]:
     return stacks.statements(f"Functions{FUNCTIONS[function]}Role")
@@ -43,7 +46,7 @@ def calls_of(stacks: Stacks, machine: str) -> set[str]:
             found.add("lambda:InvokeFunction")
         else:
             found.add(f"{parts[-2]}:{parts[-1][0].upper()}{parts[-1][1:]}")
-    return found
+    return {_NAMED_OTHERWISE.get(action, action) for action in found}
 
 
 def resources_in(value: Any) -> list[str]:

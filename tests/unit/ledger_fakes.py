@@ -10,10 +10,8 @@ from common.ledger import Ledger, Reservation
 from proof.table import Table
 
 DETAILS: dict[str, str | int] = {
-    "training_instance_type": "ml.g5.2xlarge",
-    "hosting_instance_type": "ml.g5.2xlarge",
-    "training_hourly_usd": "1.515",
-    "hosting_hourly_usd": "1.515",
+    "training_prices": "ml.g5.2xlarge=1.515",
+    "hosting_prices": "ml.g5.2xlarge=1.515",
     "price_source": "AWS Price List",
     "max_training_seconds": 7620,
     "max_endpoint_seconds": 6000,

@@ -33,6 +33,22 @@ class Pricing(Service):
         return {"PriceList": []}
 
 
+class Ecr(Service):
+    """A registry that holds every image but those in `missing`, by tag."""
+
+    name = "ecr"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing: set[str] = set()
+
+    def on_batch_get_image(self, imageIds: list[dict[str, str]], **asked: Any) -> dict[str, Any]:
+        (image,) = imageIds
+        if image["imageTag"] in self.missing:
+            return {"images": [], "failures": [{"imageId": image, "failureCode": "ImageNotFound"}]}
+        return {"images": [{"imageId": image}], "failures": []}
+
+
 def asset(files: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -57,7 +73,7 @@ class Site:
         self.s3 = S3({("gated", "llama/config.json"): b"{}"})
         self.sagemaker, self.books = SageMaker(), Books()
         self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
-        self.pricing = Pricing()
+        self.pricing, self.ecr = Pricing(), Ecr()
         self.cap_cents = 2500
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(handler, "client", self.client)
@@ -69,8 +85,9 @@ class Site:
             "sagemaker": self.sagemaker,
             "service-quotas": self.quotas,
             "dynamodb": self.books.table,
+            "ecr": self.ecr,
         }
-        assert (region is not None) == (service == "pricing"), "only the Price List lives in one region"
+        assert (region is not None) == (service in ("pricing", "ecr")), "only the Price List and images live in one region"
         return services.get(service, self.pricing)
 
     def upload(self, name: str, content: bytes) -> None:

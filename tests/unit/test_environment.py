@@ -10,7 +10,9 @@ import pytest
 from common.environment import BaseModel, MisconfiguredFunction, RunSettings, required
 
 SETTINGS: dict[str, Any] = {
-    "region": "us-east-1", "domain": "medical", "training_instance_type": "ml.g5.2xlarge", "hosting_instance_type": "ml.g5.2xlarge",
+    "region": "us-east-1", "domain": "medical", "training_instance_types": ["ml.g5.2xlarge"], "hosting_instance_types": ["ml.g5.2xlarge"],
+    "training_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/training:1", "hosting_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:2",
+    "lora_rank": 16,
     "epochs": 3, "max_training_seconds": 7200, "endpoint_deadline_minutes": 60, "accept_eula": True, "samples_per_prompt": 2, "seed": 42,
     "sequence_length": 512,
     "learning_rate": "auto",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.costs import TEAR_DOWN_ALLOWANCE_SECONDS, TRAINING_STOP_ALLOWANCE_SECONDS
+from common.durations import TEAR_DOWN_ALLOWANCE_SECONDS, TRAINING_STOP_ALLOWANCE_SECONDS
 from common.errors import BudgetExceeded
 from common.ledger import Ledger, Reservation
 from common.prices import Price
@@ -93,7 +93,7 @@ class TestClamped:
     @settings(deadline=None)
     @given(
         left=st.integers(0, 3000),
-        training=st.integers(900, 21600),
+        training=st.integers(1800, 21600),
         deadline=st.integers(1200, 14400),
         keep=st.integers(0, 14400),
         hourly=st.decimals("0.2", "20", places=3),
@@ -130,7 +130,7 @@ class TestRefused:
 
         words = str(refused.value)
         assert "$1.00 of the $25.00 cap is left in 2026-11" in words
-        assert "the shortest useful run may cost $2.21: $1.21 is missing" in words
+        assert "the shortest useful run may cost $2.59: $1.59 is missing" in words
         assert "start again on 2026-12-01" in words
 
     def test_a_cap_that_no_run_fits_is_to_be_raised_because_waiting_would_not_help(self) -> None:

@@ -12,6 +12,8 @@ from preflight_site import KEPT, Site, titled
 from test_preflight_prompts import GOOD
 from test_preflight_prompts import lines as json_lines
 
+from common.durations import TRAINING_MARGIN_SECONDS
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -22,16 +24,23 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
     plan = site.run()
     assert plan["runName"] == "captune-abc"
     assert plan["training"] == {
-        "instanceType": "ml.g5.2xlarge", "maxRuntimeSeconds": 7200, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
+        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "maxRuntimeSeconds": 7200, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
         "evaluationUri": f"s3://bucket/{KEPT}input/evaluation/", "codeUri": f"s3://bucket/{KEPT}code/",
         "outputUri": f"s3://bucket/{KEPT}training/", "checkpointUri": "s3://bucket/checkpoints/captune-abc/",
-        "hyperparameters": {"epochs": "3", "learning_rate": "auto", "sequence_length": "512", "seed": "42", "time_budget_seconds": "6900"},
+        "hyperparameters": {
+            "epochs": "3", "learning_rate": "auto", "sequence_length": "512", "lora_rank": "16", "seed": "42",
+            "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
+        },
     }  # fmt: skip
     assert plan["answers"] == {
         "promptsKey": f"{KEPT}input/prompts.jsonl", "preTrainedKey": f"{KEPT}answers/pre-trained.jsonl",
         "fineTunedKey": f"{KEPT}answers/fine-tuned.jsonl",
     }  # fmt: skip
-    assert plan["hosting"] == {"instanceType": "ml.g5.2xlarge", "deadlineSeconds": 3600}
+    assert plan["hosting"] == {
+        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "deadlineSeconds": 3600,
+        "trialName": "captune-abc-try0", "trialAdapterUri": f"s3://bucket/{KEPT}training/trial/",
+    }  # fmt: skip
+    assert (plan["adapterUri"], plan["smoke"], plan["bucket"]) == ("", False, "bucket")
     assert (plan["samplesPerPrompt"], plan["seed"], plan["acceptEula"], plan["executionArn"]) == (
         2,
         42,
@@ -65,7 +74,7 @@ def test_everything_a_run_needs_is_staged_once_under_its_prefix(site: Site) -> N
     plan = site.run()
     assert set(site.staged) == {
         "input/corpus/corpus.txt", "input/evaluation/heldout.jsonl", "input/evaluation/control.jsonl", "input/prompts.jsonl",
-        "code/train.py", "code/lib/loss.py", "plan.json",
+        "code/train.py", "code/lib/loss.py", "plan.json", "training/trial/adapter_config.json",
     }  # fmt: skip
     assert json.loads(site.staged["plan.json"]) == plan
     assert json.loads(site.staged["input/prompts.jsonl"]) == GOOD

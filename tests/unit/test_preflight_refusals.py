@@ -131,7 +131,7 @@ def test_a_name_that_another_run_has_is_refused_before_anything_of_it_is_overwri
 
 
 def test_an_instance_type_without_a_price_is_refused(site: Site) -> None:
-    site.settings["hosting_instance_type"] = "ml.unheard.of"
+    site.settings["hosting_instance_types"] = ["ml.g5.2xlarge", "ml.unheard.of"]
     assert "No price is known for ml.unheard.of" in site.refusal(PriceUnknown)
 
 
@@ -164,8 +164,8 @@ def test_all_faults_are_told_in_one_attempt_under_the_name_of_the_first(site: Si
         PromptsRejected,
         WeightsNotFound,
         LeftoversFound,
-        BudgetExceeded,
         QuotaTooLow,
+        BudgetExceeded,
     ]
     assert all(f"({number}) {kind.__name__}: " in message for number, kind in enumerate(kinds, 2))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stacks import serving
+from stacks.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
 
@@ -30,5 +31,5 @@ def test_a_rank_that_vllm_cannot_serve_is_refused_before_it_is_trained(trained: 
 
 
 def test_the_rank_that_is_trained_by_default_is_the_rank_that_is_served() -> None:
-    assert Arguments.lora_rank == serving.LORA_RANK
+    assert Arguments.lora_rank == Settings().lora_rank
     assert serving.server_lora_rank(int(LIMITS["lora_rank"][1])) >= LIMITS["lora_rank"][1]

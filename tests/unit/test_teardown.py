@@ -194,3 +194,22 @@ def test_the_handler_makes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
     assert handler.handle(EVENT, None)["found"] == ["endpoint captune-abc: InService"]
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+
+def test_the_name_of_the_endpoint_that_billed_is_noted_because_it_tells_the_instance_type() -> None:
+    site = Site(endpoints={"captune-abc-try2": "InService"})
+    site.tear_down()
+    assert site.item["endpoint_name"] == "captune-abc-try2"
+
+
+def test_an_endpoint_that_failed_tells_nothing_about_what_was_billed() -> None:
+    site = Site(endpoints={"captune-abc": "Failed"})
+    site.tear_down()
+    assert "endpoint_name" not in site.item
+    assert "endpoint_created_at" in site.item
+
+
+def test_what_a_run_tried_before_it_trained_is_removed_with_it() -> None:
+    site = Site(configurations=["captune-abc-try0"], models=["captune-abc-try0", "captune-abcd-try0"])
+    site.tear_down()
+    assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {"captune-abcd-try0": None})

@@ -1,0 +1,95 @@
+"""The waits and time-outs of the state machines, added up against the allowances that reservation and deadlines are made from."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import botocore.session
+from stacks_bench import ROOT
+
+from common import durations
+from stacks.settings import Settings
+from stacks.state_machine import load_definition
+
+FINE_TUNING = load_definition(ROOT / "stacks" / "fine_tuning.asl.yaml")
+STATES = FINE_TUNING["States"]
+
+
+def longest_setting(name: str) -> int:
+    """The highest value that a setting may have, from its own refusal."""
+    try:
+        Settings.from_context({name: "999999"})
+    except ValueError as refused:
+        found = re.search(r"to (\d+)", str(refused))
+        assert found
+        return int(found[1])
+    raise AssertionError(f"{name} has no limit")
+
+
+def attempts(state: str) -> set[int]:
+    """How many attempts the choices of a state allow: every `…Attempt < N` in it."""
+    return {int(number) for number in re.findall(r"Attempt < (\d+)", str(STATES[state]["Choices"]))}
+
+
+def waits(state: str) -> list[int]:
+    """The seconds that a Wait may take, whichever branch of its expression counts."""
+    return [int(number) for number in re.findall(r"[?:] (\d+)", STATES[state]["Seconds"])]
+
+
+def test_the_time_a_job_may_wait_is_what_sagemaker_takes_and_what_the_allowance_counts() -> None:
+    stopping = STATES["StartTraining"]["Arguments"]["StoppingCondition"]
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("StoppingCondition")
+    limits: dict[str, Any] = shape.members["MaxPendingTimeInSeconds"].metadata  # type: ignore[attr-defined]
+    assert stopping["MaxPendingTimeInSeconds"] == durations.MAX_PENDING_SECONDS
+    assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
+
+
+def test_training_and_endpoint_are_tried_as_often_as_the_allowance_counts() -> None:
+    assert attempts("TrainingFinished?") == attempts("EndpointReady?") == {durations.TRAINING_ATTEMPTS}
+
+
+def test_all_waiting_for_an_instance_fits_the_allowance_that_moves_the_tear_down() -> None:
+    longest = max(waits("WaitForTrainingCapacity"))
+    tries = durations.TRAINING_ATTEMPTS
+    polling = tries * STATES["WaitForTraining"]["Seconds"]
+    assert longest == durations.CAPACITY_WAIT_SECONDS
+    assert (
+        tries * durations.MAX_PENDING_SECONDS + (tries - 1) * longest + polling < durations.UNBILLED_ALLOWANCE_SECONDS
+    )
+
+
+def test_the_time_to_remove_an_endpoint_holds_its_longest_start() -> None:
+    (variant,) = STATES["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
+    start = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
+    assert start < durations.TEAR_DOWN_ALLOWANCE_SECONDS
+
+
+def test_the_longest_run_that_the_settings_allow_ends_before_its_execution_times_out() -> None:
+    training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
+    waiting = durations.TRAINING_ATTEMPTS * durations.MAX_PENDING_SECONDS
+    waiting += (durations.TRAINING_ATTEMPTS - 1) * max(waits("WaitForTrainingCapacity"))
+    endpoint = 60 * longest_setting("endpoint_deadline_minutes")
+    assert training + waiting + endpoint < FINE_TUNING["TimeoutSeconds"]
+
+
+def test_a_setting_below_the_useful_time_is_refused_where_it_is_set() -> None:
+    assert durations.MINIMUM_TRAINING_SECONDS == durations.TRAINING_MARGIN_SECONDS + durations.USEFUL_TRAINING_SECONDS
+    Settings.from_context({"max_training_seconds": str(durations.MINIMUM_TRAINING_SECONDS)})
+    try:
+        Settings.from_context({"max_training_seconds": str(durations.MINIMUM_TRAINING_SECONDS - 1)})
+    except ValueError:
+        return
+    raise AssertionError("a training time in which nothing can be learned was accepted")
+
+
+def test_the_trial_of_hosting_has_the_very_fields_of_what_comes_later() -> None:
+    trial, real = (STATES[name]["Arguments"] for name in ("TryModel", "CreateModel"))
+    assert {key for key in real if trial[key] != real[key]} == {"ModelName", "PrimaryContainer"}
+    containers = trial["PrimaryContainer"], real["PrimaryContainer"]
+    assert {key for key in containers[1] if containers[0][key] != containers[1][key]} == {"AdditionalModelDataSources"}
+    (tried,), (made,) = (one["AdditionalModelDataSources"] for one in containers)
+    assert {**tried["S3DataSource"], "S3Uri": ""} == {**made["S3DataSource"], "S3Uri": ""}
+    trial, real = (STATES[name]["Arguments"] for name in ("TryEndpointConfig", "CreateEndpointConfig"))
+    (tried,), (made,) = trial["ProductionVariants"], real["ProductionVariants"]
+    assert {key for key in made if tried[key] != made[key]} == {"ModelName"}
