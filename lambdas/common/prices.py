@@ -43,7 +43,7 @@ def dearest(prices: Sequence[Price]) -> Price:
 
 def written(prices: Sequence[Price]) -> str:
     """Prices of one use as the ledger holds them: `ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222`, in order of preference."""
-    return " ".join(f"{price.instance_type}={price.hourly_usd}" for price in prices)
+    return " ".join(f"{price.instance_type}={price.hourly_usd.normalize():f}" for price in prices)
 
 
 def read(text: str, use: str, source: str) -> list[Price]:

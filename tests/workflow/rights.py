@@ -54,6 +54,8 @@ def needs(call: Call, region: str, account: str) -> Iterator[Need]:
         yield action, f"{arn}schedule/default/{str(request['path']).rpartition('/')[2]}"
         if "Target" in request:
             yield "iam:PassRole", str(request["Target"]["RoleArn"])
+    elif service == "ecr":  # the registry is another account's
+        yield action, f"arn:aws:ecr:{region}:{request['registryId']}:repository/{request['repositoryName']}"
     elif prefix == "sagemaker":
         yield from _sagemaker(call, action, arn)
     else:

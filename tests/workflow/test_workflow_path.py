@@ -38,15 +38,64 @@ def test_a_lost_answer_does_not_waste_the_training(cloud: Cloud, rehearse: Rehea
     assert not any(cloud.leftovers().values())
 
 
+def _refuse(cloud: Cloud, operation: str, trial: bool) -> None:
+    """SageMaker refuses an operation, of the trial or of what comes after it."""
+    cloud.sagemaker.faults.add(
+        operation=operation,
+        error="ValidationException",
+        message="no luck",
+        times=None,
+        when=lambda request: any(str(v).endswith("-try0") for v in request.values()) == trial,
+    )
+
+
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_any_other_refusal_ends_the_run_with_its_reason(cloud: Cloud, rehearse: Rehearse, operation: str) -> None:
-    cloud.sagemaker.faults.add(operation=operation, error="ValidationException", message="no luck", times=None)
+    _refuse(cloud, operation, trial=False)
 
     execution = rehearse()
 
     assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
     assert "no luck" in str(execution.cause)
     assert not any(cloud.leftovers().values())
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig"])
+def test_what_hosting_refuses_is_found_before_anything_is_paid(
+    cloud: Cloud, rehearse: Rehearse, operation: str
+) -> None:
+    _refuse(cloud, operation, trial=True)
+
+    execution = rehearse()
+
+    assert (execution.status, execution.error) == ("FAILED", "HostingRefused")
+    assert "no luck" in str(execution.cause)
+    assert "CreateTrainingJob" not in {call.operation for call in cloud.calls}
+    assert not any(cloud.leftovers().values())
+
+
+@pytest.mark.parametrize("operation", ["DeleteModel", "DeleteEndpointConfig"])
+def test_a_trial_that_cannot_be_taken_away_does_not_stop_the_run(
+    cloud: Cloud, rehearse: Rehearse, operation: str
+) -> None:
+    kept = cloud.sagemaker.faults.add(
+        operation=operation,
+        error="AccessDeniedException",
+        times=None,
+        by=_role_of_fine_tuning(cloud),
+    )
+
+    execution = rehearse()
+
+    assert kept.hits > 0
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert not any(cloud.leftovers().values())
+
+
+def _role_of_fine_tuning(cloud: Cloud) -> str:
+    assert cloud.deployment is not None
+    machine = cloud.client("stepfunctions").describe_state_machine(stateMachineArn=cloud.deployment.fine_tuning)
+    return str(machine["roleArn"]).rpartition("/")[2]
 
 
 def test_the_definitions_that_run_are_those_of_the_assembly(cloud: Cloud, assembly: Assembly) -> None:

@@ -33,6 +33,22 @@ def test_a_run_that_finds_no_capacity_at_first_needs_none_either(cloud: Cloud, r
     assert missing(cloud) == []
 
 
+def test_a_run_whose_training_was_cut_needs_none_either(cloud: Cloud, rehearse: Rehearse) -> None:
+    cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut")))
+
+    assert rehearse().status == "SUCCEEDED"
+    assert missing(cloud) == []
+
+
+def test_a_run_with_an_earlier_adapter_needs_none_either(cloud: Cloud, rehearse: Rehearse) -> None:
+    rehearse(name="first")
+    made = [call.request for call in cloud.calls if call.operation == "CreateModel"][-1]
+    uri = made["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
+
+    assert rehearse(name="second", adapterUri=uri).status == "SUCCEEDED"
+    assert missing(cloud) == []
+
+
 @pytest.mark.parametrize("plan", [TrainingPlan(outcome="failed"), TrainingPlan(outcome="killed")])
 def test_a_run_that_fails_in_training_needs_none_either(cloud: Cloud, rehearse: Rehearse, plan: TrainingPlan) -> None:
     cloud.reset(training=FakeTraining(plan))
