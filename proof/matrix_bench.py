@@ -96,9 +96,11 @@ class Bench:
         arns = (self.deployment.fine_tuning, self.deployment.tear_down)
         return [state for arn in arns for state in task_states(arn, self.definitions[arn])]
 
-    def empty(self, *endpoints: HostingPlan, training_minutes: int = TRAINING_MINUTES) -> None:
-        """Takes away what the last cell left, and plans the endpoints to come and how long a job takes."""
-        trainer = BillingTraining(TrainingPlan(metrics=_metrics()))
+    def empty(
+        self, *endpoints: HostingPlan, training: Any = "completed", training_minutes: int = TRAINING_MINUTES
+    ) -> None:
+        """Takes away what the last cell left, and plans the endpoints to come, how a job ends and how long it takes."""
+        trainer = BillingTraining(TrainingPlan(training, metrics=_metrics()))
         trainer.minutes = training_minutes
         host = BillingHosting(*endpoints)
         trainer.cloud = host.cloud = self.cloud

@@ -16,6 +16,7 @@ KEEP_MINUTES = 10
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its cells.
 INPUTS: dict[str, dict[str, Any]] = {"KeepEndpointForNow": {"keepEndpointMinutes": KEEP_MINUTES}}
 ENDPOINTS = {"DeleteEndpointWithoutCapacity": (HostingPlan("capacity"), HostingPlan())}
+TRAININGS = {"LookForAdapter": "cut"}
 # Beginnings of the operations by which a Lambda function changes something.
 _CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
 PERSON = "StoppedByPerson"

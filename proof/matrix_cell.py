@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from proof import matrix_audit
 from proof.matrix_bench import Bench
-from proof.matrix_case import ENDPOINTS, Case
+from proof.matrix_case import ENDPOINTS, TRAININGS, Case
 from proof.matrix_expectations import NOBODY_KNOWS, NOTHING, SCHEDULE, SWEEPER, Expected, out_of_order
 from proof.matrix_failures import FAILURES, Failure
 
@@ -52,7 +52,7 @@ def run(bench: Bench, state_name: str, failure_name: str) -> Outcome:
 
 def _run(case: Case, failure: Failure) -> list[str]:
     bench, state = case.bench, case.state
-    bench.empty(*ENDPOINTS.get(state.name, ()))
+    bench.empty(*ENDPOINTS.get(state.name, ()), training=TRAININGS.get(state.name, "completed"))
     expected = failure.expect(case)
     failure.arm(case)
     case.start()
