@@ -16,6 +16,7 @@ from typing import Any
 from common.storage import Storage
 from report import files
 from report.analysis import judged
+from report.circumstances import is_smoke
 from report.summary import decoding
 
 
@@ -32,7 +33,8 @@ class _Folder:
 
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
-    return {**summary, **judged(summary.get("heldout"), summary.get("beyond_control"), summary.get("recall"))}
+    figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall"))
+    return {**summary, **judged(*figures, smoke=is_smoke(summary))}
 
 
 def rewrite(source: Path, target: Path) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from report.circumstances import notes
 from report.story import headline
 from report.story_results import loss_cells
 from report.text import duration, format_p, interval_text, moment, money, share, whole
@@ -63,7 +64,7 @@ def _front_matter(summary: Mapping[str, Any]) -> str:
             "  - task:",
             "      type: text-generation",
             "    dataset:",
-            f"      name: {json.dumps(f'held-out documents ({_domain(summary)})')}",
+            f"      name: {json.dumps(f'held-out documents of the same corpus ({_domain(summary)})')}",
             "      type: held-out-text",
             "    metrics:",
             "    - type: loss",
@@ -96,6 +97,8 @@ def _description(summary: Mapping[str, Any]) -> str:
             "",
             f"> These weights are not {planned}. Every figure is about {_plain(model.get('name'))}.",
         ]
+    for title, text in notes(summary):
+        lines += ["", f"> **{_plain(title)}.** {_plain(text)}"]
     return "\n".join(lines)
 
 
@@ -142,13 +145,15 @@ def _procedure(summary: Mapping[str, Any]) -> str:
         return ""
     rows = [f"| {_plain(name.replace('_', ' '))} | {_plain(value)} |" for name, value in settings.items()]
     trained = whole((summary.get("base_model") or {}).get("trainable_parameters"))
+    earlier = (summary.get("configuration") or {}).get("adapter_run")
+    begun = f"by the run {_plain(earlier)}" if earlier else f"started {moment(summary.get('started_at'))}"
     stopped = f" It stopped early: {_plain(training['stopped_early'])}." if training.get("stopped_early") else ""
     return "\n".join(
         [
             "## Training procedure",
             "",
             f"{trained} trained parameters (LoRA), {whole(training.get('steps'))} optimizer steps in "
-            f"{duration(training.get('seconds'))}, started {moment(summary.get('started_at'))}.{stopped}",
+            f"{duration(training.get('seconds'))}, {begun}.{stopped}",
             "",
             "| setting | value |",
             "|---|---|",
@@ -200,7 +205,8 @@ def _limitations(summary: Mapping[str, Any]) -> str:
     copies = (summary.get("memorisation") or {}).get("copies")
     lines = [
         "## Limitations", "", "- One run with one seed; the intervals do not cover the choice of seed.",
-        "- Held-out documents share the style of the corpus, so part of a lower loss can be style.",
+        "- Held-out documents share the style of the corpus, so part of a lower loss can be style. Texts of the field that "
+        "others wrote were not measured.",
         "- The adapter inherits the errors and biases of the base model and its licence terms.",
     ]  # fmt: skip
     if copies:
@@ -225,12 +231,19 @@ def _cost(summary: Mapping[str, Any]) -> str:
 
 
 def _billed(summary: Mapping[str, Any]) -> str:
-    """What was billed for how long. A stand-in ran on a person's own machine, whatever instance the plan names."""
+    """What was billed for how long."""
     cost, settings = summary.get("cost") or {}, summary.get("configuration") or {}
     if cost.get("training_seconds") is None or cost.get("endpoint_seconds") is None:
         return ""
-    on = "" if (summary.get("base_model") or {}).get("matches_plan") is False else " on one {}"
-    training, hosting = (
-        on.format(_plain(settings.get(f"{kind}_instance_type") or "instance")) for kind in ("training", "hosting")
-    )
-    return f" Training took {duration(cost['training_seconds'])}{training}, the endpoint stood for {duration(cost['endpoint_seconds'])}{hosting}."
+    stood = f"the endpoint stood for {duration(cost['endpoint_seconds'])}"
+    if settings.get("adapter_uri"):
+        return f" Nothing was trained, {stood}{_on(summary, 'hosting')}."
+    took = f"Training took {duration(cost['training_seconds'])}"
+    return f" {took}{_on(summary, 'training')}, {stood}{_on(summary, 'hosting')}."
+
+
+def _on(summary: Mapping[str, Any], use: str) -> str:
+    """Where it ran. A stand-in ran on a person's own machine, whatever instance the plan names."""
+    if (summary.get("base_model") or {}).get("matches_plan") is False:
+        return ""
+    return f" on one {_plain((summary.get('configuration') or {}).get(f'{use}_instance_type') or 'instance')}"

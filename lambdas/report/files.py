@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from common.storage import Storage
-from report import card, page, pdf
+from report import card, circumstances, page, pdf
 
 
-def run_facts(plan: dict[str, Any], reservation: dict[str, Any]) -> dict[str, Any]:
-    """What the report says of the run itself, from its plan and its reservation."""
+def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the report says of the run itself, from its plan, its reservation and, where it came so far, WriteReport's event."""
     budget = plan["budget"]
     return {
         "run": plan["runName"],
@@ -19,16 +19,12 @@ def run_facts(plan: dict[str, Any], reservation: dict[str, Any]) -> dict[str, An
         "base_model_parameters": plan["baseModel"]["parameters"],
         "base_model_source": plan["baseModel"]["weightsUri"],
         "region": plan["region"],
-        "training_instance_type": plan["training"]["instanceType"],
-        "hosting_instance_type": plan["hosting"]["instanceType"],
-        "training_hourly_cents": float(budget["trainingHourlyUsd"]) * 100,
-        "hosting_hourly_cents": float(budget["hostingHourlyUsd"]) * 100,
+        **circumstances.facts(plan, event),
         "price_source": budget["priceSource"],
         "reserved_cents": reservation["reservedCents"],
         "cap_cents": reservation["capCents"],
         "month": budget["months"][0],
         "clamped": budget["clamped"],
-        "max_training_seconds": plan["training"]["maxRuntimeSeconds"],
         "started_at": plan["startedAt"],
         "input": plan["input"],
         "corpus_words": plan["corpus"]["words"],

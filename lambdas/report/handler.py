@@ -8,24 +8,28 @@ from common.aws import client, reaching
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
+from common.names import run_prefix
 from common.storage import Storage
-from report import analysis, files, summary
+from report import analysis, files, served, summary
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes the plan, the reservation and the adapter's address; answers the verdict and where the report lies.
+    """Takes the plan, the reservation, the adapter's address and how the run went; answers the verdict and where the report lies.
 
-    Raises ReportIncomplete when the measurements or the answers are missing.
+    Raises ReportIncomplete when the measurements or the answers are missing, AdapterNotServed when the answers of the
+    fine-tuned model are those of the base model though its losses are not.
     """
     plan = event["plan"]
     storage = Storage(client("s3"), required("BUCKET_NAME"))
+    run = files.run_facts(plan, event["reservation"], event)
+    trained_by = run_prefix(run["adapter_run"]) if run["adapter_run"] else plan["prefix"]
     try:
         with reaching("Reading the run's files"):
             metrics = storage.read_json(storage.key_of(event["adapterUri"]) + "metrics.json")
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
             tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
-            corpus = (storage.read(f"{plan['prefix']}input/corpus/corpus.txt") or b"").decode("utf-8")
+            corpus = (storage.read(f"{trained_by}input/corpus/corpus.txt") or b"").decode("utf-8")
     except ValueError as error:
         raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
     if metrics is None:
@@ -36,8 +40,10 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise ReportIncomplete(
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
-    run = files.run_facts(plan, event["reservation"])
-    findings = analysis.analyse(metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus)
+    served.refuse_base_answers(metrics, base, tuned, event["adapterUri"])
+    findings = analysis.analyse(
+        metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus, smoke=bool(plan.get("smoke"))
+    )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):
         files.write(storage, plan["report"]["prefix"], document)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.prompt_kinds import KINDS
 from report.advice import advice
 from report.blocks import AnswerList, Block, Bullets, Code, Headline, Notice, Para, Section
 from report.charts_more import kind_name
+from report.circumstances import is_smoke, notes
 from report.story_effects import forgetting, memorisation
 from report.story_results import heldout, recall
 from report.story_run import configuration, cost, elapsed_seconds, limits, reproduce, training
-from report.text import decimals_for, duration, moment, money, number, range_text, share
+from report.text import decimals_for, duration, moment, money, number, plural, range_text, share
 from report.verdict import IMPROVED, NOT_SHOWN, WORSE
 
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
 TITLES = {
-    IMPROVED: "Improved on text of this field that it had never seen",
+    IMPROVED: "Improved on held-out documents of the same corpus",
     NOT_SHOWN: "No improvement shown",
-    WORSE: "Worse on text that it had never seen",
+    WORSE: "Worse on held-out documents of the same corpus",
 }
+SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad"}
 STATUS_WORDS = {
     "RUNNING": "answers are in, the cost is not settled yet",
@@ -47,6 +49,9 @@ def headline(summary: Mapping[str, Any]) -> Headline:
     if status in FAILED and not results:
         title, tone = f"The run {STATUS_WORDS[status]} before anything could be compared", "bad"
         reason = "Nothing can be said about the model. What happened, what to do and what it cost stand below."
+    elif is_smoke(summary):
+        title, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
+        reason = summary.get("verdict_reason") or ""
     else:
         title, tone = (
             TITLES.get(summary["verdict"], TITLES[NOT_SHOWN]),
@@ -157,6 +162,7 @@ def _meaning(summary: Mapping[str, Any]) -> Section:
                 "warn",
             )
         )
+    blocks += [Notice(title, text, "warn") for title, text in notes(summary)]
     if summary.get("says"):
         blocks.append(Para(summary["says"]))
     blocks.append(
@@ -167,6 +173,16 @@ def _meaning(summary: Mapping[str, Any]) -> Section:
     blocks.append(Para(summary["rule"], "small"))
     blocks.append(Para(summary["recall_rule"], "small"))
     return Section("meaning", "What the verdict says, and what it does not", blocks)
+
+
+def differing(prompts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """On how many prompts the greedy answers of the two models differ, and how many both have answered."""
+    pairs = [
+        (row["base"]["greedy"]["text"], row["tuned"]["greedy"]["text"])
+        for row in prompts
+        if row["base"] and row["tuned"]
+    ]
+    return sum(base != tuned for base, tuned in pairs), len(pairs)
 
 
 def _answers(summary: Mapping[str, Any]) -> Section | None:
@@ -180,6 +196,9 @@ def _answers(summary: Mapping[str, Any]) -> Section | None:
         "Every prompt went to both models on one endpoint, with the same settings and the same seeds. Nothing was "
         "selected. Key facts found are marked; missing ones are listed. "
     )
+    different, both = differing(prompts)
+    if both:
+        text += f"The greedy answers of the two models differ on {different} of {plural(both, 'prompt')}. "
     if copies:
         text += (
             f"The longest run that an answer shares with the corpus is underlined, if it has {words} words or more. "

@@ -47,7 +47,7 @@ def _forgetting_words(change: Mapping[str, Any], heldout: Mapping[str, Any]) -> 
     if change["high"] < 0:
         fell = f"The loss on text about other subjects fell by {change_text(change, NATS_EACH)}"
         gained = ((heldout.get("difference") or {}).get("high") or 0) < 0
-        return f"{fell}: part of the gain on held-out text is not of the domain." if gained else f"{fell}."
+        return f"{fell}: part of the gain on held-out documents is not the corpus's own." if gained else f"{fell}."
     return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
 
 

@@ -110,8 +110,8 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             Para(
                 f"Held-out minus control: {interval_text(beyond['difference'], 'nats per token')}, "
                 f"{format_p(beyond['p_value'])}, two-sided, {beyond['heldout_documents']} documents against "
-                f"{beyond['control_documents']}, shuffled {SHUFFLES:,} times. Below zero, the model gained more in this field than "
-                "on other subjects.",
+                f"{beyond['control_documents']}, shuffled {SHUFFLES:,} times. Below zero, the model gained more on documents like "
+                "those of the corpus than on other subjects.",
                 "small",
             )
         )

@@ -11,6 +11,7 @@ from typing import Any
 from report import charts_more
 from report.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.charts import loss_curve
+from report.circumstances import instance
 from report.text import duration, money, number, rate, whole
 
 # The state whose branches run at the same time.
@@ -130,13 +131,16 @@ def configuration(summary: Mapping[str, Any]) -> Section:
         if model.get("trainable_parameters"):
             share = 100 * model["trainable_parameters"] / model["parameters"] if model.get("parameters") else None
             pairs.append(("Trained (LoRA)", f"{whole(model['trainable_parameters'])}, {number(share, 2)} %"))
+        if model.get("dtype"):
+            pairs.append(("Precision in training", str(model["dtype"])))
         if model.get("quantization"):
             pairs.append(("Quantization", str(model["quantization"])))
     named = (
         ("Region", summary.get("region")),
         ("Weights", block.get("base_model_source")),
-        ("Training instance", block.get("training_instance_type")),
-        ("Endpoint instance", block.get("hosting_instance_type")),
+        ("Adapter", block.get("adapter_uri")),
+        ("Training instance", instance(summary, "training")),
+        ("Endpoint instance", instance(summary, "hosting")),
         ("Longest training", duration(block["max_training_seconds"]) if block.get("max_training_seconds") else None),
     )
     pairs += [(name, str(value)) for name, value in named if value]
@@ -193,7 +197,8 @@ def limits(summary: Mapping[str, Any], results: bool) -> Section:
     block = summary.get("heldout") or {}
     items = [
         "Held-out loss is measured on a few documents written like those of the corpus. They share its style, so part of a "
-        "lower loss can be style rather than knowledge.",
+        "lower loss can be style rather than knowledge. Adapters that this verdict called improved were tried on published "
+        "abstracts of the same subjects: one was no better there, and one that was trained longer was worse.",
         "One training run with one seed. The intervals cover the choice of documents and prompts, not the choice of seed.",
         "Key facts are found by patterns. A correct answer in other words counts as missing; a pattern can match a wrong sentence.",
         "Published work with billions of tokens moved medical benchmarks little. Do not expect a small corpus to.",

@@ -38,13 +38,19 @@ RUN_KEYS = (
 )
 CONFIGURATION_KEYS = (
     "training_instance_type",
+    "training_instance_types",
     "hosting_instance_type",
+    "hosting_instance_types",
     "training_hourly_cents",
     "hosting_hourly_cents",
     "price_source",
     "base_model_source",
     "input",
     "max_training_seconds",
+    "training_cut",
+    "smoke",
+    "adapter_uri",
+    "adapter_run",
     "warnings",
 )
 SECTIONS = ("heldout", "beyond_control", "control", "recall", "memorisation")

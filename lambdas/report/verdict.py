@@ -20,8 +20,8 @@ RULE = (
     "Improved needs both: the loss fell (the whole 95 % bootstrap interval, clustered by document, lies below zero and the "
     "two-sided sign-flip p is below 0.05), and it fell further than on control text about unrelated subjects (the interval "
     "of held-out minus control lies below zero and the two-sided shuffle p is below 0.05). Worse: the first interval lies "
-    "above zero and its p is below 0.05. Everything else is not shown, missing figures, missing control text and fewer "
-    f"than {MINIMUM_DOCUMENTS} documents of either kind included."
+    "above zero and its p is below 0.05. Everything else is not shown, smoke runs, missing figures, missing control text and "
+    f"fewer than {MINIMUM_DOCUMENTS} documents of either kind included."
 )
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
@@ -29,6 +29,8 @@ RECALL_RULE = (
     "Improved: the 95 % interval, clustered by prompt, lies above zero and the sign-flip p is below 0.05."
 )
 DOES_NOT_SAY = (
+    "It does not say that the model got better at texts of the field that others wrote. The held-out documents were written "
+    "like those of the corpus, and what carries over to other texts was not measured.",
     "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
     "It does not say that single answers became true. A likelier text can still be wrong.",
@@ -42,6 +44,9 @@ class Verdict:
 
     verdict: str
     reason: str
+
+
+SMOKE = Verdict(NOT_SHOWN, "A smoke run shows that every step works and nothing about the model, whatever it measured.")
 
 
 def judge_loss(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None) -> Verdict:
@@ -69,12 +74,12 @@ def judge_loss(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None
         figures = interval_text(change, "nats per token")
         return Verdict(
             verdict,
-            f"On text that it was not trained on, the loss of the tuned model changed by {figures}; {tests}. "
+            f"On held-out documents of the same corpus, the loss of the tuned model changed by {figures}; {tests}. "
             "That can be chance, so no improvement is shown.",
         )
     direction = "fell" if verdict == IMPROVED else "rose"
     found = (
-        f"On text that it was not trained on, the loss of the tuned model {direction} by "
+        f"On held-out documents of the same corpus, the loss of the tuned model {direction} by "
         f"{change_text(change, 'nats per token')}; {tests}."
     )
     if verdict == WORSE:
@@ -84,11 +89,11 @@ def judge_loss(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None
 
 
 def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Whether a gain is the field's own: `IMPROVED` or `NOT_SHOWN`, and why."""
+    """Whether a gain is the corpus's own: `IMPROVED` or `NOT_SHOWN`, and why."""
     if not beyond or beyond["control_documents"] < MINIMUM_DOCUMENTS:
         return NOT_SHOWN, (
-            f"Without the losses of {MINIMUM_DOCUMENTS} control documents, a gain on any text cannot be told from a gain in "
-            "this field, so no improvement is shown."
+            f"Without the losses of {MINIMUM_DOCUMENTS} control documents, a gain on any text cannot be told from a gain on "
+            "texts like those of the corpus, so no improvement is shown."
         )
     if beyond.get("unusable_documents"):
         count = plural(beyond["unusable_documents"], "document")
@@ -104,7 +109,7 @@ def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
         )
     return NOT_SHOWN, (
         f"But it did not clearly fall further than on control text about unrelated subjects: the difference is {figures}. "
-        "A model that gets better at any text has not shown that it learned this field."
+        "A model that gets better at any text has not shown that it learned from this corpus."
     )
 
 
@@ -113,20 +118,21 @@ def plain_meaning(verdict: str, block: Mapping[str, Any] | None) -> str:
     change = _complete((block or {}).get("difference"))
     if verdict == NOT_SHOWN or change is None:
         return (
-            "It says that this run gives no proof that fine-tuning taught the model this field. It does not prove that it "
-            "taught nothing: a small effect can hide behind few documents."
+            "It says that this run gives no proof that fine-tuning made the model better at documents like those of the "
+            "corpus. It does not prove that it did not: a small effect can hide behind few documents."
         )
     # exp of the mean log ratio: the geometric mean over tokens of how much likelier the right one became.
     error, likelier = change["standard_error"], math.exp(min(-change["estimate"], 50.0)) - 1
     share = percent(abs(likelier), error)
     if verdict == IMPROVED:
         return (
-            f"It says that the model has learned something about how texts of this field go on: shown one it has "
-            f"never seen, it gives each token (a word or part of one) that really comes next about {share} more probability, "
-            "and that this is more than it gained on the control texts about unrelated subjects."
+            f"It says that the model has learned something about how documents like those of the corpus go on: shown a "
+            f"held-out one, it gives each token (a word or part of one) that really comes next about {share} more probability, "
+            "and that this is more than it gained on the control texts about unrelated subjects. How much of that is knowledge "
+            "of the field and how much is the style of these documents, it does not say."
         )
     return (
-        f"It says that fine-tuning did harm here: shown a text of this field that it has never seen, the model gives "
+        f"It says that fine-tuning did harm here: shown a held-out document of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from common.ledger import dollars
 from common.names import run_prefix
 from common.storage import Storage
-from report import files, summary
+from report import circumstances, files, summary
 from settle.history import Execution
 
 # SNS takes subjects of less than 100 characters, all of them ASCII.
@@ -71,6 +71,7 @@ def message(document: dict[str, Any], bucket: str) -> str:
     lines = [f"Run {document['run']} ended as {document['status']}."]
     if document["status"] == "SUCCEEDED":
         lines.append(f"Verdict: {document['verdict']}. {document.get('verdict_reason', '')}".strip())
+        lines += [f"{title}: {text}" for title, text in circumstances.notes(document)]
     else:
         lines.append(f"{document.get('error') or 'No error name'}: {document.get('cause') or 'no cause was given'}")
     lines += [

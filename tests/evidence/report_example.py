@@ -41,6 +41,27 @@ def without_control() -> dict[str, Any]:
     return settled(summary.build({**run(), "domain": "custom"}, measured, asked, base, tuned, found))
 
 
+def in_circumstances(*, quantization: str = "none", **told: Any) -> dict[str, Any]:
+    """A settled run that did not go as it was planned; `told` goes into its facts."""
+    measured, asked = metrics(), prompts()
+    measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
+    base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.35, seed=4)
+    smoke = bool(told.get("smoke"))
+    found = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500, smoke=smoke)
+    return settled(summary.build({**run(), **told}, measured, asked, base, tuned, found))
+
+
+def of_an_earlier_adapter() -> dict[str, Any]:
+    """A run that trained nothing and served what an earlier run had left."""
+    return in_circumstances(
+        training_instance_type=None,
+        training_hourly_cents=None,
+        max_training_seconds=None,
+        adapter_uri="s3://bucket/runs/captune-first/training/captune-first/output/model/",
+        adapter_run="captune-first",
+    )
+
+
 def failed() -> dict[str, Any]:
     """A run that Preflight refused."""
     cause = (
@@ -87,6 +108,13 @@ KINDS = {
     "worse": lambda: settled(finished(effect=0.12, skill=0.02)),
     "running": finished,
     "without-control": without_control,
+    "smoke": lambda: in_circumstances(smoke=True),
+    "cut": lambda: in_circumstances(training_cut=True, max_training_seconds=7200),
+    "earlier-adapter": of_an_earlier_adapter,
+    "four-bit": lambda: in_circumstances(quantization="nf4"),
+    "second-choice": lambda: in_circumstances(
+        hosting_instance_type="ml.g6.2xlarge", hosting_instance_types=["ml.g5.2xlarge", "ml.g6.2xlarge"]
+    ),
     "failed": failed,
     "aborted-early": lambda: summary.failure({"run": "captune-stopped"}, "ABORTED", None, None),
     "hostile": hostile,

@@ -132,9 +132,10 @@ def test_marks_and_copies_may_overlap():
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("improved", "Improved on text of this field that it had never seen"),
+        ("improved", "Improved on held-out documents of the same corpus"),
         ("not-shown", "No improvement shown"),
-        ("worse", "Worse on text that it had never seen"),
+        ("worse", "Worse on held-out documents of the same corpus"),
+        ("smoke", "A smoke run: nothing is shown about the model"),
         ("failed", "The run failed before anything could be compared"),
         ("aborted-early", "The run was stopped before anything could be compared"),
     ],

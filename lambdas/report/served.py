@@ -1,0 +1,60 @@
+"""Was the adapter served at all? Losses come from training, answers from the endpoint, and the two have to speak of one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.errors import AdapterNotServed
+from report.memorisation import answer_texts
+from report.recall import by_id
+from report.statistics import usable_documents
+from report.text import number, plural
+
+# Below this, or with fewer prompts, equal answers can be chance: a small change seldom turns a greedy choice.
+MOVED_NATS = 0.01
+ENOUGH_PROMPTS = 8
+
+
+def refuse_base_answers(
+    metrics: Mapping[str, Any],
+    base_answers: Sequence[Mapping[str, Any]],
+    tuned_answers: Sequence[Mapping[str, Any]],
+    adapter_uri: str,
+) -> None:
+    """Raises AdapterNotServed when every answer of the fine-tuned model is the base model's, though the held-out loss moved.
+
+    That Ask was answered in the adapter's name does not show that the adapter was applied. A model that learned nothing
+    answers as before and is not refused, nor is a run with too few prompts to tell.
+    """
+    moved = loss_moved(metrics)
+    same, asked = equal_prompts(base_answers, tuned_answers)
+    if moved < MOVED_NATS or asked < ENOUGH_PROMPTS or same < asked:
+        return
+    again = json.dumps({"adapterUri": adapter_uri})
+    raise AdapterNotServed(
+        f"The fine-tuned model answered all {plural(asked, 'prompt')} word for word as the base model did, although their losses on the "
+        f"held-out documents lie {number(moved, 3)} nats per token apart: the endpoint did not apply the adapter. Its log is in "
+        "CloudWatch, below /aws/sagemaker/Endpoints. Leave hosting_image empty, or set it to another server-sagemaker-cuda image of "
+        f"AWS, deploy, and start again with the input {again}, which trains nothing."
+    )
+
+
+def loss_moved(metrics: Mapping[str, Any]) -> float:
+    """How far the two models' losses lie apart on the held-out documents, up or down, in nats per token; 0 where unknown."""
+    documents = list(((metrics.get("evaluation") or {}).get("heldout") or {}).get("documents") or [])
+    usable, _ = usable_documents(documents)
+    tokens = sum(float(document["tokens"]) for document in usable)
+    apart = sum(abs(float(document["tuned_nll"]) - float(document["base_nll"])) for document in usable)
+    return apart / tokens if tokens else 0.0
+
+
+def equal_prompts(
+    base_answers: Sequence[Mapping[str, Any]], tuned_answers: Sequence[Mapping[str, Any]]
+) -> tuple[int, int]:
+    """On how many prompts all answers of the two models are equal, and how many were answered by both with any word."""
+    base, tuned = by_id(base_answers), by_id(tuned_answers)
+    pairs = [(answer_texts(base[key]), answer_texts(tuned[key])) for key in base if key in tuned]
+    told = [(left, right) for left, right in pairs if any(text.strip() for text in (*left, *right))]
+    return sum(left == right for left, right in told), len(told)

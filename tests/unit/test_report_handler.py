@@ -1,0 +1,132 @@
+"""WriteReport itself: which files it reads, what it refuses, and what of the event reaches the report."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from lambda_fakes import S3
+
+from common.errors import AdapterNotServed, ReportIncomplete
+from report import analysis, handler
+from tests.evidence.report_data import CORPUS, answers, metrics, prompts
+
+PREFIX = "runs/captune-abc/"
+ADAPTER = f"{PREFIX}training/captune-abc/output/model/"
+EARLIER = "runs/captune-first/training/captune-first/output/model/"
+TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
+BASE = answers(prompts(), "base", skill=0.1)
+
+
+class Site:
+    """The bucket of one run and the event that WriteReport gets."""
+
+    def __init__(self) -> None:
+        self.s3 = S3()
+        self.plan: dict[str, Any] = {
+            "runName": "captune-abc", "domain": "medical", "executionArn": "arn:aws:states:us-east-1:1:execution:m:abc",
+            "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
+            "region": "us-east-1", "prefix": PREFIX, "startedAt": "2026-11-25T10:00:00+00:00", "input": {}, "seed": 42,
+            "smoke": False, "adapterUri": "", "corpus": {"words": 9}, "warnings": [],
+            "training": {"instanceType": TYPES[0], "instanceTypes": TYPES, "maxRuntimeSeconds": 7200},
+            "hosting": {"instanceType": TYPES[0], "instanceTypes": TYPES},
+            "budget": {
+                "trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.515", "priceSource": "list", "months": ["2026-11"],
+                "clamped": False,
+            },
+            "answers": {
+                "promptsKey": f"{PREFIX}input/prompts.jsonl", "preTrainedKey": f"{PREFIX}answers/pre-trained.jsonl",
+                "fineTunedKey": f"{PREFIX}answers/fine-tuned.jsonl",
+            },
+            "report": {"prefix": f"{PREFIX}report/", "uri": f"s3://bucket/{PREFIX}report/"},
+        }  # fmt: skip
+        self.event: dict[str, Any] = {
+            "plan": self.plan,
+            "reservation": {"reservedCents": 558, "capCents": 2500},
+            "adapterUri": f"s3://bucket/{ADAPTER}",
+        }
+        self.put(f"{ADAPTER}metrics.json", metrics())
+        self.lines(f"{PREFIX}input/prompts.jsonl", prompts())
+        self.lines(f"{PREFIX}answers/pre-trained.jsonl", BASE)
+        self.lines(f"{PREFIX}answers/fine-tuned.jsonl", answers(prompts(), "medical", skill=0.35, seed=4))
+        self.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"] = CORPUS.encode()
+
+    def put(self, key: str, value: Any) -> None:
+        """A JSON file."""
+        self.s3.objects["bucket", key] = json.dumps(value).encode()
+
+    def lines(self, key: str, values: list[dict[str, Any]]) -> None:
+        """A JSON Lines file."""
+        self.s3.objects["bucket", key] = "\n".join(json.dumps(value) for value in values).encode()
+
+    def report(self) -> dict[str, Any]:
+        """What WriteReport writes into summary.json."""
+        handler.handle(self.event, None)
+        return dict(json.loads(self.s3.objects["bucket", f"{PREFIX}report/summary.json"]))
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = Site()
+    monkeypatch.setattr(handler, "client", lambda service: made.s3)
+    # What is tested here does not hang on the resamples, which take most of the time.
+    monkeypatch.setattr(analysis, "analyse", partial(analysis.analyse, resamples=300))
+    monkeypatch.setenv("BUCKET_NAME", "bucket")
+    return made
+
+
+def test_an_event_of_an_older_state_machine_still_makes_a_report(site: Site) -> None:
+    for key in ("smoke", "adapterUri"):
+        del site.plan[key]
+    document = site.report()
+    assert document["verdict"] == "improved"
+    assert document["configuration"]["training_cut"] is False
+
+
+def test_what_the_state_machine_tells_of_the_run_reaches_the_report(site: Site) -> None:
+    site.event |= {"trainingCut": True, "trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
+    told = site.report()["configuration"]
+    assert (told["training_cut"], told["training_instance_type"], told["hosting_instance_type"]) == (True, *TYPES[::-1])
+
+
+def test_a_smoke_run_ends_as_not_shown(site: Site) -> None:
+    site.plan["smoke"] = True
+    answer = handler.handle(site.event, None)
+    assert answer["verdict"] == "not shown" and "smoke run" in answer["reason"]
+
+
+def test_an_earlier_adapter_brings_its_own_losses_and_its_own_corpus(site: Site) -> None:
+    site.plan["adapterUri"] = site.event["adapterUri"] = f"s3://bucket/{EARLIER}"
+    site.put(f"{EARLIER}metrics.json", metrics(effect=0.12))
+    del site.s3.objects["bucket", f"{ADAPTER}metrics.json"]
+    site.s3.objects["bucket", "runs/captune-first/input/corpus/corpus.txt"] = (
+        b"A text that shares no run of words with any answer."
+    )
+    document = site.report()
+    assert (document["verdict"], document["configuration"]["adapter_run"]) == ("worse", "captune-first")
+    assert document["memorisation"]["copies"]["tuned"]["notable_answers"] == 0
+    assert document["configuration"]["training_instance_type"] is None
+
+
+def test_answers_of_the_base_model_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
+    site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
+    with pytest.raises(AdapterNotServed, match=f"s3://bucket/{ADAPTER}"):
+        handler.handle(site.event, None)
+    assert not [key for _, key in site.s3.objects if key.startswith(f"{PREFIX}report/")]
+
+
+def test_missing_measurements_and_missing_answers_are_refused_by_name(site: Site) -> None:
+    site.lines(f"{PREFIX}answers/fine-tuned.jsonl", BASE[:3])
+    with pytest.raises(ReportIncomplete, match="48 prompts have 48 answers of the base model and 3 of the fine-tuned"):
+        handler.handle(site.event, None)
+    del site.s3.objects["bucket", f"{ADAPTER}metrics.json"]
+    with pytest.raises(ReportIncomplete, match=r"left no metrics\.json"):
+        handler.handle(site.event, None)
+
+
+def test_a_damaged_file_is_refused_by_name(site: Site) -> None:
+    site.s3.objects["bucket", f"{ADAPTER}metrics.json"] = b"{"
+    with pytest.raises(ReportIncomplete, match="is damaged"):
+        handler.handle(site.event, None)

@@ -1,0 +1,76 @@
+"""Losses that say the model changed beside answers that say it did not: the adapter was not served."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from common.errors import AdapterNotServed
+from report.served import ENOUGH_PROMPTS, MOVED_NATS, loss_moved, refuse_base_answers
+
+URI = "s3://bucket/runs/captune-abc/training/captune-abc/output/model/"
+NATS = 0.2  # as far as a rehearsal of minutes moves the loss
+
+
+def measured(*changes: float, tokens: int = 400) -> dict[str, Any]:
+    """metrics.json with one held-out document for each change of the loss, in nats per token."""
+    rows = [{"tokens": tokens, "base_nll": 3.0 * tokens, "tuned_nll": (3.0 + change) * tokens} for change in changes]
+    return {"evaluation": {"heldout": {"documents": rows}}}
+
+
+def answers(count: int, *, greedy: str = " a cell", sample: str = " a virus") -> list[dict[str, Any]]:
+    return [{"id": f"p{place}", "greedy": greedy, "samples": [sample]} for place in range(count)]
+
+
+def test_answers_of_the_base_model_under_losses_of_another_are_refused_with_the_way_to_serve_again() -> None:
+    with pytest.raises(AdapterNotServed) as refused:
+        refuse_base_answers(measured(-NATS, -NATS), answers(230), answers(230), URI)
+    message = str(refused.value)
+    assert "answered all 230 prompts word for word as the base model did" in message
+    assert "lie 0.200 nats per token apart" in message
+    assert json.dumps({"adapterUri": URI}) in message and "hosting_image" in message
+
+
+@pytest.mark.parametrize("changes", [(NATS, NATS), (NATS, -NATS)])
+def test_a_loss_that_rose_or_went_both_ways_has_moved_as_well(changes: tuple[float, ...]) -> None:
+    with pytest.raises(AdapterNotServed):
+        refuse_base_answers(measured(*changes), answers(30), answers(30), URI)
+
+
+@pytest.mark.parametrize("changed", ["greedy", "sample"])
+def test_one_answer_that_differs_shows_that_the_adapter_was_applied(changed: str) -> None:
+    tuned = [*answers(29), {**answers(30, **{changed: " a gene"})[-1]}]
+    refuse_base_answers(measured(-NATS), answers(30), tuned, URI)
+
+
+@pytest.mark.parametrize("changes", [(0.0, 0.0), (1e-9, -1e-9), (MOVED_NATS / 2, -MOVED_NATS / 2)])
+def test_a_model_that_learned_nothing_answers_as_before_and_is_not_refused(changes: tuple[float, ...]) -> None:
+    refuse_base_answers(measured(*changes), answers(230), answers(230), URI)
+
+
+def test_the_smallest_number_of_prompts_that_can_tell_is_kept() -> None:
+    refuse_base_answers(measured(-NATS), answers(ENOUGH_PROMPTS - 1), answers(ENOUGH_PROMPTS - 1), URI)
+    with pytest.raises(AdapterNotServed):
+        refuse_base_answers(measured(-NATS), answers(ENOUGH_PROMPTS), answers(ENOUGH_PROMPTS), URI)
+
+
+def test_prompts_that_neither_model_answers_with_a_word_tell_nothing() -> None:
+    silent = answers(230, greedy="", sample=" \n")
+    refuse_base_answers(measured(-NATS), silent, silent, URI)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"evaluation": None}, {"evaluation": {"heldout": {"documents": []}}}, measured(float("nan"), tokens=400)],
+)
+def test_losses_that_are_missing_have_not_moved(metrics: dict[str, Any]) -> None:
+    assert loss_moved(metrics) == 0.0
+    refuse_base_answers(metrics, answers(230), answers(230), URI)
+
+
+def test_long_documents_weigh_more_than_short_ones() -> None:
+    rows = measured(0.3, tokens=100)["evaluation"]["heldout"]["documents"]
+    rows += measured(0.0, tokens=200)["evaluation"]["heldout"]["documents"]
+    assert loss_moved({"evaluation": {"heldout": {"documents": rows}}}) == pytest.approx(0.1)
