@@ -157,7 +157,7 @@ def _meaning(summary: Mapping[str, Any]) -> Section:
         blocks.append(
             Notice(
                 f"These weights are not {planned}",
-                f"This run trained {model.get('name')} ({number(model.get('parameters'), 0)} parameters) in its place. "
+                f"{model.get('name')} ({number(model.get('parameters'), 0)} parameters) was trained in its place. "
                 f"Every figure below is about that model and says nothing about {planned}.",
                 "warn",
             )

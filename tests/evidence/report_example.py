@@ -51,6 +51,17 @@ def in_circumstances(*, quantization: str = "none", **told: Any) -> dict[str, An
     return settled(summary.build({**run(), **told}, measured, asked, base, tuned, found))
 
 
+def cut_short_in_four_bits() -> dict[str, Any]:
+    """A run whose training was cut, in four bits, and which was served by the instance of second choice."""
+    return in_circumstances(
+        quantization="nf4",
+        training_cut=True,
+        max_training_seconds=7200,
+        hosting_instance_type="ml.g6.2xlarge",
+        hosting_instance_types=["ml.g5.2xlarge", "ml.g6.2xlarge"],
+    )
+
+
 def of_an_earlier_adapter() -> dict[str, Any]:
     """A run that trained nothing and served what an earlier run had left."""
     return in_circumstances(
@@ -109,12 +120,8 @@ KINDS = {
     "running": finished,
     "without-control": without_control,
     "smoke": lambda: in_circumstances(smoke=True),
-    "cut": lambda: in_circumstances(training_cut=True, max_training_seconds=7200),
     "earlier-adapter": of_an_earlier_adapter,
-    "four-bit": lambda: in_circumstances(quantization="nf4"),
-    "second-choice": lambda: in_circumstances(
-        hosting_instance_type="ml.g6.2xlarge", hosting_instance_types=["ml.g5.2xlarge", "ml.g6.2xlarge"]
-    ),
+    "not-as-planned": cut_short_in_four_bits,
     "failed": failed,
     "aborted-early": lambda: summary.failure({"run": "captune-stopped"}, "ABORTED", None, None),
     "hostile": hostile,

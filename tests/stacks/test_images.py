@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
-from stacks_bench import ROOT
+from stacks_bench import ROOT, as_list, synthesize
 
 from stacks import images
 from stacks.settings import BUDGET_REGIONS, SettingsError
@@ -60,6 +61,15 @@ def test_the_setting_replaces_the_serving_image_and_its_repository() -> None:
         registry_account="111122223333", region="eu-west-1", repository="own/vllm", tag="v1.2_3"
     )
     assert image.uri == address
+
+
+def test_the_endpoints_role_may_pull_the_image_that_replaces_and_no_other() -> None:
+    stacks = synthesize("hosting_image=111122223333.dkr.ecr.us-east-1.amazonaws.com/own/vllm:v1")
+    pulling = [one for one in stacks.statements("HostingRole") if "ecr:BatchGetImage" in as_list(one["Action"])]
+    (resource,) = (json.dumps(resource) for one in pulling for resource in as_list(one["Resource"]))
+    assert ":ecr:us-east-1:111122223333:repository/own/vllm" in resource
+    machine = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    assert machine["DefinitionSubstitutions"]["HostingImage"].endswith("/own/vllm:v1")
 
 
 def test_an_image_of_another_region_is_refused_with_both_ways_out() -> None:

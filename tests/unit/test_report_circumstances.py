@@ -86,7 +86,7 @@ def test_a_report_on_an_earlier_adapter_names_the_run_that_measured_it() -> None
 
 
 def test_a_cut_training_is_told_with_the_steps_it_took() -> None:
-    for text in everywhere(made("cut")):
+    for text in everywhere(made("not-as-planned")):
         assert (
             "stopped the training job when its longest time of 2 h 0 min was over. It had taken 120 of 120 steps."
             in text
@@ -110,14 +110,14 @@ def test_a_smoke_run_that_failed_is_not_told_as_one_whose_steps_work() -> None:
 
 
 def test_training_in_four_bits_is_told_as_another_model_than_the_one_that_answered() -> None:
-    for text in everywhere(made("four-bit")):
+    for text in everywhere(made("not-as-planned")):
         assert "Training and serving differ" in text and "quantised to 4 bits" in text
     for text in everywhere(made("improved")):
         assert "Training and serving differ" not in text
 
 
 def test_an_instance_of_second_choice_is_told_with_the_reason() -> None:
-    assert "ml.g6.2xlarge (no ml.g5.2xlarge was free)" in page.render(made("second-choice"))
+    assert "ml.g6.2xlarge (no ml.g5.2xlarge was free)" in page.render(made("not-as-planned"))
 
 
 def test_a_run_as_it_was_planned_has_nothing_to_add() -> None:
