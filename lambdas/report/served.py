@@ -12,9 +12,13 @@ from report.recall import by_id
 from report.statistics import usable_documents
 from report.text import number, plural
 
-# Below this, or with fewer prompts, equal answers can be chance: a small change seldom turns a greedy choice.
-MOVED_NATS = 0.01
-ENOUGH_PROMPTS = 8
+# A small change of the weights seldom turns a greedy choice. One adapter of SmolLM2-135M at 0.03, 0.1, 0.3, 1 and 3 times its
+# strength, 16 prompts, 32 tokens each: with the held-out losses 0.0003, 0.0009, 0.0027, 0.008 and 0.026 nats per token apart,
+# 0, 1, 4, 8 and 15 of the 16 greedy answers differed. So the share that differs is about 60 times the distance.
+DIFFERING_PER_NAT = 60
+# That none differs where so many should is no chance, even for a model whose answers turn three times less often (e^-6).
+ENOUGH_DIFFERING = 18
+ENOUGH_PROMPTS = 8  # a few may all be questions to which both models know the answer by heart
 
 
 def refuse_base_answers(
@@ -30,7 +34,7 @@ def refuse_base_answers(
     """
     moved = loss_moved(metrics)
     same, asked = equal_prompts(base_answers, tuned_answers)
-    if moved < MOVED_NATS or asked < ENOUGH_PROMPTS or same < asked:
+    if same < asked or asked < ENOUGH_PROMPTS or DIFFERING_PER_NAT * moved * asked < ENOUGH_DIFFERING:
         return
     again = json.dumps({"adapterUri": adapter_uri})
     raise AdapterNotServed(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed
-from report.served import ENOUGH_PROMPTS, MOVED_NATS, loss_moved, refuse_base_answers
+from report.served import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 
 URI = "s3://bucket/runs/captune-abc/training/captune-abc/output/model/"
 NATS = 0.2  # as far as a rehearsal of minutes moves the loss
@@ -45,9 +45,24 @@ def test_one_answer_that_differs_shows_that_the_adapter_was_applied(changed: str
     refuse_base_answers(measured(-NATS), answers(30), tuned, URI)
 
 
-@pytest.mark.parametrize("changes", [(0.0, 0.0), (1e-9, -1e-9), (MOVED_NATS / 2, -MOVED_NATS / 2)])
+@pytest.mark.parametrize("changes", [(0.0, 0.0), (1e-9, -1e-9), (0.001, -0.001)])
 def test_a_model_that_learned_nothing_answers_as_before_and_is_not_refused(changes: tuple[float, ...]) -> None:
     refuse_base_answers(measured(*changes), answers(230), answers(230), URI)
+
+
+@pytest.mark.parametrize(("prompts", "unnoticed"), [(230, 0.001), (30, 0.009), (8, 0.03)])
+def test_the_fewer_the_prompts_the_further_apart_the_losses_must_lie(prompts: int, unnoticed: float) -> None:
+    refuse_base_answers(measured(-unnoticed), answers(prompts), answers(prompts), URI)
+    with pytest.raises(AdapterNotServed):
+        refuse_base_answers(measured(-1.5 * unnoticed), answers(prompts), answers(prompts), URI)
+
+
+def test_a_smoke_run_of_one_step_and_four_prompts_is_not_refused() -> None:
+    refuse_base_answers(measured(-0.02), answers(4), answers(4), URI)
+
+
+def test_a_run_with_one_prompt_is_not_refused() -> None:
+    refuse_base_answers(measured(-3 * NATS), answers(1), answers(1), URI)
 
 
 def test_the_smallest_number_of_prompts_that_can_tell_is_kept() -> None:
