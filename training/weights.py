@@ -1,4 +1,4 @@
-"""Finds the model in its channel and checks that it is whole, before anything slow or costly happens."""
+"""Checks that the model in its channel is whole and where hosting looks for it, before anything slow or costly happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from failure import TrainingFailure
 
-DEPTH = 3  # folders below the channel that are searched: gated prefixes sometimes keep the model one or two deeper
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LEAST_BYTES = 1024  # a weight file below this is a pointer or an interrupted copy
 
@@ -24,9 +23,10 @@ class ModelFolder:
 
 
 def find_model(channel: Path) -> ModelFolder:
-    """The folder below `channel` that holds config.json, a tokenizer and complete weights.
+    """The channel's own folder, which must hold config.json, a tokenizer and complete weights.
 
-    Raises TrainingFailure naming what is missing.
+    Raises TrainingFailure naming what is missing. A model in a folder below is refused too: the endpoint's server is given the
+    same address and looks for config.json right there, which would show only after the training was paid.
     """
     mend = (
         "Point the model channel at a folder in the Hugging Face layout: config.json, tokenizer.json or "
@@ -39,25 +39,28 @@ def find_model(channel: Path) -> ModelFolder:
         raise TrainingFailure(
             "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
         )
-    places = [path.parent for path in files if path.name == "config.json"]
-    places = sorted((place for place in places if len(place.relative_to(channel).parts) <= DEPTH), key=_depth)
-    if not places:
-        packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
-        what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"
-        raise TrainingFailure(f"The model channel holds {what}.", mend)
-    problems = []
-    for place in places:
-        problem = _problem(place)
-        if problem is None:
-            configuration = json.loads((place / "config.json").read_text(encoding="utf-8"))
-            name = str(configuration.get("_name_or_path") or configuration.get("name") or "")
-            return ModelFolder(place, name, configuration)
-        problems.append(problem)
-    raise TrainingFailure(f"The model in the model channel is not complete: {problems[0]}.", mend)
+    if not (channel / "config.json").is_file():
+        raise _no_model(channel, files, mend)
+    problem = _problem(channel)
+    if problem is not None:
+        raise TrainingFailure(f"The model in the model channel is not complete: {problem}.", mend)
+    configuration = json.loads((channel / "config.json").read_text(encoding="utf-8"))
+    return ModelFolder(
+        channel, str(configuration.get("_name_or_path") or configuration.get("name") or ""), configuration
+    )
 
 
-def _depth(folder: Path) -> tuple[int, str]:
-    return len(folder.parts), str(folder)
+def _no_model(channel: Path, files: list[Path], mend: str) -> TrainingFailure:
+    """What the channel holds instead of a model."""
+    nested = sorted(path.parent.relative_to(channel).as_posix() for path in files if path.name == "config.json")
+    if nested:
+        return TrainingFailure(
+            f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
+            f"Add {nested[0]}/ to the end of weights_prefix in stacks/catalog.py and deploy again.",
+        )
+    packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
+    what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"
+    return TrainingFailure(f"The model channel holds {what}.", mend)
 
 
 def _problem(folder: Path) -> str | None:

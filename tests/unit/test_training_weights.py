@@ -1,4 +1,4 @@
-"""Finding the model in its channel, wherever in it the model lies, and telling what is missing."""
+"""The model in its channel: where hosting looks for it, whole, or told what is missing."""
 
 from __future__ import annotations
 
@@ -29,18 +29,26 @@ def make(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(safetensors(4096))
 
 
-@pytest.mark.parametrize("place", ["", "llama-2-7b", "artifacts/llama-2-7b"])
-def test_the_model_is_found_at_any_reasonable_depth(tmp_path: Path, place: str) -> None:
-    make(tmp_path / place)
+def test_a_model_in_the_channels_own_folder_is_found(tmp_path: Path) -> None:
+    make(tmp_path)
     found = find_model(tmp_path)
-    assert found.path == tmp_path / place
+    assert found.path == tmp_path
     assert found.name == "Tiny"
 
 
-def test_a_whole_model_is_preferred_to_a_broken_one_above_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["llama-2-7b", "artifacts/llama-2-7b"])
+def test_a_model_in_a_folder_below_is_refused_because_hosting_would_not_find_it(tmp_path: Path, place: str) -> None:
+    make(tmp_path / place)
+    with pytest.raises(TrainingFailure, match=f"lies in the folder {place}/ of the model channel") as refusal:
+        find_model(tmp_path)
+    assert f"Add {place}/ to the end of weights_prefix" in refusal.value.mend
+
+
+def test_a_broken_model_at_the_top_is_not_made_up_for_by_a_whole_one_below(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     make(tmp_path / "deeper")
-    assert find_model(tmp_path).path == tmp_path / "deeper"
+    with pytest.raises(TrainingFailure, match="no model_type"):
+        find_model(tmp_path)
 
 
 def test_a_pickled_model_is_accepted(tmp_path: Path) -> None:
