@@ -10,7 +10,20 @@ import os
 import traceback
 from pathlib import Path
 
+from driver import versions
+
 REASON_CHARACTERS = 1024  # SageMaker drops what follows
+# What CUDA, its run-time compiler and the loader say where driver, libraries and GPU don't go together.
+DRIVER_SIGNS = (
+    "CUDA error",
+    "CUDA driver version is insufficient",
+    "NVIDIA driver on your system is too old",
+    "no kernel image is available",
+    "nvrtc",
+    "NVRTC",
+    "libcuda",
+    "libcudart",
+)
 
 
 class TrainingFailure(Exception):
@@ -42,6 +55,11 @@ def explain(error: BaseException) -> TrainingFailure:
         return TrainingFailure(
             "The machine's memory is full.",
             "Lower sequence_length, or choose an instance type with more memory.",
+        )
+    if any(sign in message for sign in DRIVER_SIGNS):
+        return TrainingFailure(
+            f"The GPU or its driver cannot run this image's code ({versions()}): {message[:400]}.",
+            "Start again (another host may serve it). If it comes back, choose another training_instance_type.",
         )
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

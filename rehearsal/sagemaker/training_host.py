@@ -15,6 +15,9 @@ from .engines import Context
 from .records import TrainingJob
 
 GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
+# resourceconfig.json says ml.g5.2xlarge and this machine has no GPU: without this permission the training script would refuse,
+# as it should on AWS.
+NO_GPU = {"CAPTUNE_ACCELERATOR": "cpu"}
 _FAILURE_LENGTH = 1024  # characters of output/failure that become FailureReason
 
 
@@ -139,6 +142,7 @@ class TrainingHost:
             job.finish("Failed", reason="ClientError: The rehearsal has no images: name a ContainerEntrypoint.")
             return
         given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
+        given |= NO_GPU
         isolated = bool(job.request.get("EnableNetworkIsolation"))
         if run.stopped or run.closed:
             job.finish("Stopped")

@@ -99,6 +99,8 @@ def test_a_job_finds_its_files_and_its_output_goes_to_s3(aws: Account, tmp_path:
     assert seen["linked"]
     environment = seen["environment"]
     assert environment["TRAINING_JOB_NAME"] == "job"
+    assert seen["config"]["resourceconfig"]["current_instance_type"].startswith("ml.")
+    assert environment["CAPTUNE_ACCELERATOR"] == "cpu"
     assert environment["CACHE"].endswith("/training/job/cache") and "/opt/ml" not in environment["CACHE"]
     assert not {name for name in environment if name.startswith(("AWS_", "SM_", "VIRTUAL_ENV"))}
     assert ("job", "phase name=train") in LINES and ("job", "done") in LINES

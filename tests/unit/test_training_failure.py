@@ -43,6 +43,12 @@ def test_writing_never_raises(tmp_path: Path) -> None:
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk is full", "disk"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU's memory", "Lower sequence_length"),
         (MemoryError(), "machine's memory", "sequence_length"),
+        (RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "NVIDIA driver", "another host"),
+        (
+            ImportError("libcudart.so.13: cannot open shared object file"),
+            "cannot run this image's code",
+            "another host",
+        ),
         (KeyError("boom"), "Unexpected KeyError", "log"),
     ],
 )
