@@ -18,6 +18,7 @@ class Arguments:
     """Every number that shapes a run, with the reason for its default."""
 
     epochs: int = 3  # passes over the corpus
+    max_steps: int = 0  # ends after so many optimizer steps, 0 for no limit; a smoke run makes one
     learning_rate: float | None = None  # None ("auto"): from the model's width, see `automatic_learning_rate`
     sequence_length: int = 512  # tokens; a paragraph or five of context, and memory grows with it
     sequences_per_step: int = 1  # small corpora need many small steps, and LoRA bears large batches badly
@@ -40,6 +41,7 @@ class Arguments:
 # key: (lowest, highest, what to do about a value outside). Integers where the dataclass says int.
 LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (1, 50),
+    "max_steps": (0, 1_000_000),
     "learning_rate": (1e-7, 1.0),
     "sequence_length": (16, 4096),
     "sequences_per_step": (1, 1024),

@@ -42,7 +42,8 @@ def score(
 ) -> list[float]:
     """Summed negative log likelihood in nats of each document.
 
-    Raises OutOfTime when fewer than `keep_seconds` remain, TrainingFailure when a loss is not finite.
+    Raises OutOfTime when fewer than `keep_seconds` remain, or when the base model's losses will have nothing to be compared with
+    because the job is being stopped. Raises TrainingFailure when a loss is not finite.
     """
     todo = [
         (number, inputs, labels)
@@ -53,7 +54,7 @@ def score(
     sums = [0.0] * len(documents)
     with network.scoring(tuned=tuned):
         while todo:
-            if clock.remaining < keep_seconds:
+            if clock.remaining < keep_seconds or (clock.stop_requested and not tuned):
                 raise OutOfTime
             longest = len(todo[-1][1])
             count = max(1, BATCH_TOKENS[network.device.type] // longest)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy
 import torch
+from accelerator import choose_device, self_test
 from arguments import Arguments
 from checkpoints import fingerprint
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
 from learning import SAVE_SECONDS, Learner
 from network import Network, announce, describe_environment, load_network
-from output import publish
+from output import publish, publish_metrics
 from progress import Clock, say
 from text import Boundaries, Document, boundaries, excerpts, tokenize
 from transformers.utils import logging as transformers_logging
@@ -28,8 +29,10 @@ Losses = dict[str, list[float]]
 def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     """Does the whole job. Raises TrainingFailure with a reason a person can act on, or whatever went wrong."""
     transformers_logging.disable_progress_bar()
+    device = choose_device(root)
+    self_test(device)
     _seed_everything(arguments.seed)
-    network = load_network(inputs.model, arguments)
+    network = load_network(inputs.model, arguments, device)
     announce(network)
     edges = boundaries(network.tokenizer)
     corpus = tokenize(inputs.corpus, network.tokenizer)
@@ -56,31 +59,35 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 
     say("phase", name="train")
     learner.run()
+    tuned: Losses = {}
+
+    def metrics() -> dict[str, object]:
+        return {
+            "schema": 1,
+            "base_model": _describe_model(network),
+            "settings": arguments.settings | {"learning_rate": learner.peak_rate},
+            "environment": describe_environment(network),
+            "memory": _describe_memory(network),
+            "corpus": _describe_corpus(corpus, learner),
+            "training": learner.summary(),
+            "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
+        }
+
+    # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
+    say("phase", name="save")
+    publish(root, network, metrics())
     if learner.history.stopped_early == "stop signal":
         learner.checkpoint()  # an interrupted spot instance's successor goes on from here
 
     say("phase", name="evaluate-tuned")
-    tuned: Losses = {}
+    network.round_adapter()
     try:
         for name, losses in measure(tuned=True):
             tuned[name] = losses
             _tell("tuned", name, sets[name], losses)
     except OutOfTime:
         say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
-    say("phase", name="save")
-    publish(
-        root,
-        network,
-        {
-            "schema": 1,
-            "base_model": _describe_model(network),
-            "settings": arguments.settings | {"learning_rate": learner.peak_rate},
-            "environment": describe_environment(network),
-            "corpus": _describe_corpus(corpus, learner),
-            "training": learner.summary(),
-            "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
-        },
-    )
+    publish_metrics(root, metrics())
 
 
 def _seed_everything(seed: int) -> None:
@@ -114,7 +121,7 @@ def _identity(
     }
     tokens = [list(document.tokens) for documents in (corpus, *sets.values()) for document in documents]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()
-    return fingerprint(settings, texts, configuration, network.quantization)
+    return fingerprint(settings, texts, configuration, network.plan.quantization, network.plan.dtype_name)
 
 
 def _describe_model(network: Network) -> dict[str, object]:
@@ -126,7 +133,19 @@ def _describe_model(network: Network) -> dict[str, object]:
         "trainable_parameters": sum(value.numel() for value in network.trainable.values()),
         "hidden_size": configuration.hidden_size,
         "layers": configuration.num_hidden_layers,
-        "quantization": network.quantization,
+        "quantization": network.plan.quantization,
+        "dtype": network.plan.dtype_name,
+    }
+
+
+def _describe_memory(network: Network) -> dict[str, object]:
+    """The plan, to be held against `peak_memory_bytes`."""
+    plan = network.plan
+    return {
+        "planned_bytes": plan.needed_bytes,
+        "free_bytes": plan.free_bytes,
+        "micro_batch": plan.micro_batch,
+        "activation_checkpointing": plan.checkpointing,
     }
 
 

@@ -19,8 +19,6 @@ from network import Network
 from progress import Clock, say
 from text import IGNORED, Boundaries, Document, pack, sequence_count
 
-# Tokens that go through the model at once. On a CPU 1,024 took 3.4 GiB in all, 512 takes 2.1.
-MICRO_TOKENS = {"cpu": 512, "cuda": 2048}
 SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
 CURVE_POINTS = 500  # at most so many in metrics.json
 
@@ -65,11 +63,13 @@ class Learner:
         self.sequences_per_epoch = sequence_count(documents, edges, arguments.sequence_length)
         self.steps_per_epoch = -(-self.sequences_per_epoch // arguments.sequences_per_step)
         self.planned_steps = self.steps_per_epoch * arguments.epochs
+        if arguments.max_steps:
+            self.planned_steps = min(self.planned_steps, arguments.max_steps)
         width = network.causal.config.hidden_size
         self.peak_rate = arguments.learning_rate or automatic_learning_rate(width)
         self.parameters = list(network.trainable.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=self.peak_rate, weight_decay=arguments.weight_decay)
-        self.micro_batch = max(1, MICRO_TOKENS[network.device.type] // arguments.sequence_length)
+        self.micro_batch = network.plan.micro_batch
         self.history = History()
         self.base_evaluation: dict[str, list[float]] | None = None  # travels in the checkpoint: it is costly
         self.evaluation_seconds = 0.0
@@ -137,7 +137,10 @@ class Learner:
                 loaded_epoch = epoch
             first = place * arguments.sequences_per_step
             rate = rate_at(history.step, self.planned_steps, self.peak_rate, arguments.warmup_ratio)
-            loss, tokens = self._step(sequences[first : first + arguments.sequences_per_step], rate)
+            made = self._step(sequences[first : first + arguments.sequences_per_step], rate)
+            if made is None:
+                continue
+            loss, tokens = made
             now = time.monotonic()
             step_seconds = now - begun
             history.step += 1
@@ -155,8 +158,8 @@ class Learner:
             raise self.no_step()
         return history
 
-    def _step(self, sequences: Sequences, rate: float) -> tuple[float, int]:
-        """One optimizer step; returns mean loss in nats per token and the tokens learnt from."""
+    def _step(self, sequences: Sequences, rate: float) -> tuple[float, int] | None:
+        """One optimizer step; returns mean loss in nats per token and the tokens learnt from, None where a stop cut it off."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         while True:
@@ -169,12 +172,14 @@ class Learner:
                 say("note", text=f"GPU memory full: going on with {self.micro_batch} sequences at a time")
             torch.cuda.empty_cache()
 
-    def _accumulate(self, sequences: Sequences) -> tuple[float, int]:
+    def _accumulate(self, sequences: Sequences) -> tuple[float, int] | None:
         device, limit = self.network.device, self.arguments.max_gradient_norm
         tokens = sum(label != IGNORED for _, labels in sequences for label in labels)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for start in range(0, len(sequences), self.micro_batch):
+            if self.clock.stop_requested:  # a step of a thousand sequences outlasts the grace
+                return None
             part = sequences[start : start + self.micro_batch]
             inputs = torch.tensor([row for row, _ in part])
             labels = torch.tensor([row for _, row in part], device=device).reshape(-1)
@@ -206,7 +211,7 @@ class Learner:
 
     def no_step(self) -> TrainingFailure:
         """Why nothing could be learnt."""
-        if self.history.stopped_early == "stop signal":
+        if self.clock.stop_requested:
             return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
         return TrainingFailure(
             f"The time budget of {self.clock.budget_seconds:g} s ended before the first training step.",

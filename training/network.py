@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import memory
 import torch
 from arguments import Arguments
 from failure import TrainingFailure
 from loss import token_losses
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from progress import say
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from weights import ModelFolder
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
+SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
 AGREEMENT = 0.05  # nats by which our loss may differ from the model's own: rounding in bfloat16 stays below
 
 
@@ -31,8 +34,7 @@ class Network:
     causal: Any  # the transformers model inside it
     tokenizer: Any
     device: torch.device
-    autocast: bool
-    quantization: str
+    plan: memory.Plan
     parameters: int
     name: str
 
@@ -48,9 +50,9 @@ class Network:
         return {name: value for name, value in self.adapted.named_parameters() if value.requires_grad}
 
     @property
-    def precision(self) -> str:
-        """The number format of the multiplications."""
-        return "bfloat16" if self.autocast else "float32"
+    def autocast(self) -> bool:
+        """Whether the float32 adapter must be narrowed to multiply with bfloat16 activations."""
+        return self.plan.dtype == torch.bfloat16
 
     def hidden(self, inputs: torch.Tensor) -> torch.Tensor:
         """Last hidden states (batch × length, width) of token ids (batch, length).
@@ -69,35 +71,39 @@ class Network:
             yield
         self.adapted.train()
 
-    def adapter(self) -> dict[str, torch.Tensor]:
+    def adapter(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
         """The adapter's weights as PEFT files name them, on the CPU."""
         state = get_peft_model_state_dict(self.adapted, save_embedding_layers=False)
-        return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        return {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
+
+    @torch.no_grad()
+    def round_adapter(self) -> None:
+        """Rounds the adapter to the bfloat16 in which it is saved and served: what is measured next is that adapter."""
+        for value in self.trainable.values():
+            value.copy_(value.to(SERVED))
 
     def restore(self, adapter: dict[str, torch.Tensor]) -> None:
         """Puts back what `adapter()` returned."""
         set_peft_model_state_dict(self.adapted, adapter)
 
 
-def load_network(folder: ModelFolder, arguments: Arguments) -> Network:
-    """Loads the model (4-bit NF4 on a GPU, float32 on a CPU) and attaches a fresh adapter.
+def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device) -> Network:
+    """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32.
 
-    Raises TrainingFailure for a model that is not causal or does not load.
+    4-bit NF4 only where the plan of memory finds no room for 16 bits. Raises TrainingFailure for a model that is not causal, does
+    not load or does not fit.
     """
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     torch.manual_seed(arguments.seed)  # the adapter's initial weights are drawn here
     try:
         configuration = AutoConfig.from_pretrained(folder.path)
-        with torch.device(
-            "meta"
-        ):  # quantised tensors hide their size, so parameters are counted on a model without data
-            parameters = sum(value.numel() for value in AutoModelForCausalLM.from_config(configuration).parameters())
+        with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
+            empty = AutoModelForCausalLM.from_config(configuration)
+        shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
+        fast = device.type == "cuda" or bfloat16_is_faster()
+        plan = memory.plan(shape, arguments, device.type, memory.free_bytes(device), fast_bfloat16=fast)
+        _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
-        if device.type == "cuda":
-            causal, quantization = _load_quantised(folder.path, device), "nf4"
-        else:
-            causal = AutoModelForCausalLM.from_pretrained(folder.path, dtype=torch.float32)
-            quantization = "none"
+        causal = _load(folder.path, device, plan)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TrainingFailure(
             f"The model in the model channel does not load: {' '.join(str(error).split())[:500]}.",
@@ -111,15 +117,65 @@ def load_network(folder: ModelFolder, arguments: Arguments) -> Network:
         target_modules=linear_layers(causal),
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(causal, lora)
-    if device.type == "cuda":  # activations are computed again in the backward pass: 7B then fits 24 GB with room
+    adapted = get_peft_model(
+        causal, lora
+    )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
+    if plan.checkpointing:
         causal.gradient_checkpointing_enable({"use_reentrant": False})
     lora.base_model_name_or_path = folder.name  # a path inside this container would say nothing to a server
-    autocast = device.type == "cuda" or bfloat16_is_faster()
-    network = Network(adapted, causal, tokenizer, device, autocast, quantization, parameters, folder.name)
+    network = Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name)
+    if network.autocast:
+        _spare_float32_copies(adapted)
     _check_agreement(network)
     adapted.train()
     return network
+
+
+def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
+    """The model as planned. Weights are rounded to bfloat16 whatever follows, for those are the weights that are served."""
+    if device.type == "cpu":
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).to(plan.dtype)
+    quantisation = None
+    if plan.quantization == "nf4":
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    return AutoModelForCausalLM.from_pretrained(
+        path, quantization_config=quantisation, dtype=torch.bfloat16, device_map={"": device.index}
+    )
+
+
+def _spare_float32_copies(adapted: Any) -> None:
+    """Lets bfloat16 activations into the adapter's layers as they are.
+
+    PEFT would widen each to the adapter's float32, only for autocast to narrow it again: the same numbers, twice the memory.
+    """
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+
+
+def _tell(plan: memory.Plan) -> None:
+    """One line on the plan of memory, and one more where training and serving will differ."""
+    say(
+        "memory",
+        quantization=plan.quantization,
+        dtype=plan.dtype_name,
+        needed_gb=f"{plan.needed_bytes / 1e9:.1f}",
+        free_gb=f"{plan.free_bytes / 1e9:.1f}",
+        micro_batch=plan.micro_batch,
+        checkpointing=plan.checkpointing,
+    )
+    if plan.quantization != "none":
+        say(
+            "note",
+            text="16-bit weights don't fit this GPU: training and its losses use 4-bit ones, the endpoint 16-bit ones",
+        )
+    elif plan.needed_bytes > plan.free_bytes:
+        say("note", text="this machine may run out of memory: the plan needs more than is free")
 
 
 def linear_layers(causal: Any) -> list[str]:
@@ -132,24 +188,6 @@ def linear_layers(causal: Any) -> list[str]:
         name for name, layer in causal.named_modules() if isinstance(layer, torch.nn.Linear) and layer is not output
     ]
     return sorted({name.rpartition(".")[2] for name in linear})
-
-
-def _load_quantised(path: Path, device: torch.device) -> Any:
-    """The model in 4-bit NormalFloat with doubly quantised scales, computing in bfloat16 (float16 is unstable at 7B)."""
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise TrainingFailure(
-            f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16.",
-            "Choose a training instance with an A10G, L4, A100 or newer, such as ml.g5.2xlarge.",
-        )
-    quantisation = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-    return AutoModelForCausalLM.from_pretrained(
-        path, quantization_config=quantisation, dtype=torch.bfloat16, device_map={"": device.index}
-    )
 
 
 def bfloat16_is_faster() -> bool:
@@ -197,7 +235,7 @@ def describe_environment(network: Network) -> dict[str, str]:
     return {
         "device": network.device.type,
         "device_name": torch.cuda.get_device_name(network.device) if on_gpu else _processor_name(),
-        "precision": network.precision,
+        "precision": network.plan.dtype_name,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -220,4 +258,4 @@ def _processor_name() -> str:
 def announce(network: Network) -> None:
     """One line on what was loaded."""
     trainable = sum(value.numel() for value in network.trainable.values())
-    say("model", parameters=network.parameters, trainable=trainable, precision=network.precision)
+    say("model", parameters=network.parameters, trainable=trainable, precision=network.plan.dtype_name)

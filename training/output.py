@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from network import Network
+from network import SERVED, Network
 from safetensors.torch import save as serialize
 
+PARTIAL = ".partial"  # inside the folder, because SageMaker may mount it: renames must not cross devices
 README = """# LoRA adapter
 
 `adapter_config.json` and `adapter_model.safetensors` are in PEFT's format; a server loads them beside the base
@@ -21,25 +22,34 @@ model{name}. `metrics.json` holds how it was trained and the losses per document
 def publish(root: Path, network: Network, metrics: dict[str, Any]) -> None:
     """Writes the adapter, a note and metrics.json into <root>/model, and metrics.json into <root>/output/data.
 
-    All is written aside first, so that a full disk or a kill leaves no file that looks finished. Raises OSError.
+    All is written aside first, so that a full disk or a kill leaves no file that looks finished. The weights are in the number
+    format in which they are served. Raises OSError.
     """
     final = root / "model"
-    partial = final / ".partial"  # inside, because SageMaker may mount the folder: renames must not cross devices
+    partial = final / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        weights = serialize(network.adapter(), metadata={"format": "pt"})
+        weights = serialize(network.adapter(SERVED), metadata={"format": "pt"})
         (partial / "adapter_model.safetensors").write_bytes(weights)
         network.adapted.peft_config["default"].save_pretrained(partial)
         name = metrics["base_model"]["name"]
         (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
-        text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
-        (partial / "metrics.json").write_text(text, encoding="utf-8")
-        for file in ("adapter_model.safetensors", "adapter_config.json", "README.md", "metrics.json"):
+        for file in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
             os.replace(partial / file, final / file)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    data = root / "output" / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(final / "metrics.json", data / ".metrics.partial")
-    os.replace(data / ".metrics.partial", data / "metrics.json")
+    publish_metrics(root, metrics)
+
+
+def publish_metrics(root: Path, metrics: dict[str, Any]) -> None:
+    """Writes metrics.json, or puts a fuller one in its place. Raises OSError; what stood there then still stands."""
+    text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    for folder in (root / "model", root / "output" / "data"):
+        partial = folder / PARTIAL
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            (partial / "metrics.json").write_text(text, encoding="utf-8")
+            os.replace(partial / "metrics.json", folder / "metrics.json")
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

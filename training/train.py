@@ -5,11 +5,13 @@ knows after. Runs in the Hugging Face training container 2.9.0-transformers5.3.0
 ContainerEntrypoint, and needs only the documented folders below --root:
 
     input/config/hyperparameters.json    the settings (arguments.py)
-    input/data/model                     a model in the Hugging Face layout
+    input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU
+    input/data/model                     a model in the Hugging Face layout, not in a folder of its own
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/evaluation/*.jsonl        heldout.jsonl, and control.jsonl if there is one
     checkpoints                          read at the start, written now and then
-    model                                adapter_config.json, adapter_model.safetensors, metrics.json
+    model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
+                                         last step is made; the tuned losses follow)
     output/failure                       on failure: what happened and how to mend it (exit code 1)
 """
 
@@ -32,6 +34,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import driver  # noqa: E402
 import failure  # noqa: E402
 from arguments import read_arguments  # noqa: E402
 from inputs import read_inputs  # noqa: E402
@@ -43,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="the folder with input/ and model/")
     root = parser.parse_args().root
+    driver.restart_with(driver.libraries_for_older_driver())
     clock = Clock()
     clock.listen()
     (root / "output" / "failure").unlink(missing_ok=True)  # of an earlier attempt

@@ -82,9 +82,9 @@ class Container:
     def __init__(self, root: Path, model: Path) -> None:
         self.root = root
         data = root / "input" / "data"
-        for folder in (data / "corpus", data / "evaluation", data / "model", root / "input" / "config", root / "model"):
+        for folder in (data / "corpus", data / "evaluation", root / "input" / "config", root / "model"):
             folder.mkdir(parents=True)
-        shutil.copytree(model, data / "model" / "deeper")
+        shutil.copytree(model, data / "model")
         corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 150)}" for number in range(8))
         (data / "corpus" / "corpus.txt").write_text(corpus, encoding="utf-8")
         for name, count in (("heldout", 6), ("control", 2)):
@@ -95,6 +95,10 @@ class Container:
     def settings(self, **changes: str) -> None:
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
+
+    def instance(self, kind: str) -> None:
+        path = self.root / "input" / "config" / "resourceconfig.json"
+        path.write_text(json.dumps({"current_instance_type": kind}), encoding="utf-8")
 
     def start(self) -> subprocess.Popen[str]:
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
@@ -109,15 +113,18 @@ class Container:
         output, _ = process.communicate(timeout=240)
         return process.returncode, output.splitlines()
 
-    def signal_after(self, event: str, number: int) -> tuple[int, list[str]]:
-        """The same, with a signal sent as soon as a line begins with `event`."""
+    def signal_after(self, *plan: str | int) -> tuple[int, list[str]]:
+        """The same, with signals: as soon as a line begins with the first word of `plan` the number after it is sent, and so on."""
         process = self.start()
         assert process.stdout is not None
         lines = []
+        left = list(plan)
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
-            if line.startswith(event):
-                process.send_signal(number)
+            if left and line.startswith(str(left[0])):
+                process.send_signal(int(left[1]))
+                del left[:2]
+            if not left:
                 break
         rest, _ = process.communicate(timeout=240)
         return process.returncode, lines + rest.splitlines()
@@ -151,7 +158,7 @@ def starting(lines: list[str], event: str) -> list[str]:
 
 def test_a_run_learns_and_says_what_it_does(finished: tuple[Container, list[str]]) -> None:
     container, lines = finished
-    phases = ["load", "evaluate-base", "train", "evaluate-tuned", "save"]
+    phases = ["load", "evaluate-base", "train", "save", "evaluate-tuned"]
     assert starting(lines, "phase") == [f"phase name={name}" for name in phases]
     assert starting(lines, "progress")[-1].startswith("progress step=")
     evaluation = container.metrics["evaluation"]
@@ -170,7 +177,9 @@ def test_the_metrics_are_whole(finished: tuple[Container, list[str]]) -> None:
     assert metrics["schema"] == 1
     assert metrics["base_model"]["name"] == "Tiny"
     assert metrics["base_model"]["architecture"] == "LlamaForCausalLM"
-    assert metrics["base_model"]["quantization"] in ("none", "nf4")
+    assert metrics["base_model"]["quantization"] == "none"
+    assert metrics["base_model"]["dtype"] == metrics["environment"]["precision"]
+    assert metrics["memory"]["planned_bytes"] < metrics["memory"]["free_bytes"]
     assert metrics["settings"]["epochs"] == 6
     assert metrics["corpus"]["documents"] == 8
     training = metrics["training"]
@@ -204,9 +213,73 @@ def test_the_adapter_is_one_that_peft_and_a_server_can_load(
     projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert set(configuration["target_modules"]) == projections
     with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
-        assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in set(weights.keys())
+        keys = set(weights.keys())
+        assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in keys
+        assert {weights.get_slice(key).get_dtype() for key in keys} == {"BF16"}
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), folder)
     assert loaded.active_adapters == ["default"]
+
+
+def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
+    finished: tuple[Container, list[str]], tiny_model: Path
+) -> None:
+    """By transformers and PEFT alone, on the base weights in the bfloat16 in which they are served."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    container, _ = finished
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    model = PeftModel.from_pretrained(base, container.root / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text().splitlines()
+    total = 0.0
+    for text in (json.loads(line)["text"] for line in lines):
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        for cut in (tokens[begin : begin + 64] for begin in range(0, len(tokens), 64)):
+            with torch.no_grad():
+                logits = model(torch.tensor([[tokenizer.bos_token_id, *cut[:-1]]])).logits[0].float()
+            total += torch.nn.functional.cross_entropy(logits, torch.tensor(cut), reduction="sum").item()
+    heldout = container.metrics["evaluation"]["heldout"]
+    assert total / heldout["tokens"] == pytest.approx(heldout["tuned_loss"], abs=0.01)
+
+
+def test_a_run_of_one_step_is_whole(container: Container) -> None:
+    container.settings(max_steps="1")
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    training = container.metrics["training"]
+    assert (training["steps"], training["planned_steps"], training["stopped_early"]) == (1, 1, None)
+    assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
+
+
+def test_a_gpu_instance_without_its_gpu_ends_before_the_model_is_loaded(container: Container) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    container.instance("ml.g5.2xlarge")
+    code, lines = container.run()
+    assert code == 1
+    assert "The ml.g5.2xlarge should have a GPU" in container.failure
+    assert f"torch {torch.__version__}" in container.failure
+    assert not starting(lines, "memory")
+
+
+def test_a_kill_in_the_middle_of_the_last_measuring_leaves_a_whole_adapter(container: Container) -> None:
+    container.settings(epochs="50", learning_rate="0.001")
+    control = [{"id": f"control-{number}", "title": "", "text": prose(number, 60)} for number in range(1500)]
+    path = container.root / "input" / "data" / "evaluation" / "control.jsonl"
+    path.write_text(
+        "\n".join(map(json.dumps, control)), encoding="utf-8"
+    )  # seconds of measuring: the kill falls into them
+    code, lines = container.signal_after("progress", signal.SIGTERM, "phase name=evaluate-tuned", signal.SIGKILL)
+    assert code == -signal.SIGKILL, "\n".join(lines)
+    files = {path.name for path in (container.root / "model").iterdir() if path.is_file()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors", "metrics.json", "README.md"}
+    assert container.metrics["training"]["stopped_early"] == "stop signal"
+    assert container.metrics["evaluation"]["heldout"]["base_loss"] is not None
+    assert [path.name for path in (container.root / "checkpoints").iterdir()]
 
 
 def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_it_would_have(
@@ -264,7 +337,7 @@ def remove_heldout(data: Path) -> None:
 def spoil_weights(data: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    path = data / "model" / "deeper" / "model.safetensors"
+    path = data / "model" / "model.safetensors"
     save_file({key: value * float("nan") for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
 
 

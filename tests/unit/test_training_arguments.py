@@ -29,6 +29,11 @@ def test_strings_become_numbers(tmp_path: Path) -> None:
     assert (arguments.epochs, arguments.learning_rate, arguments.lora_dropout, arguments.seed) == (2, 2e-4, 0.1, 7)
 
 
+def test_steps_are_limited_only_where_that_is_asked(tmp_path: Path) -> None:
+    assert read(tmp_path, {}).max_steps == 0
+    assert read(tmp_path, {"max_steps": "1"}).max_steps == 1
+
+
 def test_auto_leaves_the_learning_rate_to_the_model(tmp_path: Path) -> None:
     assert read(tmp_path, {"learning_rate": "auto"}).learning_rate is None
 
