@@ -40,12 +40,14 @@ class Budget(Construct):
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget_usd, unit="USD"),
                 cost_filters={"TagKeyValue": [f"user:project${PREFIX}"]} if settings.budget_scope == "tag" else None,
+                cost_types=_before_credits(),
             ),
             notifications_with_subscribers=[
                 *(self._notification(kind, percent, self.warnings) for kind, percent in _WARNINGS),
                 self._notification("ACTUAL", _LIMIT_PERCENT, self.kill_switch),
             ],
         )
+        self._after_policies(self.budget)
         self.deny_policy = iam.ManagedPolicy(
             self,
             "DenyNewSpending",
@@ -53,7 +55,7 @@ class Budget(Construct):
             statements=[may.deny_new_spending()],
         )
         self._add_action(spender)
-        self._add_outputs(spender)
+        self._add_outputs()
 
     def _topic(self, topic_id: str, display_name: str) -> sns.Topic:
         topic = sns.Topic(self, topic_id, display_name=display_name, enforce_ssl=True)
@@ -101,7 +103,7 @@ class Budget(Construct):
             statements=[may.attach_deny(spender.role_arn, self.deny_policy.managed_policy_arn)],
             source_arn=_budgets_arn(self),
         )
-        budgets.CfnBudgetsAction(
+        action = budgets.CfnBudgetsAction(
             self,
             "DenyAtLimit",
             budget_name=self.budget.ref,
@@ -121,20 +123,50 @@ class Budget(Construct):
                 for kind, address in self._subscribers(self.warnings)
             ],
         )
+        self._after_policies(action)
 
-    def _add_outputs(self, spender: iam.Role) -> None:
-        policy_arn = self.deny_policy.managed_policy_arn
+    def _after_policies(self, resource: cdk.CfnResource) -> None:
+        """Makes a resource only when the policies of both topics let AWS Budgets publish, and removes it before them.
+
+        CloudFormation sees no reference from a budget to a topic's policy, and an alarm before it would reach nobody.
+        """
+        resource.node.add_dependency(self.warnings, self.kill_switch)
+
+    def _add_outputs(self) -> None:
+        policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region
         outputs = {
             "BudgetWarningsTopic": (self.warnings.topic_arn, "Subscribe to hear of 50, 80 and forecast 100 percent"),
             "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
             "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
             "WayBackCommand": (
-                f"aws iam detach-role-policy --role-name {spender.role_name} --policy-arn {policy_arn}",
-                "After the budget's deny: lets FineTuning spend again; also needed before cdk destroy",
+                f'make release ARGS="-c region={region}"',
+                "After the budget's deny: takes the budget action back, so that FineTuning may spend again",
             ),
         }
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(cdk.Stack.of(self), name, value=value, description=description)
+
+
+def _before_credits() -> budgets.CfnBudget.CostTypesProperty:
+    """What the budget counts: everything on the bill, before credits and refunds are taken off.
+
+    With AWS's default a new account's credits would hide the spending, and the alarm would come when they are used up.
+    The others are AWS's defaults (API reference, CostTypes), written out because CloudFormation does not promise them for
+    the fields that are left out of a CostTypes.
+    """
+    return budgets.CfnBudget.CostTypesProperty(
+        include_credit=False,
+        include_refund=False,
+        include_discount=True,
+        include_other_subscription=True,
+        include_recurring=True,
+        include_subscription=True,
+        include_support=True,
+        include_tax=True,
+        include_upfront=True,
+        use_amortized=False,
+        use_blended=False,
+    )
 
 
 def _budgets_arn(scope: Construct) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import botocore.session
 import pytest
 from stacks_bench import Stacks, synthesize
 
@@ -24,11 +25,37 @@ def notifications(stacks: Stacks) -> list[tuple[str, int, list[str]]]:
 
 
 def test_the_budget_is_the_cap_of_a_month_over_the_whole_account(stacks: Stacks) -> None:
-    assert budget(stacks)["Budget"] == {
+    assert {key: value for key, value in budget(stacks)["Budget"].items() if key != "CostTypes"} == {
         "BudgetLimit": {"Amount": 25, "Unit": "USD"},
         "BudgetType": "COST",
         "TimeUnit": "MONTHLY",
     }
+
+
+@pytest.mark.parametrize("scope", ["account", "tag"])
+def test_the_budget_counts_everything_that_is_spent_whatever_credits_or_refunds_pay_for_it(scope: str) -> None:
+    costs = budget(synthesize(f"budget_scope={scope}"))["Budget"]["CostTypes"]
+    every_kind = botocore.session.get_session().get_service_model("budgets").shape_for("CostTypes").members
+    assert set(costs) == set(every_kind)
+    assert {kind for kind, counted in costs.items() if not counted} == {
+        "IncludeCredit",
+        "IncludeRefund",
+        "UseBlended",
+        "UseAmortized",
+    }
+
+
+@pytest.mark.parametrize("kind", ["AWS::Budgets::Budget", "AWS::Budgets::BudgetsAction"])
+def test_the_alarm_exists_only_while_budgets_may_publish_to_its_topics(stacks: Stacks, kind: str) -> None:
+    (resource,) = stacks.resources("Guardrail", kind).values()
+    policies = set(stacks.resources("Guardrail", "AWS::SNS::TopicPolicy"))
+    assert len(policies) == 2
+    assert policies <= set(resource["DependsOn"])
+
+
+def test_the_way_back_names_the_region_of_the_deployment() -> None:
+    outputs = synthesize("region=eu-west-1").template("Guardrail")["Outputs"]
+    assert outputs["WayBackCommand"]["Value"] == 'make release ARGS="-c region=eu-west-1"'
 
 
 def test_the_budget_has_no_name_because_a_replaced_one_could_not_take_it_over(stacks: Stacks) -> None:
