@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--instance-type", action="append", help="an instance type to add to the table; may be repeated"
     )
     prices.add_argument("--price-region", action="append", help="a region to add to the table; may be repeated")
-    commands.add_parser("release", help="detach what the budget alarm attached, so that runs or cdk destroy work again")
+    commands.add_parser(
+        "release", help="reverse and reset what the budget alarm did, so that runs or cdk destroy work again"
+    )
     commands.add_parser("idle", help="refuse with exit code 1 while anything of this project bills or runs")
     commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
     commands.add_parser("data", help="count the texts and prompts of data/; needs no account")

@@ -15,7 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from operations import alarm, bucket, price_list, texts
+from operations import bucket, price_list, texts
 from operations.__main__ import main
 from operations.books import table
 
@@ -55,27 +55,6 @@ def test_the_ledger_prints_months_and_runs_newest_first() -> None:
 
 def test_an_empty_ledger_says_so() -> None:
     assert "empty" in table([])
-
-
-def test_a_release_detaches_what_the_alarm_attached_and_may_be_repeated(session: boto3.Session) -> None:
-    iam = session.client("iam")
-    iam.create_role(RoleName="fine-tuning", AssumeRolePolicyDocument="{}")
-    document = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Deny", "Action": "sagemaker:Create*", "Resource": "*"}],
-    }
-    arn = iam.create_policy(PolicyName="deny", PolicyDocument=json.dumps(document))["Policy"]["Arn"]
-    iam.attach_role_policy(RoleName="fine-tuning", PolicyArn=arn)
-    parameter = {"P": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": "p", "Type": "String", "Value": "v"}}}
-    stack(session, "Captune-Guardrail", parameter, {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": arn})
-
-    assert "Detached" in alarm.release(session)
-    assert iam.list_attached_role_policies(RoleName="fine-tuning")["AttachedPolicies"] == []
-    assert "not attached" in alarm.release(session)
-
-
-def test_nothing_deployed_is_nothing_to_release(session: boto3.Session) -> None:
-    assert "Nothing to release" in alarm.release(session)
 
 
 def test_the_buckets_are_emptied_of_every_version(session: boto3.Session) -> None:
