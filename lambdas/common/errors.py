@@ -67,6 +67,10 @@ class AdapterRejected(CaptuneError):
     """The adapter that the input names is missing, damaged, or of another base model."""
 
 
+class AssetUnreadable(CaptuneError):
+    """A file that was deployed with the stacks cannot be read: by its key's policy, or because it was deleted."""
+
+
 class ServiceUnreachable(CaptuneError):
     """An AWS service did not answer after many attempts; the state machine tries again."""
 

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from botocore.exceptions import ClientError
+
 from common import words
+from common.aws import error_code, error_message, is_missing
 from common.environment import required
-from common.errors import DatasetRejected, HeldOutLeaks
+from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
 from common.storage import Storage
 from preflight import holding_out, personal_data, prompts, texts
 from preflight.overlap import Overlap
@@ -38,8 +41,19 @@ class Material:
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
-    """The files of a deployed asset, by path. `name` is `DATA` or `TRAINING`."""
-    body = s3.get_object(Bucket=required(f"{name}_ASSET_BUCKET"), Key=required(f"{name}_ASSET_KEY"))["Body"].read()
+    """The files of a deployed asset, by path. `name` is `DATA` or `TRAINING`. Raises AssetUnreadable for a refusal."""
+    bucket, key = required(f"{name}_ASSET_BUCKET"), required(f"{name}_ASSET_KEY")
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        # Without the right to list the bucket, a file that was deleted is refused as well, not missing.
+        if error_code(error) != "AccessDenied" and not is_missing(error) and not error_code(error).startswith("KMS."):
+            raise
+        raise AssetUnreadable(
+            f"Preflight may not read the deployed file s3://{bucket}/{key} ({error_code(error)}: {error_message(error)}). Where cdk bootstrap was given a "
+            "KMS key of yours, the policy of that key must let the roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService "
+            "s3.REGION.amazonaws.com), as the key that cdk bootstrap --bootstrap-customer-key makes does. Where the file was deleted, make deploy puts it back."
+        ) from error
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 

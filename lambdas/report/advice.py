@@ -16,6 +16,7 @@ ADVICE = {
     "RunNameTaken": "Start the execution under another name.",
     "LeftoversFound": "Let the TearDown state machine finish (start it by hand if need be), then start a new execution.",
     "WeightsNotFound": "Check that the base model is still offered in this region, or choose another region.",
+    "AssetUnreadable": "Let the policy of the bootstrap's key allow kms:Decrypt through S3, or deploy again where the file was deleted.",
     "ServiceUnreachable": "Start the execution again later. Nothing of this run goes on billing.",
     "TrainingFailed": "Read the cause and the log of the training job, then start a new execution.",
     "EndpointFailed": "Read the cause and the log of the endpoint. Missing capacity passes: start again later.",
