@@ -1,4 +1,4 @@
-"""python -m operations ledger | prices | release | idle | empty | data   (make ledger, prices, release, data; make destroy runs the others)"""
+"""python -m operations check | ledger | prices | release | idle | empty | data   (make check-aws, ledger, prices, release, data; make destroy runs the others)"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import alarm, books, bucket, idle, price_list, texts
+from operations.check import command
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
@@ -24,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="default: the region in cdk.json",
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser(
+        "check", help="ask AWS everything that it answers for free: one line each, with its fix"
+    )
+    command.add_arguments(check)
     ledger = commands.add_parser("ledger", help="print what is reserved and spent, by month and by run")
     ledger.add_argument("--json", action="store_true", help="print JSON instead of a table")
     prices = commands.add_parser("prices", help="refresh the pinned price table from the AWS Price List")
@@ -41,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "data":
         print(texts.count())
         return 0
+    if chosen.command == "check":
+        return command.main(chosen.region, chosen.context, chosen.json)
     session = boto3.Session(region_name=chosen.region)
     try:
         if chosen.command == "ledger":

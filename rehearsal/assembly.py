@@ -119,13 +119,14 @@ def substituted(definition: str, substitutions: Mapping[str, Any]) -> str:
     return _PLACEHOLDER.sub(value, definition)
 
 
-def synthesize(project: Path, output: Path, settings: Mapping[str, Any]) -> Assembly:
+def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account: str = "") -> Assembly:
     """Run app.py as the CDK CLI would, and return the assembly.
 
     Args:
         project: the folder with app.py and cdk.json.
         output: where the assembly is written.
         settings: context values on top of cdk.json's.
+        account: the account that the CDK CLI would find; empty leaves the templates free of one.
 
     Raises:
         SynthesisFailed: with what app.py said.
@@ -139,6 +140,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any]) -> Asse
         "CDK_CONTEXT_JSON": json.dumps(context),
         "CDK_CLI_VERSION": "2.1148.1",
         "PYTHONDONTWRITEBYTECODE": "1",  # what Python leaves behind would change the assets
+        **({"CDK_DEFAULT_ACCOUNT": account} if account else {}),
     }
     done = subprocess.run(
         [sys.executable, "app.py"],

@@ -1,0 +1,90 @@
+"""Whether the second line of defence is armed, and whether a person hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from botocore.exceptions import ClientError
+
+from common.aws import error_code
+from operations.budget_action import find
+from operations.check.clients import Budgets, Sns
+from operations.check.findings import Finding, ok, problem, warning
+
+_WITHOUT_ALARM = "make deploy"
+_PENDING = "PendingConfirmation"  # what SNS answers in place of the subscription's ARN
+
+
+def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Finding]:
+    """The budget with its action: there, of the right size, blind to credits, and watching."""
+    action = find(budgets, deny_policy)
+    if action is None:
+        yield problem("budget", "no budget action attaches the deny policy", _WITHOUT_ALARM)
+        return
+    try:
+        kept = budgets.describe_budget(AccountId=action.account, BudgetName=action.budget)["Budget"]
+    except ClientError as error:
+        if error_code(error) != "NotFoundException":
+            raise
+        yield problem("budget", f"there is no budget {action.budget}", _WITHOUT_ALARM)
+        return
+    limit, spent = Decimal(kept["BudgetLimit"]["Amount"]), Decimal(kept["CalculatedSpend"]["ActualSpend"]["Amount"])
+    costs = kept.get("CostTypes", {})
+    if limit != limit_usd:
+        yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", "make deploy")
+    elif costs.get("IncludeCredit", True) or costs.get("IncludeRefund", True):
+        yield warning("budget", "credits or refunds hide spending from it", "make deploy")
+    else:
+        yield ok("budget", f"${spent:.2f} of ${limit:.2f} this month, as far as AWS has counted")
+    yield _state(action.status)
+
+
+def _state(status: str) -> Finding:
+    match status:
+        case "STANDBY":
+            return ok("budget action", "it watches the spending")
+        case "EXECUTION_SUCCESS":
+            return problem(
+                "budget action", "the alarm went off: new spending is denied", "look at the bill, then make release"
+            )
+        case "REVERSE_SUCCESS":
+            text = "it was reversed and not reset, so it watches no more this month"
+            return warning("budget action", text, "make release, which resets it")
+        case "EXECUTION_FAILURE" | "REVERSE_FAILURE" | "RESET_FAILURE":
+            text = f"AWS could not carry it out ({status})"
+            return problem("budget action", text, "make release; the console's action history has the reason")
+    return warning("budget action", f"it is {status}", "run make check-aws again in some minutes")
+
+
+def email(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
+    """Whether the owner's address hears of each run's result. AWS Budgets writes to it without a confirmation."""
+    found = _subscriptions(sns, topic, "email")
+    if address not in found:
+        yield problem("e-mail", f"{address} is not subscribed to the results", "make deploy")
+    elif found[address] == _PENDING:
+        yield warning(
+            "e-mail",
+            f"{address} has not confirmed",
+            "follow the link in the mail of SNS, or subscribe again in its console",
+        )
+    else:
+        yield ok("e-mail", f"{address} hears of every result")
+
+
+def kill_switch(sns: Sns, topic: str) -> Iterator[Finding]:
+    """Whether the budget's 100 % reaches the sweeper, which stops every run."""
+    if _subscriptions(sns, topic, "lambda"):
+        yield ok("kill switch", "the sweeper hears of 100 %")
+    else:
+        yield problem("kill switch", "nobody hears of 100 %", "make deploy")
+
+
+def _subscriptions(sns: Sns, topic: str, protocol: str) -> dict[str, str]:
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    return {
+        one["Endpoint"]: one["SubscriptionArn"]
+        for page in pages
+        for one in page["Subscriptions"]
+        if one["Protocol"] == protocol
+    }

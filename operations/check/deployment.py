@@ -1,0 +1,101 @@
+"""What is deployed: the CDK bootstrap, and the stacks beside what this checkout would deploy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common.aws import error_code
+from operations.check.clients import S3, CloudFormation, Ssm
+from operations.check.findings import Finding, later, ok, problem, warning
+
+TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
+_OWN_KEY = "FileAssetsBucketEncryptionKey"
+_HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+_BOOTSTRAP = "PATH=$PWD/.venv/bin:$PATH npx aws-cdk bootstrap (the README has the version)"
+
+
+@dataclass
+class Deployed:
+    """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id."""
+
+    outputs: dict[str, str] = field(default_factory=dict)
+    ids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def bootstrap(ssm: Ssm, parameter: str, needed: int) -> Iterator[Finding]:
+    """Whether `cdk bootstrap` was run in this account and region, and new enough for these stacks."""
+    try:
+        version = int(ssm.get_parameter(Name=parameter)["Parameter"]["Value"])
+    except ClientError as error:
+        if error_code(error) != "ParameterNotFound":
+            raise
+        yield problem("cdk bootstrap", "was not run in this account and region", _BOOTSTRAP)
+        return
+    if version < needed:
+        yield problem("cdk bootstrap", f"is of version {version}, and {needed} is needed", _BOOTSTRAP)
+    else:
+        yield ok("cdk bootstrap", f"version {version}")
+
+
+def assets_key(s3: S3, cloudformation: CloudFormation, bucket: str) -> Iterator[Finding]:
+    """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    keys = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
+    given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
+    if not given or _made_by_the_bootstrap(cloudformation):
+        yield ok("bootstrap's key", "Preflight may read what is deployed")
+        return
+    yield warning(
+        "bootstrap's key",
+        f"the assets are encrypted with a key of yours, {given[0]}",
+        "its policy must let roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService); else runs end as AssetUnreadable",
+    )
+
+
+def _made_by_the_bootstrap(cloudformation: CloudFormation) -> bool:
+    try:
+        cloudformation.describe_stack_resource(StackName=TOOLKIT, LogicalResourceId=_OWN_KEY)
+    except ClientError as error:
+        if error_code(error) != "ValidationError":  # no such stack, or no such resource in it
+            raise
+        return False
+    return True
+
+
+def read(cloudformation: CloudFormation, names: Mapping[str, dict[str, Any]], deployed: Deployed) -> Iterator[Finding]:
+    """The state of each stack, and whether it is what this checkout would deploy; fills `deployed`."""
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"]}
+    for name, template in names.items():
+        stack = found.get(name)
+        if stack is None:
+            yield later(name, "is not deployed")
+            continue
+        deployed.outputs.update({one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])})
+        for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
+            for resource in page["StackResourceSummaries"]:
+                if "PhysicalResourceId" in resource:
+                    deployed.ids[name, resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+        yield _state(cloudformation, stack, template)
+
+
+def _state(cloudformation: CloudFormation, stack: dict[str, Any], template: dict[str, Any]) -> Finding:
+    name, status = stack["StackName"], stack["StackStatus"]
+    if status == "ROLLBACK_COMPLETE":
+        fix = f"aws cloudformation delete-stack --stack-name {name}, then make deploy"
+        return problem(name, "its first deployment failed, and only its remains are there", fix)
+    if status.endswith("_IN_PROGRESS"):
+        return warning(name, f"is being changed ({status})", "wait, then run make check-aws again")
+    if status == "UPDATE_ROLLBACK_COMPLETE":
+        return warning(name, "its last deployment failed and was taken back", "see its events, then make deploy")
+    if status not in _HEALTHY:
+        return problem(name, f"is {status}", "see its events in the CloudFormation console, then make deploy")
+    body = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+    if (json.loads(body) if isinstance(body, str) else body) != template:
+        return warning(name, f"{status}, but not what this checkout would deploy", "make deploy")
+    return ok(name, f"{status}, as in this checkout")

@@ -1,0 +1,80 @@
+"""What one check found, and what becomes of a question that AWS refuses or does not answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.aws import error_code, error_message
+
+# "User: … is not authorized to perform: ecr:BatchGetImage on resource: …", in whatever service's words around it.
+_REFUSED_ACTION = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z]+)")
+_REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "Forbidden", "403")
+_BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
+
+
+class Level(StrEnum):
+    """How much a finding matters: a problem stops a run or its guard, a warning may."""
+
+    OK = "ok"
+    LATER = "later"  # cannot be asked before the stacks are deployed
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check. `fix` says what to do, and is empty where there is nothing to do."""
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+
+
+def ok(subject: str, text: str) -> Finding:
+    """All is well."""
+    return Finding(Level.OK, subject, text)
+
+
+def later(subject: str, text: str) -> Finding:
+    """Cannot be asked yet."""
+    return Finding(Level.LATER, subject, text, "make deploy, then make check-aws again")
+
+
+def warning(subject: str, text: str, fix: str) -> Finding:
+    """May stop a run, or could not be asked."""
+    return Finding(Level.WARNING, subject, text, fix)
+
+
+def problem(subject: str, text: str, fix: str) -> Finding:
+    """Stops a run, or leaves it without a guard."""
+    return Finding(Level.PROBLEM, subject, text, fix)
+
+
+def asking(subject: str, right: str, question: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of one question, and a warning in place of those that AWS kept back.
+
+    `right` is the IAM action of the question; a refusal that names another one is believed.
+    """
+    try:
+        yield from question()
+    except ClientError as error:
+        yield _unanswered(subject, right, error)
+    except BotoCoreError as error:
+        yield warning(subject, f"AWS did not answer: {error}", "look at the network, then run make check-aws again")
+
+
+def _unanswered(subject: str, right: str, error: ClientError) -> Finding:
+    code, message = error_code(error), error_message(error)
+    if any(word in code for word in _REFUSALS):
+        named = _REFUSED_ACTION.search(message)
+        action = named[1] if named else right
+        return warning(subject, f"may not be asked with these credentials ({code})", f"allow {action}, or let it be")
+    if any(word in code for word in _BUSY):
+        return warning(subject, f"AWS was too busy to answer ({code})", "run make check-aws again in a minute")
+    return warning(subject, f"AWS answered {code}: {message}", f"see what {right} says in this account and region")

@@ -1,0 +1,179 @@
+"""Which rights the state machines and the containers need, read from the definitions as Step Functions will get them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from common.names import PREFIX, run_prefix, trial_name
+
+# No execution can have this name's run: it only gives the patterns of the roles something to match.
+RUN = f"{PREFIX}-check-aws"
+_SAGEMAKER_KINDS = {
+    "TrainingJobName": "training-job",
+    "ModelName": "model",
+    "EndpointConfigName": "endpoint-config",
+    "EndpointName": "endpoint",
+}
+_IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)[:@]")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One right: an IAM action, the ARN that it is used on, and the context keys that conditions ask for."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A call that the check does not know to be authorised on what."""
+
+    state: str
+    call: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the calls are made, and the bucket that the runs lie in."""
+
+    account: str
+    region: str
+    bucket: str
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account and region."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def of_definition(text: str, place: Place) -> tuple[list[Need], list[Unread]]:
+    """What the states of a machine need of its role, and the calls that could not be read."""
+    needs: dict[Need, None] = {}
+    unread = []
+    for name, state in _tasks(json.loads(text)):
+        *_, service, operation = state["Resource"].split(":")
+        found = list(_of_call(service, operation, state.get("Arguments", {}), place))
+        needs.update(dict.fromkeys(found))
+        if not found:
+            unread.append(Unread(name, f"{service}:{operation}"))
+    return list(needs), unread
+
+
+def of_training(definition: str, place: Place) -> list[Need]:
+    """What SageMaker needs of the training role: weights, corpus and code in, adapter and checkpoints out."""
+    (call,) = _calls(definition, "createTrainingJob")[:1]
+    runs = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}"
+    inputs = [f"{runs}input/corpus/corpus.txt", f"{runs}input/evaluation/heldout.jsonl", f"{runs}code/train.py"]
+    outputs = [f"{runs}training/job/output/model/adapter_model.safetensors"]
+    return [
+        *(Need("s3:GetObject", one) for one in (*inputs, *_weights(call))),
+        *(Need("s3:PutObject", one) for one in outputs),
+        *_container(call["AlgorithmSpecification"]["TrainingImage"], "/aws/sagemaker/TrainingJobs", place),
+    ]
+
+
+def of_hosting(definition: str, place: Place) -> list[Need]:
+    """What SageMaker needs of the hosting role: weights and adapter in."""
+    (call,) = _calls(definition, "createModel")[:1]
+    adapter = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}training/job/output/model/adapter_model.safetensors"
+    return [
+        *(Need("s3:GetObject", one) for one in (adapter, *_weights(call))),
+        *_container(call["PrimaryContainer"]["Image"], f"/aws/sagemaker/Endpoints/{RUN}", place),
+    ]
+
+
+def of_scheduler(tear_down_arn: str) -> list[Need]:
+    """What EventBridge Scheduler needs of its role: to start TearDown."""
+    return [Need("states:StartExecution", tear_down_arn)]
+
+
+def images(definition: str) -> list[str]:
+    """The container images that a machine hands to SageMaker."""
+    found = [call["AlgorithmSpecification"]["TrainingImage"] for call in _calls(definition, "createTrainingJob")]
+    found += [call["PrimaryContainer"]["Image"] for call in _calls(definition, "createModel")]
+    return sorted(set(found))
+
+
+def _of_call(service: str, operation: str, arguments: dict[str, Any], place: Place) -> Iterator[Need]:
+    action = f"{service}:{operation[0].upper()}{operation[1:]}"
+    match service:
+        case "lambda":
+            yield Need("lambda:InvokeFunction", arguments["FunctionName"])
+        case "sns" if "TopicArn" in arguments:
+            yield Need(action, arguments["TopicArn"])
+        case "scheduler" if "Name" in arguments:
+            yield Need(action, place.arn("scheduler", f"schedule/default/{_name(arguments['Name'])}"))
+            yield from _handed(arguments.get("Target", {}), "scheduler")
+        case "s3" if operation == "listObjectsV2":
+            prefix = f"{run_prefix(RUN)}training/metrics.json"
+            yield Need("s3:ListBucket", f"arn:aws:s3:::{place.bucket}", (("s3:prefix", prefix),))
+        case "sagemaker":
+            named = [
+                place.arn("sagemaker", f"{kind}/{_name(arguments[key])}")
+                for key, kind in _SAGEMAKER_KINDS.items()
+                if key in arguments
+            ]
+            yield from (Need(action, resource) for resource in named)
+            if named and "Tags" in arguments:
+                # Only CreateEndpoint names two resources, and the endpoint, the last of them, is the one that is made.
+                yield Need("sagemaker:AddTags", named[-1])
+            yield from _handed(arguments, "sagemaker")
+
+
+def _handed(arguments: dict[str, Any], service: str) -> Iterator[Need]:
+    for key in ("RoleArn", "ExecutionRoleArn"):
+        if key in arguments:
+            yield Need("iam:PassRole", arguments[key], (("iam:PassedToService", f"{service}.amazonaws.com"),))
+
+
+def _name(expression: str) -> str:
+    """What the expression of a resource's name may come to: the run's name, or the one of its trial."""
+    return trial_name(RUN) if "trialName" in expression else RUN
+
+
+def _weights(call: dict[str, Any]) -> Iterator[str]:
+    """An object under each S3 prefix that a call names as it is; the others are expressions and lie in the run's own prefix."""
+    for uri in _strings(call):
+        if uri.startswith("s3://"):
+            yield f"arn:aws:s3:::{uri.removeprefix('s3://')}config.json"
+
+
+def _container(image: str, log_group: str, place: Place) -> Iterator[Need]:
+    match = _IMAGE.match(image)
+    if match:
+        account, region, repository = match.groups()
+        for action in ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"):
+            yield Need(action, f"arn:aws:ecr:{region}:{account}:repository/{repository}")
+    yield Need("ecr:GetAuthorizationToken", "*")
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        yield Need(action, place.arn("logs", f"log-group:{log_group}:log-stream:one"))
+    yield Need("cloudwatch:PutMetricData", "*", (("cloudwatch:namespace", "/aws/sagemaker/TrainingJobs"),))
+
+
+def _calls(definition: str, operation: str) -> list[dict[str, Any]]:
+    return [
+        state["Arguments"] for _, state in _tasks(json.loads(definition)) if state["Resource"].endswith(f":{operation}")
+    ]
+
+
+def _tasks(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, state in machine["States"].items():
+        if state["Type"] == "Task":
+            yield name, state
+        for inner in [*state.get("Branches", []), *([state["ItemProcessor"]] if "ItemProcessor" in state else [])]:
+            yield from _tasks(inner)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+    elif isinstance(value, str):
+        yield value

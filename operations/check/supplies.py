@@ -1,0 +1,109 @@
+"""What a run takes from AWS: container images, weights, instances and their prices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common import prices
+from common.aws import error_code
+from common.errors import PriceUnknown
+from operations.check.clients import S3
+from operations.check.findings import Finding, ok, problem, warning
+from preflight import images, quotas
+
+_ASK_FOR_QUOTAS = "Service Quotas > Amazon SageMaker in the console; AWS answers within hours to days"
+
+
+def image(ecr_in: Callable[[str], Any], address: str) -> Iterator[Finding]:
+    """Whether a container image can be pulled, by the question that Preflight asks (ecr:BatchGetImage)."""
+    subject = f"image {address.rpartition('/')[2]}"
+    missing, unsure = images.problem(ecr_in, address)
+    if missing:
+        yield problem(subject, missing, "use a newer version of this project, or set hosting_image in cdk.json")
+    elif unsure:
+        yield warning(subject, unsure, "allow ecr:BatchGetImage on AWS's registry, or let it be: Preflight asks again")
+    else:
+        yield ok(subject, "exists")
+
+
+def weights(s3: S3, uri: str) -> Iterator[Finding]:
+    """Whether the base model lies in JumpStart's bucket in the form that training and hosting read."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        found = {
+            entry["Key"].removeprefix(prefix): entry["Size"] for page in pages for entry in page.get("Contents", [])
+        }
+    except ClientError as error:
+        if error_code(error) != "NoSuchBucket":
+            raise
+        yield problem("weights", f"there is no bucket {bucket}", "set region in cdk.json to one with JumpStart")
+        return
+    tensors = {name: size for name, size in found.items() if name.endswith(".safetensors")}
+    if not found:
+        yield problem("weights", f"there is nothing at {uri}", "set region in cdk.json, or another base_model")
+    elif not tensors or "config.json" not in found or any("/" in name for name in tensors):
+        listed = ", ".join(sorted(found)[:5])
+        yield problem(
+            "weights",
+            f"{uri} does not hold config.json and *.safetensors side by side, but {listed}",
+            "training and hosting read that form only: choose another base_model, or copy the weights in that form",
+        )
+    else:
+        size = sum(tensors.values()) / 1e9
+        yield ok("weights", f"{len(tensors)} safetensors of {size:.1f} GB in {bucket}")
+
+
+def quota(service_quotas: Any, types: Sequence[str], use: str) -> Iterator[Finding]:
+    """Whether the account may run one instance of at least one of the types, which are in order of preference."""
+    subject = f"quota for {use}"
+    read = [quotas.read(service_quotas, one, use) for one in types]
+    short = [quota for quota in read if quota.shortage(1)]
+    unknown = [quota for quota in read if quota.value is None]
+    for one in read:
+        if one.value is not None and one not in short:
+            yield ok(subject, f"{one.value} of {one.instance_type}")
+    for one in short:
+        if len(short) == len(read):
+            yield problem(subject, one.shortage(1), _ASK_FOR_QUOTAS)
+        else:
+            yield warning(subject, f"{one.shortage(1)}, so {one.instance_type} is left out", _ASK_FOR_QUOTAS)
+    for one in unknown:
+        yield warning(
+            subject,
+            f'"{one.name}" could not be read',
+            "allow servicequotas:GetServiceQuota, ListServiceQuotas and GetAWSDefaultServiceQuota, or look in the console",
+        )
+
+
+def price(pricing: Any, region: str, types: Sequence[str], use: str) -> Iterator[Finding]:
+    """Whether every type has a price in the Price List, and whether the pinned table still agrees with it.
+
+    `use` is `Training` or `Hosting`. A run takes the listed price, and the pinned one where the list cannot be reached.
+    """
+    for kind in types:
+        subject = f"price of {use.lower()}"
+        listed, table = prices.listed(pricing, region, kind, use), _pinned(region, kind, use)
+        refresh = f'make prices ARGS="--instance-type {kind} --price-region {region}", then deploy'
+        if listed and table and listed.hourly_usd == table.hourly_usd:
+            yield ok(subject, f"{kind} costs ${listed.hourly_usd}/h, as the pinned table says")
+        elif listed and table:
+            text = f"{kind} costs ${listed.hourly_usd}/h, the {table.source} says ${table.hourly_usd}"
+            yield warning(subject, text, refresh)
+        elif listed:
+            yield warning(subject, f"{kind} costs ${listed.hourly_usd}/h and is not in the pinned table", refresh)
+        elif table:
+            text = f"the Price List has no {kind} in {region}; ${table.hourly_usd}/h is from the {table.source}"
+            yield warning(subject, text, refresh)
+        else:
+            yield problem(subject, f"neither the Price List nor the pinned table knows {kind} in {region}", refresh)
+
+
+def _pinned(region: str, kind: str, use: str) -> prices.Price | None:
+    try:
+        return prices.pinned(region, kind, use)
+    except PriceUnknown:
+        return None
