@@ -9,9 +9,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
+from botocore.parsers import ResponseParserError
 
 from common.aws import error_code, error_message
 from operations.check.clients import Sts
+from operations.check.findings import NO_ANSWER, one_line
 
 # A question that AWS throttles is asked five times with growing pauses; one that hangs is given up after 20 s each time.
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
@@ -51,13 +53,13 @@ def identify(sts: Sts) -> tuple[str, str]:
         raise NoCredentials(
             f"AWS does not accept these credentials ({error_code(error)}: {error_message(error)}). {_SIGN_IN}"
         ) from None
-    except BotoCoreError as error:
+    except NO_ANSWER as error:
         raise _none(error) from None
     return answer["Account"], answer["Arn"]
 
 
-def _none(error: BotoCoreError) -> NoCredentials:
-    said = str(error).rstrip(".")
-    if isinstance(error, (NotConnected, HTTPClientError)):
+def _none(error: BotoCoreError | ResponseParserError) -> NoCredentials:
+    said = one_line(str(error)).rstrip(".")
+    if isinstance(error, (NotConnected, HTTPClientError, ResponseParserError)):
         return NoCredentials(f"AWS could not be reached: {said}. Look at the network and the proxy, then try again.")
     return NoCredentials(f"No usable AWS credentials: {said}. {_SIGN_IN}")

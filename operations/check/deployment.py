@@ -44,7 +44,12 @@ def bootstrap(ssm: Ssm, parameter: str, needed: int) -> Iterator[Finding]:
 
 def assets_key(s3: S3, cloudformation: CloudFormation, bucket: str) -> Iterator[Finding]:
     """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
-    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    try:
+        rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    except ClientError as error:
+        if error_code(error) != "NoSuchBucket":
+            raise
+        return  # what is to be mended is the bootstrap, and that was said
     keys = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
     given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
     if not given or _made_by_the_bootstrap(cloudformation):

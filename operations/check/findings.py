@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from common.aws import error_code, error_message
 
@@ -15,6 +16,10 @@ from common.aws import error_code, error_message
 _REFUSED_ACTION = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z]+)")
 _REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "Forbidden", "403")
 _BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
+
+# A proxy's page in place of AWS's answer is no BotoCoreError.
+NO_ANSWER = (BotoCoreError, ResponseParserError)
+_LONGEST = 300  # characters of a message that is not ours
 
 
 class Level(StrEnum):
@@ -65,12 +70,19 @@ def asking(subject: str, right: str, question: Callable[[], Iterator[Finding]]) 
         yield from question()
     except ClientError as error:
         yield _unanswered(subject, right, error)
-    except BotoCoreError as error:
-        yield warning(subject, f"AWS did not answer: {error}", "look at the network, then run make check-aws again")
+    except NO_ANSWER as error:
+        text = f"AWS did not answer: {one_line(str(error))}"
+        yield warning(subject, text, "look at the network and the proxy, then run make check-aws again")
+
+
+def one_line(message: str) -> str:
+    """Somebody else's message without its line ends, cut where it goes on for too long."""
+    text = " ".join(message.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _unanswered(subject: str, right: str, error: ClientError) -> Finding:
-    code, message = error_code(error), error_message(error)
+    code, message = error_code(error), one_line(error_message(error))
     if any(word in code for word in _REFUSALS):
         named = _REFUSED_ACTION.search(message)
         action = named[1] if named else right

@@ -69,10 +69,13 @@ def of_training(definition: str, place: Place) -> list[Need]:
     (call,) = _calls(definition, "createTrainingJob")[:1]
     runs = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}"
     inputs = [f"{runs}input/corpus/corpus.txt", f"{runs}input/evaluation/heldout.jsonl", f"{runs}code/train.py"]
-    outputs = [f"{runs}training/job/output/model/adapter_model.safetensors"]
+    # Checkpoints are written while it trains and read when SageMaker starts the job again.
+    checkpoint = f"arn:aws:s3:::{place.bucket}/checkpoints/{RUN}/checkpoint-1/adapter_model.safetensors"
+    outputs = [f"{runs}training/job/output/model/adapter_model.safetensors", checkpoint]
     return [
-        *(Need("s3:GetObject", one) for one in (*inputs, *_weights(call))),
+        *(Need("s3:GetObject", one) for one in (*inputs, checkpoint, *_weights(call))),
         *(Need("s3:PutObject", one) for one in outputs),
+        *(Need("s3:ListBucket", bucket) for bucket in _buckets(call, place)),
         *_container(call["AlgorithmSpecification"]["TrainingImage"], "/aws/sagemaker/TrainingJobs", place),
     ]
 
@@ -83,13 +86,15 @@ def of_hosting(definition: str, place: Place) -> list[Need]:
     adapter = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}training/job/output/model/adapter_model.safetensors"
     return [
         *(Need("s3:GetObject", one) for one in (adapter, *_weights(call))),
+        *(Need("s3:ListBucket", bucket) for bucket in _buckets(call, place)),
         *_container(call["PrimaryContainer"]["Image"], f"/aws/sagemaker/Endpoints/{RUN}", place),
     ]
 
 
-def of_scheduler(tear_down_arn: str) -> list[Need]:
+def of_scheduler(definition: str) -> list[Need]:
     """What EventBridge Scheduler needs of its role: to start TearDown."""
-    return [Need("states:StartExecution", tear_down_arn)]
+    (call,) = _calls(definition, "createSchedule")[:1]
+    return [Need("states:StartExecution", call["Target"]["Arn"])]
 
 
 def images(definition: str) -> list[str]:
@@ -141,6 +146,12 @@ def _weights(call: dict[str, Any]) -> Iterator[str]:
     for uri in _strings(call):
         if uri.startswith("s3://"):
             yield f"arn:aws:s3:::{uri.removeprefix('s3://')}config.json"
+
+
+def _buckets(call: dict[str, Any], place: Place) -> list[str]:
+    """The buckets of a call: SageMaker lists what lies under a prefix."""
+    named = {weights.partition("/")[0] for weights in _weights(call)}
+    return [f"arn:aws:s3:::{place.bucket}", *sorted(named)]
 
 
 def _container(image: str, log_group: str, place: Place) -> Iterator[Need]:

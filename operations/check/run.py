@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from operations.check import alarm, definitions, deployment, needs, rights, supplies
 from operations.check.findings import Finding, asking, later, ok, problem, warning
 from operations.check.rights import Role
-from operations.check.templates import Machine, Templates
+from operations.check.templates import Machine, Templates, Unresolved
 from preflight.quotas import ENDPOINT, TRAINING
 from stacks.settings import Settings
 
@@ -32,6 +32,13 @@ class Project:
 
 def findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]:
     """All findings, as they come. A question that AWS refuses or does not answer becomes a warning."""
+    try:
+        yield from _findings(aws, account, project)
+    except Unresolved as error:
+        yield problem("templates", str(error), "teach operations/check/templates.py that reference")
+
+
+def _findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]:
     settings = project.settings
     deployed = deployment.Deployed()
     yield from _settings(settings)
@@ -90,7 +97,7 @@ def _definition(aws: Clients, machine: Machine) -> Iterator[Finding]:
 
 def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iterator[Finding]:
     for address in sorted({address for machine in machines for address in needs.images(machine.text)}):
-        yield from supplies.image(lambda region: aws.client("ecr", region), address)
+        yield from _image(aws, address)
     yield from asking(
         "weights",
         "s3:ListBucket on JumpStart's bucket",
@@ -98,9 +105,19 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
     for types, use in ((training, TRAINING), (hosting, ENDPOINT)):
-        yield from supplies.quota(aws.client("service-quotas"), types, use)
+        yield from _quota(aws, types, use)
     for types, use in ((training, "Training"), (hosting, "Hosting")):
         yield from _price(aws, settings.region, types, use)
+
+
+def _image(aws: Clients, address: str) -> Iterator[Finding]:
+    question = supplies.image(lambda region: aws.client("ecr", region), address)
+    yield from asking("image", "ecr:BatchGetImage", lambda: question)
+
+
+def _quota(aws: Clients, types: tuple[str, ...], use: str) -> Iterator[Finding]:
+    question = supplies.quota(aws.client("service-quotas"), types, use)
+    yield from asking(f"quota for {use}", "servicequotas:GetServiceQuota", lambda: question)
 
 
 def _price(aws: Clients, region: str, types: tuple[str, ...], use: str) -> Iterator[Finding]:
@@ -117,9 +134,13 @@ def _rights(aws: Clients, templates: Templates, machine: Machine) -> Iterator[Fi
     own, unread = needs.of_definition(machine.text, place)
     yield from _role(aws, templates, f"{machine.name}", machine.role, own, unread)
     if "Training" in machine.handed:
-        asked = {"Training": needs.of_training(machine.text, place), "Hosting": needs.of_hosting(machine.text, place)}
-        for title, wanted in asked.items():
-            yield from _role(aws, templates, f"the {title.lower()} container", machine.handed[title], wanted, [])
+        asked = {
+            "Training": ("the training container", needs.of_training(machine.text, place)),
+            "Hosting": ("the hosting container", needs.of_hosting(machine.text, place)),
+            "Scheduler": ("the schedule", needs.of_scheduler(machine.text)),
+        }
+        for handed, (title, wanted) in asked.items():
+            yield from _role(aws, templates, title, machine.handed[handed], wanted, [])
 
 
 def _role(
