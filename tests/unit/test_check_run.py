@@ -152,6 +152,20 @@ def test_a_role_that_lost_its_policies_is_found_before_it_is_deployed(project: P
     assert all("no statement allows it" in one.text for one in refused)
 
 
+def test_every_right_of_a_machine_is_asked_for(project: Project) -> None:
+    account = cloud()
+    findings(account, project)
+    asked = {
+        action for call in account.services["iam"].called("simulate_custom_policy") for action in call["ActionNames"]
+    }
+    templates = Templates(ACCOUNT, "us-east-1", project.stacks)
+    for machine in templates.machines():
+        for document in templates.inline_policies(machine.role):
+            for statement in document["Statement"]:
+                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+                assert {one for one in actions if not one.startswith(("logs:", "xray:"))} <= asked
+
+
 @pytest.mark.parametrize(
     ("service", "operation", "subject", "action"),
     [
