@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse test lint deploy destroy synth release ledger data prices prove-cap evidence nulls example readme lock clean
+.PHONY: help setup rehearse test lint deploy destroy synth release check-aws ledger data prices prove-cap evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,8 +50,11 @@ destroy: $(READY)  ## remove everything but the data; DATA=delete removes that t
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning $(ARGS)
 	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage $(ARGS),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
-release: $(READY)  ## after the budget alarm: let FineTuning spend again
+release: $(READY)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
 	@$(OPERATIONS) release
+
+check-aws: $(READY)  ## ask AWS everything it answers for free, before and after make deploy: one line each, with its fix
+	@$(OPERATIONS) check $(ARGS)
 
 ledger: $(READY)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)

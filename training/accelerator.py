@@ -17,7 +17,7 @@ from loss import summed_loss
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-# Set to "cpu" by the rehearsal, whose machine plays ml.g5.2xlarge without a GPU. A job on AWS does not set it.
+# Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
 PERMISSION = "CAPTUNE_ACCELERATOR"
 ACCELERATED = re.compile(r"ml\.(g|p|trn|inf)\d")  # SageMaker's families of instances with an accelerator
 # NVIDIA's table of least drivers: 525 for CUDA 12, 580 for CUDA 13 (CUDA toolkit release notes).

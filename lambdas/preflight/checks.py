@@ -78,7 +78,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
     found.attempt(lambda: _eula(settings))
-    found.material = _material(services, found, settings)
+    found.material = found.attempt(lambda: _material(services, found, settings))
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     found.attempt(lambda: _weights(services, settings, found))
