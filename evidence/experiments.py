@@ -18,7 +18,15 @@ from rehearsal.options import DEFAULT_SETTINGS
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
-SERVER = ("batching.py", "kv_cache.py", "llama.py", "model_server.py")  # what answers the prompts in a rehearsal
+SERVER = (  # what answers the prompts in a rehearsal
+    "completion_request.py",
+    "generation.py",
+    "model_server.py",
+    "queueing.py",
+    "routing.py",
+    "sampling.py",
+    "server_settings.py",
+)
 MEASURES = ("statistics.py", "intervals.py", "beyond_control.py", "recall.py")
 SHUFFLED_WORDS = 6000
 REAL_EPOCHS = 3

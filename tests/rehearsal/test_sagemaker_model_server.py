@@ -48,7 +48,8 @@ def _model(aws: Account, folders: tuple[Path, Path], name: str, **environment: s
         {"ChannelName": "adapter", **source(f"s3://{BUCKET}/adapter/")},
         Environment={
             "SM_VLLM_SERVED_MODEL_NAME": "base", "SM_VLLM_ENABLE_LORA": "true", "SM_VLLM_MAX_LORA_RANK": "16",
-            "SM_VLLM_LORA_MODULES": json.dumps(module), "SM_VLLM_MAX_MODEL_LEN": "128", **environment,
+            "SM_VLLM_LORA_MODULES": json.dumps(module), "SM_VLLM_MAX_MODEL_LEN": "128", "SM_VLLM_DTYPE": "float32",
+            **environment,
         },
     )  # fmt: skip
 
@@ -84,7 +85,7 @@ def test_both_models_answer_on_one_endpoint(aws: Account, endpoint: str, folders
         assert (answer["object"], answer["model"]) == ("text_completion", model)
         assert choice["finish_reason"] == ("stop" if len(expected) < 8 else "length")
         assert answer["usage"]["prompt_tokens"] == 3
-        assert answer["usage"]["total_tokens"] == 3 + len(expected)
+        assert answer["usage"]["total_tokens"] == 3 + len(expected) + (choice["finish_reason"] == "stop")
 
 
 def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account, endpoint: str) -> None:
@@ -109,28 +110,31 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another(aws: Account
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"),
+    ("changes", "status", "kind"),
     [
-        ({"model": "surgical"}, 404),
-        ({"prompt": None}, 400),
-        ({"prompt": ""}, 400),
-        ({"max_tokens": 0}, 400),
-        ({"max_tokens": 2.5}, 400),
-        ({"max_tokens": 1000}, 400),
-        ({"temperature": -1}, 400),
-        ({"top_p": 0}, 400),
-        ({"seed": "one"}, 400),
-        ({"n": 2}, 400),
+        ({"model": "surgical"}, 404, "NotFoundError"),
+        ({"prompt": None}, 400, "BadRequestError"),
+        ({"max_tokens": 2.5}, 400, "Bad Request"),
+        ({"max_tokens": 1000}, 400, "BadRequestError"),
+        ({"prompt": "w2 " * 128}, 400, "BadRequestError"),
+        ({"stop": ["w7"]}, 400, "BadRequestError"),
     ],
 )
 def test_a_bad_request_gets_the_servers_own_answer(
-    aws: Account, endpoint: str, changes: dict[str, Any], status: int
+    aws: Account, endpoint: str, changes: dict[str, Any], status: int, kind: str
 ) -> None:
     asked = {"model": "base", "prompt": "w0", "max_tokens": 4} | changes
     with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
         aws.ask(endpoint, **asked)
     assert caught.value.response["OriginalStatusCode"] == status
-    assert json.loads(caught.value.response["OriginalMessage"])["error"]["code"] == status
+    error = json.loads(caught.value.response["OriginalMessage"])["error"]
+    assert (error["code"], error["type"]) == (status, kind)
+
+
+def test_an_answer_ends_where_the_context_does(aws: Account, endpoint: str) -> None:
+    answer = aws.ask(endpoint, model="base", prompt="w2 " * 125, max_tokens=100, temperature=0.0)
+    assert answer["usage"]["prompt_tokens"] == 125
+    assert answer["usage"]["completion_tokens"] <= 3
 
 
 def test_a_deleted_endpoint_takes_its_process_and_folder_with_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -
     assert experiment.fingerprint() == before  # what is trained on is the same
     text.write_text(f"{finance}\nOne sentence more.\n", "utf-8")
     assert experiment.fingerprint() != before
+
+
+def test_the_code_that_answers_is_all_that_the_model_server_is_made_of() -> None:
+    folder = experiments.PROJECT / "rehearsal" / "sagemaker"
+    found, waiting = set(), ["model_server.py"]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        imported = re.findall(r"(?m)^from \.(\w+) import", (folder / name).read_text("utf-8"))
+        waiting += [f"{module}.py" for module in imported if f"{module}.py" not in found]
+    assert set(experiments.SERVER) == found
 
 
 def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since(
