@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse test lint deploy destroy synth release check-aws ledger data prices prove-cap evidence nulls example readme lock clean
+.PHONY: help setup rehearse test lint deploy destroy synth release check-aws ledger data costs prices prove-cap evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ check-aws: $(READY)  ## ask AWS everything it answers for free, before and after
 
 ledger: $(READY)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)
+
+costs: $(READY)  ## what each kind of run may cost at most, for the README
+	@python -m operations costs | tee results/costs.md
 
 data: $(READY)  ## count the texts and prompts of data/
 	@python -m operations data

@@ -1,4 +1,4 @@
-"""python -m operations check | ledger | prices | release | idle | empty | data   (make check-aws, ledger, prices, release, data; make destroy runs the others)"""
+"""python -m operations check | ledger | prices | release | idle | empty | data | costs   (make has a target for each; make destroy runs idle and empty)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, idle, price_list, texts
+from operations import alarm, books, bucket, costs, idle, price_list, texts
 from operations.check import command
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
@@ -42,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("idle", help="refuse with exit code 1 while anything of this project bills or runs")
     commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
     commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
+    commands.add_parser("costs", help="what each kind of run may cost at most; needs no account")
     chosen = parser.parse_args(arguments)
-    if chosen.command == "data":
-        print(texts.count())
+    if chosen.command in ("data", "costs"):
+        print(texts.count() if chosen.command == "data" else costs.table())
         return 0
     if chosen.command == "check":
         return command.main(chosen.region, chosen.context, chosen.json)

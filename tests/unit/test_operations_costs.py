@@ -1,0 +1,15 @@
+"""The figures that the README promises are those that the code reserves."""
+
+from __future__ import annotations
+
+from operations import costs
+from operations.texts import DATA
+
+
+def test_the_table_in_the_results_is_what_the_code_reserves_today() -> None:
+    assert (DATA.parent / "results" / "costs.md").read_text("utf-8").strip() == costs.table()
+
+
+def test_every_kind_of_run_has_its_worst_case() -> None:
+    rows = [line for line in costs.table().splitlines() if "$" in line and line.startswith("| ")]
+    assert [row.split("|")[2].split()[0] for row in rows] == ["$5.87", "$2.66", "$2.59"]
