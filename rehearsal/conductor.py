@@ -22,6 +22,10 @@ from .cloud import Cloud
 from .display import Display
 from .executions import Execution
 from .options import Options
+from .sagemaker import vllm_environment
+from .sagemaker.model_host import ModelHost
+from .sagemaker.programs import Vllm
+from .sagemaker.vllm_environment import VllmMissing
 from .weights import NAME, PARAMETERS, WeightsMissing, ensure_weights
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -75,6 +79,9 @@ class Conductor:
             except WeightsMissing as error:
                 self.display.say(f"[red]The model is missing:[/] {escape(str(error))}")
                 return 2
+            except VllmMissing as error:
+                self.display.say(f"[red]The model server is missing:[/] {escape(str(error))}")
+                return 2
             except KeyboardInterrupt:
                 self.display.say("Stopped before anything was started: nothing is left.")
                 return STOPPED
@@ -89,6 +96,10 @@ class Conductor:
             f"Rehearsing with {NAME} ({PARAMETERS / 1e6:.0f} million parameters) in place of Llama 2 7B. "
             "No Llama weights are used, so accept_eula=true is only rehearsed."
         )
+        engines = dict(self._engines)
+        if self.options.server == "vllm":
+            engines.setdefault("hosting", ModelHost(Vllm(vllm_environment.interpreter())))
+            self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
@@ -102,7 +113,7 @@ class Conductor:
         training_log = self._open_log("training.log")
         with training_log, Cloud(
             self._folder, gated_weights=weights, time_scale=self._time_scale, region=str(context["region"]),
-            on_training_line=lambda job, line: self._training_line(training_log, line), **self._engines,
+            on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, context)
 

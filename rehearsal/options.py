@@ -46,6 +46,7 @@ class Options:
     quick: bool = False
     budget_left_cents: int | None = None
     plain: bool = False
+    server: str = "transformers"  # or "vllm": what plays the endpoint's container
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
         """The context values for the synthesis: a person's, over those of a quick rehearsal, over the defaults here."""
@@ -133,6 +134,12 @@ def parse(arguments: list[str] | None = None) -> Options:
     run.add_argument(
         "--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute"
     )
+    run.add_argument(
+        "--server",
+        choices=("transformers", "vllm"),
+        default="transformers",
+        help="what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `make vllm` installed it",
+    )
     show = parser.add_argument_group("what is shown and kept")
     show.add_argument(
         "--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes (default: results/)"
@@ -160,4 +167,5 @@ def parse(arguments: list[str] | None = None) -> Options:
     return Options(
         results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, prompts=given.prompts,
         settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
+        server=given.server,
     )  # fmt: skip

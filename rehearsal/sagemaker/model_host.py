@@ -1,9 +1,8 @@
-"""Endpoints for real: a model server of our own, with the request contract of SageMaker's vLLM container."""
+"""Endpoints for real: a model server behind each, a process of its own on this machine."""
 
 from __future__ import annotations
 
 import http.client
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -13,13 +12,14 @@ from . import s3_folders
 from .container import Container, clear_away, environment_of, signal_of
 from .engines import Answer, Context, InvocationTimedOut
 from .fake_hosting import PING
+from .programs import OwnServer, Program
 from .records import Endpoint
 from .routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 from .rules import model_sources
 
 INVOCATION_LIMIT = 60  # seconds within which a container must answer InvokeEndpoint
+STOP_LIMIT = 10  # seconds that a server has to end by itself
 START_LIMIT = 600  # seconds until the first ping, where the request names none
-_PROJECT = Path(__file__).resolve().parents[2]
 
 
 class _Server:
@@ -34,9 +34,14 @@ class _Server:
 
 
 class ModelHost:
-    """Runs each endpoint's model server as a subprocess in a folder of its own."""
+    """Runs each endpoint's model server as a subprocess in a folder of its own.
 
-    def __init__(self) -> None:
+    Args:
+        program: what plays the container; the rehearsal's own server when left out.
+    """
+
+    def __init__(self, program: Program | None = None) -> None:
+        self._program = program or OwnServer()
         self._servers: dict[Endpoint, _Server] = {}
         self._context: Context | None = None
 
@@ -111,25 +116,18 @@ class ModelHost:
         root.mkdir(parents=True, exist_ok=True)
         isolated = bool(endpoint.model.get("EnableNetworkIsolation"))
         environment = environment_of(container.get("Environment") or {}, root, isolated=isolated)
-        # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
-        environment |= {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
-        port_file = root / "port"
-        words = [
-            sys.executable,
-            "-m",
-            "rehearsal.sagemaker.model_server",
-            str(root / "model"),
-            str(port_file),
-        ]
+        start = self._program.start(root, environment)
         if server.stopping:
             return
         log = self.log_of(endpoint.name)
-        server.container = running = Container(words, environment, root, log, lambda _: None, server.wake.set)
+        server.container = running = Container(
+            start.command, environment | start.environment, root, log, lambda _: None, server.wake.set
+        )
         name = "ContainerStartupHealthCheckTimeoutInSeconds"
         limit = int(endpoint.variant.get(name, START_LIMIT)) * context.time_scale
         deadline = time.monotonic() + limit
         while not server.stopping and not running.ended.is_set():
-            if self._pinged(server, port_file):
+            if self._pinged(server, start.port_file):
                 endpoint.become("InService")
                 break
             if time.monotonic() > deadline:
@@ -142,7 +140,7 @@ class ModelHost:
             server.wake.clear()
         if server.stopping:
             running.terminate()
-            if not running.ended.wait(10):
+            if not running.ended.wait(STOP_LIMIT * context.time_scale):
                 running.kill()
                 running.ended.wait()
             return

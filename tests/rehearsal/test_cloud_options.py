@@ -18,6 +18,11 @@ def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
     assert parse(["--set", "epochs=4"]).context()["epochs"] == "4"
 
 
+def test_the_endpoint_is_played_by_transformers_unless_vllm_is_asked_for() -> None:
+    assert parse([]).server == "transformers"
+    assert parse(["--server", "vllm"]).server == "vllm"
+
+
 def test_options_become_settings_and_input(tmp_path: Path) -> None:
     corpus = tmp_path / "My text.txt"
     corpus.write_text("words")

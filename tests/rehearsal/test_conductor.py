@@ -21,7 +21,7 @@ from rehearsal.assembly import Assembly, synthesize
 from rehearsal.conductor import Conductor
 from rehearsal.display import Display
 from rehearsal.options import parse
-from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
+from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan, vllm_environment
 
 Conduct = Callable[..., tuple[int, str]]
 PROJECT = Path(__file__).parents[2]
@@ -91,6 +91,21 @@ def start(assembly: Path, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     for program in programs:
         if program.process.poll() is None:
             os.killpg(program.process.pid, signal.SIGKILL)
+
+
+def test_a_rehearsal_with_a_server_that_is_not_installed_says_how_to_get_it(
+    assembly: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_environment, "interpreter", _missing)
+    options = dataclasses.replace(parse(["--server", "vllm", "--results", str(tmp_path)]), project=tmp_path)
+    said = io.StringIO()
+    display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
+    assert Conductor(options, display, assembly=Assembly(assembly)).run() == 2
+    assert "The model server is missing: run make vllm" in said.getvalue()
+
+
+def _missing() -> Path:
+    raise vllm_environment.VllmMissing("run make vllm")
 
 
 def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_path: Path) -> None:
