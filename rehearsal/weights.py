@@ -13,6 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,21 @@ DEFAULT_CACHE = Path.home() / ".cache" / "captune"
 
 class WeightsMissing(Exception):
     """The stand-in model cannot be made; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The model that a rehearsal trains and serves in place of the real one.
+
+    Attributes:
+        ensure: gives its folder below a cache; raises WeightsMissing.
+        said: what a person is told about it.
+    """
+
+    name: str
+    parameters: int
+    ensure: Callable[[Path], Path]
+    said: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
 
 
 def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
@@ -52,6 +69,9 @@ def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+SMALL = Substitute(NAME, PARAMETERS, ensure_weights)
 
 
 def find_gguf() -> Path:

