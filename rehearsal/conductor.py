@@ -26,7 +26,7 @@ from .sagemaker import vllm_environment
 from .sagemaker.model_host import ModelHost
 from .sagemaker.programs import Vllm
 from .sagemaker.vllm_environment import VllmMissing
-from .weights import NAME, PARAMETERS, WeightsMissing, ensure_weights
+from .weights import SMALL, Substitute, WeightsMissing
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 _STATE = Path(".rehearsal")
@@ -49,6 +49,7 @@ class Conductor:
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
         assembly: a cloud assembly to deploy instead of synthesizing the project.
+        model: what is trained and served in place of Llama 2 7B.
     """
 
     def __init__(
@@ -59,8 +60,11 @@ class Conductor:
         engines: dict[str, Any] | None = None,
         time_scale: float = 30,
         assembly: Assembly | None = None,
+        model: Substitute = SMALL,
     ) -> None:
         self.options, self.display, self._assembly = options, display, assembly
+        self.model = model
+        self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None
         self._engines, self._time_scale = engines or {}, time_scale
@@ -93,8 +97,8 @@ class Conductor:
 
     def _run(self) -> int:
         self.display.say(
-            f"Rehearsing with {NAME} ({PARAMETERS / 1e6:.0f} million parameters) in place of Llama 2 7B. "
-            "No Llama weights are used, so accept_eula=true is only rehearsed."
+            f"Rehearsing with {self.model.name} ({self.model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. "
+            f"{self.model.said}"
         )
         engines = dict(self._engines)
         if self.options.server == "vllm":
@@ -103,7 +107,7 @@ class Conductor:
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
-                weights = ensure_weights((self.options.project / _STATE / "weights").absolute())
+                weights = self.model.ensure((self.options.project / _STATE / "weights").absolute())
         settings = self.options.context(materials.QUICK_SETTINGS if self.options.quick else {})
         assembly = self._assembly
         if assembly is None:
@@ -162,7 +166,7 @@ class Conductor:
     def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run = self._run_name(cloud)
         target = self.options.results / (self.options.name or run)
-        summary = results.copy_out(cloud, run, target)
+        summary = self.summary = results.copy_out(cloud, run, target)
         if execution.status == "SUCCEEDED" and summary:
             results.show_summary(self.display, summary)
         else:

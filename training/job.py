@@ -75,7 +75,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
-    publish(root, network, metrics())
+    say("adapter", bytes=publish(root, network, metrics()))
     if learner.history.stopped_early == "stop signal":
         learner.checkpoint()  # an interrupted spot instance's successor goes on from here
 
@@ -88,6 +88,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     except OutOfTime:
         say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
     publish_metrics(root, metrics())
+    say("finished", seconds=round(clock.elapsed, 1))
 
 
 def _seed_everything(seed: int) -> None:

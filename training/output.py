@@ -19,8 +19,8 @@ model{name}. `metrics.json` holds how it was trained and the losses per document
 """
 
 
-def publish(root: Path, network: Network, metrics: dict[str, Any]) -> None:
-    """Writes the adapter, a note and metrics.json into <root>/model, and metrics.json into <root>/output/data.
+def publish(root: Path, network: Network, metrics: dict[str, Any]) -> int:
+    """Returns the adapter's bytes after writing it, a note and metrics.json into <root>/model, and metrics.json into <root>/output/data.
 
     All is written aside first, so that a full disk or a kill leaves no file that looks finished. The weights are in the number
     format in which they are served. Raises OSError.
@@ -40,6 +40,7 @@ def publish(root: Path, network: Network, metrics: dict[str, Any]) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     publish_metrics(root, metrics)
+    return len(weights)
 
 
 def publish_metrics(root: Path, metrics: dict[str, Any]) -> None:
