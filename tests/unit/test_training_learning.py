@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 import checkpoints  # noqa: E402
+from arguments import Arguments  # noqa: E402
 from checkpoints import Checkpoint  # noqa: E402
 from evaluation import OutOfTime, mean_loss, paired, score, windows  # noqa: E402
-from learning import rate_at  # noqa: E402
+from failure import TrainingFailure  # noqa: E402
+from learning import Learner, rate_at  # noqa: E402
 from loss import summed_loss, token_losses  # noqa: E402
 from progress import GRACE_SECONDS, Clock  # noqa: E402
 from text import IGNORED, Boundaries, Document  # noqa: E402
@@ -168,6 +171,60 @@ def test_scoring_gives_up_while_there_is_still_time_to_save() -> None:
     clock = Clock(5)
     with pytest.raises(OutOfTime):
         score(Silent(), [Document("a", "", "x", (1, 2))], Boundaries(1, 2), 8, tuned=True, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+def test_a_stop_during_the_base_models_scoring_ends_it_at_once() -> None:
+    """Its losses will have nothing to be compared with; the tuned model's are still worth what is left of the grace."""
+    clock = Clock(10_000)
+    clock._stop(15, None)
+    documents = [Document("a", "", "x", (1, 2))]
+    with pytest.raises(OutOfTime):
+        score(Silent(), documents, Boundaries(1, 2), 8, tuned=False, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+class Small:
+    """A network of one parameter, whose states follow it; it may be told to stop while it computes."""
+
+    def __init__(self, micro_batch: int = 1, stop: Clock | None = None) -> None:
+        self.device = torch.device("cpu")
+        self.plan = SimpleNamespace(micro_batch=micro_batch)
+        self.causal = SimpleNamespace(config=SimpleNamespace(hidden_size=576))
+        self.weight = torch.nn.Parameter(torch.ones(4))
+        self.trainable = {"w": self.weight}
+        self.output_matrix = torch.eye(8, 4)
+        self.stop, self.calls = stop, 0
+
+    def hidden(self, inputs: Any) -> Any:
+        self.calls += 1
+        if self.stop is not None:
+            self.stop._stop(15, None)
+        return self.weight.expand(inputs.numel(), 4) * torch.arange(4)
+
+
+def learner(network: Small, clock: Clock, folder: Path, **settings: Any) -> Learner:
+    arguments = Arguments(sequence_length=16, epochs=2, **settings)
+    documents = [Document(str(number), "", "x", tuple(range(3, 8)) * 12) for number in range(4)]
+    return Learner(network, documents, Boundaries(1, 2), arguments, folder, "me", clock)  # type: ignore[arg-type]
+
+
+def test_steps_are_limited_to_what_was_asked(tmp_path: Path) -> None:
+    assert learner(Small(), Clock(), tmp_path).planned_steps == 32
+    for asked, planned in ((1, 1), (1000, 32)):
+        one = learner(Small(), Clock(), tmp_path, max_steps=asked)
+        assert one.planned_steps == planned
+        one.run()
+        assert one.summary()["steps"] == planned
+        assert one.summary()["stopped_early"] is None
+
+
+def test_a_stop_in_the_middle_of_a_step_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    clock = Clock()
+    network = Small(stop=clock)
+    one = learner(network, clock, tmp_path, sequences_per_step=8)
+    with pytest.raises(TrainingFailure, match="stopped before the first training step"):
+        one.run()
+    assert network.calls == 1  # of the step's eight sequences
+    assert torch.equal(network.weight.detach(), torch.ones(4))
 
 
 class Silent:
