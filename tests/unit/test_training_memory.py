@@ -95,7 +95,7 @@ def test_a_cpu_is_never_given_four_bits(seven: Shape) -> None:
 
 def test_a_cpu_with_slow_bfloat16_computes_in_float32_where_that_fits(seven: Shape) -> None:
     assert plan(seven, Arguments(), "cpu", 64 * GIB, fast_bfloat16=False).dtype == FLOAT32
-    assert plan(seven, Arguments(), "cpu", 24 * GIB, fast_bfloat16=False).dtype == BFLOAT16
+    assert plan(seven, Arguments(), "cpu", 48 * GIB, fast_bfloat16=False).dtype == BFLOAT16  # it would fill the machine
     assert plan(seven, Arguments(), "cpu", 64 * GIB).dtype == BFLOAT16
 
 
@@ -126,4 +126,4 @@ def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
         states = causal.get_decoder()(input_ids=torch.arange(tokens)[None] % 64, use_cache=False).last_hidden_state
     assert states.requires_grad
     found = sum(kept.values()) / layers
-    assert found == pytest.approx(kept_bytes(shape_of(causal, LINEAR, 4), tokens), rel=0.25)
+    assert found <= kept_bytes(shape_of(causal, LINEAR, 4), tokens) <= 1.15 * found
