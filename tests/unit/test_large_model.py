@@ -52,6 +52,7 @@ def test_transformers_loads_every_weight_from_a_shard_for_each_layer(made: Path)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
     assert model.config.bos_token_id == 1
+    assert model.generation_config.eos_token_id[:3] == [2, 5, 8]  # answers are short
     shards = sorted(set(json.loads((made / large_model.INDEX).read_text())["weight_map"].values()))
     assert len(shards) == SMALL["num_hidden_layers"] + 1  # beside the layers: embedding, last norm and output matrix
     first = model.model.layers[0].self_attn.q_proj.weight
