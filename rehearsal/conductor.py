@@ -130,6 +130,7 @@ class Conductor:
                 notes.append(f"declared but not played here: {left_out}")
         if self.options.budget_left_cents is not None:
             materials.reserve_all_but(cloud, self.options.budget_left_cents, int(context["budget_usd"]) * 100)
+        cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
         run_input = materials.upload(cloud, self.options, str(context["domain"]))
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)

@@ -46,6 +46,7 @@ class Options:
     quick: bool = False
     budget_left_cents: int | None = None
     plain: bool = False
+    no_capacity: tuple[str, ...] = ()  # instance types of which AWS has none free
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -122,6 +123,10 @@ def parse(arguments: list[str] | None = None) -> Options:
     run.add_argument(
         "--budget-left", type=_cents, metavar="DOLLARS", help="pretend that only this much of the month's cap is left"
     )
+    run.add_argument(
+        "--no-capacity", metavar="TYPE", action="append", default=[],
+        help="pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated",
+    )  # fmt: skip
     run.add_argument("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
     run.add_argument(
         "--set",
@@ -167,5 +172,5 @@ def parse(arguments: list[str] | None = None) -> Options:
     return Options(
         results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, prompts=given.prompts,
         settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
-        server=given.server,
+        server=given.server, no_capacity=tuple(given.no_capacity),
     )  # fmt: skip

@@ -194,3 +194,11 @@ def test_a_wrong_input_is_refused_by_name(conduct: Conduct) -> None:
     assert code == 1, said
     assert "FAILED: InvalidInput" in said
     assert "did you mean `epochs`" in said
+
+
+def test_a_rehearsal_without_capacity_ends_as_it_would_on_aws(conduct: Callable[..., tuple[int, str]]) -> None:
+    code, said = conduct("completed", "--plain", "--no-capacity", "ml.g5.2xlarge")
+
+    assert code == 1
+    assert "NoCapacity" in said
+    assert "AWS had no free ml.g5.2xlarge for training in 3 attempts" in said
