@@ -6,8 +6,9 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -97,10 +98,18 @@ class Bench:
         return [state for arn in arns for state in task_states(arn, self.definitions[arn])]
 
     def empty(
-        self, *endpoints: HostingPlan, training: Any = "completed", training_minutes: int = TRAINING_MINUTES
+        self,
+        *endpoints: HostingPlan,
+        training: Any = "completed",
+        training_minutes: int = TRAINING_MINUTES,
+        jobs: Sequence[TrainingPlan] = (),
     ) -> None:
-        """Takes away what the last cell left, and plans the endpoints to come, how a job ends and how long it takes."""
-        trainer = BillingTraining(TrainingPlan(training, metrics=_metrics()))
+        """Takes away what the last cell left, and plans the endpoints to come, how a job ends and how long it takes.
+
+        `jobs` are the plans of several jobs that end differently, in place of `training`.
+        """
+        plans = jobs or [TrainingPlan(training)]
+        trainer = BillingTraining(*(replace(plan, metrics=plan.metrics or _metrics()) for plan in plans))
         trainer.minutes = training_minutes
         host = BillingHosting(*endpoints)
         trainer.cloud = host.cloud = self.cloud
