@@ -10,6 +10,8 @@ from typing import Any
 
 MACHINE = "AWS::StepFunctions::StateMachine"
 _UNKNOWN_PROPERTY, _RIGHT = "Colour", "s3:PutObject"
+_ROUTE = '"route=/v1/completions"'
+_ADAPTER = r"\"name\":\"${Domain}\""  # as it stands in the JSON of a definition
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,30 @@ def _add_property(assembly: Path) -> None:
     raise ValueError("no template has a table: this fault has to be planted elsewhere")
 
 
+def _take_route(assembly: Path) -> None:
+    """Out of the Ask code that is deployed."""
+    for path in assembly.glob("asset.*/ask/questions.py"):
+        text = path.read_text(encoding="utf-8")
+        if _ROUTE in text:
+            path.write_text(text.replace(_ROUTE, '"nowhere"'), encoding="utf-8")
+            return
+    raise ValueError(f"no asset's ask/questions.py holds {_ROUTE}: this fault has to be planted elsewhere")
+
+
+def _rename_adapter(assembly: Path) -> None:
+    """In the environment of every container that serves it."""
+    for path, template in _templates(assembly):
+        for resource in template.get("Resources", {}).values():
+            text = str(resource.get("Properties", {}).get("DefinitionString", ""))
+            if resource["Type"] == MACHINE and _ADAPTER in text:
+                resource["Properties"]["DefinitionString"] = text.replace(
+                    _ADAPTER, _ADAPTER.replace("${Domain}", "another")
+                )
+                path.write_text(json.dumps(template), encoding="utf-8")
+                return
+    raise ValueError("no state machine names an adapter: this fault has to be planted elsewhere")
+
+
 def _take_right(assembly: Path) -> None:
     """From every role of the runs: nobody may write an object any more."""
     for path, template in _templates(assembly):
@@ -81,5 +107,7 @@ PLANTS = {
         f"the ledger's table has the property {_UNKNOWN_PROPERTY}, which CloudFormation does not know",
         _add_property,
     ),
+    "route": Plant("serving", "the deployed Ask code does not route its requests", _take_route),
+    "adapter": Plant("serving", "the container's environment names another adapter", _rename_adapter),
     "right": Plant("deploy", f"no function of the runs has the right {_RIGHT}", _take_right),
 }

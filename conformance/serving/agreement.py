@@ -1,0 +1,142 @@
+"""The rehearsal's own server beside the real one: the same weights, the same adapter, the same requests."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ask import questions
+from conformance.contract import Contract
+from conformance.serving.journey import DOMAIN, Site
+from conformance.serving.requests import BODIES, outcome
+from rehearsal.sagemaker.engines import Answer, Context
+from rehearsal.sagemaker.model_host import ModelHost
+from rehearsal.sagemaker.records import Endpoint
+
+# In float32 two right implementations differ by rounding only; what is left are ties between two tokens.
+_EQUAL_FIRST_TOKENS, _EQUAL_ANSWERS = 0.95, 0.9
+_PATIENCE_SECONDS = 300
+
+
+class _Either:
+    """A hosting engine for both servers: endpoints whose name ends in -own get ours, all others the one of the run."""
+
+    def __init__(self, real: ModelHost) -> None:
+        self._real, self._own = real, ModelHost()
+
+    def attach(self, context: Context) -> None:
+        self._own.attach(context)
+
+    def _of(self, endpoint: Endpoint) -> ModelHost:
+        return self._own if endpoint.name.endswith("-own") else self._real
+
+    def start(self, endpoint: Endpoint) -> None:
+        self._of(endpoint).start(endpoint)
+
+    def observed(self, endpoint: Endpoint) -> None:
+        self._of(endpoint).observed(endpoint)
+
+    def stop(self, endpoint: Endpoint) -> None:
+        self._of(endpoint).stop(endpoint)
+
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
+        return self._of(endpoint).invoke(endpoint, body, content_type, custom_attributes)
+
+    def close(self) -> None:
+        self._own.close()
+
+
+def check(site: Site, against: str) -> list[Contract]:
+    """Whether both servers refuse alike, and whether their greedy answers agree."""
+    api = site.cloud.sagemaker.control.hosting
+    engine = _Either(site.host)
+    engine.attach(site.host.context)
+    before, api._engine = api._engine, engine
+    site.cloud.sagemaker.market.set_quota("L-9614C779", 8.0)
+    names = [f"{site.run}-exact", f"{site.run}-exact-own"]
+    try:
+        for name in names:
+            _deploy(site, name)
+        return [_alike(site, names, against), _equal(site, names, against)]
+    finally:
+        for name in names:
+            _remove(site, name)
+        engine.close()
+        api._engine = before
+
+
+def _deploy(site: Site, name: str) -> None:
+    """An endpoint of the run's own model, but in float32."""
+    client = site.cloud.client("sagemaker")
+    model = client.describe_model(ModelName=site.run)
+    container: dict[str, Any] = model["PrimaryContainer"]
+    container["Environment"] = {**container["Environment"], "SM_VLLM_DTYPE": "float32"}
+    client.create_model(
+        ModelName=name, ExecutionRoleArn=model["ExecutionRoleArn"], PrimaryContainer=container,
+        EnableNetworkIsolation=True,
+    )  # fmt: skip
+    variant = client.describe_endpoint_config(EndpointConfigName=site.run)["ProductionVariants"][0]
+    client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[{**variant, "ModelName": name}])
+    client.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    for _ in range(_PATIENCE_SECONDS * 5):
+        described = client.describe_endpoint(EndpointName=name)
+        if described["EndpointStatus"] != "Creating":
+            break
+        threading.Event().wait(0.2)
+    if described["EndpointStatus"] != "InService":
+        raise RuntimeError(f"{name} became {described['EndpointStatus']}: {described.get('FailureReason')}")
+
+
+def _remove(site: Site, name: str) -> None:
+    client = site.cloud.client("sagemaker")
+    if any(one["EndpointName"] == name for one in client.list_endpoints()["Endpoints"]):
+        client.delete_endpoint(EndpointName=name)
+        while any(one["EndpointName"] == name for one in client.list_endpoints()["Endpoints"]):
+            threading.Event().wait(0.1)
+    if any(one["EndpointConfigName"] == name for one in client.list_endpoint_configs()["EndpointConfigs"]):
+        client.delete_endpoint_config(EndpointConfigName=name)
+    if any(one["ModelName"] == name for one in client.list_models()["Models"]):
+        client.delete_model(ModelName=name)
+
+
+def _alike(site: Site, names: list[str], against: str) -> Contract:
+    problems, seen = [], []
+    for what, body in BODIES.items():
+        for route in (questions.ROUTE, ""):
+            real, own = (outcome(site, body, name, route) for name in names)
+            seen.append(real)
+            if real != own:
+                problems.append(f"{what}{'' if route else ', not routed'}: the real server answers {real}, ours {own}")
+    kinds = len(set(seen))
+    return Contract(
+        "the rehearsal's server answers and refuses like the real one", len(seen), against, tuple(problems),
+        f"{kinds} different outcomes",
+    )  # fmt: skip
+
+
+def _equal(site: Site, names: list[str], against: str) -> Contract:
+    prompts = site.lines("input/prompts.jsonl")
+    pairs: list[tuple[str, str]] = []
+    for model in ("base", DOMAIN):
+        real, own = (_greedy(site, name, model, prompts) for name in names)
+        pairs += list(zip(real, own, strict=True))
+    first = sum(_head(one) == _head(other) for one, other in pairs) / len(pairs)
+    whole = sum(one == other for one, other in pairs) / len(pairs)
+    problems = []
+    if first < _EQUAL_FIRST_TOKENS:
+        problems.append(f"only {first:.0%} of the first words are equal")
+    if whole < _EQUAL_ANSWERS:
+        problems.append(f"only {whole:.0%} of the answers are equal")
+    figures = f"float32: {first:.1%} of first words and {whole:.1%} of whole answers equal"
+    return Contract("greedy answers are those of transformers and PEFT", len(pairs), against, tuple(problems), figures)
+
+
+def _greedy(site: Site, endpoint: str, model: str, prompts: list[dict[str, Any]]) -> list[str]:
+    asked = [{**prompt, "kind": "question"} for prompt in prompts]  # a starter would be sampled as well
+    settings = questions.Settings(endpoint, model, 0, 42, 16)
+    answers = questions.ask_all(site.runtime, asked, [], settings, 600.0, lambda lines: None)
+    return [str(answer["greedy"]) for answer in answers]
+
+
+def _head(text: str) -> str:
+    return (text.split() or [""])[0]
