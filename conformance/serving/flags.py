@@ -14,11 +14,8 @@ from rehearsal.sagemaker.programs import arguments_of
 # vLLM's parser, in vLLM's own environment: which of the flags it does not know, and what it makes of the rest.
 _PARSE = """
 import json, sys
-from vllm.entrypoints.openai.cli_args import make_arg_parser
-try:
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-except ImportError:
-    from vllm.utils import FlexibleArgumentParser
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
 known, unknown = make_arg_parser(FlexibleArgumentParser()).parse_known_args(sys.argv[1:])
 names = ("served_model_name", "enable_lora", "max_lora_rank", "max_model_len", "max_num_seqs", "dtype", "generation_config")
 print("PARSED " + json.dumps({"unknown": unknown, **{name: getattr(known, name, None) for name in names}}, default=str))

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ class Vllm:
             str(port),
         ]
         words += [*arguments_of(environment), "--middleware", "captune_route.route_middleware.RouteMiddleware"]
-        return Start(words, ON_THIS_MACHINE | {"PYTHONPATH": str(package.parent)} | dict(self._additions), port_file)
+        # Its sockets lie outside the container's folder: their names may have 107 characters in all.
+        own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
+        return Start(words, ON_THIS_MACHINE | own | dict(self._additions), port_file)
 
 
 def arguments_of(environment: Mapping[str, str]) -> list[str]:
