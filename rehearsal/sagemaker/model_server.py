@@ -13,6 +13,7 @@ import os
 import sys
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from .queueing import Batcher, Request
 from .routing import COMPLETIONS, CUSTOM_ATTRIBUTES, INVOCATIONS, model_asked, path_of
 from .server_settings import Settings
 
+LARGE_MODEL_BYTES = 1 << 30
+ROWS_WORTH_A_WORKER = 32  # with fewer rows a multiplication is no longer bound by arithmetic
+
 
 class Service:
     """The models and how a completion is made."""
@@ -34,7 +38,10 @@ class Service:
         self._settings = settings
         self._generator = Generator(folder, settings.adapter_folder, settings.dtype)
         self._longest = settings.longest or self._generator.longest
-        self._batcher = Batcher(self._generator.answer, most=settings.most_at_once, room=self._generator.room)
+        count = _workers(settings.most_at_once, self._generator.weight_bytes)
+        twins = [self._generator, *(self._generator.twin() for _ in range(count - 1))]
+        workers = [partial(_answer, twin, max(1, (os.cpu_count() or 1) // count)) for twin in twins]
+        self._batcher = Batcher(workers, most=settings.most_at_once // count, room=self._generator.room)
         print(f"serving {', '.join(settings.served)} from {self._generator.description}", flush=True)
 
     def complete(self, path: str, body: bytes) -> dict[str, Any]:
@@ -81,6 +88,23 @@ class Service:
         return tokens, min(asked.max_tokens, self._longest - len(tokens))
 
 
+def _workers(most_at_once: int, weight_bytes: int) -> int:
+    """How many batches run side by side.
+
+    Two cores that share each small multiplication wait for each other 3,000 times a token, which costs most of their time
+    where other programs run too; with a batch for each they never wait. A large model is bound by reading its weights from
+    memory, which two batches would do twice.
+    """
+    if weight_bytes > LARGE_MODEL_BYTES:
+        return 1
+    return max(1, min(os.cpu_count() or 1, most_at_once // ROWS_WORTH_A_WORKER))
+
+
+def _answer(generator: Generator, threads: int, batch: list[Request]) -> None:
+    torch.set_num_threads(threads)  # of the thread that calls
+    generator.answer(batch)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -120,12 +144,14 @@ class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet when a client has given up."""
+
 
 def main() -> None:
     """Load the model, then listen; see the module."""
     folder, port_file = Path(sys.argv[1]), Path(sys.argv[2])
     logging.disable_progress_bar()
-    torch.set_num_threads(os.cpu_count() or 1)
     _Handler.service = Service(folder, Settings.of(os.environ, folder))
     server = _HttpServer(("127.0.0.1", 0), _Handler)
     scratch = port_file.with_suffix(".new")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_a_sampled_answer_does_not_depend_on_what_else_is_asked(generator: Gener
         generator.answer([request])
     assert [request.tokens for request in together] == [request.tokens for request in alone]
     assert len({tuple(request.tokens) for request in alone}) > 12
+
+
+def test_twins_share_their_weights_and_answer_at_the_same_time(generator: Generator) -> None:
+    twin = generator.twin()
+    ours, theirs = generator._model.parameters(), twin._model.parameters()
+    assert all(one.data_ptr() == other.data_ptr() for one, other in zip(ours, theirs, strict=True))
+    expected = [Request(prompt, adapted, 30) for prompt in PROMPTS for adapted in (False, True)]
+    generator.answer(expected)
+    # Batches of different size and order: rows that one marks for the adapter must not reach the other.
+    mixed, base = (
+        [Request(r.prompt, r.adapted, 30) for r in expected],
+        [Request(r.prompt, False, 30) for r in expected[:5]],
+    )
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda work: work[0].answer(work[1]), [(generator, mixed), (twin, base)]))
+    assert [request.tokens for request in mixed] == [request.tokens for request in expected]
+    assert [request.tokens for request in base[::2]] == [request.tokens for request in expected[:5:2]]
 
 
 def test_each_row_has_its_own_number_of_tokens(generator: Generator) -> None:

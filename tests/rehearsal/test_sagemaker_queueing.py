@@ -35,7 +35,7 @@ class Recorder:
 
 
 def _served(recorder: Recorder, first: Request, others: list[Request], *, most: int) -> None:
-    batcher = Batcher(recorder, most=most, room=ROOM, quiet_seconds=0.001)
+    batcher = Batcher([recorder], most=most, room=ROOM, quiet_seconds=0.001)
     batcher.submit(first)
     assert recorder.begun.wait(10)
     for request in others:
@@ -79,3 +79,20 @@ def test_a_batch_keeps_within_its_room_padding_included() -> None:
 
 def test_one_request_is_answered_however_little_room_there_is() -> None:
     assert len(choose([_asked(500), _asked(500)], most=9, room=10)) == 1
+
+
+def test_two_workers_answer_two_batches_side_by_side() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    batches: list[list[int]] = []
+
+    def worker(batch: list[Request]) -> None:
+        batches.append(_lengths(batch))
+        meeting.wait()
+
+    batcher = Batcher([worker, worker], most=2, room=ROOM)
+    requests = [_asked(length) for length in (4, 4, 5, 5)]
+    for request in requests:
+        batcher.submit(request)
+    batcher.close()
+    assert [request.error for request in requests] == [None] * 4
+    assert sorted(batches) == [[4, 4], [5, 5]]
