@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conformance.contract import Contract
 from conformance.environments import FOREIGN, CannotRun
-from conformance.serving import agreement, flags, journey, requests
+from conformance.serving import agreement, flags, journey, requests, ways
 from rehearsal.sagemaker import vllm_environment
 from rehearsal.weights import WeightsMissing, ensure_weights
 
@@ -38,6 +38,7 @@ def run(assembly: Path, say: Callable[[str], None], plant: str | None = None) ->
         if site.execution.status == "SUCCEEDED" and plant is None:
             say("asking both models")
             contracts += requests.check(site, versions)
+            contracts.append(ways.check(site, versions))
             say("asking transformers and PEFT the same, in float32 on both sides")
             contracts += agreement.check(site, versions)
             contracts.append(journey.dies(site, versions))

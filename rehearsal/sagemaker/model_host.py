@@ -66,6 +66,17 @@ class ModelHost:
                 return server.container.pid
         return None
 
+    def port_of(self, name: str) -> int:
+        """Return the port of this machine on which an endpoint's model server listens.
+
+        Raises:
+            LookupError: no server of that name listens.
+        """
+        for endpoint, server in list(self._servers.items()):
+            if endpoint.name == name and server.port and server.container and not server.container.ended.is_set():
+                return server.port
+        raise LookupError(f"no model server of the endpoint {name} listens")
+
     def start(self, endpoint: Endpoint) -> None:
         """Begin an endpoint on a thread of its own."""
         server = self._servers[endpoint] = _Server()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -144,10 +145,14 @@ def test_a_deleted_endpoint_takes_its_process_and_folder_with_it(
     assert _settled(aws, "brief")["EndpointStatus"] == "InService"
     pid = host.pid_of("brief")
     assert pid is not None
+    with socket.create_connection(("127.0.0.1", host.port_of("brief")), timeout=10):
+        pass
     aws.sagemaker.delete_endpoint(EndpointName="brief")
     eventually(lambda: "brief" not in aws.standin.leftovers()["endpoints"])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+    with pytest.raises(LookupError, match="brief"):
+        host.port_of("brief")
     assert not [path for path in (host.context.workdir / "endpoints").iterdir() if path.name.startswith("brief")]
     assert (folders[0] / "model.safetensors").exists()
 
