@@ -15,7 +15,7 @@ import pytest
 from sagemaker_account import BUCKET, Account, account, eventually, model_request, refusal, source
 from sagemaker_models import make_model, reference
 
-from rehearsal.sagemaker import FakeTraining
+from rehearsal.sagemaker import FakeTraining, model_server
 from rehearsal.sagemaker.model_host import ModelHost
 
 
@@ -181,3 +181,20 @@ def test_a_server_that_cannot_start_fails_its_endpoint_with_its_last_words(
     assert "did not pass the ping health check" in answer["FailureReason"]
     assert "LoRA rank 4 is greater than max_lora_rank 2" in answer["FailureReason"]
     aws.sagemaker.delete_endpoint(EndpointName="low")
+
+
+@pytest.mark.parametrize(
+    ("cores", "most_at_once", "weight_bytes", "expected"),
+    [
+        (2, 64, 270_000_000, 2),
+        (8, 64, 270_000_000, 2),  # with fewer rows each, cores would wait for memory
+        (1, 64, 270_000_000, 1),
+        (2, 4, 270_000_000, 1),
+        (2, 64, 13_500_000_000, 1),  # its weights would be read from memory twice
+    ],
+)
+def test_batches_run_side_by_side_where_a_core_for_each_is_worth_it(
+    monkeypatch: pytest.MonkeyPatch, cores: int, most_at_once: int, weight_bytes: int, expected: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert model_server._workers(most_at_once, weight_bytes) == expected
