@@ -72,12 +72,13 @@ def missing(project: Path) -> str | None:
 
 def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any]) -> list[str]:
     """What was measured, for people."""
-    told = ["", "Peak memory (each process's own share)"]
+    told = ["", f"{'Peak memory in GiB':<26} {'own':>6} {'mapped files':>13}"]
     told += [
-        f"  {role:<24} {value / 2**30:6.2f} GiB" for role, value in sorted(watch.peaks.items(), key=lambda one: -one[1])
+        f"  {role:<24} {one.own / 2**30:6.2f} {one.mapped / 2**30:13.2f}"
+        for role, one in sorted(watch.peaks.items(), key=lambda item: -item[1].own - item[1].mapped)
     ]
     told.append(
-        f"  {'all at one moment':<24} {watch.peak / 2**30:6.2f} GiB; least left for others {watch.least_available / 2**30:.2f} GiB"
+        f"  {'all, at one moment':<24} {watch.peak_own / 2**30:6.2f}; least left for others {watch.least_available / 2**30:.2f} GiB"
     )
     training = dict(summary.get("training") or {})
     told += ["", "Seconds by phase of the training job"]

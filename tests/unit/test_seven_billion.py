@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from rehearsal import seven_billion
-from rehearsal.memory_watch import OWN, MemoryWatch, Reading
+from rehearsal.memory_watch import OWN, Memory, MemoryWatch, Reading
 from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, TimedDisplay, lines, main, missing
 
-Memory = namedtuple("Memory", "available")
+Machine = namedtuple("Machine", "available")
 Disk = namedtuple("Disk", "total used free")
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, memory: int = LEAST_MEMORY, disk: int = LEAST_DISK) -> None:
-    monkeypatch.setattr(seven_billion.psutil, "virtual_memory", lambda: Memory(memory))
+    monkeypatch.setattr(seven_billion.psutil, "virtual_memory", lambda: Machine(memory))
     monkeypatch.setattr(seven_billion.shutil, "disk_usage", lambda _: Disk(0, 0, disk))
 
 
@@ -56,7 +56,8 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         display.training(line)
     watch = MemoryWatch(
-        read=lambda: [Reading("train.py", 14 * 2**30), Reading(OWN, 2**30)], available=lambda: 4 * 2**30
+        read=lambda: [Reading("train.py", Memory(2**30, 13 * 2**30)), Reading(OWN, Memory(2**30))],
+        available=lambda: 4 * 2**30,
     )
     watch.look()
     summary = {
@@ -69,7 +70,7 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     told = "\n".join(lines(display, watch, summary))
     for part in (
-        "training                  14.00 GiB", "15.00 GiB; least left for others 4.00 GiB", "load                     20.0 s",
+        "training                   1.00         13.00", "2.00; least left for others 4.00 GiB", "load                     20.0 s",
         "train                    30.0 s", "Preflight                1.5 s", "17 steps, 2000 tokens, 16.7 tokens/s",
         "planned 15.3 GB, peak 14.8 GB", "Adapter: 79,953,920 bytes", "differ: 1 of 2",
     ):  # fmt: skip
