@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("conformance: stopped; nothing is left running", file=sys.stderr)
         return 130
-    print(text(contracts, not_run))
+    printed = text(contracts, not_run)
+    print(printed)
+    if given.write is not None:
+        given.write.write_text(f"```text\n{printed}\n```\n", encoding="utf-8")
     return exit_code(contracts, not_run, given.require)
 
 
@@ -84,6 +87,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--plant", metavar="NAME", choices=PLANTS, help=f"a fault to see noticed, by its part. {faults}"
     )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table, for the README")
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
