@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ask import questions
@@ -57,7 +58,7 @@ def check(site: Site, against: str) -> list[Contract]:
     try:
         for name in names:
             _deploy(site, name)
-        return [_alike(site, names, against), _equal(site, names, against)]
+        return [_alike(site, names, against), _equal(site, names, against), _apart(site, names[0], against)]
     finally:
         for name in names:
             _remove(site, name)
@@ -129,6 +130,23 @@ def _equal(site: Site, names: list[str], against: str) -> Contract:
         problems.append(f"only {whole:.0%} of the answers are equal")
     figures = f"float32: {first:.1%} of first words and {whole:.1%} of whole answers equal"
     return Contract("greedy answers are those of transformers and PEFT", len(pairs), against, tuple(problems), figures)
+
+
+def _apart(site: Site, endpoint: str, against: str) -> Contract:
+    """Whether a model answers beside the other one in a batch as it does alone: a run asks both at once."""
+    prompts = site.lines("input/prompts.jsonl")
+    models = ("base", DOMAIN)
+    alone = {model: _greedy(site, endpoint, model, prompts) for model in models}
+    with ThreadPoolExecutor(2) as pool:
+        beside = dict(zip(models, pool.map(lambda model: _greedy(site, endpoint, model, prompts), models), strict=True))
+    problems, shares = [], []
+    for model in models:
+        share = sum(one == other for one, other in zip(alone[model], beside[model], strict=True)) / len(prompts)
+        shares.append(f"{share:.1%} of {model}'s")
+        if share < _EQUAL_ANSWERS:
+            problems.append(f"only {share:.0%} of the answers of {model} are the same beside the other model")
+    figures = f"{' and '.join(shares)} answers are the same alone and beside the other"
+    return Contract("both models keep apart in one batch", 2 * len(prompts), against, tuple(problems), figures)
 
 
 def _greedy(site: Site, endpoint: str, model: str, prompts: list[dict[str, Any]]) -> list[str]:
