@@ -64,6 +64,8 @@ def read(path: str, body: bytes) -> Asked:
     except ValueError as error:
         place = None if path == INVOCATIONS else "body.0"
         raise Refused(400, "Bad Request", f"JSON decode error: {error}", place) from None
+    if path == INVOCATIONS and isinstance(asked, dict):
+        asked = {**asked, "model": None}  # overwritten there before anybody looks at it, whatever it was
     try:
         return _read(asked)
     except _Malformed as error:

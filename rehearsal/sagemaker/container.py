@@ -91,6 +91,12 @@ class Container:
         self.last_line = ""
         self._on_line, self._on_end, self._log = on_line, on_end, log
         threading.Thread(target=self._pump, daemon=True, name=f"container {root.name}").start()
+        threading.Thread(target=self._reap, daemon=True, name=f"end of {root.name}").start()
+
+    def _reap(self) -> None:
+        """A container ends with its command. What the command started would else hold its output open, and the end unseen."""
+        self._process.wait()
+        self._signal(signal.SIGKILL)
 
     def _pump(self) -> None:
         assert self._process.stdout is not None
@@ -105,7 +111,6 @@ class Container:
                 with contextlib.suppress(Exception):
                     self._on_line(text)
         self._process.wait()
-        self._signal(signal.SIGKILL)  # what the command started and left behind
         self.ended.set()
         self._on_end()
 

@@ -65,3 +65,9 @@ def test_what_the_server_takes_for_a_number_is_taken() -> None:
 def test_what_is_left_out_has_the_servers_own_value() -> None:
     asked = read(PLAIN, b'{"prompt": "Hello", "unknown": 1}')
     assert (asked.model, asked.max_tokens, asked.sampling) == (None, 16, Sampling(1.0, 1.0, None))
+
+
+def test_a_model_of_any_kind_is_passed_over_where_the_request_is_not_routed() -> None:
+    for model in ("unknown", 5, ["base"], None):
+        body = json.dumps({"model": model, "prompt": "A gene"}).encode()
+        assert read("/invocations", body).model is None
