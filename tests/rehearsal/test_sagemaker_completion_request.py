@@ -43,11 +43,15 @@ def test_what_is_beyond_its_limits_or_not_played_is_refused_by_its_name(changes:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": 3}, {"prompt": 5}, {"max_tokens": 2.5}, {"max_tokens": "four"}, {"temperature": "hot"}, {"seed": 1.5}],
+    [{"prompt": 5}, {"max_tokens": 2.5}, {"max_tokens": "four"}, {"temperature": "hot"}, {"seed": 1.5}],
 )
 def test_a_member_of_the_wrong_type_is_no_completion_request(changes: dict[str, Any]) -> None:
     assert _refused(ROUTED, ASKED | changes) == (400, "Bad Request", f"body.{next(iter(changes))}")
     assert _refused(PLAIN, ASKED | changes) == (400, "BadRequestError", None)
+
+
+def test_a_model_that_is_no_text_is_refused_where_the_request_is_routed() -> None:
+    assert _refused(ROUTED, ASKED | {"model": 3}) == (400, "Bad Request", "body.model")
 
 
 def test_a_body_that_is_no_object_is_refused() -> None:
