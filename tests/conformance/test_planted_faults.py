@@ -104,3 +104,25 @@ def test_every_fault_belongs_to_a_part() -> None:
 
 def test_templates_that_are_not_there_show_nothing(tmp_path: Path) -> None:
     assert not templates.check(tmp_path, "us-east-1").holds
+
+
+def test_the_route_is_taken_out_of_the_ask_code_that_is_deployed(tmp_path: Path) -> None:
+    deployed = tmp_path / "asset.0" / "ask" / "questions.py"
+    deployed.parent.mkdir(parents=True)
+    shutil.copy(PROJECT / "lambdas" / "ask" / "questions.py", deployed)
+
+    PLANTS["route"].into(tmp_path)
+
+    assert "route=/v1/completions" not in deployed.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="has to be planted elsewhere"):
+        PLANTS["route"].into(tmp_path)
+
+
+def test_every_container_of_the_runs_is_told_of_another_adapter(assembly: Path) -> None:
+    before = json.dumps(definitions(assembly))
+
+    PLANTS["adapter"].into(assembly)
+
+    after = json.dumps(definitions(assembly))
+    assert after.count("another") == before.count("LORA_MODULES") > 0
+    assert "name\\\\\\\":\\\\\\\"${Domain}" not in after
