@@ -87,16 +87,17 @@ def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any])
     told += [
         f"  {name:<24} {duration(float(value))}" for name, value in (summary.get("seconds_by_state") or {}).items()
     ]
-    prompts = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
-    differ = sum(row["base"] != row["tuned"] for row in prompts)
     size = int(display.figures.get("adapter", {}).get("bytes", 0))
-    told += [
-        "",
-        f"Training: {training.get('steps')} steps, {training.get('tokens_seen')} tokens, {training.get('tokens_per_second')} tokens/s; "
-        f"planned {display.figures.get('memory', {}).get('needed_gb')} GB, peak {(training.get('peak_memory_bytes') or 0) / 1e9:.1f} GB",
-        f"Adapter: {size:,} bytes",
-        f"Prompts whose answers by the two models differ: {differ} of {len(prompts)}",
-    ]
+    told += ["", f"Adapter: {size:,} bytes"]
+    if training:
+        told.append(
+            f"Training: {training['steps']} steps, {training['tokens_seen']} tokens, {training['tokens_per_second']} tokens/s; "
+            f"planned {display.figures.get('memory', {}).get('needed_gb')} GB, peak {training['peak_memory_bytes'] / 1e9:.1f} GB"
+        )
+    prompts = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
+    if prompts:
+        differ = sum(row["base"]["greedy"]["text"] != row["tuned"]["greedy"]["text"] for row in prompts)
+        told.append(f"Prompts whose greedy answers by the two models differ: {differ} of {len(prompts)}")
     return told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,10 @@ def test_the_disk_counts_only_while_the_weights_are_not_made(tmp_path: Path, mon
     assert missing(tmp_path) is None
 
 
+def answer(text: str, seconds: float) -> dict[str, Any]:
+    return {"greedy": {"text": text}, "seconds": seconds}
+
+
 def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 20.0, 50.0])
     monkeypatch.setattr(seven_billion.time, "monotonic", lambda: next(moments))
@@ -64,8 +69,8 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         "training": {"steps": 17, "tokens_seen": 2000, "tokens_per_second": 16.7, "peak_memory_bytes": 14_800_000_000},
         "seconds_by_state": {"Preflight": 1.5},
         "prompts": [
-            {"base": {"greedy": "a"}, "tuned": {"greedy": "b"}},
-            {"base": {"greedy": "a"}, "tuned": {"greedy": "a"}},
+            {"base": answer("a", seconds=1.0), "tuned": answer("b", seconds=2.0)},
+            {"base": answer("a", seconds=1.0), "tuned": answer("a", seconds=2.0)},  # only the text counts
         ],
     }
     told = "\n".join(lines(display, watch, summary))
@@ -79,4 +84,5 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_that_ended_early_is_printed_as_far_as_it_came() -> None:
     told = "\n".join(lines(TimedDisplay(plain=True), MemoryWatch(), {}))
-    assert "differ: 0 of 0" in told
+    assert "Adapter: 0 bytes" in told
+    assert "None" not in told
