@@ -77,7 +77,8 @@ class TearDown:
         if item is None:
             return
         execution = world.executions[self.event["executionArn"]]
-        bill = billing.bill(world.sagemaker, run, item, execution.endpoint_requested, world.now)
+        until = world.now if item["state"] == "reserved" else from_iso(item["settled_at"])
+        bill = billing.bill(world.sagemaker, run, item, execution.endpoint_requested, until)
         facts: dict[str, str | int] = {
             "status": execution.status,
             "training_cents": bill.training_cents,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from common.costs import SMALL_ITEMS
+from proof.expressions import Item
 from proof.table import Change, Table
 from proof.world import World
 
@@ -62,6 +63,8 @@ class Audit:
                     self._expect(committed <= allowed, f"{run} reserved up to {committed} of {allowed} in {month}")
             elif (old, new) == ("reserved", "settled"):
                 self._settled(run, after)
+            elif (old, new) == ("settled", "settled"):
+                self._settled_again(run, before or {}, after)
             else:
                 self.wrong.append(f"{run} went from {old or 'nothing'} to {new} with money")
         for month, row in months.items():
@@ -149,6 +152,13 @@ class Audit:
             if name.startswith("actual_cents_"):
                 month = name.removeprefix("actual_cents_")
                 self.ledger_cents[month] = self.ledger_cents.get(month, 0) + int(value["N"])
+
+    def _settled_again(self, run: str, before: Item, after: Item) -> None:
+        for name in {name for name in {**before, **after} if name.startswith("actual_cents_")}:
+            more = int(after.get(name, {"N": "0"})["N"]) - int(before.get(name, {"N": "0"})["N"])
+            self._expect(more >= 0, f"{run} got {-more} cents back that it had spent")
+            month = name.removeprefix("actual_cents_")
+            self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
 
     def _expect(self, holds: bool, words: str) -> None:
         if not holds and len(self.wrong) < 50:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 Value = Mapping[str, str]
 Item = dict[str, Value]
@@ -14,6 +16,12 @@ Condition = Callable[[Item, Names, Values], bool]
 Operand = Callable[[Item, Names, Values], Value]
 Update = Callable[[Item, Names, Values], Item]
 
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<=": operator.le,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 _TOKEN = re.compile(r"\s*(<=|>=|<>|[()=<>,+-]|[:#]?[A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -101,18 +109,19 @@ def _comparison(tokens: _Tokens) -> Condition:
         tokens.take(")")
         wanted = word == "attribute_exists"
         return lambda item, names, values: (_name(path, names) in item) == wanted
-    operator, right = tokens.take(), tokens.take()
-    if operator not in {"=", "<="} or not right.startswith(":"):
-        raise Malformed(f"the ledger does not write {word} {operator} {right}")
+    sign, right = tokens.take(), tokens.take()
+    if sign not in _COMPARE or not right.startswith(":"):
+        raise Malformed(f"the ledger does not write {word} {sign} {right}")
 
     def compare(item: Item, names: Names, values: Values) -> bool:
         ours, theirs = item.get(_name(word, names)), _value(right, values)
         if ours is None or ours.keys() != theirs.keys():
             return False
+        if sign == "=" and "N" not in ours:
+            return ours == theirs
         if "N" in ours:
-            mine, other = int(ours["N"]), int(theirs["N"])
-            return mine == other if operator == "=" else mine <= other
-        return ours["S"] == theirs["S"] if operator == "=" else ours["S"] <= theirs["S"]
+            return bool(_COMPARE[sign](int(ours["N"]), int(theirs["N"])))
+        return "S" in ours and bool(_COMPARE[sign](ours["S"], theirs["S"]))
 
     return compare
 

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from common import costs, prices
+from common import costs, ledger_table, prices
 from common import ledger as ledger_module
 from common.errors import PriceUnknown, RunNameTaken
 from common.ledger import Ledger
+from common.ledger_table import Table, typed
 from common.prices import Price
 from preflight import money
 from proof import scenarios, threads
@@ -25,12 +26,12 @@ Write = dict[str, Any]
 
 def _rewriting(change: Callable[[list[Write]], list[list[Write]]]) -> Callable[[], AbstractContextManager[None]]:
     """Changes what goes to DynamoDB: from one list of writes to the transactions that are made of it."""
-    original = Ledger._transact
+    original = Table.transact
 
-    def transact(self: Ledger, writes: list[Write]) -> bool:
+    def transact(self: Table, writes: list[Write]) -> bool:
         return all(original(self, part) for part in change(writes))
 
-    return replacing(Ledger, "_transact", transact)
+    return replacing(Table, "transact", transact)
 
 
 def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[Write]]]:
@@ -50,6 +51,9 @@ def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[
                 ]:
                     if f"{name})" not in request["UpdateExpression"]:
                         del values[name]
+                names = request.get("ExpressionAttributeNames", {})
+                for name in [name for name in names if name not in request["UpdateExpression"].split()]:
+                    del names[name]
         return [writes]
 
     return change
@@ -76,9 +80,7 @@ def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *res
 
 def _last_note_stays(self: Ledger, run: str, facts: Mapping[str, str | int]) -> None:
     for name, value in facts.items():
-        request = self._update(f"RUN#{run}", "SET #f = :v", "attribute_exists(pk)", {":v": value})["Update"]
-        if self.run(run) is not None:
-            self._dynamodb.update_item(**request, ExpressionAttributeNames={"#f": name})
+        self._table.change(f"RUN#{run}", "SET #f = :v", "attribute_exists(pk)", typed({":v": value}), {"#f": name})
 
 
 def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
@@ -123,7 +125,7 @@ register("ledger: settled once, with threads", _rewriting(_unconditional("Update
 register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
 register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), random_months(first_seed=100))
 register("ledger: the cap in force, not the planned one", without("current_cap"), random_months())
-register("ledger: a collision is tried again", replacing(ledger_module, "_PASSING_REASONS", set()), scenarios.collision)
+register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), scenarios.collision)
 register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), scenarios.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), random_months())

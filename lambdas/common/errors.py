@@ -85,3 +85,11 @@ class AdapterNotServed(CaptuneError):
 
 class ReportIncomplete(CaptuneError):
     """What the report is made from is missing or damaged."""
+
+
+class LedgerDamaged(CaptuneError):
+    """An item of the ledger holds something that cannot be read. It counts as the dearest case until a person mends it."""
+
+
+class TooManyStarts(CaptuneError):
+    """More executions were started this month than the cap sets money aside for."""

@@ -10,30 +10,17 @@ A run whose deadline lies in the next month sets its worst case aside in both mo
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common.clock import start_after
-from common.errors import BudgetExceeded, RunNameTaken, ServiceUnreachable
-
-_CONFLICT_ATTEMPTS = 12
-# A write that was cancelled for one of these said nothing about the money: it is made again.
-_PASSING_REASONS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-# What is left of a service error after botocore's own attempts, when trying again later is right.
-_PASSING_ERRORS = {
-    "InternalServerError",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ServiceUnavailable",
-    "ThrottlingException",
-    "TransactionInProgressException",
-}
+from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, ServiceUnreachable, TooManyStarts
+from common.ledger_changes import settlement, written
+from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
+from common.ledger_table import CONFLICT_ATTEMPTS, Table, assignments, busy, typed
 
 
 @dataclass(frozen=True)
@@ -68,23 +55,54 @@ class Ledger:
     """The ledger table. `pause` waits between attempts at a transaction that collided with another one (seconds)."""
 
     def __init__(self, dynamodb: Any, table: str, pause: Callable[[float], None] = time.sleep) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
-        self._pause = pause
+        self._table = Table(dynamodb, table, pause)
 
     def committed_cents(self, month: str) -> int:
         """What is set aside or spent in a month."""
-        item = self._read(f"MONTH#{month}")
-        return int(item.get("committed_cents", 0)) if item else 0
+        item = self._table.read(f"{MONTH}{month}") or {}
+        return whole_number(item.get("committed_cents")) or 0
 
     def run(self, run: str) -> dict[str, Any] | None:
-        """The ledger item of a run, or None."""
-        return self._read(f"RUN#{run}")
+        """The ledger item of a run, or None. Raises LedgerDamaged for an item that cannot be read."""
+        raw = self._table.read(f"{RUN}{run}")
+        if raw is None:
+            return None
+        row = read_row(raw)
+        if row.is_damaged:
+            raise LedgerDamaged(
+                f"The ledger's item {RUN}{run} cannot be read: {'; '.join(row.problems)}. Until that is put right it counts as "
+                "the dearest case; make ledger shows it."
+            )
+        return row.item
+
+    def rows(self) -> list[RunRow]:
+        """Every run, each read by itself: an item that cannot be read is a row with problems, and hides no other."""
+        return [read_row(raw) for raw in self._table.scan() if raw["pk"]["S"].startswith(RUN)]
 
     def items(self) -> list[dict[str, Any]]:
         """Every item, for a person to read."""
-        pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
-        return [_plain(item) for page in pages for item in page["Items"]]
+        return [read_row(raw).item for raw in self._table.scan()]
+
+    def count_start(self, month: str, bound: int) -> int:
+        """Counts an execution that is about to be looked at; answers how many the month has had.
+
+        A look costs a little that no reservation covers, so every look counts, a repeated one of the same execution too.
+        Raises TooManyStarts beyond the bound, and counts no further then.
+        """
+        counted = self._table.change(
+            f"{STARTS}{month}",
+            "SET starts = if_not_exists(starts, :none) + :one",
+            "attribute_not_exists(starts) OR starts < :bound",
+            typed({":none": 0, ":one": 1, ":bound": bound}),
+            {},
+        )
+        if not counted:
+            raise TooManyStarts(
+                f"{bound} executions were looked at in {month}, more than the cap sets money aside for, so no further one is. Stop "
+                f"what starts them; the count begins anew on {start_after(month).date().isoformat()}, or when the item "
+                f"{STARTS}{month} of the ledger is deleted."
+            )
+        return whole_number((self._table.read(f"{STARTS}{month}") or {}).get("starts")) or 1
 
     def reserve(self, reservation: Reservation, cap_cents: int, now: datetime) -> dict[str, Any]:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
@@ -94,16 +112,16 @@ class Ledger:
         """
         room = cap_cents - reservation.cents
         months = [
-            self._update(
-                f"MONTH#{month}",
+            self._table.update(
+                f"{MONTH}{month}",
                 "SET committed_cents = if_not_exists(committed_cents, :zero) + :amount",
                 "attribute_not_exists(committed_cents) OR committed_cents <= :room",
-                {":zero": 0, ":amount": reservation.cents, ":room": room},
+                typed({":zero": 0, ":amount": reservation.cents, ":room": room}),
             )
             for month in reservation.months
         ]
         item: dict[str, Any] = {
-            "pk": f"RUN#{reservation.run}",
+            "pk": f"{RUN}{reservation.run}",
             "state": "reserved",
             "execution_arn": reservation.execution_arn,
             "reserved_cents": reservation.cents,
@@ -111,11 +129,8 @@ class Ledger:
             "reserved_at": now.isoformat(timespec="seconds"),
             **reservation.details,
         }
-        put = {
-            "Put": {"TableName": self._table, "Item": _typed(item), "ConditionExpression": "attribute_not_exists(pk)"}
-        }
         # The first reservation of a month has no item to compare with, so what is above the whole cap is not even tried.
-        if room >= 0 and self._transact([*months, put]):
+        if room >= 0 and self._table.transact([*months, self._table.put_new(item)]):
             return item
         existing = self.run(reservation.run)
         if existing is None:
@@ -128,56 +143,73 @@ class Ledger:
         )
 
     def settle(
-        self, run: str, actual: Mapping[str, int], details: Mapping[str, str | int], now: datetime
+        self,
+        run: str,
+        actual: Mapping[str, int],
+        details: Mapping[str, str | int],
+        now: datetime,
+        *,
+        exact: bool = False,
     ) -> dict[str, Any] | None:
-        """Replaces a reservation by what the run did cost in each month, exactly once. Returns the run's item.
+        """Replaces a reservation by what the run did cost in each month, and returns the run's item.
 
-        `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes.
+        `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
+        that is settled already gets only what came later: each month the difference, and never less than was booked, unless the
+        amounts are said to be exact. The same settlement made twice changes nothing the second time.
         """
-        item = self.run(run)
-        if item is None or item["state"] == "settled":
-            return item
-        months = set(item["months"].split(",")) | set(actual)
-        reserved_months = set(item["months"].split(","))
-        deltas = {m: actual.get(m, 0) - (int(item["reserved_cents"]) if m in reserved_months else 0) for m in months}
-        updates = [
-            self._update(
-                f"MONTH#{month}",
-                "SET committed_cents = if_not_exists(committed_cents, :zero) + :delta",
-                None,
-                {":zero": 0, ":delta": delta},
-            )
-            for month, delta in sorted(deltas.items())
-        ]
-        settlement = {
-            "actual_cents": sum(actual.values()),
-            "settled_at": now.isoformat(timespec="seconds"),
-            **{f"actual_cents_{month}": cents for month, cents in actual.items()},
-            **details,
-        }
-        names = {f"#f{i}": name for i, name in enumerate(settlement)}
-        values = {f":v{i}": value for i, value in enumerate(settlement.values())}
-        expression = "SET #state = :settled, " + ", ".join(f"#f{i} = :v{i}" for i in range(len(settlement)))
-        closing = self._update(
-            f"RUN#{run}", expression, "#state = :reserved", {":settled": "settled", ":reserved": "reserved", **values}
-        )
-        closing["Update"]["ExpressionAttributeNames"] = {"#state": "state", **names}
-        self._transact([*updates, closing])
-        return self.run(run)
+        for attempt in range(CONFLICT_ATTEMPTS):
+            item = self.run(run)
+            if item is None:
+                return None
+            writes = settlement(self._table, item, actual, details, now, exact)
+            if not writes:
+                return item
+            if self._table.transact(writes):
+                return self.run(run)
+            # Another settlement of this run was faster: what it has booked is booked.
+            self._table.pause(attempt)
+        raise busy()
 
     def note(self, run: str, facts: Mapping[str, str | int]) -> None:
         """Writes facts about a run into its item, each only once: what was seen first stays. A missing item is left missing."""
         if not facts:
             return
-        names = {f"#f{i}": name for i, name in enumerate(facts)}
-        values = {f":v{i}": value for i, value in enumerate(facts.values())}
-        expression = "SET " + ", ".join(f"#f{i} = if_not_exists(#f{i}, :v{i})" for i in range(len(facts)))
-        request = self._update(f"RUN#{run}", expression, "attribute_exists(pk)", values)["Update"]
-        try:
-            self._dynamodb.update_item(**request, ExpressionAttributeNames=names)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
+        clause, values, names = assignments(facts, "{name} = if_not_exists({name}, {value})")
+        self._table.change(f"{RUN}{run}", f"SET {clause}", "attribute_exists(pk)", values, names)
+
+    def note_endpoint(
+        self,
+        run: str,
+        attempt: int,
+        created_at: datetime | str,
+        gone_at: datetime | str | None = None,
+        failed: bool = False,
+        *,
+        instance_type: str = "",
+        instance_count: int = 0,
+    ) -> None:
+        """Keeps the life of one attempt's endpoint in its run's item; the earliest creation and the first end stay.
+
+        A run can have several endpoints, one for each attempt, and each bills by itself. A missing item is left missing.
+        """
+        prefix, created = f"endpoint_{attempt}_", written(created_at)
+        self._table.change(
+            f"{RUN}{run}",
+            "SET #created = :created",
+            "attribute_exists(pk) AND attribute_not_exists(#created) OR #created > :created",
+            typed({":created": created}),
+            {"#created": f"{prefix}created_at"},
+        )
+        facts: dict[str, str | int] = {}
+        if gone_at:
+            facts[f"{prefix}gone_at"] = written(gone_at)
+        if failed:
+            facts[f"{prefix}failed"] = 1
+        if instance_type:
+            facts[f"{prefix}instance_type"] = instance_type
+        if instance_count:
+            facts[f"{prefix}instance_count"] = instance_count
+        self.note(run, facts)
 
     def _too_much(self, reservation: Reservation, cap_cents: int) -> BudgetExceeded | ServiceUnreachable:
         committed = {month: self.committed_cents(month) for month in reservation.months}
@@ -190,54 +222,3 @@ class Ledger:
             f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
             f"{' and '.join(reservation.months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}"
         )
-
-    def _transact(self, writes: list[dict[str, Any]]) -> bool:
-        """Writes all or nothing, and tells whether the conditions allowed it."""
-        for attempt in range(_CONFLICT_ATTEMPTS):
-            try:
-                self._call("transact_write_items", TransactItems=writes)
-                return True
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "TransactionCanceledException":
-                    raise
-                reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
-                if not reasons & _PASSING_REASONS:
-                    if "ConditionalCheckFailed" in reasons:
-                        return False
-                    raise
-            self._pause(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
-        raise ServiceUnreachable("The ledger was busy with other runs in every attempt; the state machine tries again.")
-
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        """Calls DynamoDB. Raises ServiceUnreachable for what passes: the write may have happened, and may be repeated."""
-        try:
-            return getattr(self._dynamodb, operation)(**arguments)
-        except BotoCoreError as error:
-            raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _PASSING_ERRORS:
-                raise ServiceUnreachable(f"The ledger did not answer: {error}") from error
-            raise
-
-    def _update(self, pk: str, expression: str, condition: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
-        update: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": {"pk": {"S": pk}},
-            "UpdateExpression": expression,
-            "ExpressionAttributeValues": _typed(values),
-        }
-        if condition:
-            update["ConditionExpression"] = condition
-        return {"Update": update}
-
-    def _read(self, pk: str) -> dict[str, Any] | None:
-        answer = self._call("get_item", TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)
-        return _plain(answer["Item"]) if "Item" in answer else None
-
-
-def _typed(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {name: {"N": str(value)} if isinstance(value, int) else {"S": str(value)} for name, value in values.items()}
-
-
-def _plain(item: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    return {name: int(value["N"]) if "N" in value else value["S"] for name, value in item.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.aws import client
-from common.clock import month_of, now
+from common.clock import from_iso, month_of, now
 from common.environment import required
 from common.ledger import Ledger
 from common.logs import log, metric
@@ -22,7 +22,9 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     execution = history.read(client("stepfunctions"), execution_arn, event.get("status", "UNKNOWN"))
     open_until_now = item is not None and item["state"] == "reserved"
     if item is not None:
-        bill = billing.bill(client("sagemaker"), run, item, execution.entered_at.get("CreateEndpoint"), moment)
+        # What has no end of its own was counted until the first settlement: made again, it must come to the same.
+        until = moment if open_until_now else from_iso(item["settled_at"])
+        bill = billing.bill(client("sagemaker"), run, item, execution.entered_at.get("CreateEndpoint"), until)
         facts: dict[str, str | int] = {
             "status": execution.status,
             "training_seconds": bill.training_seconds,

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from moto_table import empty_table, moto_dynamodb
 
-from common.errors import BudgetExceeded, RunNameTaken
+from common.errors import BudgetExceeded, RunNameTaken, TooManyStarts
 from common.ledger import Ledger, Reservation, dollars, way_out
 from proof.table import Table
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 CAP = 2500
+NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
 
 
 def no_pause(seconds: float) -> None:
@@ -175,6 +176,42 @@ class TestSettling:
         assert again == first
         assert ledger.committed_cents("2026-11") == 91
 
+    def test_a_second_settlement_books_what_came_later(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587, "2026-11", "2026-12"), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {"status": "ABORTED"}, NOW)
+        later = NOW.replace(hour=20)
+        item = ledger.settle("captune-a", {"2026-11": 120, "2026-12": 7}, {"status": "FAILED"}, later)
+
+        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (120, 7)
+        assert item is not None
+        assert (item["actual_cents"], item["actual_cents_2026-11"], item["actual_cents_2026-12"]) == (127, 120, 7)
+        assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), later.isoformat())
+        assert (item["state"], item["status"], item["settlements"]) == ("settled", "FAILED", 2)
+
+    def test_a_second_settlement_takes_nothing_back(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        item = ledger.settle("captune-a", {"2026-11": 80, "2026-12": 7}, {}, NOW) or {}
+
+        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (91, 7)
+        assert (item["actual_cents"], item["actual_cents_2026-11"]) == (98, 91)
+
+    def test_unless_its_amounts_are_exact(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        item = ledger.settle("captune-a", {"2026-11": 80}, {}, NOW, exact=True) or {}
+
+        assert ledger.committed_cents("2026-11") == 80
+        assert (item["actual_cents"], item["actual_cents_2026-11"]) == (80, 80)
+
+    def test_a_third_settlement_is_counted_too(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        for cents in (10, 20, 30, 30):
+            ledger.settle("captune-a", {"2026-11": cents}, {}, NOW)
+
+        assert ledger.committed_cents("2026-11") == 30
+        assert (ledger.run("captune-a") or {})["settlements"] == 3
+
     def test_a_run_that_was_never_reserved_is_nothing_to_settle(self, ledger: Ledger) -> None:
         assert ledger.settle("captune-a", {"2026-11": 91}, {}, NOW) is None
         assert ledger.items() == []
@@ -189,19 +226,35 @@ class TestSettling:
 class TestNotes:
     def test_what_was_noted_first_stays(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.note("captune-a", {"keep_until": "noon"})
-        ledger.note("captune-a", {"keep_until": "midnight", "endpoint_gone_at": "one"})
+        ledger.note("captune-a", {"keep_until": NOON})
+        ledger.note("captune-a", {"keep_until": LATER, "endpoint_gone_at": LATER})
 
         item = ledger.run("captune-a") or {}
-        assert (item["keep_until"], item["endpoint_gone_at"]) == ("noon", "one")
+        assert (item["keep_until"], item["endpoint_gone_at"]) == (NOON, LATER)
 
     def test_a_note_about_no_run_is_dropped(self, ledger: Ledger) -> None:
-        ledger.note("captune-a", {"keep_until": "noon"})
+        ledger.note("captune-a", {"keep_until": NOON})
 
         assert ledger.run("captune-a") is None
 
     def test_no_facts_are_no_call(self) -> None:
         Ledger(None, "ledger").note("captune-a", {})
+
+
+class TestStarts:
+    def test_refused_starts_are_bounded(self, ledger: Ledger) -> None:
+        assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
+        for _ in range(2):
+            with pytest.raises(TooManyStarts, match="3 executions were looked at in 2026-11.*on 2026-12-01"):
+                ledger.count_start("2026-11", 3)
+        assert ledger.count_start("2026-12", 3) == 1
+        assert ledger.count_start("2026-11", 4) == 4
+
+    def test_they_are_no_run_and_no_month(self, ledger: Ledger) -> None:
+        ledger.count_start("2026-11", 3)
+
+        assert ledger.rows() == []
+        assert ledger.committed_cents("2026-11") == 0
 
 
 class TestWords:

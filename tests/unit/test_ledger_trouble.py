@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,8 +45,9 @@ class TestTrouble:
 
     def test_pauses_between_attempts_grow_and_stay_short_enough_for_the_lambda(self) -> None:
         pauses: list[float] = []
-        ledger = troubled(*[CONFLICT] * 11)
-        ledger._pause = pauses.append
+        left = iter([CONFLICT] * 11)
+        table = Table(trouble=lambda called: next(left, None) if called == "TransactWriteItems" else None)
+        ledger = Ledger(table, "ledger", pauses.append)
         ledger.reserve(reservation("a", 587), CAP, NOW)
 
         assert len(pauses) == 11
@@ -151,3 +153,69 @@ class TestTwoRunsAtOnce:
         assert item is not None
         assert item["actual_cents"] == 91
         assert ledger.committed_cents("2026-11") == 91
+
+    @pytest.mark.parametrize("mine", [120, 150])
+    def test_second_settlements_that_meet_book_the_larger_once(self, mine: int) -> None:
+        table = Table()
+        ledger = Ledger(table, "ledger", no_pause)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        rival = Ledger(table, "ledger", no_pause)
+
+        def the_rival_is_faster(operation: str) -> None:
+            if operation == "TransactWriteItems":
+                table.pause = lambda other: None
+                rival.settle("captune-a", {"2026-11": 130}, {}, NOW)
+
+        table.pause = the_rival_is_faster
+        item = ledger.settle("captune-a", {"2026-11": mine}, {}, NOW)
+
+        assert item is not None
+        assert item["actual_cents"] == max(130, mine)
+        assert ledger.committed_cents("2026-11") == max(130, mine)
+
+    def test_a_run_that_an_earlier_deployment_settled_can_be_settled_again(self) -> None:
+        table = Table()
+        ledger = Ledger(table, "ledger", no_pause)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        del table.rows["RUN#captune-a"]["settlements"]
+        item = ledger.settle("captune-a", {"2026-11": 100}, {}, NOW) or {}
+
+        assert (item["actual_cents"], item["settlements"]) == (100, 2)
+        assert ledger.committed_cents("2026-11") == 100
+
+
+class Stale(Table):
+    """A table that answers what is old, unless it is asked for the newest."""
+
+    def get_item(self, *, ConsistentRead: bool = False, **request: Any) -> dict[str, Any]:
+        return super().get_item(ConsistentRead=True, **request) if ConsistentRead else {}
+
+    def paginate(self, *, ConsistentRead: bool = False, **request: Any) -> Iterator[dict[str, Any]]:
+        return super().paginate(ConsistentRead=True, **request) if ConsistentRead else iter([{"Items": []}])
+
+
+def test_only_the_newest_is_read() -> None:
+    ledger = Ledger(Stale(), "ledger", no_pause)
+    ledger.reserve(reservation("a", 587), CAP, NOW)
+
+    assert ledger.committed_cents("2026-11") == 587
+    assert [row.run for row in ledger.rows()] == ["captune-a"]
+    assert ledger.run("captune-a") is not None
+
+
+@pytest.mark.parametrize("kind", [THROTTLED, BROKEN, LOST_ANSWER])
+@pytest.mark.parametrize("operation", ["GetItem", "Scan", "UpdateItem"])
+def test_trouble_of_any_call_is_named(kind: str, operation: str) -> None:
+    table = Table()
+    ledger = Ledger(table, "ledger", no_pause)
+    ledger.reserve(reservation("a", 587), CAP, NOW)
+    table.trouble = lambda called: kind if called == operation else None
+    calls: dict[str, Callable[[], Any]] = {
+        "GetItem": lambda: ledger.run("captune-a"),
+        "Scan": ledger.rows,
+        "UpdateItem": lambda: ledger.note("captune-a", {"max_endpoint_seconds": 1}),
+    }
+    with pytest.raises(ServiceUnreachable, match="did not answer"):
+        calls[operation]()

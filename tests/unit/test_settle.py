@@ -27,13 +27,22 @@ def test_a_success_costs_what_was_billed_and_the_rest_is_released(site: Site) ->
 
 def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> None:
     site.with_report()
+    del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"], site.sagemaker.jobs["captune-abc"]["TrainingEndTime"]
     first = site.settle()
-    site.sagemaker.jobs["captune-abc"] = job(seconds=7200)
+    committed = site.books.committed_cents("2026-11")
     site.now += timedelta(hours=3)
     again = site.settle()
     assert again["result"] == first["result"]
     assert again["message"] == first["message"]
-    assert site.books.committed_cents("2026-11") == 32
+    assert site.books.committed_cents("2026-11") == committed
+
+
+def test_a_second_settlement_books_what_came_later(site: Site) -> None:
+    site.with_report()
+    site.settle()
+    site.sagemaker.jobs["captune-abc"] = job(seconds=7200)
+    assert site.settle()["result"]["actualCents"] == 309
+    assert site.books.committed_cents("2026-11") == 309
 
 
 def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

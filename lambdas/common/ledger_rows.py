@@ -1,0 +1,173 @@
+"""The ledger's items, each read by itself: what cannot be read of one is told in words and hides no other.
+
+A person, a script or a half-done restore can leave anything in a table. An item that cannot be read counts as the dearest case
+everywhere: as a run that is still open, and with everything that it may have reserved.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from common.clock import from_iso, month_of
+from common.ledger_table import Raw, RawItem
+
+RUN, MONTH, STARTS = "RUN#", "MONTH#", "STARTS#"
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_TEXTS = {
+    "state",
+    "execution_arn",
+    "execution_name",
+    "months",
+    "status",
+    "price_source",
+    "training_prices",
+    "hosting_prices",
+}
+_DATES = {"reserved_at", "settled_at", "ends_by", "keep_until"}
+_REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
+_REQUIRED_OF_SETTLED = ("actual_cents", "settled_at")
+_OLD_LIFE, _LIFE = re.compile(r"endpoint_(created|gone)_at"), re.compile(r"endpoint_\d+_(created|gone)_at")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run's item. `item` holds what could be read, with its types; `problems` says in words what could not."""
+
+    run: str
+    item: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything of it could not be read."""
+        return bool(self.problems)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its reservation holds, as far as anyone can tell: what is not provably settled is open."""
+        return not self._is_provably_settled if self.is_damaged else self.item["state"] == "reserved"
+
+    @property
+    def _is_provably_settled(self) -> bool:
+        return self.item.get("state") == "settled" and {"actual_cents", "settled_at"} <= self.item.keys()
+
+    def cents_in(self, month: str, cap_cents: int) -> int:
+        """What the run holds of a month in cents: its reservation, or what it did cost once it is settled.
+
+        Of a damaged item the dearest case: its reservation where that can be read, else the whole cap, in each month that it may
+        lie in.
+        """
+        actual = {
+            name.removeprefix("actual_cents_"): c for name, c in self.item.items() if name.startswith("actual_cents_")
+        }
+        if not self.is_open and (not self.is_damaged or sum(actual.values()) == self.item["actual_cents"]):
+            return int(actual.get(month, 0))
+        held = int(self.item.get("reserved_cents", cap_cents)) if self._may_lie_in(month) else 0
+        return max(held, int(actual.get(month, 0)))
+
+    def _may_lie_in(self, month: str) -> bool:
+        if "months" in self.item:
+            return month in self.item["months"].split(",")
+        return "reserved_at" not in self.item or month >= month_of(from_iso(self.item["reserved_at"]))
+
+
+@dataclass(frozen=True)
+class EndpointLife:
+    """One attempt's endpoint, as the tear-downs saw it. `gone_at` is None while nobody has seen that it is gone."""
+
+    created_at: datetime
+    gone_at: datetime | None = None
+    instance_type: str = ""  # empty where nobody asked
+    instance_count: int = 0
+    failed: bool = False  # AWS bills no endpoint that failed to start
+
+
+def endpoint_lives(item: dict[str, Any]) -> dict[int, EndpointLife]:
+    """The endpoint of each attempt that a run's item tells of.
+
+    An item of an earlier deployment tells of one, by `endpoint_created_at`; its attempt is in `endpoint_name`, which only an
+    endpoint that did not fail has.
+    """
+    found: dict[int, EndpointLife] = {}
+    for attempt in sorted(int(name.split("_")[1]) for name in item if re.fullmatch(r"endpoint_\d+_created_at", name)):
+        gone = item.get(f"endpoint_{attempt}_gone_at")
+        found[attempt] = EndpointLife(
+            from_iso(item[f"endpoint_{attempt}_created_at"]),
+            from_iso(gone) if gone else None,
+            item.get(f"endpoint_{attempt}_instance_type", ""),
+            item.get(f"endpoint_{attempt}_instance_count", 0),
+            bool(item.get(f"endpoint_{attempt}_failed", 0)),
+        )
+    if not found and "endpoint_created_at" in item:
+        gone, name = item.get("endpoint_gone_at"), item.get("endpoint_name", "")
+        tried = re.search(r"-try(\d+)$", name)
+        life = EndpointLife(from_iso(item["endpoint_created_at"]), from_iso(gone) if gone else None)
+        found[int(tried[1]) if tried else 1] = life
+    return found
+
+
+def read_row(raw: RawItem) -> RunRow:
+    """Reads a run's item as DynamoDB holds it. Never raises for what is in it."""
+    item: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in raw.items():
+        found, problem = _read(name, value)
+        if problem:
+            problems.append(f"{name} {problem}")
+        else:
+            item[name] = found
+    required = _REQUIRED + (_REQUIRED_OF_SETTLED if item.get("state") == "settled" else ())
+    problems += [f"{name} is missing" for name in required if name not in raw]
+    return RunRow(str(item.get("pk", "")).removeprefix(RUN), item, tuple(problems))
+
+
+def whole_number(value: Raw | None) -> int | None:
+    """The whole number that an attribute holds, or None."""
+    try:
+        number = Decimal(value["N"]) if value is not None and set(value) == {"N"} else None
+    except (InvalidOperation, TypeError):
+        return None
+    return int(number) if number is not None and number.is_finite() and number == number.to_integral_value() else None
+
+
+def _read(name: str, value: Raw) -> tuple[Any, str]:
+    """What an attribute holds, or what is wrong with it."""
+    kind = next(iter(value), "nothing")
+    if kind not in ("N", "S"):
+        return None, f"is of the type {kind}; the ledger holds whole numbers and texts"
+    if kind == "N":
+        number = whole_number(value)
+        if number is None:
+            return None, f"is {value['N']}, not a whole number"
+        if _is_text(name):
+            return None, f"is the number {number}, not a text"
+        return (None, f"is {number}, below zero") if number < 0 else (number, "")
+    text = str(value["S"])
+    if name.endswith(("_cents", "_seconds", "_count")) or name.startswith("actual_cents_"):
+        return None, f"is the text {text[:40]!r}, not a number"
+    return (None, problem) if (problem := _problem_of_text(name, text)) else (text, "")
+
+
+def _is_text(name: str) -> bool:
+    return name in _TEXTS or _is_date(name)
+
+
+def _is_date(name: str) -> bool:
+    return name in _DATES or bool(_OLD_LIFE.fullmatch(name) or _LIFE.fullmatch(name))
+
+
+def _problem_of_text(name: str, text: str) -> str:
+    if name == "state" and text not in ("reserved", "settled"):
+        return f"is {text[:40]!r}, neither reserved nor settled"
+    if name == "months" and not all(_MONTH.fullmatch(month) for month in text.split(",")):
+        return f"is {text[:40]!r}, not months such as 2026-11"
+    if _is_date(name):
+        try:
+            from_iso(text)
+        except ValueError:
+            return f"is {text[:40]!r}, not a date"
+    return ""
