@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,7 +47,7 @@ test: $(READY) lint  ## lint, types and every test
 
 lint: $(READY)
 	@ruff check .
-	@mypy app.py stacks lambdas training rehearsal proof operations evidence conformance
+	@mypy app.py stacks lambdas training rehearsal proof operations evidence conformance code_mutations
 
 synth: $(READY)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
@@ -82,6 +82,9 @@ prices: $(READY)  ## refresh the pinned price table from the AWS Price List
 
 prove-cap: $(READY)  ## the failure matrix, the simulated months and the negative controls
 	@python -m proof --write results/prove-cap.md $(ARGS)
+
+mutate-python: $(READY)  ## plant faults in the code that holds money, and see the unit tests notice: ARGS="ledger --again"
+	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)
 
 evidence: $(READY)  ## null experiments and seeds: the table in the README
 	@python -m evidence $(ARGS)

@@ -1,0 +1,52 @@
+"""The parts of the code that hold money, and the unit tests that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+LAMBDAS = PROJECT / "lambdas"
+TESTS = PROJECT / "tests" / "unit"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files under lambdas/, and the tests under tests/unit/ that are run against each of their mutants (glob patterns)."""
+
+    name: str
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def source_files(self) -> list[str]:
+        """The files, relative to lambdas/. Raises FileNotFoundError for a pattern that matches nothing."""
+        return _matching(LAMBDAS, self.sources)
+
+    def test_files(self) -> list[str]:
+        """The tests, relative to tests/unit/. Raises FileNotFoundError for a pattern that matches nothing."""
+        return _matching(TESTS, self.tests)
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        files = sorted(path for path in folder.glob(pattern) if path.read_text("utf-8").strip())
+        if not files:
+            raise FileNotFoundError(f"no file is named {pattern} in {folder}")
+        found |= dict.fromkeys(path.relative_to(folder).as_posix() for path in files)
+    return list(found)
+
+
+# A test is listed where it kills what no other one does: each mutant should take a second or two.
+PARTS = {
+    part.name: part
+    for part in (
+        Part("ledger", ("common/ledger*.py",), ("test_ledger*.py",)),
+        Part("costs", ("common/costs.py",), ("test_costs*.py", "test_money*.py")),
+        Part("money", ("preflight/money.py",), ("test_money*.py",)),
+        Part("reserve", ("reserve/*.py",), ("test_reserve*.py",)),
+        Part("teardown", ("teardown/*.py",), ("test_teardown*.py",)),
+        Part("settle", ("settle/*.py",), ("test_settle*.py",)),
+        Part("sweeper", ("sweeper/*.py",), ("test_sweeper*.py",)),
+    )
+}
