@@ -26,6 +26,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "code": ("{bucket}/runs/*/code/*", _RUN_NAMES),
     "input": ("{bucket}/runs/*/input/*", _RUN_NAMES),
     "plans": ("{bucket}/runs/*/plan.json", _RUN_NAMES),
+    "trial adapter": ("{bucket}/runs/*/training/trial/*", _RUN_NAMES),
     "adapters": ("{bucket}/runs/*/training/*", _RUN_NAMES),
     "checkpoints": ("{bucket}/checkpoints/*", _RUN_NAMES),
     "training jobs": ("arn:{partition}:sagemaker:{region}:{account}:training-job/captune-*", _RUN_NAMES),
@@ -56,8 +57,9 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
 
 _SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": ("everywhere", "corpora", "runs", "adapters", "plans"),
+    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans"),
     "Functions/ReserveRole": ("everywhere",),
+    "Functions/StageRole": ("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
     "Functions/ReportRole": ("everywhere", "runs", "report"),
     "Functions/TearDownRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
@@ -73,7 +75,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 _SYNCHRONOUS = (
-    "Preflight", "Reserve", "Ask", "Report", "TearDown", "Settle",
+    "Preflight", "Reserve", "Stage", "Ask", "Report", "TearDown", "Settle",
 )  # fmt: skip
 
 

@@ -142,6 +142,7 @@ class FineTuningStack(cdk.Stack):
         return {
             "PreflightFunctionArn": functions.preflight.function_arn,
             "ReserveFunctionArn": functions.reserve.function_arn,
+            "StageFunctionArn": functions.stage.function_arn,
             "AskFunctionArn": functions.ask.function_arn,
             "ReportFunctionArn": functions.report.function_arn,
         }

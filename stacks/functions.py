@@ -1,4 +1,4 @@
-"""The seven Lambdas: one shared asset, and for each function its size, its variables and its rights."""
+"""The eight Lambdas: one shared asset, and for each function its size, its variables and its rights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def asset(scope: Construct, asset_id: str, folder: Path) -> assets.Asset:
 
 
 class Functions(Construct):
-    """Preflight, Reserve, Ask, Report, TearDown, Settle and Sweeper."""
+    """Preflight, Reserve, Stage, Ask, Report, TearDown, Settle and Sweeper."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, resources: Resources, root: Path
@@ -60,27 +60,28 @@ class Functions(Construct):
         with_bucket = {"BUCKET_NAME": resources.bucket_name}
         with_ledger = {"LEDGER_TABLE": resources.ledger_name}
         with_cap = {**with_ledger, "CAP_CENTS": str(settings.cap_cents)}
+        with_assets = {
+            "DATA_ASSET_BUCKET": resources.data.s3_bucket_name,
+            "DATA_ASSET_KEY": resources.data.s3_object_key,
+            "TRAINING_ASSET_BUCKET": resources.training.s3_bucket_name,
+            "TRAINING_ASSET_KEY": resources.training.s3_object_key,
+        }
+        read_assets = may.allow(
+            ["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))
+        )
 
         self.preflight = self._function(
             "Preflight",
             memory=1024,
             timeout=120,
-            purpose="Checks everything that can be checked for free and writes the plan of the run.",
-            environment={
-                **with_bucket,
-                **with_cap,
-                "SETTINGS_JSON": settings_json(settings),
-                "DATA_ASSET_BUCKET": resources.data.s3_bucket_name,
-                "DATA_ASSET_KEY": resources.data.s3_object_key,
-                "TRAINING_ASSET_BUCKET": resources.training.s3_bucket_name,
-                "TRAINING_ASSET_KEY": resources.training.s3_object_key,
-            },
+            purpose="Checks everything that can be checked for free and makes the plan of the run.",
+            environment={**with_bucket, **with_cap, **with_assets, "SETTINGS_JSON": settings_json(settings)},
             statements=[
-                # Adapter, metrics and plan of an earlier run, where the input names its adapter.
+                # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
+                # may yet be refused, and its prefix may be another run's.
                 may.read_objects(bucket, "corpora/*", "runs/*/training/*", "runs/*/plan.json"),
-                may.write_objects(bucket, "runs/*"),
                 may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
-                may.allow(["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))),
+                read_assets,
                 may.table(ledger, "GetItem", "Scan"),
                 may.look_for_images(
                     arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
@@ -102,6 +103,22 @@ class Functions(Construct):
             purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
             environment=with_cap,
             statements=[may.table(ledger, "GetItem", "PutItem", "UpdateItem")],
+        )
+        self.stage = self._function(
+            "Stage",
+            # It reads and checks what Preflight did, and then writes it.
+            memory=1024,
+            timeout=180,
+            purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
+            environment={**with_bucket, **with_assets},
+            statements=[
+                may.read_objects(bucket, "corpora/*", "runs/*/plan.json"),
+                may.write_objects(
+                    bucket, "runs/*/input/*", "runs/*/code/*", "runs/*/training/trial/*", "runs/*/plan.json"
+                ),
+                may.list_bucket(bucket),
+                read_assets,
+            ],
         )
         self.ask = self._function(
             "Ask",

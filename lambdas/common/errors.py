@@ -31,6 +31,10 @@ class PromptsRejected(CaptuneError):
     """The prompts file is malformed."""
 
 
+class DatasetChanged(CaptuneError):
+    """A file of the run is another one than Preflight has checked."""
+
+
 class QuotaTooLow(CaptuneError):
     """A SageMaker quota does not allow the instances of the run."""
 

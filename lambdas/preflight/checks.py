@@ -49,6 +49,7 @@ class Found:
     run: str = ""
     request: request.Request = field(default_factory=request.Request)
     material: Any = None
+    input_digest: str = ""
     training_prices: list[Price] = field(default_factory=list)
     hosting_prices: list[Price] = field(default_factory=list)
     training_types: list[str] = field(default_factory=list)
@@ -79,6 +80,9 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
     found.attempt(lambda: _eula(settings))
     found.material = found.attempt(lambda: _material(services, found, settings))
+    code = found.attempt(lambda: staging.asset(services.s3, "TRAINING"))
+    if found.material and code:
+        found.input_digest = staging.digest(staging.files(found.material, code))
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     found.attempt(lambda: _weights(services, settings, found))
@@ -132,7 +136,7 @@ def _material(services: Services, found: Found, settings: RunSettings) -> stagin
         services.storage, data, found.request, settings.domain, found.attempt, settings.corpus_words
     )
     found.warnings += material.warnings if material else ()
-    return staging.shortened(material) if material and found.request.smoke else material
+    return material
 
 
 def _weights(services: Services, settings: RunSettings, found: Found) -> None:

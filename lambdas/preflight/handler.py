@@ -1,4 +1,4 @@
-"""Preflight: checks everything that can be checked for free, all at once, and writes the plan of the run."""
+"""Preflight: checks everything that can be checked for free, all at once, and makes the plan of the run. It writes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.environment import RunSettings, required
 from common.ledger import Ledger
 from common.logs import log
 from common.storage import Storage
-from preflight import checks, plan, staging
+from preflight import checks, plan
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -29,8 +29,6 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     with reaching("Preflight"):
         found = checks.run(event, settings, services, int(required("CAP_CENTS")), now())
         document = plan.build(event, settings, found, services.storage)
-        staging.stage(services.storage, document["prefix"], found.material, staging.asset(services.s3, "TRAINING"))
-        staging.plan_copy(services.storage, document["prefix"], document)
     log(
         "planned",
         run=document["runName"],

@@ -12,7 +12,7 @@ from common.names import run_prefix, trial_name
 from common.prices import dearest, written
 from common.storage import Storage
 from preflight.checks import Found
-from preflight.staging import TRIAL_FOLDER
+from preflight.staging import PROMPTS, TRIAL_FOLDER
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
 SMOKE_STEPS = 1
@@ -30,6 +30,9 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "executionArn": event["executionArn"],
         "input": event["input"],
         "domain": settings.domain,
+        "corpusWords": settings.corpus_words,
+        # Of every file that StageInput is to write: what was checked is what the run gets.
+        "inputDigest": found.input_digest,
         "region": settings.region,
         "bucket": storage.bucket,
         "prefix": prefix,
@@ -65,7 +68,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "trialAdapterUri": request.adapter_uri or storage.uri(f"{prefix}{TRIAL_FOLDER}"),
         },
         "answers": {
-            "promptsKey": f"{prefix}input/prompts.jsonl",
+            "promptsKey": f"{prefix}{PROMPTS}",
             "preTrainedKey": f"{prefix}answers/pre-trained.jsonl",
             "fineTunedKey": f"{prefix}answers/fine-tuned.jsonl",
         },

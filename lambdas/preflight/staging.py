@@ -1,12 +1,16 @@
-"""Everything a run needs, read from the deployed assets or the user's files, checked, and copied once under the run's prefix."""
+"""Everything a run needs, read from the deployed assets or the user's files, and checked.
+
+Nothing is written here: whoever reads it may not have the run's name yet. lambdas/stage writes it once the run owns its prefix.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -23,6 +27,11 @@ from preflight.texts import Document
 
 # Below training/, which is all that the hosting role may read of a run.
 TRIAL_FOLDER = "training/trial/"
+PROMPTS = "input/prompts.jsonl"
+# Prompts of a smoke run: the starters stand first in the project's files.
+SMOKE_PROMPTS = 4
+# What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
+_PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
 
 T = TypeVar("T")
 Attempt = Callable[[Callable[[], T]], T | None]
@@ -50,7 +59,7 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         if error_code(error) != "AccessDenied" and not is_missing(error) and not error_code(error).startswith("KMS."):
             raise
         raise AssetUnreadable(
-            f"Preflight may not read the deployed file s3://{bucket}/{key} ({error_code(error)}: {error_message(error)}). Where cdk bootstrap was given a "
+            f"The deployed file s3://{bucket}/{key} may not be read ({error_code(error)}: {error_message(error)}). Where cdk bootstrap was given a "
             "KMS key of yours, the policy of that key must let the roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService "
             "s3.REGION.amazonaws.com), as the key that cdk bootstrap --bootstrap-customer-key makes does. Where the file was deleted, make deploy puts it back."
         ) from error
@@ -114,6 +123,8 @@ def gather(
     if asked is None:
         return None
     control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
+    if request.smoke:
+        asked = asked[:SMOKE_PROMPTS]
     return Material(training, held_out, control, asked, words.count(texts.as_text(training)), tuple(warnings))
 
 
@@ -125,32 +136,32 @@ def _refuse_repetition(name: str) -> None:
     )
 
 
-# Prompts of a smoke run: the starters stand first in the project's files.
-SMOKE_PROMPTS = 4
-# What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
-_PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
-
-
-def shortened(material: Material) -> Material:
-    """The material of a smoke run."""
-    return replace(material, prompts=material.prompts[:SMOKE_PROMPTS])
-
-
-def stage(storage: Storage, prefix: str, material: Material, code: dict[str, bytes]) -> None:
-    """Writes the run's input under its prefix."""
-    storage.write(f"{prefix}{TRIAL_FOLDER}adapter_config.json", _PLACEHOLDER, "application/json")
-    storage.write(f"{prefix}input/corpus/corpus.txt", texts.as_text(material.training))
-    storage.write(f"{prefix}input/evaluation/heldout.jsonl", texts.as_lines(material.held_out))
+def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
+    """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
+    staged = {
+        f"{TRIAL_FOLDER}adapter_config.json": _PLACEHOLDER.encode(),
+        "input/corpus/corpus.txt": _bytes(texts.as_text(material.training)),
+        "input/evaluation/heldout.jsonl": _bytes(texts.as_lines(material.held_out)),
+        PROMPTS: _bytes("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)),
+    }
     if material.control:
-        storage.write(f"{prefix}input/evaluation/control.jsonl", texts.as_lines(material.control))
-    storage.write_lines(f"{prefix}input/prompts.jsonl", material.prompts)
-    for path, content in code.items():
-        storage.write(f"{prefix}code/{path}", content)
+        staged["input/evaluation/control.jsonl"] = _bytes(texts.as_lines(material.control))
+    return staged | {f"code/{path}": content for path, content in code.items()}
 
 
-def plan_copy(storage: Storage, prefix: str, plan: dict[str, Any]) -> None:
-    """Keeps the plan beside what it produced, so that a run can be understood and repeated later."""
-    storage.write(f"{prefix}plan.json", json.dumps(plan, indent=2), "application/json")
+def digest(staged: dict[str, bytes]) -> str:
+    """The SHA-256 of files with their paths: the same for the same files, whatever their order."""
+    total = hashlib.sha256()
+    for path, content in sorted(staged.items()):
+        # Lengths first, so that no file can continue in the next one.
+        total.update(f"{len(path.encode())} {path} {len(content)} ".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    # As Storage.write does it: half of a surrogate pair, which UTF-8 does not hold, becomes a question mark.
+    return text.encode("utf-8", "replace")
 
 
 def _documents(corpus: str, apart: str) -> tuple[list[Document], list[Document]]:

@@ -9,6 +9,7 @@ ADVICE = {
     "PatientDataSuspected": "Remove what looks like patient data from the file that the cause names. This stack is not made for such data.",
     "HeldOutLeaks": "Take the overlapping passages out of the training text, or hold out other documents.",
     "PromptsRejected": "Mend the prompts file at the line that the cause names.",
+    "DatasetChanged": "Start a new execution, and leave the files alone until it trains. Nothing was paid.",
     "QuotaTooLow": "Ask for the quota named in the cause in the Service Quotas console, then start a new execution.",
     "PriceUnknown": "Choose an instance type with a known price. Unknown is not free, so the run was refused.",
     "BudgetExceeded": "Wait for the next month, lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd.",

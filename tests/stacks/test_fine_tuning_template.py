@@ -1,4 +1,4 @@
-"""The FineTuning stack: seven Lambdas, two state machines, the result topic, the dashboard and the outputs."""
+"""The FineTuning stack: eight Lambdas, two state machines, the result topic, the dashboard and the outputs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stacks.images import hosting_image, training_image
 SIZES = {
     "preflight": (1024, 120),
     "reserve": (256, 30),
+    "stage": (1024, 180),
     "ask": (512, 900),
     "report": (1024, 300),
     "teardown": (256, 120),
@@ -26,7 +27,7 @@ def functions(stacks: Stacks) -> dict[str, dict[str, Any]]:
     return {entry["Properties"]["Handler"].split(".")[0]: entry["Properties"] for entry in found}
 
 
-def test_there_are_seven_functions_of_the_agreed_size_and_time(stacks: Stacks) -> None:
+def test_there_are_eight_functions_of_the_agreed_size_and_time(stacks: Stacks) -> None:
     assert {name: (f["MemorySize"], f["Timeout"]) for name, f in functions(stacks).items()} == SIZES
     assert {f["Handler"] for f in functions(stacks).values()} == {f"{name}.handler.handle" for name in SIZES}
 

@@ -14,6 +14,7 @@ from stacks.permissions import EVERYWHERE
 FUNCTIONS = {
     "preflight": "Preflight",
     "reserve": "Reserve",
+    "stage": "Stage",
     "ask": "Ask",
     "report": "Report",
     "teardown": "TearDown",
@@ -141,6 +142,18 @@ def test_the_training_job_writes_only_adapters_and_checkpoints(stacks: Stacks) -
     (writing,) = [s for s in stacks.statements("TrainingRole") if "s3:PutObject" in as_list(s["Action"])]
     ends = sorted(resource["Fn::Join"][1][-1] for resource in as_list(writing["Resource"]))
     assert ends == ["/checkpoints/*", "/runs/*/training/*"]
+
+
+def test_preflight_writes_nothing_at_all(stacks: Stacks) -> None:
+    """The run may yet be refused, and its prefix may be another run's."""
+    granted = actions(function_statements(stacks, "preflight")) - RUNTIME
+    assert not [action for action in granted if "Put" in action or "Update" in action or "Delete" in action]
+
+
+def test_stage_writes_the_input_of_a_run_and_nothing_that_comes_of_it(stacks: Stacks) -> None:
+    (writing,) = [s for s in function_statements(stacks, "stage") if "s3:PutObject" in as_list(s["Action"])]
+    ends = sorted(resource["Fn::Join"][1][-1] for resource in as_list(writing["Resource"]))
+    assert ends == ["/runs/*/code/*", "/runs/*/input/*", "/runs/*/plan.json", "/runs/*/training/trial/*"]
 
 
 def test_the_endpoint_writes_nothing_into_the_bucket(stacks: Stacks) -> None:

@@ -1,4 +1,4 @@
-"""An account in which Preflight can be run, and what a test can change in it."""
+"""An account in which Preflight and StageInput can be run, and what a test can change in it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from common.errors import (
     CaptuneError,
 )  # fmt: skip
 from preflight import handler
+from stage import handler as stage_handler
 
 KEPT = "runs/captune-abc/"
 
@@ -77,6 +78,7 @@ class Site:
         self.cap_cents = 2500
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(handler, "client", self.client)
+        monkeypatch.setattr(stage_handler, "client", self.client)
         monkeypatch.setattr(handler, "now", lambda: NOW)
 
     def client(self, service: str, region: str | None = None) -> Any:
@@ -87,13 +89,40 @@ class Site:
             "dynamodb": self.books.table,
             "ecr": self.ecr,
         }
-        assert (region is not None) == (service in ("pricing", "ecr")), "only the Price List and images live in one region"
+        assert (region is not None) == (service in ("pricing", "ecr")), (
+            "only the Price List and images live in one region"
+        )
         return services.get(service, self.pricing)
 
     def upload(self, name: str, content: bytes) -> None:
         self.s3.objects["bucket", f"corpora/{name}"] = content
 
     def run(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+        """Preflight: the plan of a run."""
+        self.deploy()
+        event = {
+            "executionName": name,
+            "executionArn": arn(name),
+            "input": execution_input if execution_input is not None else {},
+        }
+        before = dict(self.s3.objects)
+        try:
+            return handler.handle(event, None)
+        finally:
+            assert self.s3.objects == before, "Preflight writes nothing"
+
+    def begin(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+        """Preflight and StageInput: the plan of a run whose input lies under its prefix."""
+        plan = self.run(execution_input, name)
+        self.stage(plan)
+        return plan
+
+    def stage(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """StageInput, with the plan as the state machine hands it on."""
+        return stage_handler.handle(json.loads(json.dumps(plan)), None)
+
+    def deploy(self) -> None:
+        """Uploads data and code, and sets the variables of the functions."""
         self.s3.objects["assets", "data.zip"] = asset(self.data)
         self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
         variables = {
@@ -102,18 +131,11 @@ class Site:
         }  # fmt: skip
         for key, value in variables.items():
             self._monkeypatch.setenv(key, value)
-        event = {
-            "executionName": name,
-            "executionArn": arn(name),
-            "input": execution_input if execution_input is not None else {},
-        }
-        return handler.handle(event, None)
 
     def refusal(self, kind: type[CaptuneError], execution_input: Any = None, name: str = "abc") -> str:
         with pytest.raises(CaptuneError) as refused:
             self.run(execution_input, name)
         assert type(refused.value) is kind, f"{type(refused.value).__name__}: {refused.value}"
-        assert not self.staged, "a refused run stages nothing"
         return str(refused.value)
 
     @property

@@ -170,7 +170,7 @@ class TestAnEarlierAdapter:
 class TestSmoke:
     def test_it_takes_one_step_four_prompts_and_the_shortest_times(self, site: Site) -> None:
         site.data["medicalprompts.jsonl"] = json_lines(*({**GOOD, "id": f"p{n}"} for n in range(9)))
-        plan = site.run({"smoke": True})
+        plan = site.begin({"smoke": True})
         assert (plan["smoke"], plan["training"]["hyperparameters"]["max_steps"]) == (True, "1")
         assert plan["training"]["maxRuntimeSeconds"] == MINIMUM_TRAINING_SECONDS
         assert plan["hosting"]["deadlineSeconds"] == MINIMUM_DEADLINE_SECONDS
@@ -187,6 +187,6 @@ class TestSmoke:
 
 
 def test_the_hosting_role_may_read_the_placeholder_of_the_trial(site: Site) -> None:
-    plan = site.run()
+    plan = site.begin()
     assert plan["hosting"]["trialAdapterUri"].startswith(f"s3://bucket/{KEPT}training/")
     assert "training/trial/adapter_config.json" in site.staged

@@ -71,7 +71,7 @@ def test_every_field_that_the_state_machine_reads_of_the_plan_is_there(
 
 
 def test_everything_a_run_needs_is_staged_once_under_its_prefix(site: Site) -> None:
-    plan = site.run()
+    plan = site.begin()
     assert set(site.staged) == {
         "input/corpus/corpus.txt", "input/evaluation/heldout.jsonl", "input/evaluation/control.jsonl", "input/prompts.jsonl",
         "code/train.py", "code/lib/loss.py", "plan.json", "training/trial/adapter_config.json",
@@ -85,8 +85,8 @@ def test_everything_a_run_needs_is_staged_once_under_its_prefix(site: Site) -> N
 
 
 def test_a_second_call_stages_the_same(site: Site) -> None:
-    first = (site.run(), dict(site.staged))
-    assert (site.run(), site.staged) == first
+    first = (site.begin(), dict(site.staged))
+    assert (site.begin(), site.staged) == first
 
 
 def test_the_input_overrides_the_settings(site: Site) -> None:
@@ -99,7 +99,7 @@ def test_the_input_overrides_the_settings(site: Site) -> None:
 
 def test_a_corpus_of_ones_own_needs_nothing_else(site: Site) -> None:
     site.upload("mine.txt", b"\xef\xbb\xbf" + prose(3000, 7).replace("\n", "\r\n").encode())
-    plan = site.run({"corpus": "corpora/mine.txt"})
+    plan = site.begin({"corpus": "corpora/mine.txt"})
     assert 1500 < plan["corpus"]["words"] < 3000  # what is held out is not trained on
     held_out = [json.loads(line)["text"] for line in site.staged["input/evaluation/heldout.jsonl"].splitlines()]
     training = site.staged["input/corpus/corpus.txt"].decode()
@@ -114,7 +114,7 @@ def test_held_out_text_and_prompts_of_ones_own_are_used(site: Site) -> None:
     site.upload("apart.txt", prose(900, 8).encode())
     site.upload("p.jsonl", json_lines({**GOOD, "id": "mine"}))
     asked = {"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt", "prompts": "corpora/p.jsonl"}
-    (warning,) = site.run(asked)["warnings"]
+    (warning,) = site.begin(asked)["warnings"]
     assert "Passages of one document are alike" in warning
     held_out = site.staged["input/evaluation/heldout.jsonl"].splitlines()
     assert len(held_out) >= 6, "one document is cut into blocks, because a verdict needs several"
@@ -131,7 +131,7 @@ def test_too_little_held_out_text_for_a_verdict_is_told_beforehand(site: Site) -
 
 def test_documents_under_titles_are_measured_whole_and_without_a_warning(site: Site) -> None:
     site.upload("mine.txt", titled(30, 100, 500))
-    plan = site.run({"corpus": "corpora/mine.txt"})
+    plan = site.begin({"corpus": "corpora/mine.txt"})
     assert plan["warnings"] == []
     assert len(site.staged["input/evaluation/heldout.jsonl"].splitlines()) == 6
 
@@ -139,13 +139,13 @@ def test_documents_under_titles_are_measured_whole_and_without_a_warning(site: S
 def test_a_held_out_document_that_stands_there_twice_is_measured_once(site: Site) -> None:
     site.upload("apart.txt", titled(7, 60, 700) + b"\n\n" + titled(3, 60, 700).replace(b"# Part", b"# Copy"))
     site.upload("mine.txt", titled(30, 100, 500))
-    (warning,) = site.run({"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt"})["warnings"]
+    (warning,) = site.begin({"corpus": "corpora/mine.txt", "heldOut": "corpora/apart.txt"})["warnings"]
     assert warning == "3 held-out documents say what another one says; each is measured once."
     assert len(site.staged["input/evaluation/heldout.jsonl"].splitlines()) == 7
 
 
 def test_control_text_that_the_corpus_holds_is_left_out(site: Site) -> None:
     site.upload("mine.txt", b"\n\n".join([prose(2000, 7).encode(), site.data["control.txt"].split(b"# Part 1")[0]]))
-    site.run({"corpus": "corpora/mine.txt"})
+    site.begin({"corpus": "corpora/mine.txt"})
     control = [json.loads(line)["title"] for line in site.staged["input/evaluation/control.jsonl"].splitlines()]
     assert control == ["Part 1", "Part 2"]

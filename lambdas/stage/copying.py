@@ -1,0 +1,64 @@
+"""The copy of a run's input: gathered again by the code that checked it, compared, and written with the plan last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
+from common.storage import Storage
+from preflight import request, staging
+
+_CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
+
+
+def is_done(storage: Storage, plan: dict[str, Any]) -> bool:
+    """Whether this very plan lies under the prefix, which is written when all else is there."""
+    kept = storage.read(_plan_key(plan))
+    return kept is not None and kept == _plan_copy(plan).encode()
+
+
+def gather_again(storage: Storage, s3: Any, plan: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a run by path below its prefix. Raises DatasetChanged where they are not those that Preflight has checked."""
+    try:
+        material = staging.gather(
+            storage,
+            staging.asset(s3, "DATA"),
+            request.parse(plan["input"]),
+            plan["domain"],
+            _raise,
+            plan["corpusWords"],
+        )
+    except (DatasetRejected, PromptsRejected) as fault:
+        raise DatasetChanged(f"A file of this run was changed after Preflight had checked it. {fault}") from fault
+    assert material is not None, "where every fault is raised, what is left is whole"
+    files = staging.files(material, staging.asset(s3, "TRAINING"))
+    if staging.digest(files) != plan["inputDigest"]:
+        names = [plan["input"][key] for key in ("corpus", "heldOut", "prompts") if key in plan["input"]]
+        raise DatasetChanged(
+            f"What this run would train on is not what Preflight has checked: {', '.join(names) or 'what is deployed'} was changed in between. "
+            "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."
+        )
+    return files
+
+
+def write(storage: Storage, plan: dict[str, Any], files: dict[str, bytes]) -> None:
+    """Writes the files under the run's prefix, and the plan beside them, so that a run can be understood and repeated later."""
+    for path, content in files.items():
+        kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
+        storage.write(f"{plan['prefix']}{path}", content, kind)
+    storage.write(_plan_key(plan), _plan_copy(plan), "application/json")
+
+
+def _plan_key(plan: dict[str, Any]) -> str:
+    return f"{plan['prefix']}plan.json"
+
+
+def _plan_copy(plan: dict[str, Any]) -> str:
+    return json.dumps(plan, indent=2)
+
+
+def _raise(step: Callable[[], Any]) -> Any:
+    return step()
