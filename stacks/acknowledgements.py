@@ -117,13 +117,15 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
         "Annotation::@aws-cdk/aws-events:ruleUnresolvedEnvironment",
         "Rule and state machine are in the account and region of this app, also where the account is not known yet.",
     )
-    by_email = runs.node.try_find_child("ResultsByEmail")
-    if by_email:
-        _acknowledge(
-            by_email,
-            "Serverless-SNSRedrivePolicy",
-            "An e-mail that bounces is no event to replay; the same result is in the report and in the ledger.",
-        )
+    for stack, path, also in (
+        (runs, "ResultsByEmail", "the same result is in the report and in the ledger"),
+        (guardrail, "Alarm/AlarmsByEmail", "the alarm's state is in the console and on the dashboard"),
+    ):
+        by_email = _find_if_there(stack, path)
+        if by_email:
+            _acknowledge(
+                by_email, "Serverless-SNSRedrivePolicy", f"An e-mail that bounces is no event to replay; {also}."
+            )
     _acknowledge(
         _find(storage, "AccessLogs"),
         "AwsSolutions-S1",
@@ -136,6 +138,12 @@ def _find(scope: Construct, path: str) -> Construct:
     for part in path.split("/"):
         found = found.node.find_child(part)  # type: ignore[assignment]
     return found
+
+
+def _find_if_there(scope: Construct, path: str) -> Construct | None:
+    *parents, last = path.split("/")
+    found = _find(scope, "/".join(parents)) if parents else scope
+    return found.node.try_find_child(last)  # type: ignore[return-value]
 
 
 def _acknowledge(construct: Construct, rule: str, reason: str) -> None:

@@ -12,7 +12,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks import permissions as may
-from stacks.names import PREFIX
+from stacks.names import PREFIX, Arns
 from stacks.roles import service_role
 from stacks.settings import Settings
 
@@ -21,7 +21,7 @@ _LIMIT_PERCENT = 100
 
 
 class Budget(Construct):
-    """A monthly cost budget with two topics: `warnings` for people, `kill_switch` for 100 % actual and nothing else.
+    """A monthly cost budget with two topics: `warnings` for people, also of CloudWatch's alarms, `kill_switch` for 100 % actual.
 
     Two topics, because a notification is prose: whoever had to read the threshold out of it could stop a run at 50 %.
     """
@@ -31,6 +31,7 @@ class Budget(Construct):
         self._email = settings.alert_email
         self.warnings = self._topic("Warnings", "Captune budget warnings")
         self.kill_switch = self._topic("KillSwitch", "Captune budget kill switch")
+        self._let_alarms_warn()
         # No BudgetName: CloudFormation replaces a budget when a notification changes, and two cannot have one name.
         self.budget = budgets.CfnBudget(
             self,
@@ -74,6 +75,36 @@ class Budget(Construct):
             )
         )
         return topic
+
+    def _let_alarms_warn(self) -> None:
+        """CloudWatch's alarms go to the warnings, and from there to the owner's address, which must confirm that once.
+
+        AWS Budgets writes to the address by itself and needs no confirmation, so the subscription leaves its messages out:
+        they are prose, and only an alarm is a JSON object with an AlarmName.
+        """
+        stack = cdk.Stack.of(self)
+        self.warnings.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsMayPublish",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.warnings.topic_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": Arns(stack).alarms()},
+                },
+            )
+        )
+        if self._email:
+            sns.CfnSubscription(
+                self,
+                "AlarmsByEmail",
+                topic_arn=self.warnings.topic_arn,
+                protocol="email",
+                endpoint=self._email,
+                filter_policy={"AlarmName": [{"exists": True}]},
+                filter_policy_scope="MessageBody",
+            )
 
     def _subscribers(self, topic: sns.Topic) -> list[tuple[str, str]]:
         return [("SNS", topic.topic_arn), *([("EMAIL", self._email)] if self._email else [])]
@@ -135,7 +166,10 @@ class Budget(Construct):
     def _add_outputs(self) -> None:
         policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region
         outputs = {
-            "BudgetWarningsTopic": (self.warnings.topic_arn, "Subscribe to hear of 50, 80 and forecast 100 percent"),
+            "BudgetWarningsTopic": (
+                self.warnings.topic_arn,
+                "Subscribe to hear of 50, 80 and forecast 100 percent, and of every alarm",
+            ),
             "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
             "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
             "WayBackCommand": (

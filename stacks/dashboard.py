@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from stacks.names import METRICS, PREFIX
+from stacks.alarms import NAMES, alarm_name
+from stacks.names import METRICS, PREFIX, Arns
 
 _HALF = 12  # of the 24 columns of a dashboard
+_HEIGHT = 6  # of a graph
 _MACHINE_METRICS = (
     "ExecutionsStarted",
     "ExecutionsSucceeded",
@@ -65,9 +67,23 @@ def add_dashboard(
             title="Tear-downs: a failed one needs a person",
             left=[_executions(tear_down_arn, metric) for metric in _MACHINE_METRICS],
             width=_HALF,
-        )
+        ),
+        _alarms(scope),
     )
     return dashboard
+
+
+def _alarms(scope: Construct) -> cloudwatch.AlarmStatusWidget:
+    """The state of each alarm, by name: a reference to the stack that holds them would close a circle."""
+    arns = Arns(Stack.of(scope))
+    return cloudwatch.AlarmStatusWidget(
+        title="Alarms: red needs a person",
+        alarms=[
+            cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arns.alarm(alarm_name(name))) for name in NAMES
+        ],
+        width=_HALF,
+        height=_HEIGHT,
+    )
 
 
 def _dollars(metric: str, label: str) -> cloudwatch.MathExpression:

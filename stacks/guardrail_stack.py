@@ -13,12 +13,12 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import permissions as may
+from stacks.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
 from stacks.budget import Budget
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.roles import service_role
 from stacks.settings import Settings
 
-SWEEP_MINUTES = 15
 TERMINAL = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 # EventBridge's own maximum: a tear-down that AWS could not start for a day is still worth starting.
 RETRY_HOURS = 24
@@ -49,6 +49,7 @@ class GuardrailStack(cdk.Stack):
         self._add_kill_switch(self.budget.kill_switch)
         self._add_tear_down_rule()
         self._add_sweep()
+        self._add_alarms(settings)
         cdk.CfnOutput(
             self,
             "UndeliveredEvents",
@@ -139,4 +140,20 @@ class GuardrailStack(cdk.Stack):
                     retry_attempts=3,
                 )
             ],
+        )
+
+    def _add_alarms(self, settings: Settings) -> None:
+        """Here, not beside what they watch: the topic is of this stack, and FineTuning must not need it."""
+        functions = self._runs.functions
+        Alarms(
+            self,
+            "Alarms",
+            watched=Watched(
+                tear_down_arn=self._runs.tear_down.arn,
+                sweeper_name=functions.sweeper.function_name,
+                undelivered_name=self.undelivered.queue_name,
+                failed_sweeps_name=functions.failed_sweeps.queue_name,
+                longest_endpoint_seconds=longest_endpoint_seconds(settings.endpoint_deadline_minutes),
+            ),
+            topic=self.budget.warnings,
         )

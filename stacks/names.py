@@ -43,6 +43,14 @@ class Arns:
         """All executions of a state machine."""
         return self._arn("states", f"execution:{name}:*")
 
+    def alarm(self, name: str) -> str:
+        """A CloudWatch alarm by name."""
+        return self._arn("cloudwatch", f"alarm:{name}")
+
+    def alarms(self) -> str:
+        """All CloudWatch alarms of the project."""
+        return self.alarm(f"{PREFIX}-*")
+
     def log_group(self, name: str) -> str:
         """A log group and everything in it."""
         return self._arn("logs", f"log-group:{name}:*")

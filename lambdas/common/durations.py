@@ -36,3 +36,13 @@ CAPACITY_WAIT_SECONDS = 300
 UNBILLED_ALLOWANCE_SECONDS = (
     TRAINING_ATTEMPTS * MAX_PENDING_SECONDS + (TRAINING_ATTEMPTS - 1) * CAPACITY_WAIT_SECONDS + 3000
 )
+
+# The most that the settings and the input of a run may ask for; tests hold them beside what refuses more.
+LONGEST_DEADLINE_SECONDS = 240 * 60
+LONGEST_KEEP_SECONDS = 240 * 60
+# TimeoutSeconds of stacks/fine_tuning.asl.yaml.
+LONGEST_EXECUTION_SECONDS = 43200
+# No endpoint is there for longer, whatever the settings.
+LONGEST_ENDPOINT_SECONDS = LONGEST_DEADLINE_SECONDS + LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS
+# No reservation is open for longer: the execution, the minutes that its endpoint is kept, and the removal.
+LONGEST_RESERVATION_SECONDS = LONGEST_EXECUTION_SECONDS + LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS

@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 import botocore.session
+import pytest
 from stacks_bench import ROOT
 
 from common import durations
+from common.errors import InvalidInput
+from preflight.request import parse
 from stacks.settings import Settings
 from stacks.state_machine import load_definition
 
@@ -71,6 +74,14 @@ def test_the_longest_run_that_the_settings_allow_ends_before_its_execution_times
     waiting += (durations.TRAINING_ATTEMPTS - 1) * max(waits("WaitForTrainingCapacity"))
     endpoint = 60 * longest_setting("endpoint_deadline_minutes")
     assert training + waiting + endpoint < FINE_TUNING["TimeoutSeconds"]
+
+
+def test_the_longest_lives_are_those_that_definition_settings_and_input_allow() -> None:
+    assert FINE_TUNING["TimeoutSeconds"] == durations.LONGEST_EXECUTION_SECONDS
+    assert 60 * longest_setting("endpoint_deadline_minutes") == durations.LONGEST_DEADLINE_SECONDS
+    assert parse({"keepEndpointMinutes": durations.LONGEST_KEEP_SECONDS // 60}).keep_endpoint_minutes
+    with pytest.raises(InvalidInput):
+        parse({"keepEndpointMinutes": durations.LONGEST_KEEP_SECONDS // 60 + 1})
 
 
 def test_a_setting_below_the_useful_time_is_refused_where_it_is_set() -> None:

@@ -94,14 +94,20 @@ def test_only_actual_100_percent_reaches_the_kill_switch(stacks: Stacks) -> None
     assert permission["FunctionName"] == subscription["Endpoint"]
 
 
-def test_budgets_of_this_account_may_publish_and_no_other(stacks: Stacks) -> None:
-    for policy in stacks.resources("Guardrail", "AWS::SNS::TopicPolicy").values():
-        allowed = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
-        assert len(allowed) == 1
-        assert allowed[0]["Principal"] == {"Service": "budgets.amazonaws.com"}
-        assert allowed[0]["Action"] == "sns:Publish"
-        assert set(allowed[0]["Condition"]) == {"StringEquals", "ArnLike"}
-        assert allowed[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+@pytest.mark.parametrize(
+    ("topic", "services"),
+    [("KillSwitch", ["budgets.amazonaws.com"]), ("Warnings", ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"])],
+)
+def test_budgets_and_alarms_of_this_account_may_publish_and_no_other(
+    stacks: Stacks, topic: str, services: list[str]
+) -> None:
+    policy = stacks.one("Guardrail", "AWS::SNS::TopicPolicy", topic)
+    allowed = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+    assert [statement["Principal"] for statement in allowed] == [{"Service": service} for service in services]
+    for statement in allowed:
+        assert statement["Action"] == "sns:Publish"
+        assert set(statement["Condition"]) == {"StringEquals", "ArnLike"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
 
 
 def test_at_100_percent_the_deny_goes_to_the_fine_tuning_role_and_to_no_other(stacks: Stacks) -> None:
