@@ -1,4 +1,4 @@
-"""Whether the second line of defence is armed, and whether a person hears of it."""
+"""Whether the second line of defence is armed, and whether a person hears of it and of the guards' own failures."""
 
 from __future__ import annotations
 
@@ -78,6 +78,25 @@ def kill_switch(sns: Sns, topic: str) -> Iterator[Finding]:
         yield ok("kill switch", "the sweeper hears of 100 %")
     else:
         yield problem("kill switch", "nobody hears of 100 %", "make deploy")
+
+
+def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
+    """Whether anybody hears of CloudWatch's alarms: SNS sends nothing to who has not confirmed."""
+    subject = "alarms"
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    found = {one["Endpoint"]: one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]}
+    heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith("arn:"))
+    if address and address not in found:
+        yield problem(subject, f"{address} is not subscribed to them", "make deploy")
+    elif address and address not in heard:
+        text = f"{address} has not confirmed, so no alarm reaches it"
+        yield problem(subject, text, "follow the link in the mail of SNS, or subscribe again in its console")
+    elif not heard:
+        yield warning(
+            subject, "nobody hears of them", "set alert_email in cdk.json, make deploy, confirm the mail of SNS"
+        )
+    else:
+        yield ok(subject, f"{', '.join(heard)} hears of a guard that fails")
 
 
 def _subscriptions(sns: Sns, topic: str, protocol: str) -> dict[str, str]:

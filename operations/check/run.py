@@ -169,5 +169,7 @@ def _alarm(aws: Clients, settings: Settings, outputs: Mapping[str, str]) -> Iter
     right = "sns:ListSubscriptionsByTopic"
     if topic := outputs.get("KillSwitchTopic"):
         yield from asking("kill switch", right, lambda: alarm.kill_switch(aws.client("sns"), topic))
+    if warnings := outputs.get("BudgetWarningsTopic"):
+        yield from asking("alarms", right, lambda: alarm.alarms(aws.client("sns"), warnings, settings.alert_email))
     if (results := outputs.get("ResultTopicArn")) and settings.alert_email:
         yield from asking("e-mail", right, lambda: alarm.email(aws.client("sns"), results, settings.alert_email))

@@ -131,12 +131,14 @@ class Templates:
 
     def _attribute(self, stack: str, logical_id: str, attribute: str) -> str:
         kind, name = self._kind(stack, logical_id), self._name(stack, logical_id)
+        # The physical id of a queue is its address, which ends in its name.
+        own = name.rpartition("/")[2] if name.startswith("https://") else name
+        if (kind, attribute) == ("AWS::SQS::Queue", "QueueName"):
+            return own
         if attribute != "Arn" or kind not in _ARNS:
             raise Unresolved(f"{stack} uses {attribute} of {kind}, which the check cannot fill in")
         if name.startswith("arn:"):
             return name
-        # The physical id of a queue is its address, which ends in its name.
-        own = name.rpartition("/")[2] if name.startswith("https://") else name
         filled = _ARNS[kind].format(region=self.region, account=self.account, name=own)
         return f"arn:aws:{filled}"
 

@@ -367,3 +367,22 @@ def test_the_owner_hears_of_results_once_the_address_is_confirmed(
 def test_a_kill_switch_that_nobody_hears_is_a_problem() -> None:
     assert one(alarm.kill_switch(Sns(topic=[("lambda", "arn", True)]), TOPIC)).level == OK
     assert one(alarm.kill_switch(Sns(topic=[("email", "me@example.org", True)]), TOPIC)).level == PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "address", "level"),
+    [
+        ([("email", "me@example.org", True)], "me@example.org", OK),
+        ([("email", "me@example.org", False)], "me@example.org", PROBLEM),
+        ([("email", "me@example.org", False), ("sms", "+100", True)], "me@example.org", PROBLEM),
+        ([], "me@example.org", PROBLEM),
+        ([], "", WARNING),
+        ([("email", "you@example.org", False)], "", WARNING),
+        ([("https", "https://hook.example.org", True)], "", OK),
+    ],
+    ids=["confirmed", "pending", "only another", "absent", "no address", "no address, pending", "subscribed by hand"],
+)
+def test_alarms_that_reach_nobody_are_found(
+    subscriptions: list[tuple[str, str, bool]], address: str, level: Level
+) -> None:
+    assert one(alarm.alarms(Sns(topic=subscriptions), TOPIC, address)).level == level

@@ -76,14 +76,17 @@ def after_deployment(project: Project) -> Cloud:
         for logical_id, resource in template["Resources"].items()
         if resource["Type"] == "AWS::IAM::Role"
     ]
-    results, switch = (
+    results, switch, warnings = (
         stacks.outputs[f"Captune-{stack}"][output].rpartition(":")[2]
-        for stack, output in (("FineTuning", "ResultTopicArn"), ("Guardrail", "KillSwitchTopic"))
-    )
+        for stack, output in (
+            ("FineTuning", "ResultTopicArn"), ("Guardrail", "KillSwitchTopic"), ("Guardrail", "BudgetWarningsTopic"),
+        )
+    )  # fmt: skip
+    owner = [("email", "owner@example.org", True)]
     return cloud(
         cloudformation=stacks,
         iam=Iam({templates.role_arn(role): templates.inline_policies(role) for role in roles}),
-        sns=Sns(**{results: [("email", "owner@example.org", True)], switch: [("lambda", "arn:sweeper", True)]}),
+        sns=Sns(**{results: owner, warnings: owner, switch: [("lambda", "arn:sweeper", True)]}),
     )
 
 
@@ -109,7 +112,7 @@ def test_after_the_deployment_everything_is_asked_and_in_order(project: Project)
     found = findings(after_deployment(project), project)
     assert not_in_order(found) == []
     subjects = {finding.subject for finding in found}
-    assert {"budget", "budget action", "kill switch", "e-mail", "Captune-FineTuning", "weights"} <= subjects
+    assert {"budget", "budget action", "kill switch", "alarms", "e-mail", "Captune-FineTuning", "weights"} <= subjects
 
 
 def test_both_definitions_both_images_and_all_roles_are_asked_for(project: Project) -> None:
