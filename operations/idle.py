@@ -80,19 +80,11 @@ def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> No
         for execution in page["executions"]:
             arn = execution["executionArn"]
             name = arn.rpartition(":")[2]
-            run = runs.setdefault(_run_of_execution(name), _Run(name, arn))
+            run = runs.setdefault(run_name(name), _Run(name, arn))
             run.left.append(f"execution {name}: RUNNING")
             run.commands.append(
                 f"aws stepfunctions stop-execution --region {session.region_name} --execution-arn {arn}"
             )
-
-
-def _run_of_execution(name: str) -> str:
-    """The run's name; an execution whose name no run can have is about to be refused, and goes by its own."""
-    try:
-        return run_name(name)
-    except ValueError:
-        return name
 
 
 def _add_resources(session: Any, runs: dict[str, _Run]) -> None:

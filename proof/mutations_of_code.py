@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from common import costs, ledger_table, prices
+from common import costs, ledger_table, names, prices
 from common import ledger as ledger_module
 from common.errors import PriceUnknown, RunNameTaken
 from common.ledger import Ledger
@@ -17,7 +17,7 @@ from common.ledger_table import Table, typed
 from common.prices import Price
 from preflight import money
 from proof import scenarios, threads
-from proof.registry import random_months, register, replacing, without
+from proof.registry import random_months, register, replaced, replacing, without
 from settle import billing
 from teardown.removal import Removal
 
@@ -105,6 +105,16 @@ def _anybody_may_remove(self: Removal, event: dict[str, Any]) -> dict[str, Any]:
     return _one_pass(self, event | ({"executionArn": item["execution_arn"]} if item else {}))
 
 
+@contextmanager
+def _one_name_for_several() -> Iterator[None]:
+    """Names that differ in replaced characters only are one run, and each of its executions removes what the run has."""
+    with (
+        replaced(names, "run_name", lambda name: f"{names.PREFIX}-{name.replace('.', '-')}"),
+        replaced(Removal, "one_pass", _anybody_may_remove),
+    ):
+        yield
+
+
 _endpoint_life = billing._endpoint_life
 
 
@@ -150,4 +160,4 @@ register("workflow: the endpoint's own deadline", without("endpoint_deadline"), 
 register("workflow: the event rule", without("event_rule"), scenarios.prompt_removal)
 register("workflow: the sweeper", without("sweeper"), random_months(first_seed=250))
 register("workflow: the second quiet pass", without("second_quiet_pass"), scenarios.created_after_the_abort)
-register("workflow: a tear-down removes only its own", replacing(Removal, "one_pass", _anybody_may_remove), random_months())
+register("workflow: a name of its own for each run", _one_name_for_several, random_months())

@@ -1,26 +1,50 @@
-"""One name per run, made once from the execution's name and carried by job, model, endpoint, schedule and ledger item."""
+"""One name per run, made once from the execution's name and carried by job, model, endpoint, schedule and ledger item.
+
+No two executions share a run name, not even where case is ignored, as SageMaker does for endpoints. A plain execution name
+(lower-case letters, digits and single hyphens between them, as the console gives) is carried as it is. Every other name is
+cleaned and gets ten hexadecimal digits of its own SHA-256, which a plain name never ends with.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 PREFIX = "captune"
 # SageMaker names hold 63 characters; "captune-" takes 8 and "-tryN" of a later attempt takes 5.
 BODY_LENGTH = 50
+DIGEST_LENGTH = 10
 _ATTEMPT = re.compile(r"-try[0-9]$")
+_DIGEST = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
+_PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_RUN = re.compile(rf"{PREFIX}(-+[A-Za-z0-9]+)+")
 
 
 def run_name(execution_name: str) -> str:
-    """The run name of an execution: `captune-` and the execution's name in SageMaker's alphabet, at most 58 characters.
+    """The run name of an execution: `captune-` and at most 50 characters of SageMaker's alphabet, in lower case."""
+    if _is_plain(execution_name):
+        return f"{PREFIX}-{execution_name}"
+    digest = hashlib.sha256(execution_name.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+    room = BODY_LENGTH - DIGEST_LENGTH - 1
+    cleaned = re.sub(r"[^a-z0-9]+", "-", execution_name.lower()).strip("-")[:room].strip("-")
+    return f"{PREFIX}-{cleaned or 'run'}-{digest}"
 
-    Raises ValueError when nothing usable is left of the name or it reads like a later attempt of another run.
-    """
-    body = re.sub(r"[^A-Za-z0-9]+", "-", execution_name).strip("-")[:BODY_LENGTH].strip("-")
-    if not body:
-        raise ValueError(f"the execution name {execution_name!r} has no letter or digit in it")
-    if _ATTEMPT.search(body):
-        raise ValueError(f"the execution name {execution_name!r} ends like the retry of another run")
-    return f"{PREFIX}-{body}"
+
+def execution_name_of(run: str) -> str | None:
+    """The name of the execution behind a run name that carries it unchanged, else None: the ledger knows the others."""
+    body = run.removeprefix(f"{PREFIX}-")
+    return body if body != run and _is_plain(body) else None
+
+
+def is_run_name(text: str) -> bool:
+    """Whether a text can be a run's name, of this version or of an earlier one that kept upper case."""
+    return len(text) <= len(PREFIX) + 1 + BODY_LENGTH and bool(_RUN.fullmatch(text)) and not _ATTEMPT.search(text)
+
+
+def _is_plain(text: str) -> bool:
+    if len(text) > BODY_LENGTH or not _PLAIN.fullmatch(text):
+        return False
+    return not _ATTEMPT.search(text) and not _DIGEST.search(text)
 
 
 def trial_name(run: str) -> str:

@@ -13,7 +13,6 @@ from common.errors import (
     CaptuneError,
     EulaNotAccepted,
     ImageNotFound,
-    InvalidInput,
     LeftoversFound,
     QuotaTooLow,
     RunInFlight,
@@ -112,12 +111,7 @@ def _together(faults: list[CaptuneError]) -> CaptuneError:
 
 
 def _name(execution_name: str, execution_arn: str, services: Services) -> str:
-    try:
-        run = run_name(execution_name)
-    except ValueError as error:
-        raise InvalidInput(
-            f"{error}; start a new execution with another name, or leave the name to the console."
-        ) from None
+    run = run_name(execution_name)
     surroundings.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
     return run
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from common.aws import error_code
 from common.errors import RunNameTaken
 from common.ledger import Ledger
-from common.names import BODY_LENGTH, PREFIX, belongs_to, run_of
+from common.names import PREFIX, belongs_to, run_of
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -24,8 +24,7 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     jobs = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
     if item is not None or any(belongs_to(job, run) for job in jobs):
         raise RunNameTaken(
-            f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose one that differs in its "
-            f"first {BODY_LENGTH} letters and digits."
+            f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."
         )
 
 

@@ -10,12 +10,9 @@ from common.names import run_name
 
 
 def reservation(ledger: Ledger, event: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """The run's name and its ledger item. An execution that was refused its name has no item, and a name that no run has."""
+    """The run's name and its ledger item. An execution that was refused its name has no item."""
     refused = f"refused-{event['executionName']}"
-    try:
-        run = run_name(event["executionName"])
-    except ValueError:
-        return refused, None
+    run = run_name(event["executionName"])
     item = ledger.run(run)
     if item is not None and event.get("executionArn", item["execution_arn"]) != item["execution_arn"]:
         return refused, None

@@ -10,19 +10,16 @@ from common.environment import required
 from common.ledger import Ledger
 from common.logs import log
 from common.names import run_name
-from teardown.removal import Removal, nothing_to_remove
+from teardown.removal import Removal
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes {executionArn, executionName, status, reason}; answers what was found, whether to keep it and until when.
 
     Only `executionName` is needed, so that a person can start a tear-down by hand. `quiet` is true when nothing at all was
-    found. An execution whose name no run can have left nothing behind.
+    found.
     """
-    try:
-        run = run_name(event["executionName"])
-    except ValueError:
-        return nothing_to_remove()
+    run = run_name(event["executionName"])
     removal = Removal(
         run=run,
         sagemaker=client("sagemaker"),

@@ -27,6 +27,11 @@ def arn(execution_name: str) -> str:
     return f"{MACHINE.replace('stateMachine', 'execution')}:{execution_name}"
 
 
+def resource_arn(kind: str, name: str) -> str:
+    """The ARN of a resource at SageMaker: training-job, endpoint, endpoint-config, model."""
+    return f"arn:aws:sagemaker:us-east-1:123456789012:{kind}/{name}"
+
+
 def refusal(code: str, message: str = "refused", **more: Any) -> ClientError:
     """An error as botocore raises it."""
     return ClientError({"Error": {"Code": code, "Message": message}, **more}, "Operation")
@@ -131,12 +136,19 @@ class SageMaker(Service):
         self.configurations: dict[str, Any] = dict.fromkeys(kinds.get("configurations", ()))
         self.models: dict[str, Any] = dict.fromkeys(kinds.get("models", ()))
         self.created = NOW - timedelta(minutes=30)
+        # By name; what is not here bears the project's tag.
+        self.tags: dict[str, dict[str, str]] = {}
 
     def on_list_training_jobs(
         self, NameContains: str, StatusEquals: str | None = None, NextToken: str | None = None
     ) -> dict[str, Any]:
         found = [
-            {"TrainingJobName": name, "TrainingJobStatus": self.status(name), "CreationTime": self.created}
+            {
+                "TrainingJobName": name,
+                "TrainingJobArn": resource_arn("training-job", name),
+                "TrainingJobStatus": self.status(name),
+                "CreationTime": self.created,
+            }
             for name in self.jobs
             if NameContains in name and StatusEquals in (None, self.status(name))
         ]
@@ -156,7 +168,12 @@ class SageMaker(Service):
 
     def on_list_endpoints(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
         found = [
-            {"EndpointName": name, "EndpointStatus": status, "CreationTime": self.created}
+            {
+                "EndpointName": name,
+                "EndpointArn": resource_arn("endpoint", name),
+                "EndpointStatus": status,
+                "CreationTime": self.created,
+            }
             for name, status in self.endpoints.items()
             if NameContains in name
         ]
@@ -167,7 +184,7 @@ class SageMaker(Service):
         return {}
 
     def on_list_endpoint_configs(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
-        found = [{"EndpointConfigName": name} for name in self.configurations if NameContains in name]
+        found = self._named("EndpointConfig", "endpoint-config", self.configurations, NameContains)
         return page("EndpointConfigs", found, NextToken)
 
     def on_delete_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
@@ -175,7 +192,18 @@ class SageMaker(Service):
         return {}
 
     def on_list_models(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
-        return page("Models", [{"ModelName": name} for name in self.models if NameContains in name], NextToken)
+        return page("Models", self._named("Model", "model", self.models, NameContains), NextToken)
+
+    def _named(self, field: str, kind: str, names: dict[str, Any], contains: str) -> list[dict[str, Any]]:
+        return [
+            {f"{field}Name": name, f"{field}Arn": resource_arn(kind, name), "CreationTime": self.created}
+            for name in names
+            if contains in name
+        ]
+
+    def on_list_tags(self, ResourceArn: str, NextToken: str | None = None) -> dict[str, Any]:
+        tags = self.tags.get(ResourceArn.rpartition("/")[2], {"project": "captune"})
+        return page("Tags", [{"Key": key, "Value": value} for key, value in tags.items()], NextToken)
 
     def on_delete_model(self, ModelName: str) -> dict[str, Any]:
         del self.models[ModelName]

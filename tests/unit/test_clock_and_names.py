@@ -61,38 +61,83 @@ class TestMonths:
         assert clock.now().tzinfo is UTC
 
 
+PLAIN = st.from_regex(r"[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,3}", fullmatch=True)
+# Names near each other: a few characters that are kept, folded or replaced, so that two of them often look alike.
+ALIKE = st.text("aAbé.-_ 0", max_size=6) | st.sampled_from(["a-try2", "a.try2", "a" * 50, "a" * 51, "A" * 50])
+
+
 class TestNames:
+    @pytest.mark.parametrize(
+        "execution", ["first", "a-b-2", "6a4f1c2e-9d3b-4f57-8a10-0123456789ab", "a" * 50, "x-0123456789abc", "a-try22"]
+    )
+    def test_a_plain_name_is_carried_as_it_is(self, execution: str) -> None:
+        assert names.run_name(execution) == f"captune-{execution}"
+        assert names.execution_name_of(f"captune-{execution}") == execution
+
     @pytest.mark.parametrize(
         ("execution", "run"),
         [
-            ("first", "captune-first"),
-            ("my run, at noon!", "captune-my-run-at-noon"),
-            ("--a__b..c--", "captune-a-b-c"),
-            ("a" * 80, "captune-" + "a" * 50),
+            ("my run, at noon!", "captune-my-run-at-noon-b63f610334"),
+            ("--a__b..c--", "captune-a-b-c-"),
+            ("First", "captune-first-"),
+            ("a--b", "captune-a-b-"),
+            ("first-try2", "captune-first-try2-"),
+            ("first-0123456789", "captune-first-0123456789-"),
+            ("a" * 51, "captune-" + "a" * 39 + "-"),
+            ("a" * 38 + "-b" * 8, "captune-" + "a" * 38 + "-"),
+            ("。。", "captune-run-"),
+            ("", "captune-run-"),
+            ("\ud800", "captune-run-"),
         ],
     )
-    def test_a_run_is_named_after_its_execution(self, execution: str, run: str) -> None:
-        assert names.run_name(execution) == run
+    def test_any_other_name_is_cleaned_and_told_apart_by_ten_digits_of_its_own(self, execution: str, run: str) -> None:
+        made = names.run_name(execution)
 
-    @pytest.mark.parametrize("execution", ["", "---", "。。"])
-    def test_a_name_without_a_letter_or_digit_is_refused(self, execution: str) -> None:
-        with pytest.raises(ValueError, match="no letter or digit"):
-            names.run_name(execution)
+        assert made.startswith(run)
+        assert re.fullmatch(r"captune-[a-z0-9-]*[a-z0-9]-[0-9a-f]{10}", made)
+        assert names.execution_name_of(made) is None
 
-    def test_a_name_that_reads_like_the_retry_of_another_run_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="ends like the retry"):
-            names.run_name("first-try2")
+    @pytest.mark.parametrize(
+        "others",
+        [("my.run", "my-run", "my_run", "My-Run", "my--run"), ("a" * 50, "a" * 51, "A" * 50), ("run", "", "。")],
+    )
+    def test_names_that_differ_only_in_case_or_in_replaced_characters_are_told_apart(self, others: tuple[str]) -> None:
+        assert len({names.run_name(name).lower() for name in others}) == len(others)
 
-    @given(st.text(max_size=90))
+    @given(ALIKE, ALIKE)
+    def test_two_executions_never_share_a_run_not_even_without_regard_to_case(self, one: str, other: str) -> None:
+        assert (names.run_name(one).lower() == names.run_name(other).lower()) == (one == other)
+
+    @given(PLAIN | st.text(max_size=90))
     def test_a_name_and_that_of_its_retries_fit_sagemaker(self, execution: str) -> None:
-        try:
-            run = names.run_name(execution)
-        except ValueError:
-            return
+        run = names.run_name(execution)
 
-        assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", f"{run}-try3")
+        assert re.fullmatch(r"[a-z0-9](-*[a-z0-9])*", f"{run}-try3")
         assert len(f"{run}-try3") <= 63
         assert names.run_of(f"{run}-try3") == names.run_of(run) == run
+        assert names.is_run_name(run)
+        assert names.execution_name_of(run) in (None, execution)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "captune-",
+            "captune",
+            "captune-a-",
+            "captune-a b",
+            "my-captune-a",
+            "captune-a-try2",
+            "",
+            "captune-" + "a" * 51,
+        ],
+    )
+    def test_a_text_that_no_run_is_called_is_no_run_name(self, text: str) -> None:
+        assert not names.is_run_name(text)
+        assert names.execution_name_of(text) is None
+
+    def test_the_name_that_an_earlier_version_gave_is_still_read(self) -> None:
+        assert names.is_run_name("captune-My-Run")
+        assert names.execution_name_of("captune-My-Run") is None
 
     def test_a_resource_belongs_to_its_run_and_to_no_longer_name(self) -> None:
         assert names.belongs_to("captune-a", "captune-a")

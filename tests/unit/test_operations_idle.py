@@ -13,6 +13,7 @@ from ledger_fakes import Books
 from moto import mock_aws
 from teardown_site import Site
 
+from common.names import run_name
 from operations import idle
 from operations.__main__ import main
 
@@ -128,8 +129,9 @@ def test_the_tear_down_that_is_advised_stops_an_execution_that_still_runs() -> N
 
 
 def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_own() -> None:
-    books = Books().with_run("it's_mine", run="captune-it-s-mine").with_run("b")
-    account = Account(books, running=("it's_mine",), jobs={"captune-it-s-mine": "InProgress"})
+    mine = run_name("it's_mine")
+    books = Books().with_run("it's_mine", run=mine).with_run("b")
+    account = Account(books, running=("it's_mine",), jobs={mine: "InProgress"})
     assert tear_down_inputs(words(account)) == [
         {"executionArn": arn(name), "executionName": name, "status": "UNKNOWN", "reason": "schedule"}
         for name in ("b", "it's_mine")

@@ -25,6 +25,7 @@ from common.errors import (
     ServiceUnreachable,
     WeightsNotFound,
 )
+from common.names import run_name
 
 
 @pytest.fixture
@@ -120,14 +121,23 @@ def test_leftovers_of_an_earlier_run_are_refused_with_the_way_to_remove_them(sit
     assert '{"executionName": "…"}' in message
 
 
-@pytest.mark.parametrize("name", ["___", "again-try2"])
-def test_an_execution_name_that_makes_no_run_name_is_refused(site: Site, name: str) -> None:
-    assert "start a new execution with another name" in site.refusal(InvalidInput, name=name)
+@pytest.mark.parametrize("name", ["___", "again-try2", "My.Run"])
+def test_any_execution_name_makes_a_run(site: Site, name: str) -> None:
+    assert site.run(name=name)["runName"] == run_name(name)
 
 
 def test_a_name_that_another_run_has_is_refused_before_anything_of_it_is_overwritten(site: Site) -> None:
-    site.books.with_run("a_bc", run="captune-a-bc").settled("captune-a-bc")
+    site.books.with_run("a-bc").settled("captune-a-bc")
     site.refusal(RunNameTaken, name="a-bc")
+
+
+def test_names_that_differ_in_case_or_in_a_replaced_character_are_runs_of_their_own(site: Site) -> None:
+    site.quotas.applied = {"L-2D6DEB3C": 2.0, "L-9614C779": 2.0}
+    site.books.with_run("my-run")
+    assert (
+        len({site.run(name=name)["runName"].lower() for name in ("my.run", "My-Run", "my_run")} - {"captune-my-run"})
+        == 3
+    )
 
 
 def test_an_instance_type_without_a_price_is_refused(site: Site) -> None:

@@ -9,6 +9,8 @@ import pytest
 from lambda_fakes import NOW, arn
 from settle_site import Site, visit
 
+from common.names import run_name
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -94,8 +96,8 @@ def test_an_execution_that_was_refused_the_name_of_a_run_leaves_that_run_alone(s
     assert outcome["result"]["actualCents"] == 0
     assert (site.books.run("captune-abc") or {})["state"] == "reserved"
     assert {key: site.s3.objects[key] for key in before} == before
-    assert site.report("refused-_abc")["error"] == "RunNameTaken"
-    assert "runs/refused-_abc/report/report.html" in outcome["message"]
+    assert site.report(run_name("_abc"))["error"] == "RunNameTaken"
+    assert f"runs/{run_name('_abc')}/report/report.html" in outcome["message"]
 
 
 def test_time_in_a_state_that_was_entered_often_adds_up(site: Site) -> None:

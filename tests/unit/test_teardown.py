@@ -182,11 +182,6 @@ def test_the_name_alone_is_enough_to_start_a_tear_down_by_hand() -> None:
     assert site.step_functions.executions[arn("abc")]["status"] == "ABORTED"
 
 
-@pytest.mark.parametrize("name", ["___", "run-try2"])
-def test_a_name_that_no_run_can_have_left_nothing(name: str) -> None:
-    assert handler.handle({**EVENT, "executionName": name}, None) == nothing_to_remove()
-
-
 def test_the_handler_makes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(endpoints={"captune-abc": "InService"})
     services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}

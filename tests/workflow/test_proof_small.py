@@ -23,7 +23,6 @@ def test_two_hundred_random_months_stay_under_their_caps_and_leave_nothing() -> 
             "clamped",
             "BudgetExceeded",
             "PriceUnknown",
-            "RunNameTaken",
             "succeeded",
             "swept",
             "kept",

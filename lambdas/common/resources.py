@@ -1,0 +1,102 @@
+"""What SageMaker holds of this project: found by name, and left alone where its tags say that it is somebody else's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.logs import log
+from common.names import PREFIX
+
+TAG_KEY, TAG_VALUE = "project", PREFIX
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of resource, and how SageMaker's list operation names it, its name, its ARN and its status."""
+
+    words: str
+    operation: str
+    listing: str
+    name_field: str
+    arn_field: str
+    status_field: str | None = None
+
+
+TRAINING_JOB = Kind(
+    "training job", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", "TrainingJobArn", "TrainingJobStatus"
+)  # fmt: skip
+ENDPOINT = Kind("endpoint", "list_endpoints", "Endpoints", "EndpointName", "EndpointArn", "EndpointStatus")
+ENDPOINT_CONFIGURATION = Kind(
+    "endpoint configuration", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "EndpointConfigArn"
+)  # fmt: skip
+MODEL = Kind("model", "list_models", "Models", "ModelName", "ModelArn")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource. `status` is empty for a kind that has none, `created` is in UTC."""
+
+    kind: Kind
+    name: str
+    arn: str
+    status: str
+    created: datetime
+
+    def __str__(self) -> str:
+        return f"{self.kind.words} {self.name}" + (f": {self.status}" if self.status else "")
+
+
+def find_all(sagemaker: Any, kind: Kind, name_contains: str, status: str | None = None) -> list[Resource]:
+    """Every resource of a kind with a text in its name and, if one is asked for, in a status. Raises what botocore raises.
+
+    All pages are read before anything is answered: a list that shrinks while it is read would skip some.
+    """
+    only = {"StatusEquals": status} if status else {}
+    pages = sagemaker.get_paginator(kind.operation).paginate(NameContains=name_contains, **only)
+    return [
+        Resource(
+            kind,
+            entry[kind.name_field],
+            entry[kind.arn_field],
+            entry[kind.status_field] if kind.status_field else "",
+            entry["CreationTime"],
+        )
+        for page in pages
+        for entry in page[kind.listing]
+    ]
+
+
+class Tags:
+    """Asks SageMaker whose a resource is.
+
+    Only an answer can make a resource foreign. Where SageMaker does not tell, the name counts, because to remove what bills
+    must not depend on one more call; and after one silence nothing more is asked, so that no removal waits for it twice.
+    """
+
+    def __init__(self, sagemaker: Any) -> None:
+        self._sagemaker = sagemaker
+        self._silent = False
+
+    def disown(self, resource: Resource) -> bool:
+        """Whether a resource has answered tags and the project's is not among them, or has another value."""
+        if self._silent:
+            return False
+        try:
+            pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=resource.arn)
+            tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        except ClientError as error:
+            # Of one resource: it has gone since it was listed, or may not be looked at.
+            log("tags unknown", resource=str(resource), error=str(error))
+            return False
+        except BotoCoreError as error:
+            log("tags unknown", resource=str(resource), error=str(error))
+            self._silent = True
+            return False
+        if tags.get(TAG_KEY) == TAG_VALUE:
+            return False
+        log("left alone: not of this project", resource=str(resource), tags=tags)
+        return True
