@@ -43,7 +43,7 @@ PARTS = {
     for part in (
         Part("ledger", ("common/ledger*.py",), ("test_ledger*.py",)),
         Part("costs", ("common/costs.py",), ("test_costs*.py", "test_money*.py")),
-        Part("money", ("preflight/money.py",), ("test_money*.py",)),
+        Part("money", ("preflight/money.py",), ("test_money*.py", "test_prices*.py")),
         Part("reserve", ("reserve/*.py",), ("test_reserve*.py",)),
         Part("teardown", ("teardown/*.py",), ("test_teardown*.py",)),
         Part("settle", ("settle/*.py",), ("test_settle*.py",)),

@@ -22,7 +22,7 @@ PLAN: dict[str, Any] = {
 @pytest.fixture
 def books(monkeypatch: pytest.MonkeyPatch) -> Books:
     books = Books()
-    monkeypatch.setattr(handler, "client", lambda service: books.table)
+    monkeypatch.setattr(handler, "client", {"dynamodb": books.table}.__getitem__)
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
     monkeypatch.setenv("CAP_CENTS", "1000")
     return books
@@ -68,7 +68,6 @@ def test_what_is_committed_is_published_as_a_metric(books: Books, capsys: pytest
     metric = next(line for line in lines if "_aws" in line)
     assert (metric["CommittedCents"], metric["CapCents"]) == (600, 1000)
     assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Captune"
-    assert {"message", "run", "cents"} <= lines[0].keys()
 
 
 def test_a_ledger_that_refuses_this_function_is_named_with_its_reason(
@@ -82,3 +81,26 @@ def test_a_ledger_that_refuses_this_function_is_named_with_its_reason(
         ServiceUnreachable, match="The reservation in the ledger could not be finished.*dynamodb:UpdateItem"
     ):
         handler.handle(PLAN, None)
+
+
+def test_the_log_tells_what_was_reserved_and_what_that_leaves(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    handler.handle(PLAN, None)
+    told = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert told == {
+        "message": "reserved", "run": "captune-abc", "cents": 600, "committed_cents": 600, "cap_cents": 1000,
+    }  # fmt: skip
+
+
+def test_the_table_is_the_one_that_the_function_was_given(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: set[str] = set()
+    write = books.table.transact_write_items
+
+    def noting(**request: Any) -> Any:
+        for entry in request["TransactItems"]:
+            tables.update(write["TableName"] for write in entry.values())
+        return write(**request)
+
+    monkeypatch.setattr(books.table, "transact_write_items", noting)
+    monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
+    handler.handle(PLAN, None)
+    assert tables == {"captune-ledger"}
