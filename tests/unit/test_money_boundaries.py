@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from test_prices import PriceList, product
 
 from common.costs import WorstCase, worst_case
 from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
@@ -129,3 +130,15 @@ def test_the_minutes_that_an_endpoint_is_kept_can_reach_into_the_next_month() ->
 
     assert allow(100_000, now=start, keep=3600).months == ("2026-11", "2026-12")
     assert allow(100_000, now=start - timedelta(minutes=61), keep=3600).months == ("2026-11",)
+
+
+def test_a_price_is_asked_for_in_the_region_where_the_run_will_be() -> None:
+    pricing = PriceList(product("EUW1-Train:ml.g5.2xlarge", "1.7"))
+    money.find_price(pricing, "eu-west-1", "ml.g5.2xlarge", "Training")
+
+    assert {"Type": "TERM_MATCH", "Field": "regionCode", "Value": "eu-west-1"} in pricing.asked["Filters"]
+
+
+@pytest.mark.parametrize("use", ["Training", "Hosting"])
+def test_a_pinned_price_is_of_the_use_that_was_asked_for(use: str) -> None:
+    assert money.find_price(PriceList(), "us-east-1", "ml.g5.2xlarge", use).use == use
