@@ -11,7 +11,7 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
-.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ tokens: $(READY)  ## count the texts in tokens of Llama 2's own vocabulary
 
 conformance: $(READY)  ## every contract against the part that owns it: real vLLM, real CDK command line, reference JSONata
 	@python -m conformance $(ARGS)
+
+mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
+	@python -m tests.mutations --write results/mutations.md $(ARGS)
 
 test: $(READY) lint  ## lint, types and every test
 	@python -m pytest -q $(ARGS)
