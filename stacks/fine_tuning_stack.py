@@ -10,11 +10,12 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks import permissions as may
-from stacks import roles, serving
+from stacks import roles
 from stacks.dashboard import add_dashboard
 from stacks.functions import Functions, Resources, asset
-from stacks.images import INFERENCE_AMI_VERSION, hosting_image, training_image
+from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
+from stacks.run_settings import FINE_TUNING_DEFINITION, definition_version, literals
 from stacks.settings import Settings
 from stacks.state_machine import StateMachine
 from stacks.storage_stack import StorageStack
@@ -114,13 +115,13 @@ class FineTuningStack(cdk.Stack):
 
     def _add_fine_tuning_role(self) -> iam.Role:
         settings, bucket_arn = self._settings, self._storage.bucket_arn
-        self._training_image = training_image(settings.region)
-        self._hosting_image = hosting_image(settings.region, settings.hosting_image)
+        container_of_training = training_image(settings.region)
+        container_of_hosting = hosting_image(settings.region, settings.hosting_image)
         self._training_role = roles.training_role(
-            self, bucket_arn=bucket_arn, region=settings.region, image=self._training_image
+            self, bucket_arn=bucket_arn, region=settings.region, image=container_of_training
         )
         self._hosting_role = roles.hosting_role(
-            self, bucket_arn=bucket_arn, region=settings.region, image=self._hosting_image
+            self, bucket_arn=bucket_arn, region=settings.region, image=container_of_hosting
         )
         return self._machine_role(
             "FineTuningRole",
@@ -151,16 +152,10 @@ class FineTuningStack(cdk.Stack):
         settings = self._settings
         available = {
             **self._invoked_by_fine_tuning(),
-            "TrainingImage": self._training_image.uri,
+            **literals(settings),
+            "DefinitionVersion": definition_version(settings),
             "TrainingRoleArn": self._training_role.role_arn,
-            "HostingImage": self._hosting_image.uri,
             "HostingRoleArn": self._hosting_role.role_arn,
-            "InferenceAmiVersion": INFERENCE_AMI_VERSION,
-            "MaxModelLength": str(settings.model.context_tokens),
-            "LoraRank": str(serving.server_lora_rank(settings.lora_rank)),
-            "MaxConcurrentRequests": str(serving.MOST_REQUESTS_AT_ONCE),
-            "WeightsUri": settings.model.weights_uri(settings.region),
-            "Domain": settings.domain,
             "TearDownArn": self.tear_down.arn,
             "SchedulerRoleArn": self._scheduler_role.role_arn,
         }
@@ -168,7 +163,7 @@ class FineTuningStack(cdk.Stack):
             self,
             "FineTuning",
             name=FINE_TUNING,
-            definition=_HERE / "fine_tuning.asl.yaml",
+            definition=FINE_TUNING_DEFINITION,
             substitutions=available,
             role=self.fine_tuning_role,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from stacks.catalog import gated_bucket
 from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
 from stacks.roles import service_role
+from stacks.run_settings import definition_version, settings_json
 from stacks.settings import Settings
 
 ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
@@ -66,6 +66,7 @@ class Functions(Construct):
             "TRAINING_ASSET_BUCKET": resources.training.s3_bucket_name,
             "TRAINING_ASSET_KEY": resources.training.s3_object_key,
         }
+        with_version = {"DEFINITION_VERSION": definition_version(settings)}
         read_assets = may.allow(
             ["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))
         )
@@ -75,7 +76,13 @@ class Functions(Construct):
             memory=1024,
             timeout=120,
             purpose="Checks everything that can be checked for free and makes the plan of the run.",
-            environment={**with_bucket, **with_cap, **with_assets, "SETTINGS_JSON": settings_json(settings)},
+            environment={
+                **with_bucket,
+                **with_cap,
+                **with_assets,
+                **with_version,
+                "SETTINGS_JSON": settings_json(settings),
+            },
             statements=[
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
                 # may yet be refused, and its prefix may be another run's.
@@ -101,7 +108,7 @@ class Functions(Construct):
             memory=256,
             timeout=30,
             purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
-            environment=with_cap,
+            environment={**with_cap, **with_version},
             statements=[may.table(ledger, "GetItem", "PutItem", "UpdateItem")],
         )
         self.stage = self._function(
@@ -240,36 +247,3 @@ class Functions(Construct):
 def object_arn(arns: Arns, item: assets.Asset) -> str:
     """The ARN of one asset's object: a role that needs it gets this object, not the whole assets bucket."""
     return f"{arns.bucket(item.s3_bucket_name)}/{item.s3_object_key}"
-
-
-def settings_json(settings: Settings) -> str:
-    """The settings as Preflight reads them from SETTINGS_JSON."""
-    model = settings.model
-    return json.dumps(
-        {
-            "region": settings.region,
-            "domain": settings.domain,
-            "base_model": {
-                "id": model.id,
-                "name": model.name,
-                "parameters": model.parameters,
-                "weights_uri": model.weights_uri(settings.region),
-                "requires_eula": model.requires_eula,
-            },
-            "training_instance_types": settings.training_instance_type,
-            "hosting_instance_types": settings.hosting_instance_type,
-            "training_image": training_image(settings.region).uri,
-            "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
-            "lora_rank": settings.lora_rank,
-            "epochs": settings.epochs,
-            "max_training_seconds": settings.max_training_seconds,
-            "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,
-            "accept_eula": settings.accept_eula,
-            "samples_per_prompt": settings.samples_per_prompt,
-            "seed": settings.seed,
-            "sequence_length": settings.sequence_length,
-            "learning_rate": settings.learning_rate,
-            "corpus_words": settings.corpus_words,
-        },
-        separators=(",", ":"),
-    )

@@ -25,6 +25,11 @@ def load_definition(path: Path) -> dict[str, Any]:
     return definition
 
 
+def definition_text(path: Path) -> str:
+    """The definition in a YAML file as Step Functions gets it."""
+    return json.dumps(load_definition(path), separators=(",", ":"), ensure_ascii=False)
+
+
 def placeholders(text: str) -> set[str]:
     """The ${Names} that a definition expects from DefinitionSubstitutions."""
     return set(_PLACEHOLDER.findall(text))
@@ -47,7 +52,7 @@ class StateMachine(Construct):
         role: iam.Role,
     ) -> None:
         super().__init__(scope, construct_id)
-        text = json.dumps(load_definition(definition), separators=(",", ":"), ensure_ascii=False)
+        text = definition_text(definition)
         if placeholders(text) != set(substitutions):
             differing = ", ".join(sorted(placeholders(text) ^ set(substitutions)))
             raise ValueError(f"{definition.name} and its substitutions differ in: {differing}")

@@ -24,9 +24,12 @@ MINIMUM_DEADLINE_SECONDS = 1200
 # A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
 TRAINING_STOP_ALLOWANCE_SECONDS = 420
 
-# Until an endpoint that is still Creating can be deleted: 20 minutes of download and 15 of health check (the endpoint
-# configuration's own limits), and five minutes for TearDown to notice. It is reserved on top of the deadline.
-TEAR_DOWN_ALLOWANCE_SECONDS = 2400
+# How long an endpoint may take to download its model and to answer its first health check: the limits in its configuration.
+ENDPOINT_DOWNLOAD_SECONDS = 1200
+ENDPOINT_START_SECONDS = 900
+# Until an endpoint that is still Creating can be deleted, and five minutes for TearDown to notice. It is reserved on top of
+# the deadline.
+TEAR_DOWN_ALLOWANCE_SECONDS = ENDPOINT_DOWNLOAD_SECONDS + ENDPOINT_START_SECONDS + 300
 
 # Time that bills nothing but moves the tear-down: three times MaxPendingTimeInSeconds, which is 1,800 seconds at the least
 # (botocore, StoppingCondition), the waits between the attempts, and half an hour of polling, retries and Lambdas.

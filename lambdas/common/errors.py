@@ -11,6 +11,10 @@ class InvalidInput(CaptuneError):
     """The execution input has an unknown key or a value out of range."""
 
 
+class DeployInProgress(CaptuneError):
+    """The execution runs a definition of another deployment than the functions that it calls."""
+
+
 class EulaNotAccepted(CaptuneError):
     """The licence of the base model was not accepted in the settings."""
 

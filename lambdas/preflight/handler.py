@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common import versions
 from common.aws import client, reaching
 from common.clock import now
 from common.environment import RunSettings, required
@@ -14,7 +15,9 @@ from preflight import checks, plan
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes the execution's name, ARN and input; answers the plan. Raises one error that names every fault found."""
+    """Takes the execution's name, ARN, input and the version of its definition; answers the plan. Raises one error that names every fault found."""
+    # Before the settings are read, which may be of another form while a deployment is under way.
+    versions.refuse_another(event.get("definitionVersion"))
     settings = RunSettings.from_json(required("SETTINGS_JSON"))
     services = checks.Services(
         storage=Storage(client("s3"), required("BUCKET_NAME")),

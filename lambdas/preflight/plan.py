@@ -1,4 +1,9 @@
-"""The plan of a run: the small document that every later state works from."""
+"""The plan of a run: the small document that every later state works from.
+
+Whatever a run pays for stands in it, so that what is reserved and what is started cannot differ. A run keeps the definition
+that it began with, and ReserveBudget refuses a plan of another deployment. A deployment that comes later than that replaces the
+functions of a run in flight: what was added to the plan since, they must do without (`plan.get`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,14 @@ from datetime import timedelta
 from typing import Any
 
 from common.clock import schedule_time
-from common.durations import TRAINING_MARGIN_SECONDS
+from common.durations import (
+    ENDPOINT_DOWNLOAD_SECONDS,
+    ENDPOINT_START_SECONDS,
+    MAX_PENDING_SECONDS,
+    TRAINING_MARGIN_SECONDS,
+)
 from common.environment import RunSettings
+from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOLUME_GB
 from common.names import run_prefix, trial_name
 from common.prices import dearest, written
 from common.storage import Storage
@@ -28,6 +39,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "runName": found.run,
         "executionName": event["executionName"],
         "executionArn": event["executionArn"],
+        "definitionVersion": event["definitionVersion"],
         "input": event["input"],
         "domain": settings.domain,
         "corpusWords": settings.corpus_words,
@@ -51,7 +63,10 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "training": {
             "instanceType": found.training_types[0],
             "instanceTypes": found.training_types,
+            "instanceCount": TRAINING_INSTANCES,
+            "volumeSizeGb": TRAINING_VOLUME_GB,
             "maxRuntimeSeconds": allowance.training_seconds,
+            "maxPendingSeconds": MAX_PENDING_SECONDS,
             "hyperparameters": _hyperparameters(settings, found, seed),
             "corpusUri": storage.uri(f"{prefix}input/corpus/"),
             "evaluationUri": storage.uri(f"{prefix}input/evaluation/"),
@@ -63,6 +78,9 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "hosting": {
             "instanceType": found.hosting_types[0],
             "instanceTypes": found.hosting_types,
+            "instanceCount": ENDPOINT_INSTANCES,
+            "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
+            "startSeconds": ENDPOINT_START_SECONDS,
             "deadlineSeconds": allowance.deadline_seconds,
             "trialName": trial_name(found.run),
             "trialAdapterUri": request.adapter_uri or storage.uri(f"{prefix}{TRIAL_FOLDER}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ADVICE = {
     "InvalidInput": "Correct the execution input. {} is always a valid input.",
+    "DeployInProgress": "Wait a minute or two until the deployment has ended, then start a new execution; a redrive keeps the old definition.",
     "EulaNotAccepted": "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again.",
     "DatasetRejected": "Mend the file at the line that the cause names, upload it again and start a new execution.",
     "PatientDataSuspected": "Remove what looks like patient data from the file that the cause names. This stack is not made for such data.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common import versions
 from common.aws import client, reaching
 from common.clock import now
 from common.environment import required
@@ -12,7 +13,9 @@ from common.logs import log, metric
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded or RunNameTaken."""
+    """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded, RunNameTaken or DeployInProgress."""
+    # A plan of before a deployment was priced by what held then.
+    versions.refuse_another(event.get("definitionVersion"))
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents = int(required("CAP_CENTS"))
     budget = event["budget"]

@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from stacks_bench import ROOT
 
-from common import durations
+from common import durations, hardware
 from common.errors import InvalidInput
 from preflight.request import parse
 from stacks.settings import Settings
@@ -41,10 +41,8 @@ def waits(state: str) -> list[int]:
 
 
 def test_the_time_a_job_may_wait_is_what_sagemaker_takes_and_what_the_allowance_counts() -> None:
-    stopping = STATES["StartTraining"]["Arguments"]["StoppingCondition"]
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("StoppingCondition")
     limits: dict[str, Any] = shape.members["MaxPendingTimeInSeconds"].metadata  # type: ignore[attr-defined]
-    assert stopping["MaxPendingTimeInSeconds"] == durations.MAX_PENDING_SECONDS
     assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
 
 
@@ -63,9 +61,62 @@ def test_all_waiting_for_an_instance_fits_the_allowance_that_moves_the_tear_down
 
 
 def test_the_time_to_remove_an_endpoint_holds_its_longest_start() -> None:
-    (variant,) = STATES["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
-    start = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
-    assert start < durations.TEAR_DOWN_ALLOWANCE_SECONDS
+    start = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
+    assert start + 300 <= durations.TEAR_DOWN_ALLOWANCE_SECONDS
+
+
+def test_what_a_run_pays_for_is_started_as_the_plan_says_which_was_priced() -> None:
+    job, trial, real = (
+        STATES[name]["Arguments"] for name in ("StartTraining", "TryEndpointConfig", "CreateEndpointConfig")
+    )
+    assert job["ResourceConfig"] == {
+        "InstanceType": "{% $trainingInstanceType %}",
+        "InstanceCount": "{% $plan.training.instanceCount %}",
+        "VolumeSizeInGB": "{% $plan.training.volumeSizeGb %}",
+    }
+    assert job["StoppingCondition"] == {
+        "MaxRuntimeInSeconds": "{% $plan.training.maxRuntimeSeconds %}",
+        "MaxPendingTimeInSeconds": "{% $plan.training.maxPendingSeconds %}",
+    }
+    for (variant,) in (trial["ProductionVariants"], real["ProductionVariants"]):
+        assert variant["InstanceType"] == "{% $hostingInstanceType %}"
+        assert variant["InitialInstanceCount"] == "{% $plan.hosting.instanceCount %}"
+        assert variant["ModelDataDownloadTimeoutInSeconds"] == "{% $plan.hosting.downloadSeconds %}"
+        assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == "{% $plan.hosting.startSeconds %}"
+    creating = [name for name, state in STATES.items() if ":sagemaker:create" in str(state.get("Resource"))]
+    assert len(creating) == 6
+    assert [number for name in creating for number in numbers(STATES[name]["Arguments"])] == []
+
+
+def test_every_instance_type_that_is_started_is_one_of_the_plans() -> None:
+    for name in ("trainingInstanceType", "hostingInstanceType"):
+        kind = name.removesuffix("InstanceType")
+        said = {rule["Assign"][name] for rule in assigning(name)}
+        again = next(text for text in said if "instanceTypes[" in text)
+        assert said - {again} == {f"{{% $states.result.Payload.{kind}.instanceType %}}"}
+        assert re.fullmatch(
+            rf"\{{% \$plan\.{kind}\.instanceTypes\[\$\w+Attempt % \$count\(\$plan\.{kind}\.instanceTypes\)\] %\}}",
+            again,
+        )
+
+
+def test_one_instance_is_priced_and_one_is_planned() -> None:
+    assert (hardware.TRAINING_INSTANCES, hardware.ENDPOINT_INSTANCES) == (1, 1)
+
+
+def numbers(value: Any) -> list[float]:
+    """Every number that is written out in the arguments of a state."""
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in numbers(part)]
+    if isinstance(value, list):
+        return [number for part in value for number in numbers(part)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def assigning(name: str) -> list[dict[str, Any]]:
+    """The states and choices that assign a variable."""
+    rules = [rule for state in STATES.values() for rule in (state, *state.get("Choices", []), *state.get("Catch", []))]
+    return [rule for rule in rules if name in rule.get("Assign", {})]
 
 
 def test_the_longest_run_that_the_settings_allow_ends_before_its_execution_times_out() -> None:

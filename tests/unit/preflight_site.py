@@ -76,6 +76,7 @@ class Site:
         self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
         self.pricing, self.ecr = Pricing(), Ecr()
         self.cap_cents = 2500
+        self.version = self.deployed_version = "v1"
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(handler, "client", self.client)
         monkeypatch.setattr(stage_handler, "client", self.client)
@@ -103,6 +104,7 @@ class Site:
         event = {
             "executionName": name,
             "executionArn": arn(name),
+            "definitionVersion": self.version,
             "input": execution_input if execution_input is not None else {},
         }
         before = dict(self.s3.objects)
@@ -127,6 +129,7 @@ class Site:
         self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
         variables = {
             "SETTINGS_JSON": json.dumps(self.settings), "BUCKET_NAME": "bucket", "LEDGER_TABLE": "ledger", "CAP_CENTS": str(self.cap_cents),
+            "DEFINITION_VERSION": self.deployed_version,
             "DATA_ASSET_BUCKET": "assets", "DATA_ASSET_KEY": "data.zip", "TRAINING_ASSET_BUCKET": "assets", "TRAINING_ASSET_KEY": "training.zip",
         }  # fmt: skip
         for key, value in variables.items():

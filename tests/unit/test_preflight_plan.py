@@ -24,7 +24,8 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
     plan = site.run()
     assert plan["runName"] == "captune-abc"
     assert plan["training"] == {
-        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "maxRuntimeSeconds": 7200, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
+        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "instanceCount": 1, "volumeSizeGb": 100,
+        "maxRuntimeSeconds": 7200, "maxPendingSeconds": 1800, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
         "evaluationUri": f"s3://bucket/{KEPT}input/evaluation/", "codeUri": f"s3://bucket/{KEPT}code/",
         "outputUri": f"s3://bucket/{KEPT}training/", "checkpointUri": "s3://bucket/checkpoints/captune-abc/",
         "hyperparameters": {
@@ -37,10 +38,12 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
         "fineTunedKey": f"{KEPT}answers/fine-tuned.jsonl",
     }  # fmt: skip
     assert plan["hosting"] == {
-        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "deadlineSeconds": 3600,
+        "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "instanceCount": 1, "deadlineSeconds": 3600,
+        "downloadSeconds": 1200, "startSeconds": 900,
         "trialName": "captune-abc-try0", "trialAdapterUri": f"s3://bucket/{KEPT}training/trial/",
     }  # fmt: skip
     assert (plan["adapterUri"], plan["smoke"], plan["bucket"]) == ("", False, "bucket")
+    assert plan["definitionVersion"] == "v1"
     assert (plan["samplesPerPrompt"], plan["seed"], plan["acceptEula"], plan["executionArn"]) == (
         2,
         42,

@@ -12,6 +12,7 @@ from common.errors import (
     BudgetExceeded,
     CaptuneError,
     DatasetRejected,
+    DeployInProgress,
     EulaNotAccepted,
     HeldOutLeaks,
     InvalidInput,
@@ -187,3 +188,15 @@ def test_trouble_of_aws_is_no_fault_to_mend_but_the_error_that_is_tried_again(si
     reads = iter(["fine", "throttled"])
     site.books.table.trouble = lambda operation: next(reads, "throttled") if operation == "GetItem" else None
     assert "The ledger did not answer" in site.refusal(ServiceUnreachable)
+
+
+@pytest.mark.parametrize(
+    ("of_the_definition", "of_preflight"), [("v1", "v2"), (None, "v2"), ("", ""), ("v1", "")],
+    ids=["another", "a definition without one", "none at all", "a function whose variables are not there yet"],
+)  # fmt: skip
+def test_an_execution_of_another_deployment_is_refused_before_its_settings_are_read(
+    site: Site, of_the_definition: str, of_preflight: str
+) -> None:
+    site.version, site.deployed_version = of_the_definition, of_preflight
+    site.settings = {"of": "another form"}
+    assert "Wait until the deployment has ended" in site.refusal(DeployInProgress)

@@ -9,12 +9,13 @@ import pytest
 from lambda_fakes import arn, refusal
 from ledger_fakes import DETAILS, Books
 
-from common.errors import BudgetExceeded, RunNameTaken, ServiceUnreachable
+from common.errors import BudgetExceeded, DeployInProgress, RunNameTaken, ServiceUnreachable
 from reserve import handler
 
 PLAN: dict[str, Any] = {
     "runName": "captune-abc",
     "executionArn": arn("abc"),
+    "definitionVersion": "v1",
     "budget": {"worstCaseCents": 600, "months": ["2026-11"], "ledgerDetails": {**DETAILS, "execution_name": "abc"}},
 }
 
@@ -25,6 +26,7 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Books:
     monkeypatch.setattr(handler, "client", {"dynamodb": books.table}.__getitem__)
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
     monkeypatch.setenv("CAP_CENTS", "1000")
+    monkeypatch.setenv("DEFINITION_VERSION", "v1")
     return books
 
 
@@ -45,6 +47,19 @@ def test_a_run_that_does_not_fit_is_refused_with_what_is_missing(books: Books) -
     with pytest.raises(BudgetExceeded, match=r"\$2\.00 is missing"):
         handler.handle(PLAN, None)
     assert books.run("captune-abc") is None
+
+
+@pytest.mark.parametrize("version", ["v0", "", None])
+def test_a_plan_of_another_deployment_reserves_nothing(books: Books, version: str | None) -> None:
+    with pytest.raises(DeployInProgress, match="start a new execution"):
+        handler.handle({**PLAN, "definitionVersion": version}, None)
+    assert books.run("captune-abc") is None
+
+
+def test_a_plan_of_before_there_were_versions_reserves_nothing(books: Books) -> None:
+    with pytest.raises(DeployInProgress):
+        handler.handle({key: value for key, value in PLAN.items() if key != "definitionVersion"}, None)
+    assert books.committed_cents("2026-11") == 0
 
 
 def test_a_name_of_another_execution_is_refused(books: Books) -> None:

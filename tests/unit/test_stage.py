@@ -64,7 +64,7 @@ class TestAFileThatChangesInBetween:
         with pytest.raises(DatasetChanged, match="There is no corpora/mine.txt"):
             site.stage(plan)
 
-    def test_another_deployment_does_too(self, site: Site) -> None:
+    def test_other_deployed_data_do_too(self, site: Site) -> None:
         plan = site.run()
         site.data["control.txt"] += b" More."
         site.deploy()

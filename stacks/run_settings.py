@@ -1,0 +1,71 @@
+"""What a deployment fixes for its runs: the settings that Preflight reads, the values in the definition, and the version of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from stacks import serving
+from stacks.images import INFERENCE_AMI_VERSION, hosting_image, training_image
+from stacks.settings import Settings
+from stacks.state_machine import definition_text
+
+FINE_TUNING_DEFINITION = Path(__file__).parent / "fine_tuning.asl.yaml"
+
+
+def literals(settings: Settings) -> dict[str, str]:
+    """The values in FineTuning's definition that are known before anything is deployed, by their placeholders."""
+    return {
+        "TrainingImage": training_image(settings.region).uri,
+        "HostingImage": hosting_image(settings.region, settings.hosting_image).uri,
+        "InferenceAmiVersion": INFERENCE_AMI_VERSION,
+        "MaxModelLength": str(settings.model.context_tokens),
+        "LoraRank": str(serving.server_lora_rank(settings.lora_rank)),
+        "MaxConcurrentRequests": str(serving.MOST_REQUESTS_AT_ONCE),
+        "WeightsUri": settings.model.weights_uri(settings.region),
+        "Domain": settings.domain,
+    }
+
+
+def definition_version(settings: Settings) -> str:
+    """What the definition and the functions of one deployment share: a SHA-256 of the definition, its values and the settings.
+
+    A deployment replaces functions and definition one after the other, and an execution keeps the definition it began with.
+    Where the two differ, a run would be priced as one thing and started as another.
+    """
+    parts = [definition_text(FINE_TUNING_DEFINITION), literals(settings), settings_json(settings)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def settings_json(settings: Settings) -> str:
+    """The settings as Preflight reads them from SETTINGS_JSON."""
+    model = settings.model
+    return json.dumps(
+        {
+            "region": settings.region,
+            "domain": settings.domain,
+            "base_model": {
+                "id": model.id,
+                "name": model.name,
+                "parameters": model.parameters,
+                "weights_uri": model.weights_uri(settings.region),
+                "requires_eula": model.requires_eula,
+            },
+            "training_instance_types": settings.training_instance_type,
+            "hosting_instance_types": settings.hosting_instance_type,
+            "training_image": training_image(settings.region).uri,
+            "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
+            "lora_rank": settings.lora_rank,
+            "epochs": settings.epochs,
+            "max_training_seconds": settings.max_training_seconds,
+            "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,
+            "accept_eula": settings.accept_eula,
+            "samples_per_prompt": settings.samples_per_prompt,
+            "seed": settings.seed,
+            "sequence_length": settings.sequence_length,
+            "learning_rate": settings.learning_rate,
+            "corpus_words": settings.corpus_words,
+        },
+        separators=(",", ":"),
+    )
