@@ -30,7 +30,10 @@ PLAN: Mapping[str, Any] = {
     "training": {
         "instanceType": FIRST,
         "instanceTypes": [FIRST],
+        "instanceCount": 1,
+        "volumeSizeGb": 100,
         "maxRuntimeSeconds": 7200,
+        "maxPendingSeconds": 1800,
         "hyperparameters": {"epochs": "3"},
         "corpusUri": "s3://bucket/corpus",
         "evaluationUri": "s3://bucket/evaluation",
@@ -41,7 +44,10 @@ PLAN: Mapping[str, Any] = {
     "hosting": {
         "instanceType": FIRST,
         "instanceTypes": [FIRST],
+        "instanceCount": 1,
         "deadlineSeconds": 3600,
+        "downloadSeconds": 1200,
+        "startSeconds": 900,
         "trialName": f"{RUN}-try0",
         "trialAdapterUri": "s3://bucket/trial/",
     },

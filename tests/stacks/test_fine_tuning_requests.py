@@ -23,7 +23,12 @@ def test_preflight_is_told_which_execution_this_is_and_what_the_person_typed() -
     execution = run()
     assert [call.operation for call in execution.calls[:2]] == ["${PreflightFunctionArn}", "${ReserveFunctionArn}"]
     (told,) = execution.asked("Preflight")
-    assert {"executionName": "one", "executionArn": ARN, "input": {"samplesPerPrompt": 2}}.items() <= told.items()
+    assert told == {
+        "executionName": "one",
+        "executionArn": ARN,
+        "definitionVersion": "${DefinitionVersion}",
+        "input": {"samplesPerPrompt": 2},
+    }
 
 
 def test_the_budget_is_asked_for_the_whole_plan() -> None:
@@ -75,6 +80,13 @@ class TestTheTrainingJob:
         job = asked("StartTraining", training_maxRuntimeSeconds=4711, training_instanceType="ml.g5.12xlarge")
         assert job["ResourceConfig"] == {"InstanceType": "ml.g5.12xlarge", "InstanceCount": 1, "VolumeSizeInGB": 100}
         assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 4711, "MaxPendingTimeInSeconds": 1800}
+
+    def test_takes_its_count_disk_and_waiting_time_from_the_plan_alone(self) -> None:
+        job = asked(
+            "StartTraining", training_instanceCount=2, training_volumeSizeGb=33, training_maxPendingSeconds=7200
+        )
+        assert (job["ResourceConfig"]["InstanceCount"], job["ResourceConfig"]["VolumeSizeInGB"]) == (2, 33)
+        assert job["StoppingCondition"]["MaxPendingTimeInSeconds"] == 7200
 
     def test_bears_the_runs_name_and_tags_and_takes_nothing_but_its_role(self) -> None:
         job = asked("StartTraining")
@@ -194,20 +206,26 @@ class TestTheModel:
     ("state", "name", "model"),
     [("TryEndpointConfig", f"{RUN}-try0", f"{RUN}-try0"), ("CreateEndpointConfig", RUN, RUN)],
 )
-def test_an_endpoint_is_one_instance_of_the_reserved_type_that_starts_in_time_or_fails(
+def test_an_endpoint_is_of_the_reserved_type_and_count_and_starts_in_time_or_fails(
     state: str, name: str, model: str
 ) -> None:
-    config = asked(state, hosting_instanceType="ml.g6.12xlarge")
+    config = asked(
+        state,
+        hosting_instanceType="ml.g6.12xlarge",
+        hosting_instanceCount=2,
+        hosting_downloadSeconds=1100,
+        hosting_startSeconds=800,
+    )
     assert (config["EndpointConfigName"], config["Tags"]) == (name, TAGS)
     assert config["ProductionVariants"] == [
         {
             "VariantName": "AllTraffic",
             "ModelName": model,
-            "InitialInstanceCount": 1,
+            "InitialInstanceCount": 2,
             "InstanceType": "ml.g6.12xlarge",
             "InferenceAmiVersion": "${InferenceAmiVersion}",
-            "ModelDataDownloadTimeoutInSeconds": 1200,
-            "ContainerStartupHealthCheckTimeoutInSeconds": 900,
+            "ModelDataDownloadTimeoutInSeconds": 1100,
+            "ContainerStartupHealthCheckTimeoutInSeconds": 800,
         }
     ]
 
