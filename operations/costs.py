@@ -28,7 +28,7 @@ _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 
 class _Untouched:
     """A ledger in which nothing is committed."""
 
-    def committed_cents(self, month: str) -> int:
+    def committed_cents(self, month: str, cap_cents: int) -> int:
         """Nothing."""
         return 0
 

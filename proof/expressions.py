@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -120,7 +121,7 @@ def _comparison(tokens: _Tokens) -> Condition:
         if sign == "=" and "N" not in ours:
             return ours == theirs
         if "N" in ours:
-            return bool(_COMPARE[sign](int(ours["N"]), int(theirs["N"])))
+            return bool(_COMPARE[sign](Decimal(ours["N"]), Decimal(theirs["N"])))
         return "S" in ours and bool(_COMPARE[sign](ours["S"], theirs["S"]))
 
     return compare

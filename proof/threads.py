@@ -20,7 +20,8 @@ from proof.table import CONFLICT, LOST_ANSWER, THROTTLED, Change, Table
 T = TypeVar("T")
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
 MONTH = "2026-11"
-CAP_CENTS = 2500
+# Low, so that the threads press against it.
+CAP_CENTS = 1000
 
 
 @dataclass

@@ -109,7 +109,7 @@ class Functions(Construct):
             timeout=30,
             purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
             environment={**with_cap, **with_version},
-            statements=[may.table(ledger, "GetItem", "PutItem", "UpdateItem")],
+            statements=[may.table(ledger, "GetItem", "Scan", "PutItem", "UpdateItem")],
         )
         self.stage = self._function(
             "Stage",
@@ -174,7 +174,7 @@ class Functions(Construct):
                 may.read_objects(bucket, "runs/*"),
                 may.write_objects(bucket, "runs/*/report/*"),
                 may.list_bucket(bucket),
-                may.table(ledger, "GetItem", "UpdateItem"),
+                may.table(ledger, "GetItem", "Scan", "UpdateItem"),
                 may.everywhere("sagemaker:ListTrainingJobs"),
                 may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
                 may.allow(["states:DescribeExecution", "states:GetExecutionHistory"], arns.executions(FINE_TUNING)),

@@ -1,9 +1,11 @@
 """The ledger: what may be spent this month, what is set aside for running runs, and what settled runs did cost.
 
-One item a month (`MONTH#2026-11`) holds `committed_cents`: the reservations of running runs plus the actual cost of settled
-ones. One item a run (`RUN#captune-…`) holds its reservation and, later, its settlement. Both change together in one DynamoDB
-transaction, so two executions can never both take the last dollars, a repeated call changes nothing, and a settlement
-releases a reservation exactly once. The cap is compared at the moment of writing: a new cap counts at once.
+One item a run (`RUN#captune-…`) holds its reservation and, later, its settlement. One item a month (`MONTH#2026-11`) holds
+`committed_cents`: the reservations of running runs plus the actual cost of settled ones. The runs are the truth: each reservation
+adds them up again, so a month item that was deleted or lowered opens nothing, and is put right by the next reservation. The month
+item is what makes two executions agree: a reservation is one DynamoDB transaction that holds only while the month is as it was
+read before the runs were, so two can never both take the last dollars, a repeated call changes nothing, and a settlement releases
+a reservation exactly once. The cap is compared at the moment of writing: a new cap counts at once.
 
 A run whose deadline lies in the next month sets its worst case aside in both months, because AWS may bill in either.
 """
@@ -11,16 +13,19 @@ A run whose deadline lies in the next month sets its worst case aside in both mo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from common.clock import start_after
-from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, ServiceUnreachable, TooManyStarts
-from common.ledger_changes import settlement, written
+from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.ledger_changes import Month, settlement, written
 from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
-from common.ledger_table import CONFLICT_ATTEMPTS, Table, assignments, busy, typed
+from common.ledger_table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
+
+# The most that budget_usd may be, in cents: what an item counts as that cannot be read, where no cap is told.
+HIGHEST_CAP_CENTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,34 @@ def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> 
     )
 
 
+def damage_note(runs: Iterable[str]) -> str:
+    """A sentence about the runs whose items cannot be read, for a refusal to which they contribute; empty without any."""
+    named = sorted(runs)
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return (
+        f" The ledger's items of {', '.join(named[:3])}{more} cannot be read and count as the dearest case; see make ledger."
+        if named
+        else ""
+    )
+
+
 class Ledger:
     """The ledger table. `pause` waits between attempts at a transaction that collided with another one (seconds)."""
 
     def __init__(self, dynamodb: Any, table: str, pause: Callable[[float], None] = time.sleep) -> None:
         self._table = Table(dynamodb, table, pause)
 
-    def committed_cents(self, month: str) -> int:
-        """What is set aside or spent in a month."""
-        item = self._table.read(f"{MONTH}{month}") or {}
-        return whole_number(item.get("committed_cents")) or 0
+    def committed_cents(self, month: str, cap_cents: int = HIGHEST_CAP_CENTS) -> int:
+        """What is set aside or spent in a month, by its own item or by its runs, whichever is more.
+
+        A damaged run counts as its reservation, or as the whole cap where not even that can be read.
+        """
+        return self._months([month], cap_cents)[month].committed_cents
+
+    def damaged_runs(self, months: Sequence[str]) -> list[str]:
+        """The runs whose items cannot be read and that may have cost something in these months."""
+        found = self._months(months, HIGHEST_CAP_CENTS).values()
+        return sorted({run for month in found for run in month.damaged})
 
     def run(self, run: str) -> dict[str, Any] | None:
         """The ledger item of a run, or None. Raises LedgerDamaged for an item that cannot be read."""
@@ -108,39 +131,24 @@ class Ledger:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
 
         Raises BudgetExceeded when a month's cap does not cover it, RunNameTaken when another execution or a finished run has
-        the name, ServiceUnreachable when trying again later is right.
+        the name, LedgerDamaged when the run's own item cannot be read, ServiceUnreachable when trying again later is right.
         """
-        room = cap_cents - reservation.cents
-        months = [
-            self._table.update(
-                f"{MONTH}{month}",
-                "SET committed_cents = if_not_exists(committed_cents, :zero) + :amount",
-                "attribute_not_exists(committed_cents) OR committed_cents <= :room",
-                typed({":zero": 0, ":amount": reservation.cents, ":room": room}),
-            )
-            for month in reservation.months
-        ]
-        item: dict[str, Any] = {
-            "pk": f"{RUN}{reservation.run}",
-            "state": "reserved",
-            "execution_arn": reservation.execution_arn,
-            "reserved_cents": reservation.cents,
-            "months": ",".join(reservation.months),
-            "reserved_at": now.isoformat(timespec="seconds"),
-            **reservation.details,
-        }
-        # The first reservation of a month has no item to compare with, so what is above the whole cap is not even tried.
-        if room >= 0 and self._table.transact([*months, self._table.put_new(item)]):
-            return item
-        existing = self.run(reservation.run)
-        if existing is None:
-            raise self._too_much(reservation, cap_cents)
-        if existing["execution_arn"] == reservation.execution_arn and existing["state"] == "reserved":
-            return existing
-        raise RunNameTaken(
-            f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
-            "or choose one that differs in its letters and digits."
-        )
+        for attempt in range(CONFLICT_ATTEMPTS):
+            existing = self._existing(reservation)
+            if existing is not None:
+                return existing
+            months = self._months(reservation.months, cap_cents)
+            room = cap_cents - reservation.cents
+            if all(month.committed_cents <= room for month in months.values()):
+                item = _reserved(reservation, now)
+                writes = [month.commit(self._table, reservation.cents) for month in months.values()]
+                if self._table.transact([*writes, self._table.put_new(item)]):
+                    return item
+            elif all(self._as_read(name) == month.as_read for name, month in months.items()):
+                raise _too_much(reservation, cap_cents, months)
+            # Another run was reserved or settled at this very moment: the books are read again.
+            self._table.pause(attempt)
+        raise busy()
 
     def settle(
         self,
@@ -211,14 +219,44 @@ class Ledger:
             facts[f"{prefix}instance_count"] = instance_count
         self.note(run, facts)
 
-    def _too_much(self, reservation: Reservation, cap_cents: int) -> BudgetExceeded | ServiceUnreachable:
-        committed = {month: self.committed_cents(month) for month in reservation.months}
-        left = cap_cents - max(committed.values())
-        if left >= reservation.cents:
-            return ServiceUnreachable(
-                "A run was settled at this very moment and made room; the state machine tries again."
-            )
-        return BudgetExceeded(
-            f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
-            f"{' and '.join(reservation.months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}"
+    def _existing(self, reservation: Reservation) -> dict[str, Any] | None:
+        """The reservation, where this execution has made it already."""
+        item = self.run(reservation.run)
+        if item is None or (item["execution_arn"], item["state"]) == (reservation.execution_arn, "reserved"):
+            return item
+        raise RunNameTaken(
+            f"The run name {reservation.run} was used before. Start a new execution and leave its name to the console, "
+            "or choose one that differs in its letters and digits."
         )
+
+    def _months(self, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
+        """The months as they are. Their items are read before the runs: what a run changes after that changes its month too."""
+        as_read = {name: self._as_read(name) for name in names}
+        rows = self.rows()
+        return {name: Month.of(name, as_read[name], rows, cap_cents) for name in names}
+
+    def _as_read(self, month: str) -> Raw | None:
+        return (self._table.read(f"{MONTH}{month}") or {}).get("committed_cents")
+
+
+def _reserved(reservation: Reservation, now: datetime) -> dict[str, Any]:
+    """The item of a run that is reserved."""
+    return {
+        "pk": f"{RUN}{reservation.run}",
+        "state": "reserved",
+        "execution_arn": reservation.execution_arn,
+        "reserved_cents": reservation.cents,
+        "months": ",".join(reservation.months),
+        "reserved_at": now.isoformat(timespec="seconds"),
+        **reservation.details,
+    }
+
+
+def _too_much(reservation: Reservation, cap_cents: int, months: Mapping[str, Month]) -> BudgetExceeded:
+    committed = {name: month.committed_cents for name, month in months.items()}
+    left = cap_cents - max(committed.values())
+    damaged = {run for month in months.values() for run in month.damaged}
+    return BudgetExceeded(
+        f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
+        f"{' and '.join(months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}{damage_note(damaged)}"
+    )

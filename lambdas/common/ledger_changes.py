@@ -1,14 +1,57 @@
-"""What changes in the ledger when a run is settled, for the first time or again, and how moments are written into it."""
+"""What changes in the ledger: a month that commits more, a run that is settled for the first time or again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from common.clock import from_iso
-from common.ledger_rows import MONTH
-from common.ledger_table import Table, assignments, typed
+from common.ledger_rows import MONTH, RunRow, whole_number
+from common.ledger_table import Raw, Table, assignments, typed
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month as it was read: its own item, and what its runs add up to. Cents.
+
+    `by_runs` is what the readable runs hold. `at_most` counts the damaged ones too, as the dearest case; no reservation may go by
+    less, but it is not written down: what is written stays, and a damaged item may yet be mended.
+    """
+
+    name: str
+    as_read: Raw | None
+    by_item: int
+    by_runs: int
+    at_most: int
+    damaged: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, as_read: Raw | None, rows: Sequence[RunRow], cap_cents: int) -> Month:
+        """Adds the runs up."""
+        held = [(row, row.cents_in(name, cap_cents)) for row in rows]
+        return cls(
+            name,
+            as_read,
+            whole_number(as_read) or 0,
+            sum(cents for row, cents in held if not row.is_damaged),
+            sum(cents for _, cents in held),
+            tuple(row.run for row, cents in held if row.is_damaged and cents),
+        )
+
+    @property
+    def committed_cents(self) -> int:
+        """What counts as committed: the item's word or the runs', whichever is more."""
+        return max(self.by_item, self.at_most)
+
+    def commit(self, table: Table, cents: int) -> dict[str, Any]:
+        """The write that commits more, and repairs an item that says less than its runs. It holds while the month is as read."""
+        values: dict[str, Raw] = {":new": {"N": str(max(self.by_item, self.by_runs) + cents)}}
+        if self.as_read is not None:
+            values[":as_read"] = self.as_read
+        condition = "attribute_not_exists(committed_cents)" if self.as_read is None else "committed_cents = :as_read"
+        return table.update(f"{MONTH}{self.name}", "SET committed_cents = :new", condition, values)
 
 
 def settlement(

@@ -18,7 +18,7 @@ from common.durations import (
     UNBILLED_ALLOWANCE_SECONDS,
 )
 from common.errors import BudgetExceeded
-from common.ledger import Ledger, dollars, way_out
+from common.ledger import Ledger, damage_note, dollars, way_out
 from common.prices import Price, listed, pinned
 
 
@@ -67,7 +67,7 @@ def allow(
         + keep_seconds
     )
     months = tuple(months_between(now, now + timedelta(seconds=longest)))
-    committed = {month: ledger.committed_cents(month) for month in months}
+    committed = {month: ledger.committed_cents(month, cap_cents) for month in months}
     left = cap_cents - max(committed.values())
     rounding = len(months) - 1
     fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
@@ -88,6 +88,7 @@ def allow(
         raise BudgetExceeded(
             f"{dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in {' and '.join(months)}, and the shortest useful run may cost "
             f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
+            f"{damage_note(ledger.damaged_runs(months))}"
         )
     training_seconds, deadline_seconds = wanted_training_seconds, wanted_deadline_seconds
     missing = cost(training_seconds, deadline_seconds).cents - left

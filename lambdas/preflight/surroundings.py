@@ -29,9 +29,13 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
 
 
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
-    """The other runs that hold a reservation, which means that they use an instance now or will."""
-    found = (item for item in ledger.items() if item["pk"].startswith("RUN#") and item["state"] == "reserved")
-    return sorted(name for item in found if (name := item["pk"].removeprefix("RUN#")) != run)
+    """The other runs that hold a reservation, which means that they use an instance now or will.
+
+    One whose item cannot be read may hold one, and says so.
+    """
+    unreadable = " (its item in the ledger cannot be read, see make ledger)"
+    others = [row for row in ledger.rows() if row.is_open and row.run != run]
+    return sorted(f"{row.run}{unreadable if row.is_damaged else ''}" for row in others)
 
 
 def leftovers(sagemaker: Any, ledger: Ledger) -> list[str]:
@@ -45,14 +49,9 @@ def leftovers(sagemaker: Any, ledger: Ledger) -> list[str]:
         for endpoint in page["Endpoints"]
         if endpoint["EndpointStatus"] != "Deleting"
     ]
-    return [
-        f"{kind} {name}" for kind, name in found if name.startswith(f"{PREFIX}-") and not _covered(ledger, run_of(name))
-    ]
-
-
-def _covered(ledger: Ledger, run: str) -> bool:
-    item = ledger.run(run)
-    return item is not None and item["state"] == "reserved"
+    # In this order: what is found has its reservation by the time the ledger is read.
+    covered = {row.run for row in ledger.rows() if row.is_open}
+    return [f"{kind} {name}" for kind, name in found if name.startswith(f"{PREFIX}-") and run_of(name) not in covered]
 
 
 def weights_problem(s3: Any, weights_uri: str) -> tuple[str, str]:

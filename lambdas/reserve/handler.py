@@ -28,7 +28,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     with reaching("The reservation in the ledger"):
         item = ledger.reserve(reservation, cap_cents, now())
-        committed = ledger.committed_cents(reservation.months[0])
+        committed = ledger.committed_cents(reservation.months[0], cap_cents)
     log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)
     metric(CommittedCents=committed, CapCents=cap_cents)
     return {"reservedCents": item["reserved_cents"], "committedCents": committed, "capCents": cap_cents}

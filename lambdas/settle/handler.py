@@ -34,7 +34,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             "other_cents": bill.other_cents,
         }
         item = ledger.settle(run, bill.by_month, facts, moment) or item
-    committed = ledger.committed_cents(month_of(moment))
+    committed = ledger.committed_cents(month_of(moment), cap_cents)
     left = cap_cents - committed
     if item is not None and open_until_now:
         # Once a run: a second tear-down must not count its cost again.

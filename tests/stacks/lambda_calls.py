@@ -22,12 +22,13 @@ _SERVICES = {
 }
 # The two modules through which every function reaches DynamoDB and S3, by what each of their methods calls.
 _LEDGER = {
-    "committed_cents": {"GetItem"},
+    "committed_cents": {"GetItem", "Scan"},
+    "damaged_runs": {"GetItem", "Scan"},
     "run": {"GetItem"},
     "rows": {"Scan"},
     "items": {"Scan"},
     "count_start": {"GetItem", "UpdateItem"},
-    "reserve": {"GetItem", "PutItem", "UpdateItem"},
+    "reserve": {"GetItem", "Scan", "PutItem", "UpdateItem"},
     "settle": {"GetItem", "UpdateItem"},
     "note": {"UpdateItem"},
     "note_endpoint": {"UpdateItem"},

@@ -75,21 +75,36 @@ class TestTrouble:
 
         assert ledger.committed_cents("2026-11") == 91
 
-    def test_room_that_is_made_while_a_run_is_refused_is_tried_for_again(self) -> None:
+    @pytest.mark.parametrize("at", [2, 3])
+    def test_room_that_is_made_while_a_run_is_looked_at_is_seen(self, at: int) -> None:
         table = Table()
         ledger = Ledger(table, "ledger", no_pause)
         ledger.reserve(reservation("a", CAP), CAP, NOW)
-        reads = iter(range(9))
+        calls = iter(range(1, 99))
 
         def another_run_settles(operation: str) -> None:
-            if operation == "GetItem" and next(reads) == 0:
+            # The run's own item is read, then the month, then all the runs.
+            if next(calls) == at:
+                table.pause = lambda other: None
                 Ledger(table, "ledger", no_pause).settle("captune-a", {"2026-11": 0}, {}, NOW)
 
         table.pause = another_run_settles
-        with pytest.raises(ServiceUnreachable, match="made room"):
-            ledger.reserve(reservation("b", CAP), CAP, NOW)
-
         assert ledger.reserve(reservation("b", CAP), CAP, NOW)["state"] == "reserved"
+        assert ledger.committed_cents("2026-11") == CAP
+
+    def test_a_month_that_changes_in_every_attempt_is_called_busy(self) -> None:
+        table, pauses = Table(), list[float]()
+        ledger = Ledger(table, "ledger", pauses.append)
+
+        def another_run_reserves(operation: str) -> None:
+            if operation == "TransactWriteItems":
+                table.rows["MONTH#2026-11"] = {"pk": {"S": "MONTH#2026-11"}, "committed_cents": {"N": str(len(pauses))}}
+
+        table.pause = another_run_reserves
+        with pytest.raises(ServiceUnreachable, match="busy"):
+            ledger.reserve(reservation("a", 1), CAP, NOW)
+        assert len(pauses) == 12
+        assert all(0 <= pause <= 2 for pause in pauses)
 
     def test_what_does_not_pass_is_not_hidden(self) -> None:
         class Forbidden(Table):

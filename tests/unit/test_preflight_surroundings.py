@@ -44,6 +44,15 @@ def test_runs_in_flight_are_the_other_open_reservations() -> None:
     assert runs_in_flight(books, "captune-me") == ["captune-a", "captune-c"]
 
 
+def test_a_run_whose_item_cannot_be_read_may_be_in_flight_and_says_so() -> None:
+    books = Books().with_run("a").with_run("b").settled("captune-a").settled("captune-b")
+    books.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
+    assert runs_in_flight(books, "captune-me") == ["captune-a (its item in the ledger cannot be read, see make ledger)"]
+    assert leftovers(SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"}), books) == [
+        "endpoint captune-b"
+    ]
+
+
 def test_leftovers_are_what_bills_without_a_reservation() -> None:
     books = Books().with_run("covered").with_run("done").settled("captune-done")
     sagemaker = SageMaker(
