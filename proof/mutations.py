@@ -43,6 +43,7 @@ def stories() -> Broken:
     return [
         *scenarios.three_dollars_left(),
         *scenarios.collision(),
+        *scenarios.one_name_in_two_months(),
         *scenarios.repeated_after_a_lost_answer(),
         *scenarios.two_prices(),
         *scenarios.prompt_removal(),

@@ -129,7 +129,7 @@ def _floor(self: Price, seconds: int | Fraction) -> int:
 # fmt: off
 register("ledger: the month's condition", _rewriting(_unconditional("Update", "MONTH#")), random_months())
 register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", "MONTH#")), lambda: threads.race(2).wrong)
-register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), random_months())
+register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), scenarios.one_name_in_two_months)
 register("ledger: settled once", _rewriting(_unconditional("Update", "RUN#")), random_months())
 register("ledger: settled once, with threads", _rewriting(_unconditional("Update", "RUN#")), lambda: threads.race(2).wrong)
 register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())

@@ -53,12 +53,30 @@ def three_dollars_left() -> list[str]:
 def collision() -> list[str]:
     """A transaction that collides with another one is made again."""
     troubles = iter([CONFLICT, CONFLICT])
-    ledger = ledger_over(Table(trouble=lambda operation: next(troubles, None)))
+    ledger = ledger_over(Table(trouble=lambda operation: next(troubles, None) if "Write" in operation else None))
     try:
         ledger.reserve(reservation("one", 100), 2500, NOON)
     except Exception as error:
         return [f"a collision refused the run: {error}"]
     return [] if ledger.committed_cents("2026-11") == 100 else ["the reservation is not in the ledger"]
+
+
+def one_name_in_two_months() -> list[str]:
+    """Of two executions that take one name at the same moment, in different months, one has it."""
+    table = Table()
+    mine, rival = ledger_over(table), ledger_over(table)
+
+    def the_rival_is_faster(operation: str) -> None:
+        if "Write" in operation:
+            table.pause = lambda other: None
+            rival.reserve(replace(reservation("one", 100, "2026-12"), execution_arn="arn:rival"), 2500, NOON)
+
+    table.pause = the_rival_is_faster
+    try:
+        mine.reserve(reservation("one", 100), 2500, NOON)
+    except CaptuneError:
+        return []
+    return ["two executions have the same run"]
 
 
 def repeated_after_a_lost_answer() -> list[str]:
@@ -97,7 +115,11 @@ def prompt_removal() -> list[str]:
 
 def created_after_the_abort() -> list[str]:
     """A job whose creation was under way when its run was aborted is found and stopped, though the first pass saw nothing."""
-    cloud = quiet_cloud(3)
+    return [words for seed in range(3, 7) for words in _created_after_the_abort(seed)]
+
+
+def _created_after_the_abort(seed: int) -> list[str]:
+    cloud = quiet_cloud(seed)
     world = cloud.world
     execution = start(cloud, "aborted", CALM)
     while "captune-aborted" not in cloud.scheduler.entries and world.step():
