@@ -10,63 +10,31 @@ from preflight.texts import Document, documents, without_titles
 
 # report/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
 MINIMUM_DOCUMENTS = 6
-# With ten documents an effect is seen although one or two of them go the other way. They are held out where they are a fifth at most.
-_ENOUGH_DOCUMENTS = 10
-_LARGEST_SHARE = 5
-# A corpus with fewer documents is cut into blocks first, at most eighty: so ten of them are a fifth of it from about 4,000 words on.
+# A corpus with fewer documents is cut into blocks of paragraphs first.
 _WHOLE_DOCUMENTS = 20
-_BLOCKS = 80
 _BLOCK_WORDS = (50, 150)
 _BLOCK = "block-"  # how the id of a block begins
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 
 
 def split(text: str) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents: a tenth is held out, or ten where they are a fifth at most, or six of twelve and more.
-
-    They are spread over the text. What says the same as another part is never held out; its neighbour is.
-    """
+    """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve."""
     parts = documents(text, "corpus")
     if len(parts) < _WHOLE_DOCUMENTS:
         parts = blocks(text)
-    enough = min(_ENOUGH_DOCUMENTS, len(parts) // _LARGEST_SHARE)
-    wanted = min(max(MINIMUM_DOCUMENTS, enough, len(parts) // 10), len(parts) // 2)
-    chosen = _spread(len(parts), wanted, _repeated(parts))
+    wanted = min(max(MINIMUM_DOCUMENTS, len(parts) // 10), len(parts) // 2)
+    chosen = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
     return (
         [part for place, part in enumerate(parts) if place not in chosen],
         [part for place, part in enumerate(parts) if place in chosen],
     )
 
 
-def _spread(places: int, wanted: int, repeated: set[int]) -> set[int]:
-    """So many places at even distances, each moved to the nearest one that says what no other does, while there is one left."""
-    free = [place for place in range(places) if place not in repeated]
-    chosen: set[int] = set()
-    for number in range(min(wanted, len(free))):
-        ideal = (2 * number + 1) * places // (2 * wanted)
-        nearest = min(free, key=lambda place: (abs(place - ideal), place))
-        free.remove(nearest)
-        chosen.add(nearest)
-    return chosen
-
-
-def _repeated(parts: list[Document]) -> set[int]:
-    """The places of the parts that share a run of eight words with another part."""
-    first: dict[int, int] = {}
-    found: set[int] = set()
-    for place, part in enumerate(parts):
-        for run, _ in words.runs(words.composed(f"{part.title}\n{part.text}").lower()):
-            owner = first.setdefault(hash(run), place)
-            if owner != place:
-                found |= {owner, place}
-    return found
-
-
 def blocks(text: str) -> list[Document]:
-    """A text as at most eighty blocks of whole paragraphs or sentences, each of 50 to 150 words at least, by the length of the text."""
+    """A text as blocks of whole paragraphs of at least 150 words each, or shorter ones where the text is short."""
     body = without_titles(text)
     low, high = _BLOCK_WORDS
-    size = max(low, min(high, words.count(body) // _BLOCKS))
+    size = max(low, min(high, words.count(body) // 16))
     found: list[list[str]] = [[]]
     held = 0
     for piece, length in _pieces(body, size):

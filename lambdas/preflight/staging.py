@@ -20,7 +20,7 @@ from common.aws import error_code, error_message, is_missing
 from common.environment import required
 from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
 from common.storage import Storage
-from preflight import holding_out, openings, personal_data, prompts, texts
+from preflight import holding_out, personal_data, prompts, texts
 from preflight.overlap import Overlap
 from preflight.request import Request
 from preflight.texts import Document
@@ -119,7 +119,7 @@ def gather(
             "Passages of one document are alike, so the interval looks surer than it is."
         )
     if asked is None and makes_prompts:
-        asked = openings.from_held_out(held_out, prompts.MAXIMUM_MADE_PROMPTS, prompts.MAXIMUM_PROMPT_BYTES)
+        asked = prompts.from_held_out(held_out)
     if asked is None:
         return None
     control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from made_up_prose import prose
 
 from common import words
 from preflight.holding_out import MINIMUM_DOCUMENTS, blocks, split
-from preflight.overlap import Overlap
 from preflight.texts import as_text, without_titles
 from report.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 
-ENOUGH = 10  # of which one or two may go the other way
-_CHANCE = random.Random(3)
-CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + _CHANCE.randrange(3000)) for place in range(8000))
+CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + (place * 97) % 3000) for place in range(8000))
 TEXTS = {
     "paragraphs": prose(3000),
     "one line": prose(3000).replace("\n\n", " "),
@@ -59,36 +54,6 @@ def test_a_tenth_of_many_documents_is_held_out_spread_over_the_text() -> None:
     assert {b - a for a, b in zip(places, places[1:], strict=False)} == {10}
 
 
-@pytest.mark.parametrize("total", [4000, 5500, 8000, 20000])
-@pytest.mark.parametrize("separator", ["\n\n", "\n", " "], ids=["paragraphs", "lines", "one line"])
-def test_a_text_of_four_thousand_words_gives_ten_passages_and_keeps_four_fifths_to_learn_from(
-    total: int, separator: str
-) -> None:
-    training, held_out = split(prose(total).replace("\n\n", separator))
-    assert len(held_out) >= ENOUGH
-    held = sum(words.count(part.text) for part in held_out)
-    assert held <= total / 4
-    assert min(words.count(part.text) for part in held_out) >= 45
-
-
-def test_what_stands_in_the_text_twice_is_learned_from_and_its_neighbour_is_held_out() -> None:
-    parts = [prose(120, n) for n in range(60)]
-    plain = split("\n\n".join(f"# Part {n}\n\n{text}" for n, text in enumerate(parts)))[1]
-    chosen = int(plain[3].title.split()[1])
-    parts[chosen] = parts[chosen + 7] = f"{parts[chosen]}\n\n{prose(40, 777)}"
-    training, held_out = split("\n\n".join(f"# Part {n}\n\n{text}" for n, text in enumerate(parts)))
-    trained = Overlap(as_text(training))
-    assert len(held_out) == len(plain)
-    assert not [part.title for part in held_out if trained.first(part.text)]
-    assert f"Part {chosen}" in {part.title for part in training}
-
-
-def test_of_a_text_that_says_everything_twice_nothing_can_be_held_out() -> None:
-    text = "\n\n".join(f"# Part {n}\n\n{prose(120, n % 20)}" for n in range(40))
-    training, held_out = split(text)
-    assert (len(training), held_out) == (40, [])
-
-
 def test_two_equal_documents_are_told_apart_by_their_place() -> None:
     text = "\n\n".join(f"# Same\n\n{prose(30, n // 2)}" for n in range(40))
     training, held_out = split(text)
@@ -97,7 +62,7 @@ def test_two_equal_documents_are_told_apart_by_their_place() -> None:
 
 @pytest.mark.parametrize("text", [TEXTS["one line"], TEXTS["no sentence ends"], TEXTS["Chinese"]])
 def test_long_lines_become_blocks_of_like_size(text: str) -> None:
-    sizes = [words.count(block.text) for block in blocks(text * 5)]
+    sizes = [words.count(block.text) for block in blocks(text)]
     assert max(sizes) <= 2 * 150 + 20
     assert min(sizes[:-1]) >= 100
 
