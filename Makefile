@@ -11,6 +11,9 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
+# How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
+AGREED := --force -f --yes
+
 .PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
@@ -60,10 +63,9 @@ deploy: $(READY)  ## the stacks into your AWS account; set accept_eula and alert
 	@$(CDK) deploy --all $(ARGS)
 
 destroy: $(READY)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
-	@$(OPERATIONS) idle
-	@$(OPERATIONS) release
-	@$(CDK) destroy Captune-Guardrail Captune-FineTuning $(ARGS)
-	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage $(ARGS),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
+	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
+	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 release: $(READY)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
 	@$(OPERATIONS) release

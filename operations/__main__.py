@@ -1,4 +1,4 @@
-"""python -m operations check | ledger | prices | release | idle | empty | data | costs   (make has a target for each; make destroy runs idle and empty)"""
+"""python -m operations check | ledger | prices | release | idle | destroy | empty | data | costs   (make has a target for each; make destroy runs destroy and empty)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, costs, idle, price_list, texts
+from operations import alarm, books, bucket, costs, destruction, idle, price_list, texts
 from operations.check import command
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
@@ -40,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         "release", help="reverse and reset what the budget alarm did, so that runs or cdk destroy work again"
     )
     commands.add_parser("idle", help="refuse with exit code 1 while anything of this project bills or runs")
+    destroy = commands.add_parser(
+        "destroy", help="check, ask once, and let the stacks be destroyed; cdk destroy comes after it, in make destroy"
+    )
+    destroy.add_argument("--data", action="store_true", help="the bucket and the ledger are to go too")
+    destroy.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
     commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
     commands.add_parser("costs", help="what each kind of run may cost at most; needs no account")
@@ -57,11 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
             print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
         elif chosen.command == "idle":
             print(idle.check(session))
+        elif chosen.command == "destroy":
+            print(destruction.prepare(session, input, data=chosen.data, agreed=chosen.yes))
         elif chosen.command == "empty":
             print(bucket.empty(session))
         else:
             print(alarm.release(session))
-    except idle.NotIdle as refusal:
+    except (idle.NotIdle, destruction.NotWanted) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except (ClientError, BotoCoreError, LookupError) as error:

@@ -126,8 +126,7 @@ class Journey:
         """`make destroy`, step by step: what is left is what the Storage stack retains."""
         begin = time.monotonic()
         full = inventory.take(self._account.client)
-        for step in ("idle", "release"):
-            self._commands.run(step, [sys.executable, "-m", "operations", "--region", REGION, step])
+        self._commands.run("destroy", [sys.executable, "-m", "operations", "--region", REGION, "destroy", "--yes"])
         self._commands.cdk("destroy", "destroy", GUARDRAIL, RUNS, "--force", *self._app)
         client = self._account.client("cloudformation")
         kept = client.describe_stack_resources(StackName=STORAGE)["StackResources"]

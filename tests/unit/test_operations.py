@@ -149,6 +149,28 @@ def test_the_commands_work_as_they_are_typed_without_a_python_path() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, texts.count()), done.stderr
 
 
-def test_make_destroy_asks_whether_all_is_idle_before_anything_else() -> None:
-    (recipe,) = re.findall(r"^destroy:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
-    assert recipe.splitlines()[0] == "\t@$(OPERATIONS) idle"
+def would_run(*variables: str) -> list[str]:
+    """The commands of `make destroy`, which make prints and does not run."""
+    command = ["make", "--dry-run", "--silent", "--old-file=.venv/.ready", "destroy", *variables]
+    # Not what a make that runs these tests was told.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return [re.sub(r"npx --yes aws-cdk@\S+", "cdk", line) for line in done.stdout.splitlines()]
+
+
+def test_make_destroy_checks_and_asks_before_anything_else_and_only_once() -> None:
+    asked, destroyed, _ = would_run()
+    assert asked.split() == ["python", "-m", "operations", "destroy"]
+    assert destroyed.split() == ["cdk", "destroy", "Captune-Guardrail", "Captune-FineTuning", "--force"]
+
+
+def test_who_says_yes_beforehand_is_not_asked_and_the_region_is_kept() -> None:
+    asked, destroyed, _ = would_run("ARGS=--force -c region=eu-west-1")
+    assert asked.split() == ["python", "-m", "operations", "--region", "eu-west-1", "destroy", "--yes"]
+    assert destroyed.split()[4:] == ["--force", "-c", "region=eu-west-1"]
+
+
+def test_where_the_data_is_to_go_the_question_says_so_before_anything_is_deleted() -> None:
+    asked, _, emptied = would_run("DATA=delete")
+    assert asked.split()[-2:] == ["destroy", "--data"]
+    assert " ".join(emptied.split()) == "python -m operations empty && cdk destroy Captune-Storage --force"
