@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -45,6 +46,7 @@ class Judge:
     def judge(self, mutants: Iterable[Mutant]) -> Iterator[Verdict]:
         """The verdict on each mutant, in the order in which they are known."""
         waiting, running = iter(mutants), dict[int, tuple[Mutant, int]]()
+        gc.freeze()  # what is loaded stays shared between the processes, for nobody walks through it any more
         while True:
             while len(running) < self._processes and (mutant := next(waiting, None)) is not None:
                 process, answer = self._start(mutant)
@@ -73,6 +75,7 @@ class Judge:
             return process, reading
         try:
             signal.alarm(PATIENCE)
+            gc.disable()
             nothing = os.open(os.devnull, os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(nothing, number)
