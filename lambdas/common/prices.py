@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -15,6 +15,12 @@ from typing import Any
 from common.errors import PriceUnknown
 
 _TABLE = Path(__file__).with_name("prices.json")
+# A listed price may be so many times lower than the pinned one. AWS has never lowered a price to a half at once; a quarter or less
+# is a mistake in the list or in how it was read, and would reserve next to nothing.
+CHEAPEST_OF_PINNED = 4
+# Where nothing is pinned (US dollars an hour): the cheapest GPU of SageMaker is ml.g4dn.xlarge at 0.736, and the dearest instances cost
+# somewhat over a hundred. A higher price is believed up to this: to ignore it would reserve too little.
+CHEAPEST_UNPINNED, DEAREST = Decimal("0.736") / CHEAPEST_OF_PINNED, Decimal(1000)
 _USAGE = {"Training": "Train", "Hosting": "Host"}
 
 
@@ -65,7 +71,7 @@ def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | No
 
 
 def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | None:
-    """The price in the AWS Price List, or None when the list has no such product.
+    """The price in the AWS Price List, or None when the list has no such product, or none with a price that can be true.
 
     The dearest of several matching products is taken: a reservation has to be enough.
     """
@@ -81,6 +87,7 @@ def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | N
         for page in pages
         for product in page["PriceList"]
         for price in _hourly_prices(json.loads(product), instance_type, use)
+        if _can_be_true(price, region, instance_type, use)
     ]
     return Price(instance_type, use, max(hourly), "AWS Price List") if hourly else None
 
@@ -95,9 +102,27 @@ def _hourly_prices(product: dict[str, Any], instance_type: str, use: str) -> lis
         for term in product.get("terms", {}).get("OnDemand", {}).values()
         for dimension in term.get("priceDimensions", {}).values()
     ]
-    prices = [
-        Decimal(d["pricePerUnit"]["USD"])
+    return [
+        _number(d["pricePerUnit"]["USD"])
         for d in dimensions
         if d.get("unit") == "Hrs" and "USD" in d.get("pricePerUnit", {})
     ]
-    return [price for price in prices if price > 0]
+
+
+def _number(text: Any) -> Decimal:
+    """The number in a text; NaN where there is none."""
+    try:
+        return Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        return Decimal("NaN")
+
+
+def _can_be_true(hourly: Decimal, region: str, instance_type: str, use: str) -> bool:
+    """Whether a listed price can be true: a number, and not so low or high that it must be a mistake."""
+    if not hourly.is_finite() or hourly > DEAREST:
+        return False
+    try:
+        lowest = pinned(region, instance_type, use).hourly_usd / CHEAPEST_OF_PINNED
+    except PriceUnknown:
+        lowest = CHEAPEST_UNPINNED
+    return hourly >= lowest

@@ -79,7 +79,8 @@ def _unknown(key: str, known: list[str]) -> str:
     alike = {name.lower(): name for name in known}
     near = difflib.get_close_matches(key.lower().replace("_", "").replace("-", ""), alike, n=1, cutoff=0.5)
     hint = f" (did you mean `{alike[near[0]]}`?)" if near else f" (known: {', '.join(known)})"
-    return f"unknown key `{key[:_SHOWN_CHARACTERS]}`{hint}"
+    shown = key if _is_text(key) else _short(key)
+    return f"unknown key `{shown[:_SHOWN_CHARACTERS]}`{hint}"
 
 
 def _bad_number(key: str, value: Any) -> str:
@@ -93,21 +94,31 @@ def _bad_key(key: str, value: Any) -> str:
     ending = _KEYS[key]
     if (
         not isinstance(value, str)
+        or not _is_text(value)
         or not value.startswith("corpora/")
         or not value.endswith(ending)
-        or len(value.encode("utf-8", "replace")) > _KEY_BYTES
+        or len(value.encode()) > _KEY_BYTES
     ):
         return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {_short(value)}"
     return ""
 
 
 def _bad_adapter(value: Any) -> str:
-    if isinstance(value, str) and ADAPTER_URI.fullmatch(value):
+    if isinstance(value, str) and _is_text(value) and ADAPTER_URI.fullmatch(value):
         return ""
     return (
         "`adapterUri` must be the folder in which an earlier run has left its adapter, "
         f"s3://BUCKET/runs/RUN/training/JOB/output/model/, not {_short(value)}"
     )
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8. JSON can name half of a surrogate pair, which no file and no service can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _with_slash(uri: str) -> str:

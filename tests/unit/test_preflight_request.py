@@ -83,3 +83,35 @@ def test_a_refusal_stays_readable_however_large_the_input_is() -> None:
     message = refusal_of(junk)
     assert len(message) < 3000
     assert "and 293 more" in message
+
+
+# JSON can name half of a surrogate pair: a text that neither a file nor a service can hold.
+LONE = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {LONE: 1},
+        {"corpus": f"corpora/{LONE}.txt"},
+        {"corpus": "corpora/a.txt", "heldOut": f"corpora/{LONE}.txt"},
+        {"prompts": f"corpora/{LONE}.jsonl"},
+        {"adapterUri": f"s3://bucket/runs/{LONE}/training/job/output/model/"},
+        {"epochs": LONE},
+        {"smoke": LONE},
+        {"seed": {LONE: [LONE]}},
+    ],
+)
+def test_half_a_surrogate_pair_is_a_named_error_that_can_be_written(given: dict[str, Any]) -> None:
+    assert r"\ud800" in refusal_of(given)
+    refusal_of(given).encode()
+
+
+def test_a_whole_surrogate_pair_is_a_character_like_any_other() -> None:
+    assert parse({"corpus": "corpora/\U0001f600.txt"}).corpus == "corpora/\U0001f600.txt"
+
+
+@pytest.mark.parametrize(("characters", "taken"), [(1024 - 12, True), (1024 - 11, False)])
+def test_a_key_may_be_as_long_as_a_key_of_s3(characters: int, taken: bool) -> None:
+    key = f"corpora/{'a' * characters}.txt"
+    assert (parse({"corpus": key}).corpus == key) if taken else ("corpora/" in refusal_of({"corpus": key}))

@@ -95,6 +95,47 @@ class TestListed:
         }
 
 
+class TestWhatCannotBeTrue:
+    """A price that would reserve next to nothing, or that is no number, is as good as none."""
+
+    @pytest.mark.parametrize("usd", ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "-1", "0", "-0.0", "0.000001", "$1.515",
+                                     "0.378", "1000.01", "1E+30"])  # fmt: skip
+    def test_a_listed_price_of_nan_and_the_like_is_ignored_in_favour_of_the_pinned_one(self, usd: str) -> None:
+        pricing = PriceList(product("USE1-Train:ml.g5.2xlarge", usd))
+
+        assert prices.listed(pricing, "us-east-1", "ml.g5.2xlarge", "Training") is None
+        price = find_price(pricing, "us-east-1", "ml.g5.2xlarge", "Training")
+        assert (price.hourly_usd, price.source[:12]) == (Decimal("1.515"), "pinned table")
+
+    @pytest.mark.parametrize("usd", ["0.37875", "0.9", "6.2", "1000"])
+    def test_one_that_can_be_true_is_believed(self, usd: str) -> None:
+        found = listed(product("USE1-Train:ml.g5.2xlarge", usd))
+
+        assert found is not None and found.hourly_usd == Decimal(usd)
+
+    @pytest.mark.parametrize("usd", ["NaN", "abc", "Infinity", "-1", "0.000001", "0.1839"])
+    def test_where_nothing_is_pinned_it_leaves_the_price_unknown(self, usd: str) -> None:
+        with pytest.raises(PriceUnknown):
+            find_price(PriceList(product("Train:ml.p9.large", usd)), "us-east-1", "ml.p9.large", "Training")
+
+    def test_where_nothing_is_pinned_a_quarter_of_the_cheapest_gpu_is_believed(self) -> None:
+        pricing = PriceList(product("Train:ml.p9.large", "0.184"))
+
+        assert find_price(pricing, "us-east-1", "ml.p9.large", "Training").hourly_usd == Decimal("0.184")
+
+    def test_what_cannot_be_true_hides_no_price_beside_it(self) -> None:
+        found = listed(*(product("USE1-Train:ml.g5.2xlarge", usd) for usd in ("NaN", "1.6", "Infinity")))
+
+        assert found is not None and found.hourly_usd == Decimal("1.6")
+
+    @pytest.mark.parametrize("usd", [None, {"a": 1}, ["x"]])
+    def test_what_is_not_even_a_text_is_no_price(self, usd: Any) -> None:
+        odd = product("USE1-Train:ml.g5.2xlarge", "1")
+        odd["terms"]["OnDemand"]["t"]["priceDimensions"]["d"]["pricePerUnit"] = {"USD": usd}
+
+        assert listed(odd) is None
+
+
 class TestPinned:
     def test_the_default_instance_is_in_the_table_with_its_date(self) -> None:
         price = prices.pinned("us-east-1", "ml.g5.2xlarge", "Training")
