@@ -112,13 +112,16 @@ def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
 
 def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
     """What the ledger holds open, and what it knows of runs that were found elsewhere."""
-    for item in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).items():
-        name = item["pk"].removeprefix("RUN#")
-        if not item["pk"].startswith("RUN#") or (item["state"] != "reserved" and name not in runs):
+    for row in Ledger(session.client("dynamodb"), output(session, "LedgerTable")).rows():
+        if not row.is_open and row.run not in runs:
             continue
-        run = runs.setdefault(name, _Run(item["execution_name"]))
-        run.execution_name, run.execution_arn = item["execution_name"], item["execution_arn"]
-        if item["state"] == "reserved":
+        item = row.item
+        run = runs.setdefault(row.run, _Run(row.run.removeprefix(f"{PREFIX}-")))
+        run.execution_name = item.get("execution_name", run.execution_name)
+        run.execution_arn = item.get("execution_arn", run.execution_arn)
+        if row.is_damaged:
+            run.left.append(f"an item of the ledger that cannot be read: {'; '.join(row.problems)} (see make ledger)")
+        elif row.is_open:
             kept = f", to be kept until {item['keep_until']}" if "keep_until" in item else ""
             run.left.append(f"reservation of {dollars(item['reserved_cents'])}: not settled{kept}")
 

@@ -17,17 +17,8 @@ from moto import mock_aws
 
 from operations import bucket, price_list, texts
 from operations.__main__ import main
-from operations.books import table
 
 ROOT = Path(__file__).resolve().parents[2]
-MONTH = {"pk": "MONTH#2026-11", "committed_cents": 712}
-RUN = {"pk": "RUN#captune-a", "state": "settled", "reserved_at": "2026-11-24T10:00:00+00:00", "reserved_cents": 587, "training_cents": 30, "endpoint_cents": 61, "actual_cents": 104, "status": "SUCCEEDED"}  # fmt: skip
-OPEN_RUN = {
-    "pk": "RUN#captune-b",
-    "state": "reserved",
-    "reserved_at": "2026-11-24T12:00:00+00:00",
-    "reserved_cents": 608,
-}
 
 
 @pytest.fixture
@@ -44,17 +35,6 @@ def stack(session: boto3.Session, name: str, resources: dict[str, Any], outputs:
         "Outputs": {key: {"Value": value} for key, value in outputs.items()},
     }
     session.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
-
-
-def test_the_ledger_prints_months_and_runs_newest_first() -> None:
-    lines = table([RUN, MONTH, OPEN_RUN]).splitlines()
-    assert "committed    $7.12" in lines[0]
-    assert [line.split()[0] for line in lines[3:]] == ["captune-b", "captune-a"]
-    assert "$1.04" in lines[4] and "$1.04" not in lines[3]
-
-
-def test_an_empty_ledger_says_so() -> None:
-    assert "empty" in table([])
 
 
 def test_the_buckets_are_emptied_of_every_version(session: boto3.Session) -> None:

@@ -138,6 +138,17 @@ def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_
     ]
 
 
+def test_a_reservation_that_cannot_be_read_is_told_and_hides_no_other() -> None:
+    books = Books().with_run("a").with_run("b").with_run("c").settled("captune-c")
+    books.table.rows["RUN#captune-a"] |= {"state": {"BOOL": True}, "execution_name": {"NULL": True}}
+    books.table.rows["RUN#captune-c"]["note"] = {"M": {}}
+    text = words(Account(books))
+    assert "an item of the ledger that cannot be read: state is of the type BOOL" in text
+    assert "reservation of $6.00: not settled" in text
+    assert "captune-c" not in text
+    assert [given["executionName"] for given in tear_down_inputs(text)] == ["a", "b"]
+
+
 def test_what_outlived_the_stacks_is_ended_by_hand() -> None:
     account = Account(outputs=False, endpoints={"captune-abc": "InService"}, jobs={"captune-b": "InProgress"})
     text = words(account)
