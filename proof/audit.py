@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from common.costs import SMALL_ITEMS
+from proof.definitions import constant, functions
 from proof.expressions import Item
+from proof.price_list import Use, small_cents
 from proof.table import Change, Table
 from proof.world import World
 
@@ -26,6 +28,8 @@ class Audit:
     settled_at: dict[str, datetime] = field(default_factory=dict)
     # The caps in force while calls to reserve were under way, a list for each call: its answer may go by any of them.
     caps: dict[str, list[list[int]]] = field(default_factory=dict)
+    # By execution or run: GB-seconds of Lambda and state transitions.
+    used: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def begin_reserve(self, run: str) -> None:
         """A call to reserve begins; a slow one of the same run may still be under way."""
@@ -40,6 +44,12 @@ class Audit:
     def end_reserve(self, run: str) -> None:
         """A call to reserve has ended: the one that began last, for the others wait for it."""
         self.caps[run].pop()
+
+    def uses(self, who: str, function: str = "", seconds: float = 0.0, transitions: int = 0) -> None:
+        """An execution ran a function for so long, or went through states."""
+        gigabytes = functions()[function][0] / 1024 if function in functions() else 0.0
+        before = self.used.get(who, (0.0, 0))
+        self.used[who] = before[0] + gigabytes * seconds, before[1] + transitions
 
     def observe(self, changes: list[Change]) -> None:
         """One committed transaction or update."""
@@ -95,6 +105,10 @@ class Audit:
             if "actual_cents" in row:
                 actual = int(row["actual_cents"]["N"])
                 self._expect(actual <= reserved, f"{run} settled {actual} of {reserved}")
+                for what, cents in self._instances(run).items():
+                    # By themselves, so that no small item hides a cent of them.
+                    told = int(row.get(f"{what}_cents", {"N": "0"})["N"])
+                    self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
                     self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")
@@ -111,30 +125,47 @@ class Audit:
 
     def truth(self, run: str) -> dict[str, Fraction]:
         """What a run truly cost in each month: each second in the month in which it was billed."""
-        maker, spent = self.world.sagemaker, dict[str, Fraction]()
-        for job in (job for job in maker.jobs.values() if job.owner == run and job.start is not None):
-            assert job.start is not None
-            _book(spent, job.start, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600)
-        for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
-            if endpoint.owner == run and endpoint.bills:
-                gone = endpoint.gone or self.world.now
-                seconds = Fraction((gone - endpoint.created) // _MICROSECOND, 1_000_000)
-                _book(spent, endpoint.created, gone, endpoint.hourly_usd * 100 * seconds / 3600)
-        small = sum((Fraction(amount) * Fraction(unit) * 100 for _, amount, unit in SMALL_ITEMS), Fraction(0))
+        spent: dict[str, Fraction] = {}
+        for _, begin, end, cents in self._billed(run):
+            _book(spent, begin, end, cents)
+        small = self._small(run)
         start = self.reserved_at[run]
         _book(spent, start, max(self.settled_at.get(run, self.world.now), start + _MICROSECOND), small)
         return spent
 
+    def _small(self, run: str) -> Fraction:
+        """Everything beside the instances."""
+        told = [self.used.get(who, (0.0, 0)) for who in (run, self.world.owners.get(run, ""))]
+        training = sum(job.billed_seconds() for job in self.world.sagemaker.jobs.values() if job.owner == run)
+        use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
+        days = 0.0
+        return small_cents(use, 60 * constant("training/arguments.py", "checkpoint_minutes"), days)
+
+    def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:
+        """What billed of a run, from when to when, and what it did cost in cents."""
+        maker = self.world.sagemaker
+        for job in maker.jobs.values():
+            if job.owner == run and job.start is not None:
+                yield "training", job.start, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
+        for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
+            if endpoint.owner == run and endpoint.bills:
+                gone = endpoint.gone or self.world.now
+                seconds = Fraction((gone - endpoint.created) // _MICROSECOND, 1_000_000)
+                yield "endpoint", endpoint.created, gone, endpoint.hourly_usd * 100 * seconds / 3600
+
+    def _instances(self, run: str) -> dict[str, Fraction]:
+        """What training and endpoint did cost in cents, each by itself."""
+        cents = dict.fromkeys(("training", "endpoint"), Fraction(0))
+        for what, _, _, amount in self._billed(run):
+            cents[what] += amount
+        return cents
+
     def _seconds(self, run: str) -> dict[str, Fraction]:
         """How long a run's jobs and endpoints billed."""
-        maker = self.world.sagemaker
-        jobs = sum((Fraction(job.billed_seconds()) for job in maker.jobs.values() if job.owner == run), Fraction(0))
-        lives = [
-            Fraction(((endpoint.gone or self.world.now) - endpoint.created) // _MICROSECOND, 1_000_000)
-            for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]
-            if endpoint.owner == run and endpoint.bills
-        ]
-        return {"training": jobs, "endpoint": sum(lives, Fraction(0))}
+        seconds = dict.fromkeys(("training", "endpoint"), Fraction(0))
+        for what, begin, end, _ in self._billed(run):
+            seconds[what] += Fraction((end - begin) // _MICROSECOND, 1_000_000)
+        return seconds
 
     def _reserved(self, run: str, months: list[str], cents: int) -> None:
         self.reserved_at[run] = self.world.now

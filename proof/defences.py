@@ -1,4 +1,4 @@
-"""The lines of defence that are not code of the ledger but of the workflow, each of which can be taken away for a control."""
+"""The lines of defence that are neither code nor a state of a machine, each of which can be taken away for a control."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ class Defences:
     dead_mans_switch: bool = True
     event_rule: bool = True
     sweeper: bool = True
-    endpoint_deadline: bool = True
-    second_quiet_pass: bool = True
-    clamped_training_time: bool = True
     current_cap: bool = True
 
 

@@ -16,11 +16,13 @@ from fractions import Fraction
 
 from proof.aftermath import TearDown, killing, sweeping
 from proof.audit import Audit
-from proof.cloud import Cloud, Wishes
+from proof.cloud import Cloud
 from proof.orchestration import MACHINE, PriceList, Scheduler, StepFunctions
+from proof.price_list import HOURLY_USD
 from proof.result import Result
 from proof.runs import FineTuning
 from proof.table import Table
+from proof.wishes import Wishes
 from proof.world import Execution, Process, World
 
 # What is still there, or still billed, after all is settled.
@@ -83,10 +85,10 @@ def build(seed: int) -> tuple[Cloud, random.Random]:
     table = Table(trouble=world.trouble, pause=world.interleave)
     audit = Audit(world)
     table.observe = audit.observe
-    price_list = PriceList({"ml.g5.2xlarge": "1.515", "ml.g6.2xlarge": "1.222", "ml.g5.12xlarge": "7.09"})
+    price_list = PriceList({name: HOURLY_USD[name] for name in ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")})
     cloud = Cloud(world, table, audit, price_list, Scheduler(world), StepFunctions(world))
     cloud.greedy = dice.random() < 0.2
-    world.start_tear_down = lambda event: TearDown(cloud, event).process()
+    world.start_tear_down = lambda event, name: TearDown(cloud, event, name).process()
     return cloud, dice
 
 
@@ -141,7 +143,6 @@ def _begin(cloud: Cloud, number: int, same_name: int) -> Process:
         extreme=0.95 if cloud.greedy else dice.choice([0.0, 0.1, 0.9]),
     )
     world.spawn(FineTuning(cloud, execution, wishes).process(), 0, execution)
-    world.spawn(_end(cloud, execution, "TIMED_OUT"), 43200)
     if dice.random() < 0.2 and not cloud.greedy:
         world.spawn(_end(cloud, execution, "ABORTED"), dice.choice([60, 1800, 14400]) * dice.random())
     return
@@ -163,12 +164,14 @@ def _change(cloud: Cloud) -> Process:
     if dice.random() < 0.6:
         world.cap_cents = dice.choice([100, 700, 1500, 2500, 3000, 6000])
         cloud.audit.cap_changed()
+    while cloud.planning:
+        yield 5.0, False
     if dice.random() < 0.5:
         usd = cloud.price_list.hourly_usd
-        usd[dice.choice(sorted(usd))] = f"{dice.uniform(0.3, 8):.4f}"
+        # As far as prices move: AWS has halved some, and a list that names three times a known price is still believed.
+        changed = dice.choice(sorted(usd))
+        usd[changed] = f"{dice.uniform(0.5, 3) * float(HOURLY_USD[changed]):.4f}"
     cloud.price_list.answers = dice.random() < 0.8
-    return
-    yield 0.0, False
 
 
 def simulate_many(seeds: range) -> Outcome:

@@ -50,6 +50,8 @@ def stories() -> Broken:
         *scenarios.created_after_the_abort(),
         *scenarios.settled_too_early(),
         *scenarios.last_moment_deadline(),
+        *scenarios.kept_once(),
+        *scenarios.deleted_by_hand(),
     ]
 
 

@@ -16,8 +16,9 @@ from common.ledger import Ledger
 from common.ledger_table import Table, typed
 from common.prices import Price
 from preflight import money
-from proof import scenarios, threads
-from proof.registry import random_months, register, replaced, replacing, without
+from proof import scenarios, threads, worse
+from proof.definitions import Definition, edited
+from proof.registry import everywhere, random_months, register, replaced, replacing, without
 from settle import billing
 from teardown.removal import Removal
 
@@ -109,7 +110,7 @@ def _anybody_may_remove(self: Removal, event: dict[str, Any]) -> dict[str, Any]:
 def _one_name_for_several() -> Iterator[None]:
     """Names that differ in replaced characters only are one run, and each of its executions removes what the run has."""
     with (
-        replaced(names, "run_name", lambda name: f"{names.PREFIX}-{name.replace('.', '-')}"),
+        everywhere(names.run_name, lambda name: f"{names.PREFIX}-{name.replace('.', '-')}"),
         replaced(Removal, "one_pass", _anybody_may_remove),
     ):
         yield
@@ -120,6 +121,20 @@ _endpoint_life = billing._endpoint_life
 
 def _seen_only(item: dict[str, Any], entered: datetime | None, now: datetime) -> Any:
     return _endpoint_life(item, None, now)
+
+
+def _never_clamped(definition: Definition) -> None:
+    stopping = definition["States"]["StartTraining"]["Arguments"]["StoppingCondition"]
+    stopping["MaxRuntimeInSeconds"] = 5 * 86400
+
+
+def _without_deadline(definition: Definition) -> None:
+    definition["States"]["CreateModel"]["Next"] = "CreateEndpointConfig"
+
+
+def _one_quiet_pass(definition: Definition) -> None:
+    for rule in definition["States"]["AllGone?"]["Choices"]:
+        rule["Condition"] = rule["Condition"].replace("$quietPasses >= 2", "$quietPasses >= 1")
 
 
 def _floor(self: Price, seconds: int | Fraction) -> int:
@@ -138,9 +153,9 @@ register("ledger: the cap in force, not the planned one", without("current_cap")
 register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), scenarios.collision)
 register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), scenarios.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
-register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), random_months())
+register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), scenarios.kept_once)
 register("money: the clamp", replacing(money, "allow", _not_clamped), scenarios.three_dollars_left)
-register("money: the clamped time reaches the job", without("clamped_training_time"), random_months())
+register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
 register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months())
 register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
@@ -153,11 +168,11 @@ register("money: small items", replacing(costs, "SMALL_ITEMS", ()), random_month
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
 register("prices: the dearest of several", replacing(prices, "max", min), scenarios.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
-register("billing: the endpoint that nobody saw", replacing(billing, "_endpoint_life", _seen_only), random_months(first_seed=100))
+register("billing: the endpoint that nobody saw", replacing(billing, "_endpoint_life", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
-register("workflow: the dead man's switch", without("dead_mans_switch"), random_months())
-register("workflow: the endpoint's own deadline", without("endpoint_deadline"), random_months())
+register("workflow: the dead man's switch", without("dead_mans_switch"), worse.nothing_but_the_schedule)
+register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), worse.nothing_but_the_schedule)
 register("workflow: the event rule", without("event_rule"), scenarios.prompt_removal)
-register("workflow: the sweeper", without("sweeper"), random_months(first_seed=250))
-register("workflow: the second quiet pass", without("second_quiet_pass"), scenarios.created_after_the_abort)
+register("workflow: the sweeper", without("sweeper"), worse.nothing_but_the_sweeper)
+register("workflow: the second quiet pass", edited("tear_down", _one_quiet_pass), scenarios.created_after_the_abort)
 register("workflow: a name of its own for each run", _one_name_for_several, random_months())

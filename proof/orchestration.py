@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from proof.defences import DEFENCES
-from proof.world import Process, World
+from proof.instances import REGION as REGION
+from proof.world import Execution, Process, World
 
-REGION = "us-east-1"
 MACHINE = f"arn:aws:states:{REGION}:111122223333:stateMachine:captune-fine-tuning"
+TEAR_DOWN = f"arn:aws:states:{REGION}:111122223333:stateMachine:captune-tear-down"
 # EventBridge Scheduler keeps a minute.
 SCHEDULER_SECONDS = 60
 
@@ -24,37 +26,67 @@ class StepFunctions:
     """Executions that can be described, listed, stopped, and TearDown executions that can be started."""
 
     world: World
-    names: set[str] = field(default_factory=set)
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:
         """Status and times of an execution."""
-        execution = self.world.executions.get(executionArn)
-        if execution is None:
-            raise _error("ExecutionDoesNotExist")
-        answer: dict[str, Any] = {"status": execution.status, "startDate": execution.start}
+        execution = self._execution(executionArn)
+        answer: dict[str, Any] = {
+            "executionArn": execution.arn, "name": execution.name, "status": execution.status, "startDate": execution.start
+        }  # fmt: skip
+        answer |= {"error": execution.error, "cause": execution.cause} if execution.error else {}
         return answer | ({"stopDate": execution.stop} if execution.stop else {})
 
-    def stop_execution(self, *, executionArn: str, error: str, cause: str) -> None:
+    def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:
         """Aborts an execution."""
-        self.world.finish(self.world.executions[executionArn], "ABORTED")
+        self.world.finish(self._execution(executionArn), "ABORTED")
+        return {}
 
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:
         """Starts a TearDown; a name is used once."""
-        if name in self.names:
+        if f"{TEAR_DOWN.replace(':stateMachine:', ':execution:')}:{name}" in self.world.tear_downs:
             raise _error("ExecutionAlreadyExists")
-        self.names.add(name)
-        self.world.tear_down(json.loads(input), 1)
+        self.world.tear_down(json.loads(input), 1, name)
+        return {}
 
-    def get_paginator(self, operation: str) -> StepFunctions:
-        """The pages of `list_executions`."""
-        if operation != "list_executions":
-            raise ValueError(operation)
-        return self
+    def get_paginator(self, operation: str) -> _Pages:
+        """The pages of `list_executions` and of `get_execution_history`."""
+        return _Pages(getattr(self, operation))
 
-    def paginate(self, *, stateMachineArn: str, statusFilter: str) -> Iterator[dict[str, Any]]:
-        """The executions with a status."""
-        found = [e.arn for e in self.world.executions.values() if e.status == statusFilter]
-        yield {"executions": [{"executionArn": arn} for arn in found]}
+    def list_executions(self, *, stateMachineArn: str, statusFilter: str = "", **_: Any) -> dict[str, Any]:
+        """The executions of a machine with a status."""
+        of = self.world.executions if stateMachineArn == MACHINE else self.world.tear_downs
+        found = [one for one in of.values() if statusFilter in {"", one.status}]
+        return {
+            "executions": [
+                {"executionArn": one.arn, "name": one.name, "status": one.status, "startDate": one.start}
+                for one in found
+            ]
+        }
+
+    def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:
+        """The states that an execution entered and left."""
+        events: list[dict[str, Any]] = []
+        before = ""
+        for name, moment in self._execution(executionArn).visited:
+            if before:
+                events.append({"timestamp": moment, "stateExitedEventDetails": {"name": before}})
+            events.append({"timestamp": moment, "stateEnteredEventDetails": {"name": name}})
+            before = name
+        return {"events": events}
+
+    def _execution(self, arn: str) -> Execution:
+        found = self.world.executions.get(arn) or self.world.tear_downs.get(arn)
+        if found is None:
+            raise _error("ExecutionDoesNotExist")
+        return found
+
+
+@dataclass(frozen=True)
+class _Pages:
+    call: Callable[..., dict[str, Any]]
+
+    def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        yield self.call(**asked)
 
 
 @dataclass
@@ -65,35 +97,40 @@ class Scheduler:
     entries: dict[str, int] = field(default_factory=dict)
     _generation: int = 0
 
-    def create(self, name: str, at: datetime, event: dict[str, str]) -> None:
+    def create_schedule(self, **asked: Any) -> dict[str, Any]:
         """A new schedule. Raises ClientError when there is one of that name or its time is past."""
-        if name in self.entries:
+        if asked["Name"] in self.entries:
             raise _error("ConflictException")
-        self._set(name, at, event)
+        return self._set(asked)
 
-    def update(self, name: str, at: datetime, event: dict[str, str]) -> None:
+    def update_schedule(self, **asked: Any) -> dict[str, Any]:
         """Moves a schedule. Raises ClientError when there is none."""
-        if name not in self.entries:
+        if asked["Name"] not in self.entries:
             raise _error("ResourceNotFoundException")
-        self._set(name, at, event)
+        return self._set(asked)
 
-    def delete(self, name: str) -> None:
-        """Removes a schedule if it is there."""
-        self.entries.pop(name, None)
+    def delete_schedule(self, *, Name: str) -> dict[str, Any]:
+        """Removes a schedule. Raises ClientError when there is none."""
+        if self.entries.pop(Name, None) is None:
+            raise _error("ResourceNotFoundException")
+        return {}
 
-    def _set(self, name: str, at: datetime, event: dict[str, str]) -> None:
-        if at < self.world.now:
+    def _set(self, asked: dict[str, Any]) -> dict[str, Any]:
+        at = datetime.fromisoformat(asked["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
+        if at < self.world.now.replace(microsecond=0):
             raise _error("ValidationException")
         self._generation += 1
-        self.entries[name] = self._generation
+        self.entries[asked["Name"]] = self._generation if asked.get("State", "ENABLED") == "ENABLED" else 0
         wait = (at - self.world.now) / timedelta(seconds=1) + self.world.random.uniform(0, SCHEDULER_SECONDS)
-        self.world.spawn(self._fire(name, self._generation, event), wait)
+        event = json.loads(asked["Target"]["Input"])
+        self.world.spawn(self._fire(asked["Name"], self._generation, event), max(0.0, wait))
+        return {}
 
     def _fire(self, name: str, generation: int, event: dict[str, str]) -> Process:
+        while (over := self.world.down_until("Scheduler")) is not None:
+            yield (over - self.world.now) / timedelta(seconds=1) + self.world.random.uniform(0, 60), False
         if DEFENCES.dead_mans_switch and self.entries.get(name) == generation:
             self.world.tear_down(event)
-        return
-        yield (0.0, False)
 
 
 @dataclass
@@ -123,6 +160,61 @@ class PriceList:
                 "terms": {"OnDemand": {"term": {"priceDimensions": {"dimension": dimension}}}},
             }
         )
+
+
+@dataclass(frozen=True)
+class ServiceQuotas:
+    """The same quota for every instance type."""
+
+    value: int = 100
+
+    def get_service_quota(self, **asked: Any) -> dict[str, Any]:
+        """The quota in force."""
+        return {"Quota": {"Value": self.value}}
+
+    def get_paginator(self, operation: str) -> _Pages:
+        """The quotas by name."""
+        return _Pages(lambda **asked: {"Quotas": []})
+
+
+@dataclass(frozen=True)
+class Storage:
+    """S3, as far as the money is concerned: objects are kept, and the weights are where they should be."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        """Keeps an object."""
+        self.objects[Key] = Body
+        return {}
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """An object that was kept."""
+        if Key not in self.objects:
+            raise _error("NoSuchKey")
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """The size of an object that was kept."""
+        if Key not in self.objects:
+            raise _error("404")
+        return {"ContentLength": len(self.objects[Key])}
+
+    def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
+        """That there is something below every prefix: an adapter that was cut is found as its job wrote it."""
+        return {"KeyCount": 1}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """SNS."""
+
+    messages: list[str] = field(default_factory=list)
+
+    def publish(self, **asked: Any) -> dict[str, Any]:
+        """Keeps the subject of a message."""
+        self.messages.append(str(asked.get("Subject", "")))
+        return {}
 
 
 def _error(code: str) -> ClientError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from proof import months
@@ -55,6 +57,21 @@ def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
             delattr(owner, attribute)
         else:
             setattr(owner, attribute, before)
+
+
+@contextmanager
+def everywhere(original: Any, value: Any) -> Iterator[None]:
+    """Replaces a function in every module of the Lambdas that imported it by its name."""
+    name, folder = original.__name__, str(Path(__file__).resolve().parents[1] / "lambdas")
+    holders = [
+        module
+        for module in list(sys.modules.values())
+        if str(getattr(module, "__file__", None) or "").startswith(folder) and vars(module).get(name) is original
+    ]
+    with ExitStack() as stack:
+        for module in holders:
+            stack.enter_context(replaced(module, name, value))
+        yield
 
 
 def replacing(owner: Any, attribute: str, value: Any) -> Callable[[], AbstractContextManager[None]]:

@@ -1,31 +1,22 @@
-"""One run as the FineTuning machine makes it, with everything that can happen to it; Preflight's money, the ledger and the plan are the real code."""
+"""One run as the FineTuning machine makes it, from its own definition, with everything that can happen to it on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from types import SimpleNamespace
+from dataclasses import dataclass, field
+from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common import ledger as ledger_module
-from common import names, prices
-from common.errors import CaptuneError, ServiceUnreachable
-from preflight import money, plan, surroundings
-from proof import luck
-from proof.cloud import Cloud, Wishes
+from common.errors import CaptuneError
+from proof.cloud import Cloud
 from proof.defences import DEFENCES
-from proof.orchestration import REGION
-from proof.world import Execution, Process, Steps
+from proof.definitions import machine
+from proof.integrations import aws_call, name_of, polled
+from proof.interpreter import Failure, Interpreter
+from proof.orchestration import MACHINE, TEAR_DOWN
+from proof.wishes import Wishes
+from proof.world import Execution, Process
 
-# What Preflight answers: the time and money, what to reserve, and the true prices of an hour by type.
-Plan = tuple[money.Allowance, ledger_module.Reservation, list[str]]
-
-
-class Stopped(Exception):
-    """The run goes to StopWithReason."""
+_KNOWN = {kind.__name__ for kind in CaptuneError.__subclasses__()}
 
 
 @dataclass
@@ -35,209 +26,134 @@ class FineTuning:
     cloud: Cloud
     execution: Execution
     wishes: Wishes
+    run: str = ""
+    planned_cap: int = 0
+    # By state: whether AWS refuses this call of this run for good.
+    refused: dict[str, bool] = field(default_factory=dict)
+    seconds: float = 0.0  # of the call under way
 
     def __post_init__(self) -> None:
         self.world, self.random = self.cloud.world, self.cloud.world.random
-        self.run = names.run_name(self.execution.name)
+        self.cloud.wishes[self.execution.arn] = self.wishes
 
     def process(self) -> Process:
-        """The whole execution, from Preflight to Done or StopWithReason."""
+        """The whole execution, from its start to its end."""
+        given = {"keepEndpointMinutes": self.wishes.keep_seconds // 60} if self.wishes.keep_seconds else {}
+        execution = {"Name": self.execution.name, "Id": self.execution.arn, "Input": given, "RedriveCount": 0}
+        machine_run = Interpreter(
+            self.world,
+            machine("fine_tuning"),
+            {"Execution": execution, "StateMachine": {"Id": MACHINE}},
+            self._call,
+            {"TearDownArn": TEAR_DOWN, **self.wishes.substitutions()},
+            lambda resource, asked: polled(self.cloud, resource, asked),
+            self._latency,
+            self.execution.visited,
+        )
         try:
-            yield self.random.uniform(1, 10), False
-            allowance, reservation, hourly_usd = yield from self._planned()
-            yield self._short(0.1, 1200), False
-            yield from self._reserve(reservation)
-            yield self._short(0.1, 60), True
-            self._schedule(self.cloud.scheduler.create, allowance.tear_down_at)
-            yield from self._try_hosting()
-            yield from self._train(allowance, hourly_usd)
-            yield from self._serve(allowance, hourly_usd)
-        except (CaptuneError, Stopped) as problem:
-            self.cloud.tally.add(type(problem).__name__)
-            self.world.finish(self.execution, "FAILED")
+            yield from machine_run.run(given)
+        except Failure as failure:
+            self.execution.error, self.execution.cause = failure.error, failure.cause
+            self.cloud.tally.add(failure.error if failure.error in _KNOWN else "Stopped")
+            ended = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
+            self.cloud.tally.add(ended.lower())
+            self.world.finish(self.execution, ended)
         else:
             self.cloud.tally.add("succeeded")
             self.world.finish(self.execution, "SUCCEEDED")
+        finally:
+            self.cloud.audit.uses(self.execution.arn, transitions=machine_run.transitions)
 
-    def _planned(self) -> Steps[Plan]:
-        for attempt in range(6):
-            try:
-                return self._plan()
-            except ServiceUnreachable:
-                if attempt == 5:
-                    raise
-            yield self.random.uniform(0, 20), False
-        raise Stopped
+    def _call(self, state: str, resource: str, asked: dict[str, Any]) -> Any:
+        if self.cloud.world.outage("Lambda") and resource.endswith("lambda:invoke"):
+            raise Failure("Lambda.ServiceException", "Lambda is away", self.random.uniform(1, 30))
+        if resource.endswith("lambda:invoke"):
+            name = name_of(asked["FunctionName"])
+            self.cloud.audit.uses(self.execution.arn, name, self.seconds)
+            return {"Payload": self._function(name, asked["Payload"])}
+        if self.refused.setdefault(state, self._unlucky(0.1)):
+            raise Failure("SageMaker.SageMakerException", "refused")
+        self.world.actor, before = self.execution.arn, self.world.actor
+        try:
+            answer = aws_call(self.cloud, resource, asked)
+        finally:
+            self.world.actor = before
+        if self.random.random() < 0.03:
+            raise Failure("SageMaker.SdkClientException", "the answer was lost")
+        return answer
 
-    def _plan(self) -> Plan:
-        wishes, ledger = self.wishes, self.cloud.ledger()
-        if surroundings.leftovers(self.world.sagemaker, ledger):
-            raise Stopped
-        training, hosting = (
-            [money.find_price(self.cloud.price_list, REGION, one, use) for one in wishes.instance_types]
-            for use in ("Training", "Hosting")
-        )
-        hourly_usd = [self._true_price(one) for one in wishes.instance_types]
-        allowance = money.allow(
-            ledger, self.world.cap_cents, prices.dearest(training), prices.dearest(hosting), wishes.training_seconds,
-            wishes.deadline_seconds, wishes.keep_seconds, self.world.now,
-        )  # fmt: skip
-        if allowance.clamped:
+    def _function(self, name: str, payload: dict[str, Any]) -> Any:
+        if name == "preflight":
+            return self._preflight(payload)
+        if name == "reserve":
+            return self._reserve(payload)
+        if name == "ask":
+            return self._ask(payload)
+        # What is staged and what is reported costs no instance its time.
+        wanted = ("run", "verdict", "reason", "report", "reportConsole", "summary")
+        return {**dict.fromkeys(wanted, ""), "reservedCents": 0, "inputDigest": payload.get("inputDigest", "")}
+
+    def _preflight(self, payload: dict[str, Any]) -> Any:
+        # The settings in force now, which a deploy may have changed since the execution began.
+        self.cloud.planning += 1
+        try:
+            plan = self.cloud.function("preflight", payload, self.cloud.wishes[self.execution.arn])
+        finally:
+            self.cloud.planning -= 1
+        self.run, self.planned_cap = plan["runName"], self.world.cap_cents
+        self.cloud.note_prices(self.run)
+        if plan["budget"]["clamped"]:
             self.cloud.tally.add("clamped")
-        found = SimpleNamespace(allowance=allowance, training_prices=training, hosting_prices=hosting)
-        details = plan.ledger_details({"executionName": self.execution.name}, found)  # type: ignore[arg-type]
-        reservation = ledger_module.Reservation(
-            self.run, self.execution.arn, allowance.worst.cents, allowance.months, details
-        )
-        return allowance, reservation, hourly_usd
+        return plan
 
-    def _true_price(self, instance_type: str) -> str:
-        """What AWS takes today, looked up apart from the Lambda's own way. Without the Price List the pinned table is right."""
-        if instance_type == "ml.unheard.of":
-            return "9.99"
-        if self.cloud.price_list.answers and instance_type in self.cloud.price_list.hourly_usd:
-            return self.cloud.price_list.hourly_usd[instance_type]
-        return str(prices.pinned(REGION, instance_type, "Training").hourly_usd)
+    def _reserve(self, payload: dict[str, Any]) -> Any:
+        if self.random.random() < 0.03:
+            # The Lambda is slow: the state machine gives up on this attempt, which goes on and may come second.
+            self.world.spawn(self._late_reserve(payload), self.random.uniform(0, 30))
+            raise Failure("Sandbox.Timedout", "no answer in time", 30.0)
+        answer = self._reserve_once(payload)
+        self.cloud.tally.add("reserved")
+        return answer
 
-    def _reserve(self, reservation: ledger_module.Reservation) -> Process:
-        planned_cap = self.world.cap_cents
-        for attempt in range(6):
-            if self.random.random() < 0.03:
-                # The Lambda is slow: the state machine gives up on this attempt, which goes on and may come second.
-                self.world.spawn(self._late_reserve(reservation), self.random.uniform(0, 30))
-            else:
-                try:
-                    self._reserve_once(reservation, planned_cap)
-                    self.cloud.tally.add("reserved")
-                    return
-                except ServiceUnreachable:
-                    if attempt == 5:
-                        raise
-            yield self.random.uniform(0, 20), False
-        raise Stopped
-
-    def _late_reserve(self, reservation: ledger_module.Reservation) -> Process:
-        with suppress(CaptuneError):
-            self._reserve_once(reservation, self.world.cap_cents)
+    def _late_reserve(self, payload: dict[str, Any]) -> Process:
+        with suppress(Failure):
+            self._reserve_once(payload)
         return
         yield 0.0, False
 
-    def _reserve_once(self, reservation: ledger_module.Reservation, planned_cap: int) -> None:
-        self.cloud.audit.begin_reserve(reservation.run)
+    def _reserve_once(self, payload: dict[str, Any]) -> Any:
+        self.cloud.audit.begin_reserve(payload["runName"])
         try:
-            cap = self.world.cap_cents if DEFENCES.current_cap else planned_cap
-            self.cloud.ledger().reserve(reservation, cap, self.world.now)
+            cap = self.world.cap_cents if DEFENCES.current_cap else self.planned_cap
+            return self.cloud.function("reserve", payload, self.cloud.wishes[self.execution.arn], cap)
         finally:
-            self.cloud.audit.end_reserve(reservation.run)
+            self.cloud.audit.end_reserve(payload["runName"])
 
-    def _schedule(self, call: Callable[[str, datetime, dict[str, str]], None], at: datetime) -> None:
-        event = {
-            "executionArn": self.execution.arn,
-            "executionName": self.execution.name,
-            "status": "UNKNOWN",
-            "reason": "schedule",
-        }
-        if self._unlucky(0.1):
-            raise Stopped
-        try:
-            call(self.run, at.replace(microsecond=0), event)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConflictException":
-                raise Stopped from None
-
-    def _train(self, allowance: money.Allowance, hourly_usd: list[str]) -> Process:
-        for number, attempt in enumerate(("", "-try2", "-try3")):
-            yield self.random.uniform(1, 8), True
-            seconds = allowance.training_seconds if DEFENCES.clamped_training_time else self.wishes.training_seconds
-            turn = number % len(hourly_usd)
-            job = luck.job(
-                self.world,
-                self.wishes,
-                f"{self.run}{attempt}",
-                self.run,
-                seconds,
-                hourly_usd[turn],
-                self.wishes.instance_types[turn],
-            )
-            if job.name not in self.world.sagemaker.jobs:
-                self.world.sagemaker.jobs[job.name] = job
-                self.cloud.audit.started(self.run, self.execution.arn, self.cloud.table)
-            job = self.world.sagemaker.jobs[job.name]
-            while job.status(self.world.now) in {"InProgress", "Stopping"}:
-                wait = (job.end - self.world.now) / timedelta(seconds=1)
-                yield max(1.0, wait + self.random.uniform(0, 30)), False
-            if job.final == "Completed" or job.reason == "cut, with its adapter":
-                return
-            if "capacity" not in job.reason:
-                raise Stopped
-            yield 300.0 if number + 1 >= len(hourly_usd) else 5.0, False
-        raise Stopped
-
-    def _serve(self, allowance: money.Allowance, hourly_usd: list[str]) -> Process:
-        maker = self.world.sagemaker
-        yield from self._make(maker.models, self.run)
-        if DEFENCES.endpoint_deadline:
-            yield from self._set_deadline(allowance)
-        for number, attempt in enumerate(("", "-try2", "-try3")):
-            name = f"{self.run}{attempt}"
-            yield from self._make(maker.configurations, name)
-            yield self._short(0.2, 110), True
-            self.execution.endpoint_requested = self.execution.endpoint_requested or self.world.now
-            if self._unlucky(0.1) or name not in maker.configurations:
-                raise Stopped
-            endpoint = luck.endpoint(self.world, self.wishes, name, self.run, hourly_usd[number % len(hourly_usd)])
-            maker.endpoints[endpoint.name] = endpoint
-            self.cloud.audit.started(self.run, self.execution.arn, self.cloud.table)
-            if self.random.random() < 0.03:
-                # The answer is lost; the repeated calls are refused because the endpoint exists, and the run goes on with it.
-                yield self.random.uniform(20, 110), True
-            while endpoint.status(self.world.now) == "Creating":
-                wait = (endpoint.ready - self.world.now) / timedelta(seconds=1)
-                yield wait + self.random.uniform(0, 30), False
-            if endpoint.works:
-                break
-            if endpoint.bills or endpoint.status(self.world.now) != "Failed":
-                raise Stopped
-            maker.delete_endpoint(EndpointName=endpoint.name)
-            yield 300.0 if number + 1 >= len(hourly_usd) else 5.0, False
-        else:
-            raise Stopped
-        yield self.random.uniform(100, 3000), False
-        if self._unlucky(0.05) and endpoint.status(self.world.now) == "InService":
+    def _ask(self, payload: dict[str, Any]) -> Any:
+        maker, name = self.world.sagemaker, payload["endpointName"]
+        endpoint = maker.endpoints.get(name)
+        in_service = endpoint is not None and endpoint.status(self.world.now) == "InService"
+        if in_service and self._unlucky(0.05):
             # A person deletes the endpoint by hand, so no tear-down will ever see it.
-            maker.delete_endpoint(EndpointName=endpoint.name)
-            yield 120.0, False
-            raise Stopped
-        if self.random.random() < self.wishes.hanging:
-            yield 1e7, False
-        if self._unlucky(0.3):
-            raise Stopped
-        yield self.random.uniform(1, 60), False
+            maker.delete_endpoint(EndpointName=name)
+            in_service = False
+        if not in_service or self._unlucky(0.15):
+            raise Failure("EndpointAnsweredBadly", "the endpoint is gone or broken")
+        return {"remaining": 0}
 
-    def _try_hosting(self) -> Process:
-        """The trial of model and configuration, which is taken away again, or left for TearDown where that fails."""
-        maker, name = self.world.sagemaker, names.trial_name(self.run)
-        for things in (maker.models, maker.configurations):
-            yield from self._make(things, name)
-        for things in (maker.configurations, maker.models):
-            yield self._short(0.1, 60), True
-            if not self._unlucky(0.1):
-                things.discard(name)
+    def _latency(self, state: str) -> float:
+        self.seconds = self._call_seconds(state)
+        return self.seconds
 
-    def _make(self, things: set[str], name: str) -> Process:
-        yield self._short(0.1, 60), True
-        if self._unlucky(0.1):
-            raise Stopped
-        things.add(name)
-
-    def _set_deadline(self, allowance: money.Allowance) -> Process:
-        asked = self.world.now
-        yield self._short(0.1, 60), True
-        self._schedule(self.cloud.scheduler.update, asked + timedelta(seconds=allowance.deadline_seconds))
+    def _call_seconds(self, state: str) -> float:
+        """How long a state's call is under way."""
+        if state == "AskBaseModel" and self.random.random() < self.wishes.hanging:
+            return 1e7
+        if state.startswith("Ask"):
+            return self.random.uniform(50, 1500)
+        if state == "ReserveBudget" and self.random.random() < 0.1:
+            return self.random.uniform(0.1, 1200)
+        return self.world.latency()
 
     def _unlucky(self, share: float) -> bool:
         return self.random.random() < share * self.wishes.failing
-
-    def _short(self, share: float, longest: float) -> float:
-        """Mostly seconds; in some share of the calls retries make it longer."""
-        return self.random.uniform(0.1, longest if self.random.random() < share else 4)

@@ -13,12 +13,13 @@ from common import prices
 from common.errors import CaptuneError
 from preflight import money
 from proof.aftermath import sweeping
-from proof.cloud import Cloud, Wishes
+from proof.cloud import Cloud
+from proof.instances import Job
 from proof.months import build
 from proof.orchestration import MACHINE, REGION, PriceList
 from proof.runs import FineTuning
-from proof.sagemaker import Job
 from proof.table import CONFLICT, LOST_ANSWER, Table
+from proof.wishes import Wishes
 from proof.world import Execution, Process
 from settle import billing
 
@@ -107,7 +108,7 @@ def two_prices() -> list[str]:
 def prompt_removal() -> list[str]:
     """A run that ends leaves nothing behind ten minutes later, even if neither schedule nor sweeper ever acts."""
     cloud = quiet_cloud(1)
-    execution = start(cloud, "prompt", CALM)
+    execution = start(cloud, "prompt", replace(CALM, deadline_seconds=14400))
     while execution.status == "RUNNING" and cloud.world.step():
         pass
     return unsettled(cloud, within=timedelta(minutes=10))
@@ -129,6 +130,7 @@ def _created_after_the_abort(seed: int) -> list[str]:
     def creation() -> Process:
         begin, end = world.now, world.now + timedelta(seconds=7200)
         job = Job("captune-aborted", "captune-aborted", Fraction("1.515"), begin, begin, end, "Completed", "", 120)
+        job.tags = owned("captune-aborted")
         world.sagemaker.jobs[job.name] = job
         return
         yield 0.0, False
@@ -167,12 +169,53 @@ def last_moment_deadline() -> list[str]:
         end = world.now + timedelta(seconds=3600 + 14400 + money.UNBILLED_ALLOWANCE_SECONDS - 600)
         begin = end - timedelta(seconds=3600)
         job = Job("captune-late", "captune-late", Fraction("1.515"), world.now, begin, end, "Completed", "", 60)
+        job.tags = owned("captune-late")
         world.sagemaker.jobs[job.name] = job
         while world.step():
             pass
         cloud.audit.close(cloud.table)
         broken += [f"{hours} hours before midnight: {words}" for words in cloud.audit.wrong]
     return broken
+
+
+def kept_once() -> list[str]:
+    """An endpoint that was asked to stay for an hour stays for an hour, though its run's end is told again and again."""
+    cloud = quiet_cloud(5)
+    world = cloud.world
+    execution = start(cloud, "kept", replace(CALM, keep_seconds=3600))
+    while execution.status == "RUNNING" and world.step():
+        pass
+    event = {
+        "executionArn": execution.arn,
+        "executionName": execution.name,
+        "status": execution.status,
+        "reason": "event",
+    }
+    for seconds in (3000, 6300):
+        world.tear_down(event, seconds)
+    return ([] if execution.status == "SUCCEEDED" else ["the run did not succeed"]) + _closed(cloud)
+
+
+def deleted_by_hand() -> list[str]:
+    """An endpoint that a person deleted before any tear-down saw it was billed, and is booked."""
+    cloud = quiet_cloud(6)
+    world = cloud.world
+    execution = start(cloud, "by-hand", replace(CALM, hanging=1.0))
+    while not any(one.status(world.now) == "InService" for one in world.sagemaker.endpoints.values()) and world.step():
+        pass
+    for name in world.sagemaker.endpoints:
+        world.sagemaker.delete_endpoint(EndpointName=name)
+    world.now += timedelta(minutes=10)
+    world.finish(execution, "ABORTED")
+    return _closed(cloud)
+
+
+def _closed(cloud: Cloud) -> list[str]:
+    """What the audit has against a world that has run to its end."""
+    while cloud.world.step():
+        pass
+    truth = cloud.audit.close(cloud.table)
+    return cloud.audit.wrong if truth else ["nothing was spent"]
 
 
 def quiet_cloud(seed: int) -> Cloud:
@@ -183,6 +226,11 @@ def quiet_cloud(seed: int) -> Cloud:
     world.now, world.cap_cents = NOON, 10_000
     world.lost_events = world.late_events = world.troubled = 0.0
     return cloud
+
+
+def owned(run: str) -> list[dict[str, str]]:
+    """The tags of a run's resource, as the machine gives them."""
+    return [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": run}]
 
 
 def start(cloud: Cloud, name: str, wishes: Wishes) -> Execution:
@@ -203,4 +251,7 @@ def unsettled(cloud: Cloud, within: timedelta) -> list[str]:
     rows = [(key, row["state"]["S"]) for key, row in cloud.table.rows.items() if key.startswith("RUN#")]
     if not rows:
         return ["the run reserved nothing"]
-    return [f"{key} is {state} {within} after its end" for key, state in rows if state != "settled"]
+    left = [key for key, _ in rows if cloud.world.sagemaker.still_there(key.removeprefix("RUN#"))]
+    return [f"{key} is {state} {within} after its end" for key, state in rows if state != "settled"] + [
+        f"{key} left something that bills {within} after its end" for key in left
+    ]

