@@ -66,6 +66,7 @@ def settings_json(settings: Settings) -> str:
             "sequence_length": settings.sequence_length,
             "learning_rate": settings.learning_rate,
             "corpus_words": settings.corpus_words,
+            "accept_lost_ledger": settings.accept_lost_ledger,
         },
         separators=(",", ":"),
     )

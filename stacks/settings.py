@@ -73,6 +73,7 @@ class Settings:
     learning_rate: str = "auto"  # the peak; auto takes it from the model's width
     lora_rank: int = 16  # of the adapter that is trained, and the largest that the endpoint makes room for
     corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
+    accept_lost_ledger: str = ""  # the month, such as 2026-11, that gets its whole cap although its ledger was lost
 
     @property
     def cap_cents(self) -> int:
@@ -208,6 +209,13 @@ def _hosting_image(raw: object) -> str:
     return text
 
 
+def _month(raw: object) -> str:
+    text = _text(raw)
+    if text and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", text, re.ASCII):
+        raise ValueError("write one month such as 2026-11, or leave it empty")
+    return text
+
+
 def _email(raw: object) -> str:
     text = _text(raw)
     if text and (len(text) > 254 or not _EMAIL.fullmatch(text)):  # 254: longest address SMTP can carry
@@ -238,6 +246,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "learning_rate": _learning_rate,
     "lora_rank": _whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
     "corpus_words": _whole(0, 10_000_000, "words"),
+    "accept_lost_ledger": _month,
 }
 
 assert set(_CHECKS) == {field.name for field in fields(Settings)}, "every setting needs its check"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks import permissions as may
 from stacks.names import PREFIX
 from stacks.settings import Settings
 
@@ -17,6 +19,7 @@ OLD_VERSION_DAYS = 30
 ACCESS_LOG_DAYS = 90
 # S3 lifecycle rules know prefixes but no wildcards, so checkpoints have a root of their own: checkpoints/<run>/.
 CHECKPOINT_PREFIX = "checkpoints/"
+ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 BUCKET_ARN_EXPORT = f"{PREFIX}-BucketArn"
 
 
@@ -35,6 +38,7 @@ class StorageStack(cdk.Stack):
             description="Captune: the bucket of corpora and runs, and the spend ledger.",
             termination_protection=settings.retain_data,
         )
+        marker = self._one_per_account()
         removal = cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
         self.bucket = self._bucket(removal)
         self.ledger = dynamodb.Table(
@@ -48,10 +52,27 @@ class StorageStack(cdk.Stack):
             deletion_protection=settings.retain_data,
             removal_policy=removal,
         )
+        # So that a second deployment fails before it has made anything that would outlive the failure.
+        for kept in (self.access_logs, self.bucket, self.ledger):
+            kept.node.add_dependency(marker)
         self.bucket_name = self._export("BucketName", self.bucket.bucket_name, "Corpora in, runs out")
         self.bucket_arn = self._export("BucketArn", self.bucket.bucket_arn, "The bucket, for policies")
         self.ledger_name = self._export("LedgerTable", self.ledger.table_name, "Reserved and spent cents of each month")
         self.ledger_arn = self._export("LedgerArn", self.ledger.table_arn, "The ledger, for policies")
+
+    def _one_per_account(self) -> iam.ManagedPolicy:
+        """A policy that nobody has, of a name that IAM gives only once in an account, whatever the region.
+
+        The cap is the ledger's, and there is one ledger in a deployment: a second region would have another cap. It stays as
+        long as the ledger does, and goes with it.
+        """
+        return iam.ManagedPolicy(
+            self,
+            "OnePerAccount",
+            managed_policy_name=ONE_PER_ACCOUNT,
+            description="Captune: attached to nobody. Its name lets one region of the account have a ledger, and so one cap.",
+            statements=[may.deny_new_spending()],
+        )
 
     def _export(self, output: str, value: str, description: str) -> str:
         """An output that other stacks import by a name a person can read. They must add this stack as a dependency."""
@@ -60,7 +81,7 @@ class StorageStack(cdk.Stack):
         return cdk.Fn.import_value(name)
 
     def _bucket(self, removal: cdk.RemovalPolicy) -> s3.Bucket:
-        access_logs = s3.Bucket(
+        self.access_logs = s3.Bucket(
             self,
             "AccessLogs",
             encryption=s3.BucketEncryption.S3_MANAGED,
@@ -81,7 +102,7 @@ class StorageStack(cdk.Stack):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
             versioned=True,
-            server_access_logs_bucket=access_logs,
+            server_access_logs_bucket=self.access_logs,
             server_access_logs_prefix="data/",
             lifecycle_rules=[
                 s3.LifecycleRule(

@@ -52,6 +52,7 @@ class RunSettings:
     sequence_length: int
     learning_rate: str
     corpus_words: int
+    accept_lost_ledger: str
 
     @classmethod
     def from_json(cls, text: str) -> RunSettings:

@@ -39,6 +39,10 @@ class DatasetChanged(CaptuneError):
     """A file of the run is another one than Preflight has checked."""
 
 
+class LedgerLost(CaptuneError):
+    """SageMaker remembers training jobs of this month that the ledger does not know."""
+
+
 class QuotaTooLow(CaptuneError):
     """A SageMaker quota does not allow the instances of the run."""
 

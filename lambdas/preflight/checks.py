@@ -23,7 +23,7 @@ from common.ledger import Ledger
 from common.names import run_name
 from common.prices import Price, dearest
 from common.storage import Storage
-from preflight import adapter, images, money, quotas, request, staging, surroundings
+from preflight import adapter, images, known_jobs, money, quotas, request, staging, surroundings
 
 T = TypeVar("T")
 
@@ -77,6 +77,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     )
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
+    found.attempt(lambda: _ledger(services, settings, found))
     found.attempt(lambda: _eula(settings))
     found.material = found.attempt(lambda: _material(services, found, settings))
     code = found.attempt(lambda: staging.asset(services.s3, "TRAINING"))
@@ -114,6 +115,11 @@ def _name(execution_name: str, execution_arn: str, services: Services) -> str:
     run = run_name(execution_name)
     surroundings.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
     return run
+
+
+def _ledger(services: Services, settings: RunSettings, found: Found) -> None:
+    warning = known_jobs.refuse_lost_ledger(services.sagemaker, services.ledger, found.now, settings.accept_lost_ledger)
+    found.warnings += [warning] if warning else []
 
 
 def _eula(settings: RunSettings) -> None:

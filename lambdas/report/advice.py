@@ -16,6 +16,7 @@ ADVICE = {
     "BudgetExceeded": "Wait for the next month, lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd.",
     "LedgerDamaged": "See with make ledger which item it is, put right what it names, or restore the table to a moment before.",
     "TooManyStarts": "Find what starts executions in a loop and stop it. The next month counts anew.",
+    "LedgerLost": "Bring the items of the deleted ledger back, wait for the next month, or set accept_lost_ledger to this month and deploy.",
     "RunInFlight": "Wait until the other run and its tear-down are done, or ask for a quota of two instances.",
     "RunNameTaken": "Start the execution under another name.",
     "LeftoversFound": "Let the TearDown state machine finish (start it by hand if need be), then start a new execution.",

@@ -79,6 +79,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "sequence_length": 512,
         "learning_rate": "auto",
         "corpus_words": 0,
+        "accept_lost_ledger": "",
     }
 
 

@@ -50,6 +50,27 @@ def test_the_ledger_bills_on_demand_and_can_be_restored_to_any_second(stacks: St
     assert "TableName" not in ledger
 
 
+def test_a_second_region_of_the_account_fails_before_it_has_made_anything_that_lasts(stacks: Stacks) -> None:
+    """IAM's names are the account's: CloudFormation cannot make this policy twice, and everything kept waits for it."""
+    resources = stacks.template("Storage")["Resources"]
+    (marker,) = [key for key, entry in resources.items() if entry["Type"] == "AWS::IAM::ManagedPolicy"]
+    assert resources[marker]["Properties"]["ManagedPolicyName"] == "captune-one-deployment-per-account"
+    kept = [entry for entry in resources.values() if entry.get("DeletionPolicy") == "Retain"]
+    assert len(kept) == 3
+    assert all(marker in entry["DependsOn"] for entry in kept)
+
+
+def test_the_name_is_the_same_in_every_region_and_gives_nobody_a_right() -> None:
+    policies = [
+        synthesize(f"region={region}").one("Storage", "AWS::IAM::ManagedPolicy")
+        for region in ("us-east-1", "eu-west-1")
+    ]
+    assert policies[0]["ManagedPolicyName"] == policies[1]["ManagedPolicyName"]
+    for policy in policies:
+        assert not {"Roles", "Users", "Groups"} & policy.keys()
+        assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
+
+
 @pytest.mark.parametrize(("setting", "policy", "protected"), [("true", "Retain", True), ("false", "Delete", False)])
 def test_retain_data_decides_what_cdk_destroy_leaves(setting: str, policy: str, protected: bool) -> None:
     stacks = synthesize(f"retain_data={setting}")

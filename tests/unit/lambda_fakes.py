@@ -140,7 +140,11 @@ class SageMaker(Service):
         self.tags: dict[str, dict[str, str]] = {}
 
     def on_list_training_jobs(
-        self, NameContains: str, StatusEquals: str | None = None, NextToken: str | None = None
+        self,
+        NameContains: str,
+        StatusEquals: str | None = None,
+        CreationTimeAfter: datetime | None = None,
+        NextToken: str | None = None,
     ) -> dict[str, Any]:
         found = [
             {
@@ -151,6 +155,7 @@ class SageMaker(Service):
             }
             for name in self.jobs
             if NameContains in name and StatusEquals in (None, self.status(name))
+            if CreationTimeAfter is None or self.created >= CreationTimeAfter
         ]
         return page("TrainingJobSummaries", found, NextToken)
 

@@ -17,6 +17,7 @@ SETTINGS: dict[str, Any] = {
     "sequence_length": 512,
     "learning_rate": "auto",
     "corpus_words": 0,
+    "accept_lost_ledger": "",
     "base_model": {"id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "requires_eula": True},
 }  # fmt: skip
 

@@ -124,6 +124,17 @@ def test_whatever_is_set_gives_valid_settings_or_a_settings_error(context: dict[
     assert settings.model.id == settings.base_model
 
 
+@pytest.mark.parametrize("text", ["2026-13", "2026", "11-2026", "2026-11-25", "yes", True, 202611])
+def test_a_lost_ledger_is_accepted_for_one_month_and_not_for_good(text: object) -> None:
+    said = error_of(accept_lost_ledger=text)
+    assert "write one month such as 2026-11" in said or "write it as text" in said
+
+
+def test_a_month_is_kept_as_it_is_and_none_is_the_default() -> None:
+    assert Settings.from_context({"accept_lost_ledger": " 2026-11 "}).accept_lost_ledger == "2026-11"
+    assert Settings().accept_lost_ledger == ""
+
+
 @pytest.mark.parametrize("model", BASE_MODELS.values(), ids=lambda model: model.id)
 def test_weights_lie_below_a_prefix_of_the_regions_gated_bucket(model) -> None:  # type: ignore[no-untyped-def]
     uri = model.weights_uri("eu-west-1")
