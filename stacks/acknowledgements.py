@@ -63,7 +63,8 @@ _ROLES: Mapping[str, Sequence[str]] = {
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
     "Functions/ReportRole": ("everywhere", "runs", "report"),
     "Functions/TearDownRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
-    "Functions/SettleRole": ("everywhere", "runs", "report", "training jobs", "executions"),
+    "Functions/SettleRole": ("everywhere", "training jobs", "executions"),
+    "Functions/FinishRole": ("everywhere", "plans", "report"),
     "Functions/SweeperRole": ("everywhere", "executions"),
     "TrainingRole": (
         "everywhere", "gated weights", "public weights", "code", "input", "adapters", "checkpoints",
@@ -75,7 +76,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 _SYNCHRONOUS = (
-    "Preflight", "Reserve", "Stage", "Ask", "Report", "TearDown", "Settle",
+    "Preflight", "Reserve", "Stage", "Ask", "Report", "TearDown", "Settle", "Finish",
 )  # fmt: skip
 
 

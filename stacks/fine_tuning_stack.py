@@ -87,6 +87,7 @@ class FineTuningStack(cdk.Stack):
         invoked = {
             "TearDownFunctionArn": functions.teardown.function_arn,
             "SettleFunctionArn": functions.settle.function_arn,
+            "FinishFunctionArn": functions.finish.function_arn,
         }
         role = self._machine_role(
             "TearDownRole",

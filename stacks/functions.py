@@ -1,4 +1,4 @@
-"""The eight Lambdas: one shared asset, and for each function its size, its variables and its rights."""
+"""The Lambdas: one shared asset, and for each function its size, its variables and its rights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def asset(scope: Construct, asset_id: str, folder: Path) -> assets.Asset:
 
 
 class Functions(Construct):
-    """Preflight, Reserve, Stage, Ask, Report, TearDown, Settle and Sweeper."""
+    """Preflight, Reserve, Stage, Ask, Report, TearDown, Settle, Finish and Sweeper."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, resources: Resources, root: Path
@@ -166,18 +166,27 @@ class Functions(Construct):
         )
         self.settle = self._function(
             "Settle",
-            memory=512,
+            memory=256,
             timeout=120,
-            purpose="Replaces a reservation by what AWS billed and writes the cost into the report.",
-            environment={**with_bucket, **with_cap, "FINE_TUNING_ARN": fine_tuning},
+            purpose="Replaces a reservation by what AWS billed.",
+            environment={**with_cap, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                may.read_objects(bucket, "runs/*"),
-                may.write_objects(bucket, "runs/*/report/*"),
-                may.list_bucket(bucket),
                 may.table(ledger, "GetItem", "Scan", "UpdateItem"),
                 may.everywhere("sagemaker:ListTrainingJobs"),
                 may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
                 may.allow(["states:DescribeExecution", "states:GetExecutionHistory"], arns.executions(FINE_TUNING)),
+            ],
+        )
+        self.finish = self._function(
+            "Finish",
+            memory=1024,
+            timeout=300,
+            purpose="Writes the final cost into the report of a settled run.",
+            environment=with_bucket,
+            statements=[
+                may.read_objects(bucket, "runs/*/plan.json", "runs/*/report/*"),
+                may.write_objects(bucket, "runs/*/report/*"),
+                may.list_bucket(bucket),
             ],
         )
         self.failed_sweeps = sqs.Queue(

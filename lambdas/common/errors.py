@@ -105,3 +105,7 @@ class LedgerDamaged(CaptuneError):
 
 class TooManyStarts(CaptuneError):
     """More executions were started this month than the cap sets money aside for."""
+
+
+class ReportDamaged(CaptuneError):
+    """A file that the last report is made from is damaged. The cost is settled all the same."""

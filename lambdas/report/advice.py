@@ -33,6 +33,7 @@ ADVICE = {
     "EndpointAnsweredBadly": "Read the log of the endpoint, then start a new execution.",
     "AdapterNotServed": "Leave hosting_image empty or set it to an image that routes requests, deploy again, and serve the adapter of this run with adapterUri.",
     "ReportIncomplete": "Look for the missing file under the run's prefix in the bucket, or mend the pattern that the cause names.",
+    "ReportDamaged": "The cost is settled. The answers lie under answers/ of the run, and the bucket keeps earlier versions of the report.",
     "TrainingNotStarted": "Where the cause speaks of an explicit deny, the budget alarm went off: look at the bill, then make release. Else read the cause.",
     "TearDownNotScheduled": "Check the FineTuning role and the quota of EventBridge Scheduler, then start a new execution.",
     "BudgetAlarm": "Look at the bill, then make release, and start a new execution.",

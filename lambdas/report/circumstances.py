@@ -20,10 +20,11 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
     has a single choice; a run that serves the adapter of an earlier one trained on none. Whatever an older plan or event lacks
     is taken as it was before.
     """
-    event, budget = event or {}, plan["budget"]
+    event, budget = event or {}, plan.get("budget") or {}
+    to_learn = plan.get("training") or {}
     adapter = str(plan.get("adapterUri") or "")
     found = _RUN_OF_AN_ADAPTER.search(adapter)
-    to_train, to_serve = [] if adapter else _wanted(plan["training"]), _wanted(plan["hosting"])
+    to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(plan.get("hosting") or {})
     training = None if adapter else _used(event.get("trainingInstanceType"), to_train)
     hosting = _used(event.get("hostingInstanceType"), to_serve)
     return {
@@ -33,7 +34,7 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
         "hosting_instance_types": to_serve,
         "training_hourly_cents": _hourly_cents(budget, "training", training),
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
-        "max_training_seconds": None if adapter else plan["training"]["maxRuntimeSeconds"],
+        "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
         "training_cut": bool(event.get("trainingCut")),
         "smoke": bool(plan.get("smoke")),
         "adapter_uri": adapter or None,
@@ -43,7 +44,7 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
 
 def _wanted(part: Mapping[str, Any]) -> list[str]:
     """The instance types of one use in order of preference."""
-    return [str(name) for name in part.get("instanceTypes") or [part["instanceType"]]]
+    return [str(name) for name in part.get("instanceTypes") or [part.get("instanceType") or ""] if name]
 
 
 def _used(told: Any, wanted: list[str]) -> str | None:
@@ -58,7 +59,7 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
     for price in prices.read(written, use, ""):
         if price.instance_type == instance_type:
             return float(price.hourly_usd) * 100
-    return float(budget[f"{use}HourlyUsd"]) * 100
+    return float(budget[f"{use}HourlyUsd"]) * 100 if f"{use}HourlyUsd" in budget else None
 
 
 def is_smoke(summary: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The files of a report, written by WriteReport and written again with the final cost when the run is settled."""
+"""The files of a report, written by WriteReport and written again with the final cost by FinishReport."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from report import card, circumstances, page, pdf
 
 
 def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the report says of the run itself, from its plan, its reservation and, where it came so far, WriteReport's event."""
-    budget = plan["budget"]
+    """What the report says of the run itself, from its plan, its reservation and, where it came so far, WriteReport's event.
+
+    A plan that an earlier deployment made may lack what came later: it is left empty.
+    """
+    budget, model = plan.get("budget") or {}, plan.get("baseModel") or {}
     return {
-        "run": plan["runName"],
-        "domain": plan["domain"],
+        "run": plan.get("runName"),
+        "domain": plan.get("domain"),
         "execution_arn": plan["executionArn"],
-        "base_model": plan["baseModel"]["name"],
-        "base_model_parameters": plan["baseModel"]["parameters"],
-        "base_model_source": plan["baseModel"]["weightsUri"],
-        "region": plan["region"],
+        "base_model": model.get("name"),
+        "base_model_parameters": model.get("parameters"),
+        "base_model_source": model.get("weightsUri"),
+        "region": plan.get("region"),
         **circumstances.facts(plan, event),
-        "price_source": budget["priceSource"],
+        "price_source": budget.get("priceSource"),
         "reserved_cents": reservation["reservedCents"],
         "cap_cents": reservation["capCents"],
-        "month": budget["months"][0],
-        "clamped": budget["clamped"],
-        "started_at": plan["startedAt"],
-        "input": plan["input"],
-        "corpus_words": plan["corpus"]["words"],
-        "warnings": plan["warnings"],
-        "report_uri": plan["report"]["uri"],
-        "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}",
+        "month": (budget.get("months") or [None])[0],
+        "clamped": budget.get("clamped"),
+        "started_at": plan.get("startedAt"),
+        "input": plan.get("input"),
+        "corpus_words": (plan.get("corpus") or {}).get("words"),
+        "warnings": plan.get("warnings") or [],
+        "report_uri": (plan.get("report") or {}).get("uri"),
+        "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
+        if plan.get("region")
+        else None,
     }
 
 

@@ -139,7 +139,8 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
 
 
 def _failure(summary: Mapping[str, Any]) -> Section | None:
-    if summary["status"] not in FAILED:
+    # A run that succeeded has an error only where its report was damaged afterwards.
+    if summary["status"] not in FAILED and not summary.get("error"):
         return None
     error, cause = summary.get("error"), summary.get("cause")
     blocks: list[Block] = [Notice(error or summary["status"], cause or "No cause was recorded.", "bad")]

@@ -1,4 +1,5 @@
-"""SettleLedger: replaces the reservation by what was billed, finishes the report, and words the message to the owner."""
+"""SettleLedger: replaces the reservation by what was billed. Money only: it reads no file and renders nothing, so that no
+report can keep a run from being settled. What the report needs of it goes on to FinishReport as `record`."""
 
 from __future__ import annotations
 
@@ -9,12 +10,11 @@ from common.clock import from_iso, month_of, now
 from common.environment import required
 from common.ledger import Ledger
 from common.logs import log, metric
-from common.storage import Storage
 from settle import billing, claim, history, notice
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes the tear-down's input; answers the subject and message for the owner and a small result."""
+    """Takes the tear-down's input; answers the subject and message for the owner, a small result, and the record of the run."""
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
     run, item = claim.reservation(ledger, event)
@@ -40,12 +40,22 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # Once a run: a second tear-down must not count its cost again.
         metric(ActualCents=int(item["actual_cents"]), CommittedCents=committed, CapCents=cap_cents)
     cost = notice.cost(item, left, cap_cents)
-    storage = Storage(client("s3"), required("BUCKET_NAME"))
-    document = notice.finish_report(storage, run, execution_arn, execution, cost)
+    record = {
+        "run": run,
+        "executionArn": execution_arn,
+        "status": execution.status,
+        "error": execution.error,
+        "cause": execution.cause,
+        "verdict": execution.verdict or notice.UNTOLD_VERDICT,
+        "reason": execution.reason,
+        "secondsByState": execution.seconds_by_state,
+        "cost": cost,
+    }
     log("settled", run=run, status=execution.status, cost=cost)
-    result = {"run": run, "status": execution.status, "verdict": document["verdict"]}
+    result = {"run": run, "status": execution.status, "verdict": record["verdict"]}
     return {
-        "subject": notice.subject(document),
-        "message": notice.message(document, storage.bucket),
+        "subject": notice.subject(record),
+        "message": notice.message(record),
         "result": {**result, "actualCents": cost["actual_cents"], "leftCents": left},
+        "record": record,
     }

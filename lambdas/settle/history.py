@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,9 @@ from botocore.exceptions import ClientError
 from common.aws import error_code
 
 _TERMINAL = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+# Step Functions keeps up to 32,768 characters of a cause. The settlement's answer holds it twice and has to stay below the
+# 256 KiB of a payload; no cause of this project is a tenth as long.
+LONGEST_CAUSE = 8000
 
 
 @dataclass
@@ -20,7 +24,8 @@ class Execution:
     status: str
     error: str = ""
     cause: str = ""
-    started_at: datetime | None = None
+    verdict: str = ""
+    reason: str = ""
     seconds_by_state: dict[str, float] = field(default_factory=dict)
     entered_at: dict[str, datetime] = field(default_factory=dict)
 
@@ -39,8 +44,8 @@ def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execu
     execution = Execution(
         _final(described["status"], fallback_status),
         described.get("error") or "",
-        described.get("cause") or "",
-        described.get("startDate"),
+        (described.get("cause") or "")[:LONGEST_CAUSE],
+        *_verdict(described.get("output")),
     )
     pages = step_functions.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, includeExecutionData=False
@@ -61,6 +66,17 @@ def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execu
         if end is not None:
             _add(execution, name, since, end)
     return execution
+
+
+def _verdict(output: str | None) -> tuple[str, str]:
+    """Verdict and reason in the output of an execution that succeeded; empty where there is none, or none that can be read."""
+    try:
+        told = json.loads(output or "{}")
+    except ValueError:
+        return "", ""
+    parts = (told.get(key) if isinstance(told, dict) else None for key in ("verdict", "reason"))
+    verdict, reason = (part[:LONGEST_CAUSE] if isinstance(part, str) else "" for part in parts)
+    return verdict, reason
 
 
 def _final(described: str, told: str) -> str:

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "report": "Report",
     "teardown": "TearDown",
     "settle": "Settle",
+    "finish": "Finish",
     "sweeper": "Sweeper",
 }
 # What a function needs beside the calls in its source, because Lambda makes them in its name.

@@ -1,4 +1,4 @@
-"""A run that has ended, with everything that its settlement reads and writes."""
+"""A run that has ended, with everything that its settlement and its last report read and write."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from lambda_fakes import MACHINE, NOW, S3, SageMaker, StepFunctions, arn
 from ledger_fakes import Books
 
+from finish import handler as finish_handler
 from report import summary
 from settle import handler
 
@@ -57,17 +58,25 @@ class Site:
             "sagemaker": self.sagemaker,
             "stepfunctions": self.step_functions,
             "dynamodb": self.books.table,
-            "s3": self.s3,
         }
         monkeypatch.setattr(handler, "client", services.__getitem__)
+        monkeypatch.setattr(finish_handler, "client", {"s3": self.s3}.__getitem__)
         monkeypatch.setattr(handler, "now", lambda: self.now)
         variables = {"LEDGER_TABLE": "ledger", "CAP_CENTS": "2500", "BUCKET_NAME": "bucket", "FINE_TUNING_ARN": MACHINE}
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
 
     def settle(self, **changes: Any) -> dict[str, Any]:
+        """The settlement, as TearDown asks for it."""
         event = {key: value for key, value in {**EVENT, **changes}.items() if value is not None}
         return handler.handle(event, None)
+
+    def end(self, **changes: Any) -> dict[str, Any]:
+        """The settlement and the last report, put together as TearDown does."""
+        settled = self.settle(**changes)
+        # What a state hands on has been JSON.
+        finished = finish_handler.handle(json.loads(json.dumps(settled["record"])), None)
+        return {**finished, "result": {**settled["result"], "verdict": finished["verdict"]}}
 
     def report(self, run: str = "captune-abc") -> dict[str, Any]:
         return dict(json.loads(self.s3.objects["bucket", f"runs/{run}/report/summary.json"]))
@@ -75,6 +84,8 @@ class Site:
     def with_report(self, verdict: str = "improved") -> None:
         document = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
         document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None}
+        output = {"verdict": verdict, "reason": "The loss fell."}
+        self.step_functions.executions[arn("abc")]["output"] = json.dumps(output)
         self.s3.objects["bucket", "runs/captune-abc/report/summary.json"] = json.dumps(document).encode()
 
     def fails(self, error: str, cause: str, status: str = "FAILED") -> None:

@@ -61,8 +61,8 @@ def test_a_run_that_was_refused_before_it_reserved_did_cost_nothing(site: Site) 
     assert outcome["result"] == {
         "run": "captune-abc", "status": "FAILED", "verdict": "not shown", "actualCents": 0, "leftCents": 2500,
     }  # fmt: skip
-    assert site.report()["error"] == "EulaNotAccepted"
-    assert site.report()["cost"]["actual_cents"] == 0
+    assert outcome["record"]["error"] == "EulaNotAccepted"
+    assert outcome["record"]["cost"]["actual_cents"] == 0
 
 
 def test_a_name_of_any_form_is_answered_too(site: Site) -> None:
@@ -93,7 +93,7 @@ def test_a_run_whose_history_is_forgotten_is_settled_by_what_sagemaker_knows(sit
     site.step_functions.executions.clear()
     outcome = site.settle(status="UNKNOWN", reason="sweeper")
     assert (outcome["result"]["status"], outcome["result"]["actualCents"]) == ("UNKNOWN", 32)
-    assert site.report()["seconds_by_state"] == {}
+    assert outcome["record"]["secondsByState"] == {}
 
 
 @pytest.mark.parametrize(("told", "status"), [("TIMED_OUT", "TIMED_OUT"), ("UNKNOWN", "ABORTED")])

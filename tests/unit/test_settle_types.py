@@ -39,8 +39,8 @@ def endpoint(site: Site, name: str | None) -> None:
 
 
 def costs(site: Site) -> dict[str, int]:
-    site.settle()
-    return {key: int(site.report()["cost"][f"{key}_cents"]) for key in ("training", "endpoint")}
+    cost = site.settle()["record"]["cost"]
+    return {key: int(cost[f"{key}_cents"]) for key in ("training", "endpoint")}
 
 
 @pytest.mark.parametrize(("instance_type", "cents"), [("ml.g6.2xlarge", 100), ("ml.g5.2xlarge", 1000)])

@@ -1,4 +1,4 @@
-"""What settlement writes for people: the report's status and cost, or a note of the failure, and the e-mail."""
+"""What is written for people when a run is settled: the report's status and cost, or a note of the failure, and the e-mail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def test_the_report_gets_its_status_cost_and_times(site: Site) -> None:
     site.with_report()
-    site.settle()
+    site.end()
     document = site.report()
     assert (document["status"], document["verdict"], document["error"]) == ("SUCCEEDED", "improved", None)
     assert document["seconds_by_state"] == {"Preflight": 5.0, "DescribeTraining": 1.0}
@@ -38,7 +38,7 @@ def test_the_report_gets_its_status_cost_and_times(site: Site) -> None:
 
 def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) -> None:
     site.with_report()
-    outcome = site.settle()
+    outcome = site.end()
     assert outcome["subject"] == "Captune: improved, $0.32 (captune-abc)"
     assert outcome["message"] == (
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\n\n"
@@ -52,7 +52,7 @@ def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) ->
 def test_a_failure_without_a_report_gets_one_with_its_reason(site: Site) -> None:
     site.fails("TrainingFailed", "Training job captune-abc ended as Failed: disk full.")
     site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, None)
-    outcome = site.settle(status="FAILED")
+    outcome = site.end(status="FAILED")
     document = site.report()
     assert (document["status"], document["error"], document["verdict"]) == ("FAILED", "TrainingFailed", "not shown")
     assert document["cause"] == "Training job captune-abc ended as Failed: disk full."
@@ -64,7 +64,7 @@ def test_a_failure_without_a_report_gets_one_with_its_reason(site: Site) -> None
 def test_a_failure_after_the_report_keeps_its_figures_and_says_how_it_ended(site: Site) -> None:
     site.with_report()
     site.fails("", "", status="ABORTED")
-    outcome = site.settle(status="ABORTED")
+    outcome = site.end(status="ABORTED")
     assert (site.report()["status"], site.report()["verdict"]) == ("ABORTED", "improved")
     assert outcome["subject"] == "Captune: aborted, $0.32 (captune-abc)"
 
@@ -78,7 +78,7 @@ def test_a_failure_knows_from_the_plan_what_was_planned(site: Site) -> None:
         "budget": {"trainingHourlyUsd": "1.5", "hostingHourlyUsd": "1.5", "priceSource": "p", "months": ["2026-11"], "clamped": False},
     }  # fmt: skip
     site.s3.objects["bucket", "runs/captune-abc/plan.json"] = json.dumps(plan).encode()
-    site.settle(status="FAILED")
+    site.end(status="FAILED")
     assert (site.report()["domain"], site.report()["configuration"]["input"]) == ("medical", {"epochs": 1})
 
 
@@ -92,7 +92,7 @@ def test_an_execution_that_was_refused_the_name_of_a_run_leaves_that_run_alone(s
         "cause": "Taken.",
         "stopDate": NOW,
     }
-    outcome = site.settle(executionArn=other, executionName="_abc", status="FAILED")
+    outcome = site.end(executionArn=other, executionName="_abc", status="FAILED")
     assert outcome["result"]["actualCents"] == 0
     assert (site.books.run("captune-abc") or {})["state"] == "reserved"
     assert {key: site.s3.objects[key] for key in before} == before
@@ -104,7 +104,7 @@ def test_time_in_a_state_that_was_entered_often_adds_up(site: Site) -> None:
     site.step_functions.histories[arn("abc")] = [
         event for n in range(50) for event in visit("WaitForTraining", n * 30, n * 30 + 29)
     ]
-    site.settle()
+    site.end()
     assert site.report()["seconds_by_state"] == {"WaitForTraining": 50 * 29.0}
     assert {call["includeExecutionData"] for call in site.step_functions.called("get_execution_history")} == {False}
 
@@ -116,13 +116,13 @@ def test_what_an_earlier_execution_of_the_name_left_is_not_taken_over(site: Site
         b":execution:captune-fine-tuning:abc", b":execution:older:abc"
     )
     site.fails("WeightsNotFound", "No weights.")
-    site.settle(status="FAILED")
+    site.end(status="FAILED")
     assert (site.report()["verdict"], site.report()["error"]) == ("not shown", "WeightsNotFound")
 
 
 @pytest.mark.parametrize("name", ["x" * 80, "é" * 80, "___"])
 def test_a_subject_is_one_that_sns_takes(site: Site, name: str) -> None:
-    subject = site.settle(executionArn=arn(name), executionName=name, status="TIMED_OUT")["subject"]
+    subject = site.end(executionArn=arn(name), executionName=name, status="TIMED_OUT")["subject"]
     assert len(subject) < 100
     assert subject.isascii()
     assert subject.startswith("Captune: timed out, $0.00 (")
@@ -132,4 +132,4 @@ def test_a_cap_that_was_lowered_below_what_is_spent_is_told_as_it_is(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAP_CENTS", "10")
-    assert "Left of the cap of $0.10 this month: -$0.22." in site.settle()["message"]
+    assert "Left of the cap of $0.10 this month: -$0.22." in site.end()["message"]

@@ -1,0 +1,46 @@
+"""FinishReport: writes the final status, cost and times into the report, or a report of the failure, after the run is settled.
+
+It stands apart from the money: whatever becomes of it, the run is settled, its schedule goes and the e-mail goes out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.aws import client, reaching
+from common.environment import required
+from common.errors import ReportDamaged
+from common.logs import log
+from common.names import run_prefix
+from common.storage import Storage
+from finish import last_report
+from report import circumstances
+from settle import notice
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Takes the settlement's record; answers subject and message with what only the report knows, and the verdict.
+
+    Raises ReportDamaged when no report can be written, ServiceUnreachable when S3 does not answer.
+    """
+    storage = Storage(client("s3"), required("BUCKET_NAME"))
+    prefix = f"{run_prefix(event['run'])}report/"
+    with reaching("Finishing the report"):
+        made = last_report.write(storage, prefix, event)
+    record = dict(event)
+    if not made.problems:
+        record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
+    log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems)
+    where = [
+        f"Report: {storage.uri(prefix)}report.html",
+        f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} report/",
+    ]
+    if made.problems:
+        where.insert(0, f"{ReportDamaged.__name__}: {'; '.join(made.problems)}. The report is without its figures.")
+    return {
+        "subject": notice.subject(record),
+        "message": notice.message(
+            record, [f"{title}: {text}" for title, text in circumstances.notes(made.document)], where
+        ),
+        "verdict": record["verdict"],
+    }

@@ -1,0 +1,108 @@
+"""The last report of a run: WriteReport's with the final cost, or one of a run that came to none.
+
+A damaged file is named and told, and the report is then made without it: nothing that lies in the bucket can keep a run from
+having its last report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import ReportDamaged
+from common.names import run_prefix
+from common.storage import Storage
+from report import files, summary
+
+# What reading and drawing raise where a summary or a plan is not of the form that this code writes.
+_NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# Where a damaged summary.json is put aside before another takes its place.
+DAMAGED = "summary.damaged.json"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LastReport:
+    """The summary that was written, and what was wrong with the files that it should have been made from, in words."""
+
+    document: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+
+def write(storage: Storage, prefix: str, record: Record) -> LastReport:
+    """Writes the report of a settled run under `prefix`, from the best of its files that can be read and drawn.
+
+    `record` is the settlement's. Raises ReportDamaged when not even a report from the record alone can be drawn.
+    """
+    problems: list[str] = []
+    sources: list[tuple[str, Callable[[], dict[str, Any] | None]]] = [
+        ("summary.json", lambda: _reported(storage, prefix, record)),
+        ("plan.json", lambda: _planned(storage, record, problems)),
+        ("the settlement's record", lambda: _failed(_barely(record), record, problems)),
+    ]
+    for name, read in sources:
+        try:
+            document = read()
+            if document is not None:
+                files.write(storage, prefix, document)
+                return LastReport(document, tuple(problems))
+        except _NOT_OF_THE_FORM as error:
+            # The message of a decoder may repeat what it could not read.
+            problems.append(f"{name} is damaged ({f'{type(error).__name__}: {error}'[:200]})")
+            if name == "summary.json":
+                _put_aside(storage, prefix)
+    raise ReportDamaged(f"No report could be written: {'; '.join(problems)}.")
+
+
+def _reported(storage: Storage, prefix: str, record: Record) -> dict[str, Any] | None:
+    """WriteReport's summary. What an earlier execution of the same name has left there is not this one's."""
+    found = storage.read_json(f"{prefix}summary.json")
+    if found is None or found["execution_arn"] != record["executionArn"]:
+        if record["status"] == "SUCCEEDED":
+            raise LookupError("there is none of this execution, though it succeeded")
+        return None
+    return _settled(found, record)
+
+
+def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> dict[str, Any] | None:
+    """The report of a run that wrote none, with what its plan tells."""
+    plan = storage.read_json(f"{run_prefix(record['run'])}plan.json")
+    if plan is None or plan["executionArn"] != record["executionArn"]:
+        return None
+    money = record["cost"]
+    facts = files.run_facts(plan, {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
+    return _failed({**facts, **_barely(record)}, record, problems)
+
+
+def _barely(record: Record) -> dict[str, Any]:
+    return {"run": record["run"], "execution_arn": record["executionArn"]}
+
+
+def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -> dict[str, Any]:
+    """A report without figures. Of a run that succeeded it says that its report is damaged, and what the run itself said."""
+    document = summary.failure(facts, record["status"], record["error"] or None, record["cause"] or None)
+    if problems:
+        told = f"{'; '.join(problems)}. The run itself ended with the verdict: {record['verdict']}."
+        document["verdict_reason"] = f"The figures of this run cannot be shown: {told}"
+        if record["status"] == "SUCCEEDED":
+            document |= {"error": ReportDamaged.__name__, "cause": told}
+    return _settled(document, record)
+
+
+def _settled(document: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    return summary.settle(
+        document,
+        status=record["status"],
+        cost=record["cost"],
+        seconds_by_state=record["secondsByState"],
+        error=record["error"] or None,
+        cause=record["cause"] or None,
+    )
+
+
+def _put_aside(storage: Storage, prefix: str) -> None:
+    content = storage.read(f"{prefix}summary.json")
+    if content is not None:
+        storage.write(f"{prefix}{DAMAGED}", content, "application/octet-stream")
