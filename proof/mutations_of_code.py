@@ -116,11 +116,11 @@ def _one_name_for_several() -> Iterator[None]:
         yield
 
 
-_endpoint_life = billing._endpoint_life
+_stays = billing.stays
 
 
-def _seen_only(item: dict[str, Any], entered: datetime | None, now: datetime) -> Any:
-    return _endpoint_life(item, None, now)
+def _seen_only(item: dict[str, Any], seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
+    return _stays(item, seen, None, until, now)
 
 
 def _never_clamped(definition: Definition) -> None:
@@ -168,7 +168,7 @@ register("money: small items", replacing(costs, "SMALL_ITEMS", ()), random_month
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
 register("prices: the dearest of several", replacing(prices, "max", min), scenarios.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
-register("billing: the endpoint that nobody saw", replacing(billing, "_endpoint_life", _seen_only), scenarios.deleted_by_hand)
+register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
 register("workflow: the dead man's switch", without("dead_mans_switch"), worse.nothing_but_the_schedule)
 register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), worse.nothing_but_the_schedule)

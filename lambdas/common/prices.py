@@ -70,6 +70,14 @@ def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | No
     return Price(instance_type, use, Decimal(found), f"pinned table of {prices['date']}")
 
 
+def dearest_pinned(use: str, table: dict[str, Any] | None = None) -> Price:
+    """The dearest price of the whole table that ships with the code, for something of which nothing else is known."""
+    prices = table or json.loads(_TABLE.read_text("utf-8"))
+    found = [(Decimal(price), name) for region in prices["hourly_usd"].values() for name, price in region.items()]
+    price, name = max(found)
+    return Price(name, use, price, f"dearest in the pinned table of {prices['date']}")
+
+
 def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | None:
     """The price in the AWS Price List, or None when the list has no such product, or none with a price that can be true.
 

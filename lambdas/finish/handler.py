@@ -23,6 +23,13 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     Raises ReportDamaged when no report can be written, ServiceUnreachable when S3 does not answer.
     """
+    if not event.get("ownsPrefix", True):
+        told = "No report was written: the run's name belongs to an earlier run, whose report stays as it is."
+        return {
+            "subject": notice.subject(event),
+            "message": notice.message(event, report=[told]),
+            "verdict": event["verdict"],
+        }
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     prefix = f"{run_prefix(event['run'])}report/"
     with reaching("Finishing the report"):

@@ -1,23 +1,28 @@
-"""What AWS billed for a run: the training job's own billable seconds, and the life of the endpoint."""
+"""What AWS billed for a run: the instances that really ran, by their type and number, for as long as they ran."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 from math import ceil
 from typing import Any
 
 from common.clock import from_iso, months_between
 from common.costs import month_shares
-from common.names import attempt_of, belongs_to
-from common.prices import Price, dearest
-from common.prices import read as read_prices
+from common.ledger import dollars
+from common.names import belongs_to
+from common.prices import Price
+from settle.endpoints import Seen, stays
+from settle.tariff import Tariff
 
 
 @dataclass(frozen=True)
 class Bill:
-    """The actual cost of a run, in cents, by month and by what it was for."""
+    """The actual cost of a run, in cents, by month and by what it was for. Seconds are those of one instance.
+
+    `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was.
+    """
 
     training_seconds: int
     endpoint_seconds: int
@@ -25,6 +30,7 @@ class Bill:
     endpoint_cents: int
     other_cents: int
     by_month: dict[str, int]
+    unreserved: tuple[str, ...] = ()
 
     @property
     def cents(self) -> int:
@@ -32,51 +38,93 @@ class Bill:
         return self.training_cents + self.endpoint_cents + self.other_cents
 
 
+@dataclass
+class _Sum:
+    """The seconds and cents of one use, and what of it was not reserved."""
+
+    tariff: Tariff
+    by_month: dict[str, int]
+    seconds: int = 0
+    cents: int = 0
+    unreserved: list[str] = field(default_factory=list)
+
+    def add(self, what: str, used: _Used, price: Price) -> None:
+        """Adds instances that ran to the months that they were billed in, rounded up in each."""
+        seconds = used.seconds * used.count
+        shares = {month: price.cents(seconds * part) for month, part in month_shares(used.start, used.end).items()}
+        for month, share in shares.items():
+            self.by_month[month] = self.by_month.get(month, 0) + share
+        self.seconds += seconds
+        self.cents += sum(shares.values())
+        if seconds and not self.tariff.was_reserved(used.instance_type, used.count):
+            reserved = " or ".join(one.instance_type for one in self.tariff.reserved) or "nothing"
+            self.unreserved.append(
+                f"{what} ran on {used.count} x {used.instance_type or price.instance_type}; reserved was one of {reserved}: "
+                f"{dollars(sum(shares.values()))} at ${price.hourly_usd.normalize():f} an hour ({price.source})."
+            )
+
+
+@dataclass(frozen=True)
+class _Used:
+    """Instances of one type and the seconds that each of them billed, spread over the time between start and end."""
+
+    instance_type: str
+    count: int
+    seconds: int
+    start: datetime
+    end: datetime
+
+
 class StillRunning(RuntimeError):
-    """Something of the run still bills; it cannot be settled yet."""
+    """Something of the run still bills, or the execution itself goes on; it cannot be settled yet."""
 
 
-def bill(sagemaker: Any, run: str, item: dict[str, Any], endpoint_entered_at: datetime | None, now: datetime) -> Bill:
-    """Adds up a run whose resources are gone. Raises StillRunning when they are not."""
+def bill(
+    sagemaker: Any,
+    run: str,
+    item: dict[str, Any],
+    endpoint_entered_at: datetime | None,
+    now: datetime,
+    seen: Seen | None = None,
+) -> Bill:
+    """Adds up a run whose resources are gone: its ledger item, when it first asked for an endpoint, and what its tear-down saw.
+
+    A run that was settled before comes to the same again, and to more only where something came later. Raises StillRunning
+    for one that still bills.
+    """
     by_month: dict[str, int] = {}
-    training, hosting = _prices(item, "training"), _prices(item, "hosting")
-    training_seconds = training_cents = 0
-    for instance_type, seconds, start, end in _training_jobs(sagemaker, run, now):
-        training_seconds += seconds
-        training_cents += _spread(by_month, _price_of(training, instance_type), seconds, start, end)
-    endpoint_seconds = endpoint_cents = 0
-    created, gone = _endpoint_life(item, endpoint_entered_at, now)
-    if created is not None and gone is not None:
-        endpoint_seconds = max(0, ceil((gone - created).total_seconds()))
-        endpoint_cents = _spread(by_month, _endpoint_price(hosting, item), endpoint_seconds, created, gone)
-    other_cents = _add_small_items(by_month, item, now)
-    return Bill(training_seconds, endpoint_seconds, training_cents, endpoint_cents, other_cents, by_month)
+    until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
+    training = _Sum(Tariff.of(item, "Training"), by_month)
+    for name, used in _training_jobs(sagemaker, run, until):
+        training.add(f"Training job {name}", used, training.tariff.of_type(used.instance_type))
+    hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
+    for stay in stays(item, seen, endpoint_entered_at, until, now):
+        seconds = max(0, ceil((stay.end - stay.start).total_seconds()))
+        used = _Used(stay.instance_type, stay.instance_count, seconds, stay.start, stay.end)
+        # Its attempt tells the type of one that nobody could describe. One that nobody saw counts as the dearest.
+        by_attempt = stay.attempt is not None and not stay.instance_type
+        price = (
+            hosting.tariff.of_attempt(stay.attempt or 1) if by_attempt else hosting.tariff.of_type(stay.instance_type)
+        )
+        hosting.add(f"The endpoint of {stay.name}", used, price)
+    return Bill(
+        training.seconds,
+        hosting.seconds,
+        training.cents,
+        hosting.cents,
+        _add_small_items(by_month, item, until),
+        by_month,
+        (*training.unreserved, *hosting.unreserved),
+    )
 
 
-def _prices(item: dict[str, Any], use: str) -> list[Price]:
-    """The reserved prices in order of preference. An item of an earlier deployment holds one."""
-    if f"{use}_prices" in item:
-        return read_prices(item[f"{use}_prices"], use.title(), item["price_source"])
-    only = Price(item[f"{use}_instance_type"], use.title(), Decimal(item[f"{use}_hourly_usd"]), item["price_source"])
-    return [only]
+def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[str, _Used]]:
+    """Every training job of the run, retries included, with what SageMaker says that it billed.
 
-
-def _price_of(prices: list[Price], instance_type: str) -> Price:
-    """The price of the type that was used; the dearest for one that was never reserved."""
-    known = [price for price in prices if price.instance_type == instance_type]
-    return known[0] if known else dearest(prices)
-
-
-def _endpoint_price(prices: list[Price], item: dict[str, Any]) -> Price:
-    """The price of the endpoint that a tear-down saw: its attempt tells its type. One that nobody saw counts as the dearest."""
-    if "endpoint_name" not in item:
-        return dearest(prices)
-    return prices[(attempt_of(item["endpoint_name"]) - 1) % len(prices)]
-
-
-def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[str, int, datetime, datetime]]:
+    BillableTimeInSeconds is wall-clock time, to be multiplied by the instances (botocore, DescribeTrainingJob). Where it is
+    missing the job's own time counts, and where that is missing too the time from its start to its end.
+    """
     pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
-    jobs = []
     for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
         if not belongs_to(name, run):
             continue
@@ -84,45 +132,21 @@ def _training_jobs(sagemaker: Any, run: str, now: datetime) -> list[tuple[str, i
         if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
             raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
         start = job.get("TrainingStartTime", job["CreationTime"])
-        end = job.get("TrainingEndTime", now)
+        end = max(start, job.get("TrainingEndTime", until))
         elapsed = ceil((end - start).total_seconds()) if "TrainingStartTime" in job else 0
-        seconds = job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed))
+        seconds = int(job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed)))
         resources = job["ResourceConfig"]
-        jobs.append(
-            (resources.get("InstanceType", ""), int(seconds) * int(resources.get("InstanceCount", 1)), start, end)
-        )
-    return jobs
+        for group in resources.get("InstanceGroups") or [resources]:
+            yield name, _Used(group.get("InstanceType", ""), int(group.get("InstanceCount", 1)), seconds, start, end)
 
 
-def _endpoint_life(
-    item: dict[str, Any], entered_at: datetime | None, now: datetime
-) -> tuple[datetime | None, datetime | None]:
-    """When the endpoint came and went, at most.
-
-    The ledger holds whole seconds, so the second in which it was seen to be gone counts. One that was requested and that no
-    tear-down saw (refused, or deleted by hand) is counted until now, but not for longer than was reserved.
-    """
-    if "endpoint_created_at" in item:
-        gone = item.get("endpoint_gone_at")
-        return from_iso(item["endpoint_created_at"]), from_iso(gone) + timedelta(seconds=1) if gone else now
-    if entered_at is None:
-        return None, None
-    return entered_at, min(now, entered_at + timedelta(seconds=int(item["max_endpoint_seconds"])))
-
-
-def _add_small_items(by_month: dict[str, int], item: dict[str, Any], now: datetime) -> int:
+def _add_small_items(by_month: dict[str, int], item: dict[str, Any], until: datetime) -> int:
     """Adds the reserved small items to every month that the run lived in, and returns their sum: none of them has a date."""
     reserved = item["months"].split(",")
     each = int(item.get("other_cents", 0)) // len(reserved)
-    lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), now)] or reserved[:1]
+    lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), until)] or reserved[
+        :1
+    ]
     for month in lived:
         by_month[month] = by_month.get(month, 0) + each
     return each * len(lived)
-
-
-def _spread(by_month: dict[str, int], price: Price, seconds: int, start: datetime, end: datetime) -> int:
-    """Adds a cost to the months it was billed in, by the time spent in each and rounded up in each, and returns it."""
-    shares = {month: price.cents(seconds * part) for month, part in month_shares(start, end).items()}
-    for month, share in shares.items():
-        by_month[month] = by_month.get(month, 0) + share
-    return sum(shares.values())

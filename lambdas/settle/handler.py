@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.aws import client
+from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
 from common.environment import required
 from common.ledger import Ledger
@@ -14,35 +14,43 @@ from settle import billing, claim, history, notice
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes the tear-down's input; answers the subject and message for the owner, a small result, and the record of the run."""
+    """Takes the tear-down's input with {runName, seen}; answers subject and message for the owner, a result, and the record.
+
+    Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run, and
+    ServiceUnreachable or LedgerDamaged where it has to be done again later.
+    """
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
-    run, item = claim.reservation(ledger, event)
-    execution_arn = claim.execution_arn(event, item)
-    execution = history.read(client("stepfunctions"), execution_arn, event.get("status", "UNKNOWN"))
-    open_until_now = item is not None and item["state"] == "reserved"
-    if item is not None:
-        # What has no end of its own was counted until the first settlement: made again, it must come to the same.
-        until = moment if open_until_now else from_iso(item["settled_at"])
-        bill = billing.bill(client("sagemaker"), run, item, execution.entered_at.get("CreateEndpoint"), until)
-        facts: dict[str, str | int] = {
-            "status": execution.status,
-            "training_seconds": bill.training_seconds,
-            "endpoint_seconds": bill.endpoint_seconds,
-            "training_cents": bill.training_cents,
-            "endpoint_cents": bill.endpoint_cents,
-            "other_cents": bill.other_cents,
-        }
-        item = ledger.settle(run, bill.by_month, facts, moment) or item
+    run = claim.run_of_event(event)
+    item = ledger.run(run)
+    execution_arn = claim.execution_arn(event, run, item)
+    execution = history.read(client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
+    # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
+    is_earlier = item is not None and _was_settled_before(item, execution)
+    bill, booked = None, 0
+    if item is not None and not is_earlier:
+        booked = int(item.get("actual_cents", 0)) if item["state"] == "settled" else 0
+        with reaching("Asking SageMaker what the run billed"):
+            entered_at = execution.entered_at.get("CreateEndpoint")
+            bill = billing.bill(client("sagemaker"), run, item, entered_at, moment, event.get("seen"))
+        is_first = item["state"] == "reserved"
+        item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
+        later = int(item["actual_cents"]) - booked
     committed = ledger.committed_cents(month_of(moment), cap_cents)
     left = cap_cents - committed
-    if item is not None and open_until_now:
-        # Once a run: a second tear-down must not count its cost again.
-        metric(ActualCents=int(item["actual_cents"]), CommittedCents=committed, CapCents=cap_cents)
-    cost = notice.cost(item, left, cap_cents)
+    if bill is not None and (is_first or later):
+        # Once a run, and once for what came later: a second tear-down must not count its cost again.
+        metric(
+            ActualCents=later,
+            CommittedCents=committed,
+            CapCents=cap_cents,
+            UnreservedInstances=len(bill.unreserved),
+        )
+    cost = notice.cost(None if is_earlier else item, left, cap_cents)
     record = {
         "run": run,
         "executionArn": execution_arn,
+        "ownsPrefix": not is_earlier,
         "status": execution.status,
         "error": execution.error,
         "cause": execution.cause,
@@ -50,12 +58,30 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "reason": execution.reason,
         "secondsByState": execution.seconds_by_state,
         "cost": cost,
+        "unreserved": list(bill.unreserved) if bill else [],
     }
-    log("settled", run=run, status=execution.status, cost=cost)
+    log("settled", run=run, status=execution.status, cost=cost, unreserved=record["unreserved"])
     result = {"run": run, "status": execution.status, "verdict": record["verdict"]}
     return {
         "subject": notice.subject(record),
         "message": notice.message(record),
         "result": {**result, "actualCents": cost["actual_cents"], "leftCents": left},
         "record": record,
+    }
+
+
+def _was_settled_before(item: dict[str, Any], execution: history.Execution) -> bool:
+    started = execution.started_at
+    return item["state"] == "settled" and started is not None and from_iso(item["settled_at"]) < started
+
+
+def _facts(execution: history.Execution, bill: billing.Bill) -> dict[str, str | int]:
+    """What the ledger keeps of a settlement beside the cents of each month."""
+    return {
+        "status": execution.status,
+        "training_seconds": bill.training_seconds,
+        "endpoint_seconds": bill.endpoint_seconds,
+        "training_cents": bill.training_cents,
+        "endpoint_cents": bill.endpoint_cents,
+        "other_cents": bill.other_cents,
     }

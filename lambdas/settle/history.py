@@ -9,9 +9,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common.aws import error_code
+from common.aws import error_code, reaching
+from settle.billing import StillRunning
 
-_TERMINAL = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 # Step Functions keeps up to 32,768 characters of a cause. The settlement's answer holds it twice and has to stay below the
 # 256 KiB of a payload; no cause of this project is a tenth as long.
 LONGEST_CAUSE = 8000
@@ -24,27 +24,40 @@ class Execution:
     status: str
     error: str = ""
     cause: str = ""
+    started_at: datetime | None = None
     verdict: str = ""
     reason: str = ""
     seconds_by_state: dict[str, float] = field(default_factory=dict)
     entered_at: dict[str, datetime] = field(default_factory=dict)
 
 
-def read(step_functions: Any, execution_arn: str, fallback_status: str) -> Execution:
+def read(step_functions: Any, execution_arn: str, told_status: str) -> Execution:
     """Reads an execution and its history; what Step Functions no longer knows is left empty.
 
-    `fallback_status` is what the tear-down was told: it counts where Step Functions is behind or has forgotten.
+    `told_status` is what the tear-down was told: it counts only for an execution that Step Functions does not know any more. Raises
+    StillRunning for one that goes on: what it creates from now on would never be booked. Raises ServiceUnreachable when Step
+    Functions does not answer, for then nobody knows.
     """
-    try:
-        described = step_functions.describe_execution(executionArn=execution_arn)
-    except ClientError as error:
-        if error_code(error) != "ExecutionDoesNotExist":
-            raise
-        return Execution(fallback_status)
+    if not execution_arn:
+        return Execution(told_status)
+    with reaching("Asking Step Functions how the execution ended"):
+        try:
+            described = step_functions.describe_execution(executionArn=execution_arn)
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            return Execution(told_status)
+        if described["status"] == "RUNNING":
+            raise StillRunning(f"Execution {execution_arn} is still RUNNING; what it creates is not known yet.")
+        return _with_history(step_functions, execution_arn, described)
+
+
+def _with_history(step_functions: Any, execution_arn: str, described: dict[str, Any]) -> Execution:
     execution = Execution(
-        _final(described["status"], fallback_status),
+        described["status"],
         described.get("error") or "",
         (described.get("cause") or "")[:LONGEST_CAUSE],
+        described.get("startDate"),
         *_verdict(described.get("output")),
     )
     pages = step_functions.get_paginator("get_execution_history").paginate(
@@ -77,13 +90,6 @@ def _verdict(output: str | None) -> tuple[str, str]:
     parts = (told.get(key) if isinstance(told, dict) else None for key in ("verdict", "reason"))
     verdict, reason = (part[:LONGEST_CAUSE] if isinstance(part, str) else "" for part in parts)
     return verdict, reason
-
-
-def _final(described: str, told: str) -> str:
-    """The status of an execution that has ended: DescribeExecution may still say RUNNING of one that was just stopped."""
-    if described != "RUNNING":
-        return described
-    return told if told in _TERMINAL else "ABORTED"
 
 
 def _add(execution: Execution, name: str, start: datetime, end: datetime) -> None:

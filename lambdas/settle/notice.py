@@ -51,6 +51,7 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         "",
         f"Cost: {dollars(money['actual_cents'])} of {dollars(money['reserved_cents'])} reserved "
         f"(training {dollars(money['training_cents'])}, endpoint {dollars(money['endpoint_cents'])}, everything else {dollars(money['other_cents'])}).",
+        *record["unreserved"],
         f"Left of the cap of {dollars(money['cap_cents'])} this month: {dollars(money['remaining_cents'])}.",
         "Everything of this run that bills has been removed.",
     ]

@@ -39,7 +39,7 @@ def made(name: str) -> dict[str, Any]:
 
 def everywhere(document: dict[str, Any]) -> list[str]:
     """The page, the card and the e-mail, each as plain words."""
-    told = {**document, "reason": document["verdict_reason"]}
+    told = {**document, "reason": document["verdict_reason"], "unreserved": []}
     e_mail = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
     texts = [page.render(document), card.render(document), e_mail]
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>|[>*\\]", "", text).replace("\u00a0", " ")) for text in texts]

@@ -6,10 +6,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from lambda_fakes import arn
+from lambda_fakes import arn, refusal
 from settle_site import START, Site, job, visit
 
+from common.errors import ServiceUnreachable
 from common.names import run_name
+from settle.billing import StillRunning
 
 
 @pytest.fixture
@@ -29,7 +31,10 @@ def test_a_success_costs_what_was_billed_and_the_rest_is_released(site: Site) ->
 
 def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> None:
     site.with_report()
-    del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"], site.sagemaker.jobs["captune-abc"]["TrainingEndTime"]
+    del (
+        site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"],
+        site.sagemaker.jobs["captune-abc"]["TrainingEndTime"],
+    )
     first = site.settle()
     committed = site.books.committed_cents("2026-11")
     site.now += timedelta(hours=3)
@@ -96,15 +101,35 @@ def test_a_run_whose_history_is_forgotten_is_settled_by_what_sagemaker_knows(sit
     assert outcome["record"]["secondsByState"] == {}
 
 
-@pytest.mark.parametrize(("told", "status"), [("TIMED_OUT", "TIMED_OUT"), ("UNKNOWN", "ABORTED")])
-def test_an_execution_that_step_functions_still_calls_running_has_ended(site: Site, told: str, status: str) -> None:
+@pytest.mark.parametrize("told", ["SUCCEEDED", "TIMED_OUT", "ABORTED", None])
+def test_a_running_execution_is_never_settled(site: Site, told: str | None) -> None:
+    # Whatever a caller says: what the execution creates afterwards would never be booked.
     site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
-    assert site.settle(status=told)["result"]["status"] == status
+    with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
+        site.settle(status=told)
+    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert site.books.committed_cents("2026-11") == 600
+
+
+def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> None:
+    for operation in ("describe_execution", "get_execution_history"):
+        site.step_functions.troubles[operation] = [refusal("ThrottlingException")]
+        with pytest.raises(ServiceUnreachable, match="Asking Step Functions how the execution ended"):
+            site.settle()
+    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+
+
+@pytest.mark.parametrize("operation", ["list_training_jobs", "describe_training_job"])
+def test_a_sagemaker_that_does_not_answer_settles_nothing(site: Site, operation: str) -> None:
+    site.sagemaker.troubles[operation] = [refusal("ThrottlingException")]
+    with pytest.raises(ServiceUnreachable, match="Asking SageMaker what the run billed"):
+        site.settle()
+    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
 
 
 def test_a_run_that_still_bills_is_not_settled(site: Site) -> None:
     site.sagemaker.jobs["captune-abc"] = job("Stopping")
-    with pytest.raises(RuntimeError, match="its seconds are not final"):
+    with pytest.raises(StillRunning, match="captune-abc is Stopping; its seconds are not final"):
         site.settle()
     assert (site.books.run("captune-abc") or {})["state"] == "reserved"
 

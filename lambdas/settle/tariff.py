@@ -1,0 +1,53 @@
+"""What an hour of what really ran costs: the reserved price where the type was reserved, the dearest that is known where it was not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from common.errors import PriceUnknown
+from common.prices import Price, dearest, dearest_pinned, pinned
+from common.prices import read as read_prices
+
+# Each job and each endpoint is reserved with one instance.
+RESERVED_INSTANCES = 1
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """The prices of one use (`Training` or `Hosting`) that a run has reserved, in order of preference, and its region."""
+
+    use: str
+    reserved: tuple[Price, ...]
+    region: str
+
+    @classmethod
+    def of(cls, item: dict[str, Any], use: str) -> Tariff:
+        """The tariff of a run's ledger item. An item of an earlier deployment holds one price of each use."""
+        key, source, region = use.lower(), item["price_source"], item["execution_arn"].split(":")[3]
+        if f"{key}_prices" in item:
+            return cls(use, tuple(read_prices(item[f"{key}_prices"], use, source)), region)
+        only = Price(item[f"{key}_instance_type"], use, Decimal(item[f"{key}_hourly_usd"]), source)
+        return cls(use, (only,), region)
+
+    def of_type(self, instance_type: str) -> Price:
+        """The price of a type. One that was never reserved costs what the pinned table says; one that nobody knows, the dearest."""
+        for price in self.reserved:
+            if price.instance_type == instance_type:
+                return price
+        if not instance_type and self.reserved:
+            return dearest(self.reserved)
+        try:
+            return pinned(self.region, instance_type, self.use)
+        except PriceUnknown:
+            return dearest([*self.reserved, dearest_pinned(self.use)])
+
+    def of_attempt(self, attempt: int) -> Price:
+        """The price of the type that an attempt takes: the first attempt the first of them, and so on round the list."""
+        return self.reserved[(attempt - 1) % len(self.reserved)] if self.reserved else self.of_type("")
+
+    def was_reserved(self, instance_type: str, count: int) -> bool:
+        """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
+        known = {"", *(price.instance_type for price in self.reserved)}
+        return bool(self.reserved) and instance_type in known and count <= RESERVED_INSTANCES
