@@ -7,6 +7,8 @@ import json
 import math
 import re
 import zlib
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -91,6 +93,21 @@ def test_no_page_runs_a_script_or_fetches_anything(made, name):
     assert not any(key.startswith("on") for _, attributes in reader.tags for key in attributes)
     assert "url(" not in html and "@import" not in html
     assert all(link["href"].startswith("data:") for link in reader.all("link"))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_forbids_what_it_does_not_need(made, name):
+    html = page.render(made[name])
+    reader = Reader(html)
+    (policy,) = [meta["content"] for meta in reader.all("meta") if "http-equiv" in meta]
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        "default-src 'none'", f"style-src 'sha256-{digest}'", "img-src data:", "base-uri 'none'", "form-action 'none'",
+    ]  # fmt: skip
+    # A hash allows the style sheet and no style attribute; the policy has to stand before what it governs.
+    assert not any("style" in attributes for _, attributes in reader.tags)
+    assert html.index("Content-Security-Policy") < html.index("<link") < html.index("<style>")
 
 
 def test_hostile_text_is_shown_and_never_obeyed(made):

@@ -81,7 +81,7 @@ def test_a_damaged_summary_is_named(cloud: Cloud, rehearse: Rehearse) -> None:
         prefix = f"runs/{execution_name(cloud)}/report/summary.json"
         cloud.client("s3").put_object(Bucket=cloud.deployment.bucket, Key=prefix, Body=b'{"verdict": "impro')  # type: ignore[union-attr]
 
-    cloud.faults.add(operation="DeleteSchedule", before=damage)
+    cloud.faults.add(operation="GetObject", before=damage, by=role(cloud, "finish"))
     rehearse()
 
     assert tear_down_of(cloud).status == "SUCCEEDED"
