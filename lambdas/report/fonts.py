@@ -133,9 +133,15 @@ def _glyphs(character: str, font: str) -> tuple[tuple[str, int, int], ...]:
     return ((font, 63, _table(font)[63 - 32]),)
 
 
+@lru_cache(maxsize=4096)
+def _advance(character: str, font: str) -> int:
+    """How wide one character is set, in thousandths. Setting a large report asks for it tens of millions of times."""
+    return sum(width for _, _, width in _glyphs(character, font))
+
+
 def width(text: str, font: str, size: float) -> float:
     """How wide the text is, in the unit of `size`."""
-    return sum(run[2] for run in encode(text, font)) * size / 1000
+    return sum(_advance(character, font) for character in text) * size / 1000
 
 
 def shorten(text: str, font: str, size: float, room: float) -> str:
@@ -156,7 +162,7 @@ def line_spans(text: str, font: str, size: float, room: float) -> list[tuple[int
         while start < stop:
             end, used, space = start, 0.0, -1
             while end < stop:
-                used += sum(glyph[2] for glyph in _glyphs(text[end], font)) * size / 1000
+                used += _advance(text[end], font) * size / 1000
                 if used > room and end > start:
                     break
                 if text[end] == " ":

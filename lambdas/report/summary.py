@@ -106,16 +106,21 @@ def settle(
     error: str | None = None,
     cause: str | None = None,
 ) -> dict[str, Any]:
-    """A copy of the summary with its final status, what it cost in cents, and the seconds spent in each state."""
-    settled = copy.deepcopy(dict(summary))
-    settled["status"] = status
-    settled["cost"] = {**settled.get("cost", {}), **dict(cost)}
-    settled["seconds_by_state"] = dict(seconds_by_state)
+    """The summary with its final status, what it cost in cents, and the seconds spent in each state.
+
+    The original stays as it is, and all that is not changed is shared with it: the answers of a large run fill a function's memory.
+    """
+    settled = {
+        **summary,
+        "status": status,
+        "cost": finite({**summary.get("cost", {}), **cost}),
+        "seconds_by_state": finite(seconds_by_state),
+    }
     if error is not None:
         settled["error"] = error
     if cause is not None:
         settled["cause"] = cause
-    return finite(settled)
+    return settled
 
 
 def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
