@@ -14,7 +14,7 @@ OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on thi
 
 rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
 	@python -m rehearsal.seven_billion $(ARGS)
+
+alarms: $(READY)  ## set off every alarm of the stacks on this machine, and print what a person would read
+	@python -m rehearsal.alarms
 
 vllm: $(READY)  ## the real model server, built for a CPU, in an environment of its own (Linux)
 	@python -m rehearsal.sagemaker.vllm_environment

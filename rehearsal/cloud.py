@@ -147,6 +147,7 @@ class Cloud:
         self.recorder.clear()
         self.messages.clear()
         self.functions.timeouts.clear()
+        self.functions.outcomes.clear()
         self.clock.begin_again()
         self._engines["training"] = training or self._engines["training"]
         self._engines["hosting"] = hosting or self._engines["hosting"]
@@ -176,9 +177,9 @@ class Cloud:
     def on_publish(self, topic_arn: str, message: str, subject: str | None) -> None:
         """Keep a message and send it to the Lambdas that subscribed."""
         self.messages.append((topic_arn, subject, message))
-        for function in self.deployment.subscribers(topic_arn) if self.deployment else []:
+        for function, dead_letters in self.deployment.subscribers(topic_arn) if self.deployment else []:
             event = sns_event(topic_arn, subject, message, self.clock())
-            self.events.send(Delivery("topic", topic_arn.rpartition(":")[2], function, "", event))
+            self.events.send(Delivery("topic", topic_arn.rpartition(":")[2], function, "", event, dead_letters))
 
     def on_schedule_change(self) -> None:
         """Look when the next schedule is due."""

@@ -26,6 +26,7 @@ from .sagemaker import vllm_environment
 from .sagemaker.model_host import ModelHost
 from .sagemaker.programs import Vllm
 from .sagemaker.vllm_environment import VllmMissing
+from .watch import Watch
 from .weights import SMALL, Substitute, WeightsMissing
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -67,6 +68,7 @@ class Conductor:
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None
+        self._watch: Watch
         self._engines, self._time_scale = engines or {}, time_scale
         self._interrupts = 0
         self._name = f"rehearsal-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid() % 10000:04d}"
@@ -132,6 +134,7 @@ class Conductor:
             materials.reserve_all_but(cloud, self.options.budget_left_cents, int(context["budget_usd"]) * 100)
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
         run_input = materials.upload(cloud, self.options, str(context["domain"]))
+        self._watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
@@ -173,6 +176,7 @@ class Conductor:
         else:
             results.show_failure(self.display, execution)
         clean = results.show_proof(self.display, cloud, execution)
+        clean = results.show_alarms(self.display, cloud, self._watch) and clean
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._logs()))}[/]")

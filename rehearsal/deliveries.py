@@ -21,6 +21,10 @@ _ATTEMPTS = 3  # AWS tries for 24 hours; a rehearsal need not
 _SDK_TARGET = "arn:aws:scheduler:::aws-sdk:"
 
 
+class FunctionFailed(RuntimeError):
+    """The function was reached and ended with an error, so that the event is Lambda's to try again and to give up."""
+
+
 class Deliverer:
     """The two ends of the deliveries of one cloud."""
 
@@ -74,7 +78,7 @@ class Deliverer:
                 FunctionName=delivery.target, Payload=json.dumps(delivery.event).encode()
             )
             if "FunctionError" in answer:
-                raise RuntimeError(answer["Payload"].read().decode())
+                raise FunctionFailed(answer["Payload"].read().decode())
         elif delivery.target.startswith(_SDK_TARGET):
             service, _, action = delivery.target.removeprefix(_SDK_TARGET).partition(":")
             client = self._cloud.client({"sfn": "stepfunctions"}.get(service, service), role)
@@ -86,3 +90,21 @@ class Deliverer:
             )
         else:
             raise ValueError(f"the rehearsal cannot deliver to {delivery.target}")
+
+    def give_up(self, delivery: Delivery, error: Exception) -> None:
+        """Put what could not be delivered into the queue that was named for it: the function's own, or the deliverer's."""
+        if isinstance(error, FunctionFailed):
+            queue = self._cloud.deployment.dead_letters.get(delivery.target, "") if self._cloud.deployment else ""
+            attributes = {"ErrorMessage": str(error)[:1024]}
+        else:
+            queue = delivery.dead_letters
+            attributes = {"ERROR_MESSAGE": str(error)[:1024], "TARGET_ARN": delivery.target}
+        if queue:
+            client = self._cloud.client("sqs", f"service-{delivery.source}")
+            client.send_message(
+                QueueUrl=client.get_queue_url(QueueName=queue.rpartition(":")[2])["QueueUrl"],
+                MessageBody=json.dumps(delivery.event),
+                MessageAttributes={
+                    key: {"DataType": "String", "StringValue": value} for key, value in attributes.items()
+                },
+            )

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import clean_json, resource_class_from_type
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
+from moto.sqs.models import sqs_backends
 
 from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT
@@ -20,6 +22,7 @@ from .clients import ACCOUNT
 if TYPE_CHECKING:
     from .cloud import Cloud
 
+_ALARM = "AWS::CloudWatch::Alarm"
 _GATED_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
 
 
@@ -33,6 +36,7 @@ class Deployment:
         fine_tuning, tear_down: ARNs of the state machines.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
         functions: names of the Lambda functions by the first part of their handler, for example "preflight".
+        dead_letters: for each function (ARN) that has one, the queue (ARN) of the events that it failed on.
     """
 
     def __init__(self, cloud: Cloud, assembly: Assembly) -> None:
@@ -43,7 +47,8 @@ class Deployment:
         self.unsupported: dict[str, int] = {}
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.tear_down = self.bucket = self.table = self.topic = ""
-        self._subscriptions: list[tuple[str, str]] = []
+        self.dead_letters: dict[str, str] = {}
+        self._subscriptions: list[tuple[str, str, str]] = []
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
@@ -76,7 +81,7 @@ class Deployment:
     def _create_stack(self, stack: Stack) -> None:
         client = self._cloud.client("cloudformation")
         for resource in stack.template.get("Resources", {}).values():
-            if resource_class_from_type(resource["Type"]) is None:
+            if resource_class_from_type(resource["Type"]) is None and resource["Type"] != _ALARM:
                 self.unsupported[resource["Type"]] = self.unsupported.get(resource["Type"], 0) + 1
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
@@ -94,9 +99,17 @@ class Deployment:
         for logical_id, resource in stack.template.get("Resources", {}).items():
             if resource["Type"] == "AWS::StepFunctions::StateMachine":
                 self._make_executable(resource, resources[logical_id], resources)
-            elif resource["Type"] == "AWS::SNS::Subscription" and resource["Properties"]["Protocol"] == "lambda":
-                properties = clean_json(resource["Properties"], resources)
-                self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
+            if resource["Type"] not in ("AWS::SNS::Subscription", "AWS::Lambda::Function", _ALARM):
+                continue
+            properties = clean_json(resource["Properties"], resources)
+            if resource["Type"] == "AWS::SNS::Subscription" and properties["Protocol"] == "lambda":
+                dead_letters = properties.get("RedrivePolicy", {}).get("deadLetterTargetArn", "")
+                self._subscriptions.append((properties["TopicArn"], properties["Endpoint"], dead_letters))
+            elif resource["Type"] == "AWS::Lambda::Function" and "DeadLetterConfig" in properties:
+                function = resources[logical_id].function_arn
+                self.dead_letters[function] = properties["DeadLetterConfig"]["TargetArn"]
+            elif resource["Type"] == _ALARM:  # which moto keeps, and does not make from a template
+                self._cloud.client("cloudwatch").put_metric_alarm(**properties)
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
@@ -155,9 +168,9 @@ class Deployment:
             running[arn] = runs
         return running
 
-    def subscribers(self, topic_arn: str) -> list[str]:
-        """The ARNs of the Lambda functions that subscribe to a topic."""
-        return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]
+    def subscribers(self, topic_arn: str) -> list[tuple[str, str]]:
+        """The Lambda functions that subscribe to a topic, each with the queue of what they could not be told: ARNs."""
+        return [(endpoint, dead_letters) for topic, endpoint, dead_letters in self._subscriptions if topic == topic_arn]
 
     def _objects(self) -> list[tuple[str, str]]:
         s3 = self._cloud.client("s3")
@@ -167,7 +180,7 @@ class Deployment:
         return [(self.bucket, item["Key"]) for page in pages for item in page.get("Contents", [])]
 
     def clean(self) -> None:
-        """Take away what runs have left in the bucket, the ledger and the scheduler."""
+        """Take away what runs have left in the bucket, the ledger, the scheduler and the queues, and end every alarm."""
         s3 = self._cloud.client("s3")
         for bucket, key in set(self._objects()) - self._kept:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -175,6 +188,10 @@ class Deployment:
             table.items.clear()
         for group in scheduler_backends[ACCOUNT][self._cloud.region].schedule_groups.values():
             group.schedules.clear()
+        for queue in sqs_backends[ACCOUNT][self._cloud.region].queues.values():
+            queue._messages = []  # to purge it is allowed once a minute
+        for alarm in cloudwatch_backends[ACCOUNT][self._cloud.region].alarms.values():
+            alarm.update_state("", "{}", "OK")
 
 
 def _create_bucket(s3: Any, name: str, region: str) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from .clock import Clock
 from .shapes import moment_of, shaped
@@ -30,6 +32,7 @@ class Delivery:
     target: str  # ARN
     role: str  # ARN of the role that delivers, empty where none is needed
     event: Any
+    dead_letters: str = ""  # ARN of the queue of what could not be delivered, empty where there is none
     error: str | None = None
 
 
@@ -39,6 +42,15 @@ class _Plan:
     duplicate: int = 0
     held: bool = False
     waiting: list[Delivery] = field(default_factory=list)
+
+
+def _dead_letters(target: Mapping[str, Any]) -> str:
+    return str((target.get("DeadLetterConfig") or {}).get("Arn", ""))
+
+
+def _of_rule(rule: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> Delivery:
+    role = target.get("RoleArn", "")
+    return Delivery("rule", rule.name, target["Arn"], role, shaped(target, event), _dead_letters(target))
 
 
 class Events:
@@ -105,9 +117,7 @@ class Events:
             if not rule.event_pattern.matches_event(event):
                 continue
             for target in targets:
-                self._plan_delivery(
-                    Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, event))
-                )
+                self._plan_delivery(_of_rule(rule, target, event))
 
     def send(self, delivery: Delivery) -> None:
         """Deliver soon."""
@@ -123,7 +133,7 @@ class Events:
         found = self.ends.timed_rules()
         for rule, targets in found:
             for target in targets:
-                self.send(Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, {})))
+                self.send(_of_rule(rule, target, {}))
         return len(found)
 
     def look_again(self) -> None:
@@ -143,7 +153,7 @@ class Events:
             copies = [delivery]
             if self._plan.duplicate > 0:
                 self._plan.duplicate -= 1
-                copies.append(Delivery(delivery.source, delivery.name, delivery.target, delivery.role, delivery.event))
+                copies.append(replace(delivery))
             (self._plan.waiting if self._plan.held else self._queue).extend(copies)
             self._wake.notify_all()
 
@@ -179,7 +189,9 @@ class Events:
         self._fired.add((schedule.name, schedule.schedule_expression))
         target = schedule.target
         event = json.loads(target.get("Input") or "{}")
-        self._queue.append(Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event))
+        self._queue.append(
+            Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event, _dead_letters(target))
+        )
         if schedule.action_after_completion == "DELETE":
             self.ends.delete_schedule(schedule.group_name, schedule.name)
 
@@ -200,8 +212,10 @@ class Events:
     def _hand_over(self, delivery: Delivery) -> None:
         try:
             self.ends.deliver(delivery)
-        except Exception as error:  # AWS would retry and put it into the dead-letter queue; a test looks here
+        except Exception as error:
             delivery.error = f"{type(error).__name__}: {error}"
+            with suppress(BotoCoreError, ClientError):  # of an account that is being closed
+                self.ends.give_up(delivery, error)
         with self._wake:
             self.deliveries.append(delivery)
             self._busy -= 1

@@ -40,6 +40,7 @@ class Functions:
     ) -> None:
         self.folder = folder
         self.timeouts: dict[str, float] = {}  # seconds by part of a function's name, in place of the configured ones
+        self.outcomes: list[tuple[str, bool]] = []  # of each invocation: the function's name, and whether it failed
         self._nursery, self._environment, self._region, self._ahead = nursery, environment, region, ahead
         self._idle: defaultdict[str, list[Worker]] = defaultdict(list)
         self._busy: list[tuple[str, Worker]] = []
@@ -128,6 +129,7 @@ class Functions:
                 self._busy.remove((name, worker))
                 if self._open and not worker.is_closed:
                     self._idle[name].append(worker)
+        self.outcomes.append((name, "error" in answer))
         if "error" in answer:
             return json.dumps(answer["error"]), True
         return str(answer["result"]), False

@@ -14,8 +14,10 @@ from rich.table import Table
 from .cloud import Cloud
 from .display import Display
 from .executions import Execution
+from .watch import Watch
 
 SHOWN_PROMPTS = 3
+_SWEEP_SECONDS = 120
 
 
 def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
@@ -110,3 +112,16 @@ def show_proof(display: Display, cloud: Cloud, execution: Execution) -> bool:
         f"  [green]✓[/] the {len(proof)} state machines ran the definitions of {cloud.deployment.assembly.folder}"
     )
     return good and fine
+
+
+def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
+    """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=_SWEEP_SECONDS)
+    fired = watch.look()
+    if not fired:
+        display.say(f"  [green]✓[/] alarms: none of {watch.count()} went off, after one sweep")
+    for subject, message in watch.told:
+        display.say(f"  [red]✗[/] {escape(subject)}")
+        display.say(f"    {escape(message['AlarmDescription'])}")
+    return not fired

@@ -116,14 +116,15 @@ def _of_tear_downs(watched: Watched) -> list[Watch]:
         Watch(
             "tear-down-failed",
             "A tear-down failed: something of a run may still bill, and its cost is not settled. The sweeper starts another "
-            f"one within half an hour. {console} If the next one fails too, delete the run's endpoint and stop its "
-            "training job in the SageMaker console, mend what the error names, and look at make ledger.",
+            f"one within half an hour. {console} InvalidInput means that it was started by hand for no run. If the next "
+            "one fails too, delete the run's endpoint and stop its training job in the SageMaker console, mend what the "
+            "error names, and look at make ledger.",
             _executions(watched, "ExecutionsFailed"),
         ),
         Watch(
             "tear-down-timed-out",
-            "A tear-down was at work for a day and did not end: AWS would not delete something of a run, which still bills. "
-            f"{console} Delete the run's endpoint and stop its training job in the SageMaker console; where AWS refuses "
+            "A tear-down was at work until its time-out and did not end: AWS would not delete something of a run, which may "
+            f"still bill, or the ledger did not answer. {console} Delete the run's endpoint and stop its training job in the SageMaker console; where AWS refuses "
             "that too, open a case with AWS Support.",
             _executions(watched, "ExecutionsTimedOut"),
         ),
@@ -167,8 +168,8 @@ def _of_queues(watched: Watched) -> list[Watch]:
     return [
         Watch(
             "events-undelivered",
-            "AWS could not deliver an event for a day (the queue Captune-Guardrail-Undelivered…): the end of a run did not "
-            f"start its tear-down, or a sweep or the kill switch was not heard. {read} If it names a run, start "
+            "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered…): the end of a run did not start its "
+            f"tear-down, or a sweep or the kill switch was not heard. {read} If it names a run, start "
             'captune-tear-down with {"executionName": "…", "reason": "person"}.',
             _queue(watched.undelivered_name),
         ),

@@ -9,19 +9,21 @@ from common.aws import client
 from common.clock import now
 from common.environment import required
 from common.ledger import Ledger
-from common.logs import log
+from common.logs import log, metric
+from sweeper.gauges import gauges
 from sweeper.leftovers import Sweep
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes {"reason": "sweep"} from the quarter-hourly rule, or an SNS notification of the budget, which ends everything."""
+    ledger, moment = Ledger(client("dynamodb"), required("LEDGER_TABLE")), now()
     sweep = Sweep(
         sagemaker=client("sagemaker"),
         step_functions=client("stepfunctions"),
-        ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
+        ledger=ledger,
         fine_tuning_arn=required("FINE_TUNING_ARN"),
         tear_down_arn=required("TEAR_DOWN_ARN"),
-        now=now(),
+        now=moment,
     )
     is_notification = "Records" in event
     # The topic of this subscription carries only the notification of the whole budget spent.
@@ -31,6 +33,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         tear_downs=started,
         notification=json.dumps(event)[:500] if is_notification else None,
     )
+    metric(**gauges(sweep.endpoint_since.values(), ledger.rows(), moment))
     if sweep.problems:
         # Lambda calls again, and the alarm on its errors tells a person.
         raise sweep.problems[0]

@@ -121,7 +121,7 @@ def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_p
     for expected in (
         "→ Preflight", "✓ Preflight", "✓ AskBothModels", "✓ RemoveResources", "Verdict: improved", "Held-out loss:",
         "Nothing billable is left", "✓ training jobs: none", "✓ schedules: none", "✓ TearDown: SUCCEEDED",
-        "✓ the 2 state machines ran the definitions of",
+        "✓ the 2 state machines ran the definitions of", "✓ alarms: none of 10 went off, after one sweep",
     ):  # fmt: skip
         assert expected in said
     assert "\x1b[" not in said, "colours do not belong into a file"

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from stacks_bench import Stacks, synthesize
+from stacks_bench import ROOT, Stacks, synthesize
 
 from common import durations
 from stacks import alarms
@@ -163,3 +163,10 @@ def test_the_dashboard_shows_every_alarm_without_needing_the_stack_that_holds_th
     for name in EXPECTED:
         assert f":alarm:captune-{name}" in body
     assert "Guardrail" not in json.dumps(stacks.template("FineTuning"))
+
+
+def test_every_metric_of_the_sweeper_is_one_that_it_writes(stacks: Stacks) -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "lambdas" / "sweeper").glob("*.py"))
+    for one in stacks.resources("Guardrail", ALARM).values():
+        if one["Properties"]["Namespace"] == "Captune":
+            assert f'"{one["Properties"]["MetricName"]}"' in sources

@@ -1,0 +1,179 @@
+"""Every alarm of the deployed template goes off in the rehearsal when what it watches for happens, and none without a cause."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rehearsal import alarm_causes
+from rehearsal.alarm_causes import CAUSES, begin, sound_run, sweep, told
+from rehearsal.assembly import Assembly, synthesize
+from rehearsal.cloud import Cloud
+from rehearsal.display import Display
+from rehearsal.nursery import Nursery
+from rehearsal.results import show_alarms
+from rehearsal.sagemaker import FakeHosting, FakeTraining
+
+# What a cause sets off besides its own alarm.
+ALSO = {"captune-sweeps-given-up": {"captune-sweeper-failed"}}
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """The project, as a person deploys it who wants to be told."""
+    settings = {"accept_eula": "true", "alert_email": "owner@example.org"}
+    return synthesize(alarm_causes.PROJECT, tmp_path_factory.mktemp("assembly"), settings)
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly, nursery: Nursery) -> Iterator[Cloud]:
+    """The deployed account of this module; `begin` empties it."""
+    folder = tmp_path_factory.mktemp("account")
+    with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery) as cloud:
+        cloud.deploy(assembly)
+        yield cloud
+
+
+def alarms(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    found = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    return {alarm["AlarmName"]: alarm for alarm in found}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_each_alarm_goes_off_and_reaches_the_warnings_topic(account: Cloud, name: str) -> None:
+    watch = begin(account)
+
+    CAUSES[name](account)
+
+    assert set(watch.look()) == {name} | ALSO.get(name, set())
+    assert {message["AlarmName"] for _, message in told(account)} == {name} | ALSO.get(name, set())
+
+
+def test_every_alarm_of_the_template_has_a_cause_here(account: Cloud) -> None:
+    assert set(alarms(account)) == set(CAUSES)
+
+
+def test_no_alarm_goes_off_in_a_run_that_goes_well(account: Cloud) -> None:
+    watch = begin(account)
+
+    sound_run(account)
+
+    assert watch.look() == []
+    account.clock.advance(minutes=15)
+    sweep(account)
+    assert watch.look() == []
+    assert {alarm["StateValue"] for alarm in alarms(account).values()} == {"OK"}
+
+
+def test_the_message_has_cloudwatchs_form_and_the_templates_text(account: Cloud) -> None:
+    watch = begin(account)
+    account.clock.advance(hours=1)
+    watch.look()
+
+    ((subject, message),) = told(account)
+
+    assert subject == 'ALARM: "captune-sweeper-silent" in US East (N. Virginia)'
+    assert (message["OldStateValue"], message["NewStateValue"]) == ("OK", "ALARM")
+    assert "3 missing datapoints were treated as [Breaching]" in message["NewStateReason"]
+    assert message["AlarmDescription"] == alarms(account)["captune-sweeper-silent"]["AlarmDescription"]
+    assert message["Trigger"]["MetricName"] == "Invocations"
+
+
+def test_the_owners_subscription_lets_an_alarm_through(account: Cloud, assembly: Assembly) -> None:
+    watch = begin(account)
+    account.clock.advance(hours=1)
+    watch.look()
+
+    resources = [r for stack in assembly.stacks() for r in stack.template["Resources"].values()]
+    (wanted,) = [r["Properties"]["FilterPolicy"] for r in resources if "FilterPolicy" in r.get("Properties", {})]
+    assert wanted == {"AlarmName": [{"exists": True}]}
+    assert all(key in message for _, message in told(account) for key in wanted)
+
+
+def test_an_alarm_tells_once_until_it_has_ended(account: Cloud) -> None:
+    watch = begin(account)
+    account.clock.advance(hours=1)
+    assert watch.look() == ["captune-sweeper-silent"]
+    assert watch.look() == []
+
+    sweep(account)
+    assert watch.look() == []
+    assert alarms(account)["captune-sweeper-silent"]["StateValue"] == "OK"
+
+    account.clock.advance(hours=1)
+    assert watch.look() == ["captune-sweeper-silent"]
+
+
+def test_one_late_sweep_is_no_silence(account: Cloud) -> None:
+    watch = begin(account)
+    account.clock.advance(minutes=40)
+    assert watch.look() == []
+
+
+def test_a_message_in_a_dead_letter_queue_is_the_event_that_was_lost(account: Cloud) -> None:
+    begin(account)
+    CAUSES["captune-events-undelivered"](account)
+
+    sqs = account.client("sqs")
+    (address,) = [url for url in sqs.list_queues()["QueueUrls"] if "Undelivered" in url]
+    (message,) = sqs.receive_message(QueueUrl=address, MessageAttributeNames=["All"])["Messages"]
+    assert json.loads(message["Body"])["reason"] == "event"
+    assert "AccessDenied" in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+
+
+def test_a_metric_is_what_a_lambda_wrote_in_whole_lines(account: Cloud) -> None:
+    """The embedded metric format, in the middle of other lines and of one that is still being written."""
+    watch = begin(account)
+    log = account.functions.folder / "logs" / "Another.log"
+    directive = {
+        "Namespace": "Captune",
+        "Dimensions": [[]],
+        "Metrics": [{"Name": "DamagedLedgerItems", "Unit": "None"}],
+    }
+    line = json.dumps({"_aws": {"Timestamp": 0, "CloudWatchMetrics": [directive]}, "DamagedLedgerItems": 2})
+    log.write_text(f"plain text\n{line[:40]}")
+    try:
+        assert watch.look() == []
+        log.write_text(f"plain text\n{line}\n")
+        assert watch.look() == ["captune-ledger-damaged"]
+        ((_, message),) = told(account)
+        assert "1 datapoint [2.0] was greater than the threshold (0.0)" in message["NewStateReason"]
+    finally:
+        log.unlink()
+
+
+def test_a_silent_sweeper_leaves_the_alarms_of_its_own_metrics_as_they_were(account: Cloud) -> None:
+    watch = begin(account)
+    client = account.client("cloudwatch")
+    client.set_alarm_state(AlarmName="captune-endpoint-too-old", StateValue="ALARM", StateReason="seen an hour ago")
+    account.clock.advance(hours=1)
+
+    assert watch.look() == ["captune-sweeper-silent"]
+    assert alarms(account)["captune-endpoint-too-old"]["StateValue"] == "ALARM"
+
+
+def test_an_account_that_is_emptied_is_out_of_alarm(account: Cloud) -> None:
+    watch = begin(account)
+    account.clock.advance(hours=1)
+    watch.look()
+
+    begin(account)
+
+    assert {alarm["StateValue"] for alarm in alarms(account).values()} == {"OK"}
+    assert told(account) == []
+
+
+def test_a_rehearsal_shows_the_alarm_that_is_on_at_its_end_and_does_not_end_well(account: Cloud) -> None:
+    watch, said = begin(account), io.StringIO()
+    account.sagemaker.faults.add(operation="ListTrainingJobs", error="AccessDeniedException", status=400)
+
+    good = show_alarms(Display(console=Console(file=said, width=200, soft_wrap=True)), account, watch)
+
+    assert not good
+    assert '✗ ALARM: "captune-sweeper-failed" in US East (N. Virginia)' in said.getvalue()
+    assert "Read the sweeper's log" in said.getvalue()
