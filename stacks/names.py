@@ -11,6 +11,8 @@ TAG = {"project": PREFIX}
 FINE_TUNING = f"{PREFIX}-fine-tuning"
 TEAR_DOWN = f"{PREFIX}-tear-down"
 METRICS = "Captune"
+# An IAM policy that nobody has: the names of IAM are the account's, so only one region can have it.
+ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 
 
 class Arns:

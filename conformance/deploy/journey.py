@@ -130,7 +130,8 @@ class Journey:
         self._commands.cdk("destroy", "destroy", GUARDRAIL, RUNS, "--force", *self._app)
         client = self._account.client("cloudformation")
         kept = client.describe_stack_resources(StackName=STORAGE)["StackResources"]
-        names = {str(resource["PhysicalResourceId"]) for resource in kept}
+        ids = [str(resource["PhysicalResourceId"]) for resource in kept]
+        names = {*ids, *(one.rpartition("/")[2] for one in ids)}  # of a policy, the id is its ARN
         after = inventory.take(self._account.client)
         extra = frozenset(one for one in after - self._before if one[1] not in names and one[1] != STORAGE)
         gone = len(full - after)
@@ -138,9 +139,7 @@ class Journey:
         missing = {"AWS::S3::Bucket", "AWS::DynamoDB::Table"} - {resource["ResourceType"] for resource in kept}
         problems += [f"{kind} was not kept" for kind in sorted(missing)]
         problems += [f"{one[1]} was not kept" for one in full - after if one[1] in names]
-        figures = (
-            f"{gone} things gone, {STORAGE} with its {len(names)} resources kept; {time.monotonic() - begin:.0f} s"
-        )
+        figures = f"{gone} things gone, {STORAGE} with its {len(ids)} resources kept; {time.monotonic() - begin:.0f} s"
         return Contract("destroy", gone, self._against, tuple(problems), figures)
 
     # what a person sees in the console ----------------------------------------------------------------------------

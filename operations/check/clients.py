@@ -54,7 +54,9 @@ class StepFunctions(Protocol):
 
 
 class Iam(Protocol):
-    """iam:SimulateCustomPolicy before the deployment, iam:SimulatePrincipalPolicy after it."""
+    """iam:SimulateCustomPolicy before the deployment, iam:SimulatePrincipalPolicy after it; iam:GetPolicy."""
+
+    def get_policy(self, *, PolicyArn: str) -> Answer: ...
 
     def get_paginator(self, name: Literal["simulate_custom_policy", "simulate_principal_policy"], /) -> Pages: ...
 

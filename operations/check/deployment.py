@@ -10,10 +10,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.aws import error_code
-from operations.check.clients import S3, CloudFormation, Ssm
+from operations.check.clients import S3, CloudFormation, Iam, Ssm
 from operations.check.findings import Finding, later, ok, problem, warning
+from stacks.names import ONE_PER_ACCOUNT
 
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
+STORAGE = "Captune-Storage"
 _OWN_KEY = "FileAssetsBucketEncryptionKey"
 _HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 _BOOTSTRAP = "PATH=$PWD/.venv/bin:$PATH npx aws-cdk bootstrap (the README has the version)"
@@ -87,6 +89,24 @@ def read(cloudformation: CloudFormation, names: Mapping[str, dict[str, Any]], de
                 if "PhysicalResourceId" in resource:
                     deployed.ids[name, resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
         yield _state(cloudformation, stack, template)
+
+
+def only_region(iam: Iam, account: str, deployed: Deployed) -> Iterator[Finding]:
+    """Whether another region of the account has a deployment, or has kept its data: CloudFormation would refuse a second one."""
+    if any(stack == STORAGE for stack, _ in deployed.ids):
+        return  # it is this one
+    try:
+        iam.get_policy(PolicyArn=f"arn:aws:iam::{account}:policy/{ONE_PER_ACCOUNT}")
+    except ClientError as error:
+        if error_code(error) != "NoSuchEntity":
+            raise
+        yield ok("one region", "no other region of this account has a deployment")
+        return
+    yield problem(
+        "one region",
+        f"another region of this account has a deployment, or its data ({ONE_PER_ACCOUNT} exists), and a second one would have a cap of its own",
+        "go on in that region, or destroy it there with its data: deploy with retain_data=false, then make destroy DATA=delete",
+    )
 
 
 def _state(cloudformation: CloudFormation, stack: dict[str, Any], template: dict[str, Any]) -> Finding:

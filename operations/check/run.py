@@ -48,6 +48,9 @@ def _findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]
         "cloudformation:DescribeStacks, ListStackResources and GetTemplate",
         lambda: deployment.read(aws.client("cloudformation"), project.stacks, deployed),
     )
+    yield from asking(
+        "one region", "iam:GetPolicy", lambda: deployment.only_region(aws.client("iam"), account, deployed)
+    )
     templates = Templates(account, settings.region, project.stacks, deployed.ids)
     machines = templates.machines()
     for machine in machines:

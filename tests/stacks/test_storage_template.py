@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import boto3
 import pytest
-from stacks_bench import Stacks, synthesize
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from stacks_bench import ROOT, Stacks, synthesize
 
 
 def buckets(stacks: Stacks) -> dict[str, dict]:
@@ -69,6 +72,26 @@ def test_the_name_is_the_same_in_every_region_and_gives_nobody_a_right() -> None
     for policy in policies:
         assert not {"Roles", "Users", "Groups"} & policy.keys()
         assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
+
+
+@pytest.mark.filterwarnings("ignore:.*not supported by moto's CloudFormation")
+def test_what_a_second_region_is_told_is_what_the_readme_quotes() -> None:
+    name = "captune-one-deployment-per-account"
+    with mock_aws():
+        deploy("us-east-1")
+        with pytest.raises(ClientError, match=f"{name} already exists"):
+            deploy("eu-west-1")
+    assert f"`{name}` already exists" in (ROOT / "README.md").read_text("utf-8")
+
+
+def deploy(region: str) -> None:
+    """Makes the Storage stack in a region of the account."""
+    keys = {"region_name": region, "aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    boto3.client("ssm", **keys).put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+    template = json.dumps(synthesize(f"region={region}").template("Storage"))
+    boto3.client("cloudformation", **keys).create_stack(
+        StackName="Captune-Storage", TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
 
 
 @pytest.mark.parametrize(("setting", "policy", "protected"), [("true", "Retain", True), ("false", "Delete", False)])

@@ -177,6 +177,12 @@ class Iam(Service):
         super().__init__()
         self.attached = attached or {}
         self.more: dict[str, Any] = {}
+        self.policies: set[str] = set()  # their ARNs
+
+    def on_get_policy(self, PolicyArn: str) -> dict[str, Any]:
+        if PolicyArn not in self.policies:
+            raise refusal("NoSuchEntity")
+        return {"Policy": {"Arn": PolicyArn}}
 
     def on_simulate_custom_policy(self, PolicyInputList: list[str], **request: Any) -> dict[str, Any]:
         return self._answer([json.loads(document) for document in PolicyInputList], **request)

@@ -125,6 +125,23 @@ def test_only_a_key_that_was_given_to_the_bootstrap_may_keep_assets_back(
     assert ("AssetUnreadable" in found.fix) == (level == WARNING)
 
 
+MARKER = "arn:aws:iam::123456789012:policy/captune-one-deployment-per-account"
+
+
+@pytest.mark.parametrize(
+    ("exists", "here", "level"), [(False, False, OK), (True, False, PROBLEM), (True, True, None), (False, True, None)]
+)
+def test_a_deployment_in_another_region_is_found_before_cloudformation_refuses_this_one(
+    exists: bool, here: bool, level: Level | None
+) -> None:
+    iam = Iam()
+    iam.policies = {MARKER} if exists else set()
+    deployed = deployment.Deployed(ids={("Captune-Storage", "Ledger"): "table"} if here else {})
+    found = list(deployment.only_region(iam, "123456789012", deployed))
+    assert [one.level for one in found] == ([level] if level else [])
+    assert all(("DATA=delete" in one.fix) == (level == PROBLEM) for one in found)
+
+
 def test_a_bucket_that_no_bootstrap_made_needs_no_second_line() -> None:
     s3 = S3()
     s3.troubles["get_bucket_encryption"] = [refusal("NoSuchBucket")]

@@ -178,6 +178,7 @@ def test_every_right_of_a_machine_is_asked_for(project: Project) -> None:
         ("cloudformation", "describe_stacks", "stacks", "cloudformation:DescribeStacks"),
         ("ecr", "batch_get_image", "image", "ecr:BatchGetImage"),
         ("iam", "simulate_custom_policy", "rights of", "iam:SimulateCustomPolicy"),
+        ("iam", "get_policy", "one region", "iam:GetPolicy"),
         ("pricing", "get_products", "price of training", "pricing:GetProducts"),
         ("stepfunctions", "validate_state_machine_definition", "definition", "states:ValidateStateMachineDefinition"),
         ("service-quotas", "get_service_quota", "quota for", "servicequotas:GetServiceQuota"),

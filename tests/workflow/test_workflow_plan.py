@@ -26,6 +26,15 @@ def plan_of(cloud: Cloud, execution: Execution) -> dict[str, Any]:
     return dict(json.loads(cloud.client("s3").get_object(Bucket=cloud.deployment.bucket, Key=key)["Body"].read()))
 
 
+def staged(cloud: Cloud, execution: Execution) -> list[str]:
+    """What lies below the run's prefix of what a run is given."""
+    assert cloud.deployment is not None
+    prefix = f"runs/{run_name(execution.name)}/"
+    found = cloud.client("s3").list_objects_v2(Bucket=cloud.deployment.bucket, Prefix=prefix).get("Contents", [])
+    keys = [item["Key"].removeprefix(prefix) for item in found]
+    return [key for key in keys if key == "plan.json" or key.startswith(("input/", "code/", "training/"))]
+
+
 @contextmanager
 def redeployed(cloud: Cloud, *functions: str) -> Iterator[Callable[[], None]]:
     """Gives what brings functions the variables of another deployment, and takes them away at the end."""
@@ -80,6 +89,29 @@ def test_a_run_that_meets_another_deployment_before_it_has_reserved_is_refused(
     assert "start a new execution" in str(execution.cause)
     created = [call.operation for call in cloud.sagemaker.calls if call.operation.startswith("Create")]
     assert created == []
+    assert staged(cloud, execution) == []
+    assert not any(cloud.leftovers().values())
+
+
+def test_a_corpus_that_changes_after_the_reservation_ends_the_run_before_anything_is_copied(
+    cloud: Cloud, rehearse: Rehearse
+) -> None:
+    assert cloud.deployment is not None
+    bucket, s3 = cloud.deployment.bucket, cloud.client("s3")
+
+    def change(call: Any) -> None:
+        for item in s3.list_objects_v2(Bucket=bucket, Prefix="corpora/")["Contents"]:
+            if item["Key"].endswith("-corpus.txt"):
+                body = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+                s3.put_object(Bucket=bucket, Key=item["Key"], Body=body + b" One more sentence.")
+
+    met = cloud.faults.add(operation="CreateSchedule", before=change)
+    execution = rehearse()
+
+    assert met.hits == 1
+    assert (execution.status, execution.error) == ("FAILED", "DatasetChanged")
+    assert "corpora/rehearsal-corpus.txt" in str(execution.cause)
+    assert staged(cloud, execution) == []
     assert not any(cloud.leftovers().values())
 
 
