@@ -32,10 +32,11 @@ def main() -> int:
         ) as cloud:
             with display.step("Deploying them into an account on this machine"):
                 cloud.deploy(assembly)
-            return _show(cloud, display)
+            return show(cloud, display)
 
 
-def _show(cloud: Cloud, display: Display) -> int:
+def show(cloud: Cloud, display: Display) -> int:
+    """Go through a sound run and every cause in a deployed account; return the exit code."""
     watch = alarm_causes.begin(cloud)
     alarm_causes.sound_run(cloud)
     false = watch.look()

@@ -9,6 +9,7 @@ import pytest
 from rehearsal_bench import Bench
 from sagemaker_account import Account, Clock, account
 
+from rehearsal.assembly import synthesize
 from rehearsal.cloud import Cloud
 from rehearsal.nursery import Nursery
 from rehearsal.sagemaker import FakeHosting, FakeTraining
@@ -20,6 +21,14 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     nursery = Nursery(tmp_path_factory.mktemp("nursery"))
     yield nursery
     nursery.stop()
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, synthesized as for a rehearsal: a cloud assembly's folder."""
+    folder = tmp_path_factory.mktemp("assembly")
+    synthesize(Path(__file__).parents[2], folder, {"accept_eula": "true", "epochs": "1"})
+    return folder
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.assembly import Assembly, synthesize
+from rehearsal.assembly import Assembly
 from rehearsal.conductor import Conductor
 from rehearsal.display import Display
 from rehearsal.options import parse
@@ -26,14 +26,6 @@ from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan, vllm_en
 Conduct = Callable[..., tuple[int, str]]
 PROJECT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("conduct_with_fakes.py")
-
-
-@pytest.fixture(scope="module")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, synthesized as for a rehearsal."""
-    folder = tmp_path_factory.mktemp("assembly")
-    synthesize(PROJECT, folder, {"accept_eula": "true", "epochs": "1"})
-    return folder
 
 
 class Program:
