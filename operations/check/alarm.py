@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 
 from botocore.exceptions import ClientError
 
 from common.aws import error_code
 from operations.budget_action import find
-from operations.check.clients import Budgets, Sns
+from operations.check.clients import Budgets, CloudWatch, Sns
 from operations.check.findings import Finding, ok, problem, warning
 
 _WITHOUT_ALARM = "make deploy"
@@ -82,7 +82,7 @@ def kill_switch(sns: Sns, topic: str) -> Iterator[Finding]:
 
 def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
     """Whether anybody hears of CloudWatch's alarms: SNS sends nothing to who has not confirmed."""
-    subject = "alarms"
+    subject = "e-mail of alarms"
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     found = {one["Endpoint"]: one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]}
     heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith("arn:"))
@@ -97,6 +97,25 @@ def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
         )
     else:
         yield ok(subject, f"{', '.join(heard)} hears of a guard that fails")
+
+
+def states(cloudwatch: CloudWatch, names: Collection[str]) -> Iterator[Finding]:
+    """Whether an alarm is on, and whether all that the templates name are there."""
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
+    listed = {alarm["AlarmName"]: alarm for page in pages for alarm in page.get("MetricAlarms", [])}
+    found = {name: listed[name] for name in names if name in listed}
+    missing = sorted(set(names) - found.keys())
+    if missing:
+        yield problem("alarms", f"not there: {', '.join(missing)}", "make deploy")
+    on = [alarm for alarm in found.values() if alarm["StateValue"] == "ALARM"]
+    for alarm in on:
+        text, _, what_to_do = str(alarm.get("AlarmDescription", "")).partition(". ")
+        yield problem(f"alarm {alarm['AlarmName']}", f"is on. {text}", what_to_do or "see it in the CloudWatch console")
+    muted = sorted(name for name, alarm in found.items() if not alarm.get("ActionsEnabled", True))
+    if muted:
+        yield warning("alarms", f"their actions are switched off: {', '.join(muted)}", "make deploy")
+    if not missing and not on and not muted:
+        yield ok("alarms", f"none of {len(found)} is on")
 
 
 def _subscriptions(sns: Sns, topic: str, protocol: str) -> dict[str, str]:

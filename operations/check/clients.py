@@ -73,3 +73,9 @@ class Sns(Protocol):
     """sns:ListSubscriptionsByTopic."""
 
     def get_paginator(self, name: Literal["list_subscriptions_by_topic"], /) -> Pages: ...
+
+
+class CloudWatch(Protocol):
+    """cloudwatch:DescribeAlarms."""
+
+    def get_paginator(self, name: Literal["describe_alarms"], /) -> Pages: ...

@@ -58,7 +58,7 @@ def _findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]
     yield from _supplies(aws, settings, machines)
     for machine in machines:
         yield from _rights(aws, templates, machine)
-    yield from _alarm(aws, settings, deployed.outputs)
+    yield from _alarm(aws, settings, deployed.outputs, templates.alarms())
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -160,7 +160,7 @@ def _role(
     yield from asking(f"rights of {title}", right, lambda: rights.check(aws.client("iam"), role, wanted, unread))
 
 
-def _alarm(aws: Clients, settings: Settings, outputs: Mapping[str, str]) -> Iterator[Finding]:
+def _alarm(aws: Clients, settings: Settings, outputs: Mapping[str, str], alarms: list[str]) -> Iterator[Finding]:
     if policy := outputs.get("DenySpendingPolicyArn"):
         yield from asking(
             "budget",
@@ -173,6 +173,9 @@ def _alarm(aws: Clients, settings: Settings, outputs: Mapping[str, str]) -> Iter
     if topic := outputs.get("KillSwitchTopic"):
         yield from asking("kill switch", right, lambda: alarm.kill_switch(aws.client("sns"), topic))
     if warnings := outputs.get("BudgetWarningsTopic"):
-        yield from asking("alarms", right, lambda: alarm.alarms(aws.client("sns"), warnings, settings.alert_email))
+        address = settings.alert_email
+        yield from asking("e-mail of alarms", right, lambda: alarm.alarms(aws.client("sns"), warnings, address))
+        right_of_alarms = "cloudwatch:DescribeAlarms"
+        yield from asking("alarms", right_of_alarms, lambda: alarm.states(aws.client("cloudwatch"), alarms))
     if (results := outputs.get("ResultTopicArn")) and settings.alert_email:
         yield from asking("e-mail", right, lambda: alarm.email(aws.client("sns"), results, settings.alert_email))

@@ -65,6 +65,10 @@ class Templates:
             found.append(Machine(properties["StateMachineName"], text, role, roles))
         return found
 
+    def alarms(self) -> list[str]:
+        """The names of the CloudWatch alarms."""
+        return [str(properties["AlarmName"]) for _, _, properties in self._of_type("AWS::CloudWatch::Alarm")]
+
     def assets_bucket(self) -> str:
         """The bucket of the CDK bootstrap that the code of the functions is deployed from."""
         stack, _, properties = next(self._of_type("AWS::Lambda::Function"))

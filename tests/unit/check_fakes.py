@@ -250,6 +250,23 @@ class Sns(Service):
         return page("Subscriptions", rows, NextToken)
 
 
+class CloudWatch(Service):
+    """Alarms by name, none of them on."""
+
+    name = "cloudwatch"
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.alarms: dict[str, dict[str, Any]] = {
+            name: {"AlarmName": name, "StateValue": "OK", "ActionsEnabled": True, "AlarmDescription": "It is. Do this."}
+            for name in names
+        }
+
+    def on_describe_alarms(self, AlarmTypes: list[str], NextToken: str | None = None) -> dict[str, Any]:
+        assert AlarmTypes == ["MetricAlarm"]
+        return page("MetricAlarms", list(self.alarms.values()), NextToken)
+
+
 class Cloud:
     """Makes the client of a service: the fake of it."""
 

@@ -13,6 +13,7 @@ from check_fakes import (  # fmt: skip
     CALLER,
     S3,
     CloudFormation,
+    CloudWatch,
     Ecr,
     Iam,
     Pricing,
@@ -403,3 +404,29 @@ def test_alarms_that_reach_nobody_are_found(
     subscriptions: list[tuple[str, str, bool]], address: str, level: Level
 ) -> None:
     assert one(alarm.alarms(Sns(topic=subscriptions), TOPIC, address)).level == level
+
+
+ALARMS = ["captune-endpoint-too-old", "captune-sweeper-silent"]
+
+
+def test_alarms_that_are_all_there_and_off_are_in_order() -> None:
+    found = one(alarm.states(CloudWatch(*ALARMS), ALARMS))
+    assert (found.level, found.text) == (OK, "none of 2 is on")
+
+
+def test_an_alarm_that_is_on_is_a_problem_with_its_own_words() -> None:
+    account = CloudWatch(*ALARMS, "somebody-elses")
+    account.alarms["captune-endpoint-too-old"]["StateValue"] = "ALARM"
+    account.alarms["somebody-elses"]["StateValue"] = "ALARM"
+    found = one(alarm.states(account, ALARMS))
+    assert (found.level, found.subject) == (PROBLEM, "alarm captune-endpoint-too-old")
+    assert (found.text, found.fix) == ("is on. It is", "Do this.")
+
+
+def test_an_alarm_that_somebody_deleted_or_switched_off_is_found() -> None:
+    account = CloudWatch("captune-endpoint-too-old")
+    account.alarms["captune-endpoint-too-old"]["ActionsEnabled"] = False
+    missing, muted = alarm.states(account, ALARMS)
+    assert (missing.level, muted.level) == (PROBLEM, WARNING)
+    assert "captune-sweeper-silent" in missing.text
+    assert "captune-endpoint-too-old" in muted.text

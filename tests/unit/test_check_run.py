@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.parsers import ResponseParserError
 from budget_fakes import Budgets
-from check_fakes import ACCOUNT, S3, Cloud, CloudFormation, Ecr, Iam, Pricing, Sns, Ssm, StepFunctions, Sts
+from check_fakes import ACCOUNT, S3, Cloud, CloudFormation, CloudWatch, Ecr, Iam, Pricing, Sns, Ssm, StepFunctions, Sts
 from lambda_fakes import refusal
 from test_preflight_quotas import ServiceQuotas
 
@@ -46,6 +46,7 @@ def cloud(**services: Any) -> Cloud:
             "iam": Iam(),
             "budgets": Budgets(),
             "sns": Sns(),
+            "cloudwatch": CloudWatch("somebody-elses"),
             **services,
         }
     )
@@ -86,6 +87,7 @@ def after_deployment(project: Project) -> Cloud:
     return cloud(
         cloudformation=stacks,
         iam=Iam({templates.role_arn(role): templates.inline_policies(role) for role in roles}),
+        cloudwatch=CloudWatch(*templates.alarms()),
         sns=Sns(**{results: owner, warnings: owner, switch: [("lambda", "arn:sweeper", True)]}),
     )
 
@@ -112,7 +114,16 @@ def test_after_the_deployment_everything_is_asked_and_in_order(project: Project)
     found = findings(after_deployment(project), project)
     assert not_in_order(found) == []
     subjects = {finding.subject for finding in found}
-    assert {"budget", "budget action", "kill switch", "alarms", "e-mail", "Captune-FineTuning", "weights"} <= subjects
+    assert {
+        "budget",
+        "budget action",
+        "kill switch",
+        "alarms",
+        "e-mail of alarms",
+        "e-mail",
+        "Captune-FineTuning",
+        "weights",
+    } <= subjects
 
 
 def test_both_definitions_both_images_and_all_roles_are_asked_for(project: Project) -> None:
@@ -201,6 +212,7 @@ def test_a_right_that_the_reader_lacks_is_one_warning_that_names_it(
         ("iam", "simulate_principal_policy", "rights of", "iam:SimulatePrincipalPolicy"),
         ("budgets", "describe_budget", "budget", "budgets:ViewBudget"),
         ("sns", "list_subscriptions_by_topic", "kill switch", "sns:ListSubscriptionsByTopic"),
+        ("cloudwatch", "describe_alarms", "alarms", "cloudwatch:DescribeAlarms"),
         ("cloudformation", "get_template", "stacks", "GetTemplate"),
     ],
 )
