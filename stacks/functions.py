@@ -24,6 +24,9 @@ from stacks.settings import Settings
 
 ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
+# The report of the largest run that Preflight allows, 5,000 prompts with 8 samples each, takes 558 MiB to write and 505 MiB to
+# finish (python -m tests.evidence.report_memory). Lambda gives a whole vCPU from 1,769 MB on, and drawing is all CPU.
+REPORT_MEMORY = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +145,8 @@ class Functions(Construct):
         )
         self.report = self._function(
             "Report",
-            memory=1024,
-            timeout=300,
+            memory=REPORT_MEMORY,
+            timeout=900,
             purpose="Writes the before/after report of a run.",
             environment=with_bucket,
             statements=[
@@ -179,7 +182,7 @@ class Functions(Construct):
         )
         self.finish = self._function(
             "Finish",
-            memory=1024,
+            memory=REPORT_MEMORY,
             timeout=300,
             purpose="Writes the final cost into the report of a settled run.",
             environment=with_bucket,

@@ -1,6 +1,8 @@
 """How much memory the largest run that Preflight allows needs in WriteReport and in FinishReport.
 
-    python -m tests.evidence.report_memory [PROMPTS SAMPLES]    # 5,000 prompts with 8 samples each; a few minutes
+    python -m tests.evidence.report_memory [PROMPTS SAMPLES RESAMPLES]    # 5,000 prompts with 8 samples each; ten minutes
+
+With fewer resamples than the 10,000 of a report it takes a minute and the same memory.
 
 Each handler runs in a process of its own over a bucket in a folder, so that what counts is its own peak (resident set).
 The answers are as long as Ask lets them be, 64 tokens of about four characters.
@@ -10,17 +12,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
 
+from report import analysis, intervals  # noqa: E402
 from tests.evidence.report_data import CORPUS, COST, FACTS, FILLER, SECONDS, metrics  # noqa: E402
 
 PROMPTS, SAMPLES, CHARACTERS = 5000, 8, 64 * 4
@@ -48,7 +53,11 @@ class Folder:
 
 def plan() -> dict[str, Any]:
     """The plan of the run, as far as a report reads it."""
-    answers = {"promptsKey": "input/prompts.jsonl", "preTrainedKey": "answers/base.jsonl", "fineTunedKey": "answers/tuned.jsonl"}
+    answers = {
+        "promptsKey": "input/prompts.jsonl",
+        "preTrainedKey": "answers/base.jsonl",
+        "fineTunedKey": "answers/tuned.jsonl",
+    }
     return {
         "runName": "captune-large", "domain": "medical", "executionArn": ARN, "region": "us-east-1", "prefix": PREFIX,
         "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
@@ -84,19 +93,24 @@ def fill(folder: Path, prompts: int, samples: int) -> None:
     for name in ("base", "tuned"):
         with (folder / PREFIX / f"answers/{name}.jsonl").open("w") as file:
             for row in rows:
-                answer = {"id": row["id"], "kind": row["kind"], "prompt": row["prompt"], "model": name, "greedy": text()}
+                answer = {
+                    "id": row["id"],
+                    "kind": row["kind"],
+                    "prompt": row["prompt"],
+                    "model": name,
+                    "greedy": text(),
+                }
                 answer |= {"samples": [text() for _ in range(samples)], "seeds": list(range(samples)), "max_tokens": 64}
                 file.write(json.dumps({**answer, "temperature": 0.6, "top_p": 0.9, "seconds": 1.5}) + "\n")
 
 
-def run(handler: str, folder: Path) -> None:
+def run(handler: str, folder: Path, resamples: int) -> None:
     """Runs one handler in this process and prints its seconds and its peak in MiB."""
-    import os
-
     import finish.handler
     import report.handler
 
     os.environ["BUCKET_NAME"] = "bucket"
+    analysis.analyse = partial(analysis.analyse, resamples=resamples)  # type: ignore[assignment]
     module = report.handler if handler == "report" else finish.handler
     module.client = lambda service: Folder(folder)  # type: ignore[attr-defined]
     began = time.process_time()
@@ -104,7 +118,14 @@ def run(handler: str, folder: Path) -> None:
         reservation = {"reservedCents": 558, "capCents": 2500}
         module.handle({"plan": plan(), "reservation": reservation, "adapterUri": f"s3://bucket/{PREFIX}"}, None)
     else:
-        record = {"run": "captune-large", "executionArn": ARN, "status": "SUCCEEDED", "error": "", "cause": "", "verdict": "improved"}
+        record = {
+            "run": "captune-large",
+            "executionArn": ARN,
+            "status": "SUCCEEDED",
+            "error": "",
+            "cause": "",
+            "verdict": "improved",
+        }
         cost = {**COST, "cap_cents": 2500}
         module.handle({**record, "reason": "", "secondsByState": SECONDS, "cost": cost, "unreserved": []}, None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -114,13 +135,15 @@ def run(handler: str, folder: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Fill a bucket and measure both handlers over it, one after the other."""
     if arguments and arguments[0] in ("report", "finish"):
-        run(arguments[0], Path(arguments[1]))
+        run(arguments[0], Path(arguments[1]), int(arguments[2]))
         return 0
-    prompts, samples = (int(one) for one in arguments) if arguments else (PROMPTS, SAMPLES)
+    prompts, samples, resamples = (
+        (int(one) for one in arguments) if arguments else (PROMPTS, SAMPLES, intervals.RESAMPLES)
+    )
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), prompts, samples)
         for handler in ("report", "finish"):
-            subprocess.run([sys.executable, "-m", __spec__.name, handler, folder], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, handler, folder, str(resamples)], check=True)
         for path in sorted((Path(folder) / PREFIX / "report").iterdir()):
             print(f"{path.name:14} {path.stat().st_size / 2**20:7.1f} MiB")
     return 0

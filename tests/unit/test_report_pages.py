@@ -190,6 +190,8 @@ def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made):
     assert after["status"] == "SUCCEEDED"
     assert after["verdict"] == before["verdict"]
     assert after["error"] is None
+    # The answers of a large run are not held twice in a function's memory.
+    assert after["prompts"] is made["running"]["prompts"]
 
 
 def test_a_stand_in_is_called_by_its_own_name_everywhere(made):
