@@ -2,7 +2,7 @@
 
 python -m code_mutations                          all seven parts: half an hour on one core
 python -m code_mutations ledger sweeper           these parts only
-python -m code_mutations settle --again           only what survived the last time, after tests were added
+python -m code_mutations settle --again           only what changed or survived, after tests were added
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument(
-        "--again", action="store_true", help="try only what survived the last time, if the code is the same"
+        "--again", action="store_true", help="try only functions that changed since, and what survived the last time"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table")
     given = parser.parse_args(arguments)

@@ -16,11 +16,17 @@ _NAME = re.compile(r"(?P<module>.+)\.x(?:_|ǁ(?P<class>.+)ǁ)(?P<function>.+?)__
 
 
 def mutants(place: Workplace) -> list[Mutant]:
-    """Makes and tries every mutant of a part, or only those that survived the last time. Raises CannotMutate."""
-    alive = [name for name, code in _exit_codes(place).items() if not _is_killed(code)]
-    if alive or not _exit_codes(place):
-        place.run("mutmut", "run", "--max-children", "1", *alive)
+    """Makes and tries every mutant of a part: of functions that changed since the last time, and what survived then.
+
+    Raises CannotMutate.
+    """
+    survived = {name for name, code in _exit_codes(place).items() if code is not None and not _is_killed(code)}
+    place.run("mutmut", "run", "--max-children", "1")
     codes = _exit_codes(place)
+    alive = [name for name, code in codes.items() if name in survived and not _is_killed(code)]
+    if alive:
+        place.run("mutmut", "run", "--max-children", "1", *alive)
+        codes = _exit_codes(place)
     survivors = [name for name, code in codes.items() if not _is_killed(code)]
     changes = json.loads(place.run("code_mutations.functions", *survivors).stdout) if survivors else {}
     found = []

@@ -26,7 +26,7 @@ _DIED_BY_TIME = 124
 def mutants(place: Workplace) -> list[Mutant]:
     """Makes and tries every mutant of a part, or only those that survived the last time. Raises CannotMutate."""
     notes = place.folder / _NOTES
-    place.run("code_mutations.outside", str(notes), json.dumps(place.tests), *place.part.source_files())
+    place.run("code_mutations.outside", str(notes), json.dumps([*place.arguments, *place.tests]), *place.part.source_files())
     return [Mutant(**one) for one in json.loads(notes.read_text("utf-8"))]
 
 
@@ -101,7 +101,6 @@ def _preload() -> None:
     """Imports what takes long and is never mutated, so that every process begins with it."""
     import boto3  # noqa: F401
     import hypothesis  # noqa: F401
-    import moto  # noqa: F401
     import pytest  # noqa: F401
 
 
@@ -115,7 +114,7 @@ def _tests_fail(tests: list[str]) -> bool:
 
         sys.dont_write_bytecode = True
         sys.path[:0] = [str(Path("src").resolve()), str(Path.cwd())]
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+        os._exit(int(pytest.main(["-x", "-q", *tests])))
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)

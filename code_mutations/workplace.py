@@ -30,7 +30,7 @@ _CONFIGURATION = """[tool.mutmut]
 source_paths = ["src"]
 only_mutate = {sources}
 also_copy = ["proof"]
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = {arguments}
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
 use_setproctitle = false
@@ -60,6 +60,12 @@ class Workplace:
     def tests(self) -> list[str]:
         """The tests, relative to the folder."""
         return [f"tests/unit/{name}" for name in self.part.test_files()]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What pytest is told beside the tests."""
+        chosen = ["-k", self.part.chosen] if self.part.chosen else []
+        return ["-p", "no:cacheprovider", *chosen]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a Python module with mutmut at hand and without our own copy of the Lambdas. Raises CannotMutate when it fails."""
@@ -95,24 +101,27 @@ def packages() -> Path:
 
 
 def prepare(part: Part, again: bool) -> Workplace:
-    """Copies code and tests of a part. With `again`, what was found before is kept as long as the code is still the same."""
+    """Copies code and tests of a part. With `again`, what was found of a function is kept while the function is the same."""
     folder = _FOLDER / part.name
-    keep = again and folder.is_dir() and _same(part, folder / "src")
-    if not keep:
+    if not again:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(LAMBDAS, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for source, name in ((TESTS, "tests/unit"), (PROJECT / "proof", "proof")):
-        shutil.rmtree(folder / name, ignore_errors=True)
-        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for source, name in ((LAMBDAS, "src"), (TESTS, "tests/unit"), (PROJECT / "proof", "proof")):
+        _bring_up_to_date(source, folder / name)
     (folder / "tests" / "conftest.py").write_text(_CONFTEST, "utf-8")
     place = Workplace(part, folder)
     sources = [f"src/{name}" for name in part.source_files()]
-    (folder / "pyproject.toml").write_text(_CONFIGURATION.format(sources=sources, tests=place.tests), "utf-8")
+    configuration = _CONFIGURATION.format(sources=sources, arguments=place.arguments, tests=place.tests)
+    (folder / "pyproject.toml").write_text(configuration, "utf-8")
     return place
 
 
-def _same(part: Part, copy: Path) -> bool:
-    return all(
-        (copy / name).is_file() and (copy / name).read_bytes() == (LAMBDAS / name).read_bytes()
-        for name in part.source_files()
-    )
+def _bring_up_to_date(source: Path, copy: Path) -> None:
+    """Copies what differs and removes what is gone: a file that is newer than its mutants is mutated anew."""
+    files = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    for old in [path for path in copy.rglob("*") if path.is_file() and path.relative_to(copy) not in files]:
+        old.unlink()
+    for file in sorted(files):
+        target = copy / file
+        if not target.is_file() or target.read_bytes() != (source / file).read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file, target)

@@ -6,6 +6,7 @@ import pytest
 
 from code_mutations import reasons, table
 from code_mutations.mutant import KILLED, SURVIVED, Mutant, lines_of
+from code_mutations.named import NAMED, Fault
 from code_mutations.parts import LAMBDAS, PARTS
 from code_mutations.reasons import Reason
 
@@ -95,3 +96,9 @@ def test_the_table_counts_and_names_what_lives() -> None:
 
 def test_what_was_not_made_was_not_killed() -> None:
     assert table.share([]) == 0.0
+
+
+@pytest.mark.parametrize("fault", NAMED, ids=lambda fault: fault.title)
+def test_what_a_review_planted_can_still_be_planted(fault: Fault) -> None:
+    assert fault.file in [name for part in PARTS.values() for name in part.source_files()]
+    assert (LAMBDAS / fault.file).read_text("utf-8").count(fault.before) == 1
