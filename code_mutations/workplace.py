@@ -71,6 +71,8 @@ class Workplace:
         """Runs a Python module with mutmut at hand and without our own copy of the Lambdas. Raises CannotMutate when it fails."""
         path = os.pathsep.join((str(packages()), str(PROJECT)))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        # To look for the plugins of an environment takes as long as the tests of most mutants.
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         done = subprocess.run(
             [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, text=True, capture_output=True
         )
