@@ -16,14 +16,25 @@ _FOLDER = PROJECT / ".rehearsal" / "mutations"
 _PINNED = PROJECT / "requirements-mutation.txt"
 _STAMP = "installed-from"  # holds the hash of the list that the packages were installed from
 # Properties are tried with fewer examples, and with the same ones for every mutant: no mutant dies by chance. mutmut runs a
-# class of tests many times in one process, which is what differing_executors warns of.
-_CONFTEST = """from hypothesis import HealthCheck, settings
+# class of tests many times in one process, which is what differing_executors warns of. Quick tests go first: most mutants die
+# of any test that reaches them.
+_CONFTEST = """import json
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
 
 checks = [HealthCheck.differing_executors, HealthCheck.too_slow]
 settings.register_profile(
     "mutations", derandomize=True, database=None, max_examples=50, deadline=None, suppress_health_check=checks
 )
 settings.load_profile("mutations")
+
+
+def pytest_collection_modifyitems(items):
+    for notes in (Path("mutmut-stats.json"), Path("mutants/mutmut-stats.json")):
+        if notes.is_file():
+            seconds = json.loads(notes.read_text("utf-8"))["duration_by_test"]
+            items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
 """
 # mutmut takes a module's name from its path and leaves out a leading src/, so lambdas/ is called src/ here.
 _CONFIGURATION = """[tool.mutmut]
