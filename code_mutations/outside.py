@@ -26,7 +26,9 @@ _DIED_BY_TIME = 124
 def mutants(place: Workplace) -> list[Mutant]:
     """Makes and tries every mutant of a part, or only those that survived the last time. Raises CannotMutate."""
     notes = place.folder / _NOTES
-    place.run("code_mutations.outside", str(notes), json.dumps([*place.arguments, *place.tests]), *place.part.source_files())
+    place.run(
+        "code_mutations.outside", str(notes), json.dumps([*place.arguments, *place.tests]), *place.part.source_files()
+    )
     return [Mutant(**one) for one in json.loads(notes.read_text("utf-8"))]
 
 
