@@ -1,0 +1,48 @@
+"""What a plan lets start is what it reserves: read from the fields that the state machine reads, and added up apart."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from preflight_site import Site
+
+# Of SageMaker: how long a job that is told to stop may still save and upload, and how long until a tear-down is noticed.
+STOPPING, NOTICING = 420, 300
+
+
+def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
+    """The most that the plan's job and endpoint can cost in cents, at the plan's own prices."""
+    training, hosting, budget = plan["training"], plan["hosting"], plan["budget"]
+    trains = (training["maxRuntimeSeconds"] + STOPPING) * training["instanceCount"]
+    serves = hosting["deadlineSeconds"] + hosting["downloadSeconds"] + hosting["startSeconds"] + NOTICING
+    serves = (serves + keep_minutes * 60) * hosting["instanceCount"]
+    hours = trains * Decimal(budget["trainingHourlyUsd"]) + serves * Decimal(budget["hostingHourlyUsd"])
+    return hours * 100 / 3600
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(monkeypatch)
+
+
+@pytest.mark.parametrize("cap_cents", [300, 450, 1000, 2500])
+@pytest.mark.parametrize("asked", [{}, {"smoke": True}, {"keepEndpointMinutes": 5}], ids=["usual", "smoke", "kept"])
+def test_the_reservation_covers_the_longest_job_and_endpoint_that_the_plan_lets_start(
+    site: Site, asked: dict[str, Any], cap_cents: int
+) -> None:
+    site.cap_cents = cap_cents
+    plan = site.run(asked)
+    reserved = plan["budget"]["worstCaseCents"]
+    assert most_cents(plan, asked.get("keepEndpointMinutes", 0)) <= reserved <= cap_cents
+
+
+@pytest.mark.parametrize("asked", [{}, {"smoke": True}, {"keepEndpointMinutes": 5}], ids=["usual", "smoke", "kept"])
+def test_the_ledger_is_told_the_times_that_the_plan_starts_with(site: Site, asked: dict[str, Any]) -> None:
+    plan = site.run(asked)
+    training, hosting, details = plan["training"], plan["hosting"], plan["budget"]["ledgerDetails"]
+    assert details["max_training_seconds"] == training["maxRuntimeSeconds"] + STOPPING
+    starting = hosting["downloadSeconds"] + hosting["startSeconds"] + NOTICING
+    assert details["max_endpoint_seconds"] == hosting["deadlineSeconds"] + starting + details["keep_endpoint_seconds"]
+    assert details["endpoint_deadline_seconds"] == hosting["deadlineSeconds"]
