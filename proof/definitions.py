@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 from collections.abc import Callable, Iterator
@@ -72,6 +73,17 @@ def constant(path: str, name: str) -> float:
 @cache
 def functions() -> dict[str, tuple[int, int]]:
     """By module: memory in MB and time limit in seconds of each Lambda, as the stack declares them."""
-    text = (_STACKS / "functions.py").read_text("utf-8")
-    found = re.findall(r'_function\(\s*"(\w+)",\s*memory=(\d+),\s*timeout=(\d+)', text)
-    return {name.lower(): (int(memory), int(seconds)) for name, memory, seconds in found}
+    found: dict[str, tuple[int, int]] = {}
+    for node in ast.walk(ast.parse((_STACKS / "functions.py").read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_function":
+            given = {one.arg: one.value for one in node.keywords}
+            name = str(ast.literal_eval(node.args[0])).lower()
+            found[name] = _number(given["memory"]), _number(given["timeout"])
+    return found
+
+
+def _number(node: ast.expr) -> int:
+    """A number as it stands there, or by the name that the same file gives it."""
+    if isinstance(node, ast.Name):
+        return int(constant("stacks/functions.py", node.id))
+    return int(ast.literal_eval(node))

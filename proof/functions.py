@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from proof.cloud import Cloud
 
 _ROOT = Path(__file__).resolve().parents[1]
-_ORIGINAL_CLIENT, _ORIGINAL_NOW = common.aws.client, common.clock.now
+_NOW = common.clock.now
+# What makes clients, by its name in common.aws, with the patience of what it makes.
+_FACTORIES: dict[str, Any] = {
+    name: vars(common.aws)["_HASTY" if name.startswith("hasty") else "_PATIENT"]
+    for name in vars(common.aws)
+    if name.endswith("client")
+}
 # A function that is asked for by more than one name of ours has its module's name.
 HANDLERS = ("preflight", "reserve", "teardown", "settle", "sweeper")
 _MATERIAL = SimpleNamespace(words=1000, training=[], held_out=[], control=[], prompts=[], warnings=())
@@ -66,16 +72,11 @@ def metrics(text: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def _deployed(cloud: Cloud, patience: Patience, environment: dict[str, str]) -> Iterator[None]:
     """The surroundings of one invocation: clients, clock, environment and a log."""
-    made: dict[str, Any] = {}
-
-    def client(service: str, *_: Any, **__: Any) -> Any:
-        if service not in made:
-            made[service] = Guarded(cloud.clients()[service], lambda: reach(cloud, service, patience))
-        return made[service]
-
     pause: Callable[[float], None] = lambda seconds: cloud.world.interleave("pause")  # noqa: E731
     clients, clocks = _targets()
-    changes: list[tuple[Any, str, Any]] = [(module, "client", client) for module in clients]
+    changes: list[tuple[Any, str, Any]] = [
+        (module, name, _factory(cloud, patience, _FACTORIES[name])) for module, name in clients
+    ]
     changes += [(module, "now", lambda: cloud.world.now) for module in clocks]
     changes += [*_left_out(), (time, "sleep", pause), (common.ledger.Ledger.__init__, "__defaults__", (pause,))]
     before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
@@ -98,12 +99,20 @@ def _deployed(cloud: Cloud, patience: Patience, environment: dict[str, str]) -> 
         cloud.metrics |= metrics(log.getvalue())
 
 
-def reach(cloud: Cloud, service: str, patience: Patience) -> None:
+def _factory(cloud: Cloud, patience: Patience, config: Any) -> Callable[..., Any]:
+    """What a Lambda calls for a client, which then has so much patience."""
+
+    def client(service: str, *_: Any, **__: Any) -> Any:
+        return Guarded(cloud.clients()[service], lambda: reach(cloud, service, patience, config))
+
+    return client
+
+
+def reach(cloud: Cloud, service: str, patience: Patience, config: Any) -> None:
     """Raises what a caller sees of a service that is away, after the time that its client's own attempts take."""
     outage = cloud.world.outage(service)
     if outage is None:
         return
-    config = common.aws._PATIENT
     attempts = int(config.retries["total_max_attempts"])
     if outage.hangs:
         patience.wait(attempts * float(config.read_timeout))
@@ -113,31 +122,26 @@ def reach(cloud: Cloud, service: str, patience: Patience) -> None:
 
 
 @cache
-def _targets() -> tuple[list[Any], list[Any]]:
-    """The modules of the Lambdas that make a client, and those that ask the time."""
+def _targets() -> tuple[list[tuple[Any, str]], list[Any]]:
+    """The modules of the Lambdas that make clients, each with the name of what it calls for it, and those that ask the time."""
     for name in HANDLERS:
         importlib.import_module(f"{name}.handler")
     folder = str(_ROOT / "lambdas")
     modules = [one for one in sys.modules.values() if str(getattr(one, "__file__", None) or "").startswith(folder)]
-    clients = [one for one in modules if vars(one).get("client") is _ORIGINAL_CLIENT]
-    return clients, [one for one in modules if vars(one).get("now") is _ORIGINAL_NOW]
+    clients = [
+        (one, name) for one in modules for name in _FACTORIES if vars(one).get(name) is getattr(common.aws, name)
+    ]
+    return clients, [one for one in modules if vars(one).get("now") is _NOW]
 
 
 def _left_out() -> list[tuple[Any, str, Any]]:
     """What does not happen here, by module and name."""
     checks, staging = sys.modules["preflight.checks"], sys.modules["preflight.staging"]
-    notice = sys.modules["settle.notice"]
-    found = [
+    found: list[tuple[Any, str, Any]] = [
         (checks, "_material", lambda *of: _MATERIAL),
         (checks, "_weights", lambda *of: None),
         (checks, "_images", lambda *of: None),
         (staging, "stage", lambda *of: None),
         (staging, "asset", lambda *of: {}),
-        (notice, "finish_report", _unrendered),
     ]
     return [one for one in found if hasattr(one[0], one[1])]
-
-
-def _unrendered(storage: Any, run: str, execution_arn: str, execution: Any, money: dict[str, int]) -> dict[str, Any]:
-    storage.write_json(f"runs/{run}/report/summary.json", {"run": run, "status": execution.status})
-    return {"run": run, "status": execution.status, "verdict": "", "cost": money}

@@ -43,6 +43,9 @@ def stories() -> Broken:
     return [
         *scenarios.three_dollars_left(),
         *scenarios.collision(),
+        *scenarios.room_for_one(),
+        *scenarios.room_for_none(),
+        *scenarios.settled_by_two(),
         *scenarios.one_name_in_two_months(),
         *scenarios.repeated_after_a_lost_answer(),
         *scenarios.two_prices(),

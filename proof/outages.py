@@ -42,6 +42,10 @@ class Killed(BaseException):
     """The function's own time was over, in the middle of whatever it did: no handler of errors sees this."""
 
 
+class Unimitated(BaseException):
+    """The code calls what this world does not imitate: no finding of the proof, but a gap in it."""
+
+
 @dataclass
 class Patience:
     """How long one function has left; calls to what is away use it up."""
@@ -64,7 +68,9 @@ class Guarded:
         self._client, self._reach = client, reach
 
     def __getattr__(self, operation: str) -> Any:
-        found = getattr(self._client, operation)
+        found = getattr(self._client, operation, None)
+        if found is None:
+            raise Unimitated(f"{type(self._client).__name__} of this world has no {operation}")
         if operation == "get_paginator":
             return lambda name: _Pages(found(name), self._reach)
 

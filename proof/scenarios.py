@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -92,6 +93,46 @@ def repeated_after_a_lost_answer() -> list[str]:
         else:
             return [] if ledger.committed_cents("2026-11") == 100 else ["the repeated reservation was counted twice"]
     return [f"the repeated reservation was refused: {problem}"]
+
+
+def room_for_one() -> list[str]:
+    """Of two reservations that come at once, where there is room for one, one is refused."""
+    others = [reservation("other", 1500)]
+
+    def meanwhile(operation: str) -> None:
+        if operation == "TransactWriteItems" and others:
+            ledger.reserve(others.pop(), 2500, NOON)
+
+    ledger = ledger_over(Table(pause=meanwhile))
+    with suppress(CaptuneError):
+        ledger.reserve(reservation("one", 1500), 2500, NOON)
+    held = [row.item["reserved_cents"] for row in ledger.rows()]
+    return [] if held == [1500] else [f"{sum(held)} cents were reserved under a cap of 2500"]
+
+
+def room_for_none() -> list[str]:
+    """The first reservation of a month has to fit under the cap like every other one."""
+    ledger = ledger_over(Table())
+    with suppress(CaptuneError):
+        ledger.reserve(reservation("dear", 1500), 700, NOON)
+    return ["1500 cents were reserved under a cap of 700"] if ledger.rows() else []
+
+
+def settled_by_two() -> list[str]:
+    """Two tear-downs that settle a run at once release its reservation once."""
+    others = [1]
+
+    def meanwhile(operation: str) -> None:
+        if operation == "TransactWriteItems" and others and ledger.rows():
+            others.pop()
+            ledger.settle("captune-one", {"2026-11": 40}, {}, NOON)
+
+    ledger = ledger_over(table := Table())
+    ledger.reserve(reservation("one", 1500), 2500, NOON)
+    table.pause = meanwhile
+    ledger.settle("captune-one", {"2026-11": 40}, {}, NOON)
+    told = int(table.rows["MONTH#2026-11"]["committed_cents"]["N"])
+    return [] if told == 40 else [f"the month says {told} cents after a run of 40"]
 
 
 def two_prices() -> list[str]:

@@ -3,7 +3,7 @@
 python -m proof.storms                     every service and length
 python -m proof.storms --service ledger    one of them
 
-Removal needs SageMaker, Lambda and Step Functions. While one of them is away nothing can end an endpoint, and the table says
+Removal needs SageMaker and Lambda. While one of them is away nothing can end an endpoint, and the table says
 what that costs at most; everything else may be away for as long as it likes.
 """
 
@@ -23,7 +23,7 @@ from proof.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 24
 # Without these nothing can be removed, whoever asks for it.
-NEEDED = ("SageMaker", "Step Functions", "Lambda")
+NEEDED = ("SageMaker", "Lambda")
 # After the outage: what was waiting is tried again, and the sweeper comes by, which is a quarter of an hour and a little.
 AFTERWARDS_SECONDS = 2400
 

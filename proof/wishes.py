@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
+from common.environment import RunSettings
 from proof.definitions import machine
 from proof.instances import REGION
 
@@ -26,8 +27,12 @@ class Wishes:
 
     def settings(self) -> str:
         """The settings as the stacks give them to Preflight."""
+        # Settings that decide nothing about money are empty.
+        empty = {"str": "", "int": 0, "bool": False, "list[str]": []}
+        others = {one.name: empty.get(str(one.type)) for one in fields(RunSettings)}
         return json.dumps(
             {
+                **others,
                 "region": REGION,
                 "domain": "medical",
                 "base_model": {
