@@ -12,6 +12,7 @@ that has none, where one is noticed by nothing at all, and where a reason is giv
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -20,6 +21,9 @@ from pathlib import Path
 from . import reasons, report, workbench
 from .judge import Check, Judge
 from .mutants import Mutant, mutants
+
+# Which test noticed which mutant the last time. It only says which one to ask first, so that a second run takes a minute.
+_MEMORY = workbench.PROJECT / ".pytest_cache" / "mutations.json"
 
 
 def main() -> int:
@@ -51,14 +55,17 @@ def _judge(
     chosen: list[Mutant], checks: list[Check], snapshot: list[Check], options: argparse.Namespace
 ) -> report.Result:
     began, noticed = time.monotonic(), dict[str, str]()
+    remembered = json.loads(_MEMORY.read_text()) if _MEMORY.exists() else {}
     print(f"\n{len(checks)} tests, {len(chosen)} mutants", flush=True)
-    for count, verdict in enumerate(Judge(checks, options.processes).judge(chosen), 1):
+    for count, verdict in enumerate(Judge(checks, options.processes, remembered).judge(chosen), 1):
         if verdict.noticed_by:
             noticed[verdict.mutant.name] = verdict.noticed_by
         if not verdict.noticed_by or options.killers:
             print(f"{count:5} {verdict.noticed_by or 'LIVES'}  {verdict.mutant.name}", flush=True)
         elif count % 100 == 0:
             print(f"{count:5} after {time.monotonic() - began:.0f} s", flush=True)
+    _MEMORY.parent.mkdir(exist_ok=True)
+    _MEMORY.write_text(json.dumps(remembered | noticed))
     living = [one for one in chosen if one.name not in noticed]
     unseen = [one.mutant.name for one in Judge(snapshot, options.processes).judge(living) if not one.noticed_by]
     given = reasons.read()

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .mutants import Mutant
@@ -37,10 +37,13 @@ class Judge:
     Args:
         checks: what is asked.
         processes: how many mutants are judged at once.
+        remembered: the check that noticed a mutant the last time, by the mutant's name; it is asked before all others.
     """
 
-    def __init__(self, checks: Sequence[Check], processes: int = 1) -> None:
-        self._checks, self._processes = checks, processes
+    def __init__(
+        self, checks: Sequence[Check], processes: int = 1, remembered: Mapping[str, str] | None = None
+    ) -> None:
+        self._checks, self._processes, self._remembered = checks, processes, remembered or {}
         self._noticed: Counter[tuple[str, str]] = Counter()
 
     def judge(self, mutants: Iterable[Mutant]) -> Iterator[Verdict]:
@@ -86,8 +89,9 @@ class Judge:
             os._exit(0)
 
     def _ranked(self, mutant: Mutant) -> list[Check]:
-        def rank(check: Check) -> tuple[int, float]:
+        def rank(check: Check) -> tuple[bool, int, float]:
             here, anywhere = self._noticed[mutant.state, check.name], self._noticed["", check.name]
-            return -here, -anywhere / (check.seconds + 0.01)
+            is_new = check.name != self._remembered.get(mutant.name)
+            return is_new, -here, -anywhere / (check.seconds + 0.01)
 
         return sorted(self._checks, key=rank)

@@ -57,6 +57,11 @@ REPORT = {
     "run": RUN, "verdict": "improved", "reason": "because", "report": "report.html", "reportConsole": "console",
     "summary": "summary.json", "reservedCents": 587, "prose": "left out",
 }  # fmt: skip
+# The first states get the answer of the one before, whose fields they do not need; the last ones end with it.
+_READERS = {
+    "Preflight", "ReserveBudget", "ScheduleTearDown", "StageInput", "StopWithReason", "BaseModelDone", "FineTunedModelDone",
+    "TrainingOutOfTime", "Done",
+}  # fmt: skip
 
 
 def job(
@@ -88,18 +93,18 @@ def account() -> ScriptedAccount:
             "${AskFunctionArn}": {"remaining": 0},
             "${ReportFunctionArn}": REPORT,
             "${StageFunctionArn}": {"inputDigest": "5eed"},
-            "scheduler:createSchedule": {},
-            "scheduler:updateSchedule": {},
+            "scheduler:createSchedule": {"ScheduleArn": "arn"},
+            "scheduler:updateSchedule": {"ScheduleArn": "arn"},
             "sagemaker:createModel": {"ModelArn": "arn"},
             "sagemaker:createEndpointConfig": {"EndpointConfigArn": "arn"},
-            "sagemaker:deleteEndpointConfig": {},
-            "sagemaker:deleteModel": {},
+            "sagemaker:deleteEndpointConfig": {"Anything": "said"},
+            "sagemaker:deleteModel": {"Anything": "said"},
             "sagemaker:createTrainingJob": {"TrainingJobArn": "arn"},
             "sagemaker:describeTrainingJob": job(),
             "s3:listObjectsV2": {"KeyCount": 1},
             "sagemaker:createEndpoint": {"EndpointArn": "arn"},
             "sagemaker:describeEndpoint": endpoint(),
-            "sagemaker:deleteEndpoint": {},
+            "sagemaker:deleteEndpoint": {"Anything": "said"},
         }
     )
 
@@ -116,8 +121,31 @@ def plan(**changes: Any) -> dict[str, Any]:
     return made
 
 
+def _hands_on_only_what_is_read(walk: Walk) -> None:
+    """A state gets nothing, or what it reads. What is handed on needlessly fills the log and may hold what nobody shall read."""
+    for name, given in walk.inputs:
+        if name.startswith(
+            ("WaitFor", "Describe", "Ask")
+        ):  # what waits again comes from the Choice that found nothing new
+            assert given.keys() <= {
+                "status",
+                "detail",
+                "reason",
+                "billedSeconds",
+                "artifacts",
+                "remaining",
+                "Error",
+                "Cause",
+            }, name
+        else:
+            # A Choice reads what it is given, but for those that only look at the problem or the plan.
+            assert not given or name in _READERS or name.endswith("?"), name
+
+
 def run(with_account: ScriptedAccount | None = None, most_steps: int = 400, **context: Any) -> Walk:
     """Walks an execution named `one` to its end."""
     execution = {"Name": "one", "Id": ARN} | context
     given = {"samplesPerPrompt": 2}
-    return Walk(DEFINITION, with_account or account(), given, execution, most_steps).run()
+    walk = Walk(DEFINITION, with_account or account(), given, execution, most_steps).run()
+    _hands_on_only_what_is_read(walk)
+    return walk

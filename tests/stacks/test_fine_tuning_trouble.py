@@ -118,9 +118,10 @@ def test_a_service_that_refuses_for_good_ends_the_run_at_once_and_by_name(state:
 
 @pytest.mark.parametrize("state", ["RemoveTrialEndpointConfig", "RemoveTrialModel"])
 def test_a_trial_that_stays_does_not_stop_the_run_for_tear_down_removes_it(state: str) -> None:
-    for planned in (plan(), plan(adapterUri="s3://bucket/earlier/")):
+    cases = ((plan(), REFUSED), (plan(adapterUri="s3://bucket/earlier/"), Failure("States.Timeout")))
+    for planned, failure in cases:
         usual = run(account().script("${PreflightFunctionArn}", planned))
-        execution = run(account().script("${PreflightFunctionArn}", planned).fail(state, REFUSED, for_ever=True))
+        execution = run(account().script("${PreflightFunctionArn}", planned).fail(state, failure, for_ever=True))
         assert execution.states == usual.states
         assert (execution.status, execution.output) == (usual.status, usual.output)
         assert dict(execution.inputs)["TrainingNeeded?"] == {}

@@ -118,7 +118,7 @@ class TestATrainingJobThatWasCut:
         scripts = account().script("sagemaker:describeTrainingJob", self.CUT)
         slow = run(scripts.fail("LookForAdapter", *4 * [Failure("S3.S3Exception")]))
         assert (slow.status, slow.pauses("LookForAdapter")) == ("SUCCEEDED", [5, 12.5, 31.25, 60])
-        execution = run(scripts.fail("LookForAdapter", Failure("S3.S3Exception", "No luck."), for_ever=True))
+        execution = run(scripts.fail("LookForAdapter", Failure("States.Timeout", "No luck."), for_ever=True))
         assert execution.error == "TrainingFailed"
         assert execution.cause == (
             f"Training job {RUN} reached its longest time, and what it left at {ADAPTER} could not be looked for: No luck."
