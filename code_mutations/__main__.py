@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from code_mutations import functions, outside, reasons, table
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in given.parts or PARTS:
             started = time.monotonic()
             place = prepare(PARTS[name], given.again)
-            found[name] = functions.mutants(place) + outside.mutants(place)
+            found[name] = functions.mutants(place, given.sample) + outside.mutants(place, given.sample)
             seconds = time.monotonic() - started
             _say(f"{name}: {table.share(found[name]):.1%} of {len(found[name])} killed in {seconds:.0f} s")
     except CannotMutate as error:
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known,
         [file for name in found for file in PARTS[name].source_files()],
     )
+    if given.sample:
+        judgement = replace(judgement, stale=())  # what was not tried may be what a reason is for
     printed = table.text(found, known, judgement)
     print(printed)
     if given.write is not None:
@@ -63,6 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--again", action="store_true", help="try only functions that changed since, and what survived the last time"
     )
+    parser.add_argument("--sample", action="store_true", help="about a third of the mutants, for a first look")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table")
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from lambda_fakes import refusal
 
 from common import ledger_table
-from common.errors import LedgerDamaged
-from common.ledger import Ledger, Reservation, way_out
+from common.errors import BudgetExceeded, LedgerDamaged
+from common.ledger import Ledger, Reservation, damage_note, way_out
 from common.ledger_changes import written
 from common.ledger_rows import EndpointLife, endpoint_lives, read_row
 from proof.table import Table
@@ -41,8 +41,33 @@ class TestTheWayOut:
     def test_a_month_in_which_the_run_just_fits_is_not_waited_for(self) -> None:
         assert way_out(200, CAP, {"2026-11": CAP - 199, "2026-12": CAP - 200}).endswith("start again on 2026-12-01.")
 
+    def test_a_refusal_names_both_months_and_what_is_missing(self) -> None:
+        ledger = Ledger(Table(), "ledger", lambda seconds: None)
+        ledger.reserve(Reservation("captune-a", "arn:a", 2400, ("2026-12",), {}), CAP, NOW)
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve(Reservation("captune-b", "arn:b", 200, ("2026-11", "2026-12"), {}), CAP, NOW)
+
+        assert str(refused.value) == (
+            "This run may cost up to $2.00, and $1.00 of the $25.00 cap is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
+            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on 2027-01-01."
+        )
+
 
 class TestWhatIsSaidOfADamagedItem:
+    @pytest.mark.parametrize(
+        ("runs", "words"),
+        [
+            ([], ""),
+            (["b", "a"], " The ledger's items of a, b cannot be read"),
+            (["c", "b", "a"], " The ledger's items of a, b, c cannot be read"),
+            (["d", "c", "b", "a"], " The ledger's items of a, b, c and 1 more cannot be read"),
+        ],
+    )
+    def test_three_runs_are_named_and_the_others_counted(self, runs: list[str], words: str) -> None:
+        more = " and count as the dearest case; see make ledger."
+
+        assert damage_note(runs) == (f"{words}{more}" if runs else "")
+
     def test_everything_that_is_wrong_with_it_is_said_and_where_to_look(self) -> None:
         table = Table()
         ledger = reserved(table)
@@ -106,6 +131,13 @@ class TestWhatIsWritten:
             "actual_cents": 40, "actual_cents_2026-11": 40,
         }  # fmt: skip
         assert item["settled_at"] == "2026-11-24T18:00:00+00:00"
+
+    def test_the_item_of_a_month_that_nobody_foresaw_holds_what_was_billed_in_it(self) -> None:
+        table = Table()
+        reserved(table).settle("captune-a", {"2026-11": 100, "2026-12": 7}, {}, NOW)
+
+        assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": "100"}
+        assert table.rows["MONTH#2026-12"]["committed_cents"] == {"N": "7"}
 
     def test_a_count_whose_answer_cannot_be_read_back_is_the_first(self) -> None:
         class Forgetful(Table):
