@@ -5,6 +5,7 @@ An endpoint leaves no trace at SageMaker once it is gone, and each attempt has o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -93,11 +94,7 @@ def _together(noted: EndpointLife, saw: EndpointLife) -> EndpointLife:
 
 def _attempt_is_known(item: dict[str, Any], seen: Seen | None) -> bool:
     """Whether the attempt is told: an earlier deployment noted the name only of an endpoint that had not failed."""
-    return bool(seen) or "endpoint_name" in item or "endpoint_created_at" not in item or _has_attempts(item)
-
-
-def _has_attempts(item: dict[str, Any]) -> bool:
-    return any(name.startswith("endpoint_") and name.split("_")[1].isdigit() for name in item)
+    return bool(seen) or "endpoint_name" in item or any(re.match(r"endpoint_\d", name) for name in item)
 
 
 def _open_end(start: datetime, until: datetime, now: datetime) -> datetime:

@@ -128,6 +128,32 @@ def test_an_attempt_that_worked_for_one_of_them_has_worked(site: Site) -> None:
     assert costs(site, seen={"1": life(0, 199, failed=False), "2": life(100, 199)}) == (300, 20 + 100)
 
 
+def test_an_attempt_that_failed_for_both_of_them_has_failed(site: Site) -> None:
+    site.books.note_endpoint("captune-abc", 1, at(0), at(999), failed=True)
+    assert costs(site, seen={"1": life(0, 999, failed=True), "2": life(100, 199)}) == (200, 10 + 100)
+
+
+def test_an_endpoint_that_both_saw_and_whose_end_nobody_saw_is_open(site: Site) -> None:
+    site.books.note_endpoint("captune-abc", 1, at(0))
+    assert costs(site, seen={"1": life(0)}) == (3600, 360)
+
+
+def test_an_endpoint_of_the_very_second_of_the_settlement_ended_with_it(site: Site) -> None:
+    costs(site)
+    site.now += timedelta(hours=1)
+    assert costs(site, seen={"1": life(3600)}) == (0, 0)
+
+
+def test_what_nobody_described_is_not_held_against_a_run(site: Site) -> None:
+    assert site.settle(seen={"1": life(0, 99)})["record"]["unreserved"] == []
+
+
+def test_the_attempts_go_round_the_list_of_types(site: Site) -> None:
+    three = f"{PRICES} ml.g6e.2xlarge=360"
+    site.books.table.rows = Books().with_run("abc", training_prices=PRICES, hosting_prices=three).table.rows
+    assert costs(site, seen={str(n): life(n * 100, n * 100 + 99) for n in (1, 2, 3, 4)})[1] == 10 + 100 + 1000 + 10
+
+
 def test_the_longest_life_of_an_endpoint_that_nobody_saw_is_what_was_reserved(site: Site) -> None:
     site.step_functions.histories[next(iter(site.step_functions.histories))] = visit("CreateEndpoint", 600, 601)
     site.now = at(600 + 6001)
@@ -154,6 +180,12 @@ class TestAnItemOfAnEarlierDeployment:
     def test_one_without_a_name_counts_as_the_dearest(self, site: Site) -> None:
         site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
         assert costs(site) == (3600, 3600)
+
+    def test_one_beside_the_lives_of_its_attempts_says_nothing_more(self, site: Site) -> None:
+        # The tear-down goes on writing it, for a settlement of the earlier version.
+        site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
+        site.books.note_endpoint("captune-abc", 1, at(0), at(99), failed=True)
+        assert costs(site) == (100, 10)
 
     def test_a_tear_down_that_still_sees_it_tells_its_attempt(self, site: Site) -> None:
         site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})

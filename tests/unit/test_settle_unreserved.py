@@ -63,6 +63,23 @@ def test_the_instance_count_counts(site: Site) -> None:
     assert "ran on 4 x ml.g5.2xlarge" in outcome["message"]
 
 
+def test_every_type_that_was_reserved_is_named(site: Site) -> None:
+    both = "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222"
+    site.books.table.rows = Books().with_run("abc", training_prices=both).table.rows
+    site.sagemaker.jobs["captune-abc"] = ran_on("ml.g6.2xlarge", count=2)
+    (told,) = site.settle()["record"]["unreserved"]
+    assert told == (
+        "Training job captune-abc ran on 2 x ml.g6.2xlarge; reserved was one of ml.g5.2xlarge or ml.g6.2xlarge: $2.45 at $1.222 "
+        "an hour (AWS Price List)."
+    )
+
+
+def test_of_a_type_that_nobody_knows_the_one_that_was_counted_is_named(site: Site) -> None:
+    site.sagemaker.jobs["captune-abc"] = ran_on("", count=2)
+    (told,) = site.settle()["record"]["unreserved"]
+    assert "ran on 2 x ml.g5.2xlarge; reserved" in told
+
+
 def test_groups_of_instances_are_each_billed_as_what_they_are(site: Site) -> None:
     groups = [
         {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 1, "InstanceGroupName": "a"},
@@ -116,10 +133,47 @@ def test_the_price_of_another_region_is_not_this_ones() -> None:
     assert Tariff.of(item, "Training").of_type("ml.g6.2xlarge").source.startswith("dearest in the pinned table")
 
 
+@pytest.mark.parametrize("instance_type", ["ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"])
+def test_every_price_says_what_it_is_for(instance_type: str) -> None:
+    item = {"price_source": "p", "hosting_prices": "ml.g5.2xlarge=1", "execution_arn": arn("abc")}
+    assert Tariff.of(item, "Hosting").of_type(instance_type).use == "Hosting"
+
+
 def test_the_dearest_of_the_table_is_its_dearest() -> None:
     table = {"date": "d", "hourly_usd": {"a": {"x": "9.5", "y": "10"}, "b": {"z": "8"}}}
     found = prices.dearest_pinned("Hosting", table)
     assert (found.instance_type, str(found.hourly_usd), found.use) == ("y", "10", "Hosting")
+
+
+class TestTheSmallItems:
+    """Storage, requests and logs have no date of their own: the months that a run lived in share what was reserved for them."""
+
+    @pytest.mark.parametrize(
+        ("reserved", "lived", "booked"),
+        [
+            ("2026-11", {"2026-11"}, 12),
+            ("2026-11,2026-12", {"2026-11"}, 6),
+            ("2026-10", {"2026-10"}, 12),  # a month that it did not live in, for want of another
+        ],
+    )
+    def test_a_month_that_the_run_did_not_live_in_has_none(
+        self, site: Site, reserved: str, lived: set[str], booked: int
+    ) -> None:
+        site.sagemaker.jobs = {}
+        item = {**(site.books.run("captune-abc") or {}), "months": reserved, "other_cents": 12}
+        made = bill(site.sagemaker, "captune-abc", item, None, site.now)
+        assert (set(made.by_month), made.other_cents, made.cents) == (lived, booked, booked)
+        assert sum(made.by_month.values()) == booked
+
+    def test_an_item_without_them_has_none(self, site: Site) -> None:
+        item = {**(site.books.run("captune-abc") or {})}
+        del item["other_cents"]
+        assert bill(site.sagemaker, "captune-abc", item, None, site.now).other_cents == 0
+
+    def test_what_was_booked_is_what_the_ledger_keeps(self, site: Site) -> None:
+        site.books.table.rows["RUN#captune-abc"]["months"] = {"S": "2026-11,2026-12"}
+        site.settle()
+        assert (site.books.run("captune-abc") or {})["other_cents"] == 3
 
 
 class TestTheSecondsOfAJob:
