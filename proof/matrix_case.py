@@ -17,6 +17,8 @@ KEEP_MINUTES = 10
 INPUTS: dict[str, dict[str, Any]] = {"KeepEndpointForNow": {"keepEndpointMinutes": KEEP_MINUTES}}
 ENDPOINTS = {"DeleteEndpointWithoutCapacity": (HostingPlan("capacity"), HostingPlan())}
 TRAININGS = {"LookForAdapter": "cut"}
+# The function that fails until a run has come to a state, which is there for nothing else.
+UNTIL_REACHED = {"TellUnsettled": "settle"}
 # Beginnings of the operations by which a Lambda function changes something.
 _CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
 PERSON = "StoppedByPerson"
@@ -125,9 +127,9 @@ class Case:
         """Whether the run came to the state and met the fault."""
         return bool(self.caught)
 
-    def until_reached(self) -> None:
-        """Waits until the run is in the state, or is over without having been there."""
-        self.bench.wait_for(lambda: self.reached or self._idle(), f"the state {self.state.name}")
+    def until_reached(self, attempts: int = 1) -> None:
+        """Waits until the run is in the state, and has made so many calls there, or is over without having been there."""
+        self.bench.wait_for(lambda: len(self.caught) >= attempts or self._idle(), f"the state {self.state.name}")
 
     def _idle(self) -> bool:
         return (
@@ -153,6 +155,15 @@ class Case:
 
     def start(self) -> None:
         """Starts the run."""
+        if self.state.name in UNTIL_REACHED:
+            function = self.bench.deployment.functions[UNTIL_REACHED[self.state.name]]
+            self.cloud.faults.add(
+                operation="Invoke",
+                when=lambda request: function in str(request.get("path")) and not self.reached,
+                times=None,
+                error="TooManyRequestsException",
+                status=429,
+            )
         self.run = self.cloud.start({**INPUT, **INPUTS.get(self.state.name, {})})
 
     def lift(self) -> None:

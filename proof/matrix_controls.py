@@ -66,9 +66,10 @@ def _one_quiet_pass(definition: Definition) -> None:
         rule["Condition"] = rule["Condition"].replace("$quietPasses >= 2", "$quietPasses >= 1")
 
 
-def _no_retries(definition: Definition) -> None:
+def _no_patience(definition: Definition) -> None:
     for name in ("RemoveResources", "SettleLedger"):
-        del definition["States"][name]["Retry"]
+        for rules in ("Retry", "Catch"):
+            del definition["States"][name][rules]
 
 
 def _no_reservation(definition: Definition) -> None:
@@ -126,8 +127,8 @@ register(
     _noticed("CreateModel", "abort+late"),
 )
 register(
-    "deployed: TearDown retries nothing",
-    _edited(_DOWN, _no_retries),
+    "deployed: TearDown gives up",
+    _edited(_DOWN, _no_patience),
     _noticed("RemoveResources", "throttled"),
 )
 register(

@@ -84,8 +84,15 @@ def ended(case: Case, end: tuple[str, str]) -> Expected:
     return Expected(tear_down=end, healer=healer, mail=mail, final=final)
 
 
+def waits(case: Case, error: str) -> bool:
+    """Whether TearDown waits in this state until an error has passed: it never gives up what bills, nor the books."""
+    return case.in_tear_down and case.state.waits_out(error)
+
+
 def failing(case: Case, error: str) -> Expected:
-    """The state fails with an error for ever."""
+    """The state fails with an error for ever, or for as long as the trouble lasts where it waits."""
+    if waits(case, error):
+        return fine(case)
     return ended(case, case.state.fate(error))
 
 

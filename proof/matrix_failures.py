@@ -21,7 +21,9 @@ from proof.matrix_expectations import (
     refused_error,
     reserves,
     schedules,
+    waits,
 )
+from proof.matrix_states import ANY
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ def _throttle(case: Case, times: int = THROTTLED) -> None:
 
 def _refuse(case: Case) -> None:
     case.fault(error="AccessDeniedException", status=403, times=None)
+
+
+def _lift_at_last(case: Case) -> None:
+    """What waits is waited for: the trouble ends after several attempts."""
+    if waits(case, ANY):
+        case.until_reached(attempts=5)
+        case.lift()
 
 
 def _answer_nonsense(case: Case) -> None:
@@ -165,17 +174,19 @@ def _lost(case: Case) -> Expected:
 
 FAILURES = (
     Failure("throttled", _throttle, fine),
-    Failure("refused", _refuse, lambda case: failing(case, refused_error(case.state))),
+    Failure("refused", _refuse, lambda case: failing(case, refused_error(case.state)), drive=_lift_at_last),
     Failure(
         "no service",
         _cut_its_services,
         lambda case: failing(case, "ClientError" if case.in_tear_down else "ServiceUnreachable"),
         lambda case: "" if case.state.is_lambda else "it is no Lambda function: its one service is in 'refused'",
+        drive=_lift_at_last,
     ),
     Failure(
         "nonsense",
         _answer_nonsense,
         lambda case: failing(case, "States.QueryEvaluationError") if case.state.reads_its_result else fine(case),
+        drive=_lift_at_last,
     ),
     Failure("hangs", _hang, _hung, drive=_wait_for_the_switch),
     Failure(

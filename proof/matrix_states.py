@@ -78,6 +78,24 @@ class TaskState:
                 return self._after(rule, error, made_already)
         return "FAILED", error
 
+    def waits_out(self, error: str) -> bool:
+        """Whether the state is tried again, after a wait, for as long as it fails with an error: nothing else can come of it."""
+        rule = next((rule for rule in self.body.get("Catch", []) if matches(rule, error)), None)
+        states, name = dict(each_state(self.definition)), rule["Next"] if rule else ""
+        while name and states[name]["Type"] == "Choice":
+            name = states[name].get("Default", "")
+        # It waits, and what comes then leads here again.
+        return bool(name) and states[name]["Type"] == "Wait" and self._is_reached_from(states[name]["Next"])
+
+    def _is_reached_from(self, name: str) -> bool:
+        seen, todo = set[str](), [name]
+        while todo:
+            state = todo.pop()
+            if state not in seen:
+                seen.add(state)
+                todo += following(self.definition["States"][state])
+        return self.name in seen
+
     def _after(self, rule: Mapping[str, Any], error: str, made_already: bool) -> tuple[str, str]:
         problem, states = rule.get("Assign", {}).get("problem"), dict(each_state(self.definition))
         following_state = states[rule["Next"]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -18,9 +18,8 @@ from common.prices import Price
 from preflight import money
 from proof import scenarios, threads, worse
 from proof.definitions import Definition, edited
-from proof.registry import everywhere, random_months, register, replaced, replacing, without
+from proof.registry import everywhere, random_months, register, replacing, without
 from settle import billing
-from teardown.removal import Removal
 
 Write = dict[str, Any]
 
@@ -60,7 +59,7 @@ def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[
     return change
 
 
-_reserve, _settle, _allow, _one_pass = Ledger.reserve, Ledger.settle, money.allow, Removal.one_pass
+_reserve, _settle, _allow = Ledger.reserve, Ledger.settle, money.allow
 _months_between, _find_price, _worst_case = money.months_between, money.find_price, money.worst_case
 
 
@@ -101,19 +100,8 @@ def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) ->
         return Price(instance_type, use, money.pinned(region, "ml.g5.2xlarge", use).hourly_usd / 10**6, "none")
 
 
-def _anybody_may_remove(self: Removal, event: dict[str, Any]) -> dict[str, Any]:
-    item = self.ledger.run(self.run)
-    return _one_pass(self, event | ({"executionArn": item["execution_arn"]} if item else {}))
-
-
-@contextmanager
-def _one_name_for_several() -> Iterator[None]:
-    """Names that differ in replaced characters only are one run, and each of its executions removes what the run has."""
-    with (
-        everywhere(names.run_name, lambda name: f"{names.PREFIX}-{name.replace('.', '-')}"),
-        replaced(Removal, "one_pass", _anybody_may_remove),
-    ):
-        yield
+def _one_name_for_several(name: str) -> str:
+    return f"{names.PREFIX}-{name.replace('.', '-')}"
 
 
 _stays = billing.stays
@@ -175,4 +163,4 @@ register("workflow: the endpoint's own deadline", edited("fine_tuning", _without
 register("workflow: the event rule", without("event_rule"), scenarios.prompt_removal)
 register("workflow: the sweeper", without("sweeper"), worse.nothing_but_the_sweeper)
 register("workflow: the second quiet pass", edited("tear_down", _one_quiet_pass), scenarios.created_after_the_abort)
-register("workflow: a name of its own for each run", _one_name_for_several, random_months())
+register("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several), random_months())

@@ -65,7 +65,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
     "Functions/TearDownRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
     "Functions/SettleRole": ("everywhere", "training jobs", "executions"),
     "Functions/FinishRole": ("everywhere", "plans", "report"),
-    "Functions/SweeperRole": ("everywhere", "executions"),
+    "Functions/SweeperRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
     "TrainingRole": (
         "everywhere", "gated weights", "public weights", "code", "input", "adapters", "checkpoints",
         "training log",

@@ -155,12 +155,13 @@ class Functions(Construct):
                 may.list_bucket(bucket),
             ],
         )
+        # Several silent services, each given up after half a minute, must leave time for the one that answers.
         self.teardown = self._function(
             "TearDown",
             memory=256,
-            timeout=120,
+            timeout=300,
             purpose="Stops and deletes everything of a run that bills.",
-            environment=with_ledger,
+            environment={**with_ledger, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 *may.remove_resources(arns),
                 may.stop_execution(arns.executions(FINE_TUNING)),
@@ -202,13 +203,14 @@ class Functions(Construct):
         self.sweeper = self._function(
             "Sweeper",
             memory=256,
-            timeout=300,
+            timeout=600,
             purpose="Every quarter of an hour, and as the kill switch of the budget: starts the tear-down of what is left.",
             environment={**with_ledger, "TEAR_DOWN_ARN": tear_down, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                may.everywhere(*(action for action in may.EVERYWHERE if action.startswith("sagemaker:List"))),
-                may.table(ledger, "Scan"),
-                may.allow(["states:ListExecutions"], fine_tuning),
+                # Where no TearDown can be started it removes by itself.
+                *may.remove_resources(arns),
+                may.table(ledger, "Scan", "GetItem", "UpdateItem"),
+                may.allow(["states:ListExecutions"], fine_tuning, tear_down),
                 may.stop_execution(arns.executions(FINE_TUNING)),
                 may.start_execution(tear_down),
                 may.allow(["sqs:SendMessage"], self.failed_sweeps.queue_arn),

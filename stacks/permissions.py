@@ -170,13 +170,21 @@ def create_endpoint(arns: Arns) -> Statements:
 
 
 def remove_resources(arns: Arns) -> Statements:
-    """TearDown finds, stops and deletes whatever of the project bills."""
+    """TearDown finds, stops and deletes whatever of the project bills, and the sweeper does where TearDown cannot be started.
+
+    ListTags tells what only has a name like the project's; DescribeEndpoint and its configuration, what an endpoint costs.
+    """
     return [
         everywhere(*(action for action in EVERYWHERE if action.startswith("sagemaker:List"))),
-        allow(["sagemaker:StopTrainingJob"], arns.sagemaker("training-job")),
-        allow(["sagemaker:DeleteEndpoint"], arns.sagemaker("endpoint")),
-        allow(["sagemaker:DeleteEndpointConfig"], arns.sagemaker("endpoint-config")),
-        allow(["sagemaker:DeleteModel"], arns.sagemaker("model")),
+        allow(["sagemaker:StopTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")),
+        allow(
+            ["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:ListTags"], arns.sagemaker("endpoint")
+        ),
+        allow(
+            ["sagemaker:DeleteEndpointConfig", "sagemaker:DescribeEndpointConfig", "sagemaker:ListTags"],
+            arns.sagemaker("endpoint-config"),
+        ),
+        allow(["sagemaker:DeleteModel", "sagemaker:ListTags"], arns.sagemaker("model")),
     ]
 
 

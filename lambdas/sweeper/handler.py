@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from common.aws import client
+from common.aws import hasty_client
 from common.clock import now
 from common.environment import required
 from common.ledger import Ledger
-from common.logs import log, metric
-from sweeper.gauges import gauges
+from common.logs import log
 from sweeper.leftovers import Sweep
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Takes {"reason": "sweep"} from the quarter-hourly rule, or an SNS notification of the budget, which ends everything."""
-    ledger, moment = Ledger(client("dynamodb"), required("LEDGER_TABLE")), now()
     sweep = Sweep(
-        sagemaker=client("sagemaker"),
-        step_functions=client("stepfunctions"),
-        ledger=ledger,
+        sagemaker=hasty_client("sagemaker"),
+        step_functions=hasty_client("stepfunctions"),
+        ledger=Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE")),
         fine_tuning_arn=required("FINE_TUNING_ARN"),
         tear_down_arn=required("TEAR_DOWN_ARN"),
-        now=moment,
+        now=now(),
     )
     is_notification = "Records" in event
     # The topic of this subscription carries only the notification of the whole budget spent.
@@ -33,7 +31,6 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         tear_downs=started,
         notification=json.dumps(event)[:500] if is_notification else None,
     )
-    metric(**gauges(sweep.endpoint_since.values(), ledger.rows(), moment))
     if sweep.problems:
         # Lambda calls again, and the alarm on its errors tells a person.
         raise sweep.problems[0]

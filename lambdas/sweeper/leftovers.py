@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from common.aws import error_code
-from common.clock import from_iso
-from common.errors import ServiceUnreachable
 from common.ledger import Ledger
-from common.names import PREFIX, run_of
+from common.logs import log
+from sweeper.evidence import Evidence, gather
+from sweeper.judgement import Judge
+from teardown.removal import Removal
 
-# TearDown starts within a minute of a run's end; after this long its event must have been lost.
-GRACE = timedelta(minutes=15)
+_SWEEP = "-sweep-"
 
 
 @dataclass
@@ -34,43 +35,26 @@ class Sweep:
     tear_down_arn: str
     now: datetime
     problems: list[Exception] = field(default_factory=list)
-    endpoint_since: dict[str, datetime] = field(default_factory=dict)
 
     def remove_leftovers(self) -> list[str]:
-        """Starts a TearDown for every run that should be gone by now; answers their names."""
-        candidates, items = self._look()
-        return self._each(
-            candidates, lambda run: self._is_over(run, items.get(run)) and self._tear_down(run, items.get(run))
-        )
+        """Tears down every run that should be gone by now; answers their names."""
+        judge = self._look()
+        over = [run for run in _candidates(judge.evidence) if self._try(partial(judge.is_over, run))]
+        return self._tear_down_each(over, judge)
 
     def end_everything(self) -> list[str]:
-        """Stops every running execution and starts a TearDown for every run that has or may have anything left."""
-        pages = self.step_functions.get_paginator("list_executions").paginate(
-            stateMachineArn=self.fine_tuning_arn, statusFilter="RUNNING"
-        )
-        # All pages first: a list that shrinks while it is read would skip some.
-        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
-        self._each(running, self._stop)
-        candidates, items = self._look()
-        return self._each(candidates, lambda run: self._tear_down(run, items.get(run)))
+        """Stops every running execution and tears down every run that has or may have anything left. Needs no ledger."""
+        judge = self._look()
+        running = judge.evidence.running or {}
+        for arn in running.values():
+            self._try(partial(self._stop, arn))
+        return self._tear_down_each(sorted({*_candidates(judge.evidence), *running}), judge)
 
-    def _look(self) -> tuple[list[str], dict[str, dict[str, Any]]]:
-        """The runs that have a resource or an open reservation, and the ledger's item of every run."""
-        # In this order: a run that begins in between has its reservation before it has a resource.
-        with_resources = self._runs_with_resources()
-        items = {i["pk"].removeprefix("RUN#"): i for i in self.ledger.items() if i["pk"].startswith("RUN#")}
-        return sorted(with_resources | {run for run, item in items.items() if item["state"] == "reserved"}), items
-
-    def _each(self, names: Iterable[str], step: Callable[[str], bool]) -> list[str]:
-        """The names for which a step says yes."""
-        done: list[str] = []
-        for name in names:
-            try:
-                if step(name):
-                    done.append(name)
-            except (BotoCoreError, ClientError, ServiceUnreachable) as error:
-                self.problems.append(error)
-        return done
+    def _look(self) -> Judge:
+        evidence = gather(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn)
+        evidence.write_metrics(self.now)
+        self.problems = evidence.problems
+        return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)
 
     def _stop(self, execution_arn: str) -> bool:
         self.step_functions.stop_execution(
@@ -80,68 +64,57 @@ class Sweep:
         )
         return True
 
-    def _runs_with_resources(self) -> set[str]:
-        names: list[str] = []
-        for operation, listing, field_name in (
-            ("list_training_jobs", "TrainingJobSummaries", "TrainingJobName"),
-            ("list_endpoints", "Endpoints", "EndpointName"),
-            ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
-            ("list_models", "Models", "ModelName"),
-        ):
-            extra = {"StatusEquals": "InProgress"} if operation == "list_training_jobs" else {}
-            pages = self.sagemaker.get_paginator(operation).paginate(NameContains=f"{PREFIX}-", **extra)
-            entries = [entry for page in pages for entry in page[listing]]
-            names += [entry[field_name] for entry in entries]
-            if listing == "Endpoints":
-                self.endpoint_since = {run_of(entry[field_name]): entry["CreationTime"] for entry in entries}
-        return {run_of(name) for name in names if name.startswith(f"{PREFIX}-")}
+    def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
+        """The runs for which a tear-down was begun: one at a time for each, for it waits for as long as it takes."""
+        under_way = self._under_way() if runs else set()
+        waiting = [run for run in runs if run not in under_way]
+        return [run for run in waiting if self._try(partial(self._tear_down, run, judge))]
 
-    def _is_over(self, run: str, item: dict[str, Any] | None) -> bool:
-        """Whether a run's time is over. A run without an open reservation has no right to exist at all."""
-        if item is None:
-            return True
-        if item["state"] == "settled":
-            # A tear-down that has just ended may have removed what was still listed a moment ago.
-            return from_iso(item["settled_at"]) + GRACE < self.now
-        if "keep_until" in item and from_iso(item["keep_until"]) + GRACE > self.now:
-            return False
+    def _under_way(self) -> set[str]:
+        """The runs that a sweeper's TearDown is busy with, as far as anyone tells: two at once do no harm."""
         try:
-            execution = self.step_functions.describe_execution(executionArn=item["execution_arn"])
-        except ClientError as error:
-            if error_code(error) != "ExecutionDoesNotExist":
-                raise
-            return True
-        if execution["status"] == "RUNNING":
-            return self._is_overdue(run, item)
-        return bool(execution["stopDate"] + GRACE < self.now)
+            return self._sweeps()
+        except Exception as error:
+            self.problems.append(error)
+            return set()
 
-    def _is_overdue(self, run: str, item: dict[str, Any]) -> bool:
-        """Whether a run that still goes on has outlived its deadlines: then its schedule was lost with everything else."""
-        since = self.endpoint_since.get(run)
-        deadline = timedelta(seconds=int(item.get("endpoint_deadline_seconds", 0)))
-        if since is not None and deadline and since + deadline < self.now:
-            return True
-        return "ends_by" in item and from_iso(item["ends_by"]) < self.now
+    def _sweeps(self) -> set[str]:
+        pages = self.step_functions.get_paginator("list_executions").paginate(
+            stateMachineArn=self.tear_down_arn, statusFilter="RUNNING"
+        )
+        names = [execution["executionArn"].rpartition(":")[2] for page in pages for execution in page["executions"]]
+        return {name.rpartition(_SWEEP)[0] for name in names}
 
-    def _tear_down(self, run: str, item: dict[str, Any] | None) -> bool:
-        # A run that the ledger does not know can only be guessed at: the name of most executions is in it unchanged.
-        execution_name = item["execution_name"] if item else run.removeprefix(f"{PREFIX}-")
-        execution_arn = item["execution_arn"] if item else self._execution_arn(execution_name)
-        event = {
-            "executionArn": execution_arn,
-            "executionName": execution_name,
-            "status": "UNKNOWN",
-            "reason": "sweeper",
-        }
-        # One name per run and quarter of an hour: a second alarm in that time does not start a second TearDown.
-        name = f"{run}-sweep-{self.now.strftime('%y%m%d%H')}{self.now.minute // 15}"
+    def _tear_down(self, run: str, judge: Judge) -> bool:
+        """Starts a TearDown; where none can be started, removes by itself what can be removed now."""
+        event = _event(run, judge)
+        name = f"{run}{_SWEEP}{self.now.strftime('%y%m%d%H%M')}"
         try:
             self.step_functions.start_execution(stateMachineArn=self.tear_down_arn, name=name, input=json.dumps(event))
-        except ClientError as error:
-            if error_code(error) != "ExecutionAlreadyExists":
-                raise
-            return False
+        except Exception as error:
+            if isinstance(error, ClientError) and error_code(error) == "ExecutionAlreadyExists":
+                return False
+            self.problems.append(error)
+            parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
+            log("removed without a TearDown", **Removal(run, *parts, self.now).one_pass(event))
         return True
 
-    def _execution_arn(self, execution_name: str) -> str:
-        return f"{self.fine_tuning_arn.replace(':stateMachine:', ':execution:')}:{execution_name}"
+    def _try(self, step: Callable[[], bool]) -> bool:
+        """What a step answers; no when it fails."""
+        try:
+            return step()
+        except Exception as error:
+            self.problems.append(error)
+            return False
+
+
+def _candidates(evidence: Evidence) -> list[str]:
+    """The runs that have a resource or an open reservation."""
+    return sorted({*evidence.resources, *(row.run for row in evidence.open_rows())})
+
+
+def _event(run: str, judge: Judge) -> dict[str, str]:
+    """The input of a TearDown, with the execution where anything tells it."""
+    arn = judge.execution_arn(run)
+    told = {"executionArn": arn, "executionName": arn.rpartition(":")[2]} if arn else {}
+    return {"runName": run, **told, "status": "UNKNOWN", "reason": "sweeper"}

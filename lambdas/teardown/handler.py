@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.aws import client
+from common.aws import hasty_client
 from common.clock import now
 from common.environment import required
+from common.events import run_of_event
 from common.ledger import Ledger
 from common.logs import log
-from common.names import run_name
 from teardown.removal import Removal
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Takes {executionArn, executionName, status, reason}; answers what was found, whether to keep it and until when.
+    """Takes {runName?, executionName?, executionArn?, status?, reason?, seen?}, of which one of the first three suffices.
 
-    Only `executionName` is needed, so that a person can start a tear-down by hand. `quiet` is true when nothing at all was
-    found.
+    Answers {runName, found, quiet, keep, keepUntil?, running, seen, problems}: what there was of the run; whether there was
+    nothing at all and no trouble to see it; whether its endpoint is to be kept, until when; whether the run goes on and nothing
+    was touched; and the lives of its endpoints. Raises InvalidInput when the event names no run.
     """
-    run = run_name(event["executionName"])
     removal = Removal(
-        run=run,
-        sagemaker=client("sagemaker"),
-        step_functions=client("stepfunctions"),
-        ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
+        run=run_of_event(event),
+        sagemaker=hasty_client("sagemaker"),
+        step_functions=hasty_client("stepfunctions"),
+        ledger=Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE")),
+        fine_tuning_arn=required("FINE_TUNING_ARN"),
         now=now(),
     )
     outcome = removal.one_pass(event)
-    log("removed", run=run, reason=event.get("reason"), **outcome)
+    log("removed", reason=event.get("reason"), **outcome)
     return outcome

@@ -1,8 +1,13 @@
-"""One idempotent pass over everything of a run that bills or lingers. The state machine repeats it until nothing is found."""
+"""One idempotent pass over everything of a run that bills or lingers. The state machine repeats it until nothing is found.
+
+Removal needs SageMaker and nothing else. What it finds by the run's name it stops and deletes; the ledger is only asked what may
+be kept, and no answer means that nothing is. No failure of one call stops the next: it is told in `problems`, and such a pass is
+not quiet, so that another follows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,139 +17,173 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
-from common.errors import ServiceUnreachable
+from common.events import execution_arn_of
 from common.ledger import Ledger
-from common.names import PREFIX, belongs_to
+from common.logs import log
+from common.names import belongs_to
+from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all
+from teardown.lives import Lives
 
 _DELETABLE = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
-
-
-# No run has this name, for no run's name has two hyphens in a row: looking for its schedule finds none.
-_NO_RUN = f"{PREFIX}--none"
-
-
-def nothing_to_remove() -> dict[str, Any]:
-    """The outcome for an execution that never was a run."""
-    return {"runName": _NO_RUN, "found": [], "quiet": True, "keep": False}
+_ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+UNKNOWN = "UNKNOWN"
 
 
 @dataclass
 class Removal:
-    """The tear-down of one run."""
+    """The tear-down of one run. `fine_tuning_arn` is the machine whose executions are runs."""
 
     run: str
     sagemaker: Any
     step_functions: Any
     ledger: Ledger
+    fine_tuning_arn: str
     now: datetime
     found: list[str] = field(default_factory=list)
-    problems: list[Exception] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def one_pass(self, event: dict[str, Any]) -> dict[str, Any]:
+    def one_pass(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Stops and deletes what can be; what cannot be yet is found again in the next pass.
 
-        What AWS refuses stops nothing else: its error is raised when everything has been tried.
+        An event tells that an execution has ended. Where Step Functions knows better, nothing of the run is touched: it goes on,
+        and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped.
         """
-        item = self.ledger.run(self.run)
-        execution_arn = event.get("executionArn") or (item or {}).get("execution_arn", "")
-        if item is not None and item["execution_arn"] != execution_arn:
-            # Another execution has this name, and everything that bears it. The one that ended was refused and made nothing.
-            return nothing_to_remove()
-        keep_until = self._keep_until(event, item)
-        if keep_until is not None:
-            return {
-                "runName": self.run,
-                "found": [],
-                "quiet": False,
-                "keep": True,
-                "keepUntil": schedule_time(keep_until),
-            }
-        if event.get("reason") != "event" and execution_arn:
-            self._try(lambda: self._stop_execution(execution_arn))
-        self._try(self._stop_training_jobs)
-        self._try(self._delete_endpoints)
+        self._tags = Tags(self.sagemaker)
+        self._lives = Lives(event.get("seen"), self.now)
+        execution_arn = execution_arn_of(event, self.fine_tuning_arn)
+        is_event = event.get("reason") == "event"
+        status = self._status(execution_arn, event)
+        if is_event and status not in _ENDED:
+            return self._outcome(running=True)
+        if is_event and status == "SUCCEEDED":
+            keep_until = self._keep_until(execution_arn)
+            if keep_until is not None:
+                return self._outcome(keep=True, keepUntil=schedule_time(keep_until))
+        if not is_event and status == "RUNNING":
+            self._stop_execution(str(execution_arn))
+        self._step("training jobs", self._stop_training_jobs)
+        self._step("endpoints", self._delete_endpoints)
         if not self.found and not self.problems:
-            # A configuration or model in use by an endpoint must outlive it.
-            self._try(self._delete_endpoint_configurations)
-            self._try(self._delete_models)
-        if self.problems:
-            raise self.problems[0]
-        if not self.found:
-            self._note_endpoint_end()
-        return {"runName": self.run, "found": self.found, "quiet": not self.found, "keep": False}
+            # A configuration or model in use by an endpoint must outlive it, and nobody has seen that there is none.
+            self._step("endpoint configurations", self._delete_endpoint_configurations)
+            self._step("models", self._delete_models)
+        self._write_lives()
+        return self._outcome()
 
-    def _keep_until(self, event: dict[str, Any], item: dict[str, Any] | None) -> datetime | None:
-        """Until when the endpoint was asked to stay, if it may stay: only after a success, and only until the schedule returns."""
-        if event.get("reason") != "event" or event.get("status") != "SUCCEEDED":
+    def _outcome(self, **more: Any) -> dict[str, Any]:
+        quiet = not self.found and not self.problems and not more
+        base = {"runName": self.run, "found": self.found, "quiet": quiet, "keep": False, "running": False}
+        return {**base, "seen": self._lives.seen, "problems": self.problems, **more}
+
+    def _status(self, execution_arn: str | None, event: Mapping[str, Any]) -> str:
+        """How the execution stands: as Step Functions says, else as the event told, else UNKNOWN."""
+        told = str(event.get("status") or UNKNOWN)
+        if execution_arn is None:
+            return told
+        try:
+            return str(self.step_functions.describe_execution(executionArn=execution_arn)["status"])
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error_code(error) == "ExecutionDoesNotExist":
+                return (
+                    told if told in _ENDED else "ABORTED"
+                )  # Forgotten after 90 days, or it never was: it does not run.
+            if event.get("reason") != "event":
+                self._problem("the execution", error)
+            return told
+
+    def _keep_until(self, execution_arn: str | None) -> datetime | None:
+        """Until when the endpoint was asked to stay: only after a success, and only until the schedule returns."""
+        try:
+            item = self.ledger.run(self.run)
+            if item is None or item["state"] != "reserved" or item["execution_arn"] != execution_arn:
+                return None
+            seconds = int(item.get("keep_endpoint_seconds", 0))
+            if not seconds:
+                return None
+            wanted = self.now + timedelta(seconds=seconds)
+            self.ledger.note(self.run, {"keep_until": wanted.isoformat(timespec="seconds")})
+            noted = self.ledger.run(self.run) or {}
+            until = from_iso(str(noted["keep_until"]))
+        except Exception as error:
+            # Silent, damaged or worse: what cannot be shown to have a reservation and an end is not kept.
+            log("nothing is kept", run=self.run, error=str(error))
             return None
-        if item is None or item["state"] != "reserved" or not item.get("keep_endpoint_seconds"):
-            return None
-        wanted = self.now + timedelta(seconds=int(item["keep_endpoint_seconds"]))
-        self.ledger.note(self.run, {"keep_until": wanted.isoformat(timespec="seconds")})
-        noted = self.ledger.run(self.run)
-        until = from_iso(str(noted["keep_until"])) if noted else wanted
         return until if until > self.now else None
 
     def _stop_execution(self, execution_arn: str) -> None:
+        self.found.append(f"execution {execution_arn.rpartition(':')[2]}: RUNNING")
         try:
-            if self.step_functions.describe_execution(executionArn=execution_arn)["status"] == "RUNNING":
-                self.step_functions.stop_execution(
-                    executionArn=execution_arn,
-                    error="DeadlineReached",
-                    cause="The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
-                )
-        except ClientError as error:
-            if error_code(error) != "ExecutionDoesNotExist":
-                raise
+            self.step_functions.stop_execution(
+                executionArn=execution_arn,
+                error="DeadlineReached",
+                cause="The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+            )
+        except (BotoCoreError, ClientError) as error:
+            self._problem("the execution", error)
 
     def _stop_training_jobs(self) -> None:
-        for job in self._own("list_training_jobs", "TrainingJobSummaries", "TrainingJobName"):
-            name, status = job["TrainingJobName"], job["TrainingJobStatus"]
-            if status == "InProgress":
-                self._try(partial(self.sagemaker.stop_training_job, TrainingJobName=name))
-            if status in {"InProgress", "Stopping"}:
-                self.found.append(f"training job {name}: {status}")
+        for job in self._own(TRAINING_JOB, {"InProgress", "Stopping"}):
+            self.found.append(str(job))
+            if job.status == "InProgress":
+                self._try(str(job), partial(self.sagemaker.stop_training_job, TrainingJobName=job.name))
 
     def _delete_endpoints(self) -> None:
-        for endpoint in self._own("list_endpoints", "Endpoints", "EndpointName"):
-            name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
-            created = endpoint["CreationTime"].isoformat(timespec="seconds")
-            # The name tells which attempt it was, and so which instance type was billed. A failed attempt did not bill.
-            seen = {"endpoint_created_at": created} | ({} if status == "Failed" else {"endpoint_name": name})
-            self._try(partial(self.ledger.note, self.run, seen))
-            if status in _DELETABLE:
-                self._try(partial(self.sagemaker.delete_endpoint, EndpointName=name))
-            self.found.append(f"endpoint {name}: {status}")
+        endpoints = self._own(ENDPOINT)
+        for endpoint in endpoints:
+            self.found.append(str(endpoint))
+            if endpoint.status in _DELETABLE:
+                self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
+        self._lives.saw(endpoints)
+        for endpoint in endpoints:
+            self._lives.describe(self.sagemaker, endpoint)
 
     def _delete_endpoint_configurations(self) -> None:
-        for configuration in self._own("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"):
-            name = configuration["EndpointConfigName"]
-            self._try(partial(self.sagemaker.delete_endpoint_config, EndpointConfigName=name))
-            self.found.append(f"endpoint configuration {name}")
+        for one in self._own(ENDPOINT_CONFIGURATION):
+            self.found.append(str(one))
+            self._try(str(one), partial(self.sagemaker.delete_endpoint_config, EndpointConfigName=one.name))
 
     def _delete_models(self) -> None:
-        for model in self._own("list_models", "Models", "ModelName"):
-            self._try(partial(self.sagemaker.delete_model, ModelName=model["ModelName"]))
-            self.found.append(f"model {model['ModelName']}")
+        for one in self._own(MODEL):
+            self.found.append(str(one))
+            self._try(str(one), partial(self.sagemaker.delete_model, ModelName=one.name))
 
-    def _own(self, operation: str, listing: str, name_field: str) -> list[dict[str, Any]]:
+    def _own(self, kind: Kind, statuses: set[str] | None = None) -> list[Resource]:
         """This run's resources of one kind: NameContains also finds those of runs whose name only begins like this one's."""
-        pages = self.sagemaker.get_paginator(operation).paginate(NameContains=self.run)
-        return [entry for page in pages for entry in page[listing] if belongs_to(entry[name_field], self.run)]
+        return [
+            resource
+            for resource in find_all(self.sagemaker, kind, self.run)
+            if belongs_to(resource.name, self.run)
+            and (statuses is None or resource.status in statuses)
+            and not self._tags.disown(resource)
+        ]
 
-    def _note_endpoint_end(self) -> None:
-        item = self.ledger.run(self.run)
-        if item and "endpoint_created_at" in item:
-            self.ledger.note(self.run, {"endpoint_gone_at": self.now.isoformat(timespec="seconds")})
+    def _write_lives(self) -> None:
+        """Tells the ledger of the endpoints, if it listens; the state machine remembers them too."""
+        try:
+            if not self.found and not self.problems:
+                self._lives.recall(self.ledger, self.run)
+            self._lives.write(self.ledger, self.run)
+        except Exception as error:
+            log("endpoint lives not written", run=self.run, seen=self._lives.seen, error=str(error))
 
-    def _try(self, step: Callable[[], Any]) -> None:
-        """Makes a call that another pass, another tear-down or AWS itself may have made needless."""
+    def _step(self, what: str, step: Callable[[], None]) -> None:
+        """Takes a step, whatever goes wrong in it: the next one may be the one that ends what bills."""
         try:
             step()
-        except (BotoCoreError, ServiceUnreachable) as error:
-            self.problems.append(error)
+        except Exception as error:
+            self._problem(what, error)
+
+    def _try(self, what: str, call: Callable[[], Any]) -> None:
+        """Makes a call that another pass, another tear-down or AWS itself may have made needless."""
+        try:
+            call()
+        except BotoCoreError as error:
+            self._problem(what, error)
         except ClientError as error:
             message = error_message(error)
             too_late_or_too_early = any(part in message for part in ("in-progress", "in progress", "in status"))
             if not is_missing(error) and not too_late_or_too_early:
-                self.problems.append(error)
+                self._problem(what, error)
+
+    def _problem(self, what: str, error: Exception) -> None:
+        self.problems.append(f"{what}: {error}")

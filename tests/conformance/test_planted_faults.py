@@ -125,4 +125,4 @@ def test_every_container_of_the_runs_is_told_of_another_adapter(assembly: Path) 
 
     after = json.dumps(definitions(assembly))
     assert after.count("another") == before.count("LORA_MODULES") > 0
-    assert "name\\\\\\\":\\\\\\\"${Domain}" not in after
+    assert 'name\\\\\\":\\\\\\"${Domain}' not in after

@@ -133,9 +133,12 @@ class SageMaker(Service):
         super().__init__()
         self.jobs: dict[str, Any] = kinds.get("jobs", {})
         self.endpoints: dict[str, str] = kinds.get("endpoints", {})
-        self.configurations: dict[str, Any] = dict.fromkeys(kinds.get("configurations", ()))
+        # By name, each with its instance type and count.
+        self.configurations: dict[str, Any] = dict.fromkeys(kinds.get("configurations", ()), ("ml.g5.2xlarge", 1))
         self.models: dict[str, Any] = dict.fromkeys(kinds.get("models", ()))
         self.created = NOW - timedelta(minutes=30)
+        self.created_at: dict[str, datetime] = {}
+        self.instances_now = 1
         # By name; what is not here bears the project's tag.
         self.tags: dict[str, dict[str, str]] = {}
 
@@ -177,7 +180,7 @@ class SageMaker(Service):
                 "EndpointName": name,
                 "EndpointArn": resource_arn("endpoint", name),
                 "EndpointStatus": status,
-                "CreationTime": self.created,
+                "CreationTime": self.created_at.get(name, self.created),
             }
             for name, status in self.endpoints.items()
             if NameContains in name
@@ -187,6 +190,24 @@ class SageMaker(Service):
     def on_delete_endpoint(self, EndpointName: str) -> dict[str, Any]:
         self.endpoints[EndpointName] = "Deleting"
         return {}
+
+    def on_describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
+        if EndpointName not in self.endpoints:
+            raise refusal("ValidationException", f'Could not find endpoint "{EndpointName}".')
+        return {
+            "EndpointName": EndpointName,
+            "EndpointArn": resource_arn("endpoint", EndpointName),
+            "EndpointConfigName": EndpointName,
+            "ProductionVariants": [{"VariantName": "a", "CurrentInstanceCount": self.instances_now}],
+            "EndpointStatus": self.endpoints[EndpointName],
+        }
+
+    def on_describe_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
+        if EndpointConfigName not in self.configurations:
+            raise refusal("ValidationException", f'Could not find endpoint configuration "{EndpointConfigName}".')
+        kind, count = self.configurations[EndpointConfigName]
+        variant = {"VariantName": "a", "ModelName": "a", "InstanceType": kind, "InitialInstanceCount": count}
+        return {"EndpointConfigName": EndpointConfigName, "ProductionVariants": [variant]}
 
     def on_list_endpoint_configs(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
         found = self._named("EndpointConfig", "endpoint-config", self.configurations, NameContains)
@@ -238,7 +259,12 @@ class StepFunctions(Service):
     def on_list_executions(
         self, stateMachineArn: str, statusFilter: str, nextToken: str | None = None
     ) -> dict[str, Any]:
-        found = [{"executionArn": key} for key, kept in self.executions.items() if kept["status"] == statusFilter]
+        found = [
+            {"executionArn": key}
+            for key, kept in self.executions.items()
+            if kept["status"] == statusFilter
+            and key.startswith(f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:")
+        ]
         return page("executions", found, nextToken, "nextToken")
 
     def on_get_execution_history(self, executionArn: str, nextToken: str | None = None, **_: Any) -> dict[str, Any]:
@@ -249,7 +275,9 @@ class StepFunctions(Service):
         if any(kept["name"] == name for kept in self.started):
             raise refusal("ExecutionAlreadyExists", "Execution Already Exists")
         self.started.append({"name": name, "input": input, "machine": stateMachineArn})
-        return {"executionArn": f"{stateMachineArn}:{name}"}
+        execution = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        self.executions[execution] = {"status": "RUNNING"}
+        return {"executionArn": execution}
 
 
 class S3(Service):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
-from lambda_fakes import arn, refusal
+from botocore.exceptions import EndpointConnectionError
+from lambda_fakes import MACHINE, refusal
 from ledger_fakes import Books
 from teardown_site import EVENT, SCHEDULE, Site
 
-from common.errors import ServiceUnreachable
+from common.errors import InvalidInput
 from common.names import belongs_to
 from teardown import handler
-from teardown.removal import nothing_to_remove
 
 
 def test_a_run_that_left_nothing_is_quiet() -> None:
-    assert Site().tear_down() == {"runName": "captune-abc", "found": [], "quiet": True, "keep": False}
+    assert Site().tear_down() == {
+        "runName": "captune-abc", "found": [], "quiet": True, "keep": False, "running": False, "seen": {}, "problems": [],
+    }  # fmt: skip
 
 
 def test_a_training_job_is_stopped_and_waited_for() -> None:
@@ -36,6 +37,8 @@ def test_an_endpoint_that_is_creating_is_waited_for_because_it_cannot_be_deleted
     site.sagemaker.endpoints["captune-abc"] = "InService"
     assert not site.tear_down()["quiet"]
     assert site.sagemaker.called("delete_endpoint") == [{"EndpointName": "captune-abc"}]
+    assert site.tear_down()["found"] == ["endpoint captune-abc: Deleting"]
+    assert len(site.sagemaker.called("delete_endpoint")) == 1
 
 
 @pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
@@ -80,7 +83,7 @@ def test_runs_whose_names_begin_or_end_like_this_one_are_untouched() -> None:
         models=others,
     )
     assert site.tear_down()["quiet"]
-    assert not [name for name, _ in site.sagemaker.calls if not name.startswith("list_")]
+    assert site.changes == []
     assert not any(belongs_to(name, "captune-abc") for name in others)
 
 
@@ -105,106 +108,166 @@ def test_a_job_that_ended_before_it_was_stopped_is_no_error() -> None:
 
 @pytest.mark.parametrize("trouble", [refusal("ThrottlingException"), EndpointConnectionError(endpoint_url="sagemaker")])
 @pytest.mark.parametrize("operation", ["stop_training_job", "list_training_jobs"])
-def test_trouble_with_the_job_does_not_keep_the_endpoint_and_fails_the_pass(operation: str, trouble: Exception) -> None:
+def test_trouble_with_the_job_does_not_keep_the_endpoint_and_another_pass_follows(
+    operation: str, trouble: Exception
+) -> None:
     site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
     site.sagemaker.troubles[operation] = [trouble]
-    with pytest.raises(type(trouble)):
-        site.tear_down()
+    outcome = site.tear_down()
+    assert [problem.partition(":")[2].strip() for problem in outcome["problems"]] != []
+    assert not outcome["quiet"]
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-    site.tear_down()
+    assert site.tear_down()["problems"] == []
     assert site.sagemaker.jobs == {"captune-abc": "Stopping"}
 
 
-def test_a_ledger_that_does_not_answer_keeps_no_endpoint() -> None:
+def test_each_trouble_is_told_with_what_it_was_met_at() -> None:
     site = Site(endpoints={"captune-abc": "InService"})
-    site.books.table.trouble = lambda operation: "throttled" if operation == "UpdateItem" else None
-    with pytest.raises((ClientError, ServiceUnreachable)):
-        site.tear_down()
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+    site.sagemaker.troubles = {
+        "list_training_jobs": [refusal("ThrottlingException", "slow down")],
+        "delete_endpoint": [refusal("AccessDeniedException", "not you")],
+    }
+    jobs, endpoint = site.tear_down()["problems"]
+    assert jobs.startswith("training jobs: ") and "slow down" in jobs
+    assert endpoint.startswith("endpoint captune-abc: InService: ") and "not you" in endpoint
 
 
-def test_the_life_of_an_endpoint_is_written_down_once() -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
+@pytest.mark.parametrize("operation", ["list_endpoints", "list_training_jobs"])
+def test_configuration_and_model_stay_while_nobody_knows_whether_there_is_an_endpoint_or_a_job(operation: str) -> None:
+    site = Site(configurations=["captune-abc"], models=["captune-abc"])
+    site.sagemaker.troubles[operation] = [refusal("InternalFailure")]
+    outcome = site.tear_down()
+    assert (outcome["quiet"], outcome["found"], len(outcome["problems"])) == (False, [], 1)
+    assert site.changes == []
+    assert site.sagemaker.called("list_models") == []
+    assert len(site.tear_down()["found"]) == 2
+
+
+def test_configuration_and_model_stay_after_an_endpoint_that_could_not_be_deleted() -> None:
+    site = Site(endpoints={"captune-abc": "InService"}, configurations=["captune-abc"], models=["captune-abc"])
+    site.sagemaker.troubles["delete_endpoint"] = [refusal("InternalFailure")]
     site.tear_down()
-    site.sagemaker.endpoints.clear()
-    site.tear_down(after=timedelta(minutes=1))
-    site.tear_down(after=timedelta(minutes=2))
-    assert site.item["endpoint_created_at"] == "2026-11-24T11:30:00+00:00"
-    assert site.item["endpoint_gone_at"] == "2026-11-24T12:01:00+00:00"
+    assert site.changes == ["delete_endpoint"]
 
 
-def test_the_schedule_stops_an_execution_that_still_runs() -> None:
-    site = Site(execution="RUNNING")
-    site.tear_down(SCHEDULE)
-    stopped = site.step_functions.called("stop_execution")
-    assert [(one["executionArn"], one["error"]) for one in stopped] == [(arn("abc"), "DeadlineReached")]
+@pytest.mark.parametrize("operation", ["list_endpoint_configs", "delete_endpoint_config"])
+def test_trouble_with_a_configuration_does_not_keep_the_model(operation: str) -> None:
+    site = Site(configurations=["captune-abc"], models=["captune-abc"])
+    site.sagemaker.troubles[operation] = [refusal("InternalFailure")]
+    assert not site.tear_down()["quiet"]
+    assert site.sagemaker.models == {}
 
 
-def test_an_execution_that_ended_or_is_forgotten_is_not_stopped() -> None:
-    ended, forgotten = Site(execution="SUCCEEDED"), Site()
-    forgotten.step_functions.executions.clear()
-    for site in (ended, forgotten):
-        assert site.tear_down(SCHEDULE)["quiet"]
-        assert not site.step_functions.called("stop_execution")
+@pytest.mark.parametrize("message", ["Could not find a way in-progress", "not found"])
+def test_a_listing_that_fails_is_trouble_whatever_its_words(message: str) -> None:
+    site = Site()
+    site.sagemaker.troubles["list_endpoints"] = [refusal("ValidationException", message)]
+    assert not site.tear_down()["quiet"]
 
 
-def test_an_execution_that_may_not_be_described_keeps_nothing_from_being_removed() -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.step_functions.troubles["describe_execution"] = [refusal("AccessDeniedException")]
-    with pytest.raises(ClientError):
-        site.tear_down(SCHEDULE)
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
-
-def test_an_execution_that_was_refused_the_name_of_a_run_removes_nothing_of_it() -> None:
+def test_an_answer_that_cannot_be_read_stops_nothing_else() -> None:
     site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
-    other = {**EVENT, "executionArn": arn("_abc"), "executionName": "_abc"}
-    for reason in ("event", "schedule", "sweeper"):
-        assert site.tear_down({**other, "reason": reason}) == nothing_to_remove()
-    assert site.sagemaker.calls == []
-
-
-def test_the_schedule_of_a_run_cannot_be_named_by_what_was_no_run() -> None:
-    assert "--" in nothing_to_remove()["runName"]
-    assert not belongs_to(nothing_to_remove()["runName"], "captune-abc")
-
-
-def test_a_run_that_the_ledger_does_not_know_is_removed_all_the_same() -> None:
-    site = Site(Books(), endpoints={"captune-abc": "InService"})
-    site.tear_down()
+    site.sagemaker.troubles["list_training_jobs"] = [KeyError("TrainingJobStatus")]
+    assert not site.tear_down()["quiet"]
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
 
-def test_the_name_alone_is_enough_to_start_a_tear_down_by_hand() -> None:
-    site = Site(execution="RUNNING", jobs={"captune-abc": "InProgress"})
-    site.tear_down({"executionName": "abc"})
-    assert site.sagemaker.jobs == {"captune-abc": "Stopping"}
-    assert site.step_functions.executions[arn("abc")]["status"] == "ABORTED"
+class TestWithoutTheLedger:
+    @pytest.mark.parametrize(
+        "event", [EVENT, {**EVENT, "status": "SUCCEEDED"}, SCHEDULE, {**SCHEDULE, "reason": "sweeper"}]
+    )
+    def test_removal_goes_on_while_the_ledger_is_silent(self, event: dict[str, Any]) -> None:
+        site = Site(
+            jobs={"captune-abc": "InProgress"},
+            endpoints={"captune-abc": "InService"},
+            configurations=["captune-abc"],
+            models=["captune-abc"],
+        )
+        site.silence_the_ledger()
+        assert site.tear_down(event)["problems"] == []
+        assert (site.sagemaker.jobs, site.sagemaker.endpoints) == (
+            {"captune-abc": "Stopping"},
+            {"captune-abc": "Deleting"},
+        )
+        site.sagemaker.jobs["captune-abc"] = "Stopped"
+        site.sagemaker.endpoints.clear()
+        assert not site.tear_down(event)["quiet"]
+        assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {})
+        assert site.tear_down(event)["quiet"]
+
+    @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}])
+    @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
+    def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
+        site = Site(Books().with_run("abc", keep_endpoint_seconds=600), endpoints={"captune-abc": "InService"})
+        site.books.table.rows["RUN#captune-abc"][name] = value
+        assert not site.tear_down({**EVENT, "status": "SUCCEEDED"})["keep"]
+        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+    def test_a_run_that_the_ledger_does_not_know_is_removed_all_the_same(self) -> None:
+        site = Site(Books(), endpoints={"captune-abc": "InService"})
+        site.tear_down()
+        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
 
-def test_the_handler_makes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
-    monkeypatch.setattr(handler, "client", services.__getitem__)
-    monkeypatch.setenv("LEDGER_TABLE", "ledger")
-    assert handler.handle(EVENT, None)["found"] == ["endpoint captune-abc: InService"]
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+class TestOfOthers:
+    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
+    def test_a_resource_without_the_project_tag_is_left_alone(self, tags: dict[str, str]) -> None:
+        names = ["captune-abc"]
+        site = Site(
+            jobs={"captune-abc": "InProgress"},
+            endpoints={"captune-abc": "InService"},
+            configurations=names,
+            models=names,
+        )
+        site.sagemaker.tags["captune-abc"] = tags
+        assert site.tear_down()["quiet"]
+        assert site.changes == []
+        assert site.seen == {}
 
+    def test_a_sagemaker_that_does_not_tell_tags_keeps_nothing_from_being_removed(self) -> None:
+        site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
+        site.sagemaker.troubles["list_tags"] = [refusal("AccessDeniedException"), refusal("AccessDeniedException")]
+        site.tear_down()
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
 
-def test_the_name_of_the_endpoint_that_billed_is_noted_because_it_tells_the_instance_type() -> None:
-    site = Site(endpoints={"captune-abc-try2": "InService"})
-    site.tear_down()
-    assert site.item["endpoint_name"] == "captune-abc-try2"
-
-
-def test_an_endpoint_that_failed_tells_nothing_about_what_was_billed() -> None:
-    site = Site(endpoints={"captune-abc": "Failed"})
-    site.tear_down()
-    assert "endpoint_name" not in site.item
-    assert "endpoint_created_at" in site.item
+    def test_jobs_that_are_over_are_not_asked_for_their_tags(self) -> None:
+        site = Site(jobs={"captune-abc": "Completed", "captune-abc-try2": "Failed"})
+        assert site.tear_down()["quiet"]
+        assert site.sagemaker.called("list_tags") == []
 
 
 def test_what_a_run_tried_before_it_trained_is_removed_with_it() -> None:
     site = Site(configurations=["captune-abc-try0"], models=["captune-abc-try0", "captune-abcd-try0"])
     site.tear_down()
-    assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {"captune-abcd-try0": None})
+    assert (site.sagemaker.configurations, list(site.sagemaker.models)) == ({}, ["captune-abcd-try0"])
+
+
+class TestTheHandler:
+    @pytest.fixture
+    def site(self, monkeypatch: pytest.MonkeyPatch) -> Site:
+        site = Site(endpoints={"captune-abc": "InService"})
+        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
+        monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
+        monkeypatch.setenv("LEDGER_TABLE", "ledger")
+        monkeypatch.setenv("FINE_TUNING_ARN", MACHINE)
+        return site
+
+    def test_it_makes_one_pass(self, site: Site) -> None:
+        outcome = handler.handle(EVENT, None)
+        assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
+        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+    @pytest.mark.parametrize(
+        "event", [{"executionArn": EVENT["executionArn"]}, {"executionName": "abc"}, {"runName": "captune-abc"}]
+    )
+    def test_one_fact_is_enough(self, site: Site, event: dict[str, str]) -> None:
+        handler.handle(event, None)
+        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+    def test_an_event_that_names_no_run_is_refused(self, site: Site) -> None:
+        with pytest.raises(InvalidInput):
+            handler.handle({"reason": "event"}, None)
+
+    def test_what_was_seen_before_is_carried_on(self, site: Site) -> None:
+        seen = {"2": {"createdAt": "2026-11-24T10:00:00+00:00"}}
+        assert handler.handle({**EVENT, "seen": seen}, None)["seen"].keys() == {"1", "2"}

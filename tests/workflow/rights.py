@@ -65,6 +65,9 @@ def needs(call: Call, region: str, account: str) -> Iterator[Need]:
 def _sagemaker(call: Call, action: str, arn: str) -> Iterator[Need]:
     request = call.request
     named = [f"{arn}{kind}/{request[key]}" for key, kind in _SAGEMAKER_KINDS.items() if key in request]
+    if call.operation == "ListTags":
+        yield action, str(request["ResourceArn"])
+        return
     if call.operation.startswith("List") or not named:
         yield action, "*"
         return

@@ -80,7 +80,8 @@ def test_without_capacity_of_the_first_the_second_trains_and_serves(cloud: Cloud
 
     assert execution.status == "SUCCEEDED", execution.cause
     assert tried(cloud, "CreateTrainingJob") == tried(cloud, "CreateEndpointConfig") == [FIRST, SECOND]
-    assert item(cloud, execution)["endpoint_name"] == f"{run_name(execution.name)}-try2"
+    tried_last = item(cloud, execution)
+    assert (tried_last["endpoint_2_instance_type"], "endpoint_1_instance_type" in tried_last) == (SECOND, False)
     (report,) = [call.request for call in cloud.calls if call.operation == "Invoke" and "reservation" in call.request]
     assert (report["trainingInstanceType"], report["hostingInstanceType"]) == (SECOND, SECOND)
     assert not any(cloud.leftovers().values())

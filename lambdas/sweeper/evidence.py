@@ -1,0 +1,96 @@
+"""What there is of this project at one moment: at SageMaker, in the ledger, and running. Each is read by itself.
+
+A service that does not answer leaves a gap, which is None and not empty: what nobody told is not taken for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from common.ledger import Ledger
+from common.ledger_rows import RunRow
+from common.logs import log, metric
+from common.names import PREFIX, run_name, run_of
+from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all
+from sweeper.gauges import gauges
+
+T = TypeVar("T")
+_KINDS = (TRAINING_JOB, ENDPOINT, ENDPOINT_CONFIGURATION, MODEL)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything of this project at one moment. `running` maps a run to its execution's ARN."""
+
+    resources: dict[str, list[Resource]]
+    endpoints_known: bool
+    rows: dict[str, RunRow] | None
+    running: dict[str, str] | None
+    problems: list[Exception] = field(default_factory=list)
+
+    def endpoint_since(self, run: str) -> datetime | None:
+        """When the first of a run's endpoints was created, or None without one."""
+        return min((r.created for r in self.resources.get(run, []) if r.kind is ENDPOINT), default=None)
+
+    def since(self, run: str) -> datetime | None:
+        """When the first of a run's resources was created, or None without any."""
+        return min((resource.created for resource in self.resources.get(run, [])), default=None)
+
+    def open_rows(self) -> Iterable[RunRow]:
+        """The reservations that hold, as far as the ledger told."""
+        return (row for row in (self.rows or {}).values() if row.is_open)
+
+    def write_metrics(self, now: datetime) -> None:
+        """Publishes the age in seconds of the oldest endpoint and reservation, and how many items are damaged; 0 for none.
+
+        What is not known is not written: an alarm must not take a gap for good news.
+        """
+        since = filter(None, map(self.endpoint_since, self.resources))
+        values = gauges(since, (self.rows or {}).values(), now)
+        known = {"OldestEndpointSeconds": self.endpoints_known}
+        values = {name: value for name, value in values.items() if known.get(name, self.rows is not None)}
+        if values:
+            metric(**values)
+        for row in (self.rows or {}).values():
+            if row.is_damaged:
+                log("damaged ledger item", run=row.run, problems=row.problems)
+
+
+def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str) -> Evidence:
+    """Looks at everything once. Whatever raises leaves a gap, and its error among the problems."""
+    problems: list[Exception] = []
+
+    def look(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except Exception as error:
+            problems.append(error)
+            return None
+
+    tags = Tags(sagemaker)
+    # In this order: a run that begins in between has its reservation before it has a resource.
+    found = {kind: look(partial(_own, sagemaker, kind, tags)) for kind in _KINDS}
+    rows = look(lambda: {row.run: row for row in ledger.rows()})
+    running = look(lambda: _running(step_functions, fine_tuning_arn))
+    resources: dict[str, list[Resource]] = {}
+    for resource in (resource for some in found.values() for resource in some or []):
+        resources.setdefault(run_of(resource.name), []).append(resource)
+    return Evidence(resources, found[ENDPOINT] is not None, rows, running, problems)
+
+
+def _own(sagemaker: Any, kind: Kind, tags: Tags) -> list[Resource]:
+    """The project's resources of a kind; of training jobs, which SageMaker remembers for ever, those that run."""
+    resources = find_all(sagemaker, kind, f"{PREFIX}-", "InProgress" if kind is TRAINING_JOB else None)
+    return [one for one in resources if one.name.startswith(f"{PREFIX}-") and not tags.disown(one)]
+
+
+def _running(step_functions: Any, fine_tuning_arn: str) -> dict[str, str]:
+    pages = step_functions.get_paginator("list_executions").paginate(
+        stateMachineArn=fine_tuning_arn, statusFilter="RUNNING"
+    )
+    arns = [execution["executionArn"] for page in pages for execution in page["executions"]]
+    return {run_name(arn.rpartition(":")[2]): arn for arn in arns}
