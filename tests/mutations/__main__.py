@@ -51,13 +51,16 @@ def main() -> int:
     return 1 if results[0].wrong else 0
 
 
+def _remembered() -> dict[str, str]:
+    return dict(json.loads(_MEMORY.read_text())) if _MEMORY.exists() else {}
+
+
 def _judge(
     chosen: list[Mutant], checks: list[Check], snapshot: list[Check], options: argparse.Namespace
 ) -> report.Result:
     began, noticed = time.monotonic(), dict[str, str]()
-    remembered = json.loads(_MEMORY.read_text()) if _MEMORY.exists() else {}
     print(f"\n{len(checks)} tests, {len(chosen)} mutants", flush=True)
-    for count, verdict in enumerate(Judge(checks, options.processes, remembered).judge(chosen), 1):
+    for count, verdict in enumerate(Judge(checks, options.processes, _remembered()).judge(chosen), 1):
         if verdict.noticed_by:
             noticed[verdict.mutant.name] = verdict.noticed_by
         if not verdict.noticed_by or options.killers:
@@ -65,7 +68,7 @@ def _judge(
         elif count % 100 == 0:
             print(f"{count:5} after {time.monotonic() - began:.0f} s", flush=True)
     _MEMORY.parent.mkdir(exist_ok=True)
-    _MEMORY.write_text(json.dumps(remembered | noticed))
+    _MEMORY.write_text(json.dumps(_remembered() | noticed))
     living = [one for one in chosen if one.name not in noticed]
     unseen = [one.mutant.name for one in Judge(snapshot, options.processes).judge(living) if not one.noticed_by]
     given = reasons.read()
