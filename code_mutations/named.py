@@ -17,6 +17,24 @@ class Fault:
 
 NAMED = (
     Fault(
+        "configurations and models are deleted although the endpoint step failed",
+        "teardown/removal.py",
+        "        if not self.found and not self.problems:\n            # A configuration",
+        "        if not self.found:\n            # A configuration",
+    ),
+    Fault(
+        "the sweeper ignores ends_by",
+        "sweeper/judgement.py",
+        'return "ends_by" in item and from_iso(item["ends_by"]) < self.now',
+        "return False",
+    ),
+    Fault(
+        "ends_by counts only for a run that has an endpoint",
+        "sweeper/judgement.py",
+        'return "ends_by" in item and from_iso(item["ends_by"]) < self.now',
+        'return since is not None and "ends_by" in item and from_iso(item["ends_by"]) < self.now',
+    ),
+    Fault(
         "the last entry of CreateEndpoint counts",
         "settle/history.py",
         "execution.entered_at.setdefault(name, last_seen)",

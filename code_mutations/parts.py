@@ -52,6 +52,6 @@ PARTS = {
         Part("reserve", ("reserve/*.py",), ("test_reserve*.py",)),
         Part("teardown", ("teardown/*.py",), ("test_teardown*.py",)),
         Part("settle", ("settle/*.py",), ("test_settle*.py",)),
-        Part("sweeper", ("sweeper/*.py",), ("test_sweeper*.py",)),
+        Part("sweeper", ("sweeper/*.py",), ("test_sweeper*.py", "test_evidence*.py")),
     )
 }
