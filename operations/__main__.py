@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import alarm, books, bucket, costs, destruction, idle, price_list, texts
 from operations.check import command
+from stacks.settings import Settings
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
@@ -19,9 +20,10 @@ SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; answers the exit code."""
     parser = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
+    context = json.loads(SETTINGS_FILE.read_text("utf-8"))["context"]
     parser.add_argument(
         "--region",
-        default=json.loads(SETTINGS_FILE.read_text("utf-8"))["context"]["region"],
+        default=context["region"],
         help="default: the region in cdk.json",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     session = boto3.Session(region_name=chosen.region)
     try:
         if chosen.command == "ledger":
-            print(books.show(session, as_json=chosen.json))
+            print(books.show(session, Settings.from_context(context).cap_cents, as_json=chosen.json))
         elif chosen.command == "prices":
             print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
         elif chosen.command == "idle":

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from common.costs import looks_bound, standing_cents
 from common.ledger import HIGHEST_CAP_CENTS, dollars
 from common.ledger_changes import Month
 from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
@@ -18,10 +19,10 @@ _WAY_OUT = (
 )
 
 
-def show(session: Any, as_json: bool = False) -> str:
-    """Every month and run of the ledger, newest first."""
+def show(session: Any, cap_cents: int, as_json: bool = False) -> str:
+    """Every month and run of the ledger, newest first. `cap_cents` is the cap in cdk.json."""
     items = Table(session.client("dynamodb"), output(session, "LedgerTable")).scan()
-    return json.dumps(written(items), indent=2) if as_json else table(items)
+    return json.dumps(written(items), indent=2) if as_json else table(items, cap_cents)
 
 
 def written(items: Sequence[RawItem]) -> list[dict[str, Any]]:
@@ -34,12 +35,16 @@ def written(items: Sequence[RawItem]) -> list[dict[str, Any]]:
     return [*months, *starts, *runs]
 
 
-def table(items: Sequence[RawItem]) -> str:
+def table(items: Sequence[RawItem], cap_cents: int) -> str:
     """The items as aligned lines: months with what is committed, runs with what they reserved and did cost."""
     if not items:
         return "The ledger is empty: nothing was reserved or spent yet."
     rows, starts = _rows(items), _starts(items)
     lines = [line for month in _months(items, rows) for line in _month(month, starts.get(month.name, 0))]
+    lines.append(
+        f"Besides, {dollars(standing_cents(cap_cents))} of the {dollars(cap_cents)} a month are set aside for what runs on by itself and for executions "
+        f"that are refused, of which {looks_bound(cap_cents)} are looked at."
+    )
     lines += ["", f"{'run':<58}  {'state':<9} {'reserved':>9} {'training':>9} {'endpoint':>9} {'actual':>9}  status"]
     lines += [_run(row) for row in rows if not row.is_damaged]
     damaged = [row for row in rows if row.is_damaged]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from common.costs import small_items_cents
+from common.costs import checkpoint_cents, for_runs, looks_bound, small_items_cents, standing_cents
 from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.ledger import Ledger, dollars
 from common.prices import pinned
@@ -44,7 +44,7 @@ def table() -> str:
         (
             "the most that it may cost, reserved before anything starts",
             f"{dollars(usual.worst.cents)} ({dollars(at_the_end.worst.cents)} across a month's end)",
-            f"{_time(usual.worst.training_seconds)} of training with its time to stop, {_time(usual.worst.endpoint_seconds)} of endpoint "
+            f"{_time(usual.worst.training_seconds)} of training with its time to start and to stop, {_time(usual.worst.endpoint_seconds)} of endpoint "
             f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
         ),
         (
@@ -56,6 +56,11 @@ def table() -> str:
             'the most of a smoke run, `{"smoke": true}`; with less left of the cap, no run that trains may start',
             dollars(least.worst.cents),
             f"{_time(least.worst.training_seconds)} of training, {_time(least.worst.endpoint_seconds)} of endpoint",
+        ),
+        (
+            "a month without any run, set aside before all runs",
+            dollars(standing_cents(settings.cap_cents)),
+            f"the sweeper, storage of earlier runs, backups, and {looks_bound(settings.cap_cents)} executions that are looked at and refused; there is no further look in that month",
         ),
     ]
     lines = ["| | cost | for |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
@@ -73,6 +78,7 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
     endpoint = _ENDPOINT_START + _COMPARISON
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
     cents = price.cents(training) + price.cents(endpoint) + small_items_cents()
+    cents += checkpoint_cents(training, settings.lora_rank)
     return (
         "a usual run, estimated from public logs of the same model and instance",
         f"about {dollars(cents)}",
@@ -84,7 +90,17 @@ def _worst(training_seconds: int, deadline_seconds: int, moment: datetime = _MID
     settings = Settings()
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
     ledger = cast(Ledger, cast(Any, _Untouched()))
-    return money.allow(ledger, settings.cap_cents, price, price, training_seconds, deadline_seconds, 0, moment)
+    return money.allow(
+        ledger,
+        for_runs(settings.cap_cents),
+        price,
+        price,
+        training_seconds,
+        deadline_seconds,
+        0,
+        moment,
+        settings.lora_rank,
+    )
 
 
 def _time(seconds: int) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from common import ledger_table
 from common.names import belongs_to, run_name
 from proof.matrix_bench import Bench
 from proof.matrix_expectations import NOTHING, Expected
@@ -45,10 +46,12 @@ def money(bench: Bench, earlier_cents: int = 0) -> list[str]:
 
     `earlier_cents` is what a cell put into each month before its run.
     """
-    items = bench.ledger().items()
-    runs = {item["pk"].removeprefix("RUN#"): item for item in items if item["pk"].startswith("RUN#")}
+    items = ledger_table.Table(bench.cloud.client("dynamodb"), bench.deployment.table).scan()
+    runs = {row.run: row.item for row in bench.ledger().rows()}
     committed = {
-        i["pk"].removeprefix("MONTH#"): int(i["committed_cents"]) for i in items if i["pk"].startswith("MONTH#")
+        i["pk"]["S"].removeprefix("MONTH#"): int(i["committed_cents"]["N"])
+        for i in items
+        if i["pk"]["S"].startswith("MONTH#")
     }
     wrong = [f"{run} is {item['state']}" for run, item in runs.items() if item["state"] != "settled"]
     for month, cents in committed.items():

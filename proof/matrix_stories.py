@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from common import costs
 from common.clock import month_of, start_after
 from common.durations import MINIMUM_TRAINING_SECONDS
 from common.ledger import Reservation, dollars
@@ -16,11 +17,11 @@ _CREATES = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateE
 
 
 def _spend_before(bench: Bench, left_cents: int) -> int:
-    """Leaves so many cents of the cap, this month and in the next, and answers how many are gone."""
+    """Leaves so many cents of the cap for runs, this month and in the next, and answers how many are gone."""
     bench.empty(training_minutes=10)  # a clamped run has a quarter of an hour
     moment = bench.cloud.clock()
     month = month_of(moment)
-    gone, ledger = matrix_audit.cap_cents(bench) - left_cents, bench.ledger()
+    gone, ledger = costs.for_runs(matrix_audit.cap_cents(bench)) - left_cents, bench.ledger()
     months = (month, month_of(start_after(month)))
     ledger.reserve(Reservation("captune-earlier", "arn:earlier", gone, months, {}), 10**6, moment)
     # It is settled at what it reserved, so that nothing is in flight beside the run.
@@ -50,9 +51,9 @@ def one_dollar_left(bench: Bench) -> list[str]:
     return wrong + matrix_audit.nothing_left(bench) + _money(bench)
 
 
-def three_dollars_left(bench: Bench) -> list[str]:
-    """With three dollars left the run goes all the way, with less time than usual."""
-    _spend_before(bench, 300)
+def four_dollars_left(bench: Bench) -> list[str]:
+    """With four dollars left the run goes all the way, with less time than usual."""
+    _spend_before(bench, 400)
     run = bench.cloud.start(INPUT)
     bench.cloud.settle(run, timeout=PATIENCE)
     wrong = [] if run.status == "SUCCEEDED" else [f"ended as {run.status} {run.error}: {run.cause}"]
@@ -61,10 +62,10 @@ def three_dollars_left(bench: Bench) -> list[str]:
     if not allowed or not MINIMUM_TRAINING_SECONDS <= allowed[0] < 7200:
         wrong.append(f"the training time was not clamped: {allowed}")
     reserved = [
-        i["reserved_cents"] for i in bench.ledger().items() if i["pk"].startswith("RUN#") and "earlier" not in i["pk"]
+        row.item["reserved_cents"] for row in bench.ledger().rows() if "earlier" not in row.run
     ]
-    if not reserved or int(reserved[0]) > 300:
-        wrong.append(f"{[dollars(int(cents)) for cents in reserved]} were reserved of $3.00")
+    if not reserved or int(reserved[0]) > 400:
+        wrong.append(f"{[dollars(int(cents)) for cents in reserved]} were reserved of $4.00")
     return wrong + matrix_audit.nothing_left(bench) + _money(bench)
 
 
@@ -95,6 +96,6 @@ def _meet(barrier: threading.Barrier) -> None:
 
 STORIES: dict[str, Callable[[Bench], list[str]]] = {
     "$1 left: refused by name, nothing created": one_dollar_left,
-    "$3 left: runs, clamped": three_dollars_left,
+    "$4 left: runs, clamped": four_dollars_left,
     "two at once, room for one: exactly one runs": two_at_once,
 }

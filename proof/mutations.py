@@ -41,7 +41,7 @@ def run(word: str = "", processes: int = 2) -> list[Verdict]:
 def stories() -> Broken:
     """All scenarios together."""
     return [
-        *scenarios.three_dollars_left(),
+        *scenarios.four_dollars_left(),
         *scenarios.collision(),
         *scenarios.room_for_one(),
         *scenarios.room_for_none(),

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from common import costs, ledger_table, names, prices
 from common import ledger as ledger_module
+from common import ledger_table, names, prices
 from common.errors import PriceUnknown, RunNameTaken
 from common.ledger import Ledger
 from common.ledger_table import Table, typed
@@ -88,9 +88,13 @@ def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
 
 
 def _keep_outside(
-    ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, now: datetime
+    ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, *rest: Any
 ) -> Any:
-    return replace(_allow(ledger, cap, training, hosting, wanted, deadline, 0, now), keep_seconds=keep)
+    return replace(_allow(ledger, cap, training, hosting, wanted, deadline, 0, *rest), keep_seconds=keep)
+
+
+def _nothing_small(*of: Any) -> Any:
+    return replace(_worst_case(*of), other_cents=0)
 
 
 def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) -> Price:
@@ -142,7 +146,7 @@ register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING
 register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), scenarios.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), scenarios.kept_once)
-register("money: the clamp", replacing(money, "allow", _not_clamped), scenarios.three_dollars_left)
+register("money: the clamp", replacing(money, "allow", _not_clamped), scenarios.four_dollars_left)
 register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
 register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=185))
@@ -150,9 +154,9 @@ register("money: both months at the month's end", replacing(money, "months_betwe
 register("money: waiting time in the months", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000))), scenarios.last_moment_deadline)
 register("money: the deadline that begins last", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400))), scenarios.last_moment_deadline)
 register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0), random_months())
-register("money: the stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", 0), random_months())
+register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS), random_months())
 register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months(first_seed=36))
-register("money: small items", replacing(costs, "SMALL_ITEMS", ()), random_months())
+register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
 register("prices: the dearest of several", replacing(prices, "max", min), scenarios.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())

@@ -38,17 +38,17 @@ def reservation(run: str, cents: int, *months: str) -> ledger_module.Reservation
     return ledger_module.Reservation(f"captune-{run}", f"arn:{run}", cents, months or ("2026-11",), {})
 
 
-def three_dollars_left() -> list[str]:
-    """With three dollars left a run is clamped, and what was clamped can be reserved."""
+def four_dollars_left() -> list[str]:
+    """With four dollars left a run is clamped, and what was clamped can be reserved."""
     table = Table()
     ledger = ledger_over(table)
-    ledger.reserve(reservation("earlier", 2200), 2500, NOON)
+    ledger.reserve(reservation("earlier", 2100), 2500, NOON)
     price = money.find_price(PriceList({}, answers=False), REGION, "ml.g5.2xlarge", "Training")
     try:
         allowance = money.allow(ledger, 2500, price, price, 7200, 3600, 0, NOON)
         ledger.reserve(reservation("later", allowance.worst.cents), 2500, NOON)
     except CaptuneError as error:
-        return [f"a run that three dollars allow was refused: {error}"]
+        return [f"a run that four dollars allow was refused: {error}"]
     return [] if allowance.clamped else ["the run was not clamped"]
 
 

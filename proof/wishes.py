@@ -56,6 +56,7 @@ class Wishes:
                 "sequence_length": 512,
                 "learning_rate": "auto",
                 "corpus_words": 0,
+                "accept_lost_ledger": "",
             }
         )
 

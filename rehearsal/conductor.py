@@ -16,6 +16,8 @@ from typing import Any
 
 from rich.markup import escape
 
+from common.costs import for_runs
+
 from . import materials, results
 from .assembly import Assembly, SynthesisFailed, synthesize
 from .cloud import Cloud
@@ -131,7 +133,7 @@ class Conductor:
             if left_out:
                 notes.append(f"declared but not played here: {left_out}")
         if self.options.budget_left_cents is not None:
-            materials.reserve_all_but(cloud, self.options.budget_left_cents, int(context["budget_usd"]) * 100)
+            materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(int(context["budget_usd"]) * 100))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
         run_input = materials.upload(cloud, self.options, str(context["domain"]))
         self._watch = Watch(cloud)

@@ -121,7 +121,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         help="keep the endpoint after the report; its clock is moved on",
     )
     run.add_argument(
-        "--budget-left", type=_cents, metavar="DOLLARS", help="pretend that only this much of the month's cap is left"
+        "--budget-left", type=_cents, metavar="DOLLARS", help="pretend that only this much of the month's cap is left for runs"
     )
     run.add_argument(
         "--no-capacity", metavar="TYPE", action="append", default=[],

@@ -92,7 +92,7 @@ class Functions(Construct):
                 may.read_objects(bucket, "corpora/*", "runs/*/training/*", "runs/*/plan.json"),
                 may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
                 read_assets,
-                may.table(ledger, "GetItem", "Scan"),
+                may.table(ledger, "GetItem", "Scan", "UpdateItem"),
                 may.look_for_images(
                     arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
                 ),

@@ -14,6 +14,8 @@ from stacks.settings import Settings
 
 # SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
 CHECKPOINT_DAYS = 7
+# An expired checkpoint is an old version in a versioned bucket, and is billed like a new one. Nobody will want it back.
+OLD_CHECKPOINT_DAYS = 1
 # An overwritten corpus or a deleted report can be brought back for a month.
 OLD_VERSION_DAYS = 30
 ACCESS_LOG_DAYS = 90
@@ -105,7 +107,10 @@ class StorageStack(cdk.Stack):
             server_access_logs_prefix="data/",
             lifecycle_rules=[
                 s3.LifecycleRule(
-                    id="ForgetCheckpoints", prefix=CHECKPOINT_PREFIX, expiration=cdk.Duration.days(CHECKPOINT_DAYS)
+                    id="ForgetCheckpoints",
+                    prefix=CHECKPOINT_PREFIX,
+                    expiration=cdk.Duration.days(CHECKPOINT_DAYS),
+                    noncurrent_version_expiration=cdk.Duration.days(OLD_CHECKPOINT_DAYS),
                 ),
                 s3.LifecycleRule(
                     id="ForgetOldVersions", noncurrent_version_expiration=cdk.Duration.days(OLD_VERSION_DAYS)

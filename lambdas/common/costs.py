@@ -10,21 +10,111 @@ from fractions import Fraction
 from common.clock import month_of, next_month_start
 from common.prices import Price
 
-# Everything beside the two instances, us-east-1 list prices of 2026: what it is, how much of it a run uses, US dollars a unit.
-SMALL_ITEMS: tuple[tuple[str, Decimal, Decimal], ...] = (
-    ("S3 storage, GB-months of adapter, checkpoints and reports", Decimal(1), Decimal("0.023")),
+# What something is, how much of it is used, US dollars a unit: us-east-1 list prices of 2026, without any free allowance.
+Items = tuple[tuple[str, Decimal, Decimal], ...]
+S3_GB_MONTH = Decimal("0.023")
+LAMBDA_GB_SECOND = Decimal("0.0000133334")
+STATE_TRANSITION = Decimal("0.000025")
+LOGS_GB = Decimal("0.50")
+
+# Everything that a run uses beside its two instances and its checkpoints.
+SMALL_ITEMS: Items = (
+    ("S3 storage, GB-months of adapter, answers and reports", Decimal(1), S3_GB_MONTH),
     ("S3 and DynamoDB requests, thousands", Decimal(2), Decimal("0.006")),
-    ("Lambda, GB-seconds", Decimal(900), Decimal("0.0000133334")),
-    ("Step Functions, state transitions", Decimal(1000), Decimal("0.000025")),
-    ("CloudWatch Logs, GB", Decimal("0.1"), Decimal("0.50")),
+    ("Lambda, GB-seconds", Decimal(900), LAMBDA_GB_SECOND),
+    ("Step Functions, state transitions", Decimal(1000), STATE_TRANSITION),
+    ("CloudWatch Logs, GB", Decimal("0.1"), LOGS_GB),
     ("X-Ray traces, thousands", Decimal(1), Decimal("0.005")),
 )
+
+# training/arguments.py: a checkpoint is written every ten minutes, and two at the end (the last step, a signal to stop).
+CHECKPOINT_SECONDS, LAST_CHECKPOINTS = 600, 2
+# Adapter and both moments of Adam in 32 bits, 12 bytes for each of the 2,498,560 weights that one rank has in the linear layers of
+# Llama 2 7B, and a little for the loss curve.
+CHECKPOINT_BYTES_PER_RANK = 31_000_000
+# A folder is written under a name that marks it as partial and then renamed, so the upload may see both; SageMaker deletes nothing
+# that it has uploaded, whatever training has removed since.
+CHECKPOINT_COPIES = 2
+# Expired after 7 days, and gone a day after that, for the bucket is versioned: each at the next midnight. stacks/storage_stack.py has
+# these days, and a test holds both together.
+CHECKPOINT_DAYS = 7 + 1 + 2
+# The highest rank that the settings take.
+HIGHEST_LORA_RANK = 64
+
+# What the project uses in a month in which no run is made: the sweeper every quarter of an hour (256 MB for ten seconds, one reading of
+# a ledger of 300 KB), what earlier runs have left, backups. Not here because CloudWatch's allowance without end holds it: three
+# dashboards, ten alarms, ten metrics of one's own; nor SNS (1,000 e-mails) and the first two budgets with an action.
+SWEEPS = 31 * 24 * 4
+STANDING_ITEMS: Items = (
+    ("S3 storage of earlier runs and their last checkpoints, GB-months", Decimal(10), S3_GB_MONTH),
+    ("Lambda, GB-seconds of the sweeper", Decimal(SWEEPS) * Decimal("0.25") * 10, LAMBDA_GB_SECOND),
+    ("Lambda requests of the sweeper, millions", Decimal(SWEEPS) / 1_000_000, Decimal("0.20")),
+    ("DynamoDB, reads of the sweeper, millions of 4 KB", Decimal(SWEEPS) * 75 / 1_000_000, Decimal("0.125")),
+    ("DynamoDB, GB-months of the ledger and its backups", Decimal("0.1"), Decimal("0.45")),
+    ("CloudWatch Logs, GB of the sweeper", Decimal("0.05"), LOGS_GB),
+    ("X-Ray traces of the sweeper, thousands", Decimal(SWEEPS) / 1000, Decimal("0.005")),
+)
+
+# One execution that is looked at and refused: Preflight (1 GB) until its time-out, the report of the failure, the tear-down and the
+# settlement, which find nothing.
+LOOK_ITEMS: Items = (
+    ("Lambda, GB-seconds", Decimal(120 + 30), LAMBDA_GB_SECOND),
+    ("Step Functions, state transitions", Decimal(40), STATE_TRANSITION),
+    ("S3 and DynamoDB requests, thousands", Decimal("0.05"), Decimal("0.006")),
+    ("CloudWatch Logs, GB", Decimal("0.0001"), LOGS_GB),
+    ("X-Ray traces, thousands", Decimal("0.01"), Decimal("0.005")),
+)
+# The part of a cap that is set aside for executions that are looked at and refused.
+LOOKS_SHARE = Decimal("0.02")
+
+
+def _dollars(items: Items) -> Decimal:
+    return sum((amount * unit for _, amount, unit in items), Decimal(0))
+
+
+def _cents(dollars: Decimal) -> int:
+    """Rounded up: what is set aside may never be short of a fraction."""
+    return int((dollars * 100).to_integral_value(ROUND_CEILING))
 
 
 def small_items_cents() -> int:
     """Storage, requests, Lambda, Step Functions and logs of one run, rounded up to a cent."""
-    dollars = sum((amount * unit for _, amount, unit in SMALL_ITEMS), Decimal(0))
-    return int((dollars * 100).to_integral_value(ROUND_CEILING))
+    return _cents(_dollars(SMALL_ITEMS))
+
+
+def checkpoint_cents(training_seconds: int, lora_rank: int) -> int:
+    """The storage of all that one job writes as checkpoints, in a versioned bucket, until none of it is left. Rounded up to a cent.
+
+    S3 bills bytes for the time they are there; the shortest month makes that the most GB-months.
+    """
+    if not training_seconds:
+        return 0
+    written = -(-training_seconds // CHECKPOINT_SECONDS) + LAST_CHECKPOINTS
+    gigabytes = Decimal(written * CHECKPOINT_COPIES * CHECKPOINT_BYTES_PER_RANK * lora_rank) / 10**9
+    return _cents(gigabytes * CHECKPOINT_DAYS / 28 * S3_GB_MONTH)
+
+
+def looks_bound(cap_cents: int) -> int:
+    """How many executions of a month Preflight looks at: as many as their share of the cap pays for, were all of them refused."""
+    return int(cap_cents * LOOKS_SHARE / (_dollars(LOOK_ITEMS) * 100))
+
+
+def standing_cents(cap_cents: int) -> int:
+    """What a month costs beside its runs, rounded up to a cent: what is always there, and executions that are refused."""
+    return _cents(_dollars(STANDING_ITEMS) + cap_cents * LOOKS_SHARE / 100)
+
+
+def for_runs(cap_cents: int) -> int:
+    """What a cap leaves for the runs of a month, in cents."""
+    return max(0, cap_cents - standing_cents(cap_cents))
+
+
+def cap_for(cents: int) -> int:
+    """The smallest cap in whole US dollars that leaves so much for runs."""
+    dollars = -(-cents // 100)
+    while for_runs(dollars * 100) < cents:
+        dollars += 1
+    return dollars
 
 
 @dataclass(frozen=True)
@@ -44,18 +134,23 @@ class WorstCase:
 
 
 def worst_case(
-    training: Price, hosting: Price, training_seconds: int, endpoint_seconds: int, months: int = 1
+    training: Price,
+    hosting: Price,
+    training_seconds: int,
+    endpoint_seconds: int,
+    months: int = 1,
+    checkpoints: int = 0,
 ) -> WorstCase:
-    """The cost of a run whose training and endpoint both last as long as they are allowed to.
+    """The cost of a run whose training and endpoint both last as long as they are allowed to. `checkpoints` is their storage in cents.
 
-    A run that may lie in several calendar months is rounded up in each, and has the small items in each.
+    A run that may lie in several calendar months is rounded up in each, and has the small items and the checkpoints in each.
     """
     return WorstCase(
         training_seconds,
         endpoint_seconds,
         training.cents(training_seconds) + months - 1,
         hosting.cents(endpoint_seconds) + months - 1,
-        small_items_cents() * months,
+        (small_items_cents() + checkpoints) * months,
     )
 
 

@@ -24,6 +24,12 @@ MINIMUM_DEADLINE_SECONDS = 1200
 # A job that reaches its MaxRuntime gets 120 seconds to save (SageMaker's stop signal) and then uploads what it has.
 TRAINING_STOP_ALLOWANCE_SECONDS = 420
 
+# A job is billed from TrainingStartTime, before the image is pulled and the channels are downloaded (botocore, DescribeTrainingJob:
+# "The difference is due to the time it takes to download the training data and to the size of the training container"). Nothing that
+# AWS has written says whether MaxRuntimeInSeconds counts that time. The script is given less, in case it does (above); this is
+# reserved on top, in case it does not.
+TRAINING_START_ALLOWANCE_SECONDS = IMAGE_PULL_SECONDS + WEIGHTS_DOWNLOAD_SECONDS
+
 # How long an endpoint may take to download its model and to answer its first health check: the limits in its configuration.
 ENDPOINT_DOWNLOAD_SECONDS = 1200
 ENDPOINT_START_SECONDS = 900

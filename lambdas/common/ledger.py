@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from common.clock import start_after
+from common.costs import cap_for
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger_changes import Month, settlement, written
 from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
@@ -48,7 +49,7 @@ def dollars(cents: int) -> str:
 def way_out(needed_cents: int, cap_cents: int, committed: Mapping[str, int]) -> str:
     """What a person can do about a run that needs more than the cap leaves in one of its months (month → committed cents)."""
     if needed_cents > cap_cents:
-        return f"Set budget_usd in cdk.json to at least {-(-needed_cents // 100)} and deploy."
+        return f"Set budget_usd in cdk.json to at least {cap_for(needed_cents)} and deploy."
     full = max(month for month, cents in committed.items() if cents + needed_cents > cap_cents)
     return (
         "Wait for a run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on "
@@ -257,6 +258,6 @@ def _too_much(reservation: Reservation, cap_cents: int, months: Mapping[str, Mon
     left = cap_cents - max(committed.values())
     damaged = {run for month in months.values() for run in month.damaged}
     return BudgetExceeded(
-        f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in "
+        f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
         f"{' and '.join(months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}{damage_note(damaged)}"
     )

@@ -223,4 +223,5 @@ def _allowance(services: Services, settings: RunSettings, found: Found, cap_cent
         MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,
         found.request.keep_endpoint_minutes * 60,
         found.now,
+        settings.lora_rank,
     )

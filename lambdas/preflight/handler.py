@@ -1,12 +1,12 @@
-"""Preflight: checks everything that can be checked for free, all at once, and makes the plan of the run. It writes nothing."""
+"""Preflight: checks everything that can be checked for free, all at once, and makes the plan of the run. It writes nothing but its count of executions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from common import versions
+from common import costs, versions
 from common.aws import client, reaching
-from common.clock import now
+from common.clock import month_of, now
 from common.environment import RunSettings, required
 from common.ledger import Ledger
 from common.logs import log
@@ -19,6 +19,10 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # Before the settings are read, which may be of another form while a deployment is under way.
     versions.refuse_another(event.get("definitionVersion"))
     settings = RunSettings.from_json(required("SETTINGS_JSON"))
+    ledger, cap_cents, moment = Ledger(client("dynamodb"), required("LEDGER_TABLE")), int(required("CAP_CENTS")), now()
+    with reaching("The count of this month's executions"):
+        # Before anything that takes time or money: a loop of executions that are refused has to end somewhere.
+        ledger.count_start(month_of(moment), costs.looks_bound(cap_cents))
     services = checks.Services(
         storage=Storage(client("s3"), required("BUCKET_NAME")),
         s3=client("s3"),
@@ -26,11 +30,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         service_quotas=client("service-quotas"),
         # The Price List has endpoints in a few regions only.
         pricing=client("pricing", "us-east-1"),
-        ledger=Ledger(client("dynamodb"), required("LEDGER_TABLE")),
+        ledger=ledger,
         ecr_in=lambda region: client("ecr", region),
     )
     with reaching("Preflight"):
-        found = checks.run(event, settings, services, int(required("CAP_CENTS")), now())
+        found = checks.run(event, settings, services, costs.for_runs(cap_cents), moment)
         document = plan.build(event, settings, found, services.storage)
     log(
         "planned",

@@ -9,11 +9,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import months_between
-from common.costs import WorstCase, worst_case
+from common.costs import HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
 from common.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
     TEAR_DOWN_ALLOWANCE_SECONDS,
+    TRAINING_START_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
     UNBILLED_ALLOWANCE_SECONDS,
 )
@@ -53,8 +54,10 @@ def allow(
     wanted_deadline_seconds: int,
     keep_seconds: int,
     now: datetime,
+    lora_rank: int = HIGHEST_LORA_RANK,
 ) -> Allowance:
-    """Clamps a run to what is left of the cap: first its training time, then the endpoint's deadline.
+    """Clamps a run to what is left of `cap_cents`, which is what the cap leaves for runs: first its training time, then the endpoint's
+    deadline.
 
     `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
     seconds and is given none. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
@@ -72,21 +75,27 @@ def allow(
     rounding = len(months) - 1
     fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
     least_training_seconds = min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds)
-    stop_seconds = TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
+    # What AWS may bill of a job beside its MaxRuntimeInSeconds.
+    beside_seconds = (
+        TRAINING_START_ALLOWANCE_SECONDS + TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
+    )
+    # Of the training that is wanted: a clamped one writes no more.
+    checkpoints = checkpoint_cents(wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank)
 
     def cost(training_seconds: int, deadline_seconds: int) -> WorstCase:
         return worst_case(
             training,
             hosting,
-            training_seconds + stop_seconds,
+            training_seconds + beside_seconds,
             deadline_seconds + fixed_endpoint_seconds,
             len(months),
+            checkpoints,
         )
 
     least = cost(least_training_seconds, MINIMUM_DEADLINE_SECONDS)
     if least.cents > left:
         raise BudgetExceeded(
-            f"{dollars(max(0, left))} of the {dollars(cap_cents)} cap is left in {' and '.join(months)}, and the shortest useful run may cost "
+            f"{dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in {' and '.join(months)}, and the shortest useful run may cost "
             f"{dollars(least.cents)}: {dollars(least.cents - left)} is missing. {way_out(least.cents, cap_cents, committed)}"
             f"{damage_note(ledger.damaged_runs(months))}"
         )
@@ -94,7 +103,7 @@ def allow(
     missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
         affordable = training.seconds(cost(training_seconds, deadline_seconds).training_cents - missing - rounding)
-        training_seconds = max(least_training_seconds, affordable - stop_seconds)
+        training_seconds = max(least_training_seconds, affordable - beside_seconds)
         missing = cost(training_seconds, deadline_seconds).cents - left
     if missing > 0:
         affordable = hosting.seconds(cost(training_seconds, deadline_seconds).endpoint_cents - missing - rounding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import versions
+from common import costs, versions
 from common.aws import client, reaching
 from common.clock import now
 from common.environment import required
@@ -27,8 +27,8 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         details=budget["ledgerDetails"],
     )
     with reaching("The reservation in the ledger"):
-        item = ledger.reserve(reservation, cap_cents, now())
-        committed = ledger.committed_cents(reservation.months[0], cap_cents)
+        item = ledger.reserve(reservation, costs.for_runs(cap_cents), now())
+        committed = ledger.committed_cents(reservation.months[0], cap_cents) + costs.standing_cents(cap_cents)
     log("reserved", run=reservation.run, cents=reservation.cents, committed_cents=committed, cap_cents=cap_cents)
     metric(CommittedCents=committed, CapCents=cap_cents)
     return {"reservedCents": item["reserved_cents"], "committedCents": committed, "capCents": cap_cents}

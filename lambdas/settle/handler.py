@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common import costs
 from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
 from common.environment import required
@@ -36,7 +37,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         is_first = item["state"] == "reserved"
         item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
         later = int(item["actual_cents"]) - booked
-    committed = ledger.committed_cents(month_of(moment), cap_cents)
+    committed = ledger.committed_cents(month_of(moment), cap_cents) + costs.standing_cents(cap_cents)
     left = cap_cents - committed
     if bill is not None and (is_first or later):
         # Once a run, and once for what came later: a second tear-down must not count its cost again.

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from stacks_bench import ROOT, Stacks, synthesize
 
+from common import costs
+
 
 def buckets(stacks: Stacks) -> dict[str, dict]:
     return stacks.resources("Storage", "AWS::S3::Bucket")
@@ -40,9 +42,18 @@ def test_the_data_bucket_is_versioned_and_logs_its_access(stacks: Stacks) -> Non
 def test_checkpoints_go_after_a_week_old_versions_after_a_month_and_broken_uploads_after_a_day(stacks: Stacks) -> None:
     rules = {r["Id"]: r for r in stacks.one("Storage", "AWS::S3::Bucket", "Data")["LifecycleConfiguration"]["Rules"]}
     assert (rules["ForgetCheckpoints"]["Prefix"], rules["ForgetCheckpoints"]["ExpirationInDays"]) == ("checkpoints/", 7)
+    assert rules["ForgetCheckpoints"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     assert rules["ForgetOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert rules["AbortUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert all(rule["Status"] == "Enabled" for rule in rules.values())
+
+
+def test_checkpoints_are_reserved_for_as_long_as_the_bucket_keeps_them(stacks: Stacks) -> None:
+    rules = {r["Id"]: r for r in stacks.one("Storage", "AWS::S3::Bucket", "Data")["LifecycleConfiguration"]["Rules"]}
+    rule = rules["ForgetCheckpoints"]
+    days = rule["ExpirationInDays"] + rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+    # Both ends come at the midnight after, which S3 may reach a day late.
+    assert days + 2 == costs.CHECKPOINT_DAYS
 
 
 def test_the_ledger_bills_on_demand_and_can_be_restored_to_any_second(stacks: Stacks) -> None:

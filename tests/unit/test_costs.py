@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common import costs
 from common.prices import Price
+from stacks.alarms import SWEEP_MINUTES
+from stacks.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 PRICE = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
 MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1), timezones=st.just(UTC))
 
@@ -37,6 +43,71 @@ def test_a_run_that_may_cross_midnight_of_the_month_is_rounded_up_on_both_sides(
     assert two.training_cents == one.training_cents + 1
     assert two.endpoint_cents == one.endpoint_cents + 1
     assert two.other_cents == 2 * one.other_cents
+
+
+class TestCheckpoints:
+    def test_a_checkpoint_is_as_large_as_the_adapter_and_both_moments_of_its_optimizer(self) -> None:
+        # Llama 2 7B: 32 layers of four 4,096 x 4,096 matrices, and three between 4,096 and 11,008.
+        weights = 32 * (4 * (4096 + 4096) + 3 * (4096 + 11008))
+
+        assert 12 * weights == 29_982_720
+        assert 12 * weights <= costs.CHECKPOINT_BYTES_PER_RANK <= 1.05 * 12 * weights
+
+    def test_training_writes_them_as_often_as_is_reserved(self) -> None:
+        source = (ROOT / "training" / "arguments.py").read_text("utf-8")
+
+        assert f"checkpoint_minutes: float = {costs.CHECKPOINT_SECONDS / 60}  #" in source
+
+    def test_the_storage_of_a_usual_run_until_none_is_left(self) -> None:
+        # 15 intervals and two at the end, both names, 496 MB each, for 10 of 28 days at 2.3 cents a gigabyte and month: 13.85 cents.
+        assert costs.checkpoint_cents(8520, 16) == 14
+
+    def test_it_grows_with_the_rank_and_with_every_interval_that_is_begun(self) -> None:
+        assert costs.checkpoint_cents(8520, 64) == 56
+        assert costs.checkpoint_cents(8400, 64) == 53
+        assert costs.checkpoint_cents(8401, 64) == 56
+        assert costs.checkpoint_cents(1, 64) == 10
+
+    def test_no_training_writes_none(self) -> None:
+        assert costs.checkpoint_cents(0, 64) == 0
+
+    def test_the_highest_rank_is_the_highest_that_the_settings_take(self) -> None:
+        assert Settings.from_context({"lora_rank": costs.HIGHEST_LORA_RANK}).lora_rank == 64
+        with pytest.raises(ValueError, match="to 64"):
+            Settings.from_context({"lora_rank": costs.HIGHEST_LORA_RANK + 1})
+
+    def test_a_run_that_may_lie_in_two_months_reserves_them_in_both(self) -> None:
+        assert costs.worst_case(PRICE, PRICE, 7620, 6000, 2, 14).other_cents == 2 * (13 + 14)
+
+
+class TestWhatAMonthCostsBesideItsRuns:
+    def test_the_sweeper_and_storage_and_two_hundredths_of_the_cap_for_refused_executions(self) -> None:
+        # 44.26 cents, and 50 of 25 dollars.
+        assert costs.standing_cents(2500) == 95
+        assert costs.standing_cents(0) == 45
+        assert costs.standing_cents(2537) == 95
+        assert costs.standing_cents(2538) == 96
+
+    def test_refused_starts_are_bounded_by_what_is_set_aside_for_them(self) -> None:
+        look = sum((amount * unit * 100 for _, amount, unit in costs.LOOK_ITEMS), Decimal(0))
+        for cap in (100, 2500, 100_000):
+            assert costs.looks_bound(cap) * look <= cap * costs.LOOKS_SHARE < (costs.looks_bound(cap) + 1) * look
+        assert costs.looks_bound(2500) == 147
+
+    def test_what_is_left_is_for_runs_and_never_less_than_nothing(self) -> None:
+        assert [costs.for_runs(cap) for cap in (2500, 46, 45, 1, 0)] == [2405, 0, 0, 0, 0]
+
+    def test_the_cap_to_set_is_the_smallest_that_leaves_enough(self) -> None:
+        for cents in (1, 354, 355, 356, 2405, 2406):
+            dollars = costs.cap_for(cents)
+            assert costs.for_runs(dollars * 100) >= cents > costs.for_runs(dollars * 100 - 100)
+
+    def test_the_sweeper_comes_as_often_and_is_as_large_as_is_reckoned(self) -> None:
+        assert costs.SWEEPS * SWEEP_MINUTES == 31 * 24 * 60
+        source = (ROOT / "stacks" / "functions.py").read_text("utf-8")
+        sizes = {name: int(memory) for name, memory in re.findall(r'"(\w+)",\n\s+memory=(\d+)', source)}
+        assert (sizes["Sweeper"], sizes["Preflight"]) == (256, 1024)
+        assert re.search(r'"Preflight",\n\s+memory=1024,\n\s+timeout=120,', source)
 
 
 def test_an_interval_inside_a_month_belongs_to_it_whole() -> None:

@@ -30,7 +30,7 @@ def test_the_report_gets_its_status_cost_and_times(site: Site) -> None:
         26,
         0,
     )
-    assert (cost["other_cents"], cost["remaining_cents"], cost["cap_cents"]) == (6, 2468, 2500)
+    assert (cost["other_cents"], cost["remaining_cents"], cost["cap_cents"]) == (6, 2468 - 95, 2500)
     assert {key for _, key in site.s3.objects} >= {
         f"runs/captune-abc/report/report.{ending}" for ending in ("html", "pdf")
     }
@@ -43,7 +43,7 @@ def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) ->
     assert outcome["message"] == (
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\n\n"
         "Cost: $0.32 of $6.00 reserved (training $0.26, endpoint $0.00, everything else $0.06).\n"
-        "Left of the cap of $25.00 this month: $24.68.\nEverything of this run that bills has been removed.\n\n"
+        "Left of the cap of $25.00 this month: $23.73.\nEverything of this run that bills has been removed.\n\n"
         "Report: s3://bucket/runs/captune-abc/report/report.html\n"
         "Fetch it: aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/"
     )
@@ -132,4 +132,4 @@ def test_a_cap_that_was_lowered_below_what_is_spent_is_told_as_it_is(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAP_CENTS", "10")
-    assert "Left of the cap of $0.10 this month: -$0.22." in site.end()["message"]
+    assert "Left of the cap of $0.10 this month: -$0.67." in site.end()["message"]

@@ -103,7 +103,7 @@ class TestReserving:
             ledger.reserve(reservation("b", 587), CAP, NOW)
 
         assert "may cost up to $5.87" in str(refused.value)
-        assert "$3.00 of the $25.00 cap is left in 2026-11: $2.87 is missing" in str(refused.value)
+        assert "$3.00 of the cap's $25.00 for runs is left in 2026-11: $2.87 is missing" in str(refused.value)
         assert "start again on 2026-12-01" in str(refused.value)
 
 
@@ -121,7 +121,7 @@ class TestTheCap:
 
     def test_under_a_cap_lowered_below_what_is_committed_nothing_new_starts(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 2000), CAP, NOW)
-        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the \$10.00 cap is left"):
+        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the cap's \$10.00 for runs is left"):
             ledger.reserve(reservation("b", 1), 1000, NOW)
 
 

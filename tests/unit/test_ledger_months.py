@@ -70,7 +70,7 @@ class TestTheMonthsItem:
         ledger.reserve(reservation("a", 1500), CAP, NOW)
         delete(table, "MONTH#2026-11")
 
-        with pytest.raises(BudgetExceeded, match=r"\$10.00 of the \$25.00 cap is left in 2026-11: \$5.00 is missing"):
+        with pytest.raises(BudgetExceeded, match=r"\$10.00 of the cap's \$25.00 for runs is left in 2026-11: \$5.00 is missing"):
             ledger.reserve(reservation("b", 1500), CAP, NOW)
         assert ledger.committed_cents("2026-11") == 1500
 
@@ -152,7 +152,7 @@ class TestTwoRunsAtOnce:
                 rival.reserve(reservation("rival", 700), CAP, NOW)
 
         table.pause = the_rival_is_faster
-        with pytest.raises(BudgetExceeded, match=r"\$3.00 of the \$25.00 cap is left"):
+        with pytest.raises(BudgetExceeded, match=r"\$3.00 of the cap's \$25.00 for runs is left"):
             ledger.reserve(reservation("mine", 700), CAP, NOW)
         assert month_item(table) == {"N": "2200"}
 
@@ -205,7 +205,7 @@ class TestDamagedRuns:
 
         assert ledger.committed_cents("2026-11", CAP) == CAP
         assert ledger.committed_cents("2026-11") == HIGHEST_CAP_CENTS
-        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the \$25.00 cap is left"):
+        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the cap's \$25.00 for runs is left"):
             ledger.reserve(reservation("b", 1), CAP, NOW)
 
     def test_preflight_names_them_too_where_they_leave_too_little(self, ledger: Ledger, table: Any) -> None:

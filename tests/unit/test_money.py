@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.durations import TEAR_DOWN_ALLOWANCE_SECONDS, TRAINING_STOP_ALLOWANCE_SECONDS
+from common.costs import checkpoint_cents
+from common.durations import (
+    TEAR_DOWN_ALLOWANCE_SECONDS,
+    TRAINING_START_ALLOWANCE_SECONDS,
+    TRAINING_STOP_ALLOWANCE_SECONDS,
+)
 from common.errors import BudgetExceeded
 from common.ledger import Ledger, Reservation
 from common.prices import Price
@@ -41,9 +46,10 @@ def allow(
     deadline: int = 3600,
     keep: int = 0,
     now: datetime = NOW,
+    lora_rank: int = 64,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(ledger, cap, price(), price(), training, deadline, keep, now)
+    return money.allow(ledger, cap, price(), price(), training, deadline, keep, now, lora_rank)
 
 
 class TestEnough:
@@ -56,9 +62,18 @@ class TestEnough:
     def test_the_worst_case_holds_the_time_to_stop_and_the_time_to_tear_down(self) -> None:
         worst = allow().worst
 
-        assert worst.training_seconds == 7200 + TRAINING_STOP_ALLOWANCE_SECONDS
+        assert worst.training_seconds == 7200 + TRAINING_START_ALLOWANCE_SECONDS + TRAINING_STOP_ALLOWANCE_SECONDS
         assert worst.endpoint_seconds == 3600 + TEAR_DOWN_ALLOWANCE_SECONDS
-        assert worst.cents == 587
+        # 8,520 and 6,000 seconds at $1.515 an hour, the small items, and the checkpoints of the highest rank.
+        assert worst.cents == 359 + 253 + 13 + 56
+
+    def test_a_slow_start_that_aws_bills_outside_the_longest_training_is_reserved(self) -> None:
+        assert allow().worst.training_seconds - 7200 - TRAINING_STOP_ALLOWANCE_SECONDS == 720 + 180
+        assert allow(training=0).worst.training_seconds == 0
+
+    def test_the_checkpoints_are_reserved_by_their_rank_and_only_where_there_are_any(self) -> None:
+        assert allow(lora_rank=16).worst.other_cents == 13 + checkpoint_cents(8520, 16)
+        assert allow(training=0, lora_rank=16).worst.other_cents == 13
 
     def test_the_minutes_that_the_endpoint_is_kept_are_in_the_reservation(self) -> None:
         kept = allow(keep=3600)
@@ -72,23 +87,23 @@ class TestEnough:
 
 
 class TestClamped:
-    def test_with_three_dollars_left_training_and_endpoint_shrink_to_it(self) -> None:
-        allowance = allow(CAP - 300)
+    def test_with_four_dollars_left_training_and_endpoint_shrink_to_it(self) -> None:
+        allowance = allow(CAP - 400)
 
         assert allowance.clamped
-        assert allowance.worst.cents <= 300
+        assert allowance.worst.cents <= 400
         assert money.MINIMUM_TRAINING_SECONDS <= allowance.training_seconds < 7200
         assert money.MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds < 3600
 
     def test_training_shrinks_before_the_endpoint_does(self) -> None:
-        allowance = allow(CAP - 500)
+        allowance = allow(CAP - 600)
 
         assert allowance.clamped
         assert allowance.training_seconds < 7200
         assert allowance.deadline_seconds == 3600
 
     def test_the_tear_down_comes_earlier_for_a_clamped_run(self) -> None:
-        assert allow(CAP - 300).tear_down_at < allow().tear_down_at
+        assert allow(CAP - 400).tear_down_at < allow().tear_down_at
 
     @settings(deadline=None)
     @given(
@@ -116,7 +131,7 @@ class TestClamped:
             assert left - allowance.worst.cents <= one.cents(1) + 3
 
     def test_what_was_allowed_can_be_reserved(self) -> None:
-        ledger = ledger_with(CAP - 300)
+        ledger = ledger_with(CAP - 400)
         allowance = money.allow(ledger, CAP, price(), price(), 7200, 3600, 0, NOW)
         ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), CAP, NOW)
 
@@ -129,16 +144,16 @@ class TestRefused:
             allow(CAP - 100)
 
         words = str(refused.value)
-        assert "$1.00 of the $25.00 cap is left in 2026-11" in words
-        assert "the shortest useful run may cost $2.59: $1.59 is missing" in words
+        assert "$1.00 of the cap's $25.00 for runs is left in 2026-11" in words
+        assert "the shortest useful run may cost $3.53: $2.53 is missing" in words
         assert "start again on 2026-12-01" in words
 
     def test_a_cap_that_no_run_fits_is_to_be_raised_because_waiting_would_not_help(self) -> None:
-        with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least 3 and deploy"):
+        with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least 5 and deploy"):
             allow(cap=200)
 
     def test_a_cap_lowered_below_what_is_committed_leaves_nothing(self) -> None:
-        with pytest.raises(BudgetExceeded, match=r"^\$0.00 of the \$5.00 cap is left"):
+        with pytest.raises(BudgetExceeded, match=r"^\$0.00 of the cap's \$5.00 for runs is left"):
             allow(2000, cap=500)
 
 
@@ -158,4 +173,4 @@ class TestTheEndOfTheMonth:
         assert allow(now=midnight - timedelta(seconds=longest)).months == ("2026-11", "2026-12")
 
     def test_crossing_it_costs_the_rounding_and_the_small_items_twice(self) -> None:
-        assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13
+        assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13 + 56

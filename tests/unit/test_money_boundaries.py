@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -51,12 +52,19 @@ def _refused(cap: int, **wanted: int) -> bool:
     return False
 
 
+def _with_the_shortest_training(now: datetime = EARLY) -> int:
+    """What a run needs whose training is cut to the least, in cents: its checkpoints are reserved as for the training that was wanted."""
+    whole, cut = allow(100_000, now=now).worst, allow(100_000, training=MINIMUM_TRAINING_SECONDS, now=now).worst
+    return replace(cut, other_cents=whole.other_cents).cents
+
+
 def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> WorstCase:
     """The worst case of an allowance with some seconds more."""
     worst = allowance.worst
-    return worst_case(
+    more = worst_case(
         TRAINING, HOSTING, worst.training_seconds + training, worst.endpoint_seconds + endpoint, len(allowance.months)
     )
+    return replace(more, other_cents=worst.other_cents)
 
 
 def test_the_cap_that_a_run_needs_is_its_worst_case_and_no_cent_more() -> None:
@@ -98,7 +106,7 @@ def test_a_clamped_training_is_as_long_as_the_cap_allows_to_the_second(now: date
 @pytest.mark.parametrize("now", [EARLY, LATE])
 @pytest.mark.parametrize("short", [1, 20, 45])
 def test_a_clamped_deadline_is_as_long_as_the_cap_allows_to_the_second(now: datetime, short: int) -> None:
-    cap = allow(100_000, training=MINIMUM_TRAINING_SECONDS, now=now).worst.cents - short
+    cap = _with_the_shortest_training(now) - short
     allowance = allow(cap, now=now)
 
     assert allowance.training_seconds == MINIMUM_TRAINING_SECONDS
@@ -107,7 +115,7 @@ def test_a_clamped_deadline_is_as_long_as_the_cap_allows_to_the_second(now: date
 
 
 def test_the_endpoint_is_only_shortened_when_shorter_training_is_not_enough() -> None:
-    cap = allow(100_000, training=MINIMUM_TRAINING_SECONDS).worst.cents
+    cap = _with_the_shortest_training()
 
     assert allow(cap).deadline_seconds == 3600
     assert allow(cap - 1).deadline_seconds < 3600

@@ -30,11 +30,11 @@ class Account:
 
 
 def lines(ledger: Books) -> list[str]:
-    return books.show(Account(ledger)).splitlines()
+    return books.show(Account(ledger), 2500).splitlines()
 
 
 def test_an_empty_ledger_says_so() -> None:
-    assert books.show(Account(Books())) == "The ledger is empty: nothing was reserved or spent yet."
+    assert books.show(Account(Books()), 2500) == "The ledger is empty: nothing was reserved or spent yet."
 
 
 def test_months_and_runs_are_printed_newest_first() -> None:
@@ -47,7 +47,8 @@ def test_months_and_runs_are_printed_newest_first() -> None:
         "2026-12   committed    $5.87   0 executions looked at",
         "2026-11   committed    $6.19   1 executions looked at",
     ]
-    assert [line.split() for line in printed[4:]] == [
+    assert printed[2].startswith("Besides, $0.95 of the $25.00 a month are set aside")
+    assert [line.split() for line in printed[5:]] == [
         ["captune-b", "reserved", "$5.87", "-", "-", "-"],
         ["captune-a", "settled", "$6.00", "$0.26", "$0.00", "$0.32", "FAILED"],
     ]
@@ -91,7 +92,7 @@ def test_as_json_nothing_is_left_out() -> None:
     ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
     ledger.table.rows["MONTH#2026-11"]["committed_cents"] = {"S": "much"}
 
-    found = {item["pk"]: item for item in json.loads(books.show(Account(ledger), as_json=True))}
+    found = {item["pk"]: item for item in json.loads(books.show(Account(ledger), 2500, as_json=True))}
     assert found["MONTH#2026-11"] == {
         "pk": "MONTH#2026-11", "committed_cents": None, "runs_cents": 32, "damaged_runs": ["captune-a"],
     }  # fmt: skip

@@ -56,7 +56,7 @@ class TestInstanceTypes:
         plan = two_types.run()
         assert plan["training"]["instanceTypes"] == plan["hosting"]["instanceTypes"] == BOTH
         assert plan["training"]["instanceType"] == "ml.g5.2xlarge"
-        assert (plan["budget"]["trainingHourlyUsd"], plan["budget"]["worstCaseCents"]) == ("1.515", 587)
+        assert (plan["budget"]["trainingHourlyUsd"], plan["budget"]["worstCaseCents"]) == ("1.515", 639)
         details = plan["budget"]["ledgerDetails"]
         assert details["training_prices"] == details["hosting_prices"] == "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222"
 
@@ -64,7 +64,7 @@ class TestInstanceTypes:
         two_types.settings |= {"training_instance_types": BOTH[::-1], "hosting_instance_types": BOTH[::-1]}
         plan = two_types.run()
         assert plan["training"]["instanceType"] == "ml.g6.2xlarge"
-        assert (plan["budget"]["hostingHourlyUsd"], plan["budget"]["worstCaseCents"]) == ("1.515", 587)
+        assert (plan["budget"]["hostingHourlyUsd"], plan["budget"]["worstCaseCents"]) == ("1.515", 639)
 
     def test_a_type_without_a_quota_is_left_out_and_its_price_is_not_reserved(self, two_types: Site) -> None:
         two_types.quotas.applied |= {"L-2D6DEB3C": 0.0, "L-9614C779": 0.0}
@@ -128,7 +128,7 @@ class TestAnEarlierAdapter:
         plan = with_adapter(site).run({"adapterUri": ADAPTER_URI})
         assert plan["adapterUri"] == plan["hosting"]["trialAdapterUri"] == ADAPTER_URI
         assert plan["training"]["maxRuntimeSeconds"] == plan["budget"]["ledgerDetails"]["max_training_seconds"] == 0
-        assert plan["budget"]["worstCaseCents"] == 587 - 321
+        assert plan["budget"]["worstCaseCents"] == 639 - 359 - 14
 
     def test_a_missing_slash_at_its_end_is_added(self, site: Site) -> None:
         assert with_adapter(site).run({"adapterUri": ADAPTER_URI[:-1]})["adapterUri"] == ADAPTER_URI
@@ -174,7 +174,7 @@ class TestSmoke:
         assert (plan["smoke"], plan["training"]["hyperparameters"]["max_steps"]) == (True, "1")
         assert plan["training"]["maxRuntimeSeconds"] == MINIMUM_TRAINING_SECONDS
         assert plan["hosting"]["deadlineSeconds"] == MINIMUM_DEADLINE_SECONDS
-        assert plan["budget"]["worstCaseCents"] == 259
+        assert plan["budget"]["worstCaseCents"] == 304
         staged = site.staged["input/prompts.jsonl"].splitlines()
         assert [json.loads(line)["id"] for line in staged] == [f"p{n}" for n in range(SMOKE_PROMPTS)]
 

@@ -8,6 +8,7 @@ from made_up_prose import prose
 from preflight_site import Site, titled
 from test_environment import SETTINGS
 
+from common.costs import looks_bound
 from common.errors import (
     BudgetExceeded,
     CaptuneError,
@@ -24,6 +25,7 @@ from common.errors import (
     RunInFlight,
     RunNameTaken,
     ServiceUnreachable,
+    TooManyStarts,
     WeightsNotFound,
 )
 from common.names import run_name
@@ -200,3 +202,37 @@ def test_an_execution_of_another_deployment_is_refused_before_its_settings_are_r
     site.version, site.deployed_version = of_the_definition, of_preflight
     site.settings = {"of": "another form"}
     assert "Wait until the deployment has ended" in site.refusal(DeployInProgress)
+
+
+class TestALoopOfStarts:
+    """Every execution that is looked at costs a little that no reservation covers."""
+
+    def test_refused_starts_are_bounded_before_anything_else_is_asked(self, site: Site) -> None:
+        row = {"pk": {"S": "STARTS#2026-11"}, "starts": {"N": str(looks_bound(site.cap_cents) - 1)}}
+        site.books.table.rows["STARTS#2026-11"] = row
+        site.refusal(InvalidInput, {"epoch": 1})
+        asked = len(site.sagemaker.calls), len(site.s3.calls)
+
+        message = site.refusal(TooManyStarts, {"epoch": 1})
+        assert "147 executions were looked at in 2026-11" in message
+        assert "on 2026-12-01" in message
+        assert (len(site.sagemaker.calls), len(site.s3.calls)) == asked
+
+    def test_a_look_that_is_repeated_costs_again_and_counts_again(self, site: Site) -> None:
+        site.run()
+        site.run()
+        assert site.books.table.rows["STARTS#2026-11"]["starts"] == {"N": "2"}
+
+    def test_a_ledger_that_cannot_count_starts_nothing(self, site: Site) -> None:
+        site.books.table.trouble = lambda operation: "throttled" if operation == "UpdateItem" else None
+        site.refusal(ServiceUnreachable)
+
+
+def test_what_the_project_itself_costs_is_not_planned_for_a_run(site: Site) -> None:
+    # A smoke run may cost $3.04; 45 cents and two hundredths of the cap are not for runs.
+    site.cap_cents = 356
+    assert site.run({"smoke": True})["budget"]["worstCaseCents"] == 304
+    site.cap_cents = 355
+    message = site.refusal(BudgetExceeded, {"smoke": True})
+    assert "$3.03 of the cap's $3.03 for runs is left" in message
+    assert "at least 4 and deploy" in message

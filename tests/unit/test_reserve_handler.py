@@ -9,6 +9,7 @@ import pytest
 from lambda_fakes import arn, refusal
 from ledger_fakes import DETAILS, Books
 
+from common import costs
 from common.errors import BudgetExceeded, DeployInProgress, RunNameTaken, ServiceUnreachable
 from reserve import handler
 
@@ -18,6 +19,10 @@ PLAN: dict[str, Any] = {
     "definitionVersion": "v1",
     "budget": {"worstCaseCents": 600, "months": ["2026-11"], "ledgerDetails": {**DETAILS, "execution_name": "abc"}},
 }
+
+
+# What a month of this cap costs beside its runs.
+STANDING = 65
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Books:
 
 
 def test_the_worst_case_is_set_aside_with_what_settlement_needs(books: Books) -> None:
-    assert handler.handle(PLAN, None) == {"reservedCents": 600, "committedCents": 600, "capCents": 1000}
+    assert handler.handle(PLAN, None) == {"reservedCents": 600, "committedCents": 600 + STANDING, "capCents": 1000}
     item = books.run("captune-abc") or {}
     assert (item["state"], item["execution_arn"], item["execution_name"]) == ("reserved", arn("abc"), "abc")
     assert item.items() >= DETAILS.items()
@@ -44,7 +49,7 @@ def test_a_second_call_of_the_same_execution_changes_nothing(books: Books) -> No
 
 def test_a_run_that_does_not_fit_is_refused_with_what_is_missing(books: Books) -> None:
     books.with_run("other")
-    with pytest.raises(BudgetExceeded, match=r"\$2\.00 is missing"):
+    with pytest.raises(BudgetExceeded, match=r"may cost up to \$6.00, and \$3.35 of the cap's \$9.35 for runs is left"):
         handler.handle(PLAN, None)
     assert books.run("captune-abc") is None
 
@@ -62,6 +67,15 @@ def test_a_plan_of_before_there_were_versions_reserves_nothing(books: Books) -> 
     assert books.committed_cents("2026-11") == 0
 
 
+def test_what_the_project_itself_costs_is_set_aside_before_any_run(books: Books) -> None:
+    assert costs.standing_cents(1000) == STANDING
+    plan = {**PLAN, "budget": {**PLAN["budget"], "worstCaseCents": 1000 - STANDING + 1}}
+    with pytest.raises(BudgetExceeded, match="budget_usd in cdk.json to at least 11"):
+        handler.handle(plan, None)
+    plan["budget"]["worstCaseCents"] -= 1
+    assert handler.handle(plan, None)["committedCents"] == 1000
+
+
 def test_a_name_of_another_execution_is_refused(books: Books) -> None:
     books.with_run("abc")
     with pytest.raises(RunNameTaken):
@@ -74,14 +88,14 @@ def test_trouble_of_the_ledger_is_the_error_that_the_state_machine_tries_again(b
     with pytest.raises(ServiceUnreachable):
         handler.handle(PLAN, None)
     books.table.trouble = lambda operation: None
-    assert handler.handle(PLAN, None)["committedCents"] == 600
+    assert handler.handle(PLAN, None)["committedCents"] == 600 + STANDING
 
 
 def test_what_is_committed_is_published_as_a_metric(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     handler.handle(PLAN, None)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     metric = next(line for line in lines if "_aws" in line)
-    assert (metric["CommittedCents"], metric["CapCents"]) == (600, 1000)
+    assert (metric["CommittedCents"], metric["CapCents"]) == (600 + STANDING, 1000)
     assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Captune"
 
 
@@ -102,7 +116,7 @@ def test_the_log_tells_what_was_reserved_and_what_that_leaves(books: Books, caps
     handler.handle(PLAN, None)
     told = json.loads(capsys.readouterr().out.splitlines()[0])
     assert told == {
-        "message": "reserved", "run": "captune-abc", "cents": 600, "committed_cents": 600, "cap_cents": 1000,
+        "message": "reserved", "run": "captune-abc", "cents": 600, "committed_cents": 600 + STANDING, "cap_cents": 1000,
     }  # fmt: skip
 
 

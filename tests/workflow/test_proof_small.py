@@ -17,7 +17,7 @@ def test_sixty_random_months_stay_under_their_caps_and_leave_nothing() -> None:
     assert outcome.months == 60
     # The months were no idle ones: every ending was met.
     assert all(
-        outcome.counts[what] > 5
+        outcome.counts[what] >= 3
         for what in (
             "reserved",
             "clamped",
