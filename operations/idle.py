@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from common.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
+from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all
 from operations.deployed import output
 
 _GONE = {"StateMachineDoesNotExist", "ResourceNotFoundException"}
@@ -29,15 +30,17 @@ class NotIdle(RuntimeError):
 class _Run:
     """One run that is not over: what there is of it, and what a TearDown or a person needs to end it."""
 
-    execution_name: str
+    name: str
+    execution_name: str = ""
     execution_arn: str = ""
     left: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)  # that end it when there is no TearDown
 
     def tear_down_input(self) -> str:
         """The input that ends the run at once: with the reason `schedule` even an endpoint that was asked to stay goes."""
-        known = {"executionArn": self.execution_arn} if self.execution_arn else {}
-        return json.dumps({**known, "executionName": self.execution_name, "status": "UNKNOWN", "reason": "schedule"})
+        told = {"runName": self.name, "executionArn": self.execution_arn, "executionName": self.execution_name}
+        known = {key: value for key, value in told.items() if value}
+        return json.dumps({**known, "status": "UNKNOWN", "reason": "schedule"})
 
 
 def check(session: Any) -> str:
@@ -80,7 +83,7 @@ def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> No
         for execution in page["executions"]:
             arn = execution["executionArn"]
             name = arn.rpartition(":")[2]
-            run = runs.setdefault(run_name(name), _Run(name, arn))
+            run = runs.setdefault(run_name(name), _Run(run_name(name), name, arn))
             run.left.append(f"execution {name}: RUNNING")
             run.commands.append(
                 f"aws stepfunctions stop-execution --region {session.region_name} --execution-arn {arn}"
@@ -89,25 +92,19 @@ def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> No
 
 def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
     for name, what, command in _resources(session.client("sagemaker")):
-        # The ledger corrects this guess where it knows the run: most executions' names are in the run's unchanged.
-        run = runs.setdefault(run_of(name), _Run(run_of(name).removeprefix(f"{PREFIX}-")))
+        run = runs.setdefault(run_of(name), _Run(run_of(name)))
         run.left.append(what)
         run.commands.append(f"aws sagemaker {command} --region {session.region_name}")
 
 
 def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
     """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
-    ours = f"{PREFIX}-"
-    for status in ("InProgress", "Stopping"):
-        pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=ours, StatusEquals=status)
-        for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
-            if name.startswith(ours):
-                yield name, f"training job {name}: {status}", f"stop-training-job --training-job-name {name}"
-    pages = sagemaker.get_paginator("list_endpoints").paginate(NameContains=ours)
-    for endpoint in (endpoint for page in pages for endpoint in page["Endpoints"]):
-        name = endpoint["EndpointName"]
-        if name.startswith(ours):
-            yield name, f"endpoint {name}: {endpoint['EndpointStatus']}", f"delete-endpoint --endpoint-name {name}"
+    ours, tags = f"{PREFIX}-", Tags(sagemaker)
+    jobs = [job for status in ("InProgress", "Stopping") for job in find_all(sagemaker, TRAINING_JOB, ours, status)]
+    for one in [*jobs, *find_all(sagemaker, ENDPOINT, ours)]:
+        if one.name.startswith(ours) and not tags.disown(one):
+            verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
+            yield one.name, str(one), f"{verb}-{option} --{option}-name {one.name}"
 
 
 def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
@@ -116,7 +113,7 @@ def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
         if not row.is_open and row.run not in runs:
             continue
         item = row.item
-        run = runs.setdefault(row.run, _Run(row.run.removeprefix(f"{PREFIX}-")))
+        run = runs.setdefault(row.run, _Run(row.run))
         run.execution_name = item.get("execution_name", run.execution_name)
         run.execution_arn = item.get("execution_arn", run.execution_arn)
         if row.is_damaged:

@@ -207,7 +207,7 @@ def _leftovers(services: Services) -> None:
     if left:
         raise LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
-            'SageMaker console, or start the TearDown state machine with {"executionName": "…"}, the run\'s name without captune-.'
+            'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )
 
 

@@ -108,7 +108,7 @@ def test_each_thing_that_bills_or_runs_is_named_with_the_tear_down_that_ends_it(
     (command,) = commands(text)
     assert command[:3] == ["aws", "stepfunctions", "start-execution"]
     assert command[command.index("--state-machine-arn") + 1] == TEAR_DOWN
-    assert tear_down_inputs(text)[0]["executionName"] == "abc"
+    assert tear_down_inputs(text)[0]["runName"] == "captune-abc"
 
 
 def test_the_tear_down_that_is_advised_removes_a_kept_endpoint_at_once() -> None:
@@ -133,7 +133,13 @@ def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_
     books = Books().with_run("it's_mine", run=mine).with_run("b")
     account = Account(books, running=("it's_mine",), jobs={mine: "InProgress"})
     assert tear_down_inputs(words(account)) == [
-        {"executionArn": arn(name), "executionName": name, "status": "UNKNOWN", "reason": "schedule"}
+        {
+            "runName": run_name(name),
+            "executionArn": arn(name),
+            "executionName": name,
+            "status": "UNKNOWN",
+            "reason": "schedule",
+        }
         for name in ("b", "it's_mine")
     ]
 
@@ -146,7 +152,19 @@ def test_a_reservation_that_cannot_be_read_is_told_and_hides_no_other() -> None:
     assert "an item of the ledger that cannot be read: state is of the type BOOL" in text
     assert "reservation of $6.00: not settled" in text
     assert "captune-c" not in text
-    assert [given["executionName"] for given in tear_down_inputs(text)] == ["a", "b"]
+    assert [given["runName"] for given in tear_down_inputs(text)] == ["captune-a", "captune-b"]
+
+
+def test_a_run_that_only_its_resources_tell_of_is_ended_by_its_own_name() -> None:
+    run = run_name("My.Run")
+    text = words(Account(endpoints={f"{run}-try2": "InService"}))
+    assert tear_down_inputs(text) == [{"runName": run, "status": "UNKNOWN", "reason": "schedule"}]
+
+
+def test_what_only_has_a_name_like_ours_is_no_reason_to_wait() -> None:
+    account = Account(jobs={"captune-x": "InProgress"}, endpoints={"captune-x": "InService"})
+    account.client("sagemaker").tags["captune-x"] = {"project": "theirs"}
+    assert "Nothing of this project bills" in idle.check(account)
 
 
 def test_what_outlived_the_stacks_is_ended_by_hand() -> None:

@@ -121,7 +121,7 @@ def test_leftovers_of_an_earlier_run_are_refused_with_the_way_to_remove_them(sit
     site.sagemaker.endpoints["captune-lost"] = "InService"
     message = site.refusal(LeftoversFound)
     assert "An earlier run left endpoint captune-lost" in message
-    assert '{"executionName": "…"}' in message
+    assert '{"runName": "captune-…"}' in message
 
 
 @pytest.mark.parametrize("name", ["___", "again-try2", "My.Run"])
