@@ -11,11 +11,10 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from code_mutations import functions, outside, reasons, table
-from code_mutations.mutant import Mutant
+from code_mutations.found import Found, keep, last
 from code_mutations.parts import PARTS
 from code_mutations.workplace import CannotMutate, prepare
 
@@ -28,31 +27,36 @@ _EXIT_CODES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the parts, print the table and return the exit code."""
     given = _parse(arguments)
-    found: dict[str, list[Mutant]] = {}
+    found: dict[str, Found] = {}
     try:
         for name in given.parts or PARTS:
-            started = time.monotonic()
-            place = prepare(PARTS[name], given.again)
-            found[name] = functions.mutants(place, given.sample) + outside.mutants(place, given.sample)
-            seconds = time.monotonic() - started
-            _say(f"{name}: {table.share(found[name]):.1%} of {len(found[name])} killed in {seconds:.0f} s")
+            found[name] = last(name) if given.last else _measure(name, given.again, given.sample)
     except CannotMutate as error:
         _say(str(error))
         return 3
     known = reasons.read(reasons.FILE.read_text("utf-8"))
     judgement = reasons.judge(
-        [one for mutants in found.values() for one in mutants],
+        [mutant for one in found.values() for mutant in one.mutants],
         known,
         [file for name in found for file in PARTS[name].source_files()],
+        [file for name, one in found.items() if one.is_sample for file in PARTS[name].source_files()],
     )
-    if given.sample:
-        judgement = replace(judgement, stale=())  # what was not tried may be what a reason is for
     printed = table.text(found, known, judgement)
     print(printed)
     if given.write is not None:
         given.write.write_text(f"```text\n{printed}\n```\n", encoding="utf-8")
-    enough = all(table.share(mutants) >= table.ENOUGH for mutants in found.values())
+    enough = all(table.share(one.mutants) >= table.ENOUGH for one in found.values())
     return 0 if enough and judgement.holds else 1
+
+
+def _measure(name: str, again: bool, sample: bool) -> Found:
+    started = time.monotonic()
+    place = prepare(PARTS[name], again)
+    found = Found(functions.mutants(place, sample) + outside.mutants(place, sample), sample)
+    keep(name, found)
+    seconds = time.monotonic() - started
+    _say(f"{name}: {table.share(found.mutants):.1%} of {len(found.mutants)} killed in {seconds:.0f} s")
+    return found
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -67,6 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--again", action="store_true", help="try only functions that changed since, and what survived the last time"
     )
     parser.add_argument("--sample", action="store_true", help="about a third of the mutants, for a first look")
+    parser.add_argument("--last", action="store_true", help="try nothing, and tell what was found the last time")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table")
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from fnmatch import fnmatch
+from pathlib import Path
 
 from code_mutations.mutant import KILLED, SURVIVED, Mutant, lines_of
 from code_mutations.workplace import Workplace
@@ -14,6 +15,8 @@ from code_mutations.workplace import Workplace
 _FAILED = {1, 3}
 _TIMED_OUT = {36, -24, 24, 152, 255, -9}
 _SAMPLE = "*__mutmut_*[147]"
+_GENERATE = "--generate"
+_SKIPPED = 34
 _NAME = re.compile(r"(?P<module>.+)\.x(?:_|ǁ(?P<class>.+)ǁ)(?P<function>.+?)__mutmut_\d+$")
 
 
@@ -22,13 +25,10 @@ def mutants(place: Workplace, sample: bool = False) -> list[Mutant]:
 
     With `sample`, three in ten of them: those whose numbers end in 1, 4 or 7. Raises CannotMutate.
     """
-    survived = {name for name, code in _exit_codes(place).items() if code is not None and not _is_killed(code)}
-    place.run("mutmut", "run", "--max-children", "1", *([_SAMPLE] if sample else []))
+    place.run("code_mutations.functions", _GENERATE)
+    _choose(place, sample)
+    place.run("mutmut", "run", "--max-children", "1")
     codes = _exit_codes(place)
-    alive = [name for name, code in codes.items() if name in survived and not _is_killed(code)]
-    if alive and not sample:
-        place.run("mutmut", "run", "--max-children", "1", *alive)
-        codes = _exit_codes(place)
     codes = {name: code for name, code in codes.items() if not sample or fnmatch(name, _SAMPLE)}
     survivors = [name for name, code in codes.items() if not _is_killed(code)]
     changes = json.loads(place.run("code_mutations.functions", *survivors).stdout) if survivors else {}
@@ -39,13 +39,27 @@ def mutants(place: Workplace, sample: bool = False) -> list[Mutant]:
     return found
 
 
+def _choose(place: Workplace, sample: bool) -> None:
+    """Makes mutmut try again what survived, and with `sample` pass over what is not in it."""
+    for notes in _notes(place):
+        kept = json.loads(notes.read_text("utf-8"))
+        for name, code in kept["exit_code_by_key"].items():
+            if not _is_killed(code):
+                kept["exit_code_by_key"][name] = _SKIPPED if sample and not fnmatch(name, _SAMPLE) else None
+        notes.write_text(json.dumps(kept), "utf-8")
+
+
+def _notes(place: Workplace) -> list[Path]:
+    """mutmut's notes on each file that has mutants."""
+    files = [place.folder / "mutants" / "src" / f"{name}.meta" for name in place.part.source_files()]
+    return [file for file in files if file.is_file()]
+
+
 def _exit_codes(place: Workplace) -> dict[str, int | None]:
     """The exit code of the tests for each mutant."""
     codes: dict[str, int | None] = {}
-    for name in place.part.source_files():
-        notes = place.folder / "mutants" / "src" / f"{name}.meta"
-        if notes.is_file():
-            codes |= json.loads(notes.read_text("utf-8"))["exit_code_by_key"]
+    for notes in _notes(place):
+        codes |= json.loads(notes.read_text("utf-8"))["exit_code_by_key"]
     return codes
 
 
@@ -61,6 +75,16 @@ def _place(name: str) -> str:
     return f"{match['module'].replace('.', '/')}.py {function}"
 
 
+def _generate() -> None:
+    """Runs inside the workplace: writes the mutants of files that changed, as `mutmut run` does before it tries any."""
+    from mutmut import __main__ as mutmut
+
+    Path("mutants").mkdir(exist_ok=True)
+    mutmut.copy_src_dir()
+    mutmut.copy_also_copy_files()
+    mutmut.create_mutants(1)
+
+
 def _print_changes(names: list[str]) -> None:
     """Runs inside the workplace, where mutmut can be imported: prints the lines before and after of some mutants as JSON."""
     from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -70,4 +94,4 @@ def _print_changes(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _print_changes(sys.argv[1:])
+    _generate() if sys.argv[1:] == [_GENERATE] else _print_changes(sys.argv[1:])

@@ -19,7 +19,7 @@ class Mutant:
 
     @property
     def is_wording(self) -> bool:
-        """Whether only the letters of a sentence changed: capitals, small letters, or an XX at its ends."""
+        """Whether only the letters of a sentence or a label changed: capitals, small letters, or an XX at its ends."""
         return (
             self.before.lower() == self.after.lower().replace("xx", "")
             and self.before != self.after
@@ -35,8 +35,8 @@ def lines_of(diff: Iterable[str], sign: str) -> str:
 
 
 def _sentence(before: str, after: str) -> bool:
-    """Whether the text that differs holds three words or more, as a key, an error's name or a status never does."""
+    """Whether the text that differs holds two words or more, as a key, an error's name or a status never does."""
     start = next((i for i, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), 0)
     opening = max(before.rfind(quote, 0, start + 1) for quote in "\"'")
     closing = [end for quote in "\"'" if (end := before.find(quote, max(start, opening + 1))) != -1]
-    return opening != -1 and bool(closing) and len(before[opening + 1 : min(closing)].split()) >= 3
+    return opening != -1 and bool(closing) and len(before[opening + 1 : min(closing)].split()) > 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from code_mutations.mutant import SURVIVED, Mutant
 
 FILE = Path(__file__).with_name("reasons.toml")
-WORDING = "Only the letters of a sentence for a person differ: its facts are tested, its capitals are not."
+WORDING = "Only the letters of a sentence or a label for a person differ: facts are tested, capitals are not."
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,13 @@ class Judgement:
         return not self.unexplained and not self.stale
 
 
-def judge(mutants: Iterable[Mutant], reasons: Iterable[Reason], files: Iterable[str]) -> Judgement:
-    """Compares the survivors of some measured files with the reasons that are given for these files."""
+def judge(
+    mutants: Iterable[Mutant], reasons: Iterable[Reason], files: Iterable[str], sampled: Iterable[str] = ()
+) -> Judgement:
+    """Compares the survivors of some measured files with the reasons that are given for these files.
+
+    Of `sampled` files not every mutant was tried, so none of their reasons can be called stale.
+    """
     alive = [mutant for mutant in mutants if mutant.fate == SURVIVED and not mutant.is_wording]
     measured = set(files)
     given = {
@@ -66,7 +71,12 @@ def judge(mutants: Iterable[Mutant], reasons: Iterable[Reason], files: Iterable[
         for after in reason.becomes
     }
     keys = {(one.place, one.before, one.after) for one in alive}
+    partly = set(sampled)
     return Judgement(
         tuple(one for one in alive if (one.place, one.before, one.after) not in given),
-        tuple(f"{place}: {before} -> {after}" for place, before, after in sorted(given - keys)),
+        tuple(
+            f"{place}: {before} -> {after}"
+            for place, before, after in sorted(given - keys)
+            if place.split(" ")[0] not in partly
+        ),
     )

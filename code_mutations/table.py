@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from code_mutations.found import Found
 from code_mutations.mutant import KILLED, SURVIVED, Mutant
 from code_mutations.reasons import WORDING, Judgement, Reason
 
@@ -15,15 +16,18 @@ def share(mutants: Sequence[Mutant]) -> float:
     return sum(one.fate == KILLED for one in mutants) / len(mutants) if mutants else 0.0
 
 
-def text(found: Mapping[str, Sequence[Mutant]], reasons: Sequence[Reason], judgement: Judgement) -> str:
+def text(found: Mapping[str, Found], reasons: Sequence[Reason], judgement: Judgement) -> str:
     """A line for each part, what was planted by hand, and every survivor with its reason."""
     lines = [f"{'part':<10}{'made':>6}{'killed':>8}{'share':>8}{'survived':>10}{'of them wording':>17}"]
-    everything = [one for mutants in found.values() for one in mutants]
-    for name, mutants in [*found.items(), ("all", everything)]:
+    everything = [mutant for one in found.values() for mutant in one.mutants]
+    for name, mutants in [*((name, one.mutants) for name, one in found.items()), ("all", everything)]:
         alive = [one for one in mutants if one.fate == SURVIVED]
         wording = sum(one.is_wording for one in alive)
         killed = len(mutants) - len(alive)
         lines.append(f"{name:<10}{len(mutants):>6}{killed:>8}{share(mutants):>8.1%}{len(alive):>10}{wording:>17}")
+    sampled = [name for name, one in found.items() if one.is_sample]
+    if sampled:
+        lines += ["", f"A sample, about a third of the mutants, was tried of {', '.join(sampled)}."]
     lines += _by_hand(everything)
     lines += ["", f"Wording: {WORDING}"]
     explained = [reason for reason in reasons if any(one.place == reason.place for one in everything)]

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from code_mutations.parts import LAMBDAS, PROJECT, TESTS, Part
 
-_FOLDER = PROJECT / ".rehearsal" / "mutations"
+FOLDER = PROJECT / ".rehearsal" / "mutations"
 _PINNED = PROJECT / "requirements-mutation.txt"
+# What the tests import or read beside the Lambdas.
+_BESIDE = ("proof", "stacks", "training")
 _STAMP = "installed-from"  # holds the hash of the list that the packages were installed from
 # Properties are tried with fewer examples, and with the same ones for every mutant: no mutant dies by chance. mutmut runs a
 # class of tests many times in one process, which is what differing_executors warns of. Quick tests go first: most mutants die
@@ -40,7 +42,7 @@ def pytest_collection_modifyitems(items):
 _CONFIGURATION = """[tool.mutmut]
 source_paths = ["src"]
 only_mutate = {sources}
-also_copy = ["proof"]
+also_copy = {beside}
 pytest_add_cli_args = {arguments}
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
@@ -97,7 +99,7 @@ def packages() -> Path:
 
     Raises CannotMutate with pip's last words. It is no part of the environment: none of the other commands needs it.
     """
-    folder = _FOLDER / "packages"
+    folder = FOLDER / "packages"
     digest = hashlib.sha256(_PINNED.read_bytes()).hexdigest()
     stamp = folder / _STAMP
     if stamp.is_file() and stamp.read_text("utf-8") == digest:
@@ -115,15 +117,18 @@ def packages() -> Path:
 
 def prepare(part: Part, again: bool) -> Workplace:
     """Copies code and tests of a part. With `again`, what was found of a function is kept while the function is the same."""
-    folder = _FOLDER / part.name
+    folder = FOLDER / part.name
     if not again:
         shutil.rmtree(folder, ignore_errors=True)
-    for source, name in ((LAMBDAS, "src"), (TESTS, "tests/unit"), (PROJECT / "proof", "proof")):
+    beside = [(PROJECT / name, name) for name in _BESIDE]
+    for source, name in [(LAMBDAS, "src"), (TESTS, "tests/unit"), *beside]:
         _bring_up_to_date(source, folder / name)
     (folder / "tests" / "conftest.py").write_text(_CONFTEST, "utf-8")
     place = Workplace(part, folder)
     sources = [f"src/{name}" for name in part.source_files()]
-    configuration = _CONFIGURATION.format(sources=sources, arguments=place.arguments, tests=place.tests)
+    configuration = _CONFIGURATION.format(
+        sources=sources, beside=list(_BESIDE), arguments=place.arguments, tests=place.tests
+    )
     (folder / "pyproject.toml").write_text(configuration, "utf-8")
     return place
 

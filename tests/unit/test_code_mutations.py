@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from code_mutations import reasons, table
+from code_mutations.found import Found
 from code_mutations.mutant import KILLED, SURVIVED, Mutant, lines_of
 from code_mutations.named import NAMED, Fault
 from code_mutations.parts import LAMBDAS, PARTS
@@ -39,6 +40,9 @@ class TestReasons:
 
     def test_reasons_of_parts_that_were_not_measured_are_not_judged(self) -> None:
         assert reasons.judge([], [REASON], ["common/costs.py"]).holds
+
+    def test_of_a_sample_no_reason_is_stale(self) -> None:
+        assert reasons.judge([DEAD], [REASON], ["common/ledger.py"], ["common/ledger.py"]).holds
 
     def test_a_reason_names_its_place_the_line_the_changes_and_why(self) -> None:
         text = (
@@ -88,7 +92,9 @@ def test_the_lines_of_a_diff_lose_their_signs_and_indents() -> None:
 
 
 def test_the_table_counts_and_names_what_lives() -> None:
-    printed = table.text({"ledger": [DEAD, DEAD, DEAD, ALIVE]}, [], reasons.judge([ALIVE], [], ["common/ledger.py"]))
+    printed = table.text(
+        {"ledger": Found([DEAD, DEAD, DEAD, ALIVE], False)}, [], reasons.judge([ALIVE], [], ["common/ledger.py"])
+    )
 
     assert "ledger         4       3   75.0%         1                0" in printed
     assert printed.endswith(f"Survivors without a reason:\n  {PLACE}\n    - if room >= 0:\n    + if room > 0:")

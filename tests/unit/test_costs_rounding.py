@@ -35,3 +35,22 @@ def test_a_worst_case_remembers_the_seconds_that_it_was_made_for() -> None:
     worst = costs.worst_case(PRICE, PRICE, 7620, 6000)
 
     assert (worst.training_seconds, worst.endpoint_seconds) == (7620, 6000)
+
+
+def test_what_is_set_aside_beside_the_instances_adds_up_to_the_last_digit() -> None:
+    tables = (costs.SMALL_ITEMS, costs.STANDING_ITEMS, costs.LOOK_ITEMS)
+    sums = [sum((amount * usd for _, amount, usd in items), Decimal(0)) for items in tables]
+
+    assert sums == [Decimal("0.12700006"), Decimal("0.442575696"), Decimal("0.00340001")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rank", "cents"), [(1, 1, 1), (600, 64, 10), (601, 64, 14), (1200, 64, 14), (7620, 16, 13)]
+)
+def test_checkpoints_are_counted_by_begun_ten_minutes_and_two_at_the_end(seconds: int, rank: int, cents: int) -> None:
+    assert costs.checkpoint_cents(seconds, rank) == cents
+
+
+def test_all_that_checkpoints_cost_is_reckoned_from_these() -> None:
+    assert (costs.CHECKPOINT_SECONDS, costs.LAST_CHECKPOINTS, costs.CHECKPOINT_COPIES) == (600, 2, 2)
+    assert (costs.CHECKPOINT_DAYS, costs.CHECKPOINT_BYTES_PER_RANK) == (10, 31_000_000)
