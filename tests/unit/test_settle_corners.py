@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from lambda_fakes import NOW, SageMaker, StepFunctions, arn
+from ledger_fakes import Books
 from settle_site import START, Site, job, visit
 
-from settle import history
-from settle.billing import bill
-from settle.endpoints import stays
+from settle import claim, history
+from settle.billing import Bill, bill
+from settle.endpoints import Stay, stays
 from settle.handler import _was_settled_before
+from settle.tariff import Tariff
 
 HOUR = timedelta(hours=1)
 
@@ -90,3 +92,74 @@ def test_the_small_items_of_a_run_that_lived_in_none_of_its_months_are_booked_in
     billed = bill(SageMaker(jobs={"captune-abc": job(seconds=0)}), "captune-abc", item, None, NOW)
 
     assert (billed.other_cents, billed.by_month.get("2026-09"), billed.by_month.get("2026-10")) == (6, 6, None)
+
+
+class TestWhatIsBilled:
+    def test_a_job_of_another_run_that_is_listed_first_hides_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        site = Site(monkeypatch)
+        site.sagemaker.jobs = {"captune-abc-d": job(seconds=7200), "captune-abc": job(seconds=600)}
+
+        assert site.settle()["record"]["cost"]["training_seconds"] == 600
+
+    def test_what_sagemaker_says_that_it_billed_goes_before_every_other_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(monkeypatch)
+        site.sagemaker.jobs["captune-abc"] = {
+            **job(seconds=600), "BillableTimeInSeconds": 700, "TrainingTimeInSeconds": 650,
+        }  # fmt: skip
+
+        assert site.settle()["record"]["cost"]["training_seconds"] == 700
+
+    def test_a_job_that_does_not_tell_its_instances_has_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        site = Site(monkeypatch)
+        site.sagemaker.jobs["captune-abc"] = {**job(), "ResourceConfig": {"InstanceType": "ml.g5.2xlarge"}}
+
+        assert site.settle()["record"]["cost"]["training_seconds"] == 600
+
+    def test_an_old_item_has_one_price_of_each_use(self) -> None:
+        item = {
+            "price_source": "p", "execution_arn": arn("abc"), "hosting_instance_type": "t", "hosting_hourly_usd": "2",
+        }  # fmt: skip
+        tariff = Tariff.of(item, "Hosting")
+
+        assert (tariff.use, [one.use for one in tariff.reserved]) == ("Hosting", ["Hosting"])
+
+    def test_a_bill_speaks_of_nothing_unreserved_until_something_is(self) -> None:
+        assert Bill(0, 0, 0, 0, 0, {}).unreserved == ()
+
+    def test_an_endpoint_that_nobody_saw_is_called_so(self) -> None:
+        assert (Stay(None, NOW, NOW).name, Stay(2, NOW, NOW).name) == ("an attempt that nobody saw", "attempt 2")
+
+
+class TestTheAnswer:
+    def test_a_run_that_did_cost_nothing_is_counted_once_too(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        site = Site(monkeypatch)
+        site.books.table.rows = Books().with_run("abc", other_cents=0).table.rows
+        site.sagemaker.jobs.clear()
+        site.settle()
+        site.settle()
+
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["ActualCents"] for line in lines if "_aws" in line] == [0]
+        assert [line["cost"]["actual_cents"] for line in lines if line.get("message") == "settled"] == [0, 0]
+
+    def test_the_subject_is_told_without_any_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        site = Site(monkeypatch)
+        site.with_report()
+
+        assert site.settle()["subject"] == "Captune: improved, $0.32 (captune-abc)"
+
+    def test_an_execution_whose_run_does_not_tell_its_name_is_found_by_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Site(monkeypatch)
+
+        assert claim.execution_arn({"executionName": "My.Run"}, "captune-my-run-0123456789", None) == arn("My.Run")
+
+    def test_what_nobody_told_of_an_execution_is_empty(self) -> None:
+        one = history.Execution("UNKNOWN")
+
+        assert (one.error, one.cause, one.started_at, one.verdict, one.reason) == ("", "", None, "", "")
