@@ -92,6 +92,6 @@ class Judge:
         def rank(check: Check) -> tuple[bool, int, float]:
             here, anywhere = self._noticed[mutant.state, check.name], self._noticed["", check.name]
             is_new = check.name != self._remembered.get(mutant.name)
-            return is_new, -here, -anywhere / (check.seconds + 0.01)
+            return is_new, -here, -(anywhere + 0.1) / (check.seconds + 0.01)
 
         return sorted(self._checks, key=rank)

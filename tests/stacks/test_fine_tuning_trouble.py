@@ -212,6 +212,9 @@ def test_a_stage_that_does_not_say_what_it_staged_ends_the_run_before_anything_b
 
 
 def test_an_execution_ends_after_twelve_hours_whatever_it_waits_for() -> None:
-    execution = run(account().script("sagemaker:describeTrainingJob", job("InProgress")), most_steps=5000)
+    slow = Failure("SageMaker.SageMakerException", seconds=10_700)
+    execution = run(
+        account().script("sagemaker:describeTrainingJob", job("InProgress")).fail("DescribeTraining", *4 * [slow])
+    )
     assert (execution.status, execution.seconds) == ("TIMED_OUT", 12 * 3600)
     assert execution.asked("DescribeTraining")[0] == {"TrainingJobName": RUN}

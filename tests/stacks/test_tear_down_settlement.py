@@ -31,7 +31,7 @@ class TestTheBooks:
         assert execution.pauses("SettleLedger") == [60]
 
     def test_that_find_something_running_again_and_again_are_asked_less_often(self) -> None:
-        execution = run(account().fail("SettleLedger", *100 * [STILL]), most_steps=3000)
+        execution = run(account().fail("SettleLedger", *100 * [STILL]), most_steps=1000)
         assert execution.status == "SUCCEEDED"
         pauses = execution.pauses("SettleLedger")
         assert (pauses[:3], pauses[-3:]) == ([60, 60, 60], [1800, 1800, 1800])
@@ -50,7 +50,7 @@ class TestTheBooks:
     def test_that_do_not_answer_for_a_day_are_settled_all_the_same(self, error: str) -> None:
         # A round is a look and the books with their second attempt, ten seconds later.
         quick, slow = 119, (DAY - 119 * 40) // 910
-        execution = run(account().fail("SettleLedger", *2 * (quick + slow) * [Failure(error)]), most_steps=5000)
+        execution = run(account().fail("SettleLedger", *2 * (quick + slow) * [Failure(error)]), most_steps=1500)
         assert execution.status == "SUCCEEDED"
         assert execution.seconds == pytest.approx(DAY, rel=0.02)
         assert execution.pauses("SettleLedger") == quick * [10, 30] + slow * [10, 900]
