@@ -50,4 +50,7 @@ def account() -> ScriptedAccount:
 
 def run(with_account: ScriptedAccount | None = None, most_steps: int = 400, **event: Any) -> Walk:
     """Walks a TearDown of the run to its end. The event may be changed."""
-    return Walk(DEFINITION, with_account or account(), dict(EVENT) | event, most_steps=most_steps).run()
+    walk = Walk(DEFINITION, with_account or account(), dict(EVENT) | event, most_steps=most_steps).run()
+    # What lasts is in the variables. Only the first look is handed the event, and only the ends what they end with.
+    assert {name for name, given in walk.inputs[2:] if given} <= {"NoSuchRun", "Done"}
+    return walk

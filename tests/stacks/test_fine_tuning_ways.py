@@ -145,7 +145,8 @@ class TestATrainingJobThatFailed:
         assert len(execution.asked("StartTraining")) == 1
 
     def test_has_billed_nothing_where_sagemaker_counts_no_seconds(self) -> None:
-        assert jobs(job("Stopped", billed=None), job()).status == "SUCCEEDED"
+        execution = jobs(job("Stopped", billed=None), job())
+        assert (execution.status, len(execution.asked("StartTraining"))) == ("SUCCEEDED", 2)
 
 
 class TestTrainingWithoutCapacity:
