@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -118,6 +119,18 @@ class TestTheRecord:
         events = visit("Wait", 10, 12) + visit("Wait", 20, 25)
         site.step_functions.histories[arn("abc")] = events
         assert site.settle()["record"]["secondsByState"] == {"Wait": 7.0}
+
+    def test_times_are_told_to_the_millisecond(self, site: Site) -> None:
+        entered, left = visit("Wait", 10, 12)
+        left["timestamp"] += timedelta(microseconds=123_456)
+        site.step_functions.histories[arn("abc")] = [entered, left]
+        assert site.settle()["record"]["secondsByState"] == {"Wait": 2.123}
+
+    def test_the_history_is_read_without_what_the_states_said(self, site: Site) -> None:
+        # It is looked at for its times, and the data of a long run is many pages.
+        site.settle()
+        calls = site.step_functions.called("get_execution_history")
+        assert {(call["executionArn"], call["includeExecutionData"]) for call in calls} == {(arn("abc"), False)}
 
     def test_a_state_that_was_never_left_lasted_until_the_end(self, site: Site) -> None:
         site.step_functions.histories[arn("abc")] = visit("Ask", 400, None)
