@@ -70,7 +70,9 @@ class TestTheMonthsItem:
         ledger.reserve(reservation("a", 1500), CAP, NOW)
         delete(table, "MONTH#2026-11")
 
-        with pytest.raises(BudgetExceeded, match=r"\$10.00 of the cap's \$25.00 for runs is left in 2026-11: \$5.00 is missing"):
+        with pytest.raises(
+            BudgetExceeded, match=r"\$10.00 of the cap's \$25.00 for runs is left in 2026-11: \$5.00 is missing"
+        ):
             ledger.reserve(reservation("b", 1500), CAP, NOW)
         assert ledger.committed_cents("2026-11") == 1500
 

@@ -59,7 +59,9 @@ def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.Captu
     site.settle()
     site.settle()
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
-    assert [(one["ActualCents"], one["CommittedCents"], one["CapCents"]) for one in metrics] == [(32, 32 + STANDING, 2500)]
+    assert [(one["ActualCents"], one["CommittedCents"], one["CapCents"]) for one in metrics] == [
+        (32, 32 + STANDING, 2500)
+    ]
 
 
 def test_a_run_that_was_refused_before_it_reserved_did_cost_nothing(site: Site) -> None:
@@ -117,7 +119,7 @@ def test_a_running_execution_is_never_settled(site: Site, told: str | None) -> N
 def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> None:
     for operation in ("describe_execution", "get_execution_history"):
         site.step_functions.troubles[operation] = [refusal("ThrottlingException")]
-        with pytest.raises(ServiceUnreachable, match="Asking Step Functions how the execution ended"):
+        with pytest.raises(ServiceUnreachable, match=r"^Asking Step Functions how the execution ended"):
             site.settle()
     assert (site.books.run("captune-abc") or {})["state"] == "reserved"
 
@@ -125,7 +127,7 @@ def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> No
 @pytest.mark.parametrize("operation", ["list_training_jobs", "describe_training_job"])
 def test_a_sagemaker_that_does_not_answer_settles_nothing(site: Site, operation: str) -> None:
     site.sagemaker.troubles[operation] = [refusal("ThrottlingException")]
-    with pytest.raises(ServiceUnreachable, match="Asking SageMaker what the run billed"):
+    with pytest.raises(ServiceUnreachable, match=r"^Asking SageMaker what the run billed"):
         site.settle()
     assert (site.books.run("captune-abc") or {})["state"] == "reserved"
 

@@ -48,6 +48,11 @@ def test_it_is_enough_for_a_run_that_reserved_nothing_too(site: Site, name: dict
     assert (outcome["record"]["executionArn"], outcome["result"]["status"]) == (arn("abc"), "SUCCEEDED")
 
 
+def test_an_execution_of_any_name_is_found_by_that_name(site: Site) -> None:
+    outcome = site.settle(**{**NOTHING, "executionName": "My.Run"})
+    assert (outcome["record"]["executionArn"], outcome["result"]["run"]) == (arn("My.Run"), run_name("My.Run"))
+
+
 def test_the_runs_own_name_goes_before_the_executions(site: Site) -> None:
     assert (
         site.settle(runName="captune-abc", executionName="other", executionArn=None)["result"]["run"] == "captune-abc"
