@@ -30,7 +30,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     is_earlier = item is not None and _was_settled_before(item, execution)
     bill, booked = None, 0
     if item is not None and not is_earlier:
-        booked = int(item.get("actual_cents", 0)) if item["state"] == "settled" else 0
+        booked = int(item["actual_cents"]) if item["state"] == "settled" else 0
         with reaching("Asking SageMaker what the run billed"):
             entered_at = execution.entered_at.get("CreateEndpoint")
             bill = billing.bill(client("sagemaker"), run, item, entered_at, moment, event.get("seen"))

@@ -140,9 +140,3 @@ def test_a_message_stays_far_below_what_a_state_may_hand_on(site: Site) -> None:
     site.fails("TrainingFailed", "€" * 32_768)
     settled = site.settle(status="FAILED")
     assert len(json.dumps(settled, ensure_ascii=False).encode()) < 128 * 1024
-
-
-@pytest.mark.parametrize("output", [None, "", "no JSON", "[]", "7", '{"verdict": 5}', '{"reason": null}'])
-def test_an_output_that_tells_no_verdict_claims_nothing(site: Site, output: str | None) -> None:
-    site.step_functions.executions[arn("abc")]["output"] = output
-    assert site.settle()["subject"] == "Captune: not shown, $0.32 (captune-abc)"

@@ -127,6 +127,15 @@ class TestANameThatIsUsedAgain:
         assert site.settle()["result"] == first["result"]
 
 
+def test_a_run_that_cost_nothing_is_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.sagemaker.jobs = {}
+    site.books.table.rows["RUN#captune-abc"]["other_cents"] = {"N": "0"}
+    site.settle()
+    site.settle()
+    metrics = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert ['"ActualCents": 0' in line for line in metrics] == [True]
+
+
 def test_what_a_second_settlement_books_is_a_metric_of_its_own(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.settle()
     site.sagemaker.jobs["captune-abc-try2"] = {**site.sagemaker.jobs["captune-abc"]}

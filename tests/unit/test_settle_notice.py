@@ -161,3 +161,9 @@ class TestTheRecord:
         site.settle()
         (line,) = [line for line in capsys.readouterr().out.splitlines() if '"settled"' in line]
         assert '"run": "captune-abc", "status": "SUCCEEDED"' in line and '"unreserved": []' in line
+
+    @pytest.mark.parametrize("output", [None, "", "no JSON", "[]", "7", '{"verdict": 5}', '{"reason": null}'])
+    def test_an_output_that_tells_no_verdict_claims_nothing(self, site: Site, output: str | None) -> None:
+        site.step_functions.executions[arn("abc")]["output"] = output
+        told = site.settle()["record"]
+        assert (told["verdict"], told["reason"]) == ("not shown", "")
