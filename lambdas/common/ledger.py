@@ -103,10 +103,6 @@ class Ledger:
         """Every run, each read by itself: an item that cannot be read is a row with problems, and hides no other."""
         return [read_row(raw) for raw in self._table.scan() if raw["pk"]["S"].startswith(RUN)]
 
-    def items(self) -> list[dict[str, Any]]:
-        """Every item, for a person to read."""
-        return [read_row(raw).item for raw in self._table.scan()]
-
     def count_start(self, month: str, bound: int) -> int:
         """Counts an execution that is about to be looked at; answers how many the month has had.
 

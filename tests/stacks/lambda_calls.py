@@ -26,7 +26,6 @@ _LEDGER = {
     "damaged_runs": {"GetItem", "Scan"},
     "run": {"GetItem"},
     "rows": {"Scan"},
-    "items": {"Scan"},
     "count_start": {"GetItem", "UpdateItem"},
     "reserve": {"GetItem", "Scan", "PutItem", "UpdateItem"},
     "settle": {"GetItem", "UpdateItem"},

@@ -48,7 +48,7 @@ class TestTheWayOut:
             ledger.reserve(Reservation("captune-b", "arn:b", 200, ("2026-11", "2026-12"), {}), CAP, NOW)
 
         assert str(refused.value) == (
-            "This run may cost up to $2.00, and $1.00 of the $25.00 cap is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
+            "This run may cost up to $2.00, and $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
             "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on 2027-01-01."
         )
 
