@@ -41,6 +41,10 @@ CHECKPOINT_DAYS = 7 + 1 + 2
 # The highest rank that the settings take.
 HIGHEST_LORA_RANK = 64
 
+# Ask asks both models at once, 512 MB each, for as long as the endpoint may serve. The small items hold that for the delivered
+# deadline of an hour; an endpoint that may serve longer and hardly answers keeps both busy for longer.
+ASK_GB, HELD_ENDPOINT_SECONDS = Decimal(1), 6000
+
 # What the project uses in a month in which no run is made: the sweeper every quarter of an hour (256 MB for ten seconds, one reading of
 # a ledger of 300 KB), what earlier runs have left, backups. Not here because CloudWatch's allowance without end holds it: three
 # dashboards, ten alarms, ten metrics of one's own; nor SNS (1,000 e-mails) and the first two budgets with an action.
@@ -94,6 +98,11 @@ def checkpoint_cents(training_seconds: int, lora_rank: int) -> int:
     return _cents(gigabytes * CHECKPOINT_DAYS / 28 * S3_GB_MONTH)
 
 
+def slow_answers_cents(endpoint_seconds: int) -> int:
+    """What Ask may cost where an endpoint may serve for so long, beyond what the small items hold. Rounded up to a cent."""
+    return _cents(max(0, endpoint_seconds - HELD_ENDPOINT_SECONDS) * ASK_GB * LAMBDA_GB_SECOND)
+
+
 def looks_bound(cap_cents: int) -> int:
     """How many executions of a month Preflight looks at: as many as their share of the cap pays for, were all of them refused."""
     return int(cap_cents * LOOKS_SHARE / (_dollars(LOOK_ITEMS) * 100))
@@ -143,14 +152,14 @@ def worst_case(
 ) -> WorstCase:
     """The cost of a run whose training and endpoint both last as long as they are allowed to. `checkpoints` is their storage in cents.
 
-    A run that may lie in several calendar months is rounded up in each, and has the small items and the checkpoints in each.
+    A run that may lie in several calendar months is rounded up in each, and has everything beside the instances in each.
     """
     return WorstCase(
         training_seconds,
         endpoint_seconds,
         training.cents(training_seconds) + months - 1,
         hosting.cents(endpoint_seconds) + months - 1,
-        (small_items_cents() + checkpoints) * months,
+        (small_items_cents() + checkpoints + slow_answers_cents(endpoint_seconds)) * months,
     )
 
 

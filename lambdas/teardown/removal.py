@@ -50,6 +50,7 @@ class Removal:
         """
         self._tags = Tags(self.sagemaker)
         self._lives = Lives(event.get("seen"), self.now)
+        self._none_listed = False
         execution_arn = execution_arn_of(event, self.fine_tuning_arn)
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
@@ -133,6 +134,7 @@ class Removal:
             self.found.append(str(endpoint))
             if endpoint.status in _DELETABLE:
                 self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
+        self._none_listed = not endpoints
         self._lives.saw(endpoints)
         for endpoint in endpoints:
             self._lives.describe(self.sagemaker, endpoint)
@@ -160,7 +162,8 @@ class Removal:
     def _write_lives(self) -> None:
         """Tells the ledger of the endpoints, if it listens; the state machine remembers them too."""
         try:
-            if not self.found and not self.problems:
+            # Whatever else was found or went wrong: an endpoint that is not listed has gone.
+            if self._none_listed:
                 self._lives.recall(self.ledger, self.run)
             self._lives.write(self.ledger, self.run)
         except Exception as error:

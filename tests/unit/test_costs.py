@@ -26,6 +26,13 @@ def test_the_small_items_of_a_run_are_thirteen_cents() -> None:
     assert costs.small_items_cents() == 13
 
 
+@pytest.mark.parametrize(("seconds", "cents"), [(0, 0), (6000, 0), (6001, 1), (6749, 1), (6750, 2), (16800, 15)])
+def test_an_endpoint_that_may_serve_for_hours_may_keep_ask_busy_for_hours(seconds: int, cents: int) -> None:
+    assert costs.slow_answers_cents(seconds) == cents
+    assert costs.worst_case(PRICE, PRICE, 7620, seconds).other_cents == 13 + cents
+    assert costs.worst_case(PRICE, PRICE, 7620, seconds, months=2).other_cents == 2 * (13 + cents)
+
+
 def test_the_worst_case_is_training_and_endpoint_and_the_small_items() -> None:
     worst = costs.worst_case(PRICE, PRICE, 7620, 6000)
 

@@ -169,3 +169,16 @@ class TestWhatRuns:
         site.tear_down()
         calls = [name for name, _ in site.sagemaker.calls if name.startswith(("delete_", "describe_"))]
         assert calls[:2] == ["delete_endpoint", "delete_endpoint"]
+
+
+def test_an_end_is_noted_though_step_functions_does_not_answer_and_another_tear_down_saw_the_beginning() -> None:
+    site = Site(endpoints={"captune-abc": "InService"}, execution="RUNNING")
+    silent = {"describe_execution": [EndpointConnectionError(endpoint_url="x") for _ in range(2)]}
+    site.step_functions.troubles |= silent
+    schedule = {"executionName": "abc", "reason": "schedule"}
+    site.tear_down(schedule)
+    site.seen = {}
+    del site.sagemaker.endpoints["captune-abc"]
+    outcome = site.tear_down(schedule, after=MINUTE)
+    assert outcome["problems"]
+    assert endpoint_lives(site.item)[1].gone_at == NOW + MINUTE
