@@ -1,6 +1,6 @@
 """Proves that the cap is a wall, and prints one table.
 
-python -m proof                             everything: the failure matrix, 10,000 months, threads, every mutation
+python -m proof                             everything: the failure matrix, 5,000 months, outages, accidents, threads, mutations
 python -m proof --months 500 --seed 7       fewer months, from another seed
 """
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proof import matrix, months, mutations, threads
+from proof import accidents, matrix, months, mutations, storms, threads
 from proof.result import Result
 
 
@@ -22,6 +22,8 @@ def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
     return [
         matrix.prove,
         lambda: months.prove(asked.months, asked.seed, asked.processes),
+        lambda: storms.prove(asked.processes),
+        lambda: accidents.prove(asked.processes),
         lambda: threads.prove(asked.seed),
         lambda: mutations.prove(asked.processes),
     ]
@@ -30,7 +32,7 @@ def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
 def main() -> int:
     """Runs every part; 1 when any promise was broken or a mutation was missed."""
     parser = argparse.ArgumentParser(prog="python -m proof", description="Proves that the cap is a wall.")
-    parser.add_argument("--months", type=int, default=10_000)
+    parser.add_argument("--months", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")

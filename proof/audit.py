@@ -69,7 +69,8 @@ class Audit:
                 allowed = max((cap for caps in self.caps.get(run, []) for cap in caps), default=self.world.cap_cents)
                 for month in after["months"]["S"].split(","):
                     self.cap_at_last_reservation[month] = allowed
-                    committed = int(months[month]["committed_cents"]["N"])
+                    # By the month's own item and by what its runs add up to, whichever is more.
+                    committed = max(int(months[month]["committed_cents"]["N"]), self.ledger_cents.get(month, 0))
                     self._expect(committed <= allowed, f"{run} reserved up to {committed} of {allowed} in {month}")
             elif (old, new) == ("reserved", "settled"):
                 self._settled(run, after)
@@ -85,7 +86,9 @@ class Audit:
     def started(self, run: str, owner: str, table: Table) -> None:
         """Something that bills was started: it needs an open reservation of its own execution."""
         row = table.rows.get(f"RUN#{run}", {})
-        held = row.get("state", {}).get("S") == "reserved" and row["execution_arn"]["S"] == owner
+        # By what this audit saw, not by the item, which may have been damaged since.
+        is_open = run in self.reserved_at and run not in self.settled_at
+        held = is_open and row.get("execution_arn", {}).get("S") == owner
         self._expect(held, f"{run} started something that bills without a reservation")
 
     def close(self, table: Table) -> dict[str, Fraction]:
@@ -138,7 +141,8 @@ class Audit:
         told = [self.used.get(who, (0.0, 0)) for who in (run, self.world.owners.get(run, ""))]
         training = sum(job.billed_seconds() for job in self.world.sagemaker.jobs.values() if job.owner == run)
         use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
-        days = 0.0
+        # Each day ends at the next midnight: of the current version, and of the old one that it becomes.
+        days = 2 + sum(constant("stacks/storage_stack.py", f"{name}_DAYS") for name in ("CHECKPOINT", "OLD_CHECKPOINT"))
         return small_cents(use, 60 * constant("training/arguments.py", "checkpoint_minutes"), days)
 
     def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:

@@ -61,9 +61,7 @@ def four_dollars_left(bench: Bench) -> list[str]:
     allowed = [int(job["StoppingCondition"]["MaxRuntimeInSeconds"]) for job in jobs]
     if not allowed or not MINIMUM_TRAINING_SECONDS <= allowed[0] < 7200:
         wrong.append(f"the training time was not clamped: {allowed}")
-    reserved = [
-        row.item["reserved_cents"] for row in bench.ledger().rows() if "earlier" not in row.run
-    ]
+    reserved = [row.item["reserved_cents"] for row in bench.ledger().rows() if "earlier" not in row.run]
     if not reserved or int(reserved[0]) > 400:
         wrong.append(f"{[dollars(int(cents)) for cents in reserved]} were reserved of $4.00")
     return wrong + matrix_audit.nothing_left(bench) + _money(bench)

@@ -12,7 +12,8 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 
 from proof import mutations_of_code as mutations_of_code
-from proof import scenarios
+from proof import mutations_of_world as mutations_of_world
+from proof import scenarios, worse
 from proof.registry import MUTATIONS, Broken, Mutation, Verdict
 from proof.result import Result
 
@@ -55,6 +56,11 @@ def stories() -> Broken:
         *scenarios.last_moment_deadline(),
         *scenarios.kept_once(),
         *scenarios.deleted_by_hand(),
+        *worse.nothing_but_the_schedule(),
+        *worse.nothing_but_the_sweeper(),
+        *worse.an_odd_item_and_the_sweeper(),
+        *worse.told_too_early(),
+        *worse.billed_after_the_settlement(),
     ]
 
 

@@ -54,6 +54,8 @@ _S3_PUT = Fraction("0.000005")
 _LOG_GB = Fraction("0.50")
 # A run's log lines: the machines log every event with its data (about 400 events of 6 kB), SageMaker's logs are a tenth of it.
 _LOG_BYTES = 50 * 10**6
+# The last step and a stop signal write one each; and SageMaker may upload a folder under its partial name and again under its own.
+_LAST_CHECKPOINTS, _COPIES = 2, 2
 # Puts of answers, report, checkpoints, and the ledger's writes, each counted as the dearest of them.
 _REQUESTS = 2000
 
@@ -73,14 +75,14 @@ def small_cents(use: Use, checkpoint_seconds: float, kept_days: float) -> Fracti
     Training writes a checkpoint of a new name every `checkpoint_seconds`; each is paid for `kept_days`, as a current and then as
     an old version. The adapter and the report stay for the month.
     """
-    checkpoints = int(use.training_seconds // checkpoint_seconds) if checkpoint_seconds else 0
+    checkpoints = int(use.training_seconds // checkpoint_seconds) + _LAST_CHECKPOINTS if use.training_seconds else 0
     dollars = (
         Fraction(str(round(use.gb_seconds, 3))) * _LAMBDA_GB_SECOND
         + use.transitions * _TRANSITION
         + _REQUESTS * _S3_PUT
         + Fraction(_LOG_BYTES, _GB) * _LOG_GB
     )
-    stored = checkpoints * storage_cents(checkpoint_bytes(), kept_days) + storage_cents(
+    stored = checkpoints * _COPIES * storage_cents(checkpoint_bytes(), kept_days) + storage_cents(
         2 * adapter_bytes(), _MONTH_DAYS
     )
     return dollars * 100 + stored

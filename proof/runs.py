@@ -9,13 +9,15 @@ from typing import Any
 from common.errors import CaptuneError
 from proof.cloud import Cloud
 from proof.defences import DEFENCES
-from proof.definitions import machine
+from proof.definitions import functions, machine
 from proof.integrations import aws_call, name_of, polled
 from proof.interpreter import Failure, Interpreter
 from proof.orchestration import MACHINE, TEAR_DOWN
 from proof.wishes import Wishes
 from proof.world import Execution, Process
 
+# What Ask leaves of its time limit for its last answers.
+_LONGEST_ASK = functions()["ask"][1] - 30.0
 _KNOWN = {kind.__name__ for kind in CaptuneError.__subclasses__()}
 
 
@@ -35,6 +37,7 @@ class FineTuning:
     def __post_init__(self) -> None:
         self.world, self.random = self.cloud.world, self.cloud.world.random
         self.cloud.wishes[self.execution.arn] = self.wishes
+        self.hangs = self.random.random() < self.wishes.hanging
 
     def process(self) -> Process:
         """The whole execution, from its start to its end."""
@@ -69,7 +72,9 @@ class FineTuning:
             raise Failure("Lambda.ServiceException", "Lambda is away", self.random.uniform(1, 30))
         if resource.endswith("lambda:invoke"):
             name = name_of(asked["FunctionName"])
-            self.cloud.audit.uses(self.execution.arn, name, self.seconds)
+            # Where one model hardly answers the other does not either, and both are asked at once.
+            both = 2 if self.hangs and name == "ask" else 1
+            self.cloud.audit.uses(self.execution.arn, name, both * self.seconds)
             return {"Payload": self._function(name, asked["Payload"])}
         if self.refused.setdefault(state, self._unlucky(0.1)):
             raise Failure("SageMaker.SageMakerException", "refused")
@@ -139,7 +144,8 @@ class FineTuning:
             in_service = False
         if not in_service or self._unlucky(0.15):
             raise Failure("EndpointAnsweredBadly", "the endpoint is gone or broken")
-        return {"remaining": 0}
+        # An endpoint that hardly answers is asked on and on, each time until the function's time is over.
+        return {"remaining": int(self.hangs)}
 
     def _latency(self, state: str) -> float:
         self.seconds = self._call_seconds(state)
@@ -147,10 +153,9 @@ class FineTuning:
 
     def _call_seconds(self, state: str) -> float:
         """How long a state's call is under way."""
-        if state == "AskBaseModel" and self.random.random() < self.wishes.hanging:
-            return 1e7
         if state.startswith("Ask"):
-            return self.random.uniform(50, 1500)
+            # Both models are asked at once, and one after the other here: as long together.
+            return _LONGEST_ASK if self.hangs else self.random.uniform(50, _LONGEST_ASK)
         if state == "ReserveBudget" and self.random.random() < 0.1:
             return self.random.uniform(0.1, 1200)
         return self.world.latency()

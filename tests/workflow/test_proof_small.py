@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proof import months, mutations, threads
+from proof import accidents, months, mutations, storms, threads
 from proof.registry import MUTATIONS, Mutation
 from proof.result import Result
 from proof.scenarios import quiet_cloud, unsettled
@@ -40,6 +40,26 @@ def test_threads_on_one_ledger_never_commit_more_than_the_cap() -> None:
 
     assert outcome.wrong == []
     assert outcome.reserved and outcome.refused
+
+
+@pytest.mark.parametrize("service", storms.SERVICES.values())
+def test_an_outage_of_six_hours_costs_nothing_beyond_the_reservation_or_what_the_table_says(service: str) -> None:
+    outcome = storms.cell(service, 6 * 3600, trials=6)
+
+    assert storms.broken(service, 6 * 3600, outcome) == []
+    assert outcome.reserved
+
+
+def test_an_outage_that_cannot_be_held_is_seen_to_cost() -> None:
+    assert storms.cell("SageMaker", 12 * 3600, trials=6).over_cents > 100
+
+
+@pytest.mark.parametrize("name", accidents.ROWS)
+def test_no_accident_costs_more_than_was_reserved_or_leaves_anything(name: str) -> None:
+    outcome = accidents.row(name, trials=3)
+
+    assert accidents.broken(name, outcome) == []
+    assert outcome.runs >= 3
 
 
 def test_every_scenario_ends_well_while_every_defence_is_in_its_place() -> None:
