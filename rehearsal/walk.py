@@ -25,7 +25,7 @@ _WILDCARDS: Mapping[str, tuple[str, ...]] = {"States.ALL": (), "States.TaskFaile
 class Failure(Exception):
     """A call that fails, as Step Functions names it. A story may also say how long it took (seconds)."""
 
-    def __init__(self, error: str, cause: str = "no luck", seconds: float = 0) -> None:
+    def __init__(self, error: str, cause: str | None = "no luck", seconds: float = 0) -> None:
         super().__init__(f"{error}: {cause}")
         self.error, self.cause, self.seconds = error, cause, seconds
 
@@ -148,7 +148,7 @@ class Walk:
                 rule = next((rule for rule in state.get("Catch", []) if catches(rule, failure.error)), None)
                 if rule is None:
                     raise
-                problem = {"Error": failure.error, "Cause": failure.cause}
+                problem = {"Error": failure.error} | ({} if failure.cause is None else {"Cause": failure.cause})
                 return self._leave(rule, given, problem, variables, errorOutput=problem), rule["Next"]
 
     def _tries_again(self, state: State, failure: Failure, used: dict[int, int]) -> bool:

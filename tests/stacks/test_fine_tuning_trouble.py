@@ -77,6 +77,11 @@ def test_a_function_that_never_answers_ends_the_run_under_a_name_that_a_run_may_
     assert len(execution.asked(state)) == 1 + len(LAMBDA_WAITS)
 
 
+def test_a_name_that_only_holds_step_functions_own_prefix_stays_and_a_missing_cause_is_said_to_be_missing() -> None:
+    execution = run(account().fail("Preflight", Failure("Odd.States.Error", None)))
+    assert (execution.error, execution.cause) == ("Odd.States.Error", "No cause was given.")
+
+
 HOSTING_REFUSED = (
     "HostingRefused",
     "SageMaker refused the model or endpoint configuration that this run would need later, so nothing was started that "

@@ -118,6 +118,10 @@ class TestAnEndpointThatTheRunAskedToKeep:
         assert execution.states == ["Begin", "RemoveResources", "AllGone?", "KeepEndpointForNow", "EndpointKept"]
         assert (execution.status, execution.output) == ("SUCCEEDED", {})
 
+    def test_is_kept_however_quiet_it_is_beside_it(self) -> None:
+        looks = account().script("${TearDownFunctionArn}", looked(), self.KEPT | {"quiet": True})
+        assert run(looks).states[-1] == "EndpointKept"
+
     def test_the_schedule_stays_on_time_in_utc_and_tries_for_a_day(self) -> None:
         (schedule,) = run(account().script("${TearDownFunctionArn}", self.KEPT)).asked("KeepEndpointForNow")
         assert schedule["Name"] == RUN
