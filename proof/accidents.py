@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from proof.price_list import HOURLY_USD
@@ -138,6 +139,20 @@ def broken(name: str, outcome: Outcome) -> list[str]:
     return wrong + ([f"{name}: {outcome.gave_up} tear-downs gave up"] if outcome.gave_up else [])
 
 
+def two_regions() -> tuple[str, str]:
+    """What two deployments would spend together, which the account refuses: each ledger knows its own cap only."""
+    together = Fraction(0)
+    for seed in (1, 2):
+        cloud = calm_cloud(seed)
+        for number in range(6):
+            wishes = replace(usual(random.Random(seed)), hanging=1.0, extreme=1.0)
+            begin(cloud, f"run-{number}", wishes, delay=43_200.0 * number)
+        finish(cloud, "two regions")
+        together += sum((sum(cloud.audit.truth(run).values()) for run in cloud.audit.settled_at), Fraction(0))
+    words = f"a second one is refused by the account; two would spend ${float(together) / 100:.2f} under $25.00 each"
+    return "two regions", words
+
+
 def _row(key: tuple[str, int]) -> Outcome:
     return row(*key)
 
@@ -163,6 +178,8 @@ def prove(processes: int = 2, trials: int = TRIALS, only: str = "") -> Result:
         )
         over = f"${float(outcome.over_cents) / 100:.2f} beyond the reservation"
         lines.append((name, f"{outcome.runs} runs: {ended}; {over}, {outcome.leaks} leaks"))
+    if not only:
+        lines.append(two_regions())
     wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, one)]
     return Result("Accidents", lines, wrong)
 

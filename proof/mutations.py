@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 
+from proof import ledger_scenarios, scenarios, worse
 from proof import mutations_of_code as mutations_of_code
 from proof import mutations_of_world as mutations_of_world
-from proof import scenarios, worse
 from proof.registry import MUTATIONS, Broken, Mutation, Verdict
 from proof.result import Result
 
@@ -42,14 +42,14 @@ def run(word: str = "", processes: int = 2) -> list[Verdict]:
 def stories() -> Broken:
     """All scenarios together."""
     return [
-        *scenarios.four_dollars_left(),
-        *scenarios.collision(),
-        *scenarios.room_for_one(),
-        *scenarios.room_for_none(),
-        *scenarios.settled_by_two(),
-        *scenarios.one_name_in_two_months(),
-        *scenarios.repeated_after_a_lost_answer(),
-        *scenarios.two_prices(),
+        *ledger_scenarios.four_dollars_left(),
+        *ledger_scenarios.collision(),
+        *ledger_scenarios.room_for_one(),
+        *ledger_scenarios.room_for_none(),
+        *ledger_scenarios.settled_by_two(),
+        *ledger_scenarios.one_name_in_two_months(),
+        *ledger_scenarios.repeated_after_a_lost_answer(),
+        *ledger_scenarios.two_prices(),
         *scenarios.prompt_removal(),
         *scenarios.created_after_the_abort(),
         *scenarios.settled_too_early(),

@@ -16,7 +16,7 @@ from common.ledger import Ledger
 from common.ledger_table import Table, typed
 from common.prices import Price
 from preflight import money
-from proof import scenarios, threads, worse
+from proof import ledger_scenarios, scenarios, threads, worse
 from proof.definitions import Definition, edited
 from proof.registry import everywhere, random_months, register, replacing, without
 from settle import billing
@@ -134,19 +134,19 @@ def _floor(self: Price, seconds: int | Fraction) -> int:
 
 
 # fmt: off
-register("ledger: the month's condition", _rewriting(_unconditional("Update", "MONTH#")), scenarios.room_for_one)
+register("ledger: the month's condition", _rewriting(_unconditional("Update", "MONTH#")), ledger_scenarios.room_for_one)
 register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", "MONTH#")), lambda: threads.race(2).wrong)
-register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), scenarios.one_name_in_two_months)
-register("ledger: settled once", _rewriting(_unconditional("Update", "RUN#")), scenarios.settled_by_two)
+register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), ledger_scenarios.one_name_in_two_months)
+register("ledger: settled once", _rewriting(_unconditional("Update", "RUN#")), ledger_scenarios.settled_by_two)
 register("ledger: settled once, with threads", _rewriting(_unconditional("Update", "RUN#")), lambda: threads.race(2).wrong)
 register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
-register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), scenarios.room_for_none)
+register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), ledger_scenarios.room_for_none)
 register("ledger: the cap in force, not the planned one", without("current_cap"), random_months(first_seed=56))
-register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), scenarios.collision)
-register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), scenarios.repeated_after_a_lost_answer)
+register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), ledger_scenarios.collision)
+register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), ledger_scenarios.repeated_after_a_lost_answer)
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), scenarios.kept_once)
-register("money: the clamp", replacing(money, "allow", _not_clamped), scenarios.four_dollars_left)
+register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_scenarios.four_dollars_left)
 register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
 register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=185))
@@ -158,7 +158,7 @@ register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_
 register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months(first_seed=36))
 register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
-register("prices: the dearest of several", replacing(prices, "max", min), scenarios.two_prices)
+register("prices: the dearest of several", replacing(prices, "max", min), ledger_scenarios.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)

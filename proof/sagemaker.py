@@ -190,27 +190,11 @@ class SageMaker:
 
     def list_endpoint_configs(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
         """The endpoint configurations."""
-        found = [name for name in sorted(self.configurations) if NameContains.lower() in name.lower()]
-        return {
-            "EndpointConfigs": [
-                {
-                    "EndpointConfigName": n,
-                    "EndpointConfigArn": arn("endpoint-config", n),
-                    "CreationTime": self.configurations[n]["CreationTime"],
-                }
-                for n in found
-            ]
-        }
+        return {"EndpointConfigs": _listed("EndpointConfig", "endpoint-config", self.configurations, NameContains)}
 
     def list_models(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
         """The models."""
-        found = [name for name in sorted(self.models) if NameContains.lower() in name.lower()]
-        return {
-            "Models": [
-                {"ModelName": n, "ModelArn": arn("model", n), "CreationTime": self.models[n]["CreationTime"]}
-                for n in found
-            ]
-        }
+        return {"Models": _listed("Model", "model", self.models, NameContains)}
 
     def get_paginator(self, operation: str) -> _Pages:
         """Pages of a list call: all on one."""
@@ -248,6 +232,14 @@ class _Pages:
 
     def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
         yield self.call(**arguments)
+
+
+def _listed(kind: str, of: str, things: dict[str, dict[str, Any]], contains: str) -> list[dict[str, Any]]:
+    return [
+        {f"{kind}Name": name, f"{kind}Arn": arn(of, name), "CreationTime": things[name]["CreationTime"]}
+        for name in sorted(things)
+        if contains.lower() in name.lower()
+    ]
 
 
 def _error(code: str, message: str) -> ClientError:
