@@ -20,7 +20,7 @@ ASKING = [
     "FineTunedModelDone",
 ]  # fmt: skip
 NO_INSTANCE = [
-    "CapacityError: Unable to provision requested ML compute capacity.",
+    "CapacityError: There is none.",
     "InsufficientInstanceCapacity",
     "Unable to provision requested ML compute capacity.",
 ]
@@ -113,6 +113,9 @@ class TestATrainingJobThatWasCut:
             "again when more of it is left."
         )
         assert execution.asked("CreateEndpoint") == []
+
+    def test_is_one_that_was_cut_even_where_sagemaker_counts_no_seconds(self) -> None:
+        assert len(jobs(self.CUT | {"BillableTimeInSeconds": 0}).asked("LookForAdapter")) == 1
 
     def test_ends_by_name_when_nobody_can_look(self) -> None:
         scripts = account().script("sagemaker:describeTrainingJob", self.CUT)

@@ -108,8 +108,9 @@ class TestTheReport:
         assert len(execution.asked("DeleteSchedule")) == 1
 
     def test_that_cannot_be_finished_is_explained_by_any_cause(self) -> None:
-        scripts = account().fail("FinishReport", Failure("States.Timeout", 600 * "x"), for_ever=True)
-        assert run(scripts).asked("PublishResult")[0]["Message"].count("x") == 500
+        scripts = account().fail("FinishReport", Failure("States.Timeout", "y" + 600 * "x"), for_ever=True)
+        message = run(scripts).asked("PublishResult")[0]["Message"]
+        assert f"finished: States.Timeout, y{499 * 'x'}. The cost above" in message
 
     def test_that_is_damaged_is_not_tried_again_and_any_other_failure_is(self) -> None:
         assert (
