@@ -60,7 +60,7 @@ REPORT = {
 _DESCRIBED = {"status", "detail", "reason", "billedSeconds", "artifacts", "remaining"}
 # The first states get the answer of the one before, whose fields they do not need; the last ones end with it.
 _READERS = {
-    "Preflight", "ReserveBudget", "ScheduleTearDown", "StageInput", "StopWithReason", "BaseModelDone", "FineTunedModelDone",
+    "Preflight", "ReserveBudget", "ScheduleTearDown", "StageInput", "BaseModelDone", "FineTunedModelDone",
     "TrainingOutOfTime", "Done",
 }  # fmt: skip
 
@@ -129,6 +129,8 @@ def _hands_on_only_what_is_read(walk: Walk) -> None:
             # Again, after a Choice that found nothing new; or for a job that an attempt without an answer has started.
             known = _DESCRIBED | ({"Error", "Cause"} if name.endswith("Training") else set())
             assert given.keys() <= known, name
+        elif name == "StopWithReason":
+            assert given.keys() <= {"Error", "Cause", "found"}, name
         else:
             # A Choice reads what it is given, but for those that only look at the problem or the plan.
             assert not given or name in _READERS or name.endswith("?"), name

@@ -41,8 +41,8 @@ def account() -> ScriptedAccount:
             "${TearDownFunctionArn}": looked(),
             "${SettleFunctionArn}": dict(SETTLED),
             "${FinishFunctionArn}": {"subject": "Captune: improved", "message": "All of it.", "verdict": "improved"},
-            "scheduler:updateSchedule": {},
-            "scheduler:deleteSchedule": {},
+            "scheduler:updateSchedule": {"ScheduleArn": "arn"},
+            "scheduler:deleteSchedule": {"Anything": "said"},
             "sns:publish": {"MessageId": "m"},
         }
     )

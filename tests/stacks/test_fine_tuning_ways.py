@@ -165,7 +165,7 @@ class TestTrainingWithoutCapacity:
         assert written == f"s3://bucket/runs/{RUN}/training/{RUN}-try2/output/model/"
 
     def test_waits_five_minutes_for_the_only_type_and_ends_after_three_attempts(self) -> None:
-        for ended in (self.WITHOUT[0], self.STOPPED):
+        for ended in (*self.WITHOUT, self.STOPPED):
             execution = jobs(ended)
             names = [asked["TrainingJobName"] for asked in execution.asked("StartTraining")]
             assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
@@ -201,8 +201,9 @@ class TestAnEndpointWithoutCapacity:
         assert not dict(execution.inputs)["DeleteEndpointWithoutCapacity"]
         assert not dict(execution.inputs)["WaitForEndpointCapacity"]
 
-    def test_waits_five_minutes_for_the_only_type_and_ends_after_three_attempts(self) -> None:
-        execution = endpoints(self.WITHOUT[0])
+    @pytest.mark.parametrize("ended", WITHOUT)
+    def test_waits_five_minutes_for_the_only_type_and_ends_after_three_attempts(self, ended: dict[str, Any]) -> None:
+        execution = endpoints(ended)
         names = [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")]
         assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
         assert execution.pauses("CreateEndpoint") == [330, 330]
