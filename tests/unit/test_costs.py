@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from common import costs
 from common.prices import Price
-from stacks.alarms import SWEEP_MINUTES
 from stacks.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -108,13 +106,6 @@ class TestWhatAMonthCostsBesideItsRuns:
         for cents in (1, 354, 355, 356, 2405, 2406):
             dollars = costs.cap_for(cents)
             assert costs.for_runs(dollars * 100) >= cents > costs.for_runs(dollars * 100 - 100)
-
-    def test_the_sweeper_comes_as_often_and_is_as_large_as_is_reckoned(self) -> None:
-        assert costs.SWEEPS * SWEEP_MINUTES == 31 * 24 * 60
-        source = (ROOT / "stacks" / "functions.py").read_text("utf-8")
-        sizes = {name: int(memory) for name, memory in re.findall(r'"(\w+)",\n\s+memory=(\d+)', source)}
-        assert (sizes["Sweeper"], sizes["Preflight"]) == (256, 1024)
-        assert re.search(r'"Preflight",\n\s+memory=1024,\n\s+timeout=120,', source)
 
 
 def test_an_interval_inside_a_month_belongs_to_it_whole() -> None:

@@ -47,6 +47,12 @@ def test_a_second_call_of_the_same_execution_changes_nothing(books: Books) -> No
     assert books.committed_cents("2026-11") == 600
 
 
+def test_an_item_that_is_damaged_later_is_told_as_the_whole_cap_of_this_deployment(books: Books) -> None:
+    handler.handle(PLAN, None)
+    books.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+    assert handler.handle(PLAN, None)["committedCents"] == 1000 + 600 + STANDING
+
+
 def test_a_run_that_does_not_fit_is_refused_with_what_is_missing(books: Books) -> None:
     books.with_run("other")
     with pytest.raises(BudgetExceeded, match=r"may cost up to \$6.00, and \$3.35 of the cap's \$9.35 for runs is left"):
