@@ -79,3 +79,17 @@ def test_what_stays_is_not_quiet_and_nothing_of_it_was_touched() -> None:
         "running": False, "seen": {}, "problems": [],
     }  # fmt: skip
     assert site.sagemaker.calls == []
+
+
+def test_nothing_stays_in_the_second_in_which_its_time_is_over() -> None:
+    site = Site(kept(), execution="SUCCEEDED", endpoints={"captune-abc": "InService"})
+    site.tear_down(SUCCESS)
+    assert site.tear_down(SUCCESS, after=timedelta(minutes=29, seconds=59))["keep"]
+    assert not site.tear_down(SUCCESS, after=timedelta(minutes=30))["keep"]
+    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+
+def test_nothing_stays_of_a_run_whose_item_does_not_tell_of_it() -> None:
+    books = kept()
+    del books.table.rows["RUN#captune-abc"]["keep_endpoint_seconds"]
+    assert not Site(books, execution="SUCCEEDED").tear_down(SUCCESS)["keep"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +34,27 @@ def test_a_life_is_from_creation_until_the_first_pass_that_did_not_find_it() -> 
     gone(site, MINUTE, "captune-abc")
     assert gone(site, 2 * MINUTE)["seen"]["1"]["goneAt"] == "2026-11-24T12:01:00+00:00"
     assert endpoint_lives(site.item) == {1: EndpointLife(CREATED, NOW + MINUTE, "ml.g5.2xlarge", 1)}
+
+
+def test_what_this_tear_down_saw_of_an_endpoint_is_not_forgotten_for_what_the_ledger_remembers() -> None:
+    site = Site(endpoints={"captune-abc": "InService"}, configurations=["captune-abc"])
+    saw = site.tear_down()["seen"]["1"]
+    assert gone(site, MINUTE, "captune-abc")["seen"]["1"] == {**saw, "goneAt": "2026-11-24T12:01:00+00:00"}
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own clock is nine hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_life_is_told_in_utc_wherever_the_machine_is(far_east: None) -> None:
+    site = Site(endpoints={"captune-abc": "Creating"})
+    assert site.tear_down()["seen"]["1"] == {"createdAt": ISO}
 
 
 def test_two_endpoints_have_two_lives() -> None:
