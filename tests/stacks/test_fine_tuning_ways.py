@@ -115,7 +115,8 @@ class TestATrainingJobThatWasCut:
         assert execution.asked("CreateEndpoint") == []
 
     def test_is_one_that_was_cut_even_where_sagemaker_counts_no_seconds(self) -> None:
-        assert len(jobs(self.CUT | {"BillableTimeInSeconds": 0}).asked("LookForAdapter")) == 1
+        execution = jobs(self.CUT | {"BillableTimeInSeconds": 0})
+        assert (len(execution.asked("StartTraining")), len(execution.asked("LookForAdapter"))) == (1, 1)
 
     def test_ends_by_name_when_nobody_can_look(self) -> None:
         scripts = account().script("sagemaker:describeTrainingJob", self.CUT)
