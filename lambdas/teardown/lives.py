@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.clock import from_iso
 from common.ledger import Ledger
 from common.ledger_rows import endpoint_lives
 from common.logs import log
@@ -78,10 +79,16 @@ class Lives:
             )
 
     def recall(self, ledger: Ledger, run: str) -> None:
-        """Adds the endpoints that an earlier tear-down saw and did not see go: they have gone, for none is listed now."""
-        for attempt, life in endpoint_lives(ledger.run(run) or {}).items():
+        """Adds the endpoints that an earlier tear-down saw and did not see go: they have gone, for none is listed now.
+
+        What was there before the run was settled had gone by then, for nothing is settled before that.
+        """
+        item = ledger.run(run) or {}
+        settled_at = _written(from_iso(item["settled_at"])) if "settled_at" in item else ""
+        for attempt, life in endpoint_lives(item).items():
             if life.gone_at is None and str(attempt) not in self.seen:
-                known = {"createdAt": _written(life.created_at), "goneAt": self._now}
+                created = _written(life.created_at)
+                known = {"createdAt": created, "goneAt": settled_at if created <= settled_at else self._now}
                 self.seen[str(attempt)] = known | ({"failed": True} if life.failed else {})
 
 

@@ -205,3 +205,13 @@ def test_an_end_is_noted_though_step_functions_does_not_answer_and_another_tear_
     outcome = site.tear_down(schedule, after=MINUTE)
     assert outcome["problems"]
     assert endpoint_lives(site.item)[1].gone_at == NOW + MINUTE
+
+
+@pytest.mark.parametrize(("created", "ends"), [(-1, 0), (0, 0), (1, 30)])
+def test_what_a_settled_run_had_before_was_gone_when_it_was_settled(created: int, ends: int) -> None:
+    """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
+    site = Site()
+    site.books.note_endpoint("captune-abc", 1, NOW + created * MINUTE)
+    site.books.settle("captune-abc", {"2026-11": 40}, {}, NOW)
+    outcome = site.tear_down(after=30 * MINUTE)
+    assert outcome["seen"]["1"]["goneAt"] == (NOW + ends * MINUTE).isoformat(timespec="seconds")
