@@ -1,6 +1,6 @@
 """Proves that the cap is a wall, and prints one table.
 
-python -m proof                             everything: the failure matrix, 5,000 months, outages, accidents, threads, mutations
+python -m proof                             everything: the failure matrix, 3,000 months, outages, accidents, threads, mutations
 python -m proof --months 500 --seed 7       fewer months, from another seed
 """
 
@@ -32,7 +32,7 @@ def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
 def main() -> int:
     """Runs every part; 1 when any promise was broken or a mutation was missed."""
     parser = argparse.ArgumentParser(prog="python -m proof", description="Proves that the cap is a wall.")
-    parser.add_argument("--months", type=int, default=5_000)
+    parser.add_argument("--months", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
