@@ -157,6 +157,13 @@ class TestRefused:
         with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least 5 and deploy"):
             allow(cap=200)
 
+    def test_an_item_that_cannot_be_read_takes_this_cap_and_no_other(self) -> None:
+        table = Table()
+        table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+        ledger = Ledger(table, "ledger", lambda seconds: None)
+        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.53: \$3\.53 is missing.*items of captune-lost cannot"):
+            money.allow(ledger, 500, price(), price(), 7200, 3600, 0, NOW)
+
     def test_a_cap_lowered_below_what_is_committed_leaves_nothing(self) -> None:
         with pytest.raises(BudgetExceeded, match=r"^\$0.00 of the cap's \$5.00 for runs is left"):
             allow(2000, cap=500)

@@ -117,6 +117,15 @@ class TestWhatIsBilled:
 
         assert site.settle()["record"]["cost"]["training_seconds"] == 600
 
+    def test_a_job_that_does_not_tell_its_type_costs_the_dearest_that_was_reserved_and_is_not_held_against_the_run(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(monkeypatch)
+        site.sagemaker.jobs["captune-abc"] = {**job(), "ResourceConfig": {"InstanceCount": 1}}
+        record = site.settle()["record"]
+
+        assert (record["cost"]["training_cents"], record["unreserved"]) == (26, [])
+
     def test_an_old_item_has_one_price_of_each_use(self) -> None:
         item = {
             "price_source": "p", "execution_arn": arn("abc"), "hosting_instance_type": "t", "hosting_hourly_usd": "2",
