@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from lambda_fakes import NOW, SageMaker, StepFunctions, arn
 from ledger_fakes import Books
 from settle_site import START, Site, job, visit
 
+from common.prices import Price
 from settle import claim, history
 from settle.billing import Bill, bill
 from settle.endpoints import Stay, stays
@@ -132,7 +134,10 @@ class TestWhatIsBilled:
         }  # fmt: skip
         tariff = Tariff.of(item, "Hosting")
 
-        assert (tariff.use, [one.use for one in tariff.reserved]) == ("Hosting", ["Hosting"])
+        assert tariff == Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1")
+
+    def test_a_bill_is_all_of_its_parts(self) -> None:
+        assert Bill(0, 0, 1, 2, 4, {}).cents == 1 + 2 + 4
 
     def test_a_bill_speaks_of_nothing_unreserved_until_something_is(self) -> None:
         assert Bill(0, 0, 0, 0, 0, {}).unreserved == ()
@@ -172,3 +177,19 @@ class TestTheAnswer:
         one = history.Execution("UNKNOWN")
 
         assert (one.error, one.cause, one.started_at, one.verdict, one.reason) == ("", "", None, "", "")
+
+    def test_of_a_long_cause_eight_thousand_letters_are_kept(self) -> None:
+        execution, _ = told(status="FAILED", error="E", cause="x" * 9000)
+
+        assert len(execution.cause) == 8000
+
+    def test_a_stay_has_no_type_until_somebody_tells_it(self) -> None:
+        assert Stay(None, NOW, NOW).instance_type == ""
+
+    def test_what_is_left_holds_a_damaged_item_as_the_whole_cap_of_this_deployment(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(monkeypatch)
+        site.books.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+
+        assert site.settle()["result"]["leftCents"] == 2500 - 95 - 32 - 2500
