@@ -82,8 +82,8 @@ ledger: $(READY)  ## print what is reserved and spent this month
 costs: $(READY)  ## what each kind of run may cost at most, for the README
 	@python -m operations costs | tee results/costs.md
 
-data: $(READY)  ## count the texts and prompts of data/
-	@python -m operations data
+data: $(READY)  ## count the texts and prompts of data/; ARGS=--loss: how well the stand-in predicts each register
+	@python -m operations data $(ARGS)
 
 prices: $(READY)  ## refresh the pinned price table from the AWS Price List
 	@python -m operations prices $(ARGS)

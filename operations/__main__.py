@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, costs, destruction, idle, price_list, texts
+from operations import alarm, books, bucket, costs, destruction, idle, price_list, text_losses, texts
 from operations.check import command
 from stacks.settings import Settings
 
@@ -48,11 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
     destroy.add_argument("--data", action="store_true", help="the bucket and the ledger are to go too")
     destroy.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
-    commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
+    data = commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
+    data.add_argument("--loss", action="store_true", help="the stand-in's loss by register instead")
+    data.add_argument(
+        "--words", type=int, default=text_losses.DEFAULT_WORDS, help="of each register for --loss; 0 for all of it"
+    )
+    data.add_argument("--others", type=Path, metavar="FILE", help="a text by others whose loss is shown beside it")
     commands.add_parser("costs", help="what each kind of run may cost at most; needs no account")
     chosen = parser.parse_args(arguments)
     if chosen.command in ("data", "costs"):
-        print(texts.count() if chosen.command == "data" else costs.table())
+        print(_counted(chosen) if chosen.command == "data" else costs.table())
         return 0
     if chosen.command == "check":
         return command.main(chosen.region, chosen.context, chosen.json)
@@ -81,6 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _counted(chosen: argparse.Namespace) -> str:
+    return text_losses.table(words=chosen.words, others=chosen.others) if chosen.loss else texts.count()
 
 
 if __name__ == "__main__":

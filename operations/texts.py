@@ -6,21 +6,31 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from operations import text_index
 from preflight.texts import documents
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def count(folder: Path = DATA) -> str:
-    """Words and documents of each text, prompts by kind."""
+    """Words and documents of each text, prompts by kind, and words by register and area of each text with an index."""
     lines = []
     for file in sorted(folder.glob("*.txt")):
         text = file.read_text("utf-8")
         lines.append(f"{file.name:<24} {len(text.split()):>7,} words {len(documents(text, file.stem)):>4} documents")
-    for file in sorted(folder.glob("*.jsonl")):
+    for file in sorted(folder.glob("*prompts.jsonl")):
         kinds = Counter(json.loads(line)["kind"] for line in file.read_text("utf-8").splitlines())
         total = sum(kinds.values())
         lines.append(
             f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         )
+    for domain in domains(folder):
+        rows = text_index.pairs(folder, domain)
+        for split, ending in text_index.FILES.items():
+            lines += ["", f"{domain}{ending} by register and area", text_index.table(rows, split)]
     return "\n".join(lines)
+
+
+def domains(folder: Path = DATA) -> list[str]:
+    """The domains whose documents are listed in an index."""
+    return [file.name.removesuffix("index.jsonl") for file in sorted(folder.glob("*index.jsonl"))]
