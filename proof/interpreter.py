@@ -16,6 +16,7 @@ from typing import Any
 
 from proof.world import Steps, World
 from rehearsal import expressions
+from rehearsal.walk import catches, retry_waits
 
 State = dict[str, Any]
 _PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
@@ -120,12 +121,9 @@ class Interpreter:
                 if failure.seconds:
                     yield failure.seconds, False
                 number, retry = _first(state.get("Retry", []), failure.error)
-                if retry is not None and tried.get(number, 0) < int(retry.get("MaxAttempts", 3)):
-                    pause = float(retry.get("IntervalSeconds", 1)) * float(retry.get("BackoffRate", 2)) ** tried.get(
-                        number, 0
-                    )
-                    tried[number] = tried.get(number, 0) + 1
-                    pause = min(pause, float(retry.get("MaxDelaySeconds", pause)))
+                tries = tried.get(number, 0)
+                if retry is not None and tries < len(waits := retry_waits(retry)):
+                    tried[number], pause = tries + 1, waits[tries]
                     full = retry.get("JitterStrategy") == "FULL"
                     yield self.world.random.uniform(0, pause) if full else pause, False
                     continue
@@ -199,9 +197,4 @@ def _named(text: str) -> frozenset[str]:
 
 def _first(rules: list[State], error: str) -> tuple[int, State | None]:
     """The first retrier or catcher that names an error, with its place."""
-    for number, rule in enumerate(rules):
-        for name in rule["ErrorEquals"]:
-            every = name == "States.ALL" and error != "States.DataLimitExceeded"
-            if name == error or every or (name == "States.TaskFailed" and error != "States.Timeout"):
-                return number, rule
-    return -1, None
+    return next(((number, rule) for number, rule in enumerate(rules) if catches(rule, error)), (-1, None))

@@ -41,8 +41,8 @@ CHECKPOINT_DAYS = 7 + 1 + 2
 # The highest rank that the settings take.
 HIGHEST_LORA_RANK = 64
 
-# Ask asks both models at once, 512 MB each, for as long as the endpoint may serve. The small items hold that for the delivered
-# deadline of an hour; an endpoint that may serve longer and hardly answers keeps both busy for longer.
+# Ask asks both models at once, 512 MB each, for as long as the endpoint may serve. Counted is what an endpoint of more than the
+# delivered deadline may add to that. Of the delivered hour itself the small items hold a quarter: a usual run asks for minutes.
 ASK_GB, HELD_ENDPOINT_SECONDS = Decimal(1), 6000
 
 # What the project uses in a month in which no run is made: the sweeper every quarter of an hour (256 MB for ten seconds, one reading of

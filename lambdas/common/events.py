@@ -20,7 +20,10 @@ def run_of_event(event: Mapping[str, Any]) -> str:
         return run
     name = event.get("executionName") or str(event.get("executionArn") or "").rpartition(":")[2]
     if not name:
-        raise InvalidInput('No run is named. Give {"executionName": "…"} or {"runName": "captune-…"}.')
+        raise InvalidInput(
+            "No run is named: the tear-down was told of no run. Give it one of "
+            '{"executionArn": "…"}, {"executionName": "…"} and {"runName": "captune-…"}.'
+        )
     return run_name(str(name))
 
 

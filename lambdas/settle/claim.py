@@ -1,4 +1,4 @@
-"""Which run and which execution a tear-down speaks of. One of runName, executionName and executionArn is enough."""
+"""Which execution a tear-down may settle: the one that owns the run in the ledger, if the ledger knows it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,7 @@ from typing import Any
 
 from common.environment import required
 from common.errors import InvalidInput
-from common.names import execution_name_of, run_name
-
-
-def run_of_event(event: dict[str, Any]) -> str:
-    """The run's name. Raises InvalidInput for an event that names no run."""
-    if event.get("runName"):
-        return str(event["runName"])
-    name = event.get("executionName") or str(event.get("executionArn") or "").rpartition(":")[2]
-    if not name:
-        raise InvalidInput(
-            'The tear-down was told of no run. Give it one of {"executionArn": …}, {"executionName": …} and {"runName": …}.'
-        )
-    return run_name(str(name))
+from common.events import execution_arn_of
 
 
 def execution_arn(event: dict[str, Any], run: str, item: dict[str, Any] | None) -> str:
@@ -26,14 +14,9 @@ def execution_arn(event: dict[str, Any], run: str, item: dict[str, Any] | None) 
 
     Raises InvalidInput for an execution that is not the one that owns the run.
     """
-    told = str(event.get("executionArn") or "")
-    if item is not None:
-        owner = str(item["execution_arn"])
-        if told not in ("", owner):
-            raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")
-        return owner
-    if told:
-        return told
-    name = event.get("executionName") or execution_name_of(run)
-    machine = required("FINE_TUNING_ARN")
-    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}" if name else ""
+    if item is None:
+        return execution_arn_of({**event, "runName": run}, required("FINE_TUNING_ARN")) or ""
+    told, owner = str(event.get("executionArn") or ""), str(item["execution_arn"])
+    if told not in ("", owner):
+        raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")
+    return owner

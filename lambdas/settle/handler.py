@@ -9,6 +9,7 @@ from common import costs
 from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
 from common.environment import required
+from common.events import run_of_event
 from common.ledger import Ledger
 from common.logs import log, metric
 from settle import billing, claim, history, notice
@@ -22,7 +23,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
-    run = claim.run_of_event(event)
+    run = run_of_event(event)
     item = ledger.run(run)
     execution_arn = claim.execution_arn(event, run, item)
     execution = history.read(client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))

@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import PriceUnknown
+from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES
 from common.prices import Price, dearest, dearest_pinned, pinned
 from common.prices import read as read_prices
 
-# Each job and each endpoint is reserved with one instance.
-RESERVED_INSTANCES = 1
+# With how many instances each job and each endpoint is reserved.
+_RESERVED_INSTANCES = {"Training": TRAINING_INSTANCES, "Hosting": ENDPOINT_INSTANCES}
 
 
 @dataclass(frozen=True)
@@ -50,4 +51,4 @@ class Tariff:
     def was_reserved(self, instance_type: str, count: int) -> bool:
         """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
         known = {"", *(price.instance_type for price in self.reserved)}
-        return bool(self.reserved) and instance_type in known and count <= RESERVED_INSTANCES
+        return bool(self.reserved) and instance_type in known and count <= _RESERVED_INSTANCES[self.use]

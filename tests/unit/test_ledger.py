@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ledger_turns import CAP, NOW, reservation
 from moto_table import empty_table, moto_dynamodb
 
 from common.errors import BudgetExceeded, RunNameTaken, TooManyStarts
-from common.ledger import Ledger, Reservation, dollars, way_out
+from common.ledger import Ledger, dollars, way_out
 from proof.table import Table
 
-NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
-CAP = 2500
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
 
 
 def no_pause(seconds: float) -> None:
     """Tests do not wait."""
-
-
-def reservation(run: str, cents: int, *months: str, arn: str = "") -> Reservation:
-    return Reservation(f"captune-{run}", arn or f"arn:{run}", cents, months or ("2026-11",), {"execution_name": run})
 
 
 @pytest.fixture(scope="module")

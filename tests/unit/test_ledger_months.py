@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from ledger_turns import CAP, NOW, reservation, take_at_once
 from moto_table import empty_table, moto_dynamodb
 
 from common.errors import BudgetExceeded, LedgerDamaged
-from common.ledger import HIGHEST_CAP_CENTS, Ledger, Reservation
+from common.ledger import HIGHEST_CAP_CENTS, Ledger
 from common.prices import Price
 from preflight import money
 from proof.table import Table
 from stacks.settings import Settings, SettingsError
-
-NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
-CAP = 2500
-
-
-def reservation(run: str, cents: int, *months: str) -> Reservation:
-    return Reservation(f"captune-{run}", f"arn:{run}", cents, months or ("2026-11",), {"execution_name": run})
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +120,7 @@ class TestTwoRunsAtOnce:
             ledger.reserve(reservation("earlier", 1500), CAP, NOW)
             delete(table, "MONTH#2026-11")
 
-            assert at_once(ledger, 700, ["a", "b"]) == ["refused", "reserved"]
+            assert take_at_once(ledger, 700, ["a", "b"]) == ["refused", "reserved"]
             assert month_item(table) == {"N": "2200"}
 
     def test_and_not_in_moto_either(self, account: Any) -> None:
@@ -137,7 +129,7 @@ class TestTwoRunsAtOnce:
         ledger.reserve(reservation("earlier", 1500), CAP, NOW)
         delete(table, "MONTH#2026-11")
 
-        assert at_once(ledger, 700, ["a", "b"]) == ["refused", "reserved"]
+        assert take_at_once(ledger, 700, ["a", "b"]) == ["refused", "reserved"]
         assert month_item(table) == {"N": "2200"}
 
     @pytest.mark.parametrize("deleted", [True, False])
@@ -157,26 +149,6 @@ class TestTwoRunsAtOnce:
         with pytest.raises(BudgetExceeded, match=r"\$3.00 of the cap's \$25.00 for runs is left"):
             ledger.reserve(reservation("mine", 700), CAP, NOW)
         assert month_item(table) == {"N": "2200"}
-
-
-def at_once(ledger: Ledger, cents: int, runs: list[str]) -> list[str]:
-    outcomes: list[str] = []
-    begin = threading.Barrier(len(runs))
-
-    def take(run: str) -> None:
-        begin.wait()
-        try:
-            ledger.reserve(reservation(run, cents), CAP, NOW)
-            outcomes.append("reserved")
-        except BudgetExceeded:
-            outcomes.append("refused")
-
-    takers = [threading.Thread(target=take, args=(run,)) for run in runs]
-    for taker in takers:
-        taker.start()
-    for taker in takers:
-        taker.join()
-    return sorted(outcomes)
 
 
 class TestDamagedRuns:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ledger_turns import CAP, NOW, reservation, take_at_once
 
-from common.errors import BudgetExceeded, ServiceUnreachable
-from common.ledger import Ledger, Reservation
+from common.errors import ServiceUnreachable
+from common.ledger import Ledger
 from proof.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Table
-
-NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
-CAP = 2500
 
 
 def no_pause(seconds: float) -> None:
     """Tests do not wait."""
-
-
-def reservation(run: str, cents: int) -> Reservation:
-    return Reservation(f"captune-{run}", f"arn:{run}", cents, ("2026-11",), {"execution_name": run})
 
 
 def troubled(*kinds: str | None, operation: str = "TransactWriteItems") -> Ledger:
@@ -113,27 +105,6 @@ class TestTrouble:
 
         with pytest.raises(ClientError, match="AccessDenied"):
             Ledger(Forbidden(), "ledger", no_pause).reserve(reservation("a", 587), CAP, NOW)
-
-
-def take_at_once(ledger: Ledger, cents: int, runs: list[str]) -> list[str]:
-    """Lets threads reserve the same amount at the same moment, and tells what became of each."""
-    outcomes: list[str] = []
-    begin = threading.Barrier(len(runs))
-
-    def take(run: str) -> None:
-        begin.wait()
-        try:
-            ledger.reserve(reservation(run, cents), CAP, NOW)
-            outcomes.append("reserved")
-        except BudgetExceeded:
-            outcomes.append("refused")
-
-    takers = [threading.Thread(target=take, args=(run,)) for run in runs]
-    for taker in takers:
-        taker.start()
-    for taker in takers:
-        taker.join()
-    return sorted(outcomes)
 
 
 class TestTwoRunsAtOnce:
