@@ -1,0 +1,109 @@
+"""The texts that come with the project: what their index says is true, and what is held out was never trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from operations import text_index, texts
+from preflight.overlap import Overlap
+from preflight.texts import Document, documents
+
+DATA = texts.DATA
+DOMAINS = texts.domains()
+LEAST_WORDS = 60  # of a document: a shorter one shows no register
+CONTROL = (DATA / "control.txt").read_text("utf-8")
+OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE", "")
+
+
+def rows(domain: str, split: str | None = None) -> list[tuple[text_index.Entry, Document]]:
+    return [row for row in text_index.pairs(DATA, domain) if split in (None, row[0].split)]
+
+
+def whole(document: Document) -> str:
+    return f"{document.title}\n\n{document.text}"
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def longest_shared_run(ours: list[str], theirs: list[str]) -> tuple[int, str]:
+    """Words of the longest run that a text of ours shares with one of theirs, and the run."""
+    best = (0, "")
+    split = [words_of(text) for text in ours], [words_of(text) for text in theirs]
+    while True:
+        length = best[0] + 1
+        there = {tuple(words[n : n + length]) for words in split[1] for n in range(len(words) - length + 1)}
+        run = next(
+            (
+                r
+                for words in split[0]
+                for n in range(len(words) - length + 1)
+                if (r := tuple(words[n : n + length])) in there
+            ),
+            None,
+        )
+        if run is None:
+            return best
+        best = (length, " ".join(run))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_index_and_texts_name_the_same_documents_in_the_same_order_each_once(domain: str) -> None:
+    titles = Counter(entry.title for entry, _ in rows(domain))
+    assert [title for title, times in titles.items() if times > 1] == []
+    assert len(titles) == len(text_index.read(DATA / f"{domain}index.jsonl"))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_what_is_held_out_was_chosen_by_the_plan_and_not_by_the_text(domain: str) -> None:
+    entries = [entry for entry, _ in rows(domain)]
+    assert [entry.title for entry in entries if entry.split != entry.planned_split] == []
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for entry in entries:
+        numbers[entry.part, entry.register].append(entry.number)
+    assert [key for key, found in numbers.items() if sorted(found) != list(range(1, len(found) + 1))] == []
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_document_is_long_enough_names_its_sources_and_holds_no_control_character(domain: str) -> None:
+    assert [entry.title for entry, document in rows(domain) if len(document.text.split()) < LEAST_WORDS] == []
+    assert [entry.title for entry, _ in rows(domain) if not entry.sources.strip()] == []
+    odd = {
+        c
+        for _, document in rows(domain)
+        for c in whole(document)
+        if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")
+    }
+    assert odd == set()
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_no_held_out_or_control_document_shares_eight_words_in_a_row_with_what_is_trained_on(domain: str) -> None:
+    training = Overlap("\n\n".join(whole(document) for _, document in rows(domain, text_index.TRAIN)))
+    kept_apart = [document for _, document in rows(domain, text_index.HELD_OUT)] + documents(CONTROL, "control")
+    shared = {document.title: run for document in kept_apart if (run := training.first(whole(document)))}
+    assert shared == {}
+
+
+@pytest.mark.skipif(not OUTSIDE, reason="CAPTUNE_OUTSIDE names no file of text by others (JSON Lines with `text`)")
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_no_text_of_others_is_in_the_corpus(domain: str, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = [json.loads(line)["text"] for line in Path(OUTSIDE).read_text("utf-8").splitlines() if line.strip()]
+    assert theirs
+    length, run = longest_shared_run([whole(document) for _, document in rows(domain)], theirs)
+    with capsys.disabled():
+        print(f"\n{domain}: the longest run shared with {OUTSIDE} has {length} words: {run}")
+    assert length < 8
+
+
+def test_a_shared_run_is_found_whatever_its_case_and_punctuation() -> None:
+    assert longest_shared_run(["a b, C d! e f"], ["x B c (D) e y", "a b"]) == (4, "b c d e")
+    assert longest_shared_run(["a"], ["b"]) == (0, "")
