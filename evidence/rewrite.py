@@ -33,7 +33,7 @@ class _Folder:
 
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
-    figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall"))
+    figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
     return {**summary, **judged(*figures, smoke=is_smoke(summary))}
 
 

@@ -17,11 +17,12 @@ from rich.text import Text
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
     "load": "loading the model",
-    "evaluate-base": "held-out loss of the base model",
+    "evaluate-base": "losses of the base model",
     "train": "training",
-    "evaluate-tuned": "held-out loss of the tuned model",
+    "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
 }
+_LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
 
 
@@ -135,9 +136,9 @@ class Display:
         values = dict(_FIELD.findall(rest))
         if kind == "phase":
             self._phase(values.get("name", ""))
-        elif kind == "heldout":
+        elif kind in _LOSSES:
             self.say(
-                f"    held-out loss, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
+                f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
         elif kind == "progress" and "step" in values:
             self._training_progress(values)

@@ -20,6 +20,11 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     for key, path, ending in (
         ("corpus", options.corpus, ".txt"),
         ("heldOut", options.held_out, ".txt"),
+        (
+            "heldOutside",
+            options.outside,
+            ".jsonl" if options.outside and options.outside.suffix == ".jsonl" else ".txt",
+        ),
         ("prompts", options.prompts, ".jsonl"),
     ):
         if path is not None:

@@ -40,6 +40,7 @@ class Options:
     name: str | None = None  # of the folder in results; the run's name when None
     corpus: Path | None = None
     held_out: Path | None = None
+    outside: Path | None = None
     prompts: Path | None = None
     settings: dict[str, str] = field(default_factory=dict)  # on top of DEFAULT_SETTINGS
     input: dict[str, Any] = field(default_factory=dict)
@@ -103,6 +104,12 @@ def parse(arguments: list[str] | None = None) -> Options:
     text.add_argument(
         "--heldout", type=_file, metavar="FILE", help="measure on this text; else a part of the corpus is kept apart"
     )
+    text.add_argument(
+        "--outside",
+        type=_file,
+        metavar="FILE",
+        help="measure on this text of the field by others, too (JSON Lines or titled text; `make outside` fetches some)",
+    )
     text.add_argument("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
     text.add_argument("--domain", help="one of the domains in data/ (default: medical)")
     text.add_argument(
@@ -121,7 +128,10 @@ def parse(arguments: list[str] | None = None) -> Options:
         help="keep the endpoint after the report; its clock is moved on",
     )
     run.add_argument(
-        "--budget-left", type=_cents, metavar="DOLLARS", help="pretend that only this much of the month's cap is left for runs"
+        "--budget-left",
+        type=_cents,
+        metavar="DOLLARS",
+        help="pretend that only this much of the month's cap is left for runs",
     )
     run.add_argument(
         "--no-capacity", metavar="TYPE", action="append", default=[],
@@ -170,7 +180,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         if value is not None:
             run_input[key] = value
     return Options(
-        results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, prompts=given.prompts,
+        results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, outside=given.outside, prompts=given.prompts,
         settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
         server=given.server, no_capacity=tuple(given.no_capacity),
     )  # fmt: skip

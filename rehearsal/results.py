@@ -11,6 +11,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from report.meaning import NO_OUTSIDE_TEXT
+
 from .cloud import Cloud
 from .display import Display
 from .executions import Execution
@@ -44,14 +46,18 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
     model = summary.get("base_model") or {}
     display.say()
     display.say(
-        f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('verdict_reason') or ''))}"
+        f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
+        f"{escape(str(summary.get('verdict_reason') or ''))}"
     )
-    heldout = summary.get("heldout") or {}
-    if isinstance(heldout.get("base_loss"), float) and isinstance(heldout.get("tuned_loss"), float):
-        display.say(
-            f"Held-out loss: {heldout['base_loss']:.4f} before, {heldout['tuned_loss']:.4f} after "
-            f"(nats a token, {heldout.get('tokens')} tokens, {escape(str(model.get('name')))})"
-        )
+    for name in ("heldout", "outside"):
+        block = summary.get(name) or {}
+        if isinstance(block.get("base_loss"), float) and isinstance(block.get("tuned_loss"), float):
+            display.say(
+                f"{'Held-out' if name == 'heldout' else 'Outside'} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after "
+                f"(nats a token, {block.get('tokens')} tokens, {escape(str(model.get('name')))})"
+            )
+    if summary.get("heldout") and summary.get("outside") is None:
+        display.say(NO_OUTSIDE_TEXT)
     rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")][:SHOWN_PROMPTS]
     if rows:
         table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")

@@ -9,7 +9,7 @@ from failure import TrainingFailure
 from text import Document, read_corpus, read_evaluation
 from weights import ModelFolder, find_model
 
-EVALUATION_SETS = ("heldout", "control")  # the first must be there
+EVALUATION_SETS = ("heldout", "outside", "control")  # the first must be there
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from common.names import run_prefix
 from common.storage import Storage
 from finish import last_report
 from report import circumstances
+from report.verdict import IMPROVED
 from settle import notice
 
 
@@ -37,6 +38,8 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     record = dict(event)
     if not made.problems:
         record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
+        if record["verdict"] == IMPROVED and made.document.get("outside"):
+            record["outcome"] = "improved, on text by others too"
     log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems)
     where = [
         f"Report: {storage.uri(prefix)}report.html",

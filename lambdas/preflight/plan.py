@@ -97,6 +97,12 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "documents": len(found.material.training),
             "prompts": len(found.material.prompts),
         },
+        "evaluation": {
+            "heldOutDocuments": len(found.material.held_out),
+            "outsideDocuments": len(found.material.outside),
+            "controlDocuments": len(found.material.control),
+            "outsideText": found.material.outside_told,
+        },
         "budget": {
             "worstCaseCents": allowance.worst.cents,
             "months": list(allowance.months),

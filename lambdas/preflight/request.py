@@ -17,7 +17,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "keepEndpointMinutes": (0, 240),
     "samplesPerPrompt": (0, 8),
 }
-_KEYS = {"corpus": ".txt", "heldOut": ".txt", "prompts": ".jsonl"}
+_KEYS = {"corpus": (".txt",), "heldOut": (".txt",), "heldOutside": (".jsonl", ".txt"), "prompts": (".jsonl",)}
 # An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
@@ -39,6 +39,7 @@ class Request:
     keep_endpoint_minutes: int = 0
     adapter_uri: str = ""  # of an earlier run; nothing is trained then
     smoke: bool = False  # the shortest run that goes all the way
+    held_outside: str | None = None  # text of the field by others
 
 
 def parse(execution_input: Any) -> Request:
@@ -56,6 +57,11 @@ def parse(execution_input: Any) -> Request:
         faults.append("`epochs` says how to train, and `adapterUri` that nothing is trained: give one of them")
     if "heldOut" in execution_input and "corpus" not in execution_input:
         faults.append("`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out")
+    if "heldOutside" in execution_input and "adapterUri" in execution_input:
+        faults.append(
+            "`heldOutside` is measured while a run trains, and `adapterUri` says that nothing is trained: the report shows what the earlier run measured. "
+            "Leave one of them out"
+        )
     found = [fault for fault in faults if fault]
     if found:
         more = f" and {len(found) - _SHOWN_FAULTS} more" if len(found) > _SHOWN_FAULTS else ""
@@ -65,6 +71,7 @@ def parse(execution_input: Any) -> Request:
     return Request(
         corpus=execution_input.get("corpus"),
         held_out=execution_input.get("heldOut"),
+        held_outside=execution_input.get("heldOutside"),
         prompts=execution_input.get("prompts"),
         epochs=execution_input.get("epochs"),
         seed=execution_input.get("seed"),
@@ -91,15 +98,15 @@ def _bad_number(key: str, value: Any) -> str:
 
 
 def _bad_key(key: str, value: Any) -> str:
-    ending = _KEYS[key]
+    endings = _KEYS[key]
     if (
         not isinstance(value, str)
         or not _is_text(value)
         or not value.startswith("corpora/")
-        or not value.endswith(ending)
+        or not value.endswith(endings)
         or len(value.encode()) > _KEY_BYTES
     ):
-        return f"`{key}` must be the key of a {ending} file in the project's bucket under corpora/, for example corpora/mine{ending}, not {_short(value)}"
+        return f"`{key}` must be the key of a {' or '.join(endings)} file in the project's bucket under corpora/, for example corpora/mine{endings[0]}, not {_short(value)}"
     return ""
 
 

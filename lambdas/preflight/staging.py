@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -20,7 +20,7 @@ from common.aws import error_code, error_message, is_missing
 from common.environment import required
 from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
 from common.storage import Storage
-from preflight import holding_out, personal_data, prompts, texts
+from preflight import holding_out, outside_text, personal_data, prompts, texts
 from preflight.overlap import Overlap
 from preflight.request import Request
 from preflight.texts import Document
@@ -47,6 +47,9 @@ class Material:
     prompts: list[dict[str, Any]]
     words: int
     warnings: tuple[str, ...] = ()
+    outside: list[Document] = field(default_factory=list)
+    # What the plan and the report say of the outside text, or that there is none.
+    outside_told: str = outside_text.NONE_GIVEN
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
@@ -91,12 +94,14 @@ def gather(
     if not makes_prompts:
         name = files.name(request.prompts, "prompts.jsonl")
         asked = attempt(lambda: prompts.parse(files.content(request.prompts, "prompts.jsonl"), name))
+    others = None
+    if (key := request.held_outside) is not None:
+        others = attempt(lambda: files.outside(key))
     if corpus is None or (apart is None and not makes_held_out):
         return None
     training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
     training = texts.part(training, corpus_words)
     overlap = Overlap(texts.as_text(training))
-    warnings: list[str] = []
     if apart is None:
         # What a text says twice cannot be held out.
         held_out = [part for part in held_out if overlap.first(part.text) is None]
@@ -106,6 +111,35 @@ def gather(
     else:
         attempt(lambda: overlap.refuse(files.name(request.held_out, "heldout.txt"), apart))
     held_out, repeated = holding_out.different(held_out)
+    warnings = _told_of_held_out(held_out, repeated)
+    outside = outside_text.Outside([], outside_text.NONE_GIVEN)
+    if request.held_outside is not None:
+        if others is None:
+            return None
+        outside = outside_text.measured(others, request.held_outside, overlap, held_out, attempt)
+        warnings += outside.warnings
+    if asked is None and makes_prompts:
+        asked = prompts.from_held_out(held_out)
+    if asked is None:
+        return None
+    control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
+    if request.smoke:
+        asked = asked[:SMOKE_PROMPTS]
+    return Material(
+        training,
+        held_out,
+        control,
+        asked,
+        words.count(texts.as_text(training)),
+        tuple(warnings),
+        outside.documents,
+        outside.told,
+    )
+
+
+def _told_of_held_out(held_out: list[Document], repeated: int) -> list[str]:
+    """What is to be told of the held-out documents before the run; `repeated` of them were left out."""
+    warnings = []
     if repeated:
         warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
     if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
@@ -118,14 +152,7 @@ def gather(
             f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(held_out)} of them are held out and count as documents. "
             "Passages of one document are alike, so the interval looks surer than it is."
         )
-    if asked is None and makes_prompts:
-        asked = prompts.from_held_out(held_out)
-    if asked is None:
-        return None
-    control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
-    if request.smoke:
-        asked = asked[:SMOKE_PROMPTS]
-    return Material(training, held_out, control, asked, words.count(texts.as_text(training)), tuple(warnings))
+    return warnings
 
 
 def _refuse_repetition(name: str) -> None:
@@ -144,6 +171,8 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         "input/evaluation/heldout.jsonl": _bytes(texts.as_lines(material.held_out)),
         PROMPTS: _bytes("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)),
     }
+    if material.outside:
+        staged["input/evaluation/outside.jsonl"] = _bytes(texts.as_lines(material.outside))
     if material.control:
         staged["input/evaluation/control.jsonl"] = _bytes(texts.as_lines(material.control))
     return staged | {f"code/{path}": content for path, content in code.items()}
@@ -190,6 +219,10 @@ class _Files:
         texts.check(text, name, minimum_words)
         personal_data.refuse_patient_data(text, name)
         return text
+
+    def outside(self, key: str) -> list[Document]:
+        """The documents of a user's outside text."""
+        return outside_text.read(self.content(key, ""), key)
 
     def content(self, key: str | None, default: str) -> bytes:
         """The bytes of a file. Raises DatasetRejected for one that is missing or too large to be read."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from report.circumstances import notes
+from report.meaning import NO_OUTSIDE_TEXT
 from report.story import headline
 from report.story_results import loss_cells
 from report.text import duration, format_p, interval_text, moment, money, share, whole
@@ -170,6 +171,7 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
     memory = (summary.get("memorisation") or {}).get("training_text")
     named = (
         ("held out", summary.get("heldout")),
+        ("outside, by others", summary.get("outside")),
         ("control (forgetting)", summary.get("control")),
         ("training text (memorisation)", memory),
     )
@@ -182,6 +184,12 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
             "",
             f"Held-out sign-flip test: {format_p(block['p_value'])}, {block['documents_count']} documents.",
         ]
+    outside = summary.get("outside")
+    if outside is None:
+        lines += ["", NO_OUTSIDE_TEXT]
+    elif outside.get("p_value") is not None:
+        told = f"{format_p(outside['p_value'])}, {outside['documents_count']} documents"
+        lines += ["", f"Sign-flip test on text of the field by others: {told}."]
     beyond = summary.get("beyond_control")
     if beyond:
         lines += [
@@ -205,8 +213,8 @@ def _limitations(summary: Mapping[str, Any]) -> str:
     copies = (summary.get("memorisation") or {}).get("copies")
     lines = [
         "## Limitations", "", "- One run with one seed; the intervals do not cover the choice of seed.",
-        "- Held-out documents share the style of the corpus, so part of a lower loss can be style. Texts of the field that "
-        "others wrote were not measured.",
+        "- Held-out documents share the style of the corpus, so part of a lower loss can be style."
+        + (f" {NO_OUTSIDE_TEXT}" if summary.get("outside") is None else ""),
         "- The adapter inherits the errors and biases of the base model and its licence terms.",
     ]  # fmt: skip
     if copies:

@@ -39,7 +39,14 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
         "smoke": bool(plan.get("smoke")),
         "adapter_uri": adapter or None,
         "adapter_run": found[1] if found else None,
+        "outside_text": _outside_text(plan, adapter),
     }
+
+
+def _outside_text(plan: Mapping[str, Any], adapter: str) -> str | None:
+    """What the plan says of outside text. A run that trained nothing measured none: there the earlier run's losses speak."""
+    told = (plan.get("evaluation") or {}).get("outsideText")
+    return None if adapter or not told else str(told)
 
 
 def _wanted(part: Mapping[str, Any]) -> list[str]:

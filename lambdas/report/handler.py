@@ -42,7 +42,14 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         )
     served.refuse_base_answers(metrics, base, tuned, event["adapterUri"])
     findings = analysis.analyse(
-        metrics, prompts, base, tuned, seed=plan["seed"], corpus=corpus, smoke=bool(plan.get("smoke"))
+        metrics,
+        prompts,
+        base,
+        tuned,
+        seed=plan["seed"],
+        corpus=corpus,
+        smoke=bool(plan.get("smoke")),
+        outside_given=bool((plan.get("input") or {}).get("heldOutside")),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):

@@ -10,20 +10,17 @@ from report.advice import advice
 from report.blocks import AnswerList, Block, Bullets, Code, Headline, Notice, Para, Section
 from report.charts_more import kind_name
 from report.circumstances import is_smoke, notes
+from report.meaning import SMOKE_TITLE
+from report.meaning import title as title_of
 from report.story_effects import forgetting, memorisation
+from report.story_outside import outside
 from report.story_results import heldout, recall
 from report.story_run import configuration, cost, elapsed_seconds, limits, reproduce, training
 from report.text import decimals_for, duration, moment, money, number, plural, range_text, share
-from report.verdict import IMPROVED, NOT_SHOWN, WORSE
+from report.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
-TITLES = {
-    IMPROVED: "Improved on held-out documents of the same corpus",
-    NOT_SHOWN: "No improvement shown",
-    WORSE: "Worse on held-out documents of the same corpus",
-}
-SMOKE_TITLE = "A smoke run: nothing is shown about the model"
-TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad"}
+TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
 STATUS_WORDS = {
     "RUNNING": "answers are in, the cost is not settled yet",
     "SUCCEEDED": "finished",
@@ -53,10 +50,9 @@ def headline(summary: Mapping[str, Any]) -> Headline:
         title, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
         reason = summary.get("verdict_reason") or ""
     else:
-        title, tone = (
-            TITLES.get(summary["verdict"], TITLES[NOT_SHOWN]),
-            TONES.get(summary["verdict"], "neutral"),
-        )
+        # A summary of an older deployment has no headline; its rule knew held-out and control text only.
+        title = summary.get("headline") or title_of(summary["verdict"], NOT_SHOWN, None)
+        tone = TONES.get(summary["verdict"], "neutral")
         reason = summary.get("verdict_reason") or ""
     model = summary.get("base_model") or {}
     name = str(model.get("name") or "\u2013")
@@ -83,16 +79,15 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
     """(name, figure, what surrounds it) for the strip under the verdict."""
     figures = []
     block = summary.get("heldout") or {}
+    by_others = (summary.get("outside") or {}).get("difference")
     if block.get("difference"):
         change, ratio = block["difference"], block["perplexity_ratio"]
         figures.append(("Held-out loss", _value(change), f"nats per token, {_range(change)}"))
-        figures.append(
-            (
-                "Perplexity, tuned / base",
-                _value(ratio, signed=False),
-                _range(ratio, signed=False),
-            )
-        )
+        if not by_others:
+            # The same change once more: it gives way where there is another text to show.
+            figures.append(("Perplexity, tuned / base", _value(ratio, signed=False), _range(ratio, signed=False)))
+    if by_others:
+        figures.append(("Loss on text by others", _value(by_others), f"nats per token, {_range(by_others)}"))
     beyond = (summary.get("beyond_control") or {}).get("difference")
     if beyond:
         figures.append(("Further than on control text", _value(beyond), f"nats per token, {_range(beyond)}"))
@@ -126,7 +121,7 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
     parts: list[Section | None] = [_failure(summary)]
     if has_results(summary):
         parts += [
-            _meaning(summary), heldout(summary), recall(summary), forgetting(summary), memorisation(summary),
+            _meaning(summary), heldout(summary), outside(summary), recall(summary), forgetting(summary), memorisation(summary),
             training(summary), _answers(summary),
         ]  # fmt: skip
     parts += [

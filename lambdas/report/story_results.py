@@ -73,7 +73,11 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             "is compared with itself."
         )
     )
-    others = [("Held-out text", block, "tuned"), ("Control text", summary.get("control"), "base")]
+    others = [
+        ("Held-out text", block, "tuned"),
+        ("Outside text", summary.get("outside"), "tuned"),
+        ("Control text", summary.get("control"), "base"),
+    ]
     rows = [Row(name, part["difference"], style) for name, part, style in others if part and usable(part)]
     beyond = summary.get("beyond_control")
     if beyond:
@@ -87,8 +91,7 @@ def heldout(summary: Mapping[str, Any]) -> Section:
             better="tuned better",
             worse="tuned worse",
         ),
-        "Loss difference with 95 % interval. The verdict rests on the held-out text"
-        + (", and on how much further it went than the control text." if beyond else "."),
+        _rests_on(bool(beyond), summary.get("outside") is not None),
     )
     section.blocks.append(
         loss_table(
@@ -122,6 +125,12 @@ def heldout(summary: Mapping[str, Any]) -> Section:
     )
     section.blocks.append(document_table(block, "Held-out documents, loss in nats per token"))
     return section
+
+
+def _rests_on(beyond: bool, outside: bool) -> str:
+    """The caption: which of the figures decide."""
+    further = ", on how much further it went than the control text" if beyond else ""
+    return f"Loss difference with 95 % interval. The verdict rests on the held-out text{further}{', and on the outside text' if outside else ''}."
 
 
 def document_table(block: Mapping[str, Any], caption: str) -> Table:

@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from report.meaning import does_not_say
 from report.recall import by_id, counted_facts, mark_facts
-from report.verdict import DOES_NOT_SAY, NOT_SHOWN, RECALL_RULE, RULE
+from report.verdict import NOT_SHOWN, RECALL_RULE, RULE
 
 SCHEMA = 1
 RUNNING = "RUNNING"
@@ -51,9 +52,10 @@ CONFIGURATION_KEYS = (
     "smoke",
     "adapter_uri",
     "adapter_run",
+    "outside_text",
     "warnings",
 )
-SECTIONS = ("heldout", "beyond_control", "control", "recall", "memorisation")
+SECTIONS = ("heldout", "outside", "beyond_control", "control", "recall", "memorisation")
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -170,12 +172,13 @@ def _frame(run: Mapping[str, Any], status: str) -> dict[str, Any]:
         "status": status,
         "verdict": NOT_SHOWN,
         "verdict_reason": "",
+        "headline": "",
         "recall_verdict": NOT_SHOWN,
         "recall_reason": "",
         "rule": RULE,
         "recall_rule": RECALL_RULE,
         "says": "",
-        "does_not_say": list(DOES_NOT_SAY),
+        "does_not_say": does_not_say(),
         "resamples": None,
         "analysis_seed": None,
         "base_model": _planned_model(run),

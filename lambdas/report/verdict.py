@@ -7,34 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from report.text import SIGNIFICANCE, change_text, format_p, interval_text, percent, plural
+from report.text import SIGNIFICANCE, change_text, format_p, interval_text, plural
 
-IMPROVED, NOT_SHOWN, WORSE = "improved", "not shown", "worse"
-VERDICTS = (IMPROVED, NOT_SHOWN, WORSE)
+IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE = "improved", "not shown", "worse", "worse outside"
+VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE)
 # With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
 MINIMUM_DOCUMENTS = 6
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points
 
+# The one place of the rule; evidence/DECLARATION.md repeats it word for word.
 RULE = (
-    "Declared in advance. The verdict is about the loss on held-out documents, tuned minus base, in nats per token. "
-    "Improved needs both: the loss fell (the whole 95 % bootstrap interval, clustered by document, lies below zero and the "
-    "two-sided sign-flip p is below 0.05), and it fell further than on control text about unrelated subjects (the interval "
-    "of held-out minus control lies below zero and the two-sided shuffle p is below 0.05). Worse: the first interval lies "
-    "above zero and its p is below 0.05. Everything else is not shown, smoke runs, missing figures, missing control text and "
-    f"fewer than {MINIMUM_DOCUMENTS} documents of either kind included."
+    "Declared in advance. The verdict is about losses, tuned minus base, in nats per token. A change counts where the whole 95 % "
+    "bootstrap interval, clustered by document, lies on one side of zero and the two-sided p of its test is below 0.05. "
+    "Improved needs all of these: the loss fell on held-out documents of the same corpus (sign-flip test); it fell further "
+    "there than on control text about unrelated subjects (shuffle test on held-out minus control); and, where outside text "
+    "was given, which is text of the same field by others, it fell on that too (sign-flip test). Worse outside, whatever "
+    "the rest says: the loss rose on outside text. Worse: it did not, but the loss rose on held-out documents. Everything else is not shown, "
+    "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
+    f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
 )
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
     "knowledge prompts (all but those of general knowledge) that an answer states, averaged over the greedy answer and all samples of a prompt. "
     "Improved: the 95 % interval, clustered by prompt, lies above zero and the sign-flip p is below 0.05."
-)
-DOES_NOT_SAY = (
-    "It does not say that the model got better at texts of the field that others wrote. The held-out documents were written "
-    "like those of the corpus, and what carries over to other texts was not measured.",
-    "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
-    "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
-    "It does not say that single answers became true. A likelier text can still be wrong.",
-    "It holds for this corpus, these held-out documents and this seed, not for other fields or other models.",
 )
 
 
@@ -49,11 +44,66 @@ class Verdict:
 SMOKE = Verdict(NOT_SHOWN, "A smoke run shows that every step works and nothing about the model, whatever it measured.")
 
 
-def judge_loss(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None) -> Verdict:
-    """The verdict on the held-out loss.
+def judge_loss(
+    heldout: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None, outside: Mapping[str, Any] | None = None
+) -> Verdict:
+    """The verdict by `RULE`.
 
-    `block` is of `report.statistics.compare_losses` on the held-out text, `beyond` of `report.beyond_control.compare_gains`.
+    `heldout` and `outside` are of `report.statistics.compare_losses`, `beyond` of `report.beyond_control.compare_gains`. `outside` is
+    None only where no outside text was given; text that was given and not measured is a block without documents.
     """
+    inside = judge_inside(heldout, beyond)
+    if outside is None:
+        return inside
+    without = _unmeasured(outside)
+    if without:
+        return Verdict(WORSE if inside.verdict == WORSE else NOT_SHOWN, f"{inside.reason} {without}")
+    change = _complete(outside.get("difference"))
+    assert change is not None, "what is measured has an interval"
+    tests = f"sign-flip {format_p(outside['p_value'])}, {plural(outside['documents_count'], 'document')}"
+    verdict = _decide(change, outside["p_value"], better_below=True)
+    size = f"by {change_text(change, 'nats per token')}; {tests}."
+    if verdict == WORSE:
+        rose = f"On outside text, which others wrote, the loss of the tuned model rose {size}"
+        return Verdict(WORSE_OUTSIDE, f"{rose} That decides, whatever else was found: {_beside(heldout)}")
+    if verdict == IMPROVED:
+        return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, the loss fell {size}")
+    figures = f"the change is {interval_text(change, 'nats per token')}; {tests}"
+    if inside.verdict == IMPROVED:
+        return Verdict(
+            NOT_SHOWN,
+            f"{inside.reason} But it did not clearly fall on outside text, which others wrote: {figures}. A gain on the "
+            "corpus's own documents alone can be a gain in their manner of writing, so no improvement is shown.",
+        )
+    return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, {figures}.")
+
+
+def _unmeasured(outside: Mapping[str, Any]) -> str:
+    """Why outside text that was given cannot be judged; empty where it can."""
+    count = outside.get("documents_count") or 0
+    if outside.get("unusable_documents"):
+        what = f"no usable loss was measured on {plural(outside['unusable_documents'], 'document')} of it"
+    elif not count:
+        what = "it was not measured"
+    elif count < MINIMUM_DOCUMENTS:
+        what = f"with only {plural(count, 'document')} of it, nothing can reach p below 0.05"
+    elif _complete(outside.get("difference")) is None or not _finite(outside.get("p_value")):
+        what = "its change or interval is not a number"
+    else:
+        return ""
+    return f"Outside text was given, but {what}, so no improvement is shown."
+
+
+def _beside(heldout: Mapping[str, Any] | None) -> str:
+    """The held-out change in half a sentence, beside an outside one that has decided."""
+    change = _complete((heldout or {}).get("difference"))
+    if change is None:
+        return "on held-out documents of the same corpus, no change with an interval was measured."
+    return f"on held-out documents of the same corpus the loss changed by {interval_text(change, 'nats per token')}."
+
+
+def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None) -> Verdict:
+    """What held-out and control text alone allow: `IMPROVED`, `NOT_SHOWN` or `WORSE`, on documents of the same corpus."""
     if not block or not block.get("documents_count"):
         return Verdict(NOT_SHOWN, "No held-out loss was measured, so nothing can be shown.")
     if block.get("unusable_documents"):
@@ -110,30 +160,6 @@ def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
     return NOT_SHOWN, (
         f"But it did not clearly fall further than on control text about unrelated subjects: the difference is {figures}. "
         "A model that gets better at any text has not shown that it learned from this corpus."
-    )
-
-
-def plain_meaning(verdict: str, block: Mapping[str, Any] | None) -> str:
-    """What the verdict says, in a sentence without statistics."""
-    change = _complete((block or {}).get("difference"))
-    if verdict == NOT_SHOWN or change is None:
-        return (
-            "It says that this run gives no proof that fine-tuning made the model better at documents like those of the "
-            "corpus. It does not prove that it did not: a small effect can hide behind few documents."
-        )
-    # exp of the mean log ratio: the geometric mean over tokens of how much likelier the right one became.
-    error, likelier = change["standard_error"], math.exp(min(-change["estimate"], 50.0)) - 1
-    share = percent(abs(likelier), error)
-    if verdict == IMPROVED:
-        return (
-            f"It says that the model has learned something about how documents like those of the corpus go on: shown a "
-            f"held-out one, it gives each token (a word or part of one) that really comes next about {share} more probability, "
-            "and that this is more than it gained on the control texts about unrelated subjects. How much of that is knowledge "
-            "of the field and how much is the style of these documents, it does not say."
-        )
-    return (
-        f"It says that fine-tuning did harm here: shown a held-out document of the same corpus, the model gives "
-        f"each token (a word or part of one) that really comes next about {share} less probability."
     )
 
 

@@ -11,6 +11,13 @@ from common.ledger import dollars
 SUBJECT_LENGTH = 99
 # A verdict that nobody has told is the one that claims nothing; the report's own word for it.
 UNTOLD_VERDICT = "not shown"
+# A verdict for whoever reads the subject alone: each holds whether outside text was given or not.
+_IN_A_SUBJECT = {
+    "improved": "improved on held-out documents",
+    "not shown": "no improvement shown",
+    "worse": "worse on held-out documents",
+    "worse outside": "worse on text by others",
+}
 
 Record = Mapping[str, Any]
 
@@ -33,8 +40,11 @@ def cost(item: dict[str, Any] | None, left_cents: int, cap_cents: int) -> dict[s
 
 
 def subject(record: Record) -> str:
-    """The subject of the e-mail: run, outcome and cost."""
-    outcome = record["verdict"] if record["status"] == "SUCCEEDED" else record["status"].lower().replace("_", " ")
+    """The subject of the e-mail: run, outcome and cost. FinishReport may tell a closer `outcome` than the verdict alone does."""
+    if record["status"] == "SUCCEEDED":
+        outcome = record.get("outcome") or _IN_A_SUBJECT.get(record["verdict"], record["verdict"])
+    else:
+        outcome = record["status"].lower().replace("_", " ")
     text = f"Captune: {outcome}, {dollars(record['cost']['actual_cents'])} ({record['run']})"
     return text.encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
 

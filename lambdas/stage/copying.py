@@ -36,7 +36,7 @@ def gather_again(storage: Storage, s3: Any, plan: dict[str, Any]) -> dict[str, b
     assert material is not None, "where every fault is raised, what is left is whole"
     files = staging.files(material, staging.asset(s3, "TRAINING"))
     if staging.digest(files) != plan["inputDigest"]:
-        names = [plan["input"][key] for key in ("corpus", "heldOut", "prompts") if key in plan["input"]]
+        names = [plan["input"][key] for key in ("corpus", "heldOut", "heldOutside", "prompts") if key in plan["input"]]
         raise DatasetChanged(
             f"What this run would train on is not what Preflight has checked: {', '.join(names) or 'what is deployed'} was changed in between. "
             "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."

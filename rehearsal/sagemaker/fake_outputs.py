@@ -57,7 +57,7 @@ def metrics_of(s3: Any, job: TrainingJob) -> dict[str, Any]:
     source = random.Random(job.name)
     invented = [{"id": f"doc-{number}", "title": f"Document {number}", "text": "word " * 300} for number in range(12)]
     heldout = _documents(s3, job, "heldout.jsonl") or invented
-    control = _documents(s3, job, "control.jsonl")
+    control, outside = (_documents(s3, job, f"{name}.jsonl") for name in ("control", "outside"))
     steps = 60
     curve = [
         {"step": step, "loss": 2.0 + 0.9 * 0.95**step, "learning_rate": 3e-4 * step / steps}
@@ -67,6 +67,8 @@ def metrics_of(s3: Any, job: TrainingJob) -> dict[str, Any]:
         "heldout": _evaluation(heldout, 2.9, 0.2, source),
         "training_text": _evaluation(invented, 2.8, 0.5, source),
     }
+    if outside:
+        evaluation["outside"] = _evaluation(outside, 2.8, 0.1, source)
     if control:
         evaluation["control"] = _evaluation(control, 3.0, -0.01, source)
     return {

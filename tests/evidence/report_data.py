@@ -60,8 +60,10 @@ def documents(rng: random.Random, count: int, effect: float, spread: float, loss
     }
 
 
-def metrics(*, effect: float = -0.12, spread: float = 0.07, count: int = 14, seed: int = 7) -> dict[str, Any]:
-    """metrics.json as the training script writes it, for the 135M stand-in."""
+def metrics(
+    *, effect: float = -0.12, spread: float = 0.07, count: int = 14, seed: int = 7, outside: float | None = None
+) -> dict[str, Any]:
+    """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it."""
     rng = random.Random(seed)
     steps = 120
     curve = [
@@ -72,7 +74,7 @@ def metrics(*, effect: float = -0.12, spread: float = 0.07, count: int = 14, see
         }
         for step in range(1, steps + 1)
     ]
-    return {
+    made: dict[str, Any] = {
         "schema": 1,
         "base_model": {
             "name": "SmolLM2-135M", "architecture": "LlamaForCausalLM", "parameters": 134_515_008,
@@ -97,6 +99,9 @@ def metrics(*, effect: float = -0.12, spread: float = 0.07, count: int = 14, see
             "training_text": documents(rng, 12, -0.42, 0.09, 2.9),
         },
     }  # fmt: skip
+    if outside is not None:
+        made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
+    return made
 
 
 def prompts(count: int = 48) -> list[dict[str, Any]]:

@@ -31,6 +31,15 @@ def settled(made: dict[str, Any]) -> dict[str, Any]:
     return summary.settle(made, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
 
 
+def with_outside_text(outside: float, **options: Any) -> dict[str, Any]:
+    """A settled run that was given text by others, on which the loss changed by `outside`."""
+    made = settled(finished(outside=outside, **options))
+    made["configuration"]["outside_text"] = (
+        "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
+    )
+    return made
+
+
 def without_control() -> dict[str, Any]:
     """A run on a corpus of one's own: no control text, prompts without key facts, four held-out documents."""
     measured = metrics(count=4)
@@ -117,6 +126,9 @@ KINDS = {
     "improved": lambda: settled(finished()),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
     "worse": lambda: settled(finished(effect=0.12, skill=0.02)),
+    "improved-outside": lambda: with_outside_text(-0.08),
+    "not-shown-outside": lambda: with_outside_text(0.0),
+    "worse-outside": lambda: with_outside_text(0.1),
     "running": finished,
     "without-control": without_control,
     "smoke": lambda: in_circumstances(smoke=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,20 @@ def test_a_corpus_of_ones_own_is_uploaded_under_a_safe_name(cloud: Cloud, projec
 
     assert run_input == {"corpus": "corpora/corpus-My-notes-2.txt", "seed": 1}
     assert uploaded(cloud, run_input["corpus"]) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("abstracts.jsonl", "corpora/heldoutside-abstracts.jsonl"), ("review.md", "corpora/heldoutside-review.txt")],
+)
+def test_outside_text_goes_along_without_a_corpus_of_ones_own(
+    name: str, key: str, cloud: Cloud, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("by others")
+    options = replace(parse(["--outside", str(tmp_path / name)]), project=project)
+    run_input = materials.upload(cloud, options, "medical")
+    assert run_input == {"heldOutside": key}
+    assert uploaded(cloud, key) == "by others"
 
 
 @pytest.mark.parametrize(("corpus", "held_out"), [("train/data.txt", "test/data.txt"), ("данные.txt", "проверка.txt")])

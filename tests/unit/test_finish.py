@@ -39,7 +39,7 @@ def test_the_report_gets_its_status_cost_and_times(site: Site) -> None:
 def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) -> None:
     site.with_report()
     outcome = site.end()
-    assert outcome["subject"] == "Captune: improved, $0.32 (captune-abc)"
+    assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
     assert outcome["message"] == (
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\n\n"
         "Cost: $0.32 of $6.00 reserved (training $0.26, endpoint $0.00, everything else $0.06).\n"

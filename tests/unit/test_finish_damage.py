@@ -44,7 +44,7 @@ def test_a_damaged_summary_is_named_and_the_cost_is_told(site: Site, content: by
 
     # The verdict is what the execution itself gave as its output; the report no longer has the figures for it.
     assert outcome["result"]["verdict"] == "improved"
-    assert outcome["subject"] == "Captune: improved, $0.32 (captune-abc)"
+    assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
     assert "ReportDamaged: summary.json is damaged (" in outcome["message"]
     assert "The report is without its figures." in outcome["message"]
     document = site.report()

@@ -164,7 +164,7 @@ class TestTheAnswer:
         site = Site(monkeypatch)
         site.with_report()
 
-        assert site.settle()["subject"] == "Captune: improved, $0.32 (captune-abc)"
+        assert site.settle()["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
 
     def test_an_execution_whose_run_does_not_tell_its_name_is_found_by_it(
         self, monkeypatch: pytest.MonkeyPatch

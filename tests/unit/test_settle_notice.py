@@ -33,7 +33,7 @@ MONEY = (
 
 
 def test_a_success_tells_its_verdict_and_its_cost() -> None:
-    assert notice.subject(record()) == "Captune: improved, $1.32 (captune-abc)"
+    assert notice.subject(record()) == "Captune: improved on held-out documents, $1.32 (captune-abc)"
     assert notice.message(record()) == (
         f"Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\n\n{MONEY}"
     )
