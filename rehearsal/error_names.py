@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -41,6 +42,7 @@ def aws_error_name(service: str, code: str, shape: str | None) -> str:
     return f"{name}.{error if error.endswith('Exception') else error + 'Exception'}"
 
 
+@cache  # to read a service's description takes longer than most calls
 def _modelled(service: str, code: str) -> str | None:
     session = botocore.session.get_session()
     api = {"sfn": "stepfunctions"}.get(service, service)
