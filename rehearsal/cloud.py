@@ -136,23 +136,24 @@ class Cloud:
 
     def reset(self, *, training: Any = None, hosting: Any = None) -> None:
         """Take everything away that runs have left, and keep what was deployed; with new engines if given."""
-        self.recorder.faults.clear()
-        self.sagemaker.stop()  # lets go the calls that a fault holds
-        self.functions.recycle()  # ends what is still at work, and forgets the stand-in's address
-        with self.events.muted():  # the ends of what is stopped here start no TearDown
+        for faults in (self.recorder.faults, self.sagemaker.faults):
+            faults.clear()  # lets go the calls that it holds
+        # The ends of what is stopped here start no TearDown, and the stand-in goes last: no late call misses it.
+        with self.functions.closed(), self.events.muted():
             self.executions.stop_all()
-        self.executions.forget()
-        if self.deployment is not None:
-            self.deployment.clean()
-        self.recorder.clear()
-        self.messages.clear()
-        self.functions.timeouts.clear()
-        self.functions.outcomes.clear()
-        self.clock.begin_again()
-        self._engines["training"] = training or self._engines["training"]
-        self._engines["hosting"] = hosting or self._engines["hosting"]
-        self._clients.forget("sagemaker", "sagemaker-runtime", "pricing", "service-quotas")
-        self._start_sagemaker()
+            self.executions.forget()
+            if self.deployment is not None:
+                self.deployment.clean()
+            self.recorder.clear()
+            self.messages.clear()
+            self.functions.timeouts.clear()
+            self.functions.outcomes.clear()
+            self.clock.begin_again()
+            self._engines["training"] = training or self._engines["training"]
+            self._engines["hosting"] = hosting or self._engines["hosting"]
+            self.sagemaker.stop()
+            self._start_sagemaker()
+            self._clients.forget("sagemaker", "sagemaker-runtime", "pricing", "service-quotas")
 
     # clients -------------------------------------------------------------------------------------------------------
 

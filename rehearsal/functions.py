@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import threading
+import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,6 +47,8 @@ class Functions:
         self._idle: defaultdict[str, list[Worker]] = defaultdict(list)
         self._busy: list[tuple[str, Worker]] = []
         self._lock = threading.Lock()
+        self.at_work = 0  # how many events are being answered
+        self._rests = threading.Condition(self._lock)
         self._open = True
 
     def _code(self, function: Any) -> Path:
@@ -106,6 +110,18 @@ class Functions:
             function: moto's function.
             event: the event, plain JSON values.
         """
+        with self._lock:
+            if not self._open:  # a call that was on its way when everything was stopped
+                return json.dumps(_failure("Runtime.ExitError", str(uuid4()), "The account is closed")["error"]), True
+            self.at_work += 1
+        try:
+            return self._invoke(function, event)
+        finally:
+            with self._lock:
+                self.at_work -= 1
+                self._rests.notify_all()
+
+    def _invoke(self, function: Any, event: Any) -> tuple[str, bool]:
         name, request_id = function.function_name, str(uuid4())
         with self._lock:
             worker = self._idle[name].pop() if self._idle[name] else None
@@ -129,6 +145,8 @@ class Functions:
                 self._busy.remove((name, worker))
                 if self._open and not worker.is_closed:
                     self._idle[name].append(worker)
+                else:
+                    worker.close()
         self.outcomes.append((name, "error" in answer))
         if "error" in answer:
             return json.dumps(answer["error"]), True
@@ -153,11 +171,24 @@ class Functions:
         for worker in busy:
             worker.kill()
 
-    def close(self) -> None:
-        """End every worker for good."""
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """End every worker, and refuse every event meanwhile."""
+        self.close()
+        yield
+        with self._lock:
+            self._open = True
+
+    def close(self, timeout: float = 10) -> None:
+        """End every worker and refuse every event from now on; wait (seconds) until none is at work."""
         with self._lock:
             self._open = False
         self.recycle()
+        end = time.monotonic() + timeout
+        while self.at_work and time.monotonic() < end:
+            with self._lock:
+                self._rests.wait(0.05)
+            self.recycle()  # an event that was accepted just before may have come to its worker since
 
 
 def _failure(kind: str, request_id: str, what: str) -> dict[str, Any]:

@@ -105,3 +105,26 @@ def test_a_reset_forgets_runs_and_keeps_functions(cloud: Cloud, bench: Bench) ->
     assert cloud.executions.all() == []
     assert cloud.calls == []
     assert bench.run({"Ask": call("echo")}, {"a": 2}).output == {"a": 2}
+
+
+def test_a_reset_lets_go_what_a_fault_holds_and_waits_for_the_function_at_work(cloud: Cloud, bench: Bench) -> None:
+    bench.function("look", "import boto3\ndef handle(event, context): boto3.client('sagemaker').list_endpoints()")
+    held = cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    cloud.start(machine=bench.machine({"Ask": call("look")}))
+    assert held.reached.wait(10)
+
+    cloud.reset()
+
+    assert held.hold is not None and held.hold.is_set()
+    assert cloud.functions.at_work == 0
+    assert cloud.executions.all() == []
+
+
+def test_an_event_that_comes_late_is_refused_while_functions_are_closed(cloud: Cloud, bench: Bench) -> None:
+    bench.function("echo", "def handle(event, context): return event")
+
+    with cloud.functions.closed():
+        answer, failed = bench.invoke("echo", {"a": 1})
+
+    assert (failed, answer["errorType"]) == (True, "Runtime.ExitError")
+    assert bench.invoke("echo", {"a": 1}) == ({"a": 1}, False)
