@@ -11,6 +11,7 @@ from typing import Any
 
 from proof.matrix_bench import INPUT, Bench
 from proof.matrix_case import ENDPOINTS, PERSON, TRAININGS, Case
+from proof.matrix_expectations import waits
 from proof.matrix_states import ANY, TaskState
 from proof.matrix_stories import STORIES
 from rehearsal.sagemaker import HostingPlan, TrainingPlan
@@ -19,6 +20,7 @@ _PATIENCE_SECONDS = 90.0
 _NO_INSTANCE, _NO_ENDPOINT = TrainingPlan(outcome="capacity"), HostingPlan(outcome="capacity", deleting_looks=0)
 _CUT, _WAITING = TrainingPlan(outcome="cut"), TrainingPlan(outcome="waits")
 _ENOUGH = 6  # attempts without capacity: more than any run makes
+_FAILED_PASSES = 3  # of a state that is tried again until its trouble is over
 _LONGER_THAN_ALLOWED = 400  # minutes that a job is at work when somebody looks: over every MaxRuntimeInSeconds
 
 
@@ -154,6 +156,9 @@ def _with_fault(bench: Bench, state: TaskState, **what: Any) -> None:
     bench.empty(*ENDPOINTS.get(state.name, ()), training=TRAININGS.get(state.name, "completed"))
     case.fault(**what)
     case.start()
+    if waits(case, ANY):  # for as long as it fails: a few passes show all that there is
+        case.until_reached(attempts=_FAILED_PASSES)
+        case.lift()
     case.settle()
     case.lift()
     if case.until_the_schedule():  # a TearDown that failed, or an endpoint that is kept
