@@ -23,6 +23,7 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
         "inputs": inputs,
         **{name: summary.get(name) for name in _BLOCKS},
         "knowledge": _recall_of_each(summary),
+        "clusters": _cluster_of_each(summary),
         "device": environment.get("device_name"),
         "precision": environment.get("precision"),
     }
@@ -35,6 +36,11 @@ def _recall_of_each(summary: Mapping[str, Any]) -> dict[str, list[float]]:
         for row in summary.get("prompts") or []
         if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
     }
+
+
+def _cluster_of_each(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The cluster of each prompt, by its id; a prompt that asks a fact of its own is alone in one."""
+    return {row["id"]: row["cluster"] for row in summary.get("prompts") or [] if row.get("cluster")}
 
 
 def load(path: Path) -> dict[str, dict[str, Any]]:

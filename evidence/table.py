@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evidence.experiments import Experiment
-from report.intervals import interval
-from report.statistics import sign_flip
+from report.recall import clustered_mean
 from report.text import format_p
 from report.verdict import IMPROVED, judge_recall
 
@@ -91,16 +90,19 @@ def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> Together | None:
     if len(asked) < 2 or not asked[0] or any(run.keys() != asked[0].keys() for run in asked):
         return None
     means = [math.fsum(run[name][1] - run[name][0] for run in asked) / len(asked) for name in asked[0]]
-    change = interval(means, [1.0] * len(means), method="percentile").as_dict()
-    p_value, _ = sign_flip(means)
+    # Figures that were kept before prompts had clusters have none.
+    named = next(iter(runs.values())).get("clusters") or {}
+    together = clustered_mean(means, [named.get(name, name) for name in asked[0]])
+    change, p_value, clusters = together["mean"], together["p_value"], together["clusters"]
     missing = [name for run in runs.values() for name in run["recall"]["missing_prompts"]]
-    measure = {"prompts": len(means), "difference": change, "p_value": p_value}
+    measure = {"prompts": len(means), "clusters": clusters, "difference": change, "p_value": p_value}
     verdict = judge_recall({"missing_prompts": missing, "knowledge": {"all": measure}}).verdict
     seeds = [str(seed) for seed in runs]
+    counted = "" if clusters == len(means) else f" ({clusters} clusters of prompts that ask the same fact)"
     names = f"{', '.join(seeds[:-1])} and {seeds[-1]}"
     return Together(
         verdict,
-        f"Key facts over the seeds {names} together, each of {len(means)} prompts averaged over them: **{verdict}**, "
+        f"Key facts over the seeds {names} together, each of {len(means)} prompts averaged over them{counted}: **{verdict}**, "
         f"{_interval(change, 100, 1)} percentage points, sign-flip {format_p(p_value)}.",
     )
 

@@ -21,6 +21,8 @@ OPENING_WORDS = 7
 PARSE_SECONDS = 40  # of Preflight's 120; a file of 5,000 prompts with sound patterns takes less
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
+CLUSTER = "cluster"  # optional: prompts that ask the same fact have the same
+MAXIMUM_CLUSTER_CHARACTERS = 200
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
@@ -49,7 +51,8 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         else:
             seen[prompt["id"]] = number
             facts = [{key: fact[key] for key in ("name", "pattern")} for fact in prompt.get("facts", [])]
-            prompts.append({**{key: prompt[key] for key in ("id", "kind", "prompt")}, "facts": facts})
+            kept = [key for key in ("id", "kind", CLUSTER, "prompt") if key in prompt]
+            prompts.append({**{key: prompt[key] for key in kept}, "facts": facts})
             said.extend((number, text) for text in _texts(prompts[-1]))
     if faults:
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -106,10 +109,19 @@ def _fault(prompt: Any) -> str:
         return f"has a prompt of {size} bytes; at most {MAXIMUM_PROMPT_BYTES} fit into the model beside the answer"
     if prompt["kind"] not in KINDS:
         return f"has the kind {_short(prompt['kind'])}; it must be one of {', '.join(KINDS)}"
+    if CLUSTER in prompt and not _is_cluster(prompt[CLUSTER]):
+        return (
+            f"has a `{CLUSTER}` that is no text of 1 to {MAXIMUM_CLUSTER_CHARACTERS} characters; prompts that ask the same "
+            "fact share one, and a prompt that asks a fact of its own needs none"
+        )
     facts = prompt.get("facts", [])
     if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts):
         return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}"
     return next((fault for fact in facts if (fault := _fact_fault(fact, prompt["prompt"]))), "")
+
+
+def _is_cluster(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= MAXIMUM_CLUSTER_CHARACTERS
 
 
 def _fact_fault(fact: Any, prompt: str) -> str:
@@ -129,6 +141,7 @@ def _texts(prompt: dict[str, Any]) -> Iterator[str]:
     """All that a prompt says, line by line; a pattern without its escapes, so that `\\bMRN\\b 123` reads as a person reads it."""
     yield from prompt["id"].split("\n")
     yield from prompt["prompt"].split("\n")
+    yield from prompt.get(CLUSTER, "").split("\n")
     for fact in prompt["facts"]:
         for text in fact.values():
             yield from _unescaped(text).split("\n")

@@ -1,11 +1,13 @@
 """Key-fact recall: which facts of a prompt an answer states, and how that changes from base to tuned.
 
 A fact is a case-insensitive regular expression. A fact that the prompt itself gives away is not counted: repeating
-the question is not knowledge.
+the question is not knowledge. Prompts that ask the same fact say so by the same `cluster`, and count as one where
+intervals and tests ask how many independent facts there are: they are learned or missed together.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from common.errors import ReportIncomplete
 from common.prompt_kinds import KINDS
 from common.time_limit import time_limit
 from report.intervals import RESAMPLES, interval
-from report.statistics import sign_flip
+from report.statistics import FLIPS, sign_flip
 
 CONTROL = "control"
 # Longer answers are cut before matching. 64 tokens are about 300 characters.
@@ -31,6 +33,12 @@ def by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     for row in rows:
         keyed.setdefault(str(row.get("id")), row)
     return keyed
+
+
+def cluster_of(prompt: Mapping[str, Any]) -> str:
+    """The cluster that a prompt names; one of its own, which no name can be, where it names none."""
+    name = prompt.get("cluster")
+    return f"cluster {name}" if isinstance(name, str) and name.strip() else f"prompt {prompt.get('id')}"
 
 
 def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
@@ -107,7 +115,7 @@ def compare_recall(
             missing.append(identifier)
             continue
         scores = _score_pair(base[identifier], tuned[identifier], facts)
-        scored.append({"id": identifier, "kind": str(prompt.get("kind", "")), **scores})
+        scored.append({"cluster": cluster_of(prompt), "kind": str(prompt.get("kind", "")), **scores})
     if not scored and not missing:
         return None
 
@@ -152,24 +160,44 @@ def _score_pair(
 
 
 def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
-    """Mean recall of both models and the paired difference, clustered by prompt."""
-    pairs = [row[name] for row in rows if row[name] is not None]
-    if not pairs:
+    """Mean recall of both models over the prompts and the paired difference, with intervals over clusters of prompts."""
+    answered = [row for row in rows if row[name] is not None]
+    if not answered:
         return None
-    ones = [1.0] * len(pairs)
-    change = [after - before for before, after in pairs]
-    p_value, p_method = sign_flip(change, seed=seed)
+    change = [row[name][1] - row[name][0] for row in answered]
+    clusters = [row["cluster"] for row in answered]
+    difference = clustered_mean(change, clusters, seed=seed, resamples=resamples)
 
-    def mean(values: list[float]) -> dict[str, float | None]:
-        return interval(values, ones, seed=seed, resamples=resamples, method="percentile").as_dict()
+    def mean(side: int) -> dict[str, float | None]:
+        values = [row[name][side] for row in answered]
+        return clustered_mean(values, clusters, seed=seed, resamples=resamples)["mean"]
 
     return {
-        "prompts": len(pairs),
-        "base": mean([pair[0] for pair in pairs]),
-        "tuned": mean([pair[1] for pair in pairs]),
-        "difference": mean(change),
-        "p_value": p_value,
-        "p_method": p_method,
+        "prompts": len(answered),
+        "clusters": difference["clusters"],
+        "base": mean(0),
+        "tuned": mean(1),
+        "difference": difference["mean"],
+        "p_value": difference["p_value"],
+        "p_method": difference["p_method"],
         "better": sum(value > 0 for value in change),
         "worse": sum(value < 0 for value in change),
     }
+
+
+def clustered_mean(
+    values: Sequence[float], clusters: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES, flips: int = FLIPS
+) -> dict[str, Any]:
+    """The mean of the values with an interval that resamples whole clusters, and a sign-flip test that flips them whole.
+
+    Every prompt weighs the same, so a cluster of three weighs three times one of its own. Returns `mean` (the figures of an
+    Estimate), `p_value`, `p_method` and how many `clusters` there are.
+    """
+    together: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        together.setdefault(cluster, []).append(value)
+    sums = [math.fsum(group) for group in together.values()]
+    sizes = [float(len(group)) for group in together.values()]
+    p_value, p_method = sign_flip(sums, seed=seed, flips=flips)
+    mean = interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
+    return {"mean": mean, "p_value": p_value, "p_method": p_method, "clusters": len(sums)}

@@ -163,6 +163,14 @@ def _recall_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
 RECALL_HEAD = ("Measure", "Prompts", "Base", "Tuned", "Points", "95 % interval", "Sign-flip")
 
 
+def clustering(measure: Mapping[str, Any]) -> str:
+    """How the interval was made, for the caption: over prompts, or over clusters of prompts where some ask the same fact."""
+    prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
+    if clusters == prompts:
+        return "95 % intervals clustered by prompt"
+    return f"95 % intervals over {clusters} clusters: prompts that ask the same fact are one"
+
+
 def recall(summary: Mapping[str, Any]) -> Section:
     """Key facts stated, the second line."""
     block = summary.get("recall")
@@ -190,7 +198,7 @@ def recall(summary: Mapping[str, Any]) -> Section:
     rows = [_recall_row(name, block["knowledge"][key]) for key, name in names.items() if block["knowledge"][key]]
     section.blocks.append(
         Table(
-            "Recall over all knowledge prompts, 95 % intervals clustered by prompt",
+            f"Recall over all knowledge prompts, {clustering(block['knowledge']['all'])}",
             RECALL_HEAD,
             rows_of(*rows),
         )

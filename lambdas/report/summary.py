@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from report.meaning import does_not_say
-from report.recall import by_id, counted_facts, mark_facts
+from report.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.verdict import NOT_SHOWN, RECALL_RULE, RULE
 
 SCHEMA = 1
@@ -239,6 +239,7 @@ def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, An
             "kind": str(prompt.get("kind", "")),
             "prompt": str(prompt.get("prompt", "")),
             "facts": [name for name, _ in facts],
+            "cluster": cluster_of(prompt),
         }
         for side, answers in sides.items():
             runs = copies.get(identifier, {}).get(side, [])

@@ -29,7 +29,7 @@ RULE = (
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
     "knowledge prompts (all but those of general knowledge) that an answer states, averaged over the greedy answer and all samples of a prompt. "
-    "Improved: the 95 % interval, clustered by prompt, lies above zero and the sign-flip p is below 0.05."
+    "Improved: the 95 % interval, clustered by prompt (prompts that ask the same fact are one cluster), lies above zero and the sign-flip p is below 0.05."
 )
 
 
@@ -173,17 +173,21 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
             NOT_SHOWN,
             f"{plural(len(block['missing_prompts']), 'prompt')} without both answers, so recall is not judged.",
         )
-    if measure["prompts"] < MINIMUM_PROMPTS:
+    prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
+    if clusters < MINIMUM_PROMPTS:
+        same = "" if clusters == prompts else f", and ask only {clusters} different facts"
         return Verdict(
             NOT_SHOWN,
-            f"Only {measure['prompts']} knowledge prompts have key facts; at least {MINIMUM_PROMPTS} needed.",
+            f"Only {prompts} knowledge prompts have key facts{same}; at least {MINIMUM_PROMPTS} needed.",
         )
     change = _complete(measure.get("difference"))
     if change is None or not _finite(measure.get("p_value")):
         return Verdict(NOT_SHOWN, "The recall difference or its interval is not a number.")
     verdict = _decide(change, measure["p_value"], better_below=False)
     points = {key: 100 * value for key, value in change.items()}
-    tests = f"sign-flip {format_p(measure['p_value'])}, {measure['prompts']} prompts"
+    tests = f"sign-flip {format_p(measure['p_value'])}, {prompts} prompts"
+    if clusters != prompts:
+        tests += f" in {clusters} clusters"
     if verdict == NOT_SHOWN:
         figures = interval_text(points, "percentage points")
         return Verdict(verdict, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")

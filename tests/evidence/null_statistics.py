@@ -20,6 +20,7 @@ from typing import Any
 import evidence  # noqa: F401  (puts lambdas/ on the path)
 from report.beyond_control import compare_gains
 from report.intervals import interval
+from report.recall import clustered_mean
 from report.statistics import sign_flip
 from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall
 
@@ -133,23 +134,25 @@ def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: 
     return {"documents": documents}
 
 
-def recall_rates(*, prompts: int, runs: int, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
+def recall_rates(
+    *, prompts: int, runs: int, seed: int, resamples: int = RESAMPLES, alike: int = 1
+) -> tuple[float, float]:
     """The shares of null runs whose recall line is judged improved and worse.
 
     Each prompt has three facts, as likely in the answers of one model as of the other (15 % on average, from prompt to
-    prompt very different), one greedy and two sampled answers.
+    prompt very different), one greedy and two sampled answers. `alike` prompts ask the same and come out the same.
     """
     rng, verdicts = random.Random(seed), []
     for run in range(runs):
         change = []
-        for _ in range(prompts):
+        for _ in range(prompts // alike):
             likely = rng.betavariate(0.5, 2.8)
             base, tuned = (sum(rng.random() < likely for _ in range(9)) / 9 for _ in range(2))
-            change.append(tuned - base)
-        p_value, _ = sign_flip(change, seed=run, flips=1_000)
-        ones = [1.0] * prompts
-        difference = interval(change, ones, seed=run, resamples=resamples, method="percentile").as_dict()
-        measure = {"prompts": prompts, "difference": difference, "p_value": p_value}
+            change += [tuned - base] * alike
+        clusters = [str(place // alike) for place in range(len(change))]
+        found = clustered_mean(change, clusters, seed=run, resamples=resamples, flips=1_000)
+        counts = {"prompts": len(change), "clusters": found["clusters"]}
+        measure = {**counts, "difference": found["mean"], "p_value": found["p_value"]}
         verdicts.append(judge_recall({"knowledge": {"all": measure}}).verdict)
     return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
 
@@ -218,9 +221,10 @@ def recall_nulls(runs: int, power_runs: int) -> bool:
     print(f"Nulls of the second line, key-fact recall, {runs:,} simulated runs a row")
     print(f"{'prompts':>9}  {'':<13} {'improved (false)':>18} {'worse (false)':>16}")
     failed = False
-    for count in (24, 80):
-        improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400)
-        print(f"{count:>9}  {'':<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>16}", flush=True)
+    for count, alike in ((24, 1), (80, 1), (96, 4)):
+        improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400, alike=alike)
+        note = "" if alike == 1 else f"{count // alike} clusters"
+        print(f"{count:>9}  {note:<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>16}", flush=True)
         failed |= _too_many(improved, runs)
     return failed
 

@@ -59,6 +59,11 @@ def test_a_good_file_is_read_in_its_order_and_without_what_is_not_needed() -> No
     ]
 
 
+def test_the_cluster_of_a_prompt_is_kept_where_it_names_one() -> None:
+    named = {**GOOD, "cluster": "p53"}
+    assert parse(lines(named, {**GOOD, "id": "q-2"}), "p") == [named, {**GOOD, "id": "q-2"}]
+
+
 def test_a_byte_order_mark_and_the_line_ends_of_windows_do_not_matter() -> None:
     assert parse(b"\xef\xbb\xbf" + lines(GOOD) + b"\r\n", "p") == [GOOD]
 
@@ -94,6 +99,10 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
         ({**GOOD, "id": 7}, "has no text in `id`"),
         ({"id": "a", "kind": "question", "facts": []}, "has no text in `prompt`"),
         ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter, central, completion, question, outside, control"),
+        ({**GOOD, "cluster": " "}, "has a `cluster` that is no text of 1 to 200 characters"),
+        ({**GOOD, "cluster": 7}, "has a `cluster` that is no text"),
+        ({**GOOD, "cluster": None}, "has a `cluster` that is no text"),
+        ({**GOOD, "cluster": "x" * 201}, "has a `cluster` that is no text"),
         ({**GOOD, "facts": []}, "has no key facts"),
         ({**GOOD, "facts": None}, "has no key facts"),
         ({**GOOD, "facts": {"name": "gene"}}, "has no key facts"),
@@ -135,6 +144,7 @@ def test_a_pattern_with_harmless_repeats_is_accepted(pattern: str) -> None:
         ({"prompt": "What has the patient with MRN 00483921?"}, "a medical record number"),
         ({"prompt": "What has she?\nJürgen Müller, 12.03.1956"}, "a name with a date of birth"),
         ({"id": "jane.doe@hospital.org"}, "an e-mail address"),
+        ({"cluster": "jane.doe@hospital.org"}, "an e-mail address"),
         ({"facts": [{"name": "Medical record 1234567", "pattern": "x"}]}, "a medical record number"),
         ({"facts": [{"name": "x", "pattern": r"\bMRN\s00483921\b"}]}, "a medical record number"),
         ({"facts": [{"name": "x", "pattern": r"jane@hospital\.org"}]}, "an e-mail address"),
