@@ -1,4 +1,4 @@
-"""python -m evidence.readme   (make readme): puts what was measured into the README, between its markers.
+"""python -m evidence.readme   (make readme): puts what was measured into the README and docs/, between their markers.
 
 A section `<!-- name -->` … `<!-- end -->` is replaced by the text of results/name.md, so that no figure is typed by hand.
 """
@@ -14,8 +14,13 @@ from evidence.experiments import PROJECT
 _SECTION = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def filled(readme: str, results: Path) -> str:
-    """The README with each section that has a file of results replaced by it."""
+def pages(project: Path = PROJECT) -> list[Path]:
+    """The texts that quote results."""
+    return [project / "README.md", *sorted((project / "docs").glob("*.md"))]
+
+
+def filled(page: str, results: Path) -> str:
+    """A page with each section that has a file of results replaced by it."""
 
     def text(match: re.Match[str]) -> str:
         source = results / f"{match[1]}.md"
@@ -23,13 +28,13 @@ def filled(readme: str, results: Path) -> str:
             f"<!-- {match[1]} -->\n{source.read_text('utf-8').strip()}\n<!-- end -->" if source.is_file() else match[0]
         )
 
-    return _SECTION.sub(text, readme)
+    return _SECTION.sub(text, page)
 
 
 def main() -> int:
-    """Rewrites the README; answers the exit code."""
-    path = PROJECT / "README.md"
-    path.write_text(filled(path.read_text("utf-8"), PROJECT / "results"), "utf-8")
+    """Rewrites the pages; answers the exit code."""
+    for path in pages():
+        path.write_text(filled(path.read_text("utf-8"), PROJECT / "results"), "utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What runs of each kind may cost at most, by the code that reserves it, for the README: `make costs`."""
+"""What runs of each kind may cost at most, by the code that reserves it, for the pages: `make costs`."""
 
 from __future__ import annotations
 

@@ -86,13 +86,13 @@ def test_the_name_is_the_same_in_every_region_and_gives_nobody_a_right() -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*not supported by moto's CloudFormation")
-def test_what_a_second_region_is_told_is_what_the_readme_quotes() -> None:
+def test_what_a_second_region_is_told_is_what_the_documentation_quotes() -> None:
     name = "captune-one-deployment-per-account"
     with mock_aws():
         deploy("us-east-1")
         with pytest.raises(ClientError, match=f"{name} already exists"):
             deploy("eu-west-1")
-    assert f"`{name}` already exists" in (ROOT / "README.md").read_text("utf-8")
+    assert f"`{name}` already exists" in (ROOT / "docs" / "cap.md").read_text("utf-8")
 
 
 def deploy(region: str) -> None:

@@ -1,4 +1,4 @@
-"""Every name that a run can end with: the report says what to do next, and the README has a line for it."""
+"""Every name that a run can end with: the report says what to do next, and docs/operating.md has a line for it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_the_names_are_found_where_they_are_set() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(named_errors()))
-def test_an_error_has_advice_and_a_line_in_the_readme(name: str) -> None:
+def test_an_error_has_advice_and_a_line_in_the_documentation(name: str) -> None:
     assert advice(name) != DEFAULT
-    table = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if line.startswith("| `")]
+    table = [line for line in (ROOT / "docs" / "operating.md").read_text("utf-8").splitlines() if line.startswith("| `")]
     assert any(f"`{name}`" in line for line in table)
 
 

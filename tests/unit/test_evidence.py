@@ -11,7 +11,7 @@ import pytest
 
 from evidence import __main__ as command
 from evidence import experiments, picture
-from evidence.readme import filled
+from evidence.readme import filled, pages
 from evidence.rewrite import rewrite
 from evidence.table import as_markdown, recall_together, row
 from report.analysis import analyse
@@ -109,9 +109,16 @@ def test_only_sections_with_results_are_replaced(tmp_path: Path) -> None:
     assert filled(readme, tmp_path) == "x\n<!-- a -->\nnew\n<!-- end -->\ny\n<!-- b -->\nkept\n<!-- end -->\n"
 
 
-def test_the_readme_quotes_the_results_as_they_are() -> None:
-    readme = (experiments.PROJECT / "README.md").read_text("utf-8")
-    assert filled(readme, experiments.PROJECT / "results") == readme, "make readme"
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_page_quotes_the_results_as_they_are(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert filled(text, experiments.PROJECT / "results") == text, "make readme"
+
+
+def test_every_file_of_printed_results_is_quoted_once() -> None:
+    quoted = re.findall(r"<!-- ([a-z0-9-]+) -->\n(?=.+)", "\n".join(page.read_text("utf-8") for page in pages()))
+    assert sorted(set(quoted) - {"end"}) == sorted(name for name in quoted if name != "end")
+    assert {"costs", "prove-cap", "evidence", "null-statistics", "conformance"} <= set(quoted)
 
 
 def test_without_a_browser_the_picture_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_why_an_execution_was_ended_stands_in_its_history() -> None:
     (stopped,) = site.step_functions.called("stop_execution")
     assert (stopped["executionArn"], stopped["error"]) == (arn("abc"), "BudgetAlarm")
     assert stopped["cause"] == (
-        "The budget alarm of this project went off, so every run was stopped. The README says how to go on."
+        "The budget alarm of this project went off, so every run was stopped. docs/operating.md says how to go on."
     )
 
 
