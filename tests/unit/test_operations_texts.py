@@ -119,7 +119,7 @@ def test_a_text_of_others_is_scored_beside_ours_and_the_references(name: str, co
     others.write_text(content, "utf-8")
     lines = text_losses.table(folder, 0, others, of_length).splitlines()
     assert [line.split() for line in lines if line.startswith("others")] == [[name, "2.00", "4", "tokens"]]
-    assert "  published abstracts              2.83  120 abstracts" in "\n".join(lines)
+    assert "  published abstracts              2.83  120 biomedical abstracts" in "\n".join(lines)
     assert lines[0].startswith("law: the stand-in's mean loss")
 
 
