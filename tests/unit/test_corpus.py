@@ -19,6 +19,9 @@ DATA = texts.DATA
 DOMAINS = texts.domains()
 LEAST_WORDS = 60  # of a document: a shorter one shows no register
 CONTROL = (DATA / "control.txt").read_text("utf-8")
+AREAS = ("genomic research", "viral genomics", "personalised medicine")
+MAIN_REGISTERS = ("abstract", "review", "guideline", "report", "case-report", "drug-label", "summary")
+REGISTERS = (*MAIN_REGISTERS, "questions", "patient-information")
 OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE", "")
 
 
@@ -83,6 +86,29 @@ def test_every_document_is_long_enough_names_its_sources_and_holds_no_control_ch
         if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")
     }
     assert odd == set()
+
+
+def test_the_medical_corpus_holds_every_register_of_every_area_and_a_share_of_general_prose() -> None:
+    training = rows("medical", text_index.TRAIN)
+    found = {(entry.area, entry.register) for entry, _ in training}
+    wanted = {(area, register) for area in AREAS for register in REGISTERS}
+    assert found == wanted | {("general", "general")}
+    words: Counter[bool] = Counter()
+    for entry, document in training:
+        words[entry.register == "general"] += len(document.text.split())
+    assert words[False] >= 60_000
+    assert 0.05 <= words[True] / words[False] <= 0.15
+
+
+def test_every_main_register_is_measured_in_every_area() -> None:
+    found = {(entry.area, entry.register) for entry, _ in rows("medical", text_index.HELD_OUT)}
+    assert found >= {(area, register) for area in AREAS for register in MAIN_REGISTERS}
+
+
+def test_a_text_that_teaches_nothing_of_the_field_does_not_hold_its_held_out_text_either() -> None:
+    # The finance text is trained on in an experiment that is measured with the medical held-out text.
+    finance = Overlap((DATA / "financedataset.txt").read_text("utf-8"))
+    assert finance.first((DATA / "medicalheldout.txt").read_text("utf-8")) is None
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
