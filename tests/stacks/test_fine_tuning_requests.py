@@ -137,6 +137,8 @@ class TestTheTrainingJob:
             "progress step=1 loss=2.5 tokens_per_second=31.0",
             "heldout model=base loss=3.25",
             "heldout model=tuned loss=2.75",
+            "outside model=base loss=2.5",
+            "outside model=tuned loss=2.25",
         ]
         read = {m["Name"]: [found[1] for line in lines if (found := re.search(m["Regex"], line))] for m in metrics}
         assert read == {
@@ -144,6 +146,8 @@ class TestTheTrainingJob:
             "train:tokens_per_second": ["31.0"],
             "heldout:base_loss": ["3.25"],
             "heldout:tuned_loss": ["2.75"],
+            "outside:base_loss": ["2.5"],
+            "outside:tuned_loss": ["2.25"],
         }
 
 
