@@ -15,7 +15,7 @@ OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance test lint deploy destroy synth release check-aws ledger data costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance test lint deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ check-aws: $(DEPLOYABLE)  ## ask AWS everything it answers for free, before and 
 
 ledger: $(DEPLOYABLE)  ## print what is reserved and spent this month
 	@python -m operations ledger $(ARGS)
+
+outside: $(DEPLOYABLE)  ## fetch public abstracts, to measure on text by others: OUTSIDE= of make rehearse
+	@python -m operations outside $(ARGS)
 
 costs: $(DEPLOYABLE)  ## what each kind of run may cost at most, for the pages
 	@python -m operations costs | tee results/costs.md

@@ -1,4 +1,4 @@
-"""python -m operations check | ledger | prices | release | idle | destroy | empty | data | costs   (make has a target for each; make destroy runs destroy and empty)"""
+"""python -m operations check | ledger | prices | release | idle | destroy | empty | data | costs | outside   (make has a target for each; make destroy runs destroy and empty)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, costs, destruction, idle, price_list, text_losses, texts
+from operations import alarm, books, bucket, costs, destruction, idle, outside, price_list, text_losses, texts
 from operations.check import command
 from stacks.settings import Settings
 
@@ -54,11 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--words", type=int, default=text_losses.DEFAULT_WORDS, help="of each register for --loss; 0 for all of it"
     )
     data.add_argument("--others", type=Path, metavar="FILE", help="a text by others whose loss is shown beside it")
+    public = commands.add_parser("outside", help="fetch a public set of abstracts to measure on; needs no account")
+    public.add_argument("--from-file", type=Path, metavar="FILE", help="the file, downloaded by hand")
     commands.add_parser("costs", help="what each kind of run may cost at most; needs no account")
     chosen = parser.parse_args(arguments)
     if chosen.command in ("data", "costs"):
         print(_counted(chosen) if chosen.command == "data" else costs.table())
         return 0
+    if chosen.command == "outside":
+        return _fetched(chosen.from_file)
     if chosen.command == "check":
         return command.main(chosen.region, chosen.context, chosen.json)
     session = boto3.Session(region_name=chosen.region)
@@ -84,6 +88,16 @@ def main(arguments: list[str] | None = None) -> int:
             "Check that your AWS credentials are set (aws sts get-caller-identity) and that the stacks are deployed in this region.",
             file=sys.stderr,
         )
+        return 1
+    return 0
+
+
+def _fetched(source: Path | None) -> int:
+    """Fetches the outside text; answers the exit code."""
+    try:
+        print(outside.fetch(source))
+    except outside.OutsideUnavailable as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -57,7 +57,9 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
                 f"(nats a token, {block.get('tokens')} tokens, {escape(str(model.get('name')))})"
             )
     if summary.get("heldout") and summary.get("outside") is None:
-        display.say(NO_OUTSIDE_TEXT)
+        display.say(
+            f"{NO_OUTSIDE_TEXT} `make outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
+        )
     rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")][:SHOWN_PROMPTS]
     if rows:
         table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
