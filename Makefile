@@ -104,15 +104,15 @@ prove-cap: $(READY)  ## the failure matrix, the simulated months and the negativ
 mutate-python: $(READY)  ## plant faults in the code that holds money, and see the unit tests notice: ARGS="ledger --again"
 	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)
 
-evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md
-	@python -m evidence $(ARGS)
+evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md; OUTSIDE=file.jsonl measures on text by others too
+	@python -m evidence $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
 	@{ echo '```text'; python -m tests.evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
 	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
-	@python -m evidence --only seed-4 $(ARGS)
+	@python -m evidence --only seed-4 $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(ARGS)
 	@python -m evidence.rewrite results/evidence/seed-4 --to results/example
 	@python -m evidence.picture results/example/report.html results/example/report.png
 

@@ -38,9 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="run nothing: judge the figures in results/evidence.json and print the table",
     )
+    parser.add_argument(
+        "--outside",
+        type=Path,
+        metavar="FILE",
+        help="text of the field by others (JSON Lines or titled text): every experiment is measured on it too, and the first corpus joins them",
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.outside and not chosen.outside.is_file():
+        parser.error(f"there is no file {chosen.outside}")
     with tempfile.TemporaryDirectory() as folder:
-        known = all_experiments(Path(folder))
+        known = all_experiments(Path(folder), chosen.outside and chosen.outside.resolve())
         unknown = sorted(set(chosen.only or []) - {e.name for e in known})
         if unknown:
             parser.error(f"there is no experiment {', '.join(unknown)}; --list names them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -15,9 +15,11 @@ from preflight import staging
 from preflight.request import Request
 from preflight.texts import as_lines, as_text
 from rehearsal.options import DEFAULT_SETTINGS
+from report.verdict import WORSE_OUTSIDE
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
+TEXTS = Path(__file__).parent / "texts"
 SERVER = (  # what answers the prompts in a rehearsal
     "completion_request.py",
     "generation.py",
@@ -44,6 +46,11 @@ class Experiment:
     seed: int = 42
     corpus: Path | None = None
     arguments: tuple[str, ...] = field(default_factory=tuple)
+    held_out: Path = DATA / "medicalheldout.txt"
+    outside: Path | None = None  # text of the field by others, measured too
+    must_be: str | None = (
+        None  # the verdict that has been declared, where it is not enough that a null is not `improved`
+    )
 
     def fingerprint(self) -> str:
         """What the figures depend on, as one hash: texts and prompts as they are staged, settings, weights, and the code that
@@ -57,7 +64,9 @@ class Experiment:
         context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
         settings = {key: value for key, value in context.items() if not key.startswith("@")} | DEFAULT_SETTINGS
         digest = hashlib.sha256(repr((self.seed, self.arguments, sorted(settings.items()))).encode())
-        digest.update(_staged((self.corpus or DATA / "medicaldataset.txt").read_bytes()))
+        digest.update(_staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes()))
+        if self.outside:
+            digest.update(hashlib.sha256(self.outside.read_bytes()).digest())
         for part in (PROJECT / "requirements-weights.txt", *code):
             digest.update(hashlib.sha256(part.read_bytes()).digest())
         return digest.hexdigest()
@@ -65,6 +74,8 @@ class Experiment:
     def command(self, results: Path) -> list[str]:
         """The arguments of `python -m rehearsal` for this experiment."""
         line = ["--plain", "--results", str(results), "--as", self.name, "--seed", str(self.seed), *self.arguments]
+        if self.outside:
+            line += ["--outside", str(self.outside)]
         if self.corpus is None:
             return line
         # The null texts are measured on the very documents and prompts of the medical domain.
@@ -72,7 +83,7 @@ class Experiment:
             "--corpus",
             self.corpus,
             "--heldout",
-            DATA / "medicalheldout.txt",
+            self.held_out,
             "--prompts",
             DATA / "medicalprompts.jsonl",
         ]
@@ -80,10 +91,10 @@ class Experiment:
 
 
 @cache
-def _staged(corpus: bytes) -> bytes:
-    """A hash of what Preflight makes of a corpus and the texts and prompts of the medical domain: what is trained on and measured."""
-    data = {name: (DATA / name).read_bytes() for name in ("medicalheldout.txt", "medicalprompts.jsonl", "control.txt")}
-    data["medicaldataset.txt"] = corpus
+def _staged(corpus: bytes, held_out: bytes) -> bytes:
+    """A hash of what Preflight makes of a corpus, its held-out text and the prompts of the medical domain: what is trained on and measured."""
+    data = {name: (DATA / name).read_bytes() for name in ("medicalprompts.jsonl", "control.txt")}
+    data |= {"medicaldataset.txt": corpus, "medicalheldout.txt": held_out}
     # Every file is the domain's own, so no storage is asked.
     material = staging.gather(cast(Storage, None), data, Request(), "medical", lambda step: step())
     if material is None:
@@ -92,8 +103,11 @@ def _staged(corpus: bytes) -> bytes:
     return hashlib.sha256(repr((*texts, material.prompts)).encode()).digest()
 
 
-def all_experiments(folder: Path) -> list[Experiment]:
+def all_experiments(folder: Path, outside: Path | None = None) -> list[Experiment]:
     """Three seeds with the whole corpus, and three texts that teach nothing of the domain. Writes the made texts to `folder`.
+
+    With `outside`, a file of text by others, all of them are measured on it, and the first corpus joins them: it made the model better at its own
+    manner of writing and worse at what others write, and has to come out as that.
 
     The small texts are shown so often that each null trains on as many tokens as a rehearsal with its defaults, or more.
     """
@@ -118,7 +132,7 @@ def all_experiments(folder: Path) -> list[Experiment]:
             "null-other-language",
             "German prose on crafts, 6 epochs",
             True,
-            corpus=Path(__file__).parent / "texts" / "german.txt",
+            corpus=TEXTS / "german.txt",
             arguments=passes(6),
         ),
         Experiment(
@@ -136,7 +150,17 @@ def all_experiments(folder: Path) -> list[Experiment]:
             arguments=passes(2),
         ),
     ]
-    return [*null, *real]
+    first = Experiment(
+        "first-corpus",
+        f"the first corpus, in a manner of its own, {REAL_EPOCHS} epochs",
+        True,
+        corpus=TEXTS / "first_corpus.txt",
+        # The rate of that time, whatever the default is today.
+        arguments=(*passes(REAL_EPOCHS), "--set", "learning_rate=0.002"),
+        held_out=TEXTS / "first_heldout.txt",
+        must_be=WORSE_OUTSIDE,
+    )
+    return [replace(e, outside=outside) for e in [*null, *([first] if outside else []), *real]]
 
 
 def shuffled(folder: Path, seed: int = 7) -> Path:

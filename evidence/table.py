@@ -20,6 +20,7 @@ class Row:
     name: str
     trained_on: str
     heldout: str
+    outside: str
     control: str
     beyond: str
     recall: str
@@ -32,7 +33,8 @@ class Row:
 def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     """Reads the figures of an experiment, judged.
 
-    As expected is a null that is not judged improved, and a real effect that is. A run without figures is neither.
+    As expected is a null that is not judged improved, a real effect that is, and the declared verdict where there is one. A run without figures is
+    none of them.
     """
     measured = figures.get("status") == "SUCCEEDED" and bool((figures.get("heldout") or {}).get("documents_count"))
     verdict = figures["verdict"]
@@ -40,21 +42,23 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         name=experiment.name,
         trained_on=experiment.describes,
         heldout=_interval((figures.get("heldout") or {}).get("difference"), 1, 3),
+        outside=_interval((figures.get("outside") or {}).get("difference"), 1, 3),
         control=_interval((figures.get("control") or {}).get("difference"), 1, 3),
         beyond=_interval((figures.get("beyond_control") or {}).get("difference"), 1, 3),
         recall=_interval(_recall(figures), 100, 1),
         verdict=verdict,
         recall_verdict=figures["recall_verdict"],
         machine=f"{figures.get('precision')} on {figures.get('device')}",
-        as_expected=measured and (verdict == IMPROVED) is not experiment.is_null,
+        as_expected=measured
+        and (verdict == experiment.must_be if experiment.must_be else (verdict == IMPROVED) is not experiment.is_null),
     )
 
 
 def as_markdown(rows: list[Row], together: Together | None = None, lacking: Sequence[str] = ()) -> str:
     """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
-    head = "| trained on | held-out loss, nats a token | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|"
+    head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|---|"
     lines = [
-        f"| {r.trained_on} | {r.heldout} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
+        f"| {r.trained_on} | {r.heldout} | {r.outside} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
         for r in rows
     ]
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."

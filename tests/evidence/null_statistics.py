@@ -22,7 +22,7 @@ from report.beyond_control import compare_gains
 from report.intervals import interval
 from report.recall import clustered_mean
 from report.statistics import sign_flip
-from report.verdict import IMPROVED, WORSE, judge_loss, judge_recall
+from report.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000
@@ -34,6 +34,15 @@ CERTAINLY_FURTHER = {
     "difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8},
     "p_value": 0.0001,
 }
+
+# For the condition on outside text alone: held-out text certainly gained, and more than the control text.
+CERTAINLY_GAINED = {
+    "documents_count": 18,
+    "unusable_documents": 0,
+    "difference": CERTAINLY_FURTHER["difference"],
+    "p_value": 0.0001,
+}
+OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `make outside` writes
 
 Draw = Callable[[random.Random], float]
 
@@ -82,7 +91,7 @@ def measured(
 
 def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples: int) -> dict[str, Any]:
     """What the verdict reads of the loss changes, in nats, of documents with so many tokens."""
-    p_value, _ = sign_flip(change, seed=seed)
+    p_value, _ = sign_flip(change, seed=seed, flips=1_000)
     difference = interval(change, tokens, seed=seed, resamples=resamples).as_dict()
     return {"documents_count": len(tokens), "unusable_documents": 0, "difference": difference, "p_value": p_value}
 
@@ -122,6 +131,33 @@ def general_gain_rates(
         beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
         verdicts.append(judge_loss(block, beyond).verdict)
     return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+
+
+def outside_rates(
+    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The shares judged improved and worse outside where held-out text gained without doubt and outside text changed by `mean`."""
+    rng = random.Random(seed)
+    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
+    verdicts = [judge_loss(CERTAINLY_GAINED, CERTAINLY_FURTHER, block).verdict for block in blocks]
+    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE_OUTSIDE) / runs
+
+
+def whole_rule_rates(
+    *, gain: float, outside: float, spread: float, runs: int, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The shares judged improved and worse outside by all conditions together: held-out text changed by `gain`, control text not at all, outside
+    text by `outside`; 18, 13 and 88 normal documents."""
+    rng, verdicts = random.Random(seed), []
+    for run in range(runs):
+        heldout = simulated(rng, 18, gain, spread, normal)
+        control = simulated(rng, CONTROL_DOCUMENTS, 0.0, spread, normal)
+        tokens = [document["tokens"] for document in heldout["documents"]]
+        change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
+        beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
+        others = measured(rng, OUTSIDE_DOCUMENTS[-1], outside, spread, normal, seed=run, resamples=resamples)
+        verdicts.append(judge_loss(loss_block(change, tokens, seed=run, resamples=resamples), beyond, others).verdict)
+    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE_OUTSIDE) / runs
 
 
 def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: Draw) -> dict[str, Any]:
@@ -216,6 +252,52 @@ def gain_nulls(runs: int, power_runs: int) -> bool:
     return failed
 
 
+def outside_nulls(runs: int, power_runs: int) -> bool:
+    """The condition on outside text, alone and together with the others; True where a row is wrong too often."""
+    print(
+        f"Nulls of the condition on outside text: held-out text gained without doubt, outside text did not change, {runs:,} simulated runs a row, "
+        "SD of documents 0.10"
+    )
+    print(f"{'documents':>9}  {'differences':<13} {'improved (false)':>18} {'worse outside (false)':>22}")
+    failed = False
+    for count in OUTSIDE_DOCUMENTS:
+        for name in SHAPES:
+            improved, worse = outside_rates(
+                count=count, mean=0.0, spread=0.1, draw=SHAPES[name], runs=runs, seed=count, resamples=400
+            )
+            print(f"{count:>9}  {name:<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>22}", flush=True)
+            failed |= _too_many(improved, runs) or _too_many(worse, runs)
+    improved, worse = whole_rule_rates(gain=0.0, outside=0.0, spread=0.1, runs=runs, seed=1, resamples=400)
+    print(
+        f"All conditions together, nothing learned at all: {_per_cent(improved, runs).strip()} improved, {_per_cent(worse, runs).strip()} worse outside"
+    )
+    print(
+        f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where outside text fell by as much, worse outside where it rose"
+    )
+    effects = (0.01, 0.02, 0.05, 0.10)
+    print(
+        f"{'documents':>9} {'SD':>6} {'verdict':>14}  " + "".join(f"{f'effect {effect:.2f}':>16}" for effect in effects)
+    )
+    for count in OUTSIDE_DOCUMENTS:
+        for spread in (0.05, 0.10):
+            cells: dict[str, list[str]] = {IMPROVED: [], WORSE_OUTSIDE: []}
+            for effect in effects:
+                for place, verdict, sign in ((0, IMPROVED, -1), (1, WORSE_OUTSIDE, 1)):
+                    shares = outside_rates(
+                        count=count,
+                        mean=sign * effect,
+                        spread=spread,
+                        draw=normal,
+                        runs=power_runs,
+                        seed=count,
+                        resamples=400,
+                    )
+                    cells[verdict].append(f"{_per_cent(shares[place], power_runs):>16}")
+            for verdict, row in cells.items():
+                print(f"{count:>9} {spread:>6.2f} {verdict:>14}  " + "".join(row), flush=True)
+    return failed
+
+
 def recall_nulls(runs: int, power_runs: int) -> bool:
     """The second line; True where a row is wrong too often."""
     print(f"Nulls of the second line, key-fact recall, {runs:,} simulated runs a row")
@@ -244,7 +326,7 @@ def loss_power(runs: int, power_runs: int) -> bool:
     return False
 
 
-PARTS = {"loss": loss_nulls, "gain": gain_nulls, "recall": recall_nulls, "power": loss_power}
+PARTS = {"loss": loss_nulls, "gain": gain_nulls, "outside": outside_nulls, "recall": recall_nulls, "power": loss_power}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evidence import __main__ as command
 from evidence import experiments, picture
+from evidence.figures import figures_of
 from evidence.readme import filled, pages
 from evidence.rewrite import rewrite
 from evidence.table import as_markdown, recall_together, row
@@ -43,13 +45,66 @@ def test_a_null_experiment_must_not_be_judged_improved_and_a_real_one_must(
     assert row(experiments.Experiment("e", "text", is_null), figures(verdict)).as_expected is as_expected
 
 
+@pytest.mark.parametrize(
+    ("verdict", "as_expected"), [("worse outside", True), ("improved", False), ("not shown", False), ("worse", False)]
+)
+def test_the_first_corpus_must_come_out_as_worse_outside(verdict: str, as_expected: bool, tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    (first,) = [e for e in experiments.all_experiments(tmp_path, others) if e.name == "first-corpus"]
+    assert row(first, figures(verdict)).as_expected is as_expected
+
+
+def test_the_first_corpus_is_measured_on_its_own_held_out_text_at_its_own_rate(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    (first,) = [e for e in experiments.all_experiments(tmp_path, others) if e.name == "first-corpus"]
+    line = first.command(tmp_path)
+    assert line[line.index("--heldout") + 1].endswith("first_heldout.txt")
+    assert line[line.index("--corpus") + 1].endswith("first_corpus.txt")
+    assert "learning_rate=0.002" in line and line[line.index("--epochs") + 1] == "3"
+
+
+def test_with_a_text_by_others_every_experiment_is_measured_on_it(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    for e in experiments.all_experiments(tmp_path, others):
+        line = e.command(tmp_path)
+        assert line[line.index("--outside") + 1] == str(others)
+    assert not any("--outside" in e.command(tmp_path) for e in experiments.all_experiments(tmp_path))
+
+
+def test_figures_on_another_text_by_others_are_other_figures(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    experiment = experiments.Experiment("e", "text", True, corpus=experiments.TEXTS / "german.txt")
+    measured = replace(experiment, outside=others)
+    before = measured.fingerprint()
+    assert before != experiment.fingerprint()
+    others.write_text("by yet others")
+    assert measured.fingerprint() != before
+
+
+def test_no_title_of_a_text_by_others_is_kept_in_the_repository() -> None:
+    block = analyse(metrics(outside=-0.1), [], [], [], resamples=300)["outside"]
+    kept = figures_of({"outside": block}, "inputs")["outside"]
+    assert [one["title"] for one in kept["documents"]] == [one["id"] for one in block["documents"]]
+    assert kept["difference"] == block["difference"]
+
+
+def test_a_file_by_others_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--outside", "/no/such/file", "--list"])
+    assert "there is no file /no/such/file" in capsys.readouterr().err
+
+
 def test_the_key_facts_of_a_single_seed_decide_nothing() -> None:
     assert row(experiments.Experiment("e", "text", False), figures("improved", "not shown")).as_expected
 
 
 def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
     lines = as_markdown([row(experiments.Experiment("e", "text", True), figures("worse"))]).splitlines()
-    cells = "-0.200 (-0.300 to -0.100) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
+    cells = "-0.200 (-0.300 to -0.100) | – | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
     assert lines[2] == f"| text | {cells} |"
     assert lines[-1].endswith("Trained in float32 on a processor, 2 cores.")
 

@@ -90,7 +90,7 @@ def _published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     records = {str(n): record("Is the gene read?", f"{GENES} {prose(40, 500 + n)}") for n in range(8)}
     content = json.dumps(records).encode()
     monkeypatch.setattr(outside, "SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(outside, "CORPUS", tmp_path / "corpus.txt")
+    monkeypatch.setattr(outside, "CORPORA", (tmp_path / "corpus.txt",))
     (tmp_path / "corpus.txt").write_text(f"# A\n\n{prose(40, 503)}")
     return content
 
@@ -104,7 +104,7 @@ def test_what_is_written_can_be_measured_on_and_shares_nothing_with_the_corpus(
     assert [one.id for one in outside_text.read(target.read_bytes(), target.name)] == [
         f"pubmed-{n}" for n in range(8) if n != 3
     ]
-    assert "7 abstracts" in told and "1 more share eight words in a row with corpus.txt" in told
+    assert "7 abstracts" in told and "1 more share eight words in a row with a training text" in told
     assert f"make rehearse OUTSIDE={target}" in told and "MIT licence" in told
     assert asked == [f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{outside.COMMIT}/data/ori_pqal.json"]
     assert list(target.parent.iterdir()) == [target]
