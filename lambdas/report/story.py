@@ -90,7 +90,7 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
         figures.append(("Loss on text by others", _value(by_others), f"nats per token, {_range(by_others)}"))
     beyond = (summary.get("beyond_control") or {}).get("difference")
     if beyond:
-        figures.append(("Further than on control text", _value(beyond), f"nats per token, {_range(beyond)}"))
+        figures.append(("Beyond control text", _value(beyond), f"nats per token, {_range(beyond)}"))
     measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
     if measure:
         base, tuned = measure["base"], measure["tuned"]

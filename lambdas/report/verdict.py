@@ -22,7 +22,7 @@ RULE = (
     "Improved needs all of these: the loss fell on held-out documents of the same corpus (sign-flip test); it fell further "
     "there than on control text about unrelated subjects (shuffle test on held-out minus control); and, where outside text "
     "was given, which is text of the same field by others, it fell on that too (sign-flip test). Worse outside, whatever "
-    "the rest says: the loss rose on outside text. Worse: it did not, but the loss rose on held-out documents. Everything else is not shown, "
+    "the rest says: the loss rose on outside text. Worse: it did not rise there, but it rose on held-out documents. Everything else is not shown, "
     "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
 )

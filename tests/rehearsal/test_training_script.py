@@ -87,7 +87,7 @@ class Container:
         shutil.copytree(model, data / "model")
         corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 150)}" for number in range(8))
         (data / "corpus" / "corpus.txt").write_text(corpus, encoding="utf-8")
-        for name, count in (("heldout", 6), ("control", 2)):
+        for name, count in (("heldout", 6), ("outside", 7), ("control", 2)):
             entries = [{"id": f"{name}-{n}", "title": f"T{n}", "text": prose(n + 50, 60 + n)} for n in range(count)]
             (data / "evaluation" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
         self.settings()
@@ -167,6 +167,7 @@ def test_a_run_learns_and_says_what_it_does(finished: tuple[Container, list[str]
         f"heldout model={which} loss={evaluation['heldout'][which + '_loss']:.4f} tokens={tokens}"
         for which in ("base", "tuned")
     ]
+    assert [line.split()[1] for line in starting(lines, "outside")] == ["model=base", "model=tuned"]
     assert evaluation["heldout"]["tuned_loss"] < evaluation["heldout"]["base_loss"] - 0.1
     assert not (container.root / "output" / "failure").exists()
 
@@ -186,7 +187,9 @@ def test_the_metrics_are_whole(finished: tuple[Container, list[str]]) -> None:
     assert training["steps"] == training["planned_steps"] == len(training["loss_curve"])
     assert training["stopped_early"] is None
     assert training["peak_memory_bytes"] > 10_000_000
-    for name, count in (("heldout", 6), ("control", 2), ("training_text", 8)):
+    # In the order in which they are scored: should the time end, what the verdict asks for first is there.
+    assert list(metrics["evaluation"]) == ["heldout", "outside", "control", "training_text"]
+    for name, count in (("heldout", 6), ("outside", 7), ("control", 2), ("training_text", 8)):
         part = metrics["evaluation"][name]
         assert len(part["documents"]) == count
         assert sum(row["tokens"] for row in part["documents"]) == part["tokens"]

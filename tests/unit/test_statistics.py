@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from report.intervals import interval, ratio_with_error, student_cdf, student_quantile
 from report.statistics import compare_losses, sign_flip
 from report.verdict import IMPROVED, NOT_SHOWN, judge_loss
-from tests.evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, rates
+from tests.evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
 
 
 def documents(changes: list[float], tokens: int = 100) -> dict:
@@ -156,6 +156,14 @@ def test_a_gain_on_every_text_is_rarely_called_improved():
     settings = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12, "resamples": 300}
     assert general_gain_rates(field=0.0, runs=60, **settings)[0] <= 0.1
     assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
+
+
+def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse():
+    settings = {"count": 20, "spread": 0.1, "draw": normal, "runs": 200, "resamples": 300}
+    improved, worse = outside_rates(mean=0.0, seed=13, **settings)
+    assert improved <= 0.07 and worse <= 0.07
+    assert outside_rates(mean=-0.1, seed=13, **{**settings, "runs": 30})[0] >= 0.9
+    assert outside_rates(mean=0.1, seed=13, **{**settings, "runs": 30})[1] >= 0.9
 
 
 def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation():
