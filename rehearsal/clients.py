@@ -51,8 +51,3 @@ class Clients:
                     config=_CONFIG,
                 )
             return self._made[service, identity]
-
-    def forget(self, *services: str) -> None:
-        """Make new clients of these services from now on, for their address has changed."""
-        with _lock:
-            self._made = {key: client for key, client in self._made.items() if key[0] not in services}

@@ -23,7 +23,7 @@ from .events import Delivery, Events
 from .executions import Execution, Executions
 from .functions import Functions
 from .nursery import Nursery
-from .sagemaker import Call, StandIn
+from .sagemaker import Call, StandIn, wire
 from .server import Server
 from .shapes import sns_event, status_change
 
@@ -114,11 +114,11 @@ class Cloud:
         self.events = Events(self.clock, Deliverer(self), self._notify)
         interpreter.use(self)
 
-    def _start_sagemaker(self) -> None:
+    def _start_sagemaker(self, server: wire.Server | None = None) -> None:
         self.sagemaker = StandIn(
             self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, **self._engines, **self._standin_options
         )
-        self.sagemaker.start()
+        self.sagemaker.start(server)
 
     def __exit__(self, *_: object) -> None:
         if hasattr(self, "events"):
@@ -138,8 +138,10 @@ class Cloud:
         """Take everything away that runs have left, and keep what was deployed; with new engines if given."""
         for faults in (self.recorder.faults, self.sagemaker.faults):
             faults.clear()  # lets go the calls that it holds
-        # The ends of what is stopped here start no TearDown, and the stand-in goes last: no late call misses it.
-        with self.functions.closed(), self.events.muted():
+        # The client of a function whose calls failed has fewer attempts left for the next ones: that function begins anew.
+        failed = {call.access_key for call in self.calls if call.error or call.status is None}
+        # The ends of what is stopped here start no TearDown. The stand-in's server goes on: no late call misses it.
+        with self.functions.closed(failed), self.events.muted():
             self.executions.stop_all()
             self.executions.forget()
             if self.deployment is not None:
@@ -151,9 +153,7 @@ class Cloud:
             self.clock.begin_again()
             self._engines["training"] = training or self._engines["training"]
             self._engines["hosting"] = hosting or self._engines["hosting"]
-            self.sagemaker.stop()
-            self._start_sagemaker()
-            self._clients.forget("sagemaker", "sagemaker-runtime", "pricing", "service-quotas")
+            self._start_sagemaker(self.sagemaker.hand_over())
 
     # clients -------------------------------------------------------------------------------------------------------
 

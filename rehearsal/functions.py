@@ -12,7 +12,7 @@ import threading
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Functions:
         self.timeouts: dict[str, float] = {}  # seconds by part of a function's name, in place of the configured ones
         self.outcomes: list[tuple[str, bool]] = []  # of each invocation: the function's name, and whether it failed
         self._nursery, self._environment, self._region, self._ahead = nursery, environment, region, ahead
-        self._idle: defaultdict[str, list[Worker]] = defaultdict(list)
+        self._idle: defaultdict[str, list[Worker]] = defaultdict(list)  # by what they were made from
         self._busy: list[tuple[str, Worker]] = []
         self._lock = threading.Lock()
         self.at_work = 0  # how many events are being answered
@@ -123,9 +123,11 @@ class Functions:
 
     def _invoke(self, function: Any, event: Any) -> tuple[str, bool]:
         name, request_id = function.function_name, str(uuid4())
+        specification = self._specification(function)
+        made_from = json.dumps(specification)
         with self._lock:
-            worker = self._idle[name].pop() if self._idle[name] else None
-        worker = worker or self._nursery.fork(self._specification(function))
+            worker = self._idle[made_from].pop() if self._idle[made_from] else None
+        worker = worker or self._nursery.fork(specification)
         with self._lock:
             self._busy.append((name, worker))
         timeout = self._timeout(function)
@@ -144,7 +146,7 @@ class Functions:
             with self._lock:
                 self._busy.remove((name, worker))
                 if self._open and not worker.is_closed:
-                    self._idle[name].append(worker)
+                    self._idle[made_from].append(worker)
                 else:
                     worker.close()
         self.outcomes.append((name, "error" in answer))
@@ -162,33 +164,45 @@ class Functions:
 
     def recycle(self) -> None:
         """End every worker, at work or not; the next events meet new ones."""
+        self._end_idle(lambda role: True)
+        self._end_busy()
+
+    def _end_idle(self, chosen: Callable[[str], bool]) -> None:
         with self._lock:
-            workers = [worker for workers in self._idle.values() for worker in workers]
-            self._idle.clear()
-            busy = [worker for _, worker in self._busy]
+            ended = [key for key in self._idle if chosen(json.loads(key)["environment"]["AWS_ACCESS_KEY_ID"])]
+            workers = [worker for key in ended for worker in self._idle.pop(key)]
         for worker in workers:
             worker.close()
+
+    def _end_busy(self) -> None:
+        with self._lock:
+            busy = [worker for _, worker in self._busy]
         for worker in busy:
             worker.kill()
 
     @contextmanager
-    def closed(self) -> Iterator[None]:
-        """End every worker, and refuse every event meanwhile."""
-        self.close()
+    def closed(self, anew: Container[str] = ()) -> Iterator[None]:
+        """End the workers that are at work and those of some roles, and refuse every event meanwhile; the others stay warm."""
+        self._close()
+        self._end_idle(lambda role: role in anew)
         yield
         with self._lock:
             self._open = True
 
-    def close(self, timeout: float = 10) -> None:
-        """End every worker and refuse every event from now on; wait (seconds) until none is at work."""
+    def close(self) -> None:
+        """End every worker and refuse every event from now on."""
+        self._close()
+        self.recycle()
+
+    def _close(self, timeout: float = 10) -> None:
         with self._lock:
             self._open = False
-        self.recycle()
+        self._end_busy()
         end = time.monotonic() + timeout
         while self.at_work and time.monotonic() < end:
             with self._lock:
                 self._rests.wait(0.05)
-            self.recycle()  # an event that was accepted just before may have come to its worker since
+            self._end_busy()  # an event that was accepted just before may have come to its worker since
 
 
 def _failure(kind: str, request_id: str, what: str) -> dict[str, Any]:

@@ -78,22 +78,32 @@ class StandIn:
         self.control = Control(self.store, self._training, self._hosting, self.market, clock, self._has_objects)
         self._server: Server | None = None
 
-    def start(self) -> str:
-        """Start the server and return its address."""
+    def start(self, server: Server | None = None) -> str:
+        """Start the server, or take over one that another stand-in has handed over, and return its address."""
         service_model("sagemaker")  # a third of a second; better now than in the first call
-        self._server = Server(self._dispatch, self._invoke, self.faults, self.calls, self._clock)
+        played = self._dispatch, self._invoke, self.faults, self.calls, self._clock
+        if server is not None:
+            server.play(*played)
+            self._server = server
+            return server.url
+        self._server = Server(*played)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="sagemaker").start()
         return self._server.url
 
-    def stop(self) -> None:
-        """End every container and the server. May be called twice."""
+    def hand_over(self) -> Server | None:
+        """End every container, and return the server, which goes on answering until another stand-in takes it over."""
         self.faults.clear()
         self._training.close()
         self._hosting.close()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        server, self._server = self._server, None
+        return server
+
+    def stop(self) -> None:
+        """End every container and the server. May be called twice."""
+        server = self.hand_over()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def __enter__(self) -> StandIn:
         self.start()

@@ -51,6 +51,10 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.play(dispatch, invoke, faults, calls, clock)
+
+    def play(self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock) -> None:
+        """Let another stand-in answer from now on, at the same address."""
         self.dispatch, self.invoke, self.faults, self.calls, self.clock = (
             dispatch,
             invoke,

@@ -128,3 +128,19 @@ def test_an_event_that_comes_late_is_refused_while_functions_are_closed(cloud: C
 
     assert (failed, answer["errorType"]) == (True, "Runtime.ExitError")
     assert bench.invoke("echo", {"a": 1}) == ({"a": 1}, False)
+
+
+def test_after_a_reset_a_function_is_warm_unless_its_calls_failed(cloud: Cloud, bench: Bench) -> None:
+    count = "import boto3\nmade = []\ndef handle(event, context):\n    made.append(1)\n"
+    bench.function("count", count + "    boto3.client('sagemaker').list_endpoints()\n    return len(made)")
+    bench.invoke("count")
+
+    cloud.reset()
+    warm = bench.invoke("count")
+    calls = [call.operation for call in cloud.sagemaker.calls]
+    cloud.sagemaker.faults.add(operation="ListEndpoints", error="ValidationException", status=400)
+    bench.invoke("count")
+    cloud.reset()
+
+    assert (warm, calls) == ((2, False), ["ListEndpoints"])
+    assert bench.invoke("count") == (1, False)
