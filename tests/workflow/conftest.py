@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.assembly import Assembly, synthesize
+from proof.matrix_bench import assembly_folder
+from rehearsal.assembly import Assembly
 from rehearsal.cloud import Cloud
 from rehearsal.executions import Execution
 from rehearsal.materials import upload
@@ -20,21 +21,26 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
-    """The project, synthesized as a person deploys it who has accepted the licence."""
-    return synthesize(PROJECT, tmp_path_factory.mktemp("assembly"), {"accept_eula": "true"})
+def assembly() -> Assembly:
+    """The project, synthesized as a person deploys it who has accepted the licence; the matrix uses the same."""
+    return Assembly(assembly_folder())
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """The process from which the Lambda workers of all tests are forked."""
+    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield nursery
+    nursery.stop()
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly) -> Iterator[Cloud]:
+def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly, nursery: Nursery) -> Iterator[Cloud]:
     """The deployed account of one test module. Use `cloud`, which is emptied."""
     folder = tmp_path_factory.mktemp("account")
-    nursery = Nursery(folder / "nursery")
-    (folder / "nursery").mkdir()
     with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery) as cloud:
         cloud.deploy(assembly)
         yield cloud
-    nursery.stop()
 
 
 @pytest.fixture

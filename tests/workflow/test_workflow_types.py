@@ -13,6 +13,7 @@ from rehearsal.assembly import synthesize
 from rehearsal.cloud import Cloud
 from rehearsal.executions import Execution
 from rehearsal.materials import upload
+from rehearsal.nursery import Nursery
 from rehearsal.options import Options
 from rehearsal.sagemaker import FakeHosting, FakeTraining, Quota
 
@@ -21,7 +22,7 @@ FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def deployed(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("types")
     both = f"{FIRST},{SECOND}"
     settings = {"accept_eula": "true", "training_instance_type": both, "hosting_instance_type": both}
@@ -30,9 +31,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         "L-G6E": Quota(f"{SECOND} for endpoint usage", 1.0),
     }
     prices = {FIRST: "1.515", SECOND: "1.222"}
-    with Cloud(
-        folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, quotas=quotas, prices=prices
-    ) as cloud:
+    engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
+    with Cloud(folder, **engines, time_scale=5000, quotas=quotas, prices=prices, nursery=nursery) as cloud:
         cloud.deploy(synthesize(PROJECT, folder / "assembly", settings))
         yield cloud
 
