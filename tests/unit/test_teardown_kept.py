@@ -72,6 +72,13 @@ def test_a_success_is_what_step_functions_says(told: str, described: str, stays:
     assert site.tear_down({**SUCCESS, "status": told})["keep"] is stays
 
 
+def test_a_success_that_step_functions_has_forgotten_is_the_one_that_was_told() -> None:
+    site = Site(kept(), endpoints={"captune-abc": "InService"})
+    site.step_functions.executions.clear()
+    assert site.tear_down(SUCCESS)["keep"]
+    assert not site.tear_down({**SUCCESS, "status": "FAILED"})["keep"]
+
+
 def test_what_stays_is_not_quiet_and_nothing_of_it_was_touched() -> None:
     site = Site(kept(), execution="SUCCEEDED", endpoints={"captune-abc": "InService"})
     assert site.tear_down(SUCCESS) == {
