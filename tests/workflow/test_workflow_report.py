@@ -69,7 +69,8 @@ def test_rendering_cannot_stop_settlement(
     subject, text = e_mail(cloud)
     output: dict[str, Any] = dict(tear_down.output)
     assert output.keys() == {"run", "status", "verdict", "actualCents", "leftCents"}
-    assert subject.startswith(f"Captune: {execution.output['verdict']}, $")
+    assert execution.output["verdict"] == "improved"
+    assert subject.startswith("Captune: improved on held-out documents, $")
     assert f"The report could not be finished: {error}, " in text
     assert text.endswith(" The cost above is final.") and "errorMessage" not in text
     assert "Everything of this run that bills has been removed." in text
