@@ -82,8 +82,12 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
     return (
         "a usual run, estimated from public logs of the same model and instance",
         f"about {dollars(cents)}",
-        f"{_time(training)} of training ({tokens:,} tokens of Llama 2 in {settings.epochs} passes), {_time(endpoint)} of endpoint",
+        f"{_time(training)} of training ({tokens:,} tokens of Llama 2 in {_passes(settings.epochs)}), {_time(endpoint)} of endpoint",
     )
+
+
+def _passes(number: int) -> str:
+    return "one pass" if number == 1 else f"{number} passes"
 
 
 def _worst(training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE) -> money.Allowance:

@@ -17,7 +17,7 @@ AUTO = "auto"
 class Arguments:
     """Every number that shapes a run, with the reason for its default."""
 
-    epochs: int = 3  # passes over the corpus
+    epochs: int = 1  # passes over the corpus: what a second one adds is often its manner of writing
     max_steps: int = 0  # ends after so many optimizer steps, 0 for no limit; a smoke run makes one
     learning_rate: float | None = None  # None ("auto"): from the model's width, see `automatic_learning_rate`
     sequence_length: int = 512  # tokens; a paragraph or five of context, and memory grows with it
