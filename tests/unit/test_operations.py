@@ -131,7 +131,7 @@ def test_the_commands_work_as_they_are_typed_without_a_python_path() -> None:
 
 def would_run(*variables: str) -> list[str]:
     """The commands of `make destroy`, which make prints and does not run."""
-    command = ["make", "--dry-run", "--silent", "--old-file=.venv/.ready", "destroy", *variables]
+    command = ["make", "--dry-run", "--silent", "--old-file=.venv/.deployable", "destroy", *variables]
     # Not what a make that runs these tests was told.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
