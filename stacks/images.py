@@ -15,7 +15,7 @@ from typing import Any
 
 from stacks.settings import IMAGE_ADDRESS, WRITE_AN_ADDRESS, SettingsError
 
-# The newest Hugging Face PyTorch training image of the SDK; requirements-rehearse.txt pins the same library versions.
+# The newest Hugging Face PyTorch training image of the SDK. The training script is tested with the same library versions.
 TRANSFORMERS_VERSION = "5.3.0"
 PYTORCH_VERSION = "2.9.0"
 PYTHON_VERSION = "py312"
