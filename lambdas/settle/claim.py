@@ -15,7 +15,7 @@ def execution_arn(event: dict[str, Any], run: str, item: dict[str, Any] | None) 
     Raises InvalidInput for an execution that is not the one that owns the run.
     """
     if item is None:
-        return execution_arn_of({**event, "runName": run}, required("FINE_TUNING_ARN")) or ""
+        return execution_arn_of(event, required("FINE_TUNING_ARN")) or ""
     told, owner = str(event.get("executionArn") or ""), str(item["execution_arn"])
     if told not in ("", owner):
         raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")

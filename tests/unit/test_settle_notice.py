@@ -39,6 +39,19 @@ def test_a_success_tells_its_verdict_and_its_cost() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ({"verdict": "not shown"}, "no improvement shown"),
+        ({"verdict": "worse"}, "worse on held-out documents"),
+        ({"verdict": "worse outside"}, "worse on text by others"),
+        ({"outcome": "improved, on text by others too"}, "improved, on text by others too"),
+    ],
+)
+def test_a_subject_says_on_which_text_or_what_was_found_more_closely(told: dict[str, str], outcome: str) -> None:
+    assert notice.subject(record(**told)) == f"Captune: {outcome}, $1.32 (captune-abc)"
+
+
 def test_circumstances_stand_beside_the_verdict_and_the_report_at_the_end() -> None:
     assert notice.message(record(), ["A smoke run: nothing."], ["Report: there", "Fetch it: so"]) == (
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\nA smoke run: nothing.\n\n"
