@@ -12,7 +12,7 @@ from preflight.texts import Document, documents
 
 TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
-# Chosen before writing: in each register of each part of the plan, every eighth document from the fourth on is held out.
+# By the plan and not by the text: in each register of each part, every eighth document from the fourth on is held out.
 HELD_OUT_EVERY, HELD_OUT_FIRST = 8, 4
 
 

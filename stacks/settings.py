@@ -61,7 +61,7 @@ class Settings:
     hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
     budget_usd: int = 25
     alert_email: str = ""
-    epochs: int = 1  # a second pass at this rate undid on text by others what the first had brought (docs/verdict.md)
+    epochs: int = 1  # with more, the first corpus made the model far worse on text by others (docs/verdict.md)
     max_training_seconds: int = 7200
     endpoint_deadline_minutes: int = 60
     accept_eula: bool = False

@@ -111,6 +111,20 @@ def test_a_text_that_teaches_nothing_of_the_field_does_not_hold_its_held_out_tex
     assert finance.first((DATA / "medicalheldout.txt").read_text("utf-8")) is None
 
 
+def test_the_datasheet_counts_the_words_of_each_register_and_area_as_they_are() -> None:
+    words: Counter[tuple[str, str]] = Counter()
+    for entry, document in rows("medical"):
+        for name in {entry.register, entry.area}:
+            words[name, entry.split] += len(document.text.split())
+    sheet = [
+        line.split(" | ") for line in (DATA / "README.md").read_text("utf-8").splitlines() if line.startswith("| ")
+    ]
+    told = {cells[0].strip("| `"): (cells[-2], cells[-1].rstrip(" |")) for cells in sheet}
+    for name in (*REGISTERS, *AREAS, "general"):
+        train, held_out = words[name, text_index.TRAIN], words[name, text_index.HELD_OUT]
+        assert told[name] == (f"{train:,}", f"{held_out:,}" if held_out else "–")
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_held_out_or_control_document_shares_eight_words_in_a_row_with_what_is_trained_on(domain: str) -> None:
     training = Overlap("\n\n".join(whole(document) for _, document in rows(domain, text_index.TRAIN)))
