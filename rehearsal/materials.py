@@ -20,14 +20,11 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     for key, path, ending in (
         ("corpus", options.corpus, ".txt"),
         ("heldOut", options.held_out, ".txt"),
-        (
-            "heldOutside",
-            options.outside,
-            ".jsonl" if options.outside and options.outside.suffix == ".jsonl" else ".txt",
-        ),
+        ("heldOutside", options.outside, ""),
         ("prompts", options.prompts, ".jsonl"),
     ):
         if path is not None:
+            ending = ending or (".jsonl" if path.suffix == ".jsonl" else ".txt")
             files[key] = path.read_bytes()
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"

@@ -55,7 +55,6 @@ def _scripted() -> Iterator[Scenario]:
     yield Scenario("the corpus does not exist", lambda bench: _run(bench, corpus="corpora/nowhere.txt"))
     yield Scenario("a smoke run", lambda bench: _run(bench, smoke=True))
     yield Scenario("an adapter that an earlier run left", _second_hosting)
-    yield Scenario("a tear-down that is told of no run", _nothing_to_tear_down)
     yield Scenario("a tear-down that is told of no run", _told_of_no_run)
     for name, story in STORIES.items():
         yield Scenario(name, lambda bench, story=story: _told(story, bench))  # type: ignore[misc]
@@ -135,12 +134,6 @@ def _second_hosting(bench: Bench) -> None:
 
 
 def _told_of_no_run(bench: Bench) -> None:
-    bench.empty()
-    execution = bench.cloud.start({}, machine=bench.deployment.tear_down)
-    bench.cloud.settle(execution, timeout=_PATIENCE_SECONDS)
-
-
-def _nothing_to_tear_down(bench: Bench) -> None:
     bench.empty()
     execution = bench.cloud.start({}, machine=bench.deployment.tear_down)
     bench.cloud.settle(execution, timeout=_PATIENCE_SECONDS)

@@ -169,8 +169,8 @@ def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: 
     difference = clustered_mean(change, clusters, seed=seed, resamples=resamples)
 
     def mean(side: int) -> dict[str, float | None]:
-        values = [row[name][side] for row in answered]
-        return clustered_mean(values, clusters, seed=seed, resamples=resamples)["mean"]
+        sums, sizes = _by_cluster([row[name][side] for row in answered], clusters)
+        return interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
 
     return {
         "prompts": len(answered),
@@ -193,11 +193,15 @@ def clustered_mean(
     Every prompt weighs the same, so a cluster of three weighs three times one of its own. Returns `mean` (the figures of an
     Estimate), `p_value`, `p_method` and how many `clusters` there are.
     """
-    together: dict[str, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        together.setdefault(cluster, []).append(value)
-    sums = [math.fsum(group) for group in together.values()]
-    sizes = [float(len(group)) for group in together.values()]
+    sums, sizes = _by_cluster(values, clusters)
     p_value, p_method = sign_flip(sums, seed=seed, flips=flips)
     mean = interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
     return {"mean": mean, "p_value": p_value, "p_method": p_method, "clusters": len(sums)}
+
+
+def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:
+    """The sum and the number of the values of each cluster."""
+    together: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        together.setdefault(cluster, []).append(value)
+    return [math.fsum(group) for group in together.values()], [float(len(group)) for group in together.values()]

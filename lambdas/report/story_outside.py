@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from report.blocks import Notice, Para, Section, figure
-from report.charts import documents
+from report.blocks import Notice, Para, Section
 from report.meaning import NO_OUTSIDE_TEXT
-from report.story_results import document_table, loss_table, usable
+from report.story_results import each_document, loss_table, usable
 from report.text import format_p, number, plural
 
 
@@ -43,10 +42,5 @@ def outside(summary: Mapping[str, Any]) -> Section:
     section.blocks.append(
         Para(f"Sign-flip test: {format_p(block['p_value'])}, two-sided. Intervals as for the held-out text.", "small")
     )
-    section.blocks += figure(
-        lambda width: documents(block, width),
-        f"Each dot is one outside document: {block['lower_documents']} of {block['documents_count']} have a lower loss after "
-        "fine-tuning. The band is the 95 % interval of the mean.",
-    )
-    section.blocks.append(document_table(block, "Outside documents, loss in nats per token"))
+    section.blocks += each_document(block, "outside document", "Outside documents")
     return section

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from report.beyond_control import SHUFFLES
-from report.blocks import Notice, Para, Section, Table, figure, rows_of
+from report.blocks import Block, Notice, Para, Section, Table, figure, rows_of
 from report.charts import Row, documents, forest
 from report.charts_more import kind_name
 from report.charts_more import recall as recall_chart
@@ -118,13 +118,18 @@ def heldout(summary: Mapping[str, Any]) -> Section:
                 "small",
             )
         )
-    section.blocks += figure(
+    section.blocks += each_document(block, "document", "Held-out documents")
+    return section
+
+
+def each_document(block: Mapping[str, Any], one: str, caption: str) -> list[Block]:
+    """A dot for every document, and its losses in a table. `one` names a document in the figure's caption."""
+    dots = figure(
         lambda width: documents(block, width),
-        f"Each dot is one document: {block['lower_documents']} of {block['documents_count']} have a lower loss after "
+        f"Each dot is one {one}: {block['lower_documents']} of {block['documents_count']} have a lower loss after "
         "fine-tuning. The band is the 95 % interval of the mean.",
     )
-    section.blocks.append(document_table(block, "Held-out documents, loss in nats per token"))
-    return section
+    return [*dots, document_table(block, f"{caption}, loss in nats per token")]
 
 
 def _rests_on(beyond: bool, outside: bool) -> str:

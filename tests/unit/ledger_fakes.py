@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from lambda_fakes import NOW, arn
 
 from common.ledger import Ledger, Reservation
@@ -26,6 +27,18 @@ class Books(Ledger):
     def __init__(self) -> None:
         self.table = Table()
         super().__init__(self.table, "ledger", pause=lambda seconds: None)
+
+    def tables_asked(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """From now on, the table that each call of an operation names: DynamoDB holds many, this fake one only."""
+        tables: list[str] = []
+        call = getattr(self.table, operation)
+
+        def noting(**request: Any) -> Any:
+            tables.append(request["TableName"])
+            return call(**request)
+
+        monkeypatch.setattr(self.table, operation, noting)
+        return tables
 
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> Books:
         """Adds an open reservation of six dollars."""

@@ -147,13 +147,6 @@ def test_what_a_second_settlement_books_is_a_metric_of_its_own(site: Site, capsy
 
 def test_the_books_are_in_the_table_that_the_function_was_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
-    tables: list[str] = []
-    get = site.books.table.get_item
-
-    def noting(**request: Any) -> Any:
-        tables.append(request["TableName"])
-        return get(**request)
-
-    monkeypatch.setattr(site.books.table, "get_item", noting)
+    tables = site.books.tables_asked("get_item", monkeypatch)
     site.settle()
     assert set(tables) == {"captune-ledger"}

@@ -51,14 +51,7 @@ def test_a_notification_is_told_as_it_came_but_not_at_any_length(
 
 def test_the_ledger_is_the_one_that_the_function_was_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
-    tables: list[str] = []
-    scan = site.books.table.paginate
-
-    def noting(**request: Any) -> Any:
-        tables.append(request["TableName"])
-        return scan(**request)
-
-    monkeypatch.setattr(site.books.table, "paginate", noting)
+    tables = site.books.tables_asked("paginate", monkeypatch)
     handler.handle({"reason": "sweep"}, None)
     assert tables == ["captune-ledger"]
 

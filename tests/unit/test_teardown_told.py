@@ -146,14 +146,7 @@ class TestTheLog:
     ) -> None:
         site = Site(endpoints={"captune-abc": "InService"})
         services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
-        tables: list[str] = []
-        update = site.books.table.update_item
-
-        def noting(**request: Any) -> Any:
-            tables.append(request["TableName"])
-            return update(**request)
-
-        monkeypatch.setattr(site.books.table, "update_item", noting)
+        tables = site.books.tables_asked("update_item", monkeypatch)
         monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
         monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
         monkeypatch.setenv("FINE_TUNING_ARN", MACHINE)
