@@ -18,7 +18,11 @@ from preflight.texts import documents, part
 REFERENCES = (
     ("published abstracts", 2.83, "120 biomedical abstracts of PubMedQA's expert-labelled part (MIT licence)"),
     ("a plain textbook paragraph", 2.27, "one on HIV, written for the purpose"),
-    ("the former corpus", 4.1, "data/medicaldataset.txt as it stood then: training on it made the loss on those abstracts rise"),
+    (
+        "the former corpus",
+        4.1,
+        "data/medicaldataset.txt as it stood then: training on it made the loss on those abstracts rise",
+    ),
 )
 DEFAULT_WORDS = 1500  # of each register: enough to tell registers apart by 0.1, and few enough for minutes
 

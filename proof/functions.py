@@ -39,7 +39,9 @@ _FACTORIES: dict[str, Any] = {
 }
 # A function that is asked for by more than one name of ours has its module's name.
 HANDLERS = ("preflight", "reserve", "teardown", "settle", "sweeper")
-_MATERIAL = SimpleNamespace(words=1000, training=[], held_out=[], control=[], outside=[], outside_told="", prompts=[], warnings=())
+_MATERIAL = SimpleNamespace(
+    words=1000, training=[], held_out=[], control=[], outside=[], outside_told="", prompts=[], warnings=()
+)
 
 
 def invoke(cloud: Cloud, name: str, event: dict[str, Any], environment: dict[str, str]) -> Any:

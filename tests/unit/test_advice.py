@@ -33,7 +33,9 @@ def test_the_names_are_found_where_they_are_set() -> None:
 @pytest.mark.parametrize("name", sorted(named_errors()))
 def test_an_error_has_advice_and_a_line_in_the_documentation(name: str) -> None:
     assert advice(name) != DEFAULT
-    table = [line for line in (ROOT / "docs" / "operating.md").read_text("utf-8").splitlines() if line.startswith("| `")]
+    table = [
+        line for line in (ROOT / "docs" / "operating.md").read_text("utf-8").splitlines() if line.startswith("| `")
+    ]
     assert any(f"`{name}`" in line for line in table)
 
 

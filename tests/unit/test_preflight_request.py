@@ -25,7 +25,9 @@ def test_every_key_is_taken() -> None:
         {"corpus": "corpora/a.txt", "heldOut": "corpora/b.txt", "prompts": "corpora/c.jsonl", "epochs": 50, "seed": 0,
          "keepEndpointMinutes": 240, "samplesPerPrompt": 8, "heldOutside": "corpora/d.jsonl"}
     )  # fmt: skip
-    assert asked == Request("corpora/a.txt", "corpora/b.txt", "corpora/c.jsonl", 50, 0, 8, 240, held_outside="corpora/d.jsonl")
+    assert asked == Request(
+        "corpora/a.txt", "corpora/b.txt", "corpora/c.jsonl", 50, 0, 8, 240, held_outside="corpora/d.jsonl"
+    )
 
 
 @pytest.mark.parametrize("given", [[], "text", 3, None, True])
@@ -48,7 +50,9 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one(key: str, meant: 
 
 def test_an_unknown_key_that_is_near_to_nothing_is_answered_with_all_known_ones() -> None:
     message = refusal_of({"zzz": 1})
-    assert "known: corpus, heldOut, heldOutside, prompts, epochs, seed, keepEndpointMinutes, samplesPerPrompt" in message
+    assert (
+        "known: corpus, heldOut, heldOutside, prompts, epochs, seed, keepEndpointMinutes, samplesPerPrompt" in message
+    )
 
 
 @pytest.mark.parametrize(
