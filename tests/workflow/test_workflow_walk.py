@@ -12,7 +12,7 @@ import pytest
 from rehearsal.cloud import Cloud
 from rehearsal.executions import Execution
 from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
-from rehearsal.walk import Call, Failure, Walk
+from rehearsal.walk import Call, Failure, Walk, catches
 
 Rehearse = Callable[..., Execution]
 BRANCHES = ("AskBaseModel", "AskFineTunedModel")
@@ -104,3 +104,18 @@ def test_both_go_on_from_a_lost_answer_alike(cloud: Cloud, rehearse: Rehearse, o
     execution = rehearse()
     assert execution.status == "SUCCEEDED", execution.cause
     agree(cloud, execution)
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "error", "caught"),
+    [
+        ("States.ALL", "SageMaker.SageMakerException", True),
+        ("States.ALL", "States.Timeout", True),
+        ("States.ALL", "States.DataLimitExceeded", False),
+        ("States.TaskFailed", "SageMaker.SageMakerException", True),
+        ("States.TaskFailed", "States.Timeout", False),
+    ],
+)
+def test_a_wildcard_catches_what_aws_documents_and_no_more(wildcard: str, error: str, caught: bool) -> None:
+    assert catches({"ErrorEquals": [wildcard]}, error) is caught
+    assert catches({"ErrorEquals": [error]}, error)
