@@ -106,7 +106,7 @@ class Conductor:
         )
         engines = dict(self._engines)
         if self.options.server == "vllm":
-            engines.setdefault("hosting", ModelHost(Vllm(vllm_environment.interpreter())))
+            engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
         weights = None
         if not self._engines:

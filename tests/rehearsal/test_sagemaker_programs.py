@@ -48,6 +48,16 @@ def test_vllm_is_started_with_the_containers_arguments_and_the_route(tmp_path: P
     assert {file.name for file in package.iterdir()} == {"__init__.py", "route_middleware.py", "routing.py"}
 
 
+@pytest.mark.parametrize(("faster", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_vllm_computes_in_float32_where_the_processor_would_not_answer_in_time_otherwise(
+    faster: bool, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rehearsal.sagemaker.generation.bfloat16_is_faster", lambda: faster)
+    start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, {"SM_VLLM_DTYPE": "bfloat16"})
+    assert start.command[start.command.index("--dtype") + 1] == dtype
+    assert start.command.count("--dtype") == 1
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "reached"),
     [
