@@ -58,8 +58,8 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
 	@python -m tests.mutations --write results/mutations.md $(ARGS)
 
-test: $(READY) lint  ## lint, types and every test
-	@python -m pytest -q $(ARGS)
+test: $(READY) lint  ## lint, types and every test, on as many as four cores
+	@python -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(READY)
 	@ruff check .
