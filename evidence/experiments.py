@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import random
@@ -28,6 +29,18 @@ SERVER = (  # what answers the prompts in a rehearsal
     "routing.py",
     "sampling.py",
     "server_settings.py",
+)
+# Of the settings, those that decide what is learned and what is asked; the others decide what it may cost and who is told.
+SETTINGS = (
+    "base_model",
+    "corpus_words",
+    "domain",
+    "epochs",
+    "learning_rate",
+    "lora_rank",
+    "samples_per_prompt",
+    "seed",
+    "sequence_length",
 )
 MEASURES = ("statistics.py", "intervals.py", "beyond_control.py", "recall.py")
 SHUFFLED_WORDS = 6000
@@ -61,14 +74,15 @@ class Experiment:
         code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).glob("*.py"))]
         code += [PROJECT / "rehearsal" / "sagemaker" / name for name in SERVER]
         code += [PROJECT / "lambdas" / "report" / name for name in MEASURES]
-        context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"]
-        settings = {key: value for key, value in context.items() if not key.startswith("@")} | DEFAULT_SETTINGS
+        context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"] | DEFAULT_SETTINGS
+        settings = {key: value for key, value in context.items() if key in SETTINGS}
         digest = hashlib.sha256(repr((self.seed, self.arguments, sorted(settings.items()))).encode())
         digest.update(_staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes()))
         if self.outside:
             digest.update(hashlib.sha256(self.outside.read_bytes()).digest())
-        for part in (PROJECT / "requirements-weights.txt", *code):
-            digest.update(hashlib.sha256(part.read_bytes()).digest())
+        digest.update(hashlib.sha256((PROJECT / "requirements-weights.txt").read_bytes()).digest())
+        for module in code:
+            digest.update(hashlib.sha256(what_is_done(module.read_text("utf-8")).encode()).digest())
         return digest.hexdigest()
 
     def command(self, results: Path) -> list[str]:
@@ -101,6 +115,22 @@ def _staged(corpus: bytes, held_out: bytes) -> bytes:
         raise ValueError("Preflight refuses the texts of the experiments")
     texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))
     return hashlib.sha256(repr((*texts, material.prompts)).encode()).digest()
+
+
+def what_is_done(source: str) -> str:
+    """A module's code without what changes no figure: comments, docstrings, layout, and from where a name is imported."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _says_nothing(one)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _says_nothing(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return True
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def all_experiments(folder: Path, outside: Path | None = None) -> list[Experiment]:

@@ -138,6 +138,18 @@ def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -
     assert experiment.fingerprint() != before
 
 
+def test_results_are_kept_when_code_is_moved_or_explained_and_not_when_it_does_something_else() -> None:
+    code = 'import a\n\n\ndef rate(x):\n    """Half."""\n    return x / 2\n'
+    explained = 'from b import a  # moved\n\ndef rate(x):\n    """The half of it."""\n    # because\n    return x / 2\n'
+    assert experiments.what_is_done(code) == experiments.what_is_done(explained)
+    assert experiments.what_is_done(code) != experiments.what_is_done(code.replace("2", "3"))
+
+
+def test_every_setting_that_results_depend_on_is_one() -> None:
+    context = json.loads((experiments.PROJECT / "cdk.json").read_text("utf-8"))["context"]
+    assert set(experiments.SETTINGS) <= set(context)
+
+
 def test_the_code_that_answers_is_all_that_the_model_server_is_made_of() -> None:
     folder = experiments.PROJECT / "rehearsal" / "sagemaker"
     found, waiting = set(), ["model_server.py"]
