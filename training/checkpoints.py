@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from progress import say
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
+
+from progress import say
 
 KEPT = 2  # the newest may turn out damaged, so the one before it stays
 PARTIAL = ".partial-"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+
 from failure import TrainingFailure
 from loss import token_losses
 from network import Network

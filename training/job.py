@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy
 import torch
+from transformers.utils import logging as transformers_logging
+
 from accelerator import choose_device, self_test
 from arguments import Arguments
 from checkpoints import fingerprint
@@ -20,7 +22,6 @@ from network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
 from progress import Clock, say
 from text import Boundaries, Document, boundaries, excerpts, tokenize
-from transformers.utils import logging as transformers_logging
 
 Sets = dict[str, list[Document]]
 Losses = dict[str, list[float]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from arguments import Arguments, automatic_learning_rate
 from checkpoints import Checkpoint, newest, save
 from failure import TrainingFailure

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from text import IGNORED
 from torch.nn import functional
+
+from text import IGNORED
 
 BLOCK = 256  # positions whose logits exist at the same time: 50 MB of float32 for 49,152 words
 

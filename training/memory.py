@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import torch
+
 from arguments import Arguments
 from failure import TrainingFailure
 from loss import BLOCK

@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from network import SERVED, Network
 from safetensors.torch import save as serialize
+
+from network import SERVED, Network
 
 PARTIAL = ".partial"  # inside the folder, because SageMaker may mount it: renames must not cross devices
 README = """# LoRA adapter

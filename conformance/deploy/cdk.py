@@ -83,7 +83,6 @@ def _own_environment() -> dict[str, str]:
     beside = beside_python("node").parent
     return {
         "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "lambdas")]),
         "PYTHONDONTWRITEBYTECODE": "1",  # what Python leaves behind would change the assets
         "CI": "true",  # plain lines
         "CDK_DISABLE_CLI_TELEMETRY": "true",

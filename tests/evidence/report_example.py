@@ -12,10 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
-
-from report import analysis, card, page, pdf, summary  # noqa: E402
-from tests.evidence.report_data import CORPUS, COST, SECONDS, answers, metrics, prompts, run  # noqa: E402
+from report import analysis, card, page, pdf, summary
+from tests.evidence.report_data import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 
 
 def finished(*, effect: float = -0.12, skill: float = 0.35, resamples: int = 500, **options: Any) -> dict[str, Any]:

@@ -23,10 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lambdas"))
-
-from report import analysis, intervals  # noqa: E402
-from tests.evidence.report_data import CORPUS, COST, FACTS, FILLER, SECONDS, metrics  # noqa: E402
+from report import analysis, intervals
+from tests.evidence.report_data import CORPUS, COST, FACTS, FILLER, SECONDS, metrics
 
 PROMPTS, SAMPLES, CHARACTERS = 5000, 8, 64 * 4
 ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"

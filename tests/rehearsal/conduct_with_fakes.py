@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from rehearsal.assembly import Assembly
 from rehearsal.conductor import Conductor
 from rehearsal.display import Display

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
 WORDS = [
     "the",

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-from weights import find_model  # noqa: E402
-
-from rehearsal import large_model  # noqa: E402
-from rehearsal.large_model import PARAMETERS, SHAPE, ensure_large_model  # noqa: E402
+from rehearsal import large_model
+from rehearsal.large_model import PARAMETERS, SHAPE, ensure_large_model
+from weights import find_model
 
 SMALL = {
     **SHAPE,

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
+from arguments import LIMITS, Arguments
 from stacks import serving
 from stacks.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
-
-from arguments import LIMITS, Arguments  # noqa: E402
 
 
 def test_the_server_has_room_for_all_that_is_asked_at_once() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import pytest
 
 from common.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
 from rehearsal.token_counts import Count, count, differences, documents, table
+from text import split_documents
 
 PROJECT = Path(__file__).parents[2]
-sys.path.insert(0, str(PROJECT / "training"))
-
-from text import split_documents  # noqa: E402
 
 
 class Letters:

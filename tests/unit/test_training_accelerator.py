@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-import accelerator  # noqa: E402
-from accelerator import choose_device, self_test, tiny_layer  # noqa: E402
-from failure import TrainingFailure  # noqa: E402
+import accelerator
+from accelerator import choose_device, self_test, tiny_layer
+from failure import TrainingFailure
 
 PROJECT = Path(__file__).parents[2]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-from arguments import LIMITS, Arguments, automatic_learning_rate, read_arguments  # noqa: E402
-from failure import TrainingFailure  # noqa: E402
+from arguments import LIMITS, Arguments, automatic_learning_rate, read_arguments
+from failure import TrainingFailure
 
 
 def read(folder: Path, values: object) -> Arguments:

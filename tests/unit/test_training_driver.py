@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-import driver  # noqa: E402
-from driver import driver_version, libraries_for_older_driver, restart_with  # noqa: E402
+import driver
+from driver import driver_version, libraries_for_older_driver, restart_with
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@builder)\nGCC version: 11.4.0\n"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-import failure  # noqa: E402
-from failure import TrainingFailure, explain  # noqa: E402
+import failure
+from failure import TrainingFailure, explain
 
 
 class OutOfMemoryError(RuntimeError):

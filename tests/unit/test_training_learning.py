@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-import checkpoints  # noqa: E402
-from arguments import Arguments  # noqa: E402
-from checkpoints import Checkpoint  # noqa: E402
-from evaluation import OutOfTime, mean_loss, paired, score, windows  # noqa: E402
-from failure import TrainingFailure  # noqa: E402
-from learning import Learner, rate_at  # noqa: E402
-from loss import summed_loss, token_losses  # noqa: E402
-from progress import GRACE_SECONDS, Clock  # noqa: E402
-from text import IGNORED, Boundaries, Document  # noqa: E402
+import checkpoints
+from arguments import Arguments
+from checkpoints import Checkpoint
+from evaluation import OutOfTime, mean_loss, paired, score, windows
+from failure import TrainingFailure
+from learning import Learner, rate_at
+from loss import summed_loss, token_losses
+from progress import GRACE_SECONDS, Clock
+from text import IGNORED, Boundaries, Document
 
 
 def test_our_loss_and_its_gradient_are_those_of_torch() -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-import memory  # noqa: E402
-from arguments import Arguments  # noqa: E402
-from failure import TrainingFailure  # noqa: E402
-from memory import Shape, estimate, kept_bytes, plan, shape_of  # noqa: E402
+import memory
+from arguments import Arguments
+from failure import TrainingFailure
+from memory import Shape, estimate, kept_bytes, plan, shape_of
 
 GIB = 2**30
 A10G = 22 * GIB  # what is free of its 24 GB
@@ -101,9 +97,10 @@ def test_a_cpu_with_slow_bfloat16_computes_in_float32_where_that_fits(seven: Sha
 
 def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
     """Bytes of distinct storages that the backward pass of a layer with LoRA holds, the weights left out."""
-    from network import _spare_float32_copies
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from network import _spare_float32_copies
 
     tokens, layers = 128, 3
     shape = LlamaConfig(

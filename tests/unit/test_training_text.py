@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-from failure import TrainingFailure  # noqa: E402
-from text import (  # noqa: E402
+from failure import TrainingFailure
+from text import (
     IGNORED,
     Boundaries,
     Document,

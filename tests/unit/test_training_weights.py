@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-
-from failure import TrainingFailure  # noqa: E402
-from weights import find_model  # noqa: E402
+from failure import TrainingFailure
+from weights import find_model
 
 
 def safetensors(size: int, present: int | None = None) -> bytes:
