@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proof import accidents, matrix, months, mutations, storms, threads
+from proof.controls import runner as controls
+from proof.matrix import runner as matrix
 from proof.result import Result
+from proof.simulation import accidents, months, storms, threads
 
 
 def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
@@ -25,7 +27,7 @@ def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
         lambda: storms.prove(asked.processes),
         lambda: accidents.prove(asked.processes),
         lambda: threads.prove(asked.seed),
-        lambda: mutations.prove(asked.processes),
+        lambda: controls.prove(asked.processes),
     ]
 
 

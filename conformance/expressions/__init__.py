@@ -17,7 +17,7 @@ from conformance.expressions.places import Place, assigned, places
 from conformance.expressions.recorder import Evaluation, Recorder, Result
 from conformance.expressions.scenarios import scenarios
 from conformance.expressions.spelling import never_there, undefined
-from proof.matrix_bench import Bench
+from proof.matrix.bench import Bench
 
 # Places that no rehearsed run can come to, each with its reason; empty as long as every one is reached.
 UNREACHABLE: Mapping[str, str] = {}

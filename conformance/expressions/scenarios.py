@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proof.matrix_bench import INPUT, Bench
-from proof.matrix_case import ENDPOINTS, PERSON, TRAININGS, Case
-from proof.matrix_expectations import waits
-from proof.matrix_states import ANY, TaskState
-from proof.matrix_stories import STORIES
+from proof.matrix.bench import INPUT, Bench
+from proof.matrix.case import ENDPOINTS, PERSON, TRAININGS, Case
+from proof.matrix.expectations import waits
+from proof.matrix.states import ANY, TaskState
+from proof.matrix.whole_runs import STORIES
 from rehearsal.sagemaker import HostingPlan, TrainingPlan
 
 _PATIENCE_SECONDS = 90.0

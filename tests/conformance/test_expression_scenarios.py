@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.expressions.scenarios import of_state
-from proof.matrix_states import TaskState
+from proof.matrix.states import TaskState
 
 
 def state(resource: str, **body: Any) -> TaskState:

@@ -8,7 +8,7 @@ import pytest
 from lambda_fakes import NOW, arn
 
 from common.ledger import Ledger, Reservation
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 DETAILS: dict[str, str | int] = {
     "training_prices": "ml.g5.2xlarge=1.515",

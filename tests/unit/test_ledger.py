@@ -11,7 +11,7 @@ from moto_table import empty_table, moto_dynamodb
 
 from common.errors import BudgetExceeded, RunNameTaken, TooManyStarts
 from common.ledger import Ledger, dollars, way_out
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
 

@@ -16,7 +16,7 @@ from common.errors import BudgetExceeded, LedgerDamaged
 from common.ledger import Ledger, Reservation, damage_note, way_out
 from common.ledger_changes import written
 from common.ledger_rows import EndpointLife, endpoint_lives, read_row
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 CAP = 2500

@@ -14,7 +14,7 @@ from common.errors import BudgetExceeded, LedgerDamaged
 from common.ledger import HIGHEST_CAP_CENTS, Ledger
 from common.prices import Price
 from preflight import money
-from proof.table import Table
+from proof.simulation.aws.table import Table
 from stacks.settings import Settings, SettingsError
 
 

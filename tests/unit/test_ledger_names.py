@@ -10,7 +10,7 @@ from lambda_fakes import NOW, refusal
 from common.errors import ServiceUnreachable
 from common.ledger import Ledger, Reservation
 from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 RESERVED = {
     "pk": {"S": "RUN#captune-a"},

@@ -12,7 +12,7 @@ from moto_table import empty_table, moto_dynamodb
 from common.errors import LedgerDamaged
 from common.ledger import Ledger, Reservation
 from common.ledger_rows import EndpointLife, endpoint_lives, read_row, whole_number
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 CAP = 2500

@@ -11,7 +11,7 @@ from ledger_turns import CAP, NOW, reservation, take_at_once
 
 from common.errors import ServiceUnreachable
 from common.ledger import Ledger
-from proof.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Table
+from proof.simulation.aws.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Table
 
 
 def no_pause(seconds: float) -> None:

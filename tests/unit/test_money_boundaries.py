@@ -16,7 +16,7 @@ from common.errors import BudgetExceeded
 from common.ledger import Ledger
 from common.prices import Price
 from preflight import money
-from proof.table import Table
+from proof.simulation.aws.table import Table
 
 EARLY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LATE = datetime(2026, 11, 30, 20, tzinfo=UTC)

@@ -13,8 +13,8 @@ from moto_table import empty_table, moto_dynamodb
 
 from common.errors import CaptuneError
 from common.ledger import Ledger, Reservation
-from proof.expressions import Malformed, condition, update
-from proof.table import Table
+from proof.simulation.aws.expressions import Malformed, condition, update
+from proof.simulation.aws.table import Table
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 METADATA = {"ResponseMetadata", "ConsumedCapacity", "ItemCollectionMetrics"}

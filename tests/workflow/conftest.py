@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proof.matrix_bench import assembly_folder
+from proof.matrix.bench import assembly_folder
 from rehearsal.assembly import Assembly
 from rehearsal.cloud import Cloud
 from rehearsal.executions import Execution

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from proof import matrix_cell
-from proof.matrix_bench import Bench, assembly_folder
-from proof.matrix_failures import FAILURES
-from proof.matrix_states import each_state, task_states
-from proof.matrix_stories import STORIES
+from proof.matrix import cell
+from proof.matrix.bench import Bench, assembly_folder
+from proof.matrix.failures import FAILURES
+from proof.matrix.states import each_state, task_states
+from proof.matrix.whole_runs import STORIES
 
 # One state for each failure, so that both machines, Lambdas and services, and the Parallel are met.
 CELLS = {
@@ -38,7 +38,7 @@ def bench() -> Iterator[Bench]:
 
 @pytest.mark.parametrize("failure", [failure.name for failure in FAILURES])
 def test_a_failure_ends_as_its_state_says_and_leaves_nothing_that_bills(bench: Bench, failure: str) -> None:
-    outcome = matrix_cell.run(bench, CELLS[failure], failure)
+    outcome = cell.run(bench, CELLS[failure], failure)
 
     assert outcome.mark == "ok", outcome.wrong
 
@@ -49,7 +49,7 @@ def test_at_the_edge_of_the_cap(bench: Bench, story: str) -> None:
 
 
 def test_every_task_state_of_both_machines_has_its_cells(bench: Bench) -> None:
-    names = [name for name, _ in matrix_cell.names(bench)]
+    names = [name for name, _ in cell.names(bench)]
 
     for definition in bench.deployment.definitions.values():
         for name, body in each_state(bench.definitions[_arn(bench, definition)]):
@@ -75,14 +75,14 @@ def test_a_state_that_no_run_comes_to_fails_its_cells(bench: Bench) -> None:
         definition["States"]["Unheard"] = _task(bench)
 
     with bench.altered(bench.deployment.fine_tuning, add):
-        outcome = matrix_cell.run(bench, "Unheard", "refused")
+        outcome = cell.run(bench, "Unheard", "refused")
 
     assert any("no run ever came to this state" in words for words in outcome.wrong)
 
 
 def test_without_the_event_rule_a_cell_fails(bench: Bench) -> None:
     with bench.without_rule(timed=False):
-        outcome = matrix_cell.run(bench, "CreateModel", "refused")
+        outcome = cell.run(bench, "CreateModel", "refused")
 
     assert any("no TearDown was started" in words for words in outcome.wrong)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from proof import accidents, months, mutations, storms, threads
-from proof.registry import MUTATIONS, Mutation
+from proof.controls import runner as mutations
+from proof.controls.registry import MUTATIONS, Mutation
+from proof.controls.scenarios import quiet_cloud, unsettled
 from proof.result import Result
-from proof.scenarios import quiet_cloud, unsettled
+from proof.simulation import accidents, months, storms, threads
 
 
 def test_sixty_random_months_stay_under_their_caps_and_leave_nothing() -> None:

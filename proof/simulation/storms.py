@@ -1,0 +1,143 @@
+"""Outages of one service at a time, of minutes to half a day, at every moment of a run: what was spent beyond what was reserved.
+
+python -m proof.simulation.storms                     every service and length
+python -m proof.simulation.storms --service ledger    one of them
+
+Removal needs SageMaker and Lambda. While one of them is away nothing can end an endpoint, and the table says
+what that costs at most; everything else may be away for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from fractions import Fraction
+
+from proof.result import Result
+from proof.simulation.aws.outages import SERVICES, Outage
+from proof.simulation.aws.price_list import hourly_cents
+from proof.simulation.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
+
+LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
+TRIALS = 24
+# Without these nothing can be removed, whoever asks for it.
+NEEDED = ("SageMaker", "Lambda")
+# After the outage: what was waiting is tried again, and the sweeper comes by, which is a quarter of an hour and a little.
+AFTERWARDS_SECONDS = 2400
+
+
+def trial(service: str, seconds: int, seed: int) -> Outcome:
+    """One run with one outage: every second one hangs instead of refusing."""
+    cloud, dice = calm_cloud(seed), random.Random(seed)
+    execution = begin(cloud, "one", usual(dice))
+    moment = sorted(MOMENTS)[seed % len(MOMENTS)]
+    hangs = seed // len(MOMENTS) % 2 == 1
+
+    def strike() -> None:
+        now = cloud.world.now
+        cloud.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
+
+    when(cloud, execution, moment, strike)
+    return finish(cloud, f"{service} away for {seconds} s ({moment}{', hanging' if hangs else ''}, seed {seed})")
+
+
+def cell(service: str, seconds: int, trials: int = TRIALS, first_seed: int = 1) -> Outcome:
+    """All trials of one service and length."""
+    together = Outcome()
+    for seed in range(first_seed, first_seed + trials):
+        together.add(trial(service, seconds, seed))
+    return together
+
+
+def most_cents(service: str, seconds: int) -> Fraction:
+    """What an outage may cost beyond a reservation: the endpoint's price for as long as nothing can delete it."""
+    if service not in NEEDED:
+        return Fraction(0)
+    return hourly_cents("ml.g5.2xlarge") * (seconds + AFTERWARDS_SECONDS) / 3600
+
+
+def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
+    """What a cell has to hold and did not."""
+    wrong = list(outcome.wrong)
+    if service == "Step Functions":
+        # Nobody hears when an endpoint went, so it may be booked for longer than it was there: never for less.
+        wrong += [words for words in outcome.money if " settled " not in words]
+    elif service not in NEEDED:
+        wrong += outcome.money
+    allowed = most_cents(service, seconds)
+    if outcome.over_cents > allowed:
+        words = f"{float(outcome.over_cents):.0f} cents beyond the reservation, {float(allowed):.0f} at most"
+        wrong.append(f"{service} away for {seconds} s: {words}")
+    if outcome.leaks:
+        wrong.append(f"{service} away for {seconds} s: {outcome.leaks} leaks")
+    if outcome.gave_up:
+        wrong.append(f"{service} away for {seconds} s: {outcome.gave_up} tear-downs gave up")
+    return wrong
+
+
+def _cell(key: tuple[str, int, int]) -> Outcome:
+    return cell(*key)
+
+
+def prove(processes: int = 2, trials: int = TRIALS, only: str = "") -> Result:
+    """The outages as a part of the table: a row for each service and a column for each length."""
+    services = [name for name in SERVICES.values() if only in name]
+    keys = [(service, seconds, trials) for service in services for seconds in LENGTHS]
+    if processes == 1:
+        outcomes = [_cell(key) for key in keys]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            outcomes = list(pool.map(_cell, keys))
+    wrong: list[str] = []
+    lines = [("beyond what was reserved, at most", " ".join(f"{_length(seconds):>8}" for seconds in LENGTHS))]
+    for service in services:
+        found = [outcome for key, outcome in zip(keys, outcomes, strict=True) if key[0] == service]
+        lines.append((f"  {service} away", " ".join(f"{_dollars(one.over_cents):>8}" for one in found)))
+        for seconds, outcome in zip(LENGTHS, found, strict=True):
+            wrong += broken(service, seconds, outcome)
+    needed = [service for service in services if service in NEEDED]
+    if needed:
+        most = [_dollars(most_cents(needed[0], seconds)) for seconds in LENGTHS]
+        lines.append(("  the most that it can cost", " ".join(f"{one:>8}" for one in most)))
+        lines.append(("  cannot be held", f"{', '.join(needed)}: nothing can delete an endpoint without them"))
+    unbooked = max((one.unbooked_cents for one in outcomes), default=Fraction(0))
+    careful = max((one.overbooked_cents for one in outcomes), default=0)
+    lines.append(
+        (
+            "booked beyond a reservation that was kept",
+            f"{_dollars(Fraction(careful))} at most, by Step Functions' absence",
+        )
+    )
+    lines.append(("waiting, beside what is booked", f"{float(unbooked):.1f} cents at most"))
+    lines.append(("runs", f"{sum(one.runs for one in outcomes):,}"))
+    lines.append(("leaks", f"{sum(one.leaks for one in outcomes)}"))
+    lines.append(("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"))
+    return Result("Outages", lines, wrong)
+
+
+def _length(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h"
+
+
+def _dollars(cents: Fraction) -> str:
+    return f"${float(cents) / 100:.2f}"
+
+
+def main() -> int:
+    """Prints the table; 1 when a cell did not hold."""
+    parser = argparse.ArgumentParser(
+        prog="python -m proof.simulation.storms", description="Outages of one service at a time."
+    )
+    parser.add_argument("--service", default="")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    result = prove(asked.processes, asked.trials, asked.service)
+    print(result.text())
+    return 1 if result.broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

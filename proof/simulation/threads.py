@@ -1,0 +1,127 @@
+"""Real threads against one ledger: who reserves, runs, settles and repeats at the same time, with the real ledger and money code."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from common import ledger as ledger_module
+from common.errors import BudgetExceeded, ServiceUnreachable
+from common.prices import pinned
+from preflight import money
+from proof.result import Result
+from proof.simulation.aws.table import CONFLICT, LOST_ANSWER, THROTTLED, Change, Table
+
+T = TypeVar("T")
+NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
+MONTH = "2026-11"
+# Low, so that the threads press against it.
+CAP_CENTS = 1000
+
+
+@dataclass
+class Race:
+    """What came of it. `wrong` holds every broken promise."""
+
+    reserved: int = 0
+    refused: int = 0
+    settled: int = 0
+    highest_cents: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def prove(seed: int = 1, races: int = 8) -> Result:
+    """The threads as a part of the table."""
+    outcomes = [race(number) for number in range(seed, seed + races)]
+    lines = [
+        ("races of 8 threads", f"{races}"),
+        ("reserved, refused, settled", ", ".join(str(sum(getattr(o, w) for o in outcomes)) for w in ("reserved", "refused", "settled"))),
+        ("highest commitment", f"{max(o.highest_cents for o in outcomes)} cents under a cap of {CAP_CENTS}"),
+    ]  # fmt: skip
+    return Result("Real threads on one ledger", lines, [words for o in outcomes for words in o.wrong])
+
+
+def race(seed: int, threads: int = 8, runs_each: int = 12, cap_cents: int = CAP_CENTS) -> Race:
+    """Lets threads make runs until each has made its share; every run is settled twice, from two threads at once."""
+    outcome, lock, dice = Race(), threading.Lock(), random.Random(seed)
+    dice_lock = threading.Lock()
+
+    def trouble(operation: str) -> str | None:
+        with dice_lock:
+            return dice.choice([CONFLICT, THROTTLED, LOST_ANSWER]) if dice.random() < 0.1 else None
+
+    def pause(operation: str) -> None:
+        with dice_lock:
+            seconds = dice.choice([0, 0, 0.0002, 0.001])
+        time.sleep(seconds)
+
+    def observe(changes: list[Change]) -> None:
+        for key, before, after in changes:
+            if key.startswith("MONTH#"):
+                # Added up from the runs: a month that lost one of them would say less.
+                committed = max(int(after["committed_cents"]["N"]), _together(table))
+                outcome.highest_cents = max(outcome.highest_cents, committed)
+                if committed > cap_cents:
+                    outcome.wrong.append(f"{committed} cents were committed under a cap of {cap_cents}")
+            elif before is not None and before["state"]["S"] == "settled":
+                outcome.wrong.append(f"{key} was settled twice")
+
+    table = Table(trouble, pause, observe)
+
+    def work(number: int) -> None:
+        ledger = ledger_module.Ledger(table, "ledger", pause=lambda seconds: time.sleep(seconds / 1000))
+        for turn in range(runs_each):
+            what = _one_run(ledger, f"captune-{number}-{turn}", cap_cents)
+            with lock:
+                outcome.reserved += what == "reserved"
+                outcome.refused += what == "refused"
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    rows = [row for key, row in table.rows.items() if key.startswith("RUN#")]
+    outcome.settled = sum(row["state"]["S"] == "settled" for row in rows)
+    together = _together(table)
+    told = int(table.rows[f"MONTH#{MONTH}"]["committed_cents"]["N"])
+    if told != together:
+        outcome.wrong.append(f"the month says {told} cents and its runs add up to {together}")
+    if outcome.settled != outcome.reserved:
+        outcome.wrong.append(f"{outcome.reserved} runs were reserved and {outcome.settled} settled")
+    return outcome
+
+
+def _together(table: Table) -> int:
+    """What the runs hold, in cents."""
+    rows = [row for key, row in table.rows.items() if key.startswith("RUN#")]
+    return sum(int(row.get("actual_cents", row["reserved_cents"])["N"]) for row in rows)
+
+
+def _one_run(ledger: ledger_module.Ledger, run: str, cap_cents: int) -> str:
+    price = pinned("us-east-1", "ml.g5.2xlarge", "Training")
+    try:
+        allowance = _patiently(lambda: money.allow(ledger, cap_cents, price, price, 7200, 3600, 0, NOON))
+        asked = ledger_module.Reservation(run, f"arn:{run}", allowance.worst.cents, (MONTH,), {})
+        _patiently(lambda: ledger.reserve(asked, cap_cents, NOON))
+    except BudgetExceeded:
+        return "refused"
+    settle = threading.Thread(target=_patiently, args=(lambda: ledger.settle(run, {MONTH: 5}, {}, NOON),))
+    settle.start()
+    _patiently(lambda: ledger.settle(run, {MONTH: 5}, {}, NOON))
+    settle.join()
+    return "reserved"
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    for _ in range(50):
+        try:
+            return call()
+        except ServiceUnreachable:
+            time.sleep(0.0005)
+    raise RuntimeError("the ledger was never reached")

@@ -1,0 +1,154 @@
+"""One run in a world where something goes wrong at a chosen moment, and what became of it: money, leaks, tear-downs that gave up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+
+from proof.simulation.aws.orchestration import MACHINE
+from proof.simulation.cleanup import sweeping
+from proof.simulation.cloud import Cloud
+from proof.simulation.months import build
+from proof.simulation.runs import FineTuning
+from proof.simulation.wishes import Wishes
+from proof.simulation.world import NOON, Execution, Process
+
+# The longest that a trial is looked at after its start. A tear-down that still tries by then has given up for a person.
+DAYS = 10
+# A tear-down that waits for days goes on asking: a few cents of Lambda and Step Functions that no reservation holds. What a month
+# costs beside its runs is set aside apart from them, and this is far below it.
+WAITING_CENTS = 6
+# What is broken where money was spent that nothing could have held back. Everything else has to hold even then.
+MONEY = (" used ", " spent ", " settled ", "spent under a cap", "spent more than the ledger")
+
+
+@dataclass
+class Outcome:
+    """What became of one trial, or of many. Cents are of the run that went furthest beyond its reservation."""
+
+    runs: int = 0
+    reserved: int = 0
+    over_cents: Fraction = Fraction(0)
+    # The most that a run did cost beyond what is booked for it.
+    unbooked_cents: Fraction = Fraction(0)
+    # The most that was booked beyond a reservation of which no more was spent: too careful, and no money.
+    overbooked_cents: int = 0
+    leaks: int = 0
+    gave_up: int = 0
+    wrong: list[str] = field(default_factory=list)
+    money: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> Outcome:
+        """Takes in another outcome."""
+        self.runs, self.reserved = self.runs + other.runs, self.reserved + other.reserved
+        self.over_cents = max(self.over_cents, other.over_cents)
+        self.unbooked_cents = max(self.unbooked_cents, other.unbooked_cents)
+        self.overbooked_cents = max(self.overbooked_cents, other.overbooked_cents)
+        self.leaks, self.gave_up = self.leaks + other.leaks, self.gave_up + other.gave_up
+        self.wrong, self.money = (self.wrong + other.wrong)[:50], (self.money + other.money)[:50]
+        for what, count in other.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + count
+        return self
+
+
+# Whether the moment has come, of a run and its cloud.
+Moment = Callable[[Cloud, Execution], bool]
+
+
+def _job_runs(cloud: Cloud, execution: Execution) -> bool:
+    return any(job.start and job.start <= cloud.world.now for job in cloud.world.sagemaker.jobs.values())
+
+
+def _deadline_near(cloud: Cloud, execution: Execution) -> bool:
+    soon = timedelta(seconds=cloud.wishes[execution.arn].deadline_seconds - 300)
+    return any(one.created + soon < cloud.world.now for one in cloud.world.sagemaker.endpoints.values())
+
+
+MOMENTS: dict[str, Moment] = {
+    "before it reserves": lambda cloud, execution: True,
+    "reserved": lambda cloud, execution: any(key.startswith("RUN#") for key in cloud.table.rows),
+    "training": _job_runs,
+    "endpoint": lambda cloud, execution: bool(cloud.world.sagemaker.endpoints),
+    "deadline": _deadline_near,
+    "ended": lambda cloud, execution: execution.stop is not None,
+}
+
+
+def usual(dice: random.Random) -> Wishes:
+    """A run of the delivered settings, which goes well, hangs, or lasts as long as AWS allows."""
+    return Wishes(
+        7200, 3600, dice.choice([0, 0, 0, 1800]), ("ml.g5.2xlarge",), failing=dice.choice([0.0, 0.0, 0.3]),
+        hanging=dice.choice([0.0, 1.0]), extreme=dice.choice([0.0, 0.9]),
+    )  # fmt: skip
+
+
+def calm_cloud(seed: int, cap_cents: int = 2500) -> Cloud:
+    """A cloud in which nothing goes wrong but what is made to, at noon in the middle of the month."""
+    cloud, _ = build(seed)
+    world = cloud.world
+    world.random, world.now, world.cap_cents = random.Random(seed), NOON, cap_cents
+    world.lost_events = world.late_events = world.troubled = 0.0
+    return cloud
+
+
+def begin(cloud: Cloud, name: str, wishes: Wishes, delay: float = 0.0) -> Execution:
+    """Starts one run, and the sweeper's rule with it."""
+    world = cloud.world
+    arn = f"{MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
+    execution = Execution(name, arn, world.now + timedelta(seconds=delay))
+    world.executions[arn] = execution
+    world.spawn(FineTuning(cloud, execution, wishes).process(), delay, execution)
+    world.spawn(sweeping(cloud), delay)
+    return execution
+
+
+def when(cloud: Cloud, execution: Execution, moment: str, act: Callable[[], None], spread: float = 600) -> None:
+    """Does something a little after a moment of a run, if that moment ever comes."""
+
+    def waiting() -> Process:
+        until = cloud.world.now + timedelta(days=2)
+        while not MOMENTS[moment](cloud, execution):
+            if cloud.world.now > until or (execution.stop and moment != "ended"):
+                return
+            yield 20.0, False
+        yield cloud.world.random.uniform(0, spread), False
+        act()
+
+    cloud.world.spawn(waiting(), 0)
+
+
+def finish(cloud: Cloud, what: str) -> Outcome:
+    """Runs a trial to its end and counts it."""
+    end = cloud.world.now + timedelta(days=DAYS)
+    while cloud.world.now < end and cloud.world.step():
+        pass
+    cloud.audit.close(cloud.table)
+    outcome = Outcome(runs=len(cloud.world.executions), counts=dict(cloud.tally.counts))
+    outcome.gave_up = cloud.tally.counts.get("tear-downs that gave up", 0)
+    for key, row in cloud.table.rows.items():
+        if not key.startswith("RUN#"):
+            continue
+        run, reserved = key.removeprefix("RUN#"), int(row["reserved_cents"]["N"])
+        outcome.reserved += 1
+        spent = sum(cloud.audit.truth(run).values(), Fraction(0))
+        outcome.over_cents = max(outcome.over_cents, spent - reserved)
+        booked = int(row.get("actual_cents", {"N": "0"})["N"])
+        outcome.unbooked_cents = max(outcome.unbooked_cents, spent - booked)
+        if spent <= reserved:
+            outcome.overbooked_cents = max(outcome.overbooked_cents, booked - reserved)
+    left = [
+        run
+        for run in {job.owner for job in cloud.world.sagemaker.jobs.values()}
+        if cloud.world.sagemaker.still_there(run)
+    ]
+    outcome.leaks = len(left) + len(cloud.world.sagemaker.endpoints)
+    waited = outcome.unbooked_cents <= WAITING_CENTS
+    for words in cloud.audit.wrong:
+        if waited and (" and booked " in words and " on " not in words or "spent more than the ledger" in words):
+            continue
+        (outcome.money if any(sign in words for sign in MONEY) else outcome.wrong).append(f"{what}: {words}")
+    return outcome

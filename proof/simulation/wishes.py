@@ -1,0 +1,79 @@
+"""What a run asks for, how unlucky it is, and what is deployed while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+from common.environment import RunSettings
+from proof.simulation.aws.definitions import machine
+from proof.simulation.aws.instances import REGION
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The settings that are deployed for a run, what its input asks, and how unlucky it is (shares from 0 to 1)."""
+
+    training_seconds: int
+    deadline_seconds: int
+    keep_seconds: int
+    instance_types: tuple[str, ...]  # in order of preference
+    failing: float
+    hanging: float
+    extreme: float
+    pull_seconds: float = 0.0  # how long an image takes, before MaxRuntimeInSeconds counts
+
+    def settings(self) -> str:
+        """The settings as the stacks give them to Preflight."""
+        # Settings that decide nothing about money are empty.
+        empty = {"str": "", "int": 0, "bool": False, "list[str]": []}
+        others = {one.name: empty.get(str(one.type)) for one in fields(RunSettings)}
+        return json.dumps(
+            {
+                **others,
+                "region": REGION,
+                "domain": "medical",
+                "base_model": {
+                    "id": "llama-2-7b",
+                    "name": "Llama 2 7B",
+                    "parameters": 6738415616,
+                    "weights_uri": "s3://weights/llama-2-7b/",
+                    "requires_eula": True,
+                },
+                "training_instance_types": self.instance_types,
+                "hosting_instance_types": self.instance_types,
+                "training_image": "image:1",
+                "hosting_image": "image:1",
+                "lora_rank": 16,
+                "epochs": 3,
+                "max_training_seconds": self.training_seconds,
+                "endpoint_deadline_minutes": self.deadline_seconds // 60,
+                "accept_eula": True,
+                "samples_per_prompt": 2,
+                "seed": 42,
+                "sequence_length": 512,
+                "learning_rate": "auto",
+                "corpus_words": 0,
+                "accept_lost_ledger": "",
+            }
+        )
+
+    def substitutions(self) -> dict[str, str]:
+        """What the deployment of these settings puts into the definition, as far as money depends on it."""
+        return {
+            "DefinitionVersion": self.version(),
+            "TrainingInstanceType": self.instance_types[0],
+            "HostingInstanceType": self.instance_types[0],
+        }
+
+    def version(self) -> str:
+        """The version that definition and functions of one deployment share."""
+        return hashlib.sha256(f"{self} {_digest(id(machine('fine_tuning')))}".encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=8)
+def _digest(_: int) -> str:
+    """Of the definition as it is read now, made once for each."""
+    return hashlib.sha256(json.dumps(machine("fine_tuning"), sort_keys=True).encode()).hexdigest()
