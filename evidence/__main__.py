@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from evidence.experiments import PROJECT, Experiment, all_experiments
+from evidence.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
 from evidence.figures import figures_of, load, store
 from evidence.rewrite import judged_again
 from evidence.table import as_markdown, recall_together, row
+from operations.outside import TARGET
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
@@ -42,13 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--outside",
         type=Path,
         metavar="FILE",
-        help="text of the field by others (JSON Lines or titled text): every experiment is measured on it too, and the first corpus joins them",
+        help="text of the field by others (JSON Lines or titled text), on which every experiment is measured too; the declared one is what make outside writes",
     )
     chosen = parser.parse_args(arguments)
-    if chosen.outside and not chosen.outside.is_file():
-        parser.error(f"there is no file {chosen.outside}")
+    outside = _outside(parser, chosen)
     with tempfile.TemporaryDirectory() as folder:
-        known = all_experiments(Path(folder), chosen.outside and chosen.outside.resolve())
+        known = all_experiments(Path(folder), outside)
         unknown = sorted(set(chosen.only or []) - {e.name for e in known})
         if unknown:
             parser.error(f"there is no experiment {', '.join(unknown)}; --list names them")
@@ -68,6 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise SystemExit(f"captune: {error}") from error
 
 
+def _outside(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Path | None:
+    """The file of text by others; None where nothing is run and the declared one is meant."""
+    if chosen.outside is None and (chosen.table or chosen.list):
+        return None
+    path: Path = chosen.outside or TARGET
+    if not path.is_file():
+        hint = "" if chosen.outside else ": run make outside first, which fetches the declared text by others"
+        parser.error(f"there is no file {path}{hint}")
+    return path.resolve()
+
+
 def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     """Prints and writes the table of all figures that were made with today's inputs; answers the exit code for those chosen."""
     kept = load(FIGURES)
@@ -80,7 +92,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     complete = len(seeds) == len(all_seeds)
     together = recall_together(dict(seeds)) if complete else None
     lacking = sorted({e.name for e in known} - {r.name for r in rows})
-    table = as_markdown(rows, together, lacking)
+    table = as_markdown(rows, together, lacking, _measured_on(known, found))
     TABLE.write_text(table + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [r.name for r in rows if not r.as_expected]
@@ -93,16 +105,28 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     return 1 if chosen & {*unexpected, *lacking} or (together_fails and chosen & all_seeds) else 0
 
 
+def _measured_on(known: list[Experiment], found: list[tuple[Experiment, dict[str, Any]]]) -> str:
+    """Which text by others the figures are of."""
+    sha256 = known[0].outside_sha256 or ""
+    counts = {block["documents_count"] for _, figures in found if (block := figures.get("outside"))}
+    which = "the declared file" if sha256 == OUTSIDE_SHA256 else "not the declared file"
+    return f"Text by others: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
+
+
 def _run(experiment: Experiment, again: bool) -> None:
     if not again and _is_kept(experiment):
         print(f"  kept from results/evidence/{experiment.name} (--again runs it once more)", flush=True)
         return
     mark, inputs = _mark(experiment), experiment.fingerprint()
     mark.unlink(missing_ok=True)
-    ended = subprocess.run([sys.executable, "-m", "rehearsal", *experiment.command(RESULTS)], cwd=PROJECT, check=False)
-    if ended.returncode:
-        raise SystemExit(f"the rehearsal of {experiment.name} ended with {ended.returncode}; its lines above say why")
+    code = _rehearse(experiment.command(RESULTS))
+    if code:
+        raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
     mark.write_text(inputs, "utf-8")
+
+
+def _rehearse(arguments: list[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "rehearsal", *arguments], cwd=PROJECT, check=False).returncode
 
 
 def _mark(experiment: Experiment) -> Path:

@@ -54,7 +54,9 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     )
 
 
-def as_markdown(rows: list[Row], together: Together | None = None, lacking: Sequence[str] = ()) -> str:
+def as_markdown(
+    rows: list[Row], together: Together | None = None, lacking: Sequence[str] = (), outside: str = ""
+) -> str:
     """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
     head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|---|"
     lines = [
@@ -64,7 +66,7 @@ def as_markdown(rows: list[Row], together: Together | None = None, lacking: Sequ
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({r.machine for r in rows}))}."
-    more = [together.text] if together else []
+    more = [part for part in (outside, together.text if together else "") if part]
     if lacking:
         more.append(
             f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."

@@ -14,7 +14,7 @@ from rehearsal.options import DEFAULT_WORDS, Options, parse
 
 def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
     context = parse([]).context()
-    assert (context["accept_eula"], context["epochs"], context["samples_per_prompt"]) == ("true", "1", "1")
+    assert (context["accept_eula"], context["epochs"], context["samples_per_prompt"]) == ("true", "1", "0")
     assert parse([]).context({"samples_per_prompt": "3"})["samples_per_prompt"] == "3"
     assert parse(["--set", "epochs=4"]).context()["epochs"] == "4"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -71,18 +72,37 @@ def test_with_a_text_by_others_every_experiment_is_measured_on_it(tmp_path: Path
     for e in experiments.all_experiments(tmp_path, others):
         line = e.command(tmp_path)
         assert line[line.index("--outside") + 1] == str(others)
-    assert not any("--outside" in e.command(tmp_path) for e in experiments.all_experiments(tmp_path))
+
+
+def test_without_the_file_the_declared_text_by_others_is_meant_and_nothing_can_be_run(tmp_path: Path) -> None:
+    for e in experiments.all_experiments(tmp_path):
+        assert e.outside is None and e.outside_sha256 == experiments.OUTSIDE_SHA256
+
+
+def test_the_text_by_others_must_be_fetched_before_anything_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "TARGET", tmp_path / "none.jsonl")
+    with pytest.raises(SystemExit):
+        command.main(["--only", "seed-7"])
+    assert "run make outside first" in capsys.readouterr().err
 
 
 def test_figures_on_another_text_by_others_are_other_figures(tmp_path: Path) -> None:
     others = tmp_path / "others.jsonl"
     others.write_text("by others")
     experiment = experiments.Experiment("e", "text", True, corpus=experiments.TEXTS / "german.txt")
-    measured = replace(experiment, outside=others)
-    before = measured.fingerprint()
-    assert before != experiment.fingerprint()
+    measured = replace(experiment, outside=others, outside_sha256="00" * 32)
+    assert measured.fingerprint() != experiment.fingerprint()
+    assert replace(measured, outside_sha256="11" * 32).fingerprint() != measured.fingerprint()
+
+
+def test_the_text_by_others_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    before = experiments.all_experiments(tmp_path, others)[0].outside_sha256
     others.write_text("by yet others")
-    assert measured.fingerprint() != before
+    assert experiments.all_experiments(tmp_path, others)[0].outside_sha256 != before
 
 
 def test_no_title_of_a_text_by_others_is_kept_in_the_repository() -> None:
@@ -117,9 +137,9 @@ def test_the_shuffled_text_has_the_words_of_the_corpus_but_not_its_sentences(tmp
     assert not any(line[:60] in corpus for line in text.splitlines() if line)
 
 
-def test_three_seeds_and_three_nulls_are_run(tmp_path: Path) -> None:
+def test_three_seeds_three_nulls_and_the_first_corpus_are_run(tmp_path: Path) -> None:
     found = experiments.all_experiments(tmp_path)
-    assert sorted(e.is_null for e in found) == [False] * 3 + [True] * 3
+    assert sorted(e.is_null for e in found) == [False] * 3 + [True] * 4
     assert len({e.seed for e in found if not e.is_null}) == 3
     assert all(e.corpus is not None and e.corpus.is_file() for e in found if e.is_null)
 
@@ -232,12 +252,21 @@ def test_a_run_without_figures_is_no_passed_null() -> None:
     assert not row(experiments.Experiment("e", "text", True), lost).as_expected
 
 
+def _must_not_rehearse(arguments: list[str]) -> int:
+    raise AssertionError(f"a unit test would have rehearsed for minutes: {arguments}")
+
+
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of results, with one run in it that was judged by an older rule."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "evidence")
     monkeypatch.setattr(command, "TABLE", tmp_path / "evidence.md")
     monkeypatch.setattr(command, "FIGURES", tmp_path / "evidence.json")
+    monkeypatch.setattr(command, "TARGET", tmp_path / "by_others.jsonl")
+    (tmp_path / "by_others.jsonl").write_text("by others")
+    monkeypatch.setattr(experiments, "OUTSIDE_SHA256", hashlib.sha256(b"by others").hexdigest())
+    monkeypatch.setattr(experiments, "SEEDS", (4, 5, 6))
+    monkeypatch.setattr(command, "_rehearse", _must_not_rehearse)
     folder = tmp_path / "evidence" / "seed-4"
     folder.mkdir(parents=True)
     asked = prompts(40)
@@ -305,7 +334,7 @@ def test_the_table_is_made_again_from_the_figures_alone(
     assert command.main(["--table", "--only", "seed-4"]) == 0
     assert (tmp_path / "evidence.md").read_text() == table
     assert command.main(["--table"]) == 1  # the others were never run
-    unknown = "not run with today's texts and settings: null-other-language, null-other-subject, null-shuffled, seed-5, seed-6."
+    unknown = "not run with today's texts and settings: first-corpus, null-other-language, null-other-subject, null-shuffled, seed-5, seed-6."
     assert unknown in capsys.readouterr().out
     assert unknown in (tmp_path / "evidence.md").read_text()
 
@@ -327,7 +356,7 @@ def test_a_damaged_file_of_figures_is_named_with_its_fix(finished: Path, tmp_pat
 
 
 def test_a_run_that_fails_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments.Experiment, "command", lambda *_: ["--no-such-option"])
+    monkeypatch.setattr(command, "_rehearse", lambda _: 2)
     with pytest.raises(SystemExit, match="ended with 2"):
         command.main(["--only", "seed-4", "--again"])
     assert not (finished / "inputs.sha256").exists()
@@ -335,8 +364,8 @@ def test_a_run_that_fails_is_not_kept(finished: Path, monkeypatch: pytest.Monkey
 
 def test_an_experiment_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command.main(["--only", "seed-9"])
-    assert "there is no experiment seed-9" in capsys.readouterr().err
+        command.main(["--table", "--only", "seed-99"])
+    assert "there is no experiment seed-99" in capsys.readouterr().err
 
 
 def test_a_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path) -> None:
