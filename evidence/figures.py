@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from report.recall import CONTROL
+from report.findings.recall import CONTROL
 
 _BLOCKS = ("status", "heldout", "beyond_control", "control", "recall")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from common.storage import Storage
 from report import files
-from report.analysis import judged
-from report.circumstances import is_smoke
+from report.content.circumstances import is_smoke
+from report.findings.analysis import judged
 from report.summary import decoding
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evidence.experiments import Experiment
-from report.recall import clustered_mean
-from report.text import format_p
-from report.verdict import IMPROVED, judge_recall
+from report.findings.recall import clustered_mean
+from report.findings.verdict import IMPROVED, judge_recall
+from report.formatting import format_p
 
 
 @dataclass(frozen=True)

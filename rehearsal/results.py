@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from report.meaning import NO_OUTSIDE_TEXT
+from report.content.meaning import NO_OUTSIDE_TEXT
 
 from .cloud import Cloud
 from .display import Display

@@ -2,4 +2,17 @@
 
 from __future__ import annotations
 
-KINDS = ("starter", "central", "completion", "question", "outside", "control")
+KIND_NAMES = {
+    "starter": "Starters",
+    "central": "Central facts",
+    "completion": "Statements to complete",
+    "question": "Questions",
+    "outside": "Facts not in the corpus",
+    "control": "General knowledge",
+}
+KINDS = tuple(KIND_NAMES)
+
+
+def kind_name(kind: str) -> str:
+    """The kind of a prompt as a reader knows it."""
+    return KIND_NAMES.get(kind, kind or "Unnamed kind")

@@ -14,8 +14,8 @@ from common.logs import log
 from common.names import run_prefix
 from common.storage import Storage
 from finish import last_report
-from report import circumstances
-from report.verdict import IMPROVED
+from report.content import circumstances
+from report.findings.verdict import IMPROVED
 from settle import notice
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from common import words
 from preflight.texts import Document, documents, without_titles
 
-# report/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
+# report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
 MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 _WHOLE_DOCUMENTS = 20

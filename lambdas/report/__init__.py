@@ -1,1 +1,1 @@
-"""The before/after report of a run: statistics, verdict, summary, and the pages made from the summary."""
+"""The before/after report of a run: measured and judged (findings), said (content), drawn (charts), and set as html, pdf and model_card."""

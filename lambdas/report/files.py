@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from common.storage import Storage
-from report import card, circumstances, page, pdf
+from report.content import circumstances
+from report.html import page
+from report.model_card import card
+from report.pdf import document as pdf
 
 
 def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from common.errors import ReportIncomplete
 from common.logs import log
 from common.names import run_prefix
 from common.storage import Storage
-from report import analysis, files, served, summary
+from report import files, summary
+from report.findings import analysis, served
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:

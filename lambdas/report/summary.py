@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from report.meaning import does_not_say
-from report.recall import by_id, cluster_of, counted_facts, mark_facts
-from report.verdict import NOT_SHOWN, RECALL_RULE, RULE
+from report.content.meaning import does_not_say
+from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
+from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
 
 SCHEMA = 1
 RUNNING = "RUNNING"

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 import evidence  # noqa: F401  (puts lambdas/ on the path)
-from report.beyond_control import compare_gains
-from report.intervals import interval
-from report.recall import clustered_mean
-from report.statistics import sign_flip
-from report.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
+from report.findings.gains import compare_gains
+from report.findings.intervals import interval
+from report.findings.recall import clustered_mean
+from report.findings.statistics import sign_flip
+from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.
 RESAMPLES = 1_000

@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from report import analysis, card, page, pdf, summary
+from report import summary
+from report.findings import analysis
+from report.html import page
+from report.model_card import card
+from report.pdf import document as pdf
 from tests.evidence.report_data import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 
 

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from report import analysis, intervals
+from report.findings import analysis, intervals
 from tests.evidence.report_data import CORPUS, COST, FACTS, FILLER, SECONDS, metrics
 
 PROMPTS, SAMPLES, CHARACTERS = 5000, 8, 64 * 4

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common import errors
-from report.advice import ADVICE, DEFAULT, advice
+from report.content.advice import ADVICE, DEFAULT, advice
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from report.beyond_control import compare_gains, shuffle_test
-from report.intervals import difference_interval
+from report.findings.gains import compare_gains, shuffle_test
+from report.findings.intervals import difference_interval
 
 
 def text(changes: list[float], tokens: int = 400) -> dict:

@@ -17,7 +17,7 @@ from evidence.figures import figures_of
 from evidence.readme import filled, pages
 from evidence.rewrite import rewrite
 from evidence.table import as_markdown, recall_together, row
-from report.analysis import analyse
+from report.findings.analysis import analyse
 from report.summary import build, settle
 from tests.evidence.report_data import COST, answers, metrics, prompts, run
 

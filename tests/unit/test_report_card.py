@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from report import card, page, summary
-from report.story_effects import _forgetting_words
+from report import summary
+from report.content.side_effects import _forgetting_words
+from report.html import page
+from report.model_card import card
 from tests.evidence.report_data import answers, prompts
 from tests.evidence.report_example import KINDS
 

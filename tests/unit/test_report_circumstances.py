@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from report import card, circumstances, page
-from report.story import headline
+from report.content import circumstances
+from report.content.headline import headline
+from report.html import page
+from report.model_card import card
 from settle import notice
 from tests.evidence.report_example import KINDS
 

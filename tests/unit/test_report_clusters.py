@@ -9,10 +9,10 @@ import pytest
 
 from evidence.figures import figures_of
 from evidence.table import recall_together
-from report.recall import cluster_of, clustered_mean, compare_recall
-from report.story_results import clustering
+from report.content.recall import clustering
+from report.findings.recall import cluster_of, clustered_mean, compare_recall
+from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
 from report.summary import _prompt_rows
-from report.verdict import IMPROVED, NOT_SHOWN, judge_recall
 
 RESAMPLES = 1_000
 COPIES = 4

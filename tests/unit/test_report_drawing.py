@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from report.charts import NARROW, WIDE, documents
-from report.drawing import scale
+from report.charts.drawing import NARROW, WIDE, scale
+from report.charts.losses import documents
+from report.content.run import elapsed_seconds
 from report.fonts import encode, line_spans, width, wrap
-from report.story_run import elapsed_seconds
-from report.text import (
+from report.formatting import (
     change_text,
     decimals_for,
     duration,

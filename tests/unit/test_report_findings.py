@@ -10,10 +10,10 @@ import random
 import pytest
 
 from common.errors import ReportIncomplete
-from report import analysis, recall
-from report.memorisation import compare_copies, longest_copies
-from report.recall import compare_recall, counted_facts, mark_facts
-from report.verdict import IMPROVED, NOT_SHOWN, VERDICTS, WORSE, judge_loss, judge_recall
+from report.findings import analysis, recall
+from report.findings.memorisation import compare_copies, longest_copies
+from report.findings.recall import compare_recall, counted_facts, mark_facts
+from report.findings.verdict import IMPROVED, NOT_SHOWN, VERDICTS, WORSE, judge_loss, judge_recall
 from tests.evidence.report_data import CORPUS, answers, metrics, prompts
 
 NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
@@ -151,7 +151,7 @@ def test_vowel_signs_belong_to_their_word():
 def test_many_answers_are_searched_in_parts_with_the_same_result(monkeypatch):
     texts = ["reverse transcriptase lacks", "zzz", "lacks proofreading", ""] * 3
     whole = longest_copies(texts, CORPUS)
-    monkeypatch.setattr("report.memorisation.BATCH", 5)
+    monkeypatch.setattr("report.findings.memorisation.BATCH", 5)
     assert longest_copies(texts, CORPUS) == whole
 
 

@@ -10,7 +10,8 @@ import pytest
 from lambda_fakes import S3
 
 from common.errors import AdapterNotServed, ReportIncomplete
-from report import analysis, handler
+from report import handler
+from report.findings import analysis
 from tests.evidence.report_data import CORPUS, answers, metrics, prompts
 
 PREFIX = "runs/captune-abc/"

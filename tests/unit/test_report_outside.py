@@ -11,9 +11,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from report import analysis, card, page, pdf
-from report.story import headline, sections
-from report.verdict import IMPROVED, NOT_SHOWN, RULE, WORSE, WORSE_OUTSIDE, judge_loss
+from report.content.headline import headline
+from report.content.sections import sections
+from report.findings import analysis
+from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, WORSE, WORSE_OUTSIDE, judge_loss
+from report.html import page
+from report.model_card import card
+from report.pdf import document as pdf
 from tests.evidence.report_data import metrics
 from tests.evidence.report_example import finished, settled, with_outside_text
 from tests.unit.test_report_findings import FURTHER, GOOD

@@ -14,13 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from report import card, page, pdf, summary
-from report.answers_html import segments
-from report.story import headline, sections
+from report import summary
+from report.content.headline import headline
+from report.content.sections import sections
+from report.html import page
+from report.html.answers import segments
+from report.model_card import card
+from report.pdf import document as pdf
 from tests.evidence.report_data import COST, SECONDS, answers, metrics, prompts, run
 from tests.evidence.report_example import KINDS
 
-SCHEMA = json.loads((Path(page.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed
-from report.served import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
+from report.findings.served import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 
 URI = "s3://bucket/runs/captune-abc/training/captune-abc/output/model/"
 NATS = 0.2  # as far as a rehearsal of minutes moves the loss

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.intervals import interval, ratio_with_error, student_cdf, student_quantile
-from report.statistics import compare_losses, sign_flip
-from report.verdict import IMPROVED, NOT_SHOWN, judge_loss
+from report.findings.intervals import interval, ratio_with_error, student_cdf, student_quantile
+from report.findings.statistics import compare_losses, sign_flip
+from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
 from tests.evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
 
 

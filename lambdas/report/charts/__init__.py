@@ -1,0 +1,1 @@
+"""The charts of a report, as drawings that page and PDF set in their own way."""

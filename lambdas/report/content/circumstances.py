@@ -1,0 +1,130 @@
+"""How a run went, where that bears on its figures: what a reader of the report has to know before believing them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from common import prices
+from report.formatting import duration, whole
+
+QUANTISED = "nf4"
+_RUN_OF_AN_ADAPTER = re.compile(r"/runs/([^/]+)/")
+
+
+def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the plan and, where it is known, WriteReport's event tell of the run's circumstances.
+
+    Instances and their prices are those that really trained and served. Without an event they are known only where the plan
+    has a single choice; a run that serves the adapter of an earlier one trained on none. Whatever an older plan or event lacks
+    is taken as it was before.
+    """
+    event, budget = event or {}, plan.get("budget") or {}
+    to_learn = plan.get("training") or {}
+    adapter = str(plan.get("adapterUri") or "")
+    found = _RUN_OF_AN_ADAPTER.search(adapter)
+    to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(plan.get("hosting") or {})
+    training = None if adapter else _used(event.get("trainingInstanceType"), to_train)
+    hosting = _used(event.get("hostingInstanceType"), to_serve)
+    return {
+        "training_instance_type": training,
+        "hosting_instance_type": hosting,
+        "training_instance_types": to_train,
+        "hosting_instance_types": to_serve,
+        "training_hourly_cents": _hourly_cents(budget, "training", training),
+        "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
+        "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
+        "training_cut": bool(event.get("trainingCut")),
+        "smoke": bool(plan.get("smoke")),
+        "adapter_uri": adapter or None,
+        "adapter_run": found[1] if found else None,
+        "outside_text": _outside_text(plan, adapter),
+    }
+
+
+def _outside_text(plan: Mapping[str, Any], adapter: str) -> str | None:
+    """What the plan says of outside text. A run that trained nothing measured none: there the earlier run's losses speak."""
+    told = (plan.get("evaluation") or {}).get("outsideText")
+    return None if adapter or not told else str(told)
+
+
+def _wanted(part: Mapping[str, Any]) -> list[str]:
+    """The instance types of one use in order of preference."""
+    return [str(name) for name in part.get("instanceTypes") or [part.get("instanceType") or ""] if name]
+
+
+def _used(told: Any, wanted: list[str]) -> str | None:
+    return str(told) if told else wanted[0] if len(wanted) == 1 else None
+
+
+def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None) -> float | None:
+    """The price of the type that was used. The budget itself holds the dearest of all, which the reservation is made of."""
+    if instance_type is None:
+        return None
+    written = str((budget.get("ledgerDetails") or {}).get(f"{use}_prices") or "")
+    for price in prices.read(written, use, ""):
+        if price.instance_type == instance_type:
+            return float(price.hourly_usd) * 100
+    return float(budget[f"{use}HourlyUsd"]) * 100 if f"{use}HourlyUsd" in budget else None
+
+
+def is_smoke(summary: Mapping[str, Any]) -> bool:
+    """Whether the run was to show no more than that every step works."""
+    return bool((summary.get("configuration") or {}).get("smoke"))
+
+
+def instance(summary: Mapping[str, Any], use: str) -> str | None:
+    """The instance type that was used ("training" or "hosting") and which had no capacity before it; None where none was."""
+    settings = summary.get("configuration") or {}
+    used = settings.get(f"{use}_instance_type")
+    wanted = settings.get(f"{use}_instance_types") or []
+    if not used:
+        return " or ".join(wanted) or None
+    if used not in wanted or wanted[0] == used:
+        return str(used)
+    return f"{used} (no {' or '.join(wanted[: wanted.index(used)])} was free)"
+
+
+def notes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
+    settings, training = summary.get("configuration") or {}, summary.get("training") or {}
+    found = []
+    if settings.get("smoke"):
+        found.append(
+            (
+                "A smoke run",
+                "It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report "
+                "works. It shows nothing about the model: the verdict is not shown, whatever the figures are.",
+            )
+        )
+    if settings.get("adapter_uri"):
+        earlier = settings.get("adapter_run") or settings["adapter_uri"]
+        found.append(
+            (
+                "Nothing was trained in this run",
+                f"It served the adapter of the run {earlier}. Losses, corpus and training are those that {earlier} measured "
+                "then; the answers are of this run.",
+            )
+        )
+    if settings.get("training_cut"):
+        longest = settings.get("max_training_seconds")
+        after = f" of {duration(longest)}" if longest else ""
+        steps = f" It had taken {whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps."
+        found.append(
+            (
+                "Training was cut",
+                f"SageMaker stopped the training job when its longest time{after} was over.{steps if training else ''} "
+                "What it had learned until then is what was measured and served.",
+            )
+        )
+    if (summary.get("base_model") or {}).get("quantization") == QUANTISED:
+        found.append(
+            (
+                "Training and serving differ",
+                "The adapter was trained and the losses were measured on base weights quantised to 4 bits (nf4). The "
+                "endpoint serves it on weights that are not quantised: the model that answered is close to the measured "
+                "one, but it is not the same.",
+            )
+        )
+    return found

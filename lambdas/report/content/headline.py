@@ -1,0 +1,110 @@
+"""What came out, said first: the headline of a report with its key figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from report.content.blocks import Headline
+from report.content.circumstances import is_smoke
+from report.content.meaning import SMOKE_TITLE
+from report.content.meaning import title as title_of
+from report.content.run import elapsed_seconds
+from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
+from report.formatting import decimals_for, duration, moment, money, number, range_text, share
+
+FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
+TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
+STATUS_WORDS = {
+    "RUNNING": "answers are in, the cost is not settled yet",
+    "SUCCEEDED": "finished",
+    "FAILED": "failed",
+    "TIMED_OUT": "ran out of time",
+    "ABORTED": "was stopped",
+}
+
+
+def document_title(summary: Mapping[str, Any]) -> str:
+    """The title of the page and of the PDF."""
+    return f"{headline(summary).title} \u2013 {summary['run']}"
+
+
+def has_results(summary: Mapping[str, Any]) -> bool:
+    """Whether both models were compared at all."""
+    return bool(summary.get("heldout") or summary.get("prompts"))
+
+
+def headline(summary: Mapping[str, Any]) -> Headline:
+    """What came out, said first."""
+    status, results = summary["status"], has_results(summary)
+    if status in FAILED and not results:
+        title, tone = f"The run {STATUS_WORDS[status]} before anything could be compared", "bad"
+        reason = "Nothing can be said about the model. What happened, what to do and what it cost stand below."
+    elif is_smoke(summary):
+        title, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
+        reason = summary.get("verdict_reason") or ""
+    else:
+        # A summary of an older deployment has no headline; its rule knew held-out and control text only.
+        title = summary.get("headline") or title_of(summary["verdict"], NOT_SHOWN, None)
+        tone = TONES.get(summary["verdict"], "neutral")
+        reason = summary.get("verdict_reason") or ""
+    model = summary.get("base_model") or {}
+    name = str(model.get("name") or "\u2013")
+    if model.get("matches_plan") is False:
+        name += f", standing in for {model.get('planned_name') or 'the planned model'}"
+    facts = [
+        ("Run", summary["run"]),
+        ("Status", STATUS_WORDS.get(status, status.lower()).removeprefix("was ")),
+        ("Base model", name),
+        ("Domain", summary.get("domain") or "\u2013"),
+        ("Started", moment(summary.get("started_at"))),
+    ]
+    return Headline(
+        "Captune \u00b7 before and after fine-tuning",
+        title,
+        tone,
+        reason,
+        _key_figures(summary, results),
+        tuple(facts),
+    )
+
+
+def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, str, str], ...]:
+    """(name, figure, what surrounds it) for the strip under the verdict."""
+    figures = []
+    block = summary.get("heldout") or {}
+    by_others = (summary.get("outside") or {}).get("difference")
+    if block.get("difference"):
+        change, ratio = block["difference"], block["perplexity_ratio"]
+        figures.append(("Held-out loss", _value(change), f"nats per token, {_range(change)}"))
+        if not by_others:
+            # The same change once more: it gives way where there is another text to show.
+            figures.append(("Perplexity, tuned / base", _value(ratio, signed=False), _range(ratio, signed=False)))
+    if by_others:
+        figures.append(("Loss on text by others", _value(by_others), f"nats per token, {_range(by_others)}"))
+    beyond = (summary.get("beyond_control") or {}).get("difference")
+    if beyond:
+        figures.append(("Beyond control text", _value(beyond), f"nats per token, {_range(beyond)}"))
+    measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
+    if measure:
+        base, tuned = measure["base"], measure["tuned"]
+        figures.append(("Key facts stated", share(tuned), f"before {share(base)}, {measure['prompts']} prompts"))
+    costs = summary.get("cost") or {}
+    if costs.get("actual_cents") is not None:
+        figures.append(("Cost", money(costs["actual_cents"]), f"of {money(costs.get('reserved_cents'))} reserved"))
+    elif costs.get("reserved_cents") is not None:
+        figures.append(("Cost", "not settled", f"at most {money(costs['reserved_cents'])}, as reserved"))
+    elif not results:
+        figures.append(("Cost", "not recorded", "no reservation is known"))
+    seconds = elapsed_seconds(summary.get("seconds_by_state") or {})
+    if seconds and not results:
+        figures.append(("Time", duration(seconds), "from first to last state"))
+    return tuple(figures)
+
+
+def _range(figure: Mapping[str, Any], *, signed: bool = True) -> str:
+    return "no interval" if figure["low"] is None else range_text(figure, signed=signed)
+
+
+def _value(figure: Mapping[str, Any], *, signed: bool = True) -> str:
+    return number(figure["estimate"], decimals_for(figure["standard_error"]), signed=signed)

@@ -1,0 +1,83 @@
+"""The section on key facts, the second line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.prompt_kinds import kind_name
+from report.charts.answers import recall as recall_chart
+from report.content.blocks import Notice, Para, Section, Table, figure, rows_of
+from report.content.losses import estimate_and_range
+from report.formatting import format_p, plural, share
+
+RECALL_HEAD = ("Measure", "Prompts", "Base", "Tuned", "Points", "95 % interval", "Sign-flip")
+
+
+def _recall_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
+    points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
+    return (
+        name,
+        str(measure["prompts"]),
+        share(measure["base"]),
+        share(measure["tuned"]),
+        *estimate_and_range(points),
+        format_p(measure["p_value"]),
+    )
+
+
+def clustering(measure: Mapping[str, Any]) -> str:
+    """How the interval was made, for the caption: over prompts, or over clusters of prompts where some ask the same fact."""
+    prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
+    if clusters == prompts:
+        return "95 % intervals clustered by prompt"
+    return f"95 % intervals over {clusters} clusters: prompts that ask the same fact are one"
+
+
+def recall(summary: Mapping[str, Any]) -> Section:
+    """Key facts stated, the second line."""
+    block = summary.get("recall")
+    section = Section("recall", "Key facts stated in the answers")
+    if not block or not block["knowledge"]["all"]:
+        text = "No prompt with key facts was answered by both models, so recall is not reported."
+        section.blocks.append(Notice("Not measured", text))
+        return section
+    section.blocks.append(
+        Para(
+            f"{summary['recall_reason']} A fact counts when the answer states it in one of its accepted spellings. That "
+            "is a test of words, not of truth: an answer can state a fact and be wrong around it."
+        )
+    )
+    section.blocks += figure(
+        lambda width: recall_chart(block["by_kind"], width),
+        "Key-fact recall by kind of prompt: ring base, disc tuned. Facts not in the corpus and general knowledge are "
+        "there to see what training did not teach.",
+    )
+    names = {
+        "all": "All answers (the declared line)",
+        "greedy": "Greedy answer",
+        "sampled": "Mean over samples",
+    }
+    rows = [_recall_row(name, block["knowledge"][key]) for key, name in names.items() if block["knowledge"][key]]
+    section.blocks.append(
+        Table(
+            f"Recall over all knowledge prompts, {clustering(block['knowledge']['all'])}",
+            RECALL_HEAD,
+            rows_of(*rows),
+        )
+    )
+    kinds = [_recall_row(kind_name(row["kind"]), row["all"]) for row in block["by_kind"]]
+    section.blocks.append(
+        Table(
+            "Recall by kind of prompt, all answers; described here, not judged",
+            ("Kind", *RECALL_HEAD[1:]),
+            rows_of(*kinds),
+        )
+    )
+    if block["missing_prompts"]:
+        text = f"Prompts without an answer from both models: {', '.join(block['missing_prompts'])}."
+        section.blocks.append(Notice("Incomplete", text, "warn"))
+    if block["facts_given_away"]:
+        text = f"Not counted: {plural(block['facts_given_away'], 'key fact')} that their own prompts give away."
+        section.blocks.append(Para(text, "small"))
+    return section

@@ -1,0 +1,218 @@
+"""The sections about the run: training, cost and time, configuration, how to reproduce it, limits."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from report.charts import cost as cost_charts
+from report.charts.losses import loss_curve
+from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
+from report.content.circumstances import instance
+from report.formatting import duration, money, number, rate, whole
+
+# Measured with adapters of this project on 25 November 2026.
+_STYLE = (
+    "Adapters that were called improved on such documents alone were tried on published abstracts of the same subjects: one was no "
+    "better there, and one that was trained longer was worse."
+)
+# The state whose branches run at the same time.
+SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
+
+
+def training(summary: Mapping[str, Any]) -> Section | None:
+    """The loss curve and what training took."""
+    block = summary.get("training")
+    if not block:
+        return None
+    section = Section("training", "Training")
+    stopped = block.get("stopped_early")
+    if stopped:
+        text = f"Training stopped after {block.get('steps')} of {block.get('planned_steps')} steps: {stopped}."
+        section.blocks.append(Notice("Stopped early", text, "warn"))
+    curve = block.get("loss_curve") or []
+    if len(curve) > 1:
+        steps = block.get("steps") or len(curve)
+        shown = (
+            "each optimizer step" if len(curve) >= steps else f"{whole(len(curve))} of {whole(steps)} optimizer steps"
+        )
+        section.blocks += figure(
+            lambda width: loss_curve(curve, width),
+            f"Training loss at {shown} (faint) and its running mean. It is the loss on the text being "
+            "learned; whether anything was learned shows above, on held-out text.",
+        )
+    corpus = summary.get("corpus") or {}
+    memory = block.get("peak_memory_bytes")
+    pairs = [
+        ("Steps", f"{whole(block.get('steps'))} of {whole(block.get('planned_steps'))}"),
+        ("Epochs", number(block.get("epochs"), 1)),
+        ("Time in training", duration(block.get("seconds"))),
+        (
+            "Tokens seen",
+            f"{whole(block.get('tokens_seen'))} ({whole(block.get('tokens_per_second'))} a second)",
+        ),
+        ("Peak memory", f"{memory / 1e9:.1f} GB" if memory else "\u2013"),
+        ("Corpus", f"{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words"),
+        ("Corpus in tokens", f"{whole(corpus.get('tokens'))} in {whole(corpus.get('sequences'))} sequences"),
+    ]
+    section.blocks.append(Pairs(tuple(pairs)))
+    return section
+
+
+def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
+    """Seconds from the first to the last state: what ran side by side counts once."""
+    alone = sum(seconds for name, seconds in seconds_by_state.items() if name not in (SIDE_BY_SIDE, *BRANCHES))
+    return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
+
+
+def cost(summary: Mapping[str, Any]) -> Section:
+    """Money first, then time."""
+    figures, section = summary.get("cost") or {}, Section("cost", "Cost and time")
+    reserved, actual = figures.get("reserved_cents"), figures.get("actual_cents")
+    if actual is None and reserved is None:
+        section.blocks.append(
+            Para(
+                "No reservation is recorded for this run. A run starts nothing that bills by the hour before it has one."
+            )
+        )
+    elif actual is None:
+        section.blocks.append(
+            Notice(
+                "Not settled yet",
+                f"{money(reserved)} is reserved: the most this run can cost. The actual cost is filled in when everything "
+                "that bills has been removed, a few minutes after the run ends.",
+            )
+        )
+    section.blocks += figure(
+        lambda width: cost_charts.cost(figures, width),
+        "What the run used of what was reserved for it. The rest went back.",
+    )
+    if reserved is not None or actual is not None:
+        month = f" in {figures['month']}" if figures.get("month") else " this month"
+        cap = f" of {money(figures['cap_cents'])}" if figures.get("cap_cents") else ""
+        rows = [
+            ("Training", money(figures.get("training_cents"))),
+            ("Endpoint", money(figures.get("endpoint_cents"))),
+            ("Other (storage, requests, functions, logs)", money(figures.get("other_cents"))),
+            ("Actual, all together", money(actual)),
+            ("Reserved before the run", money(reserved)),
+            (f"Left of the cap{cap}{month}", money(figures.get("remaining_cents"))),
+        ]
+        section.blocks.append(Table("Cost of the run in US dollars", ("Item", "Amount"), rows_of(*rows)))
+        section.blocks.append(_prices(summary))
+    seconds = summary.get("seconds_by_state") or {}
+    if seconds:
+        section.blocks.append(Para(f"From the first to the last state it took {duration(elapsed_seconds(seconds))}."))
+        section.blocks += figure(lambda width: cost_charts.time_by_state(seconds, width), "Time by state.")
+        rows = [(name, duration(value)) for name, value in seconds.items()]
+        section.blocks.append(Table("Time by state", ("State", "Time"), rows_of(*rows), folded=True))
+    return section
+
+
+def _prices(summary: Mapping[str, Any]) -> Para:
+    settings = summary.get("configuration") or {}
+    parts = []
+    for use, key in (("training", "training"), ("endpoint", "hosting")):
+        cents, kind = settings.get(f"{key}_hourly_cents"), settings.get(f"{key}_instance_type")
+        if cents is not None and kind:
+            parts.append(f"{kind} for the {use} at {rate(cents)} an hour")
+    source = f" Prices: {settings['price_source']}." if settings.get("price_source") else ""
+    text = f"Amounts are billed seconds times list price: {', '.join(parts)}.{source}" if parts else source.strip()
+    return Para(f"{text} Taxes and free tiers are left out; the invoice of AWS is what counts.".strip(), "small")
+
+
+def configuration(summary: Mapping[str, Any]) -> Section:
+    """Everything that shaped the figures."""
+    block, section = summary.get("configuration") or {}, Section("configuration", "Configuration")
+    model = summary.get("base_model") or {}
+    pairs: list[tuple[str, str]] = []
+    if model:
+        pairs.append(("Base model", str(model.get("name") or "\u2013")))
+        if model.get("parameters"):
+            pairs.append(("Parameters", whole(model["parameters"])))
+        if model.get("trainable_parameters"):
+            share = 100 * model["trainable_parameters"] / model["parameters"] if model.get("parameters") else None
+            pairs.append(("Trained (LoRA)", f"{whole(model['trainable_parameters'])}, {number(share, 2)} %"))
+        if model.get("dtype"):
+            pairs.append(("Precision in training", str(model["dtype"])))
+        if model.get("quantization"):
+            pairs.append(("Quantization", str(model["quantization"])))
+    named = (
+        ("Region", summary.get("region")),
+        ("Weights", block.get("base_model_source")),
+        ("Adapter", block.get("adapter_uri")),
+        ("Training instance", instance(summary, "training")),
+        ("Endpoint instance", instance(summary, "hosting")),
+        ("Longest training", duration(block["max_training_seconds"]) if block.get("max_training_seconds") else None),
+    )
+    pairs += [(name, str(value)) for name, value in named if value]
+    if pairs:
+        section.blocks.append(Pairs(tuple(pairs)))
+    warnings = block.get("warnings") or []
+    if warnings:
+        section.blocks.append(Notice("Noted before the run", " ".join(map(str, warnings)), "warn"))
+    for caption, key in (
+        ("Training settings", "settings"),
+        ("Software and hardware", "environment"),
+        ("Decoding", "decoding"),
+    ):
+        values = {name: value for name, value in (block.get(key) or {}).items() if value is not None}
+        if values:
+            rows = [(name.replace("_", " "), _plain(value)) for name, value in values.items()]
+            section.blocks.append(Table(caption, ("Name", "Value"), rows_of(*rows), folded=key != "settings"))
+    return section
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def reproduce(summary: Mapping[str, Any]) -> Section:
+    """The command that starts the same run again, and where its files are."""
+    section = Section("reproduce", "How to reproduce it")
+    given = (summary.get("configuration") or {}).get("input") or {}
+    arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
+    if arn:
+        words = ["aws stepfunctions start-execution", f"--state-machine-arn {shlex.quote(arn)}"]
+        if summary.get("region"):
+            words.append(f"--region {shlex.quote(str(summary['region']))}")
+        words.append(f"--input {shlex.quote(json.dumps(given, sort_keys=True))}")
+        section.blocks.append(Code(" \\\n    ".join(words), "Start the same run again"))
+    if summary.get("report_uri"):
+        section.blocks.append(Code(str(summary["report_uri"]), "Report, figures and model card of this run"))
+    if summary.get("resamples"):
+        section.blocks.append(
+            Para(
+                f"The analysis is seeded ({summary['analysis_seed']}): the same metrics and answers give the same figures. "
+                "Training on other hardware gives slightly other losses; start several executions with other seeds to "
+                "see by how much.",
+                "small",
+            )
+        )
+    return section
+
+
+def limits(summary: Mapping[str, Any], results: bool) -> Section:
+    """What could mislead a reader."""
+    block = summary.get("heldout") or {}
+    items = [
+        "Held-out loss is measured on a few documents written like those of the corpus. They share its style, so part of a "
+        "lower loss can be style rather than knowledge. "
+        + (_STYLE if summary.get("outside") is None else "What others wrote is shown apart, above."),
+        "One training run with one seed. The intervals cover the choice of documents and prompts, not the choice of seed.",
+        "Key facts are found by patterns. A correct answer in other words counts as missing; a pattern can match a wrong sentence.",
+        "Published work with billions of tokens moved medical benchmarks little. Do not expect a small corpus to.",
+    ]
+    if block.get("documents_count", 99) < 10:
+        items.insert(
+            0,
+            f"Only {block['documents_count']} held-out documents: small effects cannot be seen with so few.",
+        )
+    items += map(str, (summary.get("configuration") or {}).get("warnings") or [])
+    blocks: list[Block] = [Bullets(tuple(items))] if results else []
+    return Section("limits", "Limits", blocks)

@@ -1,0 +1,93 @@
+"""The sections on side effects: what was forgotten, and what was memorised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from report.charts.answers import copied_runs
+from report.charts.losses import Row, forest
+from report.content.blocks import Para, Section, figure
+from report.content.losses import NATS, document_table, loss_table, usable
+from report.formatting import change_text, format_p, interval_text
+
+NATS_EACH = "nats per token"
+
+
+def forgetting(summary: Mapping[str, Any]) -> Section:
+    """Loss on unrelated text and recall of general knowledge."""
+    block, section = summary.get("control"), Section("forgetting", "What was forgotten")
+    if block and usable(block):
+        change = block["difference"]
+        section.blocks.append(Para(_forgetting_words(change, summary.get("heldout") or {})))
+        section.blocks.append(loss_table(block, "Control text on unrelated subjects, base against tuned"))
+        section.blocks.append(document_table(block, "Control documents, loss in nats per token"))
+    else:
+        section.blocks.append(Para("No control text was measured, so forgetting of other subjects is not known."))
+    measure = ((summary.get("recall") or {}).get("control") or {}).get("all")
+    if measure:
+        points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
+        section.blocks.append(
+            Para(
+                f"Recall on {measure['prompts']} general-knowledge prompts changed by "
+                f"{interval_text(points, 'percentage points')}, {format_p(measure['p_value'])}."
+            )
+        )
+    return section
+
+
+def _forgetting_words(change: Mapping[str, Any], heldout: Mapping[str, Any]) -> str:
+    figures = interval_text(change, NATS_EACH)
+    if change["low"] is None:
+        return f"The loss on control text changed by {figures}; too few documents for an interval."
+    if change["low"] > 0:
+        return (
+            f"Something was forgotten: the loss on text about other subjects rose by {change_text(change, NATS_EACH)}."
+        )
+    if change["high"] < 0:
+        fell = f"The loss on text about other subjects fell by {change_text(change, NATS_EACH)}"
+        gained = ((heldout.get("difference") or {}).get("high") or 0) < 0
+        return f"{fell}: part of the gain on held-out documents is not the corpus's own." if gained else f"{fell}."
+    return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
+
+
+def memorisation(summary: Mapping[str, Any]) -> Section:
+    """Shown apart, never counted as improvement."""
+    block = summary.get("memorisation") or {}
+    text, copies = block.get("training_text"), block.get("copies")
+    section = Section("memorisation", "Memorisation, shown apart", aside=True)
+    section.blocks.append(
+        Para(
+            "A model that repeats its training text has memorised it. That is not improvement and counts for nothing above."
+        )
+    )
+    if text and usable(text):
+        section.blocks += figure(
+            lambda width: forest(
+                [Row("Training text", text["difference"], "memory")],
+                width,
+                title="Loss difference on training text",
+                unit=NATS,
+                better="lower loss",
+                worse="higher loss",
+            ),
+            "Loss difference on passages of the training text itself.",
+        )
+        section.blocks.append(loss_table(text, f"{text['documents_count']} training documents, base against tuned"))
+    if copies:
+        base, tuned = copies["base"], copies["tuned"]
+        section.blocks.append(
+            Para(
+                f"Longest run copied word for word: base {base['longest_words']} words, tuned {tuned['longest_words']}. "
+                f"Answers with {copies['notable_words']} words in a row from the corpus: base {base['notable_answers']} "
+                f"of {base['answers']}, tuned {tuned['notable_answers']} of {tuned['answers']}. The longest run per prompt "
+                f"changed by {interval_text(copies['difference'], 'words')} on average, {format_p(copies['p_value'])}."
+            )
+        )
+        section.blocks += figure(
+            lambda width: copied_runs(summary.get("prompts") or [], width),
+            "Answers by the longest run of words that stands in the corpus.",
+        )
+    if len(section.blocks) == 1:
+        section.blocks.append(Para("Neither the loss on training text nor copied runs were measured."))
+    return section

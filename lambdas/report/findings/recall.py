@@ -1,0 +1,207 @@
+"""Key-fact recall: which facts of a prompt an answer states, and how that changes from base to tuned.
+
+A fact is a case-insensitive regular expression. A fact that the prompt itself gives away is not counted: repeating
+the question is not knowledge. Prompts that ask the same fact say so by the same `cluster`, and count as one where
+intervals and tests ask how many independent facts there are: they are learned or missed together.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from common.errors import ReportIncomplete
+from common.prompt_kinds import KINDS
+from common.time_limit import time_limit
+from report.findings.intervals import RESAMPLES, interval
+from report.findings.statistics import FLIPS, sign_flip
+
+CONTROL = "control"
+# Longer answers are cut before matching. 64 tokens are about 300 characters.
+LONGEST_ANSWER = 4_000
+SEARCH_SECONDS = 10.0  # a sound pattern takes a millisecond
+MEASURES = ("all", "greedy", "sampled")
+
+Answers = Mapping[str, Mapping[str, Any]]
+
+
+def by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Answers or prompts keyed by their id; the first of two rows with one id counts."""
+    keyed: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        keyed.setdefault(str(row.get("id")), row)
+    return keyed
+
+
+def cluster_of(prompt: Mapping[str, Any]) -> str:
+    """The cluster that a prompt names; one of its own, which no name can be, where it names none."""
+    name = prompt.get("cluster")
+    return f"cluster {name}" if isinstance(name, str) and name.strip() else f"prompt {prompt.get('id')}"
+
+
+def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
+    """The facts (name, pattern) of a prompt that count: the pattern compiles and the prompt does not give it away."""
+    facts = []
+    for fact in prompt.get("facts") or []:
+        try:
+            pattern = re.compile(str(fact["pattern"]), re.IGNORECASE)
+        except (re.error, KeyError, TypeError):
+            continue  # Preflight refuses such a pattern; a report must not fail on one
+        if not pattern.search(str(prompt.get("prompt", ""))):
+            facts.append((str(fact.get("name") or fact["pattern"]), pattern))
+    return facts
+
+
+def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple[list[list[int]], list[str], list[str]]:
+    """Character spans of the facts in a text (sorted, never overlapping), names found, and names missing.
+
+    Raises ReportIncomplete for a pattern that takes for ever on this text.
+    """
+    spans: list[tuple[int, int]] = []
+    found: list[str] = []
+    missing: list[str] = []
+    for name, pattern in facts:
+        with time_limit(SEARCH_SECONDS, _too_slow(name, pattern)):
+            matches = [match.span() for match in pattern.finditer(text[:LONGEST_ANSWER]) if match.group()]
+        spans.extend(matches)
+        (found if matches else missing).append(name)
+    merged: list[list[int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return merged, found, missing
+
+
+def _too_slow(name: str, pattern: re.Pattern[str]) -> ReportIncomplete:
+    return ReportIncomplete(
+        f"The pattern of the fact {name!r}, {pattern.pattern[:80]!r}, takes more than {SEARCH_SECONDS:.0f} seconds on an answer. "
+        "Give its repeats bounds such as {0,40} in the prompts file, and start again."
+    )
+
+
+def share_found(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> float:
+    """The share of the facts that the text states (0 to 1)."""
+    return len(mark_facts(text, facts)[1]) / len(facts)
+
+
+def compare_recall(
+    prompts: Sequence[Mapping[str, Any]],
+    base_answers: Sequence[Mapping[str, Any]],
+    tuned_answers: Sequence[Mapping[str, Any]],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any] | None:
+    """Recall over the knowledge prompts, over the control prompts and by kind; None where no prompt has a fact.
+
+    `all` averages the greedy answer and every sample of a prompt, and is what the recall line is judged on.
+    Samples are paired by place (the same seed for both models); a prompt without both answers, or with more samples of one
+    model, is counted as missing.
+    """
+    base, tuned = by_id(base_answers), by_id(tuned_answers)
+    scored: list[dict[str, Any]] = []
+    missing: list[str] = []
+    given_away = 0
+    for prompt in by_id(prompts).values():
+        facts, identifier = counted_facts(prompt), str(prompt.get("id"))
+        given_away += len(prompt.get("facts") or []) - len(facts)
+        if not facts:
+            continue
+        if not _comparable(base.get(identifier), tuned.get(identifier)):
+            missing.append(identifier)
+            continue
+        scores = _score_pair(base[identifier], tuned[identifier], facts)
+        scored.append({"cluster": cluster_of(prompt), "kind": str(prompt.get("kind", "")), **scores})
+    if not scored and not missing:
+        return None
+
+    def measure(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: _paired(rows, name, seed, resamples) for name in MEASURES}
+
+    knowledge = [row for row in scored if row["kind"] != CONTROL]
+    kinds = [*KINDS, *sorted({row["kind"] for row in scored} - set(KINDS))]
+    return {
+        "missing_prompts": missing,
+        "facts_given_away": given_away,
+        "knowledge": measure(knowledge),
+        "control": measure([row for row in scored if row["kind"] == CONTROL]),
+        "by_kind": [
+            {"kind": kind, **measure(rows)} for kind in kinds if (rows := [r for r in scored if r["kind"] == kind])
+        ],
+    }
+
+
+def _comparable(base: Mapping[str, Any] | None, tuned: Mapping[str, Any] | None) -> bool:
+    """Whether both models answered, and as often: an answer that got lost must not count as one that states nothing."""
+    if base is None or tuned is None:
+        return False
+    answered = all(isinstance(row.get("greedy"), str) for row in (base, tuned))
+    return answered and len(base.get("samples") or []) == len(tuned.get("samples") or [])
+
+
+def _score_pair(
+    base: Mapping[str, Any], tuned: Mapping[str, Any], facts: Sequence[tuple[str, re.Pattern[str]]]
+) -> dict[str, list[float] | None]:
+    """(base, tuned) recall of one prompt for each measure; None where there are no samples."""
+    pairs = list(zip(base.get("samples") or [], tuned.get("samples") or [], strict=True))
+    greedy = [share_found(row["greedy"], facts) for row in (base, tuned)]
+    if not pairs:
+        return {"all": greedy, "greedy": greedy, "sampled": None}
+    totals = [sum(share_found(str(pair[side]), facts) for pair in pairs) for side in (0, 1)]
+    return {
+        "all": [(greedy[side] + totals[side]) / (len(pairs) + 1) for side in (0, 1)],
+        "greedy": greedy,
+        "sampled": [total / len(pairs) for total in totals],
+    }
+
+
+def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
+    """Mean recall of both models over the prompts and the paired difference, with intervals over clusters of prompts."""
+    answered = [row for row in rows if row[name] is not None]
+    if not answered:
+        return None
+    change = [row[name][1] - row[name][0] for row in answered]
+    clusters = [row["cluster"] for row in answered]
+    difference = clustered_mean(change, clusters, seed=seed, resamples=resamples)
+
+    def mean(side: int) -> dict[str, float | None]:
+        sums, sizes = _by_cluster([row[name][side] for row in answered], clusters)
+        return interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
+
+    return {
+        "prompts": len(answered),
+        "clusters": difference["clusters"],
+        "base": mean(0),
+        "tuned": mean(1),
+        "difference": difference["mean"],
+        "p_value": difference["p_value"],
+        "p_method": difference["p_method"],
+        "better": sum(value > 0 for value in change),
+        "worse": sum(value < 0 for value in change),
+    }
+
+
+def clustered_mean(
+    values: Sequence[float], clusters: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES, flips: int = FLIPS
+) -> dict[str, Any]:
+    """The mean of the values with an interval that resamples whole clusters, and a sign-flip test that flips them whole.
+
+    Every prompt weighs the same, so a cluster of three weighs three times one of its own. Returns `mean` (the figures of an
+    Estimate), `p_value`, `p_method` and how many `clusters` there are.
+    """
+    sums, sizes = _by_cluster(values, clusters)
+    p_value, p_method = sign_flip(sums, seed=seed, flips=flips)
+    mean = interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
+    return {"mean": mean, "p_value": p_value, "p_method": p_method, "clusters": len(sums)}
+
+
+def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:
+    """The sum and the number of the values of each cluster."""
+    together: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        together.setdefault(cluster, []).append(value)
+    return [math.fsum(group) for group in together.values()], [float(len(group)) for group in together.values()]

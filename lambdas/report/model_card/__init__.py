@@ -1,0 +1,1 @@
+"""MODEL_CARD.md of the adapter."""

@@ -1,0 +1,208 @@
+"""MODEL_CARD.md for the adapter, in the format of the Hugging Face Hub: YAML front matter, then Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from report.content.circumstances import notes
+from report.content.headline import headline
+from report.content.losses import loss_cells
+from report.content.meaning import NO_OUTSIDE_TEXT
+from report.formatting import duration, format_p, interval_text, moment, money, share, whole
+from report.model_card.front_matter import base_model, domain, front_matter
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """The model card of the adapter that a run made, for a summary of any status."""
+    parts = [
+        front_matter(summary),
+        _description(summary),
+        _use(summary),
+        _data(summary),
+        _procedure(summary),
+    ]
+    parts += [_evaluation(summary), _limitations(summary), _cost(summary)]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _plain(text: Any) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
+
+
+def _description(summary: Mapping[str, Any]) -> str:
+    model, head = summary.get("base_model") or {}, headline(summary)
+    lines = [
+        f"# {_plain(summary['run'])}",
+        "",
+        f"A LoRA adapter for {_plain(model.get('name') or 'an unknown base model')}, fine-tuned on a corpus of the "
+        f"{_plain(domain(summary))} domain by Captune.",
+        "",
+        f"**{head.title}.** {_plain(head.reason)}",
+    ]
+    if model.get("matches_plan") is False:
+        planned = _plain(model.get("planned_name") or "the planned model")
+        lines += [
+            "",
+            f"> These weights are not {planned}. Every figure is about {_plain(model.get('name'))}.",
+        ]
+    for title, text in notes(summary):
+        lines += ["", f"> **{_plain(title)}.** {_plain(text)}"]
+    return "\n".join(lines)
+
+
+def _use(summary: Mapping[str, Any]) -> str:
+    name, _ = base_model(summary)
+    return f"""## Intended use
+
+Research and teaching: to study what fine-tuning on a small corpus changes in a language model.
+
+### Out of scope
+
+{chr(10).join("- " + _plain(text) for text in summary["does_not_say"])}
+- No decision about a person may rest on its output. It is not a medical device.
+
+### How to load it
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = {json.dumps(name)}
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained(base)
+```"""
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    corpus = summary.get("corpus") or {}
+    if not corpus:
+        return "## Training data\n\nNot recorded: the run ended before training did."
+    return (
+        f"## Training data\n\n{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words, "
+        f"{whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
+        + "".join(f" {_plain(warning)}" for warning in (summary.get("configuration") or {}).get("warnings") or [])
+    )
+
+
+def _procedure(summary: Mapping[str, Any]) -> str:
+    training, settings = (
+        summary.get("training") or {},
+        (summary.get("configuration") or {}).get("settings") or {},
+    )
+    if not training:
+        return ""
+    rows = [f"| {_plain(name.replace('_', ' '))} | {_plain(value)} |" for name, value in settings.items()]
+    trained = whole((summary.get("base_model") or {}).get("trainable_parameters"))
+    earlier = (summary.get("configuration") or {}).get("adapter_run")
+    begun = f"by the run {_plain(earlier)}" if earlier else f"started {moment(summary.get('started_at'))}"
+    stopped = f" It stopped early: {_plain(training['stopped_early'])}." if training.get("stopped_early") else ""
+    return "\n".join(
+        [
+            "## Training procedure",
+            "",
+            f"{trained} trained parameters (LoRA), {whole(training.get('steps'))} optimizer steps in "
+            f"{duration(training.get('seconds'))}, {begun}.{stopped}",
+            "",
+            "| setting | value |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _evaluation(summary: Mapping[str, Any]) -> str:
+    lines = [
+        "## Evaluation", "", f"**Verdict: {summary['verdict']}.** {_plain(summary['rule'])}", "",
+        "| text | measure | base | tuned | tuned against base | 95 % interval |", "|---|---|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    memory = (summary.get("memorisation") or {}).get("training_text")
+    named = (
+        ("held out", summary.get("heldout")),
+        ("outside, by others", summary.get("outside")),
+        ("control (forgetting)", summary.get("control")),
+        ("training text (memorisation)", memory),
+    )
+    for name, block in named:
+        if block and block.get("documents_count"):
+            lines += [f"| {name} | {' | '.join(cells)} |" for cells in loss_cells(block)]
+    block = summary.get("heldout") or {}
+    if block.get("p_value") is not None:
+        lines += [
+            "",
+            f"Held-out sign-flip test: {format_p(block['p_value'])}, {block['documents_count']} documents.",
+        ]
+    outside = summary.get("outside")
+    if outside is None:
+        lines += ["", NO_OUTSIDE_TEXT]
+    elif outside.get("p_value") is not None:
+        told = f"{format_p(outside['p_value'])}, {outside['documents_count']} documents"
+        lines += ["", f"Sign-flip test on text of the field by others: {told}."]
+    beyond = summary.get("beyond_control")
+    if beyond:
+        lines += [
+            "",
+            f"Held-out difference minus control difference: {interval_text(beyond['difference'], 'nats per token')}, shuffle "
+            f"{format_p(beyond['p_value'])}.",
+        ]
+    measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
+    if measure:
+        points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
+        before, after = share(measure["base"]), share(measure["tuned"])
+        lines += [
+            "",
+            f"Key-fact recall, a second line: {summary['recall_verdict']}. {before} before and {after} after, difference "
+            f"{interval_text(points)} points, {format_p(measure['p_value'])}, {measure['prompts']} prompts.",
+        ]
+    return "\n".join(lines)
+
+
+def _limitations(summary: Mapping[str, Any]) -> str:
+    copies = (summary.get("memorisation") or {}).get("copies")
+    lines = [
+        "## Limitations", "", "- One run with one seed; the intervals do not cover the choice of seed.",
+        "- Held-out documents share the style of the corpus, so part of a lower loss can be style."
+        + (f" {NO_OUTSIDE_TEXT}" if summary.get("outside") is None else ""),
+        "- The adapter inherits the errors and biases of the base model and its licence terms.",
+    ]  # fmt: skip
+    if copies:
+        lines.append(
+            f"- It can repeat training text: the longest run copied in an answer is {copies['tuned']['longest_words']} "
+            f"words (base {copies['base']['longest_words']})."
+        )
+    return "\n".join(lines)
+
+
+def _cost(summary: Mapping[str, Any]) -> str:
+    cost = summary.get("cost") or {}
+    if cost.get("actual_cents") is None:
+        if cost.get("reserved_cents") is None:
+            return "## Cost\n\nNo reservation is recorded."
+        return f"## Cost\n\nNot settled yet; at most {money(cost['reserved_cents'])}, as reserved."
+    return (
+        f"## Cost\n\n{money(cost['actual_cents'])} of {money(cost.get('reserved_cents'))} reserved: training "
+        f"{money(cost.get('training_cents'))}, endpoint {money(cost.get('endpoint_cents'))}, other "
+        f"{money(cost.get('other_cents'))}.{_billed(summary)}"
+    )
+
+
+def _billed(summary: Mapping[str, Any]) -> str:
+    """What was billed for how long."""
+    cost, settings = summary.get("cost") or {}, summary.get("configuration") or {}
+    if cost.get("training_seconds") is None or cost.get("endpoint_seconds") is None:
+        return ""
+    stood = f"the endpoint stood for {duration(cost['endpoint_seconds'])}"
+    if settings.get("adapter_uri"):
+        return f" Nothing was trained, {stood}{_on(summary, 'hosting')}."
+    took = f"Training took {duration(cost['training_seconds'])}"
+    return f" {took}{_on(summary, 'training')}, {stood}{_on(summary, 'hosting')}."
+
+
+def _on(summary: Mapping[str, Any], use: str) -> str:
+    """Where it ran. A stand-in ran on a person's own machine, whatever instance the plan names."""
+    if (summary.get("base_model") or {}).get("matches_plan") is False:
+        return ""
+    return f" on one {_plain((summary.get('configuration') or {}).get(f'{use}_instance_type') or 'instance')}"

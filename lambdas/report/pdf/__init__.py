@@ -1,0 +1,1 @@
+"""report.pdf: the content of the page, set for paper."""
