@@ -14,7 +14,7 @@ from typing import cast
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts import as_lines, as_text
+from preflight.texts.text_file import as_lines, as_text
 from rehearsal.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import words
-from preflight.overlap import Overlap
+from preflight.texts.overlap import Overlap
 
 PROJECT = Path(__file__).resolve().parent.parent
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.

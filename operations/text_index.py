@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preflight.texts import Document, documents
+from preflight.texts.text_file import Document, documents
 
 TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from operations import text_index, texts
-from preflight.texts import documents, part
+from preflight.texts.text_file import documents, part
 
 # Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
 REFERENCES = (

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from operations import text_index
-from preflight.texts import documents
+from preflight.texts.text_file import documents
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

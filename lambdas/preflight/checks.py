@@ -23,7 +23,8 @@ from common.ledger import Ledger
 from common.names import run_name
 from common.prices import Price, dearest
 from common.storage import Storage
-from preflight import adapter, images, known_jobs, money, quotas, request, staging, surroundings
+from preflight import money, request, staging
+from preflight.account import adapter, images, known_jobs, other_runs, quotas, weights
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ def _together(faults: list[CaptuneError]) -> CaptuneError:
 
 def _name(execution_name: str, execution_arn: str, services: Services) -> str:
     run = run_name(execution_name)
-    surroundings.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
+    other_runs.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
     return run
 
 
@@ -140,7 +141,7 @@ def _material(services: Services, found: Found, settings: RunSettings) -> stagin
 
 
 def _weights(services: Services, settings: RunSettings, found: Found) -> None:
-    problem, warning = surroundings.weights_problem(services.s3, settings.base_model.weights_uri)
+    problem, warning = weights.problem(services.s3, settings.base_model.weights_uri)
     if warning:
         found.warnings.append(warning)
     if problem:
@@ -187,7 +188,7 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
         for quota in of
         if quota.shortage(1)
     ]
-    others = surroundings.runs_in_flight(services.ledger, found.run)
+    others = other_runs.runs_in_flight(services.ledger, found.run)
     free = {use: [quota for quota in of if not quota.shortage(len(others) + 1)] for use, of in usable.items()}
     crowded = [quota.shortage(len(others) + 1) for use, of in usable.items() if not free[use] for quota in of]
     if crowded:
@@ -203,7 +204,7 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
 
 
 def _leftovers(services: Services) -> None:
-    left = surroundings.leftovers(services.sagemaker, services.ledger)
+    left = other_runs.leftovers(services.sagemaker, services.ledger)
     if left:
         raise LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "

@@ -20,10 +20,11 @@ from common.aws import error_code, error_message, is_missing
 from common.environment import required
 from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
 from common.storage import Storage
-from preflight import holding_out, outside_text, personal_data, prompts, texts
-from preflight.overlap import Overlap
+from preflight.prompts import prompt_file
 from preflight.request import Request
-from preflight.texts import Document
+from preflight.texts import holding_out, outside_text, personal_data, text_file
+from preflight.texts.overlap import Overlap
+from preflight.texts.text_file import Document
 
 # Below training/, which is all that the hosting role may read of a run.
 TRIAL_FOLDER = "training/trial/"
@@ -86,22 +87,22 @@ def gather(
     files = _Files(storage, data, domain)
     makes_held_out = request.corpus is not None and request.held_out is None
     makes_prompts = request.corpus is not None and request.prompts is None
-    corpus = attempt(lambda: files.text(request.corpus, "dataset.txt", texts.MINIMUM_WORDS))
+    corpus = attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS))
     apart = None
     if not makes_held_out:
-        apart = attempt(lambda: files.text(request.held_out, "heldout.txt", texts.MINIMUM_HELD_OUT_WORDS))
+        apart = attempt(lambda: files.text(request.held_out, "heldout.txt", text_file.MINIMUM_HELD_OUT_WORDS))
     asked = None
     if not makes_prompts:
         name = files.name(request.prompts, "prompts.jsonl")
-        asked = attempt(lambda: prompts.parse(files.content(request.prompts, "prompts.jsonl"), name))
+        asked = attempt(lambda: prompt_file.parse(files.content(request.prompts, "prompts.jsonl"), name))
     others = None
     if (key := request.held_outside) is not None:
         others = attempt(lambda: files.outside(key))
     if corpus is None or (apart is None and not makes_held_out):
         return None
     training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
-    training = texts.part(training, corpus_words)
-    overlap = Overlap(texts.as_text(training))
+    training = text_file.part(training, corpus_words)
+    overlap = Overlap(text_file.as_text(training))
     if apart is None:
         # What a text says twice cannot be held out.
         held_out = [part for part in held_out if overlap.first(part.text) is None]
@@ -119,7 +120,7 @@ def gather(
         outside = outside_text.measured(others, request.held_outside, overlap, held_out, attempt)
         warnings += outside.warnings
     if asked is None and makes_prompts:
-        asked = prompts.from_held_out(held_out)
+        asked = prompt_file.from_held_out(held_out)
     if asked is None:
         return None
     control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
@@ -130,7 +131,7 @@ def gather(
         held_out,
         control,
         asked,
-        words.count(texts.as_text(training)),
+        words.count(text_file.as_text(training)),
         tuple(warnings),
         outside.documents,
         outside.told,
@@ -167,14 +168,14 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
     staged = {
         f"{TRIAL_FOLDER}adapter_config.json": _PLACEHOLDER.encode(),
-        "input/corpus/corpus.txt": _bytes(texts.as_text(material.training)),
-        "input/evaluation/heldout.jsonl": _bytes(texts.as_lines(material.held_out)),
+        "input/corpus/corpus.txt": _bytes(text_file.as_text(material.training)),
+        "input/evaluation/heldout.jsonl": _bytes(text_file.as_lines(material.held_out)),
         PROMPTS: _bytes("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)),
     }
     if material.outside:
-        staged["input/evaluation/outside.jsonl"] = _bytes(texts.as_lines(material.outside))
+        staged["input/evaluation/outside.jsonl"] = _bytes(text_file.as_lines(material.outside))
     if material.control:
-        staged["input/evaluation/control.jsonl"] = _bytes(texts.as_lines(material.control))
+        staged["input/evaluation/control.jsonl"] = _bytes(text_file.as_lines(material.control))
     return staged | {f"code/{path}": content for path, content in code.items()}
 
 
@@ -194,10 +195,10 @@ def _bytes(text: str) -> bytes:
 
 
 def _documents(corpus: str, apart: str) -> tuple[list[Document], list[Document]]:
-    held_out = texts.documents(apart, "heldout")
+    held_out = text_file.documents(apart, "heldout")
     if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
         held_out = holding_out.blocks(apart)
-    return texts.documents(corpus, "training"), held_out
+    return text_file.documents(corpus, "training"), held_out
 
 
 @dataclass(frozen=True)
@@ -215,8 +216,8 @@ class _Files:
     def text(self, key: str | None, default: str, minimum_words: int) -> str:
         """A text that can be learned from or measured on."""
         name = self.name(key, default)
-        text = texts.decode(self.content(key, default), name)
-        texts.check(text, name, minimum_words)
+        text = text_file.decode(self.content(key, default), name)
+        text_file.check(text, name, minimum_words)
         personal_data.refuse_patient_data(text, name)
         return text
 
@@ -238,11 +239,11 @@ class _Files:
             raise DatasetRejected(
                 f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
             )
-        if size > texts.MAXIMUM_BYTES:
-            raise texts.too_large(key, size)
+        if size > text_file.MAXIMUM_BYTES:
+            raise text_file.too_large(key, size)
         return self.storage.read(key) or b""
 
     def control(self) -> list[Document]:
         """Text on unrelated subjects, to see what is forgotten; none where the data has none."""
         content = self.data.get("control.txt")
-        return texts.documents(texts.decode(content, "data/control.txt"), "control") if content else []
+        return text_file.documents(text_file.decode(content, "data/control.txt"), "control") if content else []

@@ -10,7 +10,7 @@ from operations.check import alarm, definitions, deployment, needs, rights, supp
 from operations.check.findings import Finding, asking, later, ok, problem, warning
 from operations.check.rights import Role
 from operations.check.templates import Machine, Templates, Unresolved
-from preflight.quotas import ENDPOINT, TRAINING
+from preflight.account.quotas import ENDPOINT, TRAINING
 from stacks.settings import Settings
 
 

@@ -12,7 +12,7 @@ from common.aws import error_code
 from common.errors import PriceUnknown
 from operations.check.clients import S3
 from operations.check.findings import Finding, ok, problem, warning
-from preflight import images, quotas
+from preflight.account import images, quotas
 
 _ASK_FOR_QUOTAS = "Service Quotas > Amazon SageMaker in the console; AWS answers within hours to days"
 

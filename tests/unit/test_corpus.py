@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from operations import text_index, texts
-from preflight.overlap import Overlap
-from preflight.texts import Document, documents
+from preflight.texts.overlap import Overlap
+from preflight.texts.text_file import Document, documents
 
 DATA = texts.DATA
 DOMAINS = texts.domains()

@@ -13,7 +13,7 @@ from made_up_prose import prose
 
 from operations import __main__ as command
 from operations import outside
-from preflight import outside_text
+from preflight.texts import outside_text
 
 
 def record(title: str = "Do walks help?", text: str = "", meshes: tuple[str, ...] = ("Humans",)) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from test_preflight_prompts import lines as json_lines
 
 from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.errors import AdapterRejected, ImageNotFound, InvalidInput, QuotaTooLow, RunInFlight
-from preflight import images
+from preflight.account import images
 from preflight.staging import SMOKE_PROMPTS
 
 BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]

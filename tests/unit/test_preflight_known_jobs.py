@@ -10,7 +10,7 @@ from ledger_fakes import Books
 from preflight_site import Site
 
 from common.errors import LedgerLost
-from preflight.known_jobs import refuse_lost_ledger
+from preflight.account.known_jobs import refuse_lost_ledger
 
 TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 

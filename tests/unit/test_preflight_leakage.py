@@ -9,7 +9,7 @@ import pytest
 from made_up_prose import prose
 
 from common.errors import HeldOutLeaks
-from preflight.overlap import Overlap, refuse_leakage
+from preflight.texts.overlap import Overlap, refuse_leakage
 
 SENTENCE = "Clonal haematopoiesis precedes myeloid neoplasms by many quiet years"
 TRAINING = f"# A\n\n{prose(500, 1)}\n\n{SENTENCE}.\n\n{prose(500, 2)}"

@@ -10,7 +10,7 @@ from made_up_prose import prose
 from preflight_site import Site, titled
 
 from common.errors import DatasetChanged, DatasetRejected, HeldOutLeaks, InvalidInput, PatientDataSuspected
-from preflight.outside_text import MAXIMUM_WORDS
+from preflight.texts.outside_text import MAXIMUM_WORDS
 
 KEY = "corpora/others.jsonl"
 ASKED = {"heldOutside": KEY}

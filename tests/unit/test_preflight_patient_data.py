@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.errors import PatientDataSuspected
-from preflight.personal_data import refuse_patient_data
+from preflight.texts.personal_data import refuse_patient_data
 
 PERSONAL = {
     "Write to jane.doe+lab@example-hospital.org for the slides.": "an e-mail address",

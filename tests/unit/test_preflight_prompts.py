@@ -10,10 +10,10 @@ from made_up_prose import prose
 
 from common import words
 from common.errors import PatientDataSuspected, PromptsRejected
-from preflight import patterns, prompts
-from preflight.holding_out import split
-from preflight.prompts import MAXIMUM_PROMPTS, from_held_out, parse
-from preflight.texts import Document
+from preflight.prompts import patterns, prompt_file
+from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
+from preflight.texts.holding_out import split
+from preflight.texts.text_file import Document
 
 GOOD = {
     "id": "q-1",
@@ -190,7 +190,7 @@ def test_flags_that_contradict_each_other_are_a_fault_of_their_line() -> None:
 
 def test_patterns_too_slow_for_the_time_of_preflight_are_refused_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 30))
-    monkeypatch.setattr(prompts.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(prompt_file.time, "monotonic", lambda: next(clock))
     assert "line 2 was reached when 40 seconds were over" in refusal_of(*({**GOOD, "id": f"q-{n}"} for n in range(9)))
 
 

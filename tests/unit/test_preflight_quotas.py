@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 from lambda_fakes import Service, page, refusal
 
-from preflight import quotas
-from preflight.quotas import ENDPOINT, TRAINING
+from preflight.account import quotas
+from preflight.account.quotas import ENDPOINT, TRAINING
 
 
 class ServiceQuotas(Service):

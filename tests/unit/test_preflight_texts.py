@@ -6,8 +6,8 @@ import pytest
 from made_up_prose import prose
 
 from common.errors import DatasetRejected
-from preflight import texts
-from preflight.texts import Document, check, decode, documents
+from preflight.texts import text_file
+from preflight.texts.text_file import Document, check, decode, documents
 
 CHINESE = "".join(chr(0x4E00 + (place * 97) % 3000) for place in range(4000))
 RUSSIAN = prose(1200, 5).translate({ord("a") + place: 0x430 + place for place in range(26)})
@@ -44,7 +44,7 @@ def test_the_place_is_counted_in_the_file_as_it_lies_there() -> None:
 
 
 def test_a_file_above_the_limit_is_refused_with_its_size() -> None:
-    message = refusal_of(decode, b"a " * (texts.MAXIMUM_BYTES // 2 + 1), "corpora/a.txt")
+    message = refusal_of(decode, b"a " * (text_file.MAXIMUM_BYTES // 2 + 1), "corpora/a.txt")
     assert "4.0 MiB; at most 4 MiB" in message
 
 
@@ -72,14 +72,14 @@ def test_a_title_without_a_text_is_no_document() -> None:
 
 def test_documents_survive_the_way_to_the_training_job() -> None:
     parts = documents("# One\n\nfirst\n\nmore\n\n# Two\n\nsecond", "part")
-    again = documents(texts.as_text(parts), "part")
+    again = documents(text_file.as_text(parts), "part")
     assert [(d.title, d.text) for d in again] == [(d.title, d.text) for d in parts]
 
 
 def test_nothing_that_another_program_takes_for_a_line_end_is_left_in_a_document() -> None:
     parts = documents("# One\n\nfirst\u2028line\x0c# Chapter\x85end", "part")
     assert [d.text for d in parts] == ["first line # Chapter end"]
-    assert len(texts.as_lines(parts).splitlines()) == 1
+    assert len(text_file.as_lines(parts).splitlines()) == 1
 
 
 def test_a_text_one_word_short_is_refused_with_its_length() -> None:
@@ -135,11 +135,11 @@ def test_the_texts_that_ship_with_the_project_pass(name: str, request: pytest.Fi
 
 def test_a_part_of_a_corpus_takes_whole_documents_from_all_over_it() -> None:
     whole = [Document(f"d-{n}", f"Title {n}", "word " * 100) for n in range(20)]
-    taken = texts.part(whole, 500)
+    taken = text_file.part(whole, 500)
     assert len(taken) == 5
     assert [document.id for document in taken] == ["d-3", "d-7", "d-11", "d-15", "d-19"]
 
 
 def test_no_number_of_words_and_more_than_there_are_both_take_all() -> None:
     whole = [Document("d-1", "Title", "word " * 100)]
-    assert texts.part(whole, 0) == whole == texts.part(whole, 1000)
+    assert text_file.part(whole, 0) == whole == text_file.part(whole, 1000)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prompt_support import DATA, as_lines, lacking, prompts_of, spoiled
 
-from preflight.overlap import Overlap
-from preflight.prompts import parse
+from preflight.prompts.prompt_file import parse
+from preflight.texts.overlap import Overlap
 
 CORPUS = (DATA / "medicaldataset.txt").read_text("utf-8")
 PROMPTS = prompts_of("medical")

@@ -9,9 +9,9 @@ from typing import Any
 
 from common import words
 from common.errors import DatasetRejected, HeldOutLeaks
-from preflight import holding_out, personal_data, texts
-from preflight.overlap import Overlap
-from preflight.texts import Document
+from preflight.texts import holding_out, personal_data, text_file
+from preflight.texts.overlap import Overlap
+from preflight.texts.text_file import Document
 
 PREFIX = "outside"
 LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
@@ -37,10 +37,10 @@ class Outside:
 
 def read(content: bytes, name: str) -> list[Document]:
     """The documents of a file of outside text. Raises DatasetRejected or PatientDataSuspected, as for held-out text, naming the line."""
-    text = texts.decode(content, name)
+    text = text_file.decode(content, name)
     if not name.endswith(LINES):
         _check(text, name)
-        return texts.documents(text, PREFIX)
+        return text_file.documents(text, PREFIX)
     parts = [_document(line, number, name) for number, line in enumerate(text.split("\n"), 1)]
     # Line for line as in the file, so that a message names the line that a person has to mend.
     _check("\n".join(_on_one_line(part) if part else "" for part in parts), name)
@@ -56,7 +56,7 @@ def read(content: bytes, name: str) -> list[Document]:
 
 
 def _check(text: str, name: str) -> None:
-    texts.check(text, name, texts.MINIMUM_HELD_OUT_WORDS)
+    text_file.check(text, name, text_file.MINIMUM_HELD_OUT_WORDS)
     personal_data.refuse_patient_data(text, name)
 
 
@@ -93,12 +93,12 @@ def measured(
     attempt(lambda: _refuse_leaks(found, name, overlap, held_out))
     parts, repeated = holding_out.different(found)
     warnings = [f"{repeated} outside documents say what another one says; each is measured once."] if repeated else []
-    kept = texts.part(parts, MAXIMUM_WORDS)
+    kept = text_file.part(parts, MAXIMUM_WORDS)
     told = f"The outside text {name} has {len(parts)} documents"
     if len(kept) < len(parts):
         told += f", of which {len(kept)} from all over it are measured ({MAXIMUM_WORDS:,} words are enough)"
     if len(kept) < holding_out.MINIMUM_DOCUMENTS:
-        kept = holding_out.blocks(texts.as_text(kept))
+        kept = holding_out.blocks(text_file.as_text(kept))
         told += f", too few for a verdict, so it was cut into {len(kept)} passages"
         warnings.append(
             f"{name} has fewer than {holding_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. Passages of one "

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from common import words
-from preflight.texts import Document, documents, without_titles
+from preflight.texts.text_file import Document, documents, without_titles
 
 # report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
 MINIMUM_DOCUMENTS = 6

@@ -1,12 +1,9 @@
-"""What is already there: leftovers of an earlier run, and the weights of the base model."""
+"""What other runs hold or have left: names, instances, and resources that no reservation covers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from common.aws import error_code
 from common.errors import RunNameTaken
 from common.ledger import Ledger
 from common.names import PREFIX, belongs_to, run_of
@@ -52,26 +49,3 @@ def leftovers(sagemaker: Any, ledger: Ledger) -> list[str]:
     # In this order: what is found has its reservation by the time the ledger is read.
     covered = {row.run for row in ledger.rows() if row.is_open}
     return [f"{kind} {name}" for kind, name in found if name.startswith(f"{PREFIX}-") and run_of(name) not in covered]
-
-
-def weights_problem(s3: Any, weights_uri: str) -> tuple[str, str]:
-    """Looks for the base model's weights: a reason to refuse the run, and a warning. Both are empty when all is well.
-
-    The gated bucket may refuse a listing that the training job is allowed, so a refusal is only a warning.
-    """
-    bucket, _, prefix = weights_uri.removeprefix("s3://").partition("/")
-    try:
-        found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount", 0)
-    except ClientError as error:
-        if error_code(error) in {"NoSuchBucket", "404"}:
-            return (
-                f"the bucket {bucket} with the weights does not exist in this region: choose a region with JumpStart, such as us-east-1",
-                "",
-            )
-        return (
-            "",
-            f"The weights at {weights_uri} could not be listed ({error_code(error)}); SageMaker will read them with its own role.",
-        )
-    if not found:
-        return f"there are no weights at {weights_uri}: the region or the version of the catalog is wrong", ""
-    return "", ""

@@ -11,8 +11,9 @@ from typing import Any
 from common import words
 from common.errors import PromptsRejected
 from common.prompt_kinds import KINDS
-from preflight import patterns, personal_data
-from preflight.texts import Document, as_utf8
+from preflight.prompts import patterns
+from preflight.texts import personal_data
+from preflight.texts.text_file import Document, as_utf8
 
 MAXIMUM_PROMPTS = 5000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.

@@ -1,0 +1,1 @@
+"""What the account and AWS have for a run: quotas, images, weights, an earlier adapter, and what other runs hold or have left."""
