@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, books, bucket, costs, destruction, idle, outside, price_list, text_losses, texts
+from operations import alarm, bucket, costs, destruction, idle, ledger_listing, outside, price_list, text_losses, texts
 from operations.check import command
 from stacks.settings import Settings
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     session = boto3.Session(region_name=chosen.region)
     try:
         if chosen.command == "ledger":
-            print(books.show(session, Settings.from_context(context).cap_cents, as_json=chosen.json))
+            print(ledger_listing.show(session, Settings.from_context(context).cap_cents, as_json=chosen.json))
         elif chosen.command == "prices":
             print(price_list.refresh(session, chosen.instance_type or [], chosen.price_region or []))
         elif chosen.command == "idle":

@@ -1,4 +1,4 @@
-"""The account behind a walked state machine: answers that a story scripts, to requests that botocore finds valid."""
+"""The account behind a walked state machine: answers that a test scripts, to requests that botocore finds valid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ScriptedAccount:
         return self
 
     def __call__(self, call: Call) -> Any:
-        """What the account answers. Raises Failure, and KeyError for an operation that no story knows."""
+        """What the account answers. Raises Failure, and KeyError for an operation that no test has scripted."""
         script = self._scripts[call.operation]
         if self._failures.get(call.state):
             raise self._failures[call.state].pop(0)

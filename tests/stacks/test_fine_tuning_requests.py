@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from fine_tuning_story import ADAPTER, ARN, FIRST, PLAN, RUN, account, plan, run
+from fine_tuning_run import ADAPTER, ARN, FIRST, PLAN, RUN, account, plan, run
 
 WEIGHTS = "${WeightsUri}"
 TAGS = [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": RUN}]
@@ -53,7 +53,7 @@ class TestTheDeadMansSwitch:
         execution = run(account().script("${PreflightFunctionArn}", plan(hosting_deadlineSeconds=3661)))
         (first,), (second,) = execution.asked("ScheduleTearDown"), execution.asked("SetEndpointDeadline")
         assert first["ScheduleExpression"] == "at(2026-11-26T01:00:00)"
-        # The story began at 12:00:00 and a job was looked at after 30 seconds.
+        # The run began at 12:00:00 and a job was looked at after 30 seconds.
         assert second["ScheduleExpression"] == "at(2026-11-25T13:01:31)"
         assert first["Name"] == second["Name"] == RUN
         assert execution.states.index("SetEndpointDeadline") < execution.states.index("CreateEndpointConfig")

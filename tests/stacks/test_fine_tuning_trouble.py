@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fine_tuning_story import DEFINITION, FIRST, RUN, account, job, plan, run
+from fine_tuning_run import DEFINITION, FIRST, RUN, account, job, plan, run
 
 from rehearsal.walk import Failure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fine_tuning_story import ADAPTER, FIRST, PLAN, RUN, SECOND, account, endpoint, job, plan, run
+from fine_tuning_run import ADAPTER, FIRST, PLAN, RUN, SECOND, account, endpoint, job, plan, run
 
 from rehearsal.walk import Failure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tear_down_story import DAY, DEFINITION, EVENT, HOUR, RUN, account, looked, run
+from tear_down_run import DAY, DEFINITION, EVENT, HOUR, RUN, account, looked, run
 
 from rehearsal.walk import Failure
 

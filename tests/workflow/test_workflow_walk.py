@@ -1,4 +1,4 @@
-"""The small interpreter that the stories of tests/stacks walk with, held against the rehearsal's: the same answers, the same way."""
+"""The small interpreter that the runs of tests/stacks are walked with, held against the rehearsal's: the same answers, the same way."""
 
 from __future__ import annotations
 

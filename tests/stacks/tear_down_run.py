@@ -1,4 +1,4 @@
-"""A run of TearDown as a story: the usual account, in which everything of a run is gone at the first look."""
+"""A run of TearDown: the usual account, in which everything of a run is gone at the first look."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from lambda_fakes import NOW
 from ledger_fakes import Books
 
 from common.ledger import Reservation
-from operations import books
+from operations import ledger_listing
 
 
 class Account:
@@ -30,11 +30,11 @@ class Account:
 
 
 def lines(ledger: Books) -> list[str]:
-    return books.show(Account(ledger), 2500).splitlines()
+    return ledger_listing.show(Account(ledger), 2500).splitlines()
 
 
 def test_an_empty_ledger_says_so() -> None:
-    assert books.show(Account(Books()), 2500) == "The ledger is empty: nothing was reserved or spent yet."
+    assert ledger_listing.show(Account(Books()), 2500) == "The ledger is empty: nothing was reserved or spent yet."
 
 
 def test_months_and_runs_are_printed_newest_first() -> None:
@@ -92,7 +92,7 @@ def test_as_json_nothing_is_left_out() -> None:
     ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
     ledger.table.rows["MONTH#2026-11"]["committed_cents"] = {"S": "much"}
 
-    found = {item["pk"]: item for item in json.loads(books.show(Account(ledger), 2500, as_json=True))}
+    found = {item["pk"]: item for item in json.loads(ledger_listing.show(Account(ledger), 2500, as_json=True))}
     assert found["MONTH#2026-11"] == {
         "pk": "MONTH#2026-11", "committed_cents": None, "runs_cents": 32, "damaged_runs": ["captune-a"],
     }  # fmt: skip

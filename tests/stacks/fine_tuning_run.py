@@ -1,4 +1,4 @@
-"""A run of FineTuning as a story: the usual account, the plan that its Preflight writes, and the walk of the definition."""
+"""A run of FineTuning: the usual account, the plan that its Preflight writes, and the walk of the definition."""
 
 from __future__ import annotations
 
