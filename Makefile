@@ -69,7 +69,8 @@ test: $(READY) lint  ## lint, types and every test, on as many as four cores
 
 lint: $(READY)
 	@ruff check .
-	@mypy app.py stacks lambdas training rehearsal proof operations evidence conformance code_mutations
+	@ruff format --check --quiet .
+	@mypy
 
 synth: $(DEPLOYABLE)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet

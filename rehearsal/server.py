@@ -50,7 +50,7 @@ class Server:
     def begin(self, clock: Callable[[], Any]) -> Recorder:
         """Empty the account and return a new record, into which the calls from now on go."""
         logging.getLogger("moto").setLevel(logging.CRITICAL)  # it logs each state that fails, as a test means it to
-        settings: dict[str, Any] = default_user_config  # type: ignore[assignment]
+        settings: dict[str, Any] = default_user_config
         self._settings = {name: dict(settings[name]) for name in ("lambda", "stepfunctions")}
         settings["lambda"]["use_docker"] = False
         settings["stepfunctions"]["execute_state_machine"] = True
@@ -61,7 +61,7 @@ class Server:
 
     def end(self) -> None:
         """Give moto its settings back, for whatever else uses it in this process."""
-        default_user_config.update(self._settings)  # type: ignore[typeddict-item]
+        default_user_config.update(self._settings)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         recorder = self._recorder

@@ -60,7 +60,7 @@ def _hear_messages(current: Callable[[], Services | None]) -> None:
     original = Topic.publish
 
     def publish(self: Any, message: str, subject: str | None = None, *args: Any, **kwargs: Any) -> str:
-        message_id = original(self, message, subject, *args, **kwargs)
+        message_id: str = original(self, message, subject, *args, **kwargs)
         services = current()
         if services is not None:
             services.on_publish(self.arn, message, subject)

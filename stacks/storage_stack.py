@@ -79,7 +79,8 @@ class StorageStack(cdk.Stack):
         """An output that other stacks import by a name a person can read. They must add this stack as a dependency."""
         name = f"{PREFIX}-{output}"
         cdk.CfnOutput(self, output, value=value, description=description, export_name=name)
-        return cdk.Fn.import_value(name)
+        imported: str = cdk.Fn.import_value(name)
+        return imported
 
     def _bucket(self, removal: cdk.RemovalPolicy) -> s3.Bucket:
         self.access_logs = s3.Bucket(

@@ -113,7 +113,7 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
     causal.config.use_cache = False
     lora = LoraConfig(
         r=arguments.lora_rank,
-        lora_alpha=arguments.lora_alpha,  # type: ignore[arg-type]
+        lora_alpha=arguments.lora_alpha,
         lora_dropout=arguments.lora_dropout,
         target_modules=linear_layers(causal),
         task_type="CAUSAL_LM",

@@ -41,7 +41,8 @@ class Storage:
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None when there is no such object."""
         try:
-            return self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            content: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return content
         except ClientError as error:
             if is_missing(error):
                 return None

@@ -84,7 +84,8 @@ def build(
         decoding=decoding(base_answers),
     )
     summary["prompts"] = _prompt_rows(prompts, base_answers, tuned_answers, copies)
-    return finite(summary)
+    made: dict[str, Any] = finite(summary)
+    return made
 
 
 def failure(run: Mapping[str, Any], status: str, error: str | None, cause: str | None) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def failure(run: Mapping[str, Any], status: str, error: str | None, cause: str |
         error=error or status,
         cause=cause or "",
     )
-    return finite(summary)
+    made: dict[str, Any] = finite(summary)
+    return made
 
 
 def settle(

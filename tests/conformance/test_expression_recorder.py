@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ CONTEXT = {"State": {"Name": "Say"}, "StateMachine": {"Id": "arn:aws:states:us-e
 
 
 def test_an_evaluation_is_kept_with_its_place_its_variables_and_its_result() -> None:
-    variables = {"states": {"context": CONTEXT, "input": {"a": [1]}}}
+    variables: dict[str, Any] = {"states": {"context": CONTEXT, "input": {"a": [1]}}}
 
     with Recorder() as recorder:
         expressions.evaluate("$states.input.a[0] + 1", variables)

@@ -91,7 +91,7 @@ def fill(folder: Path, prompts: int, samples: int) -> None:
     for name in ("base", "tuned"):
         with (folder / PREFIX / f"answers/{name}.jsonl").open("w") as file:
             for row in rows:
-                answer = {
+                answer: dict[str, Any] = {
                     "id": row["id"],
                     "kind": row["kind"],
                     "prompt": row["prompt"],
@@ -108,7 +108,7 @@ def run(handler: str, folder: Path, resamples: int) -> None:
     import report.handler
 
     os.environ["BUCKET_NAME"] = "bucket"
-    analysis.analyse = partial(analysis.analyse, resamples=resamples)  # type: ignore[assignment]
+    analysis.analyse = partial(analysis.analyse, resamples=resamples)
     module = report.handler if handler == "report" else finish.handler
     module.client = lambda service: Folder(folder)  # type: ignore[attr-defined]
     began = time.process_time()

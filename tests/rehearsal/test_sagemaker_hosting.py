@@ -40,7 +40,10 @@ def test_an_endpoint_is_created_serves_and_goes(aws: Account, clock: Clock) -> N
 def test_an_endpoint_in_creation_cannot_be_deleted_until_it_is_created(aws: Account, hosting: FakeHosting) -> None:
     hosting.plans = [HostingPlan(looks=2)]
     aws.deploy("it")
-    delete = lambda: aws.sagemaker.delete_endpoint(EndpointName="it")  # noqa: E731
+
+    def delete() -> None:
+        aws.sagemaker.delete_endpoint(EndpointName="it")
+
     assert "Cannot update in-progress endpoint" in refusal(delete)[1]
     assert "Cannot update in-progress endpoint" in refusal(delete)[1]
     delete()

@@ -44,7 +44,7 @@ def _model(aws: Account, folders: tuple[Path, Path], name: str, **environment: s
     for file in folders[1].iterdir():
         aws.put(f"adapter/{file.name}", file.read_bytes())
     module = {"name": "medical", "path": "/opt/ml/additional-model-data-sources/adapter", "base_model_name": "base"}
-    return model_request(
+    request: dict[str, Any] = model_request(
         name,
         {"ChannelName": "adapter", **source(f"s3://{BUCKET}/adapter/")},
         Environment={
@@ -53,6 +53,7 @@ def _model(aws: Account, folders: tuple[Path, Path], name: str, **environment: s
             **environment,
         },
     )  # fmt: skip
+    return request
 
 
 def _settled(aws: Account, name: str) -> dict[str, Any]:

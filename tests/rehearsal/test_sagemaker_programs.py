@@ -131,7 +131,7 @@ def test_taking_an_endpoint_down_ends_vllm_and_its_children_though_they_do_not_l
     ) as aws:
         aws.deploy("it", model_request("it", Environment={"SM_VLLM_MODEL": "/opt/ml/model"}))
         eventually(lambda: aws.endpoint("it")["EndpointStatus"] == "InService")
-        server, child, model, words = aws.ask("it", prompt="Hello")  # type: ignore[misc]
+        server, child, model, words = aws.ask("it", prompt="Hello")
         assert model == words[words.index("--model") + 1]
         assert Path(str(model)).name == "model"
         assert not str(model).startswith("/opt/ml")

@@ -42,7 +42,7 @@ def waits(state: str) -> list[int]:
 
 def test_the_time_a_job_may_wait_is_what_sagemaker_takes_and_what_the_allowance_counts() -> None:
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("StoppingCondition")
-    limits: dict[str, Any] = shape.members["MaxPendingTimeInSeconds"].metadata  # type: ignore[attr-defined]
+    limits: dict[str, Any] = shape.members["MaxPendingTimeInSeconds"].metadata
     assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
 
 

@@ -10,7 +10,8 @@ from stacks_bench import Stacks, synthesize
 
 
 def budget(stacks: Stacks) -> dict[str, Any]:
-    return stacks.one("Guardrail", "AWS::Budgets::Budget")
+    answer: dict[str, Any] = stacks.one("Guardrail", "AWS::Budgets::Budget")
+    return answer
 
 
 def notifications(stacks: Stacks) -> list[tuple[str, int, list[str]]]:

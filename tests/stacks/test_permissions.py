@@ -30,12 +30,14 @@ _NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket"}
 
 
 def function_statements(stacks: Stacks, function: str) -> list[Statement]:
-    return stacks.statements(f"Functions{FUNCTIONS[function]}Role")
+    answer: list[Any] = stacks.statements(f"Functions{FUNCTIONS[function]}Role")
+    return answer
 
 
 def machine_statements(stacks: Stacks, machine: str) -> list[Statement]:
     role = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0]
-    return stacks.statements(role)
+    answer: list[Any] = stacks.statements(role)
+    return answer
 
 
 def calls_of(stacks: Stacks, machine: str) -> set[str]:

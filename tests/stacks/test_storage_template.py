@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import boto3
 import pytest
@@ -13,8 +14,9 @@ from stacks_bench import ROOT, Stacks, synthesize
 from common import costs
 
 
-def buckets(stacks: Stacks) -> dict[str, dict]:
-    return stacks.resources("Storage", "AWS::S3::Bucket")
+def buckets(stacks: Stacks) -> dict[str, dict[str, Any]]:
+    answer: dict[str, dict[str, Any]] = stacks.resources("Storage", "AWS::S3::Bucket")
+    return answer
 
 
 def test_every_bucket_is_encrypted_and_closed_to_the_public(stacks: Stacks) -> None:

@@ -33,7 +33,8 @@ def events(state: str) -> int:
     body = STATES[state]
     if body["Type"] != "Task":
         return 2
-    return 2 + 3 * (1 + max(rule["MaxAttempts"] for rule in body["Retry"]))
+    answer: int = 2 + 3 * (1 + max(rule["MaxAttempts"] for rule in body["Retry"]))
+    return answer
 
 
 def waits_of_a_week() -> int:

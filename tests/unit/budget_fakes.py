@@ -57,7 +57,8 @@ class Budgets(Service):
         of_another = {"SsmActionDefinition": {"ActionSubType": "STOP_EC2_INSTANCES", "Region": "x", "InstanceIds": []}}
         found = [{**action("x", "0" * 36, "STANDBY"), "Definition": of_another}]
         found += [action(self.policy, OURS, self.status)] if self.policy else []
-        return page("Actions", found, NextToken)
+        answer: dict[str, Any] = page("Actions", found, NextToken)
+        return answer
 
     def on_describe_budget_action(self, AccountId: str, BudgetName: str, ActionId: str) -> dict[str, Any]:
         assert (AccountId, BudgetName, ActionId) == (ACCOUNT, BUDGET, OURS)

@@ -78,14 +78,16 @@ class CloudFormation(Service):
             }
             for name, status in self.statuses.items()
         ]
-        return page("Stacks", stacks, NextToken)
+        answer: dict[str, Any] = page("Stacks", stacks, NextToken)
+        return answer
 
     def on_list_stack_resources(self, StackName: str, NextToken: str | None = None) -> dict[str, Any]:
         rows: list[dict[str, str]] = [
             {"LogicalResourceId": key, "PhysicalResourceId": value}
             for key, value in self.ids.get(StackName, {}).items()
         ]
-        return page("StackResourceSummaries", [*rows, {"LogicalResourceId": "BeingMade"}], NextToken)
+        answer: dict[str, Any] = page("StackResourceSummaries", [*rows, {"LogicalResourceId": "BeingMade"}], NextToken)
+        return answer
 
     def on_get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:
         assert TemplateStage == "Original"
@@ -247,7 +249,8 @@ class Sns(Service):
             }
             for protocol, endpoint, confirmed in self.topics.get(TopicArn.rpartition(":")[2], [])
         ]
-        return page("Subscriptions", rows, NextToken)
+        answer: dict[str, Any] = page("Subscriptions", rows, NextToken)
+        return answer
 
 
 class CloudWatch(Service):
@@ -264,7 +267,8 @@ class CloudWatch(Service):
 
     def on_describe_alarms(self, AlarmTypes: list[str], NextToken: str | None = None) -> dict[str, Any]:
         assert AlarmTypes == ["MetricAlarm"]
-        return page("MetricAlarms", list(self.alarms.values()), NextToken)
+        answer: dict[str, Any] = page("MetricAlarms", list(self.alarms.values()), NextToken)
+        return answer
 
 
 class Cloud:

@@ -98,9 +98,12 @@ def test_the_settings_of_the_command_line_are_the_ones_that_are_checked(
 ) -> None:
     seen: list[Settings] = []
     original = command.Settings.from_context
-    monkeypatch.setattr(
-        command.Settings, "from_context", lambda context: seen.append(original(context)) or original(context)
-    )
+
+    def from_context(context: dict[str, Any]) -> Settings:
+        seen.append(original(context))
+        return seen[-1]
+
+    monkeypatch.setattr(command.Settings, "from_context", from_context)
     check([GOOD], "-c", "region=eu-west-1", "-c", "budget_usd=40")
     assert (seen[0].region, seen[0].budget_usd) == ("eu-west-1", 40)
 

@@ -98,7 +98,7 @@ def test_calls_of_other_services(resource: str, arguments: dict[str, str], expec
 
 def test_branches_and_maps_are_read_too() -> None:
     inner = {"States": {"Ask": task("lambda:invoke", FunctionName="arn:ask")}}
-    outer = {
+    outer: dict[str, Any] = {
         "Both": {"Type": "Parallel", "Branches": [inner]},
         "Each": {"Type": "Map", "ItemProcessor": {"States": {"Say": task("lambda:invoke", FunctionName="arn:say")}}},
         "Done": {"Type": "Succeed"},

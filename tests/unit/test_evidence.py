@@ -270,7 +270,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "evidence" / "seed-4"
     folder.mkdir(parents=True)
     asked = prompts(40)
-    replies = [answers(asked, model, skill=skill) for model, skill in (("base", 0.1), ("medical", 0.6))]
+    replies = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.6)
     findings = analyse(metrics(), asked, *replies, resamples=300)
     made = settle(
         build(run(), metrics(), asked, *replies, findings), status="SUCCEEDED", cost=COST, seconds_by_state={}

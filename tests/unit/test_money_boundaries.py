@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from test_prices import PriceList, product
@@ -32,19 +33,19 @@ def allow(
     return money.allow(ledger, cap, TRAINING, HOSTING, training, deadline, keep, now)
 
 
-def needed(**wanted: int) -> int:
+def needed(**wanted: Any) -> int:
     """The cap under which a run gets exactly what it wants, in cents: a smaller one is refused or clamps it."""
     return bisect_left(
         range(3000), True, key=lambda cap: not _refused(cap, **wanted) and not allow(cap, **wanted).clamped
     )
 
 
-def least(**wanted: int) -> int:
+def least(**wanted: Any) -> int:
     """The smallest cap under which a run is allowed at all, in cents."""
     return bisect_left(range(3000), True, key=lambda cap: not _refused(cap, **wanted))
 
 
-def _refused(cap: int, **wanted: int) -> bool:
+def _refused(cap: int, **wanted: Any) -> bool:
     try:
         allow(cap, **wanted)
     except BudgetExceeded:

@@ -100,7 +100,12 @@ def test_what_is_written_can_be_measured_on_and_shares_nothing_with_the_corpus(
 ) -> None:
     target = tmp_path / "new" / "set.jsonl"
     asked: list[str] = []
-    told = outside.fetch(target=target, download=lambda address: (asked.append(address), published)[1])
+
+    def download(address: str) -> bytes:
+        asked.append(address)
+        return published
+
+    told = outside.fetch(target=target, download=download)
     assert [one.id for one in outside_text.read(target.read_bytes(), target.name)] == [
         f"pubmed-{n}" for n in range(8) if n != 3
     ]

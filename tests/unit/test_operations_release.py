@@ -78,10 +78,10 @@ class Obedient(Account):
     def __init__(self, budgets: Budgets, attached: bool = True) -> None:
         super().__init__(budgets, attached)
         self._describe = budgets.on_describe_budget_action
-        budgets.on_describe_budget_action = self._described  # type: ignore[method-assign]
+        budgets.on_describe_budget_action = self._described
 
     def _described(self, **request: str) -> dict[str, Any]:
-        answer = self._describe(**request)
+        answer: dict[str, Any] = self._describe(**request)
         if answer["Action"]["Status"] == "REVERSE_SUCCESS":
             self.iam.attached = False
         return answer

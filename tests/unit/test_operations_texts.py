@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,8 +127,13 @@ def test_a_text_of_others_is_scored_beside_ours_and_the_references(name: str, co
 def test_the_command_scores_only_where_it_is_asked_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = []
-    monkeypatch.setattr(text_losses, "table", lambda **options: asked.append(options) or "losses")
+    asked: list[dict[str, Any]] = []
+
+    def table(**options: Any) -> str:
+        asked.append(options)
+        return "losses"
+
+    monkeypatch.setattr(text_losses, "table", table)
     assert main(["data"]) == 0 and asked == []
     assert main(["data", "--loss", "--words", "300", "--others", "a.jsonl"]) == 0
     assert asked == [{"words": 300, "others": Path("a.jsonl")}]

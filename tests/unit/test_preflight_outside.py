@@ -36,7 +36,8 @@ def staged(site: Site) -> list[dict[str, Any]]:
 
 def refusal(site: Site, kind: type[Any], content: bytes, name: str = "others.jsonl") -> str:
     site.upload(name, content)
-    return site.refusal(kind, {"heldOutside": f"corpora/{name}"})
+    answer: str = site.refusal(kind, {"heldOutside": f"corpora/{name}"})
+    return answer
 
 
 def test_outside_text_is_staged_beside_the_held_out_text_and_never_trained_on(site: Site) -> None:

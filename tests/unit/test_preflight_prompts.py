@@ -15,7 +15,7 @@ from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts.holding_out import split
 from preflight.texts.text_file import Document
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "id": "q-1",
     "kind": "question",
     "prompt": "Which gene encodes the protein p53?",

@@ -30,7 +30,8 @@ class ServiceQuotas(Service):
 
     def on_list_service_quotas(self, ServiceCode: str, NextToken: str | None = None) -> dict[str, Any]:
         rows = [{"QuotaCode": code, "QuotaName": name} for code, name in self.names.items()]
-        return page("Quotas", rows, NextToken)
+        answer: dict[str, Any] = page("Quotas", rows, NextToken)
+        return answer
 
     def _value(self, values: dict[str, float], code: str) -> dict[str, Any]:
         if code not in values:

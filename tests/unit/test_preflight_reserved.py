@@ -20,7 +20,8 @@ def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
     serves = hosting["deadlineSeconds"] + hosting["downloadSeconds"] + hosting["startSeconds"] + NOTICING
     serves = (serves + keep_minutes * 60) * hosting["instanceCount"]
     hours = trains * Decimal(budget["trainingHourlyUsd"]) + serves * Decimal(budget["hostingHourlyUsd"])
-    return hours * 100 / 3600
+    answer: Decimal = hours * 100 / 3600
+    return answer
 
 
 @pytest.fixture

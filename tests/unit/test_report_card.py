@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,12 @@ from tests.evidence.report_example import KINDS
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, dict]:
+def made() -> dict[str, dict[str, Any]]:
     return {name: make() for name, make in KINDS.items()}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_state_renders_a_model_card_with_its_sections(made, name):
+def test_every_state_renders_a_model_card_with_its_sections(made: dict[str, dict[str, Any]], name: str) -> None:
     text = card.render(made[name])
     assert text.startswith("---\nbase_model: ")
     for heading in (
@@ -35,7 +36,7 @@ def test_every_state_renders_a_model_card_with_its_sections(made, name):
         assert heading in text
 
 
-def test_the_front_matter_is_what_the_hub_reads(made):
+def test_the_front_matter_is_what_the_hub_reads(made: dict[str, dict[str, Any]]) -> None:
     yaml = pytest.importorskip("yaml")
     for name in KINDS:
         meta = yaml.safe_load(card.render(made[name]).split("---\n")[1])
@@ -46,7 +47,7 @@ def test_the_front_matter_is_what_the_hub_reads(made):
     assert parsed.data.eval_results[0].metric_type == "loss"
 
 
-def test_the_card_gives_every_difference_with_its_interval(made):
+def test_the_card_gives_every_difference_with_its_interval(made: dict[str, dict[str, Any]]) -> None:
     text = card.render(made["improved"])
     assert text.count("| held out |") == 3
     assert re.search(
@@ -55,7 +56,9 @@ def test_the_card_gives_every_difference_with_its_interval(made):
     )
 
 
-def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained_on_it(made):
+def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained_on_it(
+    made: dict[str, dict[str, Any]],
+) -> None:
     settled = copy.deepcopy(made["improved"])
     settled["cost"] |= {"training_seconds": 1000, "endpoint_seconds": 1500}
     settled["base_model"]["matches_plan"] = True
@@ -65,14 +68,14 @@ def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained
     assert "Training took 16 min 40 s, the endpoint stood for 25 min." in card.render(settled)
 
 
-def test_what_preflight_noted_stands_among_the_limits_and_in_the_card(made):
+def test_what_preflight_noted_stands_among_the_limits_and_in_the_card(made: dict[str, dict[str, Any]]) -> None:
     noted = copy.deepcopy(made["improved"])
     noted["configuration"]["warnings"] = ["Passages of one document are alike."]
     assert page.render(noted).count("Passages of one document are alike.") == 2
     assert "not among them. Passages of one document are alike." in card.render(noted)
 
 
-def test_a_fall_of_the_control_loss_is_told_without_a_sign_and_beside_a_gain_only():
+def test_a_fall_of_the_control_loss_is_told_without_a_sign_and_beside_a_gain_only() -> None:
     told = {"standard_error": 0.01, "estimate": -0.1, "low": -0.12, "high": -0.08}
     words = _forgetting_words(told, {"difference": told})
     assert words.startswith(
@@ -83,7 +86,7 @@ def test_a_fall_of_the_control_loss_is_told_without_a_sign_and_beside_a_gain_onl
     assert "gain" not in _forgetting_words(told, {})
 
 
-def test_samples_are_counted_for_each_kind_of_prompt():
+def test_samples_are_counted_for_each_kind_of_prompt() -> None:
     rows = answers(prompts(8), "base", skill=0.5)
     for row in rows:
         if row["kind"] != "starter":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,12 @@ from tests.evidence.report_example import KINDS
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, dict]:
+def made() -> dict[str, dict[str, Any]]:
     return {name: make() for name, make in KINDS.items()}
 
 
 @pytest.mark.parametrize("width_", [WIDE, NARROW])
-def test_hundreds_of_documents_are_drawn_without_names(made, width_):
+def test_hundreds_of_documents_are_drawn_without_names(made: dict[str, dict[str, Any]], width_: float) -> None:
     block = copy.deepcopy(made["improved"]["heldout"])
     block["documents"] = block["documents"] * 40
     drawing = documents(block, width_)
@@ -44,7 +45,7 @@ def test_hundreds_of_documents_are_drawn_without_names(made, width_):
 @pytest.mark.parametrize(
     ("values", "zero"), [([0.0], False), ([-0.1, 0.2], True), ([3.0, 3.0], False), ([1e-9, 2e-9], False)]
 )
-def test_a_scale_holds_its_values_between_its_ticks(values, zero):
+def test_a_scale_holds_its_values_between_its_ticks(values: list[float], zero: bool) -> None:
     across = scale(values, 0, 100, zero=zero)
     assert across.low <= min(values) and across.high >= max(values)
     assert 2 <= len(across.ticks) <= 12
@@ -55,11 +56,11 @@ def test_a_scale_holds_its_values_between_its_ticks(values, zero):
 @pytest.mark.parametrize(
     ("error", "places"), [(0.119, 2), (0.367, 1), (0.0967, 2), (3.6, 0), (35.0, 0), (0.0, 3), (None, 3)]
 )
-def test_digits_follow_the_standard_error(error, places):
+def test_digits_follow_the_standard_error(error: float | None, places: int) -> None:
     assert decimals_for(error) == places
 
 
-def test_numbers_are_set_for_reading():
+def test_numbers_are_set_for_reading() -> None:
     figure = {"estimate": -0.05228, "standard_error": 0.00723, "low": -0.06915, "high": -0.03713}
     assert interval_text(figure, "nats") == "−0.052 nats (95 % interval −0.069 to −0.037)"
     assert change_text(figure, "nats") == "0.052 nats (95 % interval 0.037 to 0.069)"
@@ -74,7 +75,7 @@ def test_numbers_are_set_for_reading():
     )  # fmt: skip
 
 
-def test_text_is_encoded_for_the_standard_fonts():
+def test_text_is_encoded_for_the_standard_fonts() -> None:
     assert encode("é", "Helvetica")[0][:2] == ("Helvetica", b"\xe9")
     assert encode("α≥", "Times-Roman")[0][0] == "Symbol"
     assert encode("ő", "Helvetica")[0][1] == b"o"  # loses the accent that the font lacks
@@ -82,7 +83,7 @@ def test_text_is_encoded_for_the_standard_fonts():
     assert width("Hello", "Helvetica", 10) == pytest.approx(22.78)  # 722 + 556 + 222 + 222 + 556 thousandths
 
 
-def test_wrapped_lines_fit_and_lose_nothing():
+def test_wrapped_lines_fit_and_lose_nothing() -> None:
     text = "Clonal haematopoiesis\n\nof " + "W" * 50 + " indeterminate potential"
     assert all(width(line, "Times-Roman", 10) <= 90 for line in wrap(text, "Times-Roman", 10, 90))
     assert "".join(text[a:b] for a, b in line_spans(text, "Times-Roman", 10, 90)).replace(" ", "") == re.sub(

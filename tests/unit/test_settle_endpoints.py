@@ -14,7 +14,8 @@ PRICES = f"{CHEAP}=3.6 {DEAR}=36"  # a tenth of a cent and a cent a second
 
 
 def at(seconds: int) -> datetime:
-    return START + timedelta(seconds=seconds)
+    answer: datetime = START + timedelta(seconds=seconds)
+    return answer
 
 
 def life(created: int, gone: int | None = None, **more: Any) -> dict[str, Any]:

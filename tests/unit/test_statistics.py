@@ -6,18 +6,19 @@ import itertools
 import math
 import random
 import statistics
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.findings.intervals import interval, ratio_with_error, student_cdf, student_quantile
+from report.findings.intervals import Method, interval, ratio_with_error, student_cdf, student_quantile
 from report.findings.statistics import compare_losses, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
 from tests.evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
 
 
-def documents(changes: list[float], tokens: int = 100) -> dict:
+def documents(changes: list[float], tokens: int = 100) -> dict[str, Any]:
     """Held-out documents of equal length whose loss per token changes as given."""
     rows = [
         {"id": str(n), "tokens": tokens, "bytes": 4 * tokens, "base_nll": 3.0 * tokens, "tuned_nll": (3.0 + c) * tokens}
@@ -26,22 +27,29 @@ def documents(changes: list[float], tokens: int = 100) -> dict:
     return {"documents": rows}
 
 
+def compared(measured: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What `compare_losses` answers where there is something to compare."""
+    block = compare_losses(measured, **options)
+    assert block is not None
+    return block
+
+
 # Two-sided 95 % points of Student's t as printed in any table.
 @pytest.mark.parametrize(("degrees", "point"), [(1, 12.706), (4, 2.776), (9, 2.262), (13, 2.160), (30, 2.042)])
-def test_student_quantiles_are_those_of_the_tables(degrees, point):
+def test_student_quantiles_are_those_of_the_tables(degrees: int, point: float) -> None:
     assert student_quantile(0.975, degrees) == pytest.approx(point, abs=5e-4)
     assert student_cdf(student_quantile(0.975, degrees), degrees) == pytest.approx(0.975)
 
 
-def test_the_standard_error_of_equal_weights_is_that_of_a_mean():
+def test_the_standard_error_of_equal_weights_is_that_of_a_mean() -> None:
     values = [0.1, -0.4, 0.3, 0.2, -0.2, 0.5]
     estimate, error = ratio_with_error(values, [1.0] * 6)
     assert estimate == pytest.approx(statistics.mean(values))
     assert error == pytest.approx(statistics.stdev(values) / math.sqrt(6))
 
 
-def test_the_estimate_weighs_documents_by_their_tokens():
-    block = compare_losses(
+def test_the_estimate_weighs_documents_by_their_tokens() -> None:
+    block = compared(
         {
             "documents": [
                 {"id": "long", "tokens": 900, "base_nll": 2700.0, "tuned_nll": 2610.0},
@@ -55,8 +63,8 @@ def test_the_estimate_weighs_documents_by_their_tokens():
     assert block["lower_documents"] == 1
 
 
-def test_perplexity_ratio_and_bits_per_byte_are_the_same_difference_on_other_scales():
-    block = compare_losses(documents([-0.1, -0.12, -0.08, -0.11, -0.09, -0.1, -0.13]), resamples=1_000)
+def test_perplexity_ratio_and_bits_per_byte_are_the_same_difference_on_other_scales() -> None:
+    block = compared(documents([-0.1, -0.12, -0.08, -0.11, -0.09, -0.1, -0.13]), resamples=1_000)
     change = block["difference"]
     for key in ("estimate", "low", "high"):
         assert block["perplexity_ratio"][key] == pytest.approx(math.exp(change[key]))
@@ -65,31 +73,31 @@ def test_perplexity_ratio_and_bits_per_byte_are_the_same_difference_on_other_sca
     assert block["base_perplexity"]["estimate"] == pytest.approx(math.exp(3))
 
 
-def test_documents_without_sizes_have_no_bits_per_byte():
+def test_documents_without_sizes_have_no_bits_per_byte() -> None:
     measured = documents([-0.1] * 3)
     del measured["documents"][1]["bytes"]
-    assert compare_losses(measured)["bits_per_byte"] is None
+    assert compared(measured)["bits_per_byte"] is None
 
 
-def test_all_differences_below_zero_give_the_smallest_exact_p():
+def test_all_differences_below_zero_give_the_smallest_exact_p() -> None:
     assert sign_flip([-0.1, -0.2, -0.3, -0.1, -0.2, -0.4]) == (2 / 2**6, "exact")
 
 
-def test_differences_that_cancel_give_a_p_of_one():
+def test_differences_that_cancel_give_a_p_of_one() -> None:
     assert sign_flip([0.2, -0.2])[0] == 1.0
     assert sign_flip([0.0, 0.0, 0.0]) == (1.0, "exact")
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=9))
-def test_the_exact_p_equals_a_count_of_every_sign_pattern(values):
+def test_the_exact_p_equals_a_count_of_every_sign_pattern(values: list[float]) -> None:
     observed = abs(math.fsum(values)) * (1 - 1e-9) - 1e-15
     patterns = list(itertools.product((1, -1), repeat=len(values)))
     reached = sum(abs(math.fsum(s * v for s, v in zip(p, values, strict=True))) >= observed for p in patterns)
     assert sign_flip(values)[0] == pytest.approx(reached / len(patterns), abs=0.02 if observed < 1e-9 else 1e-12)
 
 
-def test_sampled_p_agrees_with_the_normal_approximation():
+def test_sampled_p_agrees_with_the_normal_approximation() -> None:
     rng = random.Random(5)
     values = [rng.gauss(0.3, 1) for _ in range(60)]
     p_value, method = sign_flip(values, seed=1)
@@ -98,11 +106,11 @@ def test_sampled_p_agrees_with_the_normal_approximation():
     assert p_value == pytest.approx(2 * (1 - statistics.NormalDist().cdf(z)), abs=0.02)
 
 
-def test_a_sampled_p_is_never_zero():
+def test_a_sampled_p_is_never_zero() -> None:
     assert sign_flip([-1.0] * 60)[0] == pytest.approx(1 / 10_001)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_seed_nearly_the_same():
+def test_the_same_seed_gives_the_same_interval_and_another_seed_nearly_the_same() -> None:
     values = [random.Random(2).gauss(0, 1) for _ in range(12)]
     values = [value + place * 0.1 for place, value in enumerate(values)]
     first, again, other = (interval(values, [1.0] * 12, seed=seed, resamples=2_000) for seed in (1, 1, 2))
@@ -112,78 +120,86 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_nearly_the_same(
 
 
 @pytest.mark.parametrize("method", ["studentised", "percentile"])
-def test_an_interval_agrees_with_students_t_on_well_behaved_data(method):
+def test_an_interval_agrees_with_students_t_on_well_behaved_data(method: Method) -> None:
     values = [statistics.NormalDist().inv_cdf((place + 0.5) / 40) for place in range(40)]
     found = interval(values, [1.0] * 40, method=method, resamples=4_000)
+    assert found.standard_error is not None
     half = student_quantile(0.975, 39) * found.standard_error
     assert found.low == pytest.approx(-half, rel=0.1)
     assert found.high == pytest.approx(half, rel=0.1)
 
 
-def test_four_documents_have_an_estimate_but_no_interval():
+def test_four_documents_have_an_estimate_but_no_interval() -> None:
     found = interval([1.0, 2.0, 3.0, 4.0], [1.0] * 4)
     assert found.estimate == 2.5
     assert found.low is None and found.high is None
 
 
-def test_equal_differences_give_an_interval_of_no_width():
+def test_equal_differences_give_an_interval_of_no_width() -> None:
     found = interval([-0.5] * 8, [1.0] * 8)
     assert (found.low, found.high) == (-0.5, -0.5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, None, "3", True, -1.0])
-def test_a_loss_that_is_not_a_number_makes_its_document_unusable(bad):
+def test_a_loss_that_is_not_a_number_makes_its_document_unusable(bad: object) -> None:
     measured = documents([-0.1] * 8)
     measured["documents"][3]["tuned_nll"] = bad
-    block = compare_losses(measured, resamples=500)
+    block = compared(measured, resamples=500)
     assert block["unusable_documents"] == 1
     assert block["documents_count"] == 7
 
 
 @pytest.mark.parametrize("measured", [None, {}, {"documents": []}, {"documents": None}])
-def test_nothing_measured_is_nothing_compared(measured):
+def test_nothing_measured_is_nothing_compared(measured: dict[str, Any] | None) -> None:
     assert compare_losses(measured) is None
 
 
 # With 400 runs and a true rate of 5 % the share exceeds 8.5 % about once in a thousand seeds; this seed is fixed.
-def test_nothing_learned_is_rarely_called_improved():
+def test_nothing_learned_is_rarely_called_improved() -> None:
     improved, worse = rates(count=12, mean=0.0, spread=0.1, draw=normal, runs=400, seed=11, resamples=400)
     assert improved <= 0.05
     assert worse <= 0.05
 
 
-def test_a_gain_on_every_text_is_rarely_called_improved():
-    settings = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12, "resamples": 300}
+def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
+    settings: dict[str, Any] = {
+        "count": 18,
+        "gain": -0.25,
+        "spreads": (0.1, 0.1),
+        "draw": normal,
+        "seed": 12,
+        "resamples": 300,
+    }
     assert general_gain_rates(field=0.0, runs=60, **settings)[0] <= 0.1
     assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
 
 
-def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse():
-    settings = {"count": 20, "spread": 0.1, "draw": normal, "runs": 200, "resamples": 300}
+def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse() -> None:
+    settings: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "runs": 200, "resamples": 300}
     improved, worse = outside_rates(mean=0.0, seed=13, **settings)
     assert improved <= 0.07 and worse <= 0.07
     assert outside_rates(mean=-0.1, seed=13, **{**settings, "runs": 30})[0] >= 0.9
     assert outside_rates(mean=0.1, seed=13, **{**settings, "runs": 30})[1] >= 0.9
 
 
-def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation():
+def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation() -> None:
     rng = random.Random(11)
     below = sum(sum(normal(rng) for _ in range(12)) < 0 for _ in range(400)) / 400
     assert below > 0.4
 
 
-def test_a_clear_effect_is_nearly_always_found():
+def test_a_clear_effect_is_nearly_always_found() -> None:
     improved, worse = rates(count=14, mean=-0.1, spread=0.08, draw=normal, runs=60, seed=3, resamples=400)
     assert improved >= 0.9
     assert worse == 0
 
 
-def test_one_document_alone_cannot_carry_the_verdict():
-    block = compare_losses(documents([-2.0] + [0.01] * 11), resamples=1_000)
+def test_one_document_alone_cannot_carry_the_verdict() -> None:
+    block = compared(documents([-2.0] + [0.01] * 11), resamples=1_000)
     assert block["difference"]["estimate"] < -0.1
     assert judge_loss(block, CERTAINLY_FURTHER).verdict == NOT_SHOWN
 
 
-def test_many_small_gains_in_the_same_direction_are_shown():
+def test_many_small_gains_in_the_same_direction_are_shown() -> None:
     changes = [-0.02 - 0.001 * place for place in range(12)]
-    assert judge_loss(compare_losses(documents(changes), resamples=1_000), CERTAINLY_FURTHER).verdict == IMPROVED
+    assert judge_loss(compared(documents(changes), resamples=1_000), CERTAINLY_FURTHER).verdict == IMPROVED

@@ -192,7 +192,7 @@ class TestASilentStepFunctions:
                 raise SILENCE
             return listing(stateMachineArn=stateMachineArn, **asked)
 
-        site.step_functions.on_list_executions = only_runs  # type: ignore[method-assign]
+        site.step_functions.on_list_executions = only_runs
         sweep = site.sweep(NOW + timedelta(hours=1))
         assert sweep.remove_leftovers() == ["captune-abc"]
         assert sweep.problems == [SILENCE]

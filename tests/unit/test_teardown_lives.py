@@ -23,7 +23,8 @@ def gone(site: Site, after: timedelta, *names: str) -> dict[str, Any]:
     """A pass after some endpoints have gone."""
     for name in names:
         del site.sagemaker.endpoints[name]
-    return site.tear_down(after=after)
+    answer: dict[str, Any] = site.tear_down(after=after)
+    return answer
 
 
 def test_a_life_is_from_creation_until_the_first_pass_that_did_not_find_it() -> None:

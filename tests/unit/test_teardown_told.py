@@ -102,14 +102,14 @@ class TestWhatRuns:
             answer = {k: v for k, v in describe(EndpointName).items() if k != "ProductionVariants"}
             return answer if variants is None else {**answer, "ProductionVariants": variants}
 
-        site.sagemaker.on_describe_endpoint = quiet  # type: ignore[method-assign]
+        site.sagemaker.on_describe_endpoint = quiet
         life = site.tear_down()["seen"]["1"]
         assert (life["instanceType"], life["instanceCount"]) == ("ml.g5.2xlarge", 2)
 
     def test_a_configuration_that_tells_neither_means_one_of_an_unknown_type(self) -> None:
         site = Site(endpoints={"captune-abc": "Creating"}, configurations=NAMES)
         site.sagemaker.instances_now = 0
-        site.sagemaker.on_describe_endpoint_config = lambda EndpointConfigName: {  # type: ignore[method-assign]
+        site.sagemaker.on_describe_endpoint_config = lambda EndpointConfigName: {
             "ProductionVariants": [{"VariantName": "a"}]
         }
         life = site.tear_down()["seen"]["1"]
