@@ -11,7 +11,7 @@ import yaml
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
 DOCS = ROOT / "docs"
-NARROW = [DOCS / f"{name}.md" for name in ("architecture",)]
+NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap")]
 _PATH = re.compile(r"`([A-Za-z_.]+/[A-Za-z0-9_./-]*)`")
 _GENERATED = re.compile(r"<!-- [a-z0-9-]+ -->\n.*?<!-- end -->|```.*?```", re.DOTALL)
 
@@ -55,3 +55,35 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
 def test_prose_is_wrapped(page: Path) -> None:
     prose = _GENERATED.sub("", page.read_text("utf-8")).splitlines()
     assert [line for line in prose if len(line) > 120 and not line.startswith(("|", "<details>"))] == []
+
+
+def test_the_proof_is_summed_up_as_it_was_printed() -> None:
+    """The line that a hurried reader sees instead of the log."""
+    printed = (ROOT / "results" / "prove-cap.md").read_text("utf-8")
+    (summary,) = re.findall(
+        r"<summary>What it printed: (.*? cells, .*?)</summary>", (DOCS / "cap.md").read_text("utf-8")
+    )
+
+    def figure(label: str) -> str:
+        (found,) = re.findall(rf"^ +{label} {{2,}}(.+?)$", printed, re.MULTILINE)
+        return str(found)
+
+    cells, mutations = figure("cells passed"), figure("mutations caught")
+    assert summary == (
+        f"{cells.replace('/', ' of ')} cells, {figure('months').split(' (')[0]} months with a maximum spend of "
+        f"{figure('maximum spend of a month')}, {figure('runs').split()[0]} runs with an outage, 0 leaks, "
+        f"{mutations.replace('/', ' of ')} mutations caught"
+    )
+    assert set(re.findall(r"^ +leaks +(\d+)$", printed, re.MULTILINE)) == {"0"}
+
+
+def test_the_outages_cost_what_was_printed() -> None:
+    printed = (ROOT / "results" / "prove-cap.md").read_text("utf-8")
+    costs = {
+        service: (figures.split()[2], figures.split()[4])
+        for service, figures in re.findall(r"^ +(\S.*) away +((?:\$[0-9.]+ *){5})$", printed, re.MULTILINE)
+    }
+    page = (DOCS / "cap.md").read_text("utf-8")
+    section = page[page.index("## What holds when a service is away?") : page.index("## What cannot be held")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "$" in line]
+    assert {row[0]: (row[2], row[3]) for row in rows} == costs
