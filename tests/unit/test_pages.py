@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +11,29 @@ from pathlib import Path
 import pytest
 import yaml
 
+from preflight import request
+from stacks import alarms
+from stacks.settings import Settings, SettingsError
+
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
 DOCS = ROOT / "docs"
-NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap")]
+NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap", "operating")]
 _PATH = re.compile(r"`([A-Za-z_.]+/[A-Za-z0-9_./-]*)`")
 _GENERATED = re.compile(r"<!-- [a-z0-9-]+ -->\n.*?<!-- end -->|```.*?```", re.DOTALL)
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of a section's table, without its head."""
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    section = text[text.index(f"\n## {heading}\n") + 1 :].split("\n## ")[0]
+    lines = [line.strip().strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in cells] for cells in lines[2:]]
+
+
+def range_of(cell: str) -> tuple[int, int] | None:
+    """The whole numbers of `1 to 50`."""
+    found = re.match(r"(\d+) to (\d+)", cell)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def states(machine: dict[str, object]) -> Iterator[str]:
@@ -83,7 +103,43 @@ def test_the_outages_cost_what_was_printed() -> None:
         service: (figures.split()[2], figures.split()[4])
         for service, figures in re.findall(r"^ +(\S.*) away +((?:\$[0-9.]+ *){5})$", printed, re.MULTILINE)
     }
-    page = (DOCS / "cap.md").read_text("utf-8")
-    section = page[page.index("## What holds when a service is away?") : page.index("## What cannot be held")]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "$" in line]
-    assert {row[0]: (row[2], row[3]) for row in rows} == costs
+    assert {row[0]: (row[2], row[3]) for row in rows("cap", "What holds when a service is away?")} == costs
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    told = {row[0].strip("`"): json.loads(row[1].strip("`")) for row in rows("operating", "Which settings are there?")}
+    assert told == json.loads(json.dumps(dataclasses.asdict(Settings())))
+
+
+def test_a_setting_takes_the_numbers_that_are_told_and_no_others() -> None:
+    told = {row[0].strip("`"): range_of(row[2]) for row in rows("operating", "Which settings are there?")}
+    ranges = {name: found for name, found in told.items() if found}
+    assert len(ranges) == 9
+    for name, (low, high) in ranges.items():
+        assert Settings.from_context({name: low})
+        assert Settings.from_context({name: high})
+        for outside in (low - 1, high + 1):
+            with pytest.raises(SettingsError):
+                Settings.from_context({name: outside})
+
+
+def test_every_key_of_an_input_is_told_with_an_example_that_is_accepted() -> None:
+    told = {row[0].strip("`"): row for row in rows("operating", "What may the input of a run hold?")}
+    assert {key.lower() for key in told} == {
+        field.name.replace("_", "") for field in dataclasses.fields(request.Request)
+    }
+    for key, (_, example, meaning) in told.items():
+        value = json.loads(example.strip("`"))
+        assert key in value
+        assert request.parse(value)
+        for outside in [limit for low, high in filter(None, [range_of(meaning)]) for limit in (low - 1, high + 1)]:
+            with pytest.raises(request.InvalidInput):
+                request.parse({key: outside})
+
+
+def test_every_alarm_is_told_with_its_limit() -> None:
+    told = {row[0].strip("*"): row[1] for row in rows("operating", "What to do when an alarm goes off")}
+    assert set(told) == {alarms.alarm_name(name) for name in alarms.NAMES}
+    endpoint_hours = alarms.longest_endpoint_seconds(Settings().endpoint_deadline_minutes) / 3600
+    assert f"{endpoint_hours:.1f} hours" in told["captune-endpoint-too-old"]
+    assert f"{alarms.LONGEST_RESERVATION_SECONDS / 3600:.1f} hours" in told["captune-reservation-too-old"]
