@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evidence.experiments import PROJECT
 
-_SECTION = re.compile(r"<!-- ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+_SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def pages(project: Path = PROJECT) -> list[Path]:

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conformance.plants import PLANTS
 from preflight import request
+from rehearsal import options
 from stacks import alarms
 from stacks.settings import Settings, SettingsError
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
 DOCS = ROOT / "docs"
-NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap", "operating")]
+NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap", "operating", "rehearsal")]
 _PATH = re.compile(r"`([A-Za-z_.]+/[A-Za-z0-9_./-]*)`")
 _GENERATED = re.compile(r"<!-- [a-z0-9-]+ -->\n.*?<!-- end -->|```.*?```", re.DOTALL)
 
@@ -143,3 +145,20 @@ def test_every_alarm_is_told_with_its_limit() -> None:
     endpoint_hours = alarms.longest_endpoint_seconds(Settings().endpoint_deadline_minutes) / 3600
     assert f"{endpoint_hours:.1f} hours" in told["captune-endpoint-too-old"]
     assert f"{alarms.LONGEST_RESERVATION_SECONDS / 3600:.1f} hours" in told["captune-reservation-too-old"]
+
+
+def test_every_planted_fault_is_told() -> None:
+    page = (DOCS / "rehearsal.md").read_text("utf-8")
+    section = page[page.index("| plant | the fault |") :].split("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z]+)`", section, re.MULTILINE)) == set(PLANTS)
+
+
+def test_what_can_be_tried_is_an_option() -> None:
+    commands = [re.findall(r"`make rehearse (.*?)`", row[1]) for row in rows("rehearsal", "What can be tried?")]
+    arguments = [found for (line,) in filter(None, commands) for found in re.findall(r'ARGS="(.*?)"', line)]
+    assert len(arguments) >= 6
+    for line in arguments:
+        assert options.parse(line.split())
+    variables = set(re.findall(r"\b([A-Z]+)=", " ".join(line for (line,) in filter(None, commands)))) - {"ARGS"}
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert [name for name in variables if f"$({name})" not in makefile] == []
