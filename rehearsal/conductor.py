@@ -24,7 +24,7 @@ from .cloud import Cloud
 from .display import Display
 from .executions import Execution
 from .options import Options
-from .sagemaker import vllm_environment
+from .sagemaker import s3_folders, vllm_environment
 from .sagemaker.model_host import ModelHost
 from .sagemaker.programs import Vllm
 from .sagemaker.vllm_environment import VllmMissing
@@ -123,15 +123,18 @@ class Conductor:
             self._folder, gated_weights=weights, time_scale=self._time_scale, region=str(context["region"]),
             on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
         ) as cloud:  # fmt: skip
-            return self._rehearse(cloud, assembly, context)
+            return self._rehearse(cloud, assembly, context, weights)
 
-    def _rehearse(self, cloud: Cloud, assembly: Assembly, context: dict[str, Any]) -> int:
+    def _rehearse(self, cloud: Cloud, assembly: Assembly, context: dict[str, Any], weights: Path | None) -> int:
         with self.display.step("Deploying them into an account on this machine") as notes:
             deployment = cloud.deploy(assembly)
             notes.append(f"{len(assembly.stacks())} stacks")
             left_out = ", ".join(sorted(kind.removeprefix("AWS::") for kind in deployment.unsupported))
             if left_out:
                 notes.append(f"declared but not played here: {left_out}")
+        if weights and context.get("weights_uri"):
+            with self.display.step(f"Uploading them to {context['weights_uri']}, as a person's own"):
+                s3_folders.store(cloud.client("s3"), weights, deployment.weights_uri)
         if self.options.budget_left_cents is not None:
             materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(int(context["budget_usd"]) * 100))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)

@@ -18,12 +18,14 @@ from moto.sqs.models import sqs_backends
 
 from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT
+from .sagemaker.rules import is_jumpstart
+from .sagemaker.s3_folders import split
 
 if TYPE_CHECKING:
     from .cloud import Cloud
 
 _ALARM = "AWS::CloudWatch::Alarm"
-_GATED_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
+_WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
 
 
 class Deployment:
@@ -63,7 +65,7 @@ class Deployment:
         for stack in assembly.stacks():
             deployment._create_stack(stack)
         deployment._find_functions()
-        deployment._gated_bucket()
+        deployment._weights_bucket()
         deployment._kept = set(deployment._objects())
         return deployment
 
@@ -136,23 +138,24 @@ class Deployment:
             self.bucket = variables.get("BUCKET_NAME", self.bucket)
             self.table = variables.get("LEDGER_TABLE", self.table)
 
-    def _gated_bucket(self) -> None:
-        """The bucket of gated weights, with a few names in it, so that a look at it succeeds."""
+    def _weights_bucket(self) -> None:
+        """The bucket of the weights; JumpStart's with a few names in it, so that a look at it succeeds. A person's own stays empty."""
         s3, region = self._cloud.client("s3"), self._cloud.region
-        uris = [value for value in self._substitution_values() if value.startswith("s3://jumpstart-")]
-        for uri in uris:
-            bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-            _create_bucket(s3, bucket, region)
-            for name in _GATED_MARKERS:
-                s3.put_object(Bucket=bucket, Key=f"{prefix}{name}", Body=b"a stand-in for a gated file\n")
+        bucket, prefix = split(self.weights_uri)
+        _create_bucket(s3, bucket, region)
+        if is_jumpstart(self.weights_uri):
+            for name in _WEIGHTS_MARKERS:
+                s3.put_object(Bucket=bucket, Key=f"{prefix}{name}", Body=b"a stand-in for a file of weights\n")
 
-    def _substitution_values(self) -> list[str]:
-        found = []
+    @property
+    def weights_uri(self) -> str:
+        """Where the deployed definition reads the base model's weights."""
         for stack in self.assembly.stacks():
             for resource in stack.template.get("Resources", {}).values():
                 values = resource.get("Properties", {}).get("DefinitionSubstitutions", {})
-                found += [value for value in values.values() if isinstance(value, str)]
-        return found
+                if "WeightsUri" in values:
+                    return str(values["WeightsUri"])
+        raise LookupError("no state machine of the assembly reads weights")
 
     def proof(self) -> dict[str, str]:
         """Return, for each state machine that can run, its definition as it runs.

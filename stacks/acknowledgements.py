@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import aws_cdk as cdk
 from constructs import Construct
 
-from stacks.catalog import gated_bucket, public_bucket
+from stacks.catalog import Weights, gated_bucket, public_bucket
 from stacks.names import FINE_TUNING
 from stacks.storage_stack import BUCKET_ARN_EXPORT
 
@@ -44,6 +44,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
         "arn:{partition}:s3:::{gated}/*",
         "JumpStart's bucket, read only; a narrower prefix would break on a new version of the weights.",
     ),
+    "own weights": ("arn:{partition}:s3:::{own}*", "The user's own folder of weights, read only, and nothing beside it."),
     "public weights": ("arn:{partition}:s3:::{public}/*", "JumpStart's public bucket, read only, as AWS documents it."),
     "training log": (
         "arn:{partition}:logs:{region}:{account}:log-group:/aws/sagemaker/TrainingJobs:*",
@@ -67,10 +68,10 @@ _ROLES: Mapping[str, Sequence[str]] = {
     "Functions/FinishRole": ("everywhere", "plans", "report"),
     "Functions/SweeperRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
     "TrainingRole": (
-        "everywhere", "gated weights", "public weights", "code", "input", "adapters", "checkpoints",
+        "everywhere", "weights", "code", "input", "adapters", "checkpoints",
         "training log",
     ),
-    "HostingRole": ("everywhere", "gated weights", "public weights", "adapters", "endpoint log"),
+    "HostingRole": ("everywhere", "weights", "adapters", "endpoint log"),
     "TearDownRole": ("everywhere", "schedules"),
     "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
 }  # fmt: skip
@@ -80,7 +81,7 @@ _SYNCHRONOUS = (
 )  # fmt: skip
 
 
-def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Stack) -> None:
+def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Stack, weights: Weights) -> None:
     """Acknowledges every finding that stays, on the construct where it arises.
 
     Raises RuntimeError (from jsii) when a construct named here no longer exists.
@@ -93,9 +94,10 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
         "account": "<AWS::AccountId>" if cdk.Token.is_unresolved(runs.account) else runs.account,
         "gated": gated_bucket(runs.region),
         "public": public_bucket(runs.region),
+        "own": f"{weights.bucket}/{weights.prefix}",
     }
     for path, wildcards in _ROLES.items():
-        for name in wildcards:
+        for name in _spelled_out(wildcards, weights):
             resource, reason = _WILDCARDS[name]
             _acknowledge(_find(runs, path), f"AwsSolutions-IAM5[Resource::{resource.format(**facts)}]", reason)
         if path.startswith("Functions/"):
@@ -132,6 +134,13 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
         "AwsSolutions-S1",
         "It holds the access log; logging its own access would never end.",
     )
+
+
+def _spelled_out(wildcards: Sequence[str], weights: Weights) -> list[str]:
+    """The wildcards with the place of the weights in place of "weights"."""
+    jumpstart = ("gated weights", "public weights") if weights.gated else ("public weights",)
+    places = ("own weights",) if weights.own else jumpstart
+    return [name for each in wildcards for name in (places if each == "weights" else (each,))]
 
 
 def _find(scope: Construct, path: str) -> Construct:

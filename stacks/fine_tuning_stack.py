@@ -15,9 +15,9 @@ from stacks.dashboard import add_dashboard
 from stacks.functions import Functions, Resources, asset
 from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
-from stacks.run_settings import FINE_TUNING_DEFINITION, definition_version, literals
+from stacks.run_settings import definition_version, fine_tuning_definition, literals
 from stacks.settings import Settings
-from stacks.state_machine import StateMachine
+from stacks.state_machine import StateMachine, definition_text
 from stacks.storage_stack import StorageStack
 
 _HERE = Path(__file__).parent
@@ -105,7 +105,7 @@ class FineTuningStack(cdk.Stack):
             self,
             "TearDown",
             name=TEAR_DOWN,
-            definition=_HERE / "tear_down.asl.yaml",
+            definition=definition_text(_HERE / "tear_down.asl.yaml"),
             substitutions={
                 **invoked,
                 "ResultTopicArn": self.result_topic.topic_arn,
@@ -119,10 +119,10 @@ class FineTuningStack(cdk.Stack):
         container_of_training = training_image(settings.region)
         container_of_hosting = hosting_image(settings.region, settings.hosting_image)
         self._training_role = roles.training_role(
-            self, bucket_arn=bucket_arn, region=settings.region, image=container_of_training
+            self, bucket_arn=bucket_arn, weights=settings.weights, image=container_of_training
         )
         self._hosting_role = roles.hosting_role(
-            self, bucket_arn=bucket_arn, region=settings.region, image=container_of_hosting
+            self, bucket_arn=bucket_arn, weights=settings.weights, image=container_of_hosting
         )
         return self._machine_role(
             "FineTuningRole",
@@ -164,7 +164,7 @@ class FineTuningStack(cdk.Stack):
             self,
             "FineTuning",
             name=FINE_TUNING,
-            definition=FINE_TUNING_DEFINITION,
+            definition=fine_tuning_definition(settings),
             substitutions=available,
             role=self.fine_tuning_role,
         )

@@ -15,7 +15,7 @@ from constructs import Construct
 
 from stacks import permissions as may
 from stacks import serving
-from stacks.catalog import gated_bucket
+from stacks.catalog import Weights
 from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
 from stacks.roles import service_role
@@ -90,7 +90,7 @@ class Functions(Construct):
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
                 # may yet be refused, and its prefix may be another run's.
                 may.read_objects(bucket, "corpora/*", "runs/*/training/*", "runs/*/plan.json"),
-                may.list_bucket(bucket, arns.bucket(gated_bucket(settings.region))),
+                *look_at_weights(arns, settings.weights, bucket),
                 read_assets,
                 may.table(ledger, "GetItem", "Scan", "UpdateItem"),
                 may.look_for_images(
@@ -256,6 +256,18 @@ class Functions(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             dead_letter_queue=failures,
         )
+
+
+def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> may.Statements:
+    """Preflight lists the project's bucket and the weights; of a folder of the user's it reads what describes the model."""
+    if not weights.own:
+        return [may.list_bucket(bucket_arn, arns.bucket(weights.bucket))]
+    own = arns.bucket(weights.bucket)
+    return [
+        may.list_bucket(bucket_arn),
+        may.list_folder(own, weights.prefix),
+        may.read_objects(own, f"{weights.prefix}config.json", f"{weights.prefix}model.safetensors.index.json"),
+    ]
 
 
 def object_arn(arns: Arns, item: assets.Asset) -> str:

@@ -107,6 +107,11 @@ def list_bucket(*bucket_arns: str) -> iam.PolicyStatement:
     return allow(["s3:ListBucket"], *bucket_arns)
 
 
+def list_folder(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
+    """Lists what lies in one folder of a bucket."""
+    return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": f"{prefix}*"})
+
+
 def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
     """Ledger access; a transaction is authorised by the actions inside it."""
     return allow([f"dynamodb:{action}" for action in actions], table_arn)

@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks import permissions as may
-from stacks.catalog import gated_bucket, public_bucket
+from stacks.catalog import Weights, jumpstart_buckets
 from stacks.images import Image
 from stacks.names import Arns
 
@@ -46,7 +46,7 @@ def service_role(
     )
 
 
-def training_role(scope: Construct, *, bucket_arn: str, region: str, image: Image) -> iam.Role:
+def training_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
     """The role of the training container: reads weights, corpus and code, writes adapter and checkpoints."""
     arns = Arns(cdk.Stack.of(scope))
     return service_role(
@@ -55,7 +55,7 @@ def training_role(scope: Construct, *, bucket_arn: str, region: str, image: Imag
         service="sagemaker",
         purpose="Captune: SageMaker reads weights and corpus and writes the adapter of a training job.",
         statements=[
-            *_weights(arns, region),
+            *_weights(arns, weights),
             may.read_objects(bucket_arn, "runs/*/code/*", "runs/*/input/*", *_CHECKPOINTS),
             may.write_objects(bucket_arn, "runs/*/training/*", *_CHECKPOINTS),
             may.list_bucket(bucket_arn),
@@ -64,7 +64,7 @@ def training_role(scope: Construct, *, bucket_arn: str, region: str, image: Imag
     )
 
 
-def hosting_role(scope: Construct, *, bucket_arn: str, region: str, image: Image) -> iam.Role:
+def hosting_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
     """The role of the endpoint's container: reads weights and adapter."""
     arns = Arns(cdk.Stack.of(scope))
     return service_role(
@@ -73,7 +73,7 @@ def hosting_role(scope: Construct, *, bucket_arn: str, region: str, image: Image
         service="sagemaker",
         purpose="Captune: SageMaker loads the base weights and the adapter into the endpoint.",
         statements=[
-            *_weights(arns, region),
+            *_weights(arns, weights),
             may.read_objects(bucket_arn, "runs/*/training/*"),
             may.list_bucket(bucket_arn),
             *may.container(arns, image, may.log_groups_of_endpoints()),
@@ -92,7 +92,13 @@ def scheduler_role(scope: Construct, *, tear_down_arn: str) -> iam.Role:
     )
 
 
-def _weights(arns: Arns, region: str) -> may.Statements:
-    """JumpStart's buckets. AWS documents the public one; the gated one is what first runs most often lack."""
-    buckets = [arns.bucket(gated_bucket(region)), arns.bucket(public_bucket(region))]
+def _weights(arns: Arns, weights: Weights) -> may.Statements:
+    """The user's folder and nothing beside it; else JumpStart's buckets, of which first runs most often lack the gated one.
+
+    AWS documents read access to the public bucket for every JumpStart model.
+    """
+    if weights.own:
+        bucket = arns.bucket(weights.bucket)
+        return [may.read_objects(bucket, f"{weights.prefix}*"), may.list_folder(bucket, weights.prefix)]
+    buckets = [arns.bucket(name) for name in jumpstart_buckets(weights)]
     return [may.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), may.list_bucket(*buckets)]

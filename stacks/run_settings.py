@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from stacks import serving
+from stacks.catalog import public_bucket
 from stacks.images import INFERENCE_AMI_VERSION, hosting_image, training_image
 from stacks.settings import Settings
-from stacks.state_machine import definition_text
+from stacks.state_machine import as_text, load_definition
 
 FINE_TUNING_DEFINITION = Path(__file__).parent / "fine_tuning.asl.yaml"
 
@@ -20,12 +23,26 @@ def literals(settings: Settings) -> dict[str, str]:
         "TrainingImage": training_image(settings.region).uri,
         "HostingImage": hosting_image(settings.region, settings.hosting_image).uri,
         "InferenceAmiVersion": INFERENCE_AMI_VERSION,
-        "MaxModelLength": str(settings.model.context_tokens),
         "LoraRank": str(serving.server_lora_rank(settings.lora_rank)),
         "MaxConcurrentRequests": str(serving.MOST_REQUESTS_AT_ONCE),
-        "WeightsUri": settings.model.weights_uri(settings.region),
+        "WeightsUri": settings.weights.uri,
         "Domain": settings.domain,
     }
+
+
+def fine_tuning_definition(settings: Settings) -> str:
+    """FineTuning as Step Functions gets it: weights that need no licence of JumpStart's are asked for without one.
+
+    SageMaker takes ModelAccessConfig for gated weights; for a folder of the user's there is nothing to accept.
+    """
+    definition = load_definition(FINE_TUNING_DEFINITION)
+    return as_text(definition if settings.weights.gated else _without(definition, "ModelAccessConfig"))
+
+
+def _without(value: Any, field: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(part, field) for key, part in value.items() if key != field}
+    return [_without(part, field) for part in value] if isinstance(value, list) else value
 
 
 def definition_version(settings: Settings) -> str:
@@ -34,13 +51,15 @@ def definition_version(settings: Settings) -> str:
     A deployment replaces functions and definition one after the other, and an execution keeps the definition it began with.
     Where the two differ, a run would be priced as one thing and started as another.
     """
-    parts = [definition_text(FINE_TUNING_DEFINITION), literals(settings), settings_json(settings)]
+    parts = [fine_tuning_definition(settings), literals(settings), settings_json(settings)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def settings_json(settings: Settings) -> str:
     """The settings as Preflight reads them from SETTINGS_JSON."""
-    model = settings.model
+    model, weights, licence = settings.model, settings.weights, settings.model.licence
+    # Whoever has a copy of their own has accepted its licence where they got it.
+    asks = licence.must_be_accepted and not weights.own
     return json.dumps(
         {
             "region": settings.region,
@@ -49,8 +68,13 @@ def settings_json(settings: Settings) -> str:
                 "id": model.id,
                 "name": model.name,
                 "parameters": model.parameters,
-                "weights_uri": model.weights_uri(settings.region),
-                "requires_eula": model.requires_eula,
+                "weights_uri": weights.uri,
+                "own_weights": weights.own,
+                "requires_eula": asks,
+                "licensor": licence.licensor,
+                "eula_uri": f"s3://{public_bucket(settings.region)}/{licence.eula_file}" if asks else "",
+                "served_tokens": min(model.context_tokens, serving.MOST_TOKENS_SERVED),
+                "shape": dataclasses.asdict(model.shape),
             },
             "training_instance_types": settings.training_instance_type,
             "hosting_instance_types": settings.hosting_instance_type,

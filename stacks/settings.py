@@ -42,6 +42,8 @@ WRITE_AN_ADDRESS = (
     "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-sagemaker-cuda-v2.6, or leave it "
     "empty for the one of stacks/images.py"
 )
+# What the names of IAM's resources and the definition's text hold without a meaning of its own.
+_WEIGHTS_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9._=+@-]+/){1,16}", re.ASCII)
 _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 
 
@@ -56,6 +58,7 @@ class Settings:
     region: str = "us-east-1"
     domain: str = "medical"
     base_model: str = "llama-2-7b"
+    weights_uri: str = ""  # a folder of one's own in place of JumpStart's, such as s3://bucket/models/mine/
     training_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)  # in order of preference, at most three
     hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
     hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
@@ -85,6 +88,11 @@ class Settings:
         """The catalog's entry of the base model."""
         return catalog.BASE_MODELS[self.base_model]
 
+    @property
+    def weights(self) -> catalog.Weights:
+        """Where the weights lie that training and hosting read."""
+        return catalog.weights_of(self.model, self.region, self.weights_uri)
+
     def warnings(self) -> list[str]:
         """What may be meant, but is more often forgotten: a setting given with -c counts for that one deployment only."""
         if self.alert_email:
@@ -110,10 +118,24 @@ class Settings:
             elif not _belongs_to_cdk(key):
                 nearest = difflib.get_close_matches(key.lower().replace("-", "_"), _CHECKS, n=1, cutoff=0.0)
                 problems.append(f"{key} is not a setting; the nearest one is {nearest[0]}")
+        if not problems:
+            problems = _together(cls(**values))  # type: ignore[arg-type]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise SettingsError(f'Mend these in cdk.json under "context", or with -c key=value:\n{listed}')
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _together(settings: Settings) -> list[str]:
+    """What is wrong with settings that are right one by one."""
+    try:
+        catalog.weights_of(settings.model, settings.region, settings.weights_uri)
+    except ValueError as error:
+        return [
+            f"base_model is {settings.base_model!r}: {error}; copy the model's folder into a bucket of yours in {settings.region} "
+            "and name it in weights_uri"
+        ]
+    return []
 
 
 def _belongs_to_cdk(key: str) -> bool:
@@ -147,12 +169,12 @@ def _switch(meaning: str) -> Callable[[object], bool]:
     return check
 
 
-def _choice(options: tuple[str, ...], advice: str = "") -> Callable[[object], str]:
+def _choice(options: tuple[str, ...], advice: str = "", *, hints: int = 1) -> Callable[[object], str]:
     def check(raw: object) -> str:
         text = _text(raw)
         if text not in options:
-            nearest = difflib.get_close_matches(text, options, n=1)
-            hint = f" (nearest: {nearest[0]})" if nearest else ""
+            nearest = difflib.get_close_matches(text.lower(), options, n=hints)
+            hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
             raise ValueError(f"choose one of {', '.join(options)}{hint}{advice}")
         return text
 
@@ -209,6 +231,19 @@ def _hosting_image(raw: object) -> str:
     return text
 
 
+def _weights_uri(raw: object) -> str:
+    text = _text(raw)
+    if text and not _WEIGHTS_URI.fullmatch(text):
+        raise ValueError(
+            "write a folder as s3://bucket/folder/ with a slash at its end, of letters, digits and . _ = + @ -, or leave it empty"
+        )
+    if text.startswith("s3://jumpstart-private-cache-"):
+        raise ValueError(
+            "that bucket hands its weights out under base_model only: choose it there, and leave this empty"
+        )
+    return text
+
+
 def _month(raw: object) -> str:
     text = _text(raw)
     if text and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", text, re.ASCII):
@@ -228,7 +263,12 @@ _CHECKS: dict[str, Callable[[object], object]] = {
         BUDGET_REGIONS, "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm"
     ),
     "domain": _domain,
-    "base_model": _choice(tuple(catalog.BASE_MODELS)),
+    "base_model": _choice(
+        tuple(catalog.BASE_MODELS),
+        "; for any other model choose its nearest kin, and name its folder in weights_uri",
+        hints=3,
+    ),
+    "weights_uri": _weights_uri,
     "training_instance_type": _instance_types,
     "hosting_instance_type": _instance_types,
     "hosting_image": _hosting_image,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,14 @@ def load_definition(path: Path) -> dict[str, Any]:
     return definition
 
 
+def as_text(definition: Mapping[str, Any]) -> str:
+    """A definition as Step Functions gets it."""
+    return json.dumps(definition, separators=(",", ":"), ensure_ascii=False)
+
+
 def definition_text(path: Path) -> str:
     """The definition in a YAML file as Step Functions gets it."""
-    return json.dumps(load_definition(path), separators=(",", ":"), ensure_ascii=False)
+    return as_text(load_definition(path))
 
 
 def placeholders(text: str) -> set[str]:
@@ -47,15 +53,14 @@ class StateMachine(Construct):
         construct_id: str,
         *,
         name: str,
-        definition: Path,
+        definition: str,
         substitutions: dict[str, str],
         role: iam.Role,
     ) -> None:
         super().__init__(scope, construct_id)
-        text = definition_text(definition)
-        if placeholders(text) != set(substitutions):
-            differing = ", ".join(sorted(placeholders(text) ^ set(substitutions)))
-            raise ValueError(f"{definition.name} and its substitutions differ in: {differing}")
+        if placeholders(definition) != set(substitutions):
+            differing = ", ".join(sorted(placeholders(definition) ^ set(substitutions)))
+            raise ValueError(f"The definition of {name} and its substitutions differ in: {differing}")
         # Vended log groups of this path need no resource policy of their own, which has a limit of 5,120 characters.
         log_group = logs.LogGroup(
             self,
@@ -69,7 +74,7 @@ class StateMachine(Construct):
             "Machine",
             state_machine_name=name,
             state_machine_type="STANDARD",
-            definition_string=text,
+            definition_string=definition,
             definition_substitutions=substitutions,
             role_arn=role.role_arn,
             logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(

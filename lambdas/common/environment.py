@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from common.architecture import Shape
+
 
 class MisconfiguredFunction(RuntimeError):
     """A variable that the deployment should have set is missing."""
@@ -28,7 +30,12 @@ class BaseModel:
     name: str
     parameters: int
     weights_uri: str
+    own_weights: bool  # a folder of the user's, of which nothing is known but what Preflight reads there
     requires_eula: bool
+    licensor: str
+    eula_uri: str
+    served_tokens: int  # prompt and answer together, at most
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class RunSettings:
         """Reads the JSON that the stack wrote into SETTINGS_JSON. Raises MisconfiguredFunction when it is of another form."""
         try:
             values: dict[str, Any] = json.loads(text)
-            return cls(**{**values, "base_model": BaseModel(**values["base_model"])})
+            model = values["base_model"]
+            return cls(**{**values, "base_model": BaseModel(**{**model, "shape": Shape(**model["shape"])})})
         except (ValueError, KeyError, TypeError) as error:
             raise MisconfiguredFunction(
                 f"SETTINGS_JSON is not what this code reads ({error}); deploy the stacks again"

@@ -71,6 +71,10 @@ class WeightsNotFound(CaptuneError):
     """The weights of the base model are not where the catalog says."""
 
 
+class WeightsRejected(CaptuneError):
+    """The folder of weights that the settings name holds no model that can be trained and served."""
+
+
 class ImageNotFound(CaptuneError):
     """A container image of the run does not exist in its registry."""
 

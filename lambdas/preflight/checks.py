@@ -23,8 +23,9 @@ from common.ledger import Ledger
 from common.names import run_name
 from common.prices import Price, dearest
 from common.storage import Storage
-from preflight import money, request, staging
-from preflight.account import adapter, images, known_jobs, other_runs, quotas, weights
+from preflight import larger, money, request, staging
+from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights
+from preflight.model import Model, catalogued
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Services:
 class Found:
     """What Preflight learned; complete only when `faults` is empty."""
 
+    model: Model
     run: str = ""
     request: request.Request = field(default_factory=request.Request)
     material: Any = None
@@ -74,7 +76,10 @@ class Found:
 def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_cents: int, now: datetime) -> Found:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
     found = Found(
-        now=now, training_types=settings.training_instance_types, hosting_types=settings.hosting_instance_types
+        model=catalogued(settings),
+        now=now,
+        training_types=settings.training_instance_types,
+        hosting_types=settings.hosting_instance_types,
     )
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
@@ -86,7 +91,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
         found.input_digest = staging.digest(staging.files(found.material, code))
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
-    found.attempt(lambda: _weights(services, settings, found))
+    found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
     found.attempt(lambda: _images(services, settings, found))
     found.attempt(lambda: _leftovers(services))
     # First the quotas: a type that the account may not use must not set the price.
@@ -126,8 +131,8 @@ def _ledger(services: Services, settings: RunSettings, found: Found) -> None:
 def _eula(settings: RunSettings) -> None:
     if settings.base_model.requires_eula and not settings.accept_eula:
         raise EulaNotAccepted(
-            f"{settings.base_model.name} is licensed by Meta. Read the licence at "
-            f"s3://jumpstart-cache-prod-{settings.region}/fmhMetadata/eula/llamaEula.txt, then set accept_eula to true in cdk.json and deploy again."
+            f"{settings.base_model.name} is licensed by {settings.base_model.licensor}. Read the licence at "
+            f"{settings.base_model.eula_uri}, then set accept_eula to true in cdk.json and deploy again."
         )
 
 
@@ -140,12 +145,17 @@ def _material(services: Services, found: Found, settings: RunSettings) -> stagin
     return material
 
 
-def _weights(services: Services, settings: RunSettings, found: Found) -> None:
+def _weights(services: Services, settings: RunSettings, found: Found) -> Model:
+    if settings.base_model.own_weights:
+        model, warning = own_weights.look(services.s3, settings)
+        found.warnings += [warning] if warning else []
+        return model
     problem, warning = weights.problem(services.s3, settings.base_model.weights_uri)
     if warning:
         found.warnings.append(warning)
     if problem:
         raise WeightsNotFound(f"The weights of {settings.base_model.name} were not found: {problem}.")
+    return found.model
 
 
 def _images(services: Services, settings: RunSettings, found: Found) -> None:
@@ -215,14 +225,18 @@ def _leftovers(services: Services) -> None:
 def _allowance(services: Services, settings: RunSettings, found: Found, cap_cents: int) -> money.Allowance:
     smoke = found.request.smoke
     training_seconds = MINIMUM_TRAINING_SECONDS if smoke else settings.max_training_seconds
-    return money.allow(
-        services.ledger,
-        cap_cents,
-        dearest(found.training_prices),
-        dearest(found.hosting_prices),
-        0 if found.request.adapter_uri else training_seconds,
-        MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,
-        found.request.keep_endpoint_minutes * 60,
-        found.now,
-        settings.lora_rank,
-    )
+
+    def reserve(seconds: int) -> money.Allowance:
+        return money.allow(
+            services.ledger,
+            cap_cents,
+            dearest(found.training_prices),
+            dearest(found.hosting_prices),
+            seconds,
+            MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,
+            found.request.keep_endpoint_minutes * 60,
+            found.now,
+            larger.checkpoint_rank(found.model.shape, settings.lora_rank),
+        )
+
+    return larger.allow(0 if found.request.adapter_uri else training_seconds, found.model.shape, reserve)

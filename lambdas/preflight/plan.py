@@ -22,6 +22,7 @@ from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOL
 from common.names import run_prefix, trial_name
 from common.prices import dearest, written
 from common.storage import Storage
+from preflight import larger
 from preflight.checks import Found
 from preflight.staging import PROMPTS, TRIAL_FOLDER
 
@@ -56,8 +57,8 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "seed": seed,
         "samplesPerPrompt": samples,
         "baseModel": {
-            "name": settings.base_model.name,
-            "parameters": settings.base_model.parameters,
+            "name": found.model.name,
+            "parameters": found.model.parameters,
             "weightsUri": settings.base_model.weights_uri,
         },
         "training": {
@@ -81,6 +82,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "instanceCount": ENDPOINT_INSTANCES,
             "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
             "startSeconds": ENDPOINT_START_SECONDS,
+            "maxModelTokens": found.model.served_tokens,
             "deadlineSeconds": allowance.deadline_seconds,
             "trialName": trial_name(found.run),
             "trialAdapterUri": request.adapter_uri or storage.uri(f"{prefix}{TRIAL_FOLDER}"),
@@ -123,7 +125,9 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,
         "seed": seed,
-        "time_budget_seconds": max(0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS),
+        "time_budget_seconds": max(
+            0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)
+        ),
     }
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS

@@ -75,7 +75,7 @@ def of_training(definition: str, place: Place) -> list[Need]:
     return [
         *(Need("s3:GetObject", one) for one in (*inputs, checkpoint, *_weights(call))),
         *(Need("s3:PutObject", one) for one in outputs),
-        *(Need("s3:ListBucket", bucket) for bucket in _buckets(call, place)),
+        *_listings(call, place),
         *_container(call["AlgorithmSpecification"]["TrainingImage"], "/aws/sagemaker/TrainingJobs", place),
     ]
 
@@ -86,7 +86,7 @@ def of_hosting(definition: str, place: Place) -> list[Need]:
     adapter = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}training/job/output/model/adapter_model.safetensors"
     return [
         *(Need("s3:GetObject", one) for one in (adapter, *_weights(call))),
-        *(Need("s3:ListBucket", bucket) for bucket in _buckets(call, place)),
+        *_listings(call, place),
         *_container(call["PrimaryContainer"]["Image"], f"/aws/sagemaker/Endpoints/{RUN}", place),
     ]
 
@@ -148,10 +148,12 @@ def _weights(call: dict[str, Any]) -> Iterator[str]:
             yield f"arn:aws:s3:::{uri.removeprefix('s3://')}config.json"
 
 
-def _buckets(call: dict[str, Any], place: Place) -> list[str]:
-    """The buckets of a call: SageMaker lists what lies under a prefix."""
-    named = {weights.partition("/")[0] for weights in _weights(call)}
-    return [f"arn:aws:s3:::{place.bucket}", *sorted(named)]
+def _listings(call: dict[str, Any], place: Place) -> Iterator[Need]:
+    """SageMaker lists what lies under each prefix of a call."""
+    yield Need("s3:ListBucket", f"arn:aws:s3:::{place.bucket}")
+    for weights in sorted(set(_weights(call))):
+        bucket, _, key = weights.partition("/")
+        yield Need("s3:ListBucket", bucket, (("s3:prefix", key.removesuffix("config.json")),))
 
 
 def _container(image: str, log_group: str, place: Place) -> Iterator[Need]:

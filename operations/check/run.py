@@ -11,6 +11,7 @@ from operations.check.findings import Finding, asking, later, ok, problem, warni
 from operations.check.rights import Role
 from operations.check.templates import Machine, Templates, Unresolved
 from preflight.account.quotas import ENDPOINT, TRAINING
+from stacks.catalog import public_bucket
 from stacks.settings import Settings
 
 
@@ -62,15 +63,19 @@ def _findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    if settings.model.requires_eula and not settings.accept_eula:
-        licence = f"aws s3 cp s3://jumpstart-cache-prod-{settings.region}/fmhMetadata/eula/llamaEula.txt -"
+    asked = settings.model.licence
+    if settings.weights.own:
+        yield ok("licence", f"you have accepted that of the weights at {settings.weights.uri} where you got them")
+    elif asked.must_be_accepted and not settings.accept_eula:
+        licence = f"aws s3 cp s3://{public_bucket(settings.region)}/{asked.eula_file} -"
         yield problem(
             "licence",
             f"that of {settings.model.name} is not accepted",
             f"read it ({licence}), then set accept_eula to true in cdk.json",
         )
     else:
-        yield ok("licence", f"that of {settings.model.name} is accepted in the settings")
+        how = "is accepted in the settings" if asked.must_be_accepted else f"is {asked.name}: nobody has to accept it"
+        yield ok("licence", f"that of {settings.model.name} {how}")
     for said in settings.warnings():
         text, _, fix = said.partition("; ")
         yield warning("settings", text, fix or "see cdk.json")
@@ -103,8 +108,8 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
         yield from _image(aws, address)
     yield from asking(
         "weights",
-        "s3:ListBucket on JumpStart's bucket",
-        lambda: supplies.weights(aws.client("s3"), settings.model.weights_uri(settings.region)),
+        f"s3:ListBucket on {settings.weights.bucket}",
+        lambda: supplies.weights(aws.client("s3"), settings.weights.uri),
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
     for types, use in ((training, TRAINING), (hosting, ENDPOINT)):

@@ -30,7 +30,7 @@ def image(ecr_in: Callable[[str], Any], address: str) -> Iterator[Finding]:
 
 
 def weights(s3: S3, uri: str) -> Iterator[Finding]:
-    """Whether the base model lies in JumpStart's bucket in the form that training and hosting read."""
+    """Whether the base model lies at the address in the form that training and hosting read."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -40,11 +40,17 @@ def weights(s3: S3, uri: str) -> Iterator[Finding]:
     except ClientError as error:
         if error_code(error) != "NoSuchBucket":
             raise
-        yield problem("weights", f"there is no bucket {bucket}", "set region in cdk.json to one with JumpStart")
+        yield problem(
+            "weights",
+            f"there is no bucket {bucket}",
+            "set region in cdk.json to one with JumpStart, or correct weights_uri",
+        )
         return
     tensors = {name: size for name, size in found.items() if name.endswith(".safetensors")}
     if not found:
-        yield problem("weights", f"there is nothing at {uri}", "set region in cdk.json, or another base_model")
+        yield problem(
+            "weights", f"there is nothing at {uri}", "set region in cdk.json, another base_model, or weights_uri"
+        )
     elif not tensors or "config.json" not in found or any("/" in name for name in tensors):
         listed = ", ".join(sorted(found)[:5])
         yield problem(

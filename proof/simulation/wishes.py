@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 
+from common.architecture import Shape
 from common.environment import RunSettings
 from proof.simulation.aws.definitions import machine
 from proof.simulation.aws.instances import REGION
+
+_LLAMA_2_7B = Shape(
+    layers=32, hidden=4096, intermediate=11_008, vocabulary=32_000, heads=32, key_value_heads=32, head_size=128
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,12 @@ class Wishes:
                     "name": "Llama 2 7B",
                     "parameters": 6738415616,
                     "weights_uri": "s3://weights/llama-2-7b/",
+                    "own_weights": False,
                     "requires_eula": True,
+                    "licensor": "Meta",
+                    "eula_uri": "s3://eula/llama.txt",
+                    "served_tokens": 4096,
+                    "shape": asdict(_LLAMA_2_7B),
                 },
                 "training_instance_types": self.instance_types,
                 "hosting_instance_types": self.instance_types,

@@ -10,12 +10,18 @@ from urllib.parse import urlsplit
 from .errors import ServiceError, invalid
 
 GATED_BUCKET = re.compile(r"jumpstart-private-cache-prod-[a-z0-9-]+")
+_JUMPSTART_BUCKET = re.compile(r"jumpstart-(private-)?cache-prod-[a-z0-9-]+")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
 def is_gated(uri: str) -> bool:
     """Whether an S3 URI lies in JumpStart's bucket of models whose licence must be accepted."""
     return GATED_BUCKET.fullmatch(urlsplit(uri).netloc) is not None
+
+
+def is_jumpstart(uri: str) -> bool:
+    """Whether an S3 URI lies in one of JumpStart's buckets, whose weights the rehearsal's own model plays."""
+    return _JUMPSTART_BUCKET.fullmatch(urlsplit(uri).netloc) is not None
 
 
 def _eula(source: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Folders from S3 and back, and the gated weights, which are linked and never copied."""
+"""Folders from S3 and back, and JumpStart's weights, which are linked and never copied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .rules import is_gated
+from .rules import is_jumpstart
 
 
 class DownloadFailed(Exception):
@@ -44,7 +44,7 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if is_gated(uri):
+        if is_jumpstart(uri):
             _link(gated_weights, folder)
             return
         bucket, prefix = split(uri)

@@ -17,7 +17,7 @@ from .faults import Call, Faults
 from .market import Market, Price, Quota
 from .records import Store
 from .registry import Registry
-from .rules import is_gated
+from .rules import is_jumpstart
 from .validation import check_request, service_model
 from .wire import Server
 
@@ -170,7 +170,7 @@ class StandIn:
         return self.control.hosting.invoke(endpoint, body, content_type, custom_attributes, region)
 
     def _has_objects(self, uri: str) -> bool:
-        if is_gated(uri):
+        if is_jumpstart(uri):
             return True
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         try:

@@ -48,6 +48,7 @@ PLAN: Mapping[str, Any] = {
         "deadlineSeconds": 3600,
         "downloadSeconds": 1200,
         "startSeconds": 900,
+        "maxModelTokens": 4096,
         "trialName": f"{RUN}-try0",
         "trialAdapterUri": "s3://bucket/trial/",
     },

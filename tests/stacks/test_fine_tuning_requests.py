@@ -158,7 +158,7 @@ SERVER = {
     "SM_VLLM_MAX_LORA_RANK": "${LoraRank}",
     "SM_VLLM_MAX_LORAS": "2",
     "SM_VLLM_LORA_MODULES": '{"name":"${Domain}","path":"/opt/ml/additional-model-data-sources/adapter","base_model_name":"base"}',
-    "SM_VLLM_MAX_MODEL_LEN": "${MaxModelLength}",
+    "SM_VLLM_MAX_MODEL_LEN": "4096",
     "SM_VLLM_GPU_MEMORY_UTILIZATION": "0.88",
     "SM_VLLM_DTYPE": "bfloat16",
     "SM_VLLM_MAX_NUM_SEQS": "${MaxConcurrentRequests}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 from stacks_bench import Stacks, synthesize
 
+from stacks.catalog import BASE_MODELS
 from stacks.images import hosting_image, training_image
 
 SIZES = {
@@ -61,7 +63,12 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "parameters": 6_738_415_616,
         "weights_uri": "s3://jumpstart-private-cache-prod-eu-west-1/meta-textgeneration/meta-textgeneration-llama-2-7b-f/"
         "artifacts/inference-prepack/v1.1.0/",
+        "own_weights": False,
         "requires_eula": True,
+        "licensor": "Meta",
+        "eula_uri": "s3://jumpstart-cache-prod-eu-west-1/fmhMetadata/eula/llamaEula.txt",
+        "served_tokens": 4096,
+        "shape": dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape),
     }
     assert settings == {
         "region": "eu-west-1",
@@ -122,7 +129,7 @@ def test_the_images_instances_and_weights_are_those_of_the_region(stacks: Stacks
         values["WeightsUri"].startswith("s3://jumpstart-private-cache-prod-us-east-1/")
         and values["WeightsUri"][-1] == "/"
     )
-    assert (values["MaxModelLength"], values["LoraRank"], values["MaxConcurrentRequests"]) == ("4096", "16", "64")
+    assert (values["LoraRank"], values["MaxConcurrentRequests"]) == ("16", "64")
 
 
 @pytest.mark.parametrize(("email", "subscribers"), [("", []), ("owner@example.org", ["owner@example.org"])])

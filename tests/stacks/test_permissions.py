@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from lambda_calls import aws_actions, variables
-from stacks_bench import Stacks, Statement, actions, as_list
+from stacks_bench import Stacks, Statement, actions, as_list, synthesize
 
 from stacks.permissions import EVERYWHERE
 
@@ -178,3 +178,41 @@ def test_a_machine_takes_its_role_only_for_itself(stacks: Stacks) -> None:
         role = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0]
         (statement,) = stacks.one("FineTuning", "AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
         assert name in json.dumps(statement["Condition"]["ArnLike"]["aws:SourceArn"])
+
+
+OWN = "arn:aws:s3:::mine"
+
+
+@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
+def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_read(role: str) -> None:
+    stacks = synthesize("weights_uri=s3://mine/models/one/")
+    found = [
+        (action, resource, statement.get("Condition"))
+        for statement in stacks.statements(role)
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if isinstance(resource, str) and resource.startswith((OWN, "arn:aws:s3:::jumpstart"))
+    ]
+    files = ["config.json", "model.safetensors.index.json"] if "Preflight" in role else ["*"]
+    listed = ("s3:ListBucket", OWN, {"StringLike": {"s3:prefix": "models/one/*"}})
+    assert sorted(found, key=str) == sorted(
+        [listed, *(("s3:GetObject", f"{OWN}/models/one/{file}", None) for file in files)], key=str
+    )
+
+
+@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
+@pytest.mark.parametrize(("model", "gated"), [("llama-3.1-8b", True), ("mistral-7b", False)])
+def test_the_gated_bucket_is_read_for_gated_weights_only(role: str, model: str, gated: bool) -> None:
+    text = json.dumps(synthesize(f"base_model={model}").statements(role))
+    assert ("arn:aws:s3:::jumpstart-private-cache-prod-us-east-1" in text) is gated
+    assert ("arn:aws:s3:::jumpstart-cache-prod-us-east-1" in text) is not ("Preflight" in role and gated)
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    # The trial of the model, the model itself, and the training job.
+    [("base_model=llama-3.1-8b", 3), ("base_model=mistral-7b", 0), ("weights_uri=s3://mine/models/one/", 0)],
+)
+def test_a_licence_is_named_to_sagemaker_for_gated_weights_only(setting: str, named: int) -> None:
+    machine = synthesize(setting).one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    assert machine["DefinitionString"].count('"ModelAccessConfig":{"AcceptEula":') == named

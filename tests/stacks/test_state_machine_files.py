@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
@@ -12,7 +11,7 @@ from asl_graph import Definition, broken_expressions, expressions, machines, pro
 from aws_cdk import aws_iam as iam
 from stacks_bench import ROOT, Stacks
 
-from stacks.state_machine import StateMachine, load_definition, placeholders
+from stacks.state_machine import StateMachine, as_text, load_definition, placeholders
 
 FILES = {"FineTuning": ROOT / "stacks" / "fine_tuning.asl.yaml", "TearDown": ROOT / "stacks" / "tear_down.asl.yaml"}
 both = pytest.mark.parametrize("machine", FILES)
@@ -84,12 +83,11 @@ def test_the_expression_check_notices_a_broken_expression_and_an_unassigned_vari
     assert unknown_variables(machine) == {"nobody"}
 
 
-def test_a_placeholder_without_a_value_is_refused_at_synthesis(tmp_path: Path) -> None:
-    file = tmp_path / "odd.asl.yaml"
-    file.write_text("{StartAt: A, States: {A: {Type: Pass, Comment: '${Missing}', End: true}}}")
+def test_a_placeholder_without_a_value_is_refused_at_synthesis() -> None:
+    odd = as_text({"StartAt": "A", "States": {"A": {"Type": "Pass", "Comment": "${Missing}", "End": True}}})
     stack = cdk.Stack(cdk.App(), "Odd")
     role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-    with pytest.raises(ValueError, match=r"odd.asl.yaml and its substitutions differ in: Missing"):
-        StateMachine(stack, "Odd", name="odd", definition=file, substitutions={}, role=role)
+    with pytest.raises(ValueError, match=r"definition of odd and its substitutions differ in: Missing"):
+        StateMachine(stack, "Odd", name="odd", definition=odd, substitutions={}, role=role)
     with pytest.raises(ValueError, match="differ in: Missing, Needless"):
-        StateMachine(stack, "Odd2", name="odd", definition=file, substitutions={"Needless": "x"}, role=role)
+        StateMachine(stack, "Odd2", name="odd", definition=odd, substitutions={"Needless": "x"}, role=role)

@@ -23,8 +23,14 @@ NAMES = ("Storage", "FineTuning", "Guardrail")
 SECONDS = 25
 VARIANTS: tuple[tuple[str, ...], ...] = (
     (),
-    ("retain_data=false", "alert_email=owner@example.org", "budget_scope=tag"),
-    ("region=eu-west-1", "training_instance_type=ml.g6.4xlarge", "domain=finance", "accept_eula=true"),
+    ("retain_data=false", "alert_email=owner@example.org", "budget_scope=tag", "weights_uri=s3://mine/models/one/"),
+    (
+        "region=eu-west-1",
+        "training_instance_type=ml.g6.4xlarge",
+        "domain=finance",
+        "accept_eula=true",
+        "base_model=mistral-7b",
+    ),
 )
 
 

@@ -50,7 +50,7 @@ def test_it_is_the_same_for_the_same_settings() -> None:
 @pytest.mark.parametrize(
     "setting",
     ["training_instance_type=ml.p4d.24xlarge", "hosting_instance_type=ml.g6.2xlarge", "max_training_seconds=3600",
-     "endpoint_deadline_minutes=30", "base_model=llama-2-7b-chat", "domain=finance", "lora_rank=32", "epochs=5",
+     "endpoint_deadline_minutes=30", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/", "domain=finance", "lora_rank=32", "epochs=5",
      "hosting_image=763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:other", "region=eu-west-1"],
 )  # fmt: skip
 def test_it_is_another_for_every_setting_that_a_run_is_started_or_priced_by(setting: str) -> None:

@@ -307,5 +307,7 @@ class S3(Service):
         self.objects[Bucket, Key] = Body
         return {}
 
-    def on_list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:
-        return {"KeyCount": sum(1 for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))}
+    def on_list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int = 1000) -> dict[str, Any]:
+        keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))[:MaxKeys]
+        contents = [{"Key": key, "Size": self.sizes.get(key, len(self.objects[Bucket, key]))} for key in keys]
+        return {"KeyCount": len(keys), "Contents": contents}

@@ -121,7 +121,7 @@ def test_the_containers_read_the_weights_that_the_definition_names_and_pull_its_
     repository = "arn:aws:ecr:us-east-1:763104351884:repository/vllm"
     for found in (of_training(both, PLACE), of_hosting(both, PLACE)):
         assert Need("s3:GetObject", "arn:aws:s3:::jumpstart/llama/config.json") in found
-        assert Need("s3:ListBucket", "arn:aws:s3:::jumpstart") in found
+        assert Need("s3:ListBucket", "arn:aws:s3:::jumpstart", (("s3:prefix", "llama/"),)) in found
         assert Need("ecr:BatchGetImage", repository) in found
     assert images(both) == [IMAGE]
 

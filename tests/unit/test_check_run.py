@@ -233,6 +233,22 @@ def test_a_licence_that_is_not_accepted_is_a_problem_and_a_missing_address_a_war
     assert found["settings"].level == Level.WARNING and "alert_email" in found["settings"].fix
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"accept_eula": "true"}, "that of Llama 2 7B is accepted in the settings"),
+        ({"base_model": "mistral-7b"}, "that of Mistral 7B v0.3 is Apache 2.0: nobody has to accept it"),
+        ({"weights_uri": "s3://mine/models/one/"}, "you have accepted that of the weights at s3://mine/models/one/"),
+    ],
+)
+def test_the_licence_is_judged_by_who_has_to_accept_it(project: Project, given: dict[str, str], said: str) -> None:
+    other = Project(
+        Settings.from_context(given), project.stacks, project.bootstrap_parameter, project.bootstrap_version
+    )
+    (found,) = [one for one in findings(cloud(), other) if one.subject == "licence"]
+    assert found.level == Level.OK and found.text.startswith(said)
+
+
 def test_the_price_list_and_the_images_are_asked_where_they_are(project: Project) -> None:
     account = cloud()
     findings(account, project)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from common.architecture import Shape
 from common.environment import BaseModel, MisconfiguredFunction, RunSettings, required
 
 SETTINGS: dict[str, Any] = {
@@ -18,7 +19,14 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": "auto",
     "corpus_words": 0,
     "accept_lost_ledger": "",
-    "base_model": {"id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "requires_eula": True},
+    "base_model": {
+        "id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "own_weights": False,
+        "requires_eula": True, "licensor": "Meta", "eula_uri": "s3://public/eula/llamaEula.txt", "served_tokens": 4096,
+        "shape": {
+            "layers": 32, "hidden": 4096, "intermediate": 11008, "vocabulary": 32000, "heads": 32, "key_value_heads": 32, "head_size": 128,
+            "tied_embeddings": False, "biased_attention": False,
+        },
+    },
 }  # fmt: skip
 
 
@@ -40,7 +48,9 @@ def test_a_variable_that_is_missing_is_named_with_the_way_to_mend_it(
 
 def test_settings_are_read_with_their_base_model() -> None:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
-    assert settings.base_model == BaseModel("llama-2-7b", "Llama 2 7B", 6738415616, "s3://gated/llama/", True)
+    assert settings.base_model == BaseModel(
+        **{**SETTINGS["base_model"], "shape": Shape(**SETTINGS["base_model"]["shape"])}
+    )
     assert (settings.region, settings.accept_eula, settings.seed) == ("us-east-1", True, 42)
 
 

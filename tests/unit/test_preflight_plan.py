@@ -39,7 +39,7 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
     }  # fmt: skip
     assert plan["hosting"] == {
         "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "instanceCount": 1, "deadlineSeconds": 3600,
-        "downloadSeconds": 1200, "startSeconds": 900,
+        "downloadSeconds": 1200, "startSeconds": 900, "maxModelTokens": 4096,
         "trialName": "captune-abc-try0", "trialAdapterUri": f"s3://bucket/{KEPT}training/trial/",
     }  # fmt: skip
     assert (plan["adapterUri"], plan["smoke"], plan["bucket"]) == ("", False, "bucket")

@@ -1,0 +1,171 @@
+"""The folder of weights that a user names instead of JumpStart's: what training and hosting need of it is looked at here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from common.architecture import Shape, UnknownShape, shape_of
+from common.aws import error_code
+from common.environment import RunSettings
+from common.errors import WeightsNotFound, WeightsRejected
+from preflight.model import Model
+
+# What transformers can make a tokenizer of, as training/weights.py has them.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+INDEX = "model.safetensors.index.json"
+# Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
+LEAST_SHARE = 0.95
+BYTES_PER_WEIGHT = 2
+# Nobody's config.json is larger, and Preflight has a gigabyte of memory for all that it reads.
+MOST_BYTES_READ = 20_000_000
+_REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
+_NO_BUCKET = {"NoSuchBucket", "404"}
+
+
+def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
+    """The model in the user's folder, and a warning where it is another than the settings name, else "".
+
+    Raises WeightsNotFound where nothing can be read there, and WeightsRejected naming all that is wrong with what is there.
+    """
+    folder = _Folder(s3, settings.base_model.weights_uri)
+    sizes = folder.sizes()
+    problems = [*_missing(sizes), *_cut_off(sizes, folder)]
+    configuration = folder.read("config.json") if "config.json" in sizes else {}
+    shape = None
+    if configuration:
+        try:
+            shape = shape_of(configuration)
+        except UnknownShape as error:
+            problems.append(str(error))
+        if configuration.get("quantization_config"):
+            problems.append("its weights are quantised, and adapters are trained on and served beside 16-bit ones")
+    if shape and not problems:
+        problems = _too_small(sizes, shape)
+    context = configuration.get("max_position_embeddings")
+    served = min(settings.base_model.served_tokens, context) if isinstance(context, int) else 0
+    if configuration and served < settings.sequence_length:
+        problems.append(
+            f"its context (max_position_embeddings) is {context} tokens, and sequence_length is {settings.sequence_length}"
+        )
+    if problems or shape is None:
+        raise WeightsRejected(
+            f"The folder {folder.uri} of weights_uri holds no model that can be trained and served: {'; '.join(problems)}. "
+            "It needs config.json, a tokenizer and *.safetensors side by side, as Hugging Face's save_pretrained writes them."
+        )
+    name = str(configuration.get("_name_or_path") or "").rstrip("/").rpartition("/")[2] or folder.name
+    planned, warning = settings.base_model, ""
+    if shape != planned.shape:
+        warning = (
+            f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model); "
+            "they are taken as they are."
+        )
+    return Model(name, shape.parameters, shape, served), warning
+
+
+def _missing(sizes: Mapping[str, int]) -> list[str]:
+    """What has to lie in the folder itself and does not."""
+    problems = []
+    marks = sorted(name for name in sizes if not name or name.endswith("/"))
+    if marks:
+        named = ", ".join(repr(name or "the folder itself") for name in marks[:3])
+        problems.append(
+            f"SageMaker cannot load a folder with empty objects that stand for folders ({named}): delete them, for example with aws s3api delete-object"
+        )
+    if "config.json" not in sizes:
+        nested = sorted(name for name in sizes if name.endswith("/config.json"))
+        where = f"; it lies in {nested[0].removesuffix('config.json')}, so add that to weights_uri" if nested else ""
+        problems.append(f"config.json is missing{where}")
+    if not any(name in sizes for name in TOKENIZER_FILES):
+        problems.append(f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})")
+    if not _tensors(sizes):
+        others = sorted(name for name in sizes if name.endswith((".bin", ".pt", ".pth", ".gguf", ".tar.gz", ".zip")))
+        found = f", but {others[0]}: convert it, or unpack it" if others else ""
+        problems.append(f"there are no *.safetensors{found}")
+    return problems
+
+
+def _cut_off(sizes: Mapping[str, int], folder: _Folder) -> list[str]:
+    """The files of weights that the index names and that are not there."""
+    if INDEX not in sizes:
+        return []
+    named = folder.read(INDEX).get("weight_map")
+    if not isinstance(named, dict):
+        return [f"{INDEX} has no weight_map"]
+    gone = sorted({str(file) for file in named.values()} - sizes.keys())
+    return [f"{', '.join(gone[:3])} of {INDEX} {'is' if len(gone) == 1 else 'are'} missing"] if gone else []
+
+
+def _too_small(sizes: Mapping[str, int], shape: Shape) -> list[str]:
+    there, needed = sum(_tensors(sizes).values()), BYTES_PER_WEIGHT * shape.parameters
+    if there >= LEAST_SHARE * needed:
+        return []
+    return [
+        f"its *.safetensors hold {there / 1e9:.2f} GB, and {shape.parameters:,} parameters take {needed / 1e9:.2f} GB in 16 bits: "
+        "some are missing, cut off or quantised"
+    ]
+
+
+def _tensors(sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
+
+
+class _Folder:
+    """What lies under the address, by name and size."""
+
+    def __init__(self, s3: Any, uri: str) -> None:
+        self.uri = uri
+        self._s3 = s3
+        self._bucket, _, self._prefix = uri.removeprefix("s3://").partition("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self._prefix.rstrip("/").rpartition("/")[2]
+
+    def sizes(self) -> dict[str, int]:
+        """The files by their names below the folder. Raises WeightsNotFound where there are none, or none can be seen."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        try:
+            sizes = {
+                entry["Key"].removeprefix(self._prefix): int(entry["Size"])
+                for page in pages
+                for entry in page.get("Contents", [])
+            }
+        except ClientError as error:
+            raise self._unreadable(self.uri, "list", "s3:ListBucket", error) from error
+        if not sizes:
+            raise WeightsNotFound(f"There is nothing at {self.uri}, which weights_uri names. Upload the model there.")
+        return sizes
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder. Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none."""
+        place = f"{self.uri}{name}"
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
+            content = answer["Body"].read(MOST_BYTES_READ)
+        except ClientError as error:
+            raise self._unreadable(place, "read", "s3:GetObject", error) from error
+        try:
+            value = json.loads(content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise WeightsRejected(f"{place} is not a JSON object. Upload the model's own file again.")
+        return value
+
+    def _unreadable(self, place: str, verb: str, action: str, error: ClientError) -> WeightsNotFound:
+        code = error_code(error)
+        if code in _NO_BUCKET:
+            return WeightsNotFound(
+                f"There is no bucket {self._bucket}, which weights_uri names. Correct it and deploy."
+            )
+        if code in _REFUSED:
+            return WeightsNotFound(
+                f"{place} cannot be {verb if verb == 'read' else 'listed'} ({code}). The roles of this deployment are allowed {action} there, so a policy "
+                "of the bucket, its key or your organisation refuses it: allow it for this account."
+            )
+        raise error
