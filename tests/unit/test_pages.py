@@ -14,7 +14,7 @@ import yaml
 from conformance.plants import PLANTS
 from preflight import request
 from rehearsal import options
-from stacks import alarms
+from stacks import alarms, catalog
 from stacks.settings import Settings, SettingsError
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
@@ -137,6 +137,15 @@ def test_every_key_of_an_input_is_told_with_an_example_that_is_accepted() -> Non
         for outside in [limit for low, high in filter(None, [range_of(meaning)]) for limit in (low - 1, high + 1)]:
             with pytest.raises(request.InvalidInput):
                 request.parse({key: outside})
+
+
+def test_every_model_that_can_be_chosen_is_told_with_its_context() -> None:
+    told = {
+        name: row for row in rows("operating", "How to use another model") for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert set(told) == set(catalog.BASE_MODELS)
+    for name, row in told.items():
+        assert row[2] == f"{catalog.BASE_MODELS[name].context_tokens:,}"
 
 
 def test_every_alarm_is_told_with_its_limit() -> None:
