@@ -53,7 +53,7 @@ alarms: $(READY)  ## set off every alarm of the stacks on this machine, and prin
 	@python -m rehearsal.alarms
 
 vllm: $(READY)  ## the real model server, built for a CPU, in an environment of its own (Linux)
-	@python -m rehearsal.sagemaker.vllm_environment
+	@python -m rehearsal.sagemaker.vllm.environment
 
 tokens: $(READY)  ## count the texts in tokens of Llama 2's own vocabulary
 	@python -m rehearsal.token_counts

@@ -21,7 +21,7 @@ from conformance.environments import FOREIGN, PROJECT, CannotRun
 from conformance.parts import PARTS, Setting
 from conformance.plants import PLANTS
 from conformance.table import text
-from rehearsal.assembly import SynthesisFailed, synthesize
+from rehearsal.account.assembly import SynthesisFailed, synthesize
 
 _FOLDER = FOREIGN / "conformance"
 _EXIT_CODES = (

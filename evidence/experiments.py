@@ -15,20 +15,20 @@ from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
 from preflight.texts.text_file import as_lines, as_text
-from rehearsal.options import DEFAULT_SETTINGS
+from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 TEXTS = Path(__file__).parent / "texts"
 SERVER = (  # what answers the prompts in a rehearsal
-    "completion_request.py",
-    "generation.py",
-    "model_server.py",
-    "queueing.py",
-    "routing.py",
-    "sampling.py",
-    "server_settings.py",
+    "real/server/completion_request.py",
+    "real/server/generation.py",
+    "real/server/model_server.py",
+    "real/server/queueing.py",
+    "vllm/routing.py",
+    "real/server/sampling.py",
+    "real/server/server_settings.py",
 )
 # Of the settings, those that decide what is learned and what is asked; the others decide what it may cost and who is told.
 SETTINGS = (

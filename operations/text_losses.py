@@ -74,7 +74,7 @@ def table(
 
 def stand_in() -> Score:
     """The evaluation of training/ on the stand-in's weights, which it loads once. Raises WeightsMissing."""
-    from rehearsal.weights import ensure_weights
+    from rehearsal.models.weights import ensure_weights
 
     sys.path.insert(0, str(texts.DATA.parent / "training"))
     import torch

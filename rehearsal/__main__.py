@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from .options import parse
+from .conductor.options import parse
 
 
 def main() -> int:
     """Rehearse with the options of the command line."""
     options = parse()
-    from .conductor import Conductor  # after the options: moto takes a second, which --help need not wait
-    from .display import Display
+    from .conductor.conductor import Conductor  # after the options: moto takes a second, which --help need not wait
+    from .conductor.display import Display
 
     return Conductor(options, Display(plain=options.plain)).run()
 

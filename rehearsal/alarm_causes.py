@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cloud import Cloud
-from .materials import upload
-from .options import Options
-from .sagemaker import FakeHosting, FakeTraining
-from .watch import Watch
+from .account.cloud import Cloud
+from .cloudwatch.watch import Watch
+from .conductor.materials import upload
+from .conductor.options import Options
+from .sagemaker.fake import FakeHosting, FakeTraining
 
 if TYPE_CHECKING:
-    from .deployment import Deployment
+    from .account.deployment import Deployment
 
 PROJECT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 120

@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from . import alarm_causes
+from .account.assembly import synthesize
+from .account.cloud import Cloud
 from .alarm_causes import CAUSES, PROJECT
-from .assembly import synthesize
-from .cloud import Cloud
-from .display import Display
-from .sagemaker import FakeHosting, FakeTraining
+from .conductor.display import Display
+from .sagemaker.fake import FakeHosting, FakeTraining
 
 _TIME_SCALE = 5000
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import psutil
 
-from .conductor import Conductor
-from .display import Display, duration
-from .large_model import NAME, PARAMETERS, ensure_large_model
+from .conductor.conductor import Conductor
+from .conductor.display import Display, duration
+from .conductor.options import Options
 from .memory_watch import MemoryWatch
-from .options import Options
-from .weights import Substitute
+from .models.large_model import NAME, PARAMETERS, ensure_large_model
+from .models.weights import Substitute
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9

@@ -14,8 +14,8 @@ from typing import Any
 
 from common.tokens import TOKENS_PER_WORD
 
-from .llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
-from .weights import NAME, WeightsMissing, ensure_weights
+from .models.llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
+from .models.weights import NAME, WeightsMissing, ensure_weights
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 

@@ -14,7 +14,7 @@ from conformance.deploy.cdk import CommandFailed, Commands
 from conformance.deploy.expected import RehearsalFailed, way_of_a_success
 from conformance.deploy.journey import Journey, NeverCame, steps
 from conformance.environments import FOREIGN
-from rehearsal.assembly import Assembly
+from rehearsal.account.assembly import Assembly
 
 LOGS = FOREIGN / "logs" / "conformance"
 _FOLDER = FOREIGN / "conformance" / "deploy"

@@ -22,7 +22,8 @@ import boto3
 from botocore.config import Config
 
 from conformance.environments import PROJECT, python_packages
-from rehearsal.sagemaker import FakeHosting, FakeTraining, StandIn
+from rehearsal.sagemaker import StandIn
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 NUMBER, REGION = "123456789012", "us-east-1"
 REQUIREMENTS = PROJECT / "requirements-ministack.txt"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.assembly import Assembly
-from rehearsal.cloud import Cloud
-from rehearsal.sagemaker import Call, FakeHosting, FakeTraining
+from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker import Call
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 _PATIENCE_SECONDS = 180.0
 

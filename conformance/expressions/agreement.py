@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conformance.expressions.recorder import Evaluation, Result
-from rehearsal import expressions
+from rehearsal.step_functions import expressions
 
 _SHOWN_LETTERS = 160
 # What the context of AWS has and moto's has not: how often an execution was redriven, which a recorded run never was.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rehearsal import expressions
+from rehearsal.step_functions import expressions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from proof.matrix.case import ENDPOINTS, PERSON, TRAININGS, Case
 from proof.matrix.expectations import waits
 from proof.matrix.states import ANY, TaskState
 from proof.matrix.whole_runs import STORIES
-from rehearsal.sagemaker import HostingPlan, TrainingPlan
+from rehearsal.sagemaker.fake import HostingPlan, TrainingPlan
 
 _PATIENCE_SECONDS = 90.0
 _NO_INSTANCE, _NO_ENDPOINT = TrainingPlan(outcome="capacity"), HostingPlan(outcome="capacity", deleting_looks=0)

@@ -13,8 +13,8 @@ from pathlib import Path
 from conformance.contract import Contract
 from conformance.environments import FOREIGN, CannotRun
 from conformance.serving import agreement, flags, journey, requests, ways
-from rehearsal.sagemaker import vllm_environment
-from rehearsal.weights import WeightsMissing, ensure_weights
+from rehearsal.models.weights import WeightsMissing, ensure_weights
+from rehearsal.sagemaker.vllm import environment as vllm_environment
 
 _FOLDER = FOREIGN / "conformance" / "serving"
 

@@ -11,7 +11,7 @@ from conformance.contract import Contract
 from conformance.serving.journey import DOMAIN, Site
 from conformance.serving.requests import BODIES, outcome
 from rehearsal.sagemaker.engines import Answer, Context
-from rehearsal.sagemaker.model_host import ModelHost
+from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.records import Endpoint
 
 # In float32 two right implementations differ by rounding only; what is left are ties between two tokens.

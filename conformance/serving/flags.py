@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract import Contract
-from rehearsal.assembly import Assembly, substituted
-from rehearsal.sagemaker.programs import arguments_of
+from rehearsal.account.assembly import Assembly, substituted
+from rehearsal.sagemaker.real.programs import arguments_of
 
 # vLLM's parser, in vLLM's own environment: which of the flags it does not know, and what it makes of the rest.
 _PARSE = """

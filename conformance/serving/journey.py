@@ -16,13 +16,13 @@ from botocore.exceptions import ClientError
 from common.errors import CaptuneError, ServiceUnreachable
 from common.names import run_name
 from conformance.contract import Contract
-from rehearsal.assembly import Assembly
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.materials import upload
-from rehearsal.options import Options
-from rehearsal.sagemaker.model_host import ModelHost
-from rehearsal.sagemaker.programs import Vllm
+from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
+from rehearsal.sagemaker.real.hosting import ModelHost
+from rehearsal.sagemaker.real.programs import Vllm
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOMAIN, KEEP_MINUTES, PROMPTS = "medical", 60, 24

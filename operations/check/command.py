@@ -18,7 +18,7 @@ from rich.text import Text
 from operations.check.account import NoCredentials, identify, sign_in
 from operations.check.findings import Finding, Level, ok
 from operations.check.run import Project, findings
-from rehearsal.assembly import SynthesisFailed, synthesize
+from rehearsal.account.assembly import SynthesisFailed, synthesize
 from stacks.settings import Settings, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rehearsal.assembly import substituted
+from rehearsal.account.assembly import substituted
 
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.

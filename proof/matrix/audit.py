@@ -11,7 +11,7 @@ from common import ledger_table
 from common.names import belongs_to, run_name
 from proof.matrix.bench import Bench
 from proof.matrix.expectations import NOTHING, Expected
-from rehearsal.executions import Execution
+from rehearsal.step_functions.executions import Execution
 
 
 def ends(bench: Bench, run: Execution, expected: Expected) -> list[str]:

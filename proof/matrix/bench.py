@@ -16,10 +16,10 @@ from typing import Any
 
 from common.ledger import Ledger
 from proof.matrix.states import TaskState, task_states
-from rehearsal.assembly import Assembly, synthesize
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.account.assembly import Assembly, synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10

@@ -9,8 +9,9 @@ from typing import Any
 
 from proof.matrix.bench import INPUT, PATIENCE, Bench
 from proof.matrix.states import TaskState
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import Call, Fault, HostingPlan
+from rehearsal.sagemaker import Call, Fault
+from rehearsal.sagemaker.fake import HostingPlan
+from rehearsal.step_functions.executions import Execution
 
 KEEP_MINUTES = 10
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its cells.

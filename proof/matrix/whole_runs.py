@@ -11,7 +11,7 @@ from common.durations import MINIMUM_TRAINING_SECONDS
 from common.ledger import Reservation, dollars
 from proof.matrix import audit
 from proof.matrix.bench import INPUT, PATIENCE, Bench
-from rehearsal.executions import Execution
+from rehearsal.step_functions.executions import Execution
 
 _CREATES = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint")
 

@@ -10,6 +10,13 @@ from typing import Any, Protocol
 from .clock import Clock
 from .records import Endpoint, TrainingJob
 
+START_LIMIT = 600  # seconds until an endpoint's first ping, where the request names none
+# Why an endpoint failed that never answered, in SageMaker's words.
+PING = (
+    "The primary container for production variant {variant} did not pass the ping health check. Please check "
+    "CloudWatch logs for this endpoint."
+)
+
 
 @dataclass(frozen=True)
 class Context:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .rules import is_jumpstart
+from rehearsal.sagemaker.api.rules import is_jumpstart
 
 
 class DownloadFailed(Exception):

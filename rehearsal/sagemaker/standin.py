@@ -10,16 +10,16 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from .api.control import Control
+from .api.faults import Call, Faults
+from .api.market import Market, Price, Quota
+from .api.registry import Registry
+from .api.rules import is_jumpstart
+from .api.validation import check_request, service_model
+from .api.wire import Server
 from .clock import Clock, utc_now
-from .control import Control
 from .engines import Answer, Context, HostingEngine, TrainingEngine
-from .faults import Call, Faults
-from .market import Market, Price, Quota
 from .records import Store
-from .registry import Registry
-from .rules import is_jumpstart
-from .validation import check_request, service_model
-from .wire import Server
 
 
 class StandIn:
@@ -185,12 +185,12 @@ def _ignore(job: str, line: str) -> None:
 
 
 def _real_training() -> TrainingEngine:
-    from .training_host import TrainingHost  # here, so that tests with fakes do not load it
+    from .real.training import TrainingHost  # here, so that tests with fakes do not load it
 
     return TrainingHost()
 
 
 def _real_hosting() -> HostingEngine:
-    from .model_host import ModelHost
+    from .real.hosting import ModelHost
 
     return ModelHost()

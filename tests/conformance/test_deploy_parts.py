@@ -19,8 +19,8 @@ from conformance.deploy.emulator.watched import Watched
 from conformance.deploy.expected import calls_of
 from conformance.deploy.journey import differences
 from conformance.environments import PROJECT, CannotRun
-from rehearsal.error_names import aws_error_name
 from rehearsal.sagemaker import Call
+from rehearsal.step_functions.error_names import aws_error_name
 
 PYTHON = sys.executable
 

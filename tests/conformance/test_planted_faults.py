@@ -14,7 +14,7 @@ from conformance.environments import CannotRun
 from conformance.expressions import of_names, reference
 from conformance.parts import PARTS
 from conformance.plants import MACHINE, PLANTS
-from rehearsal.assembly import synthesize
+from rehearsal.account.assembly import synthesize
 
 PROJECT = Path(__file__).parents[2]
 

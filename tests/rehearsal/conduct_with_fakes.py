@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from rehearsal.assembly import Assembly
-from rehearsal.conductor import Conductor
-from rehearsal.display import Display
-from rehearsal.options import parse
-from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
+from rehearsal.account.assembly import Assembly
+from rehearsal.conductor.conductor import Conductor
+from rehearsal.conductor.display import Display
+from rehearsal.conductor.options import parse
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 
 
 def main() -> int:

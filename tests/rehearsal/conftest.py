@@ -9,18 +9,18 @@ import pytest
 from rehearsal_bench import Bench
 from sagemaker_account import Account, Clock, account
 
-from rehearsal.assembly import synthesize
-from rehearsal.cloud import Cloud
-from rehearsal.nursery import Nursery
-from rehearsal.sagemaker import FakeHosting, FakeTraining
+from rehearsal.account.assembly import synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """The process from which the Lambda workers of all tests are forked."""
-    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield nursery
-    nursery.stop()
+    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server"))
+    yield fork_server
+    fork_server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,15 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, nursery: Nursery) -> Iterator[Cloud]:
+def cloud(tmp_path: Path, fork_server: ForkServer) -> Iterator[Cloud]:
     """An empty account."""
     with Cloud(
-        tmp_path, training=FakeTraining(), hosting=FakeHosting(), time_scale=2000, timeout_scale=20, nursery=nursery
+        tmp_path,
+        training=FakeTraining(),
+        hosting=FakeHosting(),
+        time_scale=2000,
+        timeout_scale=20,
+        fork_server=fork_server,
     ) as cloud:
         yield cloud
 

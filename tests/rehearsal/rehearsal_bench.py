@@ -8,8 +8,8 @@ import textwrap
 import zipfile
 from typing import Any
 
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
+from rehearsal.account.cloud import Cloud
+from rehearsal.step_functions.executions import Execution
 
 ROLE = "arn:aws:iam::123456789012:role/machine-role"
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/function-role"

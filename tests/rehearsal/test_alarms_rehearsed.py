@@ -12,24 +12,26 @@ import pytest
 from rich.console import Console
 
 from rehearsal import alarms as program
+from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
 from rehearsal.alarm_causes import CAUSES, begin, sound_run, sweep, told
-from rehearsal.assembly import Assembly
-from rehearsal.cloud import Cloud
-from rehearsal.display import Display
-from rehearsal.nursery import Nursery
-from rehearsal.results import show_alarms
-from rehearsal.sagemaker import FakeHosting, FakeTraining
-from rehearsal.watch import Watch
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.cloudwatch.watch import Watch
+from rehearsal.conductor.display import Display
+from rehearsal.conductor.results import show_alarms
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 # What a cause sets off besides its own alarm.
 ALSO = {"captune-sweeps-given-up": {"captune-sweeper-failed"}}
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory, assembly: Path, nursery: Nursery) -> Iterator[Cloud]:
+def account(tmp_path_factory: pytest.TempPathFactory, assembly: Path, fork_server: ForkServer) -> Iterator[Cloud]:
     """The deployed account of this module; `begin` empties it."""
     folder = tmp_path_factory.mktemp("account")
-    with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery) as cloud:
+    with Cloud(
+        folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server
+    ) as cloud:
         cloud.deploy(Assembly(assembly))
         yield cloud
 

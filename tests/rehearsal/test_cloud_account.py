@@ -9,40 +9,40 @@ import pytest
 from botocore.exceptions import ClientError
 from rehearsal_bench import Bench, call, sdk
 
-from rehearsal.cloud import Cloud
-from rehearsal.nursery import Nursery
-from rehearsal.sagemaker import FakeHosting, FakeTraining
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 
-def new(folder: Path, nursery: Nursery) -> Cloud:
-    return Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), nursery=nursery)
+def new(folder: Path, fork_server: ForkServer) -> Cloud:
+    return Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), fork_server=fork_server)
 
 
-def test_a_new_cloud_is_empty_and_made_in_no_time(tmp_path: Path, nursery: Nursery) -> None:
-    with new(tmp_path / "1", nursery) as cloud:
+def test_a_new_cloud_is_empty_and_made_in_no_time(tmp_path: Path, fork_server: ForkServer) -> None:
+    with new(tmp_path / "1", fork_server) as cloud:
         cloud.client("s3").create_bucket(Bucket="one")
     started = time.monotonic()
-    with new(tmp_path / "2", nursery) as cloud:
+    with new(tmp_path / "2", fork_server) as cloud:
         assert cloud.client("s3").list_buckets()["Buckets"] == []
 
     assert time.monotonic() - started < 2  # some 50 ms on a quiet machine
 
 
-def test_two_clouds_at_once_are_refused(cloud: Cloud, tmp_path: Path, nursery: Nursery) -> None:
-    with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second", nursery):
+def test_two_clouds_at_once_are_refused(cloud: Cloud, tmp_path: Path, fork_server: ForkServer) -> None:
+    with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second", fork_server):
         pass
 
 
-def test_a_failed_entry_leaves_room_for_the_next(tmp_path: Path, nursery: Nursery) -> None:
+def test_a_failed_entry_leaves_room_for_the_next(tmp_path: Path, fork_server: ForkServer) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match="file"), new(tmp_path / "file", nursery):
+    with pytest.raises(OSError, match="file"), new(tmp_path / "file", fork_server):
         pass
-    with new(tmp_path / "folder", nursery):
+    with new(tmp_path / "folder", fork_server):
         pass
 
 
-def test_closing_ends_what_still_runs(tmp_path: Path, nursery: Nursery) -> None:
-    with new(tmp_path, nursery) as cloud:
+def test_closing_ends_what_still_runs(tmp_path: Path, fork_server: ForkServer) -> None:
+    with new(tmp_path, fork_server) as cloud:
         execution = cloud.start(machine=Bench(cloud).machine({"W": {"Type": "Wait", "Seconds": 99999, "End": True}}))
 
     assert execution.status == "ABORTED"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.assembly import Assembly, FileAsset, SynthesisFailed, substituted, synthesize
+from rehearsal.account.assembly import Assembly, FileAsset, SynthesisFailed, substituted, synthesize
 
 
 def test_substitutions_replace_names_and_nothing_else() -> None:

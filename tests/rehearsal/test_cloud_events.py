@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rehearsal_bench import ROLE, Bench, sdk
 
-from rehearsal.cloud import Cloud
-from rehearsal.shapes import shaped
+from rehearsal.account.cloud import Cloud
+from rehearsal.eventbridge.shapes import shaped
 
 FAIL = {"Stop": {"Type": "Fail", "Error": "No", "Cause": "way"}}
 PASS = {"Take": {"Type": "Succeed"}}

@@ -8,7 +8,7 @@ import time
 import pytest
 from rehearsal_bench import Bench
 
-from rehearsal.cloud import Cloud
+from rehearsal.account.cloud import Cloud
 
 SHOW = """
 import os

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import materials
-from rehearsal.cloud import Cloud
-from rehearsal.options import DEFAULT_WORDS, Options, parse
+from rehearsal.account.cloud import Cloud
+from rehearsal.conductor import materials
+from rehearsal.conductor.options import DEFAULT_WORDS, Options, parse
 
 
 def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:

@@ -17,11 +17,12 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.assembly import Assembly
-from rehearsal.conductor import Conductor
-from rehearsal.display import Display
-from rehearsal.options import parse
-from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan, vllm_environment
+from rehearsal.account.assembly import Assembly
+from rehearsal.conductor.conductor import Conductor
+from rehearsal.conductor.display import Display
+from rehearsal.conductor.options import parse
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
+from rehearsal.sagemaker.vllm import environment as vllm_environment
 
 Conduct = Callable[..., tuple[int, str]]
 PROJECT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rehearsal_bench import Bench, call, sdk
 
-from rehearsal.cloud import Cloud
-from rehearsal.error_names import aws_error_name
+from rehearsal.account.cloud import Cloud
+from rehearsal.step_functions.error_names import aws_error_name
 
 MODEL: dict[str, Any] = {"ModelName": "captune-x", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/hosting"}
 

@@ -6,7 +6,7 @@ import time
 
 from rehearsal_bench import Bench, call, sdk
 
-from rehearsal.cloud import Cloud
+from rehearsal.account.cloud import Cloud
 
 WAIT = {"Type": "Wait", "Seconds": 86400, "End": True}
 

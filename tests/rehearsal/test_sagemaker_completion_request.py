@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sagemaker.completion_request import Refused, read
-from rehearsal.sagemaker.sampling import Sampling
+from rehearsal.sagemaker.real.server.completion_request import Refused, read
+from rehearsal.sagemaker.real.server.sampling import Sampling
 
 ROUTED, PLAIN = "/v1/completions", "/invocations"
 ASKED = {"model": "base", "prompt": "Hello", "max_tokens": 4}

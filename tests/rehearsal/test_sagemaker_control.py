@@ -16,8 +16,8 @@ from sagemaker_account import (
     training_request,
 )
 
-from rehearsal.sagemaker import FakeHosting, FakeTraining, TrainingPlan
-from rehearsal.sagemaker.validation import service_model, violations
+from rehearsal.sagemaker.api.validation import service_model, violations
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 

@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ConnectionClosedError, HTTPClientError
 from sagemaker_account import Account, account, refusal
 
-from rehearsal.sagemaker import Call, FakeHosting, FakeTraining
+from rehearsal.sagemaker import Call
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 
 @pytest.fixture

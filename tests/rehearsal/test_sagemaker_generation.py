@@ -9,10 +9,10 @@ import pytest
 import torch
 from sagemaker_models import WORDS, make_model, reference
 
-from rehearsal.sagemaker import generation
-from rehearsal.sagemaker.generation import Generator, number_format
-from rehearsal.sagemaker.queueing import Request
-from rehearsal.sagemaker.sampling import Sampling
+from rehearsal.sagemaker.real.server import generation
+from rehearsal.sagemaker.real.server.generation import Generator, number_format
+from rehearsal.sagemaker.real.server.queueing import Request
+from rehearsal.sagemaker.real.server.sampling import Sampling
 
 PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
 END = 1

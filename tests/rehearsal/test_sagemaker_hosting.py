@@ -15,7 +15,7 @@ from sagemaker_account import (
     source,
 )
 
-from rehearsal.sagemaker import FakeHosting, HostingPlan
+from rehearsal.sagemaker.fake import FakeHosting, HostingPlan
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from sagemaker_account import Account, account, refusal
 
-from rehearsal.sagemaker import FakeHosting, FakeTraining, Price, Quota
+from rehearsal.sagemaker import Price, Quota
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 
 def _account(folder: Path, **options: Any) -> Any:

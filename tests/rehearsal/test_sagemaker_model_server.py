@@ -15,8 +15,9 @@ import pytest
 from sagemaker_account import BUCKET, Account, account, eventually, model_request, refusal, source
 from sagemaker_models import make_model, reference
 
-from rehearsal.sagemaker import FakeTraining, model_server
-from rehearsal.sagemaker.model_host import ModelHost
+from rehearsal.sagemaker.fake import FakeTraining
+from rehearsal.sagemaker.real.hosting import ModelHost
+from rehearsal.sagemaker.real.server import model_server
 
 
 @pytest.fixture(scope="module")

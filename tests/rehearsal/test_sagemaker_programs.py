@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from sagemaker_account import account, eventually, model_request
 
-from rehearsal.sagemaker import FakeTraining, vllm_environment
-from rehearsal.sagemaker.model_host import ModelHost
-from rehearsal.sagemaker.programs import Vllm, arguments_of
-from rehearsal.sagemaker.route_middleware import RouteMiddleware
-from rehearsal.sagemaker.vllm_environment import VllmMissing, interpreter
+from rehearsal.sagemaker.fake import FakeTraining
+from rehearsal.sagemaker.real.hosting import ModelHost
+from rehearsal.sagemaker.real.programs import Vllm, arguments_of
+from rehearsal.sagemaker.vllm import environment as vllm_environment
+from rehearsal.sagemaker.vllm.environment import VllmMissing, interpreter
+from rehearsal.sagemaker.vllm.route_middleware import RouteMiddleware
 
 ADAPTER = '{"name":"medical","path":"/opt/ml/adapter","base_model_name":"base"}'
 
@@ -52,7 +53,7 @@ def test_vllm_is_started_with_the_containers_arguments_and_the_route(tmp_path: P
 def test_vllm_computes_in_float32_where_the_processor_would_not_answer_in_time_otherwise(
     faster: bool, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rehearsal.sagemaker.generation.bfloat16_is_faster", lambda: faster)
+    monkeypatch.setattr("rehearsal.sagemaker.real.server.generation.bfloat16_is_faster", lambda: faster)
     start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, {"SM_VLLM_DTYPE": "bfloat16"})
     assert start.command[start.command.index("--dtype") + 1] == dtype
     assert start.command.count("--dtype") == 1
@@ -147,7 +148,7 @@ def test_a_missing_environment_is_named_with_the_command_that_makes_it(
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with pytest.raises(
-        VllmMissing, match=r"not installed .*make vllm, or python -m rehearsal\.sagemaker\.vllm_environment"
+        VllmMissing, match=r"not installed .*make vllm, or python -m rehearsal\.sagemaker\.vllm\.environment"
     ):
         interpreter(tmp_path)
     (tmp_path / "made-from").write_text("other requirements")

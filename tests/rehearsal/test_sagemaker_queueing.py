@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from rehearsal.sagemaker.queueing import Batcher, Request, choose
+from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
 
 ROOM = 10_000
 

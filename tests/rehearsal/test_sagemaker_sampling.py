@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rehearsal.sagemaker.sampling import Draws, Sampling
+from rehearsal.sagemaker.real.server.sampling import Draws, Sampling
 
 NO_TOKENS = torch.zeros(1, 1, dtype=torch.long)
 

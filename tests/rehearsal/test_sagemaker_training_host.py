@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from sagemaker_account import BUCKET, GATED, Account, account, channel, eventually, s3_address
 
-from rehearsal.sagemaker import FakeHosting
-from rehearsal.sagemaker.training_host import TrainingHost
+from rehearsal.sagemaker.fake import FakeHosting
+from rehearsal.sagemaker.real.training import TrainingHost
 
 LINES: list[tuple[str, str]] = []
 
@@ -203,8 +203,9 @@ def test_a_command_dies_with_the_rehearsal_however_that_ends(tmp_path: Path) -> 
         sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
         import boto3
         from sagemaker_account import training_request, channel
-        from rehearsal.sagemaker import StandIn, FakeHosting
-        from rehearsal.sagemaker.training_host import TrainingHost
+        from rehearsal.sagemaker import StandIn
+        from rehearsal.sagemaker.fake import FakeHosting
+        from rehearsal.sagemaker.real.training import TrainingHost
         host = TrainingHost()
         standin = StandIn(Path({str(tmp_path)!r}) / "standin", s3_endpoint={s3_address()!r}, training=host,
                           hosting=FakeHosting())

@@ -20,9 +20,9 @@ from sagemaker_account import (
     training_request,
 )
 
-from rehearsal.sagemaker import FakeHosting, FakeTraining
-from rehearsal.sagemaker.errors import ServiceError
-from rehearsal.sagemaker.validation import check_request
+from rehearsal.sagemaker.api.errors import ServiceError
+from rehearsal.sagemaker.api.validation import check_request
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 from scripted_account import ScriptedAccount
 from stacks_bench import ROOT
 
-from rehearsal.walk import Walk
+from rehearsal.step_functions.walk import Walk
 from stacks.state_machine import load_definition
 
 DEFINITION = load_definition(ROOT / "stacks" / "fine_tuning.asl.yaml")

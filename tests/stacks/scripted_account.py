@@ -10,7 +10,7 @@ from typing import Any
 import botocore.session
 from botocore.validate import ParamValidator
 
-from rehearsal.walk import Call, Failure
+from rehearsal.step_functions.walk import Call, Failure
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 Answer = Mapping[str, Any] | Failure | Callable[[Call], Any]

@@ -8,7 +8,7 @@ from typing import Any
 from scripted_account import ScriptedAccount
 from stacks_bench import ROOT
 
-from rehearsal.walk import Walk
+from rehearsal.step_functions.walk import Walk
 from stacks.state_machine import load_definition
 
 DEFINITION = load_definition(ROOT / "stacks" / "tear_down.asl.yaml")

@@ -7,7 +7,7 @@ import json
 import pytest
 from fine_tuning_run import DEFINITION, FIRST, RUN, account, job, plan, run
 
-from rehearsal.walk import Failure
+from rehearsal.step_functions.walk import Failure
 
 THROTTLED = Failure("SageMaker.SageMakerException", "Slow down.")
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fine_tuning_run import ADAPTER, FIRST, PLAN, RUN, SECOND, account, endpoint, job, plan, run
 
-from rehearsal.walk import Failure
+from rehearsal.step_functions.walk import Failure
 
 TO_TRAINING = [
     "Preflight", "ReserveBudget", "ScheduleTearDown", "StageInput", "TryModel", "TryEndpointConfig", "RemoveTrialEndpointConfig",

@@ -7,7 +7,7 @@ import json
 import pytest
 from tear_down_run import DAY, DEFINITION, EVENT, HOUR, RUN, account, looked, run
 
-from rehearsal.walk import Failure
+from rehearsal.step_functions.walk import Failure
 
 LOST = Failure("Lambda.ServiceException")
 BUSY = looked(quiet=False, found=["endpoint captune-one"])

@@ -7,7 +7,7 @@ import json
 import pytest
 from tear_down_run import DAY, EVENT, RUN, SETTLED, account, looked, run
 
-from rehearsal.walk import Failure
+from rehearsal.step_functions.walk import Failure
 
 SILENT = Failure("LedgerUnreachable", "The ledger does not answer.")
 STILL = Failure("StillRunning", "Endpoint captune-one still runs.")

@@ -172,12 +172,15 @@ def test_every_setting_that_results_depend_on_is_one() -> None:
 
 def test_the_code_that_answers_is_all_that_the_model_server_is_made_of() -> None:
     folder = experiments.PROJECT / "rehearsal" / "sagemaker"
-    found, waiting = set(), ["model_server.py"]
+    found, waiting = set(), ["real/server/model_server.py"]
     while waiting:
         name = waiting.pop()
         found.add(name)
-        imported = re.findall(r"(?m)^from \.(\w+) import", (folder / name).read_text("utf-8"))
-        waiting += [f"{module}.py" for module in imported if f"{module}.py" not in found]
+        text = (folder / name).read_text("utf-8")
+        beside = [f"{Path(name).parent}/{module}.py" for module in re.findall(r"(?m)^from \.(\w+) import", text)]
+        across = re.findall(r"(?m)^from rehearsal\.sagemaker\.([\w.]+) import", text)
+        imported = [*beside, *(f"{module.replace('.', '/')}.py" for module in across)]
+        waiting += [module for module in imported if module not in found]
     assert set(experiments.SERVER) == found
 
 

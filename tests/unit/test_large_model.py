@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rehearsal import large_model
-from rehearsal.large_model import PARAMETERS, SHAPE, ensure_large_model
+from rehearsal.models import large_model
+from rehearsal.models.large_model import PARAMETERS, SHAPE, ensure_large_model
 from weights import find_model
 
 SMALL = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal import llama_vocabulary
-from rehearsal.llama_vocabulary import TOKENS, VocabularyMissing, ensure_vocabulary, tokenizer
+from rehearsal.models import llama_vocabulary
+from rehearsal.models.llama_vocabulary import TOKENS, VocabularyMissing, ensure_vocabulary, tokenizer
 
 
 def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ import yaml
 
 from conformance.plants import PLANTS
 from preflight import request
-from rehearsal import options
+from rehearsal.conductor import options
 from stacks import alarms, catalog
 from stacks.settings import Settings, SettingsError
 

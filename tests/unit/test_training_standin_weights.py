@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal import weights
-from rehearsal.weights import WeightsMissing, ensure_weights, find_gguf
+from rehearsal.models import weights
+from rehearsal.models.weights import WeightsMissing, ensure_weights, find_gguf
 
 
 class Installed:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from proof.matrix.bench import assembly_folder
-from rehearsal.assembly import Assembly
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.materials import upload
-from rehearsal.nursery import Nursery
-from rehearsal.options import Options
-from rehearsal.sagemaker import FakeHosting, FakeTraining
+from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).parents[2]
 
@@ -27,18 +27,20 @@ def assembly() -> Assembly:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """The process from which the Lambda workers of all tests are forked."""
-    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield nursery
-    nursery.stop()
+    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server"))
+    yield fork_server
+    fork_server.stop()
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly, nursery: Nursery) -> Iterator[Cloud]:
+def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly, fork_server: ForkServer) -> Iterator[Cloud]:
     """The deployed account of one test module. Use `cloud`, which is emptied."""
     folder = tmp_path_factory.mktemp("account")
-    with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery) as cloud:
+    with Cloud(
+        folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server
+    ) as cloud:
         cloud.deploy(assembly)
         yield cloud
 

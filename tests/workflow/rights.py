@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rehearsal.cloud import Cloud
+from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker import Call
 
 Need = tuple[str, str]  # an IAM action and the ARN of its resource

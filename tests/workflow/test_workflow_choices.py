@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from common.names import run_name
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
 
 Rehearse = Callable[..., Execution]
 

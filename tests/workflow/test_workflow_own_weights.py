@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from rights import missing
 
-from rehearsal.assembly import Assembly, synthesize
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.materials import upload
-from rehearsal.nursery import Nursery
-from rehearsal.options import Options
-from rehearsal.sagemaker import FakeHosting, FakeTraining
+from rehearsal.account.assembly import Assembly, synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).parents[2]
 URI, BUCKET, FOLDER = "s3://mine/models/tiny/", "mine", "models/tiny/"
@@ -32,12 +32,12 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Cloud]:
+def own(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
     """An account in which the stacks are deployed with weights of the user's own, and without a licence accepted."""
     folder = tmp_path_factory.mktemp("own")
     synthesize(PROJECT, folder / "cdk.out", {"weights_uri": URI})
     with Cloud(
-        folder / "account", training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, nursery=nursery
+        folder / "account", training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server
     ) as cloud:
         cloud.deploy(Assembly(folder / "cdk.out"))
         yield cloud

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rehearsal.assembly import Assembly, substituted
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
+from rehearsal.account.assembly import Assembly, substituted
+from rehearsal.account.cloud import Cloud
+from rehearsal.step_functions.executions import Execution
 
 Rehearse = Callable[..., Execution]
 
@@ -139,7 +139,7 @@ def test_the_result_is_published_with_verdict_and_cost(cloud: Cloud, rehearse: R
 
 
 def test_two_runs_at_once_with_room_for_one_give_exactly_one(cloud: Cloud) -> None:
-    from rehearsal.materials import reserve_all_but
+    from rehearsal.conductor.materials import reserve_all_but
 
     reserve_all_but(cloud, 700, 2500)  # one worst case is below, two are above it
     executions = [cloud.start({"samplesPerPrompt": 0}), cloud.start({"samplesPerPrompt": 0})]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from common.names import run_name
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
+from rehearsal.account.cloud import Cloud
+from rehearsal.step_functions.executions import Execution
 
 Rehearse = Callable[..., Execution]
 

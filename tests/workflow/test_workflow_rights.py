@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from rights import Rights, missing
 
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
 
 Rehearse = Callable[..., Execution]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from common.names import run_name
-from rehearsal.cloud import Cloud
-from rehearsal.deployment import Deployment
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import FakeTraining, TrainingPlan
+from rehearsal.account.cloud import Cloud
+from rehearsal.account.deployment import Deployment
+from rehearsal.sagemaker.fake import FakeTraining, TrainingPlan
+from rehearsal.step_functions.executions import Execution
 
 Rehearse = Callable[..., Execution]
 # More than any retry of one state could bear.

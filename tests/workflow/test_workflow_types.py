@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from common.names import run_name
-from rehearsal.assembly import synthesize
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.materials import upload
-from rehearsal.nursery import Nursery
-from rehearsal.options import Options
-from rehearsal.sagemaker import FakeHosting, FakeTraining, Quota
+from rehearsal.account.assembly import synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
+from rehearsal.sagemaker import Quota
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).parents[2]
 FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Cloud]:
+def deployed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("types")
     both = f"{FIRST},{SECOND}"
     settings = {"accept_eula": "true", "training_instance_type": both, "hosting_instance_type": both}
@@ -32,7 +33,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iter
     }
     prices = {FIRST: "1.515", SECOND: "1.222"}
     engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
-    with Cloud(folder, **engines, time_scale=5000, quotas=quotas, prices=prices, nursery=nursery) as cloud:
+    with Cloud(folder, **engines, time_scale=5000, quotas=quotas, prices=prices, fork_server=fork_server) as cloud:
         cloud.deploy(synthesize(PROJECT, folder / "assembly", settings))
         yield cloud
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal.cloud import Cloud
-from rehearsal.executions import Execution
-from rehearsal.sagemaker import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
-from rehearsal.walk import Call, Failure, Walk, catches
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
+from rehearsal.step_functions.walk import Call, Failure, Walk, catches
 
 Rehearse = Callable[..., Execution]
 BRANCHES = ("AskBaseModel", "AskFineTunedModel")

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any
 
 from proof.simulation.world import Steps, World
-from rehearsal import expressions
-from rehearsal.walk import catches, retry_waits
+from rehearsal.step_functions import expressions
+from rehearsal.step_functions.walk import catches, retry_waits
 
 State = dict[str, Any]
 _PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")

@@ -1,0 +1,54 @@
+"""boto3 clients that find the rehearsed account, made once for each service and identity."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ACCOUNT = "123456789012"  # moto's
+PERSON = "person"  # the access key id of whoever sits at the console
+_CONFIG = Config(
+    retries={"total_max_attempts": 1},  # Step Functions' SDK calls are not repeated silently
+    read_timeout=960,  # a Lambda may take 15 minutes
+    connect_timeout=10,
+    max_pool_connections=50,
+    proxies={},  # everything is on this machine
+    s3={"addressing_style": "path"},
+)
+_session: list[boto3.Session] = []  # one for the process: it keeps the services' descriptions, which take long to read
+_lock = threading.Lock()  # a session must not make two clients at once
+
+
+class Clients:
+    """The clients of one cloud.
+
+    Args:
+        endpoints: returns AWS_ENDPOINT_URL and those of single services.
+        region: the region of every client.
+    """
+
+    def __init__(self, endpoints: Callable[[], Mapping[str, str]], region: str) -> None:
+        self._endpoints, self.region = endpoints, region
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def get(self, service: str, identity: str = PERSON) -> Any:
+        """Return the client of a service (boto3's name) whose access key id is `identity`."""
+        with _lock:
+            if (service, identity) not in self._made:
+                if not _session:
+                    _session.append(boto3.Session())
+                endpoints = self._endpoints()
+                own = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+                self._made[service, identity] = _session[0].client(
+                    service,
+                    region_name=self.region,
+                    endpoint_url=endpoints.get(own, endpoints["AWS_ENDPOINT_URL"]),
+                    aws_access_key_id=identity,
+                    aws_secret_access_key="rehearsal",
+                    config=_CONFIG,
+                )
+            return self._made[service, identity]

@@ -1,0 +1,247 @@
+"""A whole AWS account in this process and its children: moto, the SageMaker stand-in, Lambda workers and events.
+
+with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=2000) as cloud:
+    cloud.deploy(assembly)
+    execution = cloud.start({})
+    cloud.settle(execution)
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.aws_lambda.functions import Functions
+from rehearsal.eventbridge.deliveries import Deliverer
+from rehearsal.eventbridge.events import Delivery, Events
+from rehearsal.eventbridge.shapes import sns_event, status_change
+from rehearsal.sagemaker import Call, StandIn
+from rehearsal.sagemaker.api import wire
+from rehearsal.step_functions import interpreter
+from rehearsal.step_functions.executions import Execution, Executions
+
+from . import services
+from .assembly import Assembly
+from .clients import PERSON, Clients
+from .clock import Clock
+from .deployment import Deployment
+from .server import Server
+
+_one_at_a_time = threading.Lock()  # moto keeps one account per process
+
+
+class Cloud:
+    """One account, empty at first. Use it in a with-statement; one at a time in a process.
+
+    Args:
+        workdir: a folder for everything that is written.
+        training, hosting: the stand-in's engines; the real ones when left out.
+        gated_weights: the folder that plays the gated bucket, for the real engines.
+        time_scale: Wait seconds and retry intervals are divided by it.
+        timeout_scale: the same for TimeoutSeconds; 1 when left out, for real work is not faster here.
+        on_training_line: called with (job name, line) for each line a training container prints.
+        quotas, prices: see `StandIn`.
+        fork_server: where Lambda workers come from; shared between clouds it saves half a second for each.
+
+    Attributes:
+        sagemaker: the stand-in, with its own `faults`.
+        faults: faults on the calls to all other services.
+        events: deliveries, which a test may hold, drop or repeat.
+        functions: the Lambda workers.
+        clock: the time of schedules and of SageMaker.
+        deployment: what `deploy` made.
+        messages: what was published to SNS, as (topic ARN, subject, message).
+        on_history: called with (execution ARN, history event) as executions go on.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        training: Any = None,
+        hosting: Any = None,
+        gated_weights: Path | None = None,
+        time_scale: float = 30,
+        timeout_scale: float = 1,
+        on_training_line: Callable[[str, str], None] | None = None,
+        quotas: Mapping[str, Any] | None = None,
+        prices: Mapping[str, Any] | None = None,
+        region: str = "us-east-1",
+        fork_server: ForkServer | None = None,
+    ) -> None:
+        self.workdir, self.region = workdir, region
+        self.time_scale, self.timeout_scale = time_scale, timeout_scale
+        self.clock = Clock()
+        self.on_history: Callable[[str, Mapping[str, Any]], None] = lambda arn, event: None
+        self.messages: list[tuple[str, str | None, str]] = []
+        self.deployment: Deployment | None = None
+        self._engines: dict[str, Any] = {"training": training, "hosting": hosting}
+        self._standin_options: dict[str, Any] = {
+            "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
+        }  # fmt: skip
+        self._own_fork_server = fork_server is None
+        self._fork_server = fork_server or ForkServer(workdir / "lambda")
+        self._server = Server.of_process()
+        self._clients = Clients(self.endpoints, region)
+        self.changed = threading.Condition()
+        self.executions = Executions(self.region, self.changed)
+
+    # life ----------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Cloud:
+        if not _one_at_a_time.acquire(blocking=False):
+            raise RuntimeError("another Cloud is in use in this process; moto keeps one account only")
+        try:
+            self._open()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _open(self) -> None:
+        interpreter.install()
+        services.install(interpreter.current)
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self.recorder, self.url = self._server.begin(self.clock), self._server.url
+        self._start_sagemaker()
+        ahead = lambda: self.clock.ahead.total_seconds()  # noqa: E731
+        self.functions = Functions(self.workdir / "lambda", self._fork_server, self.endpoints, self.region, ahead)
+        self.events = Events(self.clock, Deliverer(self), self._notify)
+        interpreter.use(self)
+
+    def _start_sagemaker(self, server: wire.Server | None = None) -> None:
+        self.sagemaker = StandIn(
+            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, **self._engines, **self._standin_options
+        )
+        self.sagemaker.start(server)
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "events"):
+            self.events.stop()
+            self.recorder.clear()  # lets go the calls that a fault holds
+            self.executions.stop_all()
+        for part, method in (("functions", "close"), ("sagemaker", "stop"), ("recorder", "clear")):
+            if hasattr(self, part):
+                getattr(getattr(self, part), method)()
+        interpreter.use(None)
+        if self._own_fork_server:
+            self._fork_server.stop()
+        self._server.end()
+        _one_at_a_time.release()
+
+    def reset(self, *, training: Any = None, hosting: Any = None) -> None:
+        """Take everything away that runs have left, and keep what was deployed; with new engines if given."""
+        for faults in (self.recorder.faults, self.sagemaker.faults):
+            faults.clear()  # lets go the calls that it holds
+        # The client of a function whose calls failed has fewer attempts left for the next ones: that function begins anew.
+        failed = {call.access_key for call in self.calls if call.error or call.status is None}
+        # The ends of what is stopped here start no TearDown. The stand-in's server goes on: no late call misses it.
+        with self.functions.closed(failed), self.events.muted():
+            self.executions.stop_all()
+            self.executions.forget()
+            if self.deployment is not None:
+                self.deployment.clean()
+            self.recorder.clear()
+            self.messages.clear()
+            self.functions.timeouts.clear()
+            self.functions.outcomes.clear()
+            self.clock.begin_again()
+            self._engines["training"] = training or self._engines["training"]
+            self._engines["hosting"] = hosting or self._engines["hosting"]
+            self._start_sagemaker(self.sagemaker.hand_over())
+
+    # clients -------------------------------------------------------------------------------------------------------
+
+    def endpoints(self) -> dict[str, str]:
+        """The variables that make the AWS SDKs find this cloud."""
+        return {"AWS_ENDPOINT_URL": self.url, **self.sagemaker.environment()}
+
+    def client(self, service: str, identity: str = PERSON) -> Any:
+        """Return a boto3 client; `identity` is its access key id, by which its calls are known."""
+        return self._clients.get(service, identity)
+
+    def client_for(self, service: str, role_arn: str) -> Any:
+        """Return a client that acts as a role."""
+        return self.client(service, role_arn.rpartition("/")[2] or "no-role")
+
+    def dead_letters_of(self, function_arn: str) -> str:
+        """The queue (ARN) of the events that a function has failed on, empty where it has none."""
+        return self.deployment.dead_letters.get(function_arn, "") if self.deployment else ""
+
+    # hooks of the patched moto ---------------------------------------------------------------------------------------
+
+    def invoke(self, function: Any, event: Any) -> tuple[str, bool]:
+        """Run a Lambda function."""
+        return self.functions.invoke(function, event)
+
+    def on_publish(self, topic_arn: str, message: str, subject: str | None) -> None:
+        """Keep a message and send it to the Lambdas that subscribed."""
+        self.messages.append((topic_arn, subject, message))
+        for function, dead_letters in self.deployment.subscribers(topic_arn) if self.deployment else []:
+            event = sns_event(topic_arn, subject, message, self.clock())
+            self.events.send(Delivery("topic", topic_arn.rpartition(":")[2], function, "", event, dead_letters))
+
+    def on_schedule_change(self) -> None:
+        """Look when the next schedule is due."""
+        self.events.look_again()
+
+    def on_terminal(self, execution: Any) -> None:
+        """Publish the event of an execution's end."""
+        try:
+            self.events.publish(status_change(execution, self.clock()))
+        finally:
+            self.executions.ended(execution)
+
+    def _notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    # use -----------------------------------------------------------------------------------------------------------
+
+    def deploy(self, assembly: Assembly) -> Deployment:
+        """Create the stacks of a cloud assembly."""
+        self.deployment = Deployment.create(self._clients, assembly)
+        return self.deployment
+
+    def start(self, run_input: Any = None, *, name: str | None = None, machine: str | None = None) -> Execution:
+        """Start an execution as a person would in the console, of FineTuning when `machine` (an ARN) is left out."""
+        if machine is None:
+            assert self.deployment is not None, "deploy before you start"
+            machine = self.deployment.fine_tuning
+        answer = self.client("stepfunctions").start_execution(
+            stateMachineArn=machine, name=name or str(uuid4()), input=json.dumps({} if run_input is None else run_input)
+        )
+        return self.executions.get(answer["executionArn"])
+
+    def stop(self, execution: Execution, *, error: str | None = None, cause: str | None = None) -> None:
+        """Stop an execution, as the console's Stop does."""
+        details = {key: value for key, value in (("error", error), ("cause", cause)) if value is not None}
+        self.client("stepfunctions").stop_execution(executionArn=execution.arn, **details)
+
+    def settle(self, execution: Execution | None = None, timeout: float = 60) -> None:
+        """Wait until an execution (or every one) has ended, and everything that its end caused.
+
+        Raises:
+            TimeoutError: naming what still runs after `timeout` seconds."""
+        self.executions.settle(execution, self.events, timeout)
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every AWS call so far, in order; `access_key` is the role that made it."""
+        return sorted([*self.recorder.calls, *self.sagemaker.calls], key=lambda call: call.time)
+
+    @property
+    def faults(self) -> Any:
+        """Faults on the calls to everything but SageMaker, prices and quotas."""
+        return self.recorder.faults
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """Names of what would still bill or linger, by kind, empty lists included."""
+        left = dict(self.sagemaker.leftovers())
+        left["schedules"] = sorted(schedule.name for schedule in self.events.ends.schedules())
+        return left

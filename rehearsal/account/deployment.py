@@ -1,0 +1,200 @@
+"""Deployment into the rehearsed account: assets uploaded, stacks created, and the state machines made executable.
+
+Everything is found by its type and by what refers to what, never by a logical id.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+from moto.cloudformation.models import cloudformation_backends
+from moto.cloudformation.parsing import clean_json, resource_class_from_type
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.dynamodb.models import dynamodb_backends
+from moto.scheduler.models import scheduler_backends
+from moto.sqs.models import sqs_backends
+
+from rehearsal.sagemaker.api.rules import is_jumpstart
+from rehearsal.sagemaker.s3_folders import split
+
+from .assembly import Assembly, Stack, substituted
+from .clients import ACCOUNT, Clients
+
+_ALARM = "AWS::CloudWatch::Alarm"
+_WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
+
+
+class Deployment:
+    """What was deployed.
+
+    Attributes:
+        outputs: the outputs of all stacks by name.
+        definitions: the definition that each state machine (ARN) runs.
+        unsupported: resource types that moto leaves out, with the number of resources.
+        fine_tuning, tear_down: ARNs of the state machines.
+        bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
+        functions: names of the Lambda functions by the first part of their handler, for example "preflight".
+        dead_letters: for each function (ARN) that has one, the queue (ARN) of the events that it failed on.
+    """
+
+    def __init__(self, clients: Clients, assembly: Assembly) -> None:
+        self._clients = clients
+        self.assembly = assembly
+        self.outputs: dict[str, str] = {}
+        self.definitions: dict[str, str] = {}
+        self.unsupported: dict[str, int] = {}
+        self.functions: dict[str, str] = {}
+        self.fine_tuning = self.tear_down = self.bucket = self.table = self.topic = ""
+        self.dead_letters: dict[str, str] = {}
+        self._subscriptions: list[tuple[str, str, str]] = []
+        self._kept: set[tuple[str, str]] = set()
+
+    @classmethod
+    def create(cls, clients: Clients, assembly: Assembly) -> Deployment:
+        """Deploy an assembly.
+
+        Raises:
+            RuntimeError: a stack failed.
+        """
+        deployment = cls(clients, assembly)
+        deployment._bootstrap()
+        for stack in assembly.stacks():
+            deployment._create_stack(stack)
+        deployment._find_functions()
+        deployment._weights_bucket()
+        deployment._kept = set(deployment._objects())
+        return deployment
+
+    def _bootstrap(self) -> None:
+        """What `cdk bootstrap` makes, and what `cdk deploy` uploads."""
+        s3, region = self._clients.get("s3"), self._clients.region
+        self._clients.get("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+        made: set[str] = set()
+        for asset in self.assembly.assets(ACCOUNT, region):
+            if asset.bucket not in made:
+                _create_bucket(s3, asset.bucket, region)
+                made.add(asset.bucket)
+            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.content())
+
+    def _create_stack(self, stack: Stack) -> None:
+        client = self._clients.get("cloudformation")
+        for resource in stack.template.get("Resources", {}).values():
+            if resource_class_from_type(resource["Type"]) is None and resource["Type"] != _ALARM:
+                self.unsupported[resource["Type"]] = self.unsupported.get(resource["Type"], 0) + 1
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
+            client.create_stack(
+                StackName=stack.name, TemplateBody=json.dumps(stack.template), Capabilities=["CAPABILITY_NAMED_IAM"]
+            )
+        described = client.describe_stacks(StackName=stack.name)["Stacks"][0]
+        if described["StackStatus"] != "CREATE_COMPLETE":
+            raise RuntimeError(
+                f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason')}"
+            )
+        self.outputs.update({item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])})
+        backend = cloudformation_backends[ACCOUNT][self._clients.region]
+        resources = backend.get_stack(stack.name).resource_map
+        for logical_id, resource in stack.template.get("Resources", {}).items():
+            if resource["Type"] == "AWS::StepFunctions::StateMachine":
+                self._make_executable(resource, resources[logical_id], resources)
+            if resource["Type"] not in ("AWS::SNS::Subscription", "AWS::Lambda::Function", _ALARM):
+                continue
+            properties = clean_json(resource["Properties"], resources)
+            if resource["Type"] == "AWS::SNS::Subscription" and properties["Protocol"] == "lambda":
+                dead_letters = properties.get("RedrivePolicy", {}).get("deadLetterTargetArn", "")
+                self._subscriptions.append((properties["TopicArn"], properties["Endpoint"], dead_letters))
+            elif resource["Type"] == "AWS::Lambda::Function" and "DeadLetterConfig" in properties:
+                function = resources[logical_id].function_arn
+                self.dead_letters[function] = properties["DeadLetterConfig"]["TargetArn"]
+            elif resource["Type"] == _ALARM:  # which moto keeps, and does not make from a template
+                self._clients.get("cloudwatch").put_metric_alarm(**properties)
+
+    def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
+        """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
+        properties = resource["Properties"]
+        values = clean_json(properties.get("DefinitionSubstitutions", {}), resources)
+        definition = substituted(properties["DefinitionString"], values)
+        self._clients.get("stepfunctions").create_state_machine(
+            name=machine.name,
+            definition=definition,
+            roleArn=machine.roleArn,
+            type=properties.get("StateMachineType", "STANDARD"),
+        )
+        self.definitions[machine.arn] = definition
+        if "TearDownArn" in values:
+            self.fine_tuning = machine.arn
+        else:
+            self.tear_down = machine.arn
+            self.topic = str(values.get("ResultTopicArn", ""))
+
+    def _find_functions(self) -> None:
+        for function in self._clients.get("lambda").list_functions()["Functions"]:
+            self.functions[function["Handler"].split(".")[0]] = function["FunctionName"]
+            variables = function.get("Environment", {}).get("Variables", {})
+            self.bucket = variables.get("BUCKET_NAME", self.bucket)
+            self.table = variables.get("LEDGER_TABLE", self.table)
+
+    def _weights_bucket(self) -> None:
+        """The bucket of the weights; JumpStart's with a few names in it, so that a look at it succeeds. A person's own stays empty."""
+        s3, region = self._clients.get("s3"), self._clients.region
+        bucket, prefix = split(self.weights_uri)
+        _create_bucket(s3, bucket, region)
+        if is_jumpstart(self.weights_uri):
+            for name in _WEIGHTS_MARKERS:
+                s3.put_object(Bucket=bucket, Key=f"{prefix}{name}", Body=b"a stand-in for a file of weights\n")
+
+    @property
+    def weights_uri(self) -> str:
+        """Where the deployed definition reads the base model's weights."""
+        for stack in self.assembly.stacks():
+            for resource in stack.template.get("Resources", {}).values():
+                values = resource.get("Properties", {}).get("DefinitionSubstitutions", {})
+                if "WeightsUri" in values:
+                    return str(values["WeightsUri"])
+        raise LookupError("no state machine of the assembly reads weights")
+
+    def proof(self) -> dict[str, str]:
+        """Return, for each state machine that can run, its definition as it runs.
+
+        Raises:
+            AssertionError: one differs from the assembly's with its substitutions.
+        """
+        client = self._clients.get("stepfunctions")
+        running = {}
+        for arn, definition in self.definitions.items():
+            runs = client.describe_state_machine(stateMachineArn=arn)["definition"]
+            assert runs == definition, f"{arn} does not run the definition of the cloud assembly"
+            running[arn] = runs
+        return running
+
+    def subscribers(self, topic_arn: str) -> list[tuple[str, str]]:
+        """The Lambda functions that subscribe to a topic, each with the queue of what they could not be told: ARNs."""
+        return [(endpoint, dead_letters) for topic, endpoint, dead_letters in self._subscriptions if topic == topic_arn]
+
+    def _objects(self) -> list[tuple[str, str]]:
+        s3 = self._clients.get("s3")
+        if not self.bucket:
+            return []
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [(self.bucket, item["Key"]) for page in pages for item in page.get("Contents", [])]
+
+    def clean(self) -> None:
+        """Take away what runs have left in the bucket, the ledger, the scheduler and the queues, and end every alarm."""
+        s3 = self._clients.get("s3")
+        for bucket, key in set(self._objects()) - self._kept:
+            s3.delete_object(Bucket=bucket, Key=key)
+        for table in dynamodb_backends[ACCOUNT][self._clients.region].tables.values():
+            table.items.clear()
+        for group in scheduler_backends[ACCOUNT][self._clients.region].schedule_groups.values():
+            group.schedules.clear()
+        for queue in sqs_backends[ACCOUNT][self._clients.region].queues.values():
+            queue._messages = []  # to purge it is allowed once a minute
+        for alarm in cloudwatch_backends[ACCOUNT][self._clients.region].alarms.values():
+            alarm.update_state("", "{}", "OK")
+
+
+def _create_bucket(s3: Any, name: str, region: str) -> None:
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    s3.create_bucket(Bucket=name, **where)

@@ -1,0 +1,1 @@
+"""CloudWatch: the metrics of the rehearsed account, and the alarms on them."""

@@ -1,0 +1,266 @@
+"""Conducts a rehearsal: weights, synthesis, deployment, the execution live, and the end that proves itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.markup import escape
+
+from common.costs import for_runs
+from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.cloudwatch.watch import Watch
+from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
+from rehearsal.sagemaker import s3_folders
+from rehearsal.sagemaker.real.hosting import ModelHost
+from rehearsal.sagemaker.real.programs import Vllm
+from rehearsal.sagemaker.vllm import environment as vllm_environment
+from rehearsal.sagemaker.vllm.environment import VllmMissing
+from rehearsal.step_functions.executions import Execution
+
+from . import materials, results
+from .display import Display
+from .options import Options
+
+STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
+_STATE = Path(".rehearsal")
+
+
+class Interrupted(Exception):
+    """A second Ctrl-C: the person does not want to wait for TearDown. Holds what is left, by kind."""
+
+    def __init__(self, left: dict[str, list[str]]) -> None:
+        super().__init__("stopped before TearDown had ended")
+        self.left = left
+
+
+class Conductor:
+    """One rehearsal.
+
+    Args:
+        options: what a person asked for.
+        display: where it is shown.
+        engines: training and hosting engines for the stand-in; the real ones when empty.
+        time_scale: Wait seconds of the state machines are divided by it.
+        assembly: a cloud assembly to deploy instead of synthesizing the project.
+        model: what is trained and served in place of Llama 2 7B.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        display: Display,
+        *,
+        engines: dict[str, Any] | None = None,
+        time_scale: float = 30,
+        assembly: Assembly | None = None,
+        model: Substitute = SMALL,
+    ) -> None:
+        self.options, self.display, self._assembly = options, display, assembly
+        self.model = model
+        self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
+        self.execution: Execution | None = None
+        self._cloud: Cloud | None = None
+        self._watch: Watch
+        self._engines, self._time_scale = engines or {}, time_scale
+        self._interrupts = 0
+        self._name = f"rehearsal-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid() % 10000:04d}"
+        self._folder = (options.project / _STATE / "runs" / self._name).absolute()
+
+    def run(self) -> int:
+        """Rehearse, and return the exit code."""
+        with self.display, self._signals():
+            try:
+                return self._run()
+            except SynthesisFailed as error:
+                self.display.say(f"[red]The settings were refused:[/] {escape(str(error))}")
+                return 2
+            except WeightsMissing as error:
+                self.display.say(f"[red]The model is missing:[/] {escape(str(error))}")
+                return 2
+            except VllmMissing as error:
+                self.display.say(f"[red]The model server is missing:[/] {escape(str(error))}")
+                return 2
+            except KeyboardInterrupt:
+                self.display.say("Stopped before anything was started: nothing is left.")
+                return STOPPED
+            except Interrupted as interrupted:
+                self._say_what_is_left(interrupted.left)
+                return STOPPED
+            finally:
+                self._clear_away()
+
+    def _run(self) -> int:
+        self.display.say(
+            f"Rehearsing with {self.model.name} ({self.model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. "
+            f"{self.model.said}"
+        )
+        engines = dict(self._engines)
+        if self.options.server == "vllm":
+            engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
+            self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
+        weights = None
+        if not self._engines:
+            with self.display.step("Preparing the weights"):
+                weights = self.model.ensure((self.options.project / _STATE / "weights").absolute())
+        settings = self.options.context(materials.QUICK_SETTINGS if self.options.quick else {})
+        assembly = self._assembly
+        if assembly is None:
+            with self.display.step("Synthesizing the stacks"):
+                assembly = synthesize(self.options.project.absolute(), self._folder / "cdk.out", settings)
+        context = {**json.loads((self.options.project / "cdk.json").read_text())["context"], **settings}
+        training_log = self._open_log("training.log")
+        with training_log, Cloud(
+            self._folder, gated_weights=weights, time_scale=self._time_scale, region=str(context["region"]),
+            on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
+        ) as cloud:  # fmt: skip
+            return self._rehearse(cloud, assembly, context, weights)
+
+    def _rehearse(self, cloud: Cloud, assembly: Assembly, context: dict[str, Any], weights: Path | None) -> int:
+        with self.display.step("Deploying them into an account on this machine") as notes:
+            deployment = cloud.deploy(assembly)
+            notes.append(f"{len(assembly.stacks())} stacks")
+            left_out = ", ".join(sorted(kind.removeprefix("AWS::") for kind in deployment.unsupported))
+            if left_out:
+                notes.append(f"declared but not played here: {left_out}")
+        if weights and context.get("weights_uri"):
+            with self.display.step(f"Uploading them to {context['weights_uri']}, as a person's own"):
+                s3_folders.store(cloud.client("s3"), weights, deployment.weights_uri)
+        if self.options.budget_left_cents is not None:
+            materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(int(context["budget_usd"]) * 100))
+        cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
+        run_input = materials.upload(cloud, self.options, str(context["domain"]))
+        self._watch = Watch(cloud)
+        names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
+        cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
+        self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
+        self._cloud = cloud  # from here on a Ctrl-C stops the execution
+        execution = self.execution = cloud.start(run_input, name=self._name)
+        if self._interrupts:  # it came in between
+            self._stop()
+        self._wait(cloud, execution)
+        self._end_a_kept_endpoint(cloud, execution)
+        return self._finish(cloud, execution)
+
+    def _wait(self, cloud: Cloud, execution: Execution) -> None:
+        while True:
+            try:
+                cloud.settle(execution, timeout=0.5)
+                return
+            except TimeoutError:
+                if self._interrupts > 1:
+                    raise Interrupted(cloud.leftovers()) from None
+
+    def _end_a_kept_endpoint(self, cloud: Cloud, execution: Execution) -> None:
+        """An endpoint that was asked to stay is ended by its schedule; the rehearsal does not wait, its clock moves on."""
+        moment = cloud.events.next_moment()
+        if moment is None or not cloud.leftovers()["endpoints"]:
+            return
+        minutes = (moment - cloud.clock()).total_seconds() / 60
+        self.display.say(
+            f"\nThe endpoint is kept for {minutes:.0f} more minutes. The rehearsal's clock moves on by them."
+        )
+        cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
+        self._wait(cloud, execution)
+
+    def _finish(self, cloud: Cloud, execution: Execution) -> int:
+        run = self._run_name(cloud)
+        target = self.options.results / (self.options.name or run)
+        summary = self.summary = results.copy_out(cloud, run, target)
+        if execution.status == "SUCCEEDED" and summary:
+            results.show_summary(self.display, summary)
+        else:
+            results.show_failure(self.display, execution)
+        clean = results.show_proof(self.display, cloud, execution)
+        clean = results.show_alarms(self.display, cloud, self._watch) and clean
+        if summary:
+            self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
+        self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._logs()))}[/]")
+        if self._interrupts:
+            return STOPPED
+        return 0 if execution.status == "SUCCEEDED" and clean and summary else 1
+
+    def _run_name(self, cloud: Cloud) -> str:
+        """The run's name, from the ledger or else as the project makes it from the execution's."""
+        assert cloud.deployment is not None
+        items = cloud.client("dynamodb").scan(TableName=cloud.deployment.table)["Items"]
+        runs = [item["pk"]["S"].removeprefix("RUN#") for item in items if item["pk"]["S"].startswith("RUN#")]
+        return next((run for run in runs if run.endswith(self._name)), f"captune-{self._name}")
+
+    # Ctrl-C --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # a test; signals belong to the main thread
+            yield
+            return
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._cloud is None:
+            raise KeyboardInterrupt
+        if self._interrupts == 1 and self.execution is not None:
+            # In a thread of its own: a handler must not wait for a lock that the interrupted code may hold.
+            threading.Thread(target=self._stop, daemon=True).start()
+
+    def _stop(self) -> None:
+        assert self._cloud is not None
+        assert self.execution is not None
+        self.display.say(
+            "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows; Ctrl-C again leaves at once."
+        )
+        self._cloud.stop(self.execution, error="Stopped", cause="Stopped by a person, with Ctrl-C in the rehearsal.")
+
+    def _say_what_is_left(self, left: dict[str, list[str]]) -> None:
+        self.display.say(
+            "[red]Left before TearDown had ended.[/] Everything ran on this machine and ends with this program; on AWS this would be left:"
+        )
+        for kind, names in left.items():
+            self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")
+
+    # files ---------------------------------------------------------------------------------------------------------
+
+    def _logs(self) -> Path:
+        return self.options.project / _STATE / "logs" / self._name
+
+    def _open_log(self, name: str) -> Any:
+        self._logs().mkdir(parents=True, exist_ok=True)
+        return (self._logs() / name).open("a", encoding="utf-8")
+
+    def _training_line(self, log: Any, line: str) -> None:
+        if not log.closed:
+            log.write(line.rstrip("\n") + "\n")
+            log.flush()
+        self.display.training(line)
+
+    def _clear_away(self) -> None:
+        """Keep the assembly and the logs; take the rest away."""
+        lambda_logs = self._folder / "lambda" / "logs"
+        if lambda_logs.is_dir():
+            shutil.copytree(lambda_logs, self._logs(), dirs_exist_ok=True)
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if path.name != "cdk.out":
+                    shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # it stays while the assembly is in it
+                self._folder.rmdir()
+
+
+def _machine_of(execution_arn: str) -> str:
+    return execution_arn.replace(":execution:", ":stateMachine:").rpartition(":")[0]

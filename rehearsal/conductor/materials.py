@@ -1,0 +1,100 @@
+"""The files of a rehearsal's input: a person's own, or a slice of the project's for a quick one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from rehearsal.account.cloud import Cloud
+
+from .options import Options
+
+QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
+QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
+
+
+def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
+    """Upload what the options name to corpora/ and return the execution input."""
+    run_input: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
+    for key, path, ending in (
+        ("corpus", options.corpus, ".txt"),
+        ("heldOut", options.held_out, ".txt"),
+        ("heldOutside", options.outside, ""),
+        ("prompts", options.prompts, ".jsonl"),
+    ):
+        if path is not None:
+            ending = ending or (".jsonl" if path.suffix == ".jsonl" else ".txt")
+            files[key] = path.read_bytes()
+            # With its role: two files may have one name, and every name without a Latin letter becomes the same.
+            run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"
+    data = options.project / "data"
+    prepared = _quick(data, domain) if options.quick else {}
+    for key, content in prepared.items():
+        if key not in files and (options.corpus is None or key == "prompts"):
+            files[key] = content
+            run_input[key] = f"corpora/rehearsal-{key.lower()}{'.jsonl' if key == 'prompts' else '.txt'}"
+    assert cloud.deployment is not None
+    for key, content in files.items():
+        cloud.client("s3").put_object(Bucket=cloud.deployment.bucket, Key=run_input[key], Body=content)
+    return {**run_input, **options.input}
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"
+
+
+def _quick(data: Path, domain: str) -> dict[str, bytes]:
+    """The first words of the domain's texts, at whole paragraphs, and its first prompts.
+
+    What the domain lacks is left to Preflight, which refuses it by its name.
+    """
+    corpus, held_out, prompts = (data / f"{domain}{rest}" for rest in ("dataset.txt", "heldout.txt", "prompts.jsonl"))
+    slices: dict[str, bytes] = {}
+    # Both or none: a corpus alone would pass for a person's own, of which a part is held out.
+    if corpus.is_file() and held_out.is_file():
+        slices["corpus"] = _first_words(corpus, QUICK_WORDS)
+        slices["heldOut"] = _short_documents(held_out, QUICK_HELD_OUT_WORDS)
+    if prompts.is_file():
+        first = prompts.read_text(encoding="utf-8").splitlines()[:QUICK_PROMPTS]
+        slices["prompts"] = ("\n".join(first) + "\n").encode()
+    return slices
+
+
+def _documents(path: Path) -> list[str]:
+    return [part for part in re.split(r"(?m)^(?=# )", path.read_text(encoding="utf-8")) if part.strip()]
+
+
+def _first_words(path: Path, words: int) -> bytes:
+    kept, count = [], 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        kept.append(line)
+        count += 0 if line.startswith("# ") else len(line.split())
+        if count >= words:
+            break
+    return ("\n".join(kept) + "\n").encode()
+
+
+def _short_documents(path: Path, words: int) -> bytes:
+    """A few words of each of six documents: the verdict needs at least six of them."""
+    kept = []
+    for document in _documents(path)[:6]:
+        title, _, body = document.partition("\n")
+        kept.append(f"{title}\n\n{' '.join(body.split()[: words // 6 + 1])}\n")
+    return "\n".join(kept).encode()
+
+
+def reserve_all_but(cloud: Cloud, left_cents: int, cap_cents: int) -> None:
+    """Set the cap aside in the ledger but for `left_cents`, in this month and the next (a run may touch both)."""
+    assert cloud.deployment is not None
+    now = cloud.clock()
+    following = (now.year + now.month // 12, now.month % 12 + 1)
+    for year, month in ((now.year, now.month), following):
+        cloud.client("dynamodb").put_item(
+            TableName=cloud.deployment.table,
+            Item={
+                "pk": {"S": f"MONTH#{year}-{month:02d}"},
+                "committed_cents": {"N": str(max(0, cap_cents - left_cents))},
+            },
+        )

@@ -1,0 +1,135 @@
+"""The end of a rehearsal: files copied out of the bucket, the figures on the screen, the proof that nothing is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from rehearsal.account.cloud import Cloud
+from rehearsal.cloudwatch.watch import Watch
+from rehearsal.step_functions.executions import Execution
+from report.content.meaning import NO_OUTSIDE_TEXT
+
+from .display import Display
+
+SHOWN_PROMPTS = 3
+_SWEEP_SECONDS = 120
+
+
+def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
+    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if there is none."""
+    assert cloud.deployment is not None
+    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
+    target.mkdir(parents=True, exist_ok=True)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"runs/{run}/")
+    for key in [item["Key"] for page in pages for item in page.get("Contents", [])]:
+        folder, _, name = key.removeprefix(f"runs/{run}/").rpartition("/")
+        if folder in ("report", "answers") or (folder == "" and name == "plan.json"):
+            (target / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    summary = target / "summary.json"
+    return dict(json.loads(summary.read_text())) if summary.is_file() else {}
+
+
+def dollars(cents: Any) -> str:
+    """Cents as dollars, a dash where nothing is known."""
+    return f"${cents / 100:.2f}" if isinstance(cents, (int, float)) else "–"
+
+
+def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
+    """Verdict, losses, cost and a few answers side by side."""
+    model = summary.get("base_model") or {}
+    display.say()
+    display.say(
+        f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
+        f"{escape(str(summary.get('verdict_reason') or ''))}"
+    )
+    for name in ("heldout", "outside"):
+        block = summary.get(name) or {}
+        if isinstance(block.get("base_loss"), float) and isinstance(block.get("tuned_loss"), float):
+            display.say(
+                f"{'Held-out' if name == 'heldout' else 'Outside'} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after "
+                f"(nats a token, {block.get('tokens')} tokens, {escape(str(model.get('name')))})"
+            )
+    if summary.get("heldout") and summary.get("outside") is None:
+        display.say(
+            f"{NO_OUTSIDE_TEXT} `make outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
+        )
+    rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")][:SHOWN_PROMPTS]
+    if rows:
+        table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
+        for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
+            table.add_column(heading, ratio=ratio)
+        for row in rows:
+            table.add_row(
+                *(
+                    escape(" ".join(text.split()))
+                    for text in (row["prompt"], *map(_greedy, (row["base"], row["tuned"])))
+                )
+            )
+        display.console.print(table, soft_wrap=False)
+    cost = summary.get("cost") or {}
+    display.say(
+        f"Cost, as it would have been on AWS for these seconds: {dollars(cost.get('actual_cents'))} of {dollars(cost.get('reserved_cents'))} "
+        f"reserved (training {dollars(cost.get('training_cents'))}, endpoint {dollars(cost.get('endpoint_cents'))}, "
+        f"everything else {dollars(cost.get('other_cents'))}); {dollars(cost.get('remaining_cents'))} of the cap is left."
+    )
+
+
+def _greedy(answer: Any) -> str:
+    greedy = answer.get("greedy") if isinstance(answer, Mapping) else answer
+    return str(greedy.get("text") if isinstance(greedy, Mapping) else greedy)
+
+
+def show_failure(display: Display, execution: Execution) -> None:
+    """Error, cause and what to do. A Cause of this project says how to mend it."""
+    display.say()
+    display.say(f"[bold red]{execution.status}: {escape(execution.error or 'no error name')}[/]")
+    cause = execution.cause or ""
+    with suppress(ValueError, KeyError, TypeError):
+        cause = str(json.loads(cause)["errorMessage"])  # a Lambda's, if no state has put it into words
+    if cause:
+        display.say(f"  {escape(cause)}")
+
+
+def show_proof(display: Display, cloud: Cloud, execution: Execution) -> bool:
+    """Show what is left and how TearDown ended; return whether that is as it must be."""
+    assert cloud.deployment is not None
+    left, good = cloud.leftovers(), True
+    display.say()
+    display.say("[bold]Nothing billable is left[/]" if not any(left.values()) else "[bold red]Something is left[/]")
+    for kind, names in left.items():
+        mark = "[green]✓[/]" if not names else "[red]✗[/]"
+        display.say(f"  {mark} {kind}: {escape(', '.join(names)) if names else 'none'}")
+        good = good and not names
+    tear_downs = cloud.executions.of(cloud.deployment.tear_down)
+    ended = {one.status for one in tear_downs}
+    fine = ended == {"SUCCEEDED"}
+    mark = "[green]✓[/]" if fine else "[red]✗[/]"
+    display.say(f"  {mark} TearDown: {', '.join(sorted(ended)) or 'never started'}")
+    for one in tear_downs:
+        if one.error:
+            show_failure(display, one)
+    proof = cloud.deployment.proof()
+    display.say(
+        f"  [green]✓[/] the {len(proof)} state machines ran the definitions of {cloud.deployment.assembly.folder}"
+    )
+    return good and fine
+
+
+def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
+    """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=_SWEEP_SECONDS)
+    fired = watch.look()
+    if not fired:
+        display.say(f"  [green]✓[/] alarms: none of {watch.count()} went off, after one sweep")
+    for subject, message in watch.told:
+        display.say(f"  [red]✗[/] {escape(subject)}")
+        display.say(f"    {escape(message['AlarmDescription'])}")
+    return not fired

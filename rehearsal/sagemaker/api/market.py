@@ -1,0 +1,224 @@
+"""Prices and service quotas: the AWS Price List and Service Quotas calls that Preflight makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from rehearsal.sagemaker.records import ACCOUNT
+
+from .errors import ServiceError
+
+# The beginning of a usage type names the region; only those that the price list writes out are here.
+_USAGE_PREFIX = {
+    "us-east-1": "USE1",
+    "us-east-2": "USE2",
+    "us-west-1": "USW1",
+    "us-west-2": "USW2",
+    "ca-central-1": "CAN1",
+    "eu-west-1": "EUW1",
+    "eu-west-2": "EUW2",
+    "eu-west-3": "EUW3",
+    "eu-central-1": "EUC1",
+    "eu-north-1": "EUN1",
+    "ap-northeast-1": "APN1",
+    "ap-southeast-1": "APS1",
+    "ap-southeast-2": "APS2",
+    "ap-south-1": "APS3",
+}
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars an hour of one instance type, for one component ("Training" or "Hosting") in one region."""
+
+    instance: str
+    component: str
+    region: str
+    dollars: Decimal
+
+    def product(self) -> dict[str, Any]:
+        """Return the entry of the price list, in its own JSON form."""
+        word = {"Training": "Train", "Hosting": "Host"}[self.component]
+        usage = f"{_USAGE_PREFIX.get(self.region, self.region)}-{word}:{self.instance}"
+        sku = f"{self.instance}-{self.component}-{self.region}".upper().replace(".", "").replace("-", "")[:32]
+        term = f"{sku}.JRTCKXETXF"
+        dimension = {
+            "rateCode": f"{term}.6YS6EN2CT7",
+            "unit": "Hrs",
+            "beginRange": "0",
+            "endRange": "Inf",
+            "appliesTo": [],
+            "description": f"${self.dollars} per {self.component} {self.instance} hour in {self.region}",
+            "pricePerUnit": {"USD": f"{self.dollars:.10f}"},
+        }
+        attributes = {
+            "servicecode": "AmazonSageMaker",
+            "servicename": "Amazon SageMaker",
+            "regionCode": self.region,
+            "locationType": "AWS Region",
+            "instanceName": self.instance,
+            "instanceType": self.instance,
+            "component": self.component,
+            "operation": "RunInstance",
+            "usagetype": usage,
+        }
+        return {
+            "product": {"productFamily": "ML Instance", "sku": sku, "attributes": attributes},
+            "serviceCode": "AmazonSageMaker",
+            "version": "20261101000000",
+            "publicationDate": "2026-11-01T00:00:00Z",
+            "terms": {
+                "OnDemand": {
+                    term: {
+                        "sku": sku,
+                        "offerTermCode": "JRTCKXETXF",
+                        "effectiveDate": "2026-11-01T00:00:00Z",
+                        "termAttributes": {},
+                        "priceDimensions": {f"{term}.6YS6EN2CT7": dimension},
+                    }
+                }
+            },
+        }
+
+
+def prices_of(table: Mapping[str, float | str] | Iterable[Price] | None) -> list[Price]:
+    """Read a price table: `Price`s, or instance type to dollars an hour in us-east-1 and us-west-2."""
+    if table is None:
+        table = {"ml.g5.2xlarge": "1.515"}
+    if not isinstance(table, Mapping):
+        return list(table)
+    return [
+        Price(instance, component, region, Decimal(str(dollars)))
+        for instance, dollars in table.items()
+        for component in ("Training", "Hosting")
+        for region in ("us-east-1", "us-west-2")
+    ]
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A service quota; `value` None is one that has no applied value, only the default."""
+
+    name: str
+    value: float | None
+    default: float = 0.0
+
+
+DEFAULT_QUOTAS: Mapping[str, Quota] = {
+    "L-2D6DEB3C": Quota("ml.g5.2xlarge for training job usage", 1.0),
+    "L-CAEE7DB7": Quota("ml.g5.2xlarge for spot training job usage", 1.0),
+    "L-9614C779": Quota("ml.g5.2xlarge for endpoint usage", 1.0),
+}
+
+
+CAPACITY_TRAINING = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+CAPACITY_HOSTING = (
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
+    "Please retry using a different ML instance type or after some time."
+)
+
+
+class Market:
+    """Answers the pricing and quota operations. `prices`, `quotas` and `without_capacity` may be changed while it runs."""
+
+    def __init__(
+        self,
+        prices: Mapping[str, float | str] | Iterable[Price] | None,
+        quotas: Mapping[str, float | Quota | None] | None,
+    ) -> None:
+        self.prices = prices_of(prices)
+        self.without_capacity: set[str] = set()  # instance types of which none is free, for training or hosting
+        self.quotas = dict(DEFAULT_QUOTAS)
+        for code, value in (quotas or {}).items():
+            self.set_quota(code, value)
+
+    def set_quota(self, code: str, value: float | Quota | None) -> None:
+        """Set a quota's applied value, or a whole quota that is not among the usual three."""
+        if isinstance(value, Quota):
+            self.quotas[code] = value
+        else:
+            self.quotas[code] = replace(self.quotas[code], value=value)
+
+    def limit(self, instance_type: str, usage: str) -> int:
+        """Return how many instances may run; one where the table has no such quota."""
+        for quota in self.quotas.values():
+            if quota.name == f"{instance_type} for {usage} usage":
+                return int(quota.default if quota.value is None else quota.value)
+        return 1
+
+    def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
+        """Answer one of GetProducts, GetServiceQuota, GetAWSDefaultServiceQuota, ListServiceQuotas.
+
+        Raises:
+            ServiceError: the service, the quota or the operation does not exist.
+        """
+        if operation == "GetProducts":
+            return self._products(request)
+        if request["ServiceCode"] != "sagemaker":
+            raise ServiceError(
+                "NoSuchResourceException", "The request failed because the specified service does not exist."
+            )
+        if operation in ("ListServiceQuotas", "ListAWSDefaultServiceQuotas"):
+            default = operation == "ListAWSDefaultServiceQuotas"
+            rows = [
+                self._quota(code, quota, region, default=default)
+                for code, quota in sorted(self.quotas.items())
+                if default or quota.value is not None
+            ]
+            if code := request.get("QuotaCode"):
+                rows = [row for row in rows if row["QuotaCode"] == code]
+            return _page("Quotas", rows, request, 100)
+        found = self.quotas.get(request["QuotaCode"])
+        default = operation == "GetAWSDefaultServiceQuota"
+        if found is None or (found.value is None and not default):
+            raise ServiceError(
+                "NoSuchResourceException", "The request failed because the specified quota does not exist."
+            )
+        return {"Quota": self._quota(request["QuotaCode"], found, region, default=default)}
+
+    def _quota(self, code: str, quota: Quota, region: str, *, default: bool) -> dict[str, Any]:
+        return {
+            "ServiceCode": "sagemaker",
+            "ServiceName": "Amazon SageMaker",
+            "QuotaCode": code,
+            "QuotaName": quota.name,
+            "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
+            "Unit": "None",
+            "Value": float(quota.default if default or quota.value is None else quota.value),
+            "Adjustable": True,
+            "GlobalQuota": False,
+        }
+
+    def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        products = [price.product() for price in self.prices]
+        if request["ServiceCode"] != "AmazonSageMaker":
+            products = []
+        for term in request.get("Filters") or []:
+            products = [item for item in products if _matches(item["product"]["attributes"], term)]
+        answer = _page("PriceList", [json.dumps(item) for item in products], request, 100)
+        return {"FormatVersion": "aws_v1"} | answer
+
+
+def _matches(attributes: Mapping[str, str], term: Mapping[str, str]) -> bool:
+    value, wanted = attributes.get(term["Field"], ""), term["Value"]
+    tests = {
+        "CONTAINS": wanted.lower() in value.lower(),
+        "ANY_OF": value in [choice.strip() for choice in wanted.split(",")],
+        "NONE_OF": value not in [choice.strip() for choice in wanted.split(",")],
+    }
+    return tests.get(term["Type"], value == wanted)  # TERM_MATCH and EQUALS
+
+
+def _page(name: str, rows: list[Any], request: Mapping[str, Any], most: int) -> dict[str, Any]:
+    try:
+        start = int(request.get("NextToken") or 0)
+    except ValueError:
+        raise ServiceError("InvalidNextTokenException", "The pagination token is invalid.") from None
+    end = start + int(request.get("MaxResults") or most)
+    return {name: rows[start:end]} | ({"NextToken": str(end)} if end < len(rows) else {})

@@ -1,0 +1,129 @@
+"""Training jobs that end at once and follow a script: for tests of the workflow, not of the learning."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rehearsal.sagemaker.api.market import CAPACITY_TRAINING
+from rehearsal.sagemaker.engines import Context
+from rehearsal.sagemaker.records import TrainingJob
+
+from .outputs import metrics_of, write_outputs
+
+
+@dataclass
+class Progress:
+    """How often a thing that a fake plays has been looked at."""
+
+    plan: Any
+    looks: int = 0
+    stop_looks: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How one fake training job goes.
+
+    Attributes:
+        outcome: "completed", "failed" (the script fails), "killed" (by a signal), "capacity" (no instance),
+            "waits" (no instance either: Pending until MaxPendingTimeInSeconds is over, which comes at once here),
+            "cut" (told to stop when MaxRuntimeInSeconds is over, and writes what it has), or "hangs" (runs until
+            MaxRuntimeInSeconds by the clock, or until it is stopped).
+        looks: how many looks (describe, list) still see it in progress; 0 ends it in CreateTrainingJob.
+        stop_looks: how many looks see it Stopping after StopTrainingJob.
+        reason: FailureReason, where not the usual one.
+        metrics: metrics.json as a dict, or bytes to write as they are; plausible ones when None.
+        leave_out: files of the output that are not written, for example ("metrics.json",).
+    """
+
+    outcome: Literal["completed", "failed", "killed", "capacity", "waits", "cut", "hangs"] = "completed"
+    looks: int = 1
+    stop_looks: int = 1
+    reason: str | None = None
+    metrics: Mapping[str, Any] | bytes | None = None
+    leave_out: tuple[str, ...] = ()
+
+
+class FakeTraining:
+    """Follows one `TrainingPlan` a job, in the order of the jobs; the last plan serves all further jobs.
+
+    `plans` may be changed while it runs; a callable in place of the plans is asked for each job.
+    """
+
+    def __init__(self, *plans: TrainingPlan, choose: Callable[[TrainingJob], TrainingPlan] | None = None) -> None:
+        self.plans = list(plans) or [TrainingPlan()]
+        self._choose = choose
+        self._progress: dict[str, Progress] = {}
+        self._context: Context | None = None
+
+    def attach(self, context: Context) -> None:
+        """Take the context."""
+        self._context = context
+
+    def start(self, job: TrainingJob) -> None:
+        """Begin: the instance starts at once, unless there is no capacity."""
+        if self._choose is not None:
+            plan = self._choose(job)
+        else:
+            plan = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
+        self._progress[job.name] = Progress(plan)
+        job.enter("Starting", "Starting the training job")
+        if plan.outcome == "waits":
+            job.enter("Pending", "Preparing the instances for training")
+        elif plan.outcome != "capacity":
+            job.enter("Downloading", "Downloading input data")
+            job.enter("Training", "Training image download completed. Training in progress.")
+        if plan.looks == 0:
+            self._end(job, plan)
+
+    def observed(self, job: TrainingJob) -> None:
+        """Move on by one look."""
+        progress = self._progress.get(job.name)
+        if progress is None:
+            return
+        with progress.lock:
+            if job.is_over:
+                return
+            if job.started and job.clock() - job.started >= job.max_runtime:
+                job.finish("Stopped", "MaxRuntimeExceeded", at=job.started + job.max_runtime)
+            elif job.status == "Stopping":
+                if progress.stop_looks >= progress.plan.stop_looks:
+                    job.finish("Stopped")
+                progress.stop_looks += 1
+            elif progress.looks >= progress.plan.looks:
+                self._end(job, progress.plan)
+            else:
+                progress.looks += 1
+
+    def _end(self, job: TrainingJob, plan: TrainingPlan) -> None:
+        if plan.outcome == "hangs":
+            return
+        if plan.outcome == "capacity":
+            job.finish("Failed", reason=plan.reason or CAPACITY_TRAINING)
+        elif plan.outcome == "waits":
+            job.finish("Stopped")
+        elif plan.outcome == "failed":
+            reason = "AlgorithmError: The training script failed. Read the job's log., exit code: 1"
+            job.finish("Failed", reason=plan.reason or reason)
+        elif plan.outcome == "killed":
+            reason = "AlgorithmError: the training process was killed by signal 9 (SIGKILL), exit code: 137"
+            job.finish("Failed", reason=plan.reason or reason)
+        else:
+            assert self._context is not None
+            job.enter("Uploading", "Uploading generated training model")
+            metrics = metrics_of(self._context.s3, job) if plan.metrics is None else plan.metrics
+            write_outputs(self._context.s3, job, metrics, plan.leave_out)
+            if plan.outcome == "cut":
+                job.finish("Stopped", "MaxRuntimeExceeded")
+            else:
+                job.finish("Completed")
+
+    def stop(self, job: TrainingJob) -> None:
+        """Nothing at once; the looks that follow see Stopping, then Stopped."""
+
+    def close(self) -> None:
+        """Nothing runs."""

@@ -1,0 +1,142 @@
+"""The two programs that can play an endpoint's container: the rehearsal's own model server, and the real vLLM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rehearsal.sagemaker.vllm import route_middleware, routing
+
+_PROJECT = Path(__file__).resolve().parents[3]
+_PREFIX = "SM_VLLM_"
+# vLLM's own variables that this machine needs and a container of AWS does not. The first is in GiB: room for the keys and values
+# of the longest context and of many short answers. Without it the CPU build takes half of the memory.
+ON_THIS_MACHINE = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a program is started: its command, what it adds to the container's environment, and the file that tells its port."""
+
+    command: list[str]
+    environment: dict[str, str]
+    port_file: Path
+
+
+class Program(Protocol):
+    """A model server with the container's contract."""
+
+    def start(self, root: Path, environment: Mapping[str, str]) -> Start:
+        """Return how it starts in the folder that plays /opt/ml, with the container's environment rewritten to it."""
+
+
+class OwnServer:
+    """transformers and PEFT behind the contract of vLLM: `model_server`."""
+
+    def start(self, root: Path, environment: Mapping[str, str]) -> Start:
+        """See `Program`."""
+        port_file = root / "port"
+        words = [
+            sys.executable,
+            "-m",
+            "rehearsal.sagemaker.real.server.model_server",
+            str(root / "model"),
+            str(port_file),
+        ]
+        # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
+        own = {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
+        return Start(words, own, port_file)
+
+
+class Vllm:
+    """The real vLLM, started as AWS's images start it.
+
+    Args:
+        python: the interpreter of an environment that holds it (see `vllm_environment`).
+        additions: further variables of vLLM's own.
+        dtype: the number format to compute in, whatever the container's environment says; None follows the environment.
+
+    Attributes:
+        dtype: as given.
+    """
+
+    def __init__(self, python: Path, additions: Mapping[str, str] | None = None, dtype: str | None = None) -> None:
+        self._python, self._additions, self.dtype = python, additions or {}, dtype
+
+    @classmethod
+    def on_this_machine(cls, python: Path) -> Vllm:
+        """Return the server with the number format that this processor can answer in within SageMaker's 60 seconds.
+
+        Where bfloat16 has no instructions of its own, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
+        """
+        from .server.generation import bfloat16_is_faster  # torch and all
+
+        return cls(python, dtype=None if bfloat16_is_faster() else "float32")
+
+    def start(self, root: Path, environment: Mapping[str, str]) -> Start:
+        """See `Program`. The port is one that is free now: vLLM cannot tell which one it took."""
+        package = root / "server" / "captune_route"
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").touch()
+        for module in (route_middleware, routing):
+            assert module.__file__ is not None
+            shutil.copy(module.__file__, package)
+        port_file = root / "port"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        port_file.write_text(str(port))
+        words = [
+            str(self._python),
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        wanted = environment if self.dtype is None else {**environment, f"{_PREFIX}DTYPE": self.dtype}
+        words += [*arguments_of(wanted), "--middleware", "captune_route.route_middleware.RouteMiddleware"]
+        # Its sockets lie outside the container's folder: their names may have 107 characters in all.
+        own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
+        return Start(words, ON_THIS_MACHINE | own | dict(self._additions), port_file)
+
+
+def arguments_of(environment: Mapping[str, str]) -> list[str]:
+    """Return the command line that AWS's images make of a container's environment: SM_VLLM_MAX_MODEL_LEN=8 is --max-model-len 8.
+
+    "true" is the flag alone and "false" no flag; a JSON array is one word for each element, anything else is one word. Read in
+    scripts/docker/vllm/sagemaker_args.py (aws/deep-learning-containers, e0ecede), whose rules for several objects in a row
+    and for a model that no variable names are left out here, as the project uses neither.
+    """
+    words: list[str] = []
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX):
+            continue
+        flag = "--" + name.removeprefix(_PREFIX).lower().replace("_", "-")
+        value = environment[name]
+        if value.strip().lower() == "false" or value.strip() == "[]":
+            continue
+        words.append(flag)
+        if value.strip().lower() != "true":
+            words += _words_of(value)
+    return words
+
+
+def _words_of(value: str) -> list[str]:
+    if not value:
+        return []
+    try:
+        elements = json.loads(value) if value.strip().startswith("[") else None
+    except ValueError:
+        elements = None
+    if not isinstance(elements, list):
+        return [value]
+    return [element if isinstance(element, str) else json.dumps(element, separators=(",", ":")) for element in elements]

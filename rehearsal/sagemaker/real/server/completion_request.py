@@ -1,0 +1,130 @@
+"""A completion request as vLLM reads it, and the errors that it gives (seen in vLLM 0.32.0, held by conformance/serving)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rehearsal.sagemaker.vllm.routing import INVOCATIONS
+
+from .sampling import Sampling
+
+# What vLLM would heed and this server does not play: better refused than passed over.
+_NOT_PLAYED = (
+    "best_of", "frequency_penalty", "guided_json", "logit_bias", "logprobs", "min_p", "min_tokens", "presence_penalty",
+    "prompt_logprobs", "repetition_penalty", "response_format", "stop", "stop_token_ids", "structured_outputs", "suffix", "top_k",
+)  # fmt: skip
+HOTTEST = 2.0  # the highest temperature that vLLM takes
+
+
+class Refused(Exception):
+    """A request that gets an error answer, in the form that vLLM gives it.
+
+    Args:
+        status: of the HTTP answer.
+        kind: the error's type: "BadRequestError", "NotFoundError", or "Bad Request" for what fails before it is understood.
+        parameter: the member at fault.
+    """
+
+    def __init__(self, status: int, kind: str, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.parameter = status, kind, parameter
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The body of the answer."""
+        details = {"message": str(self), "type": self.kind, "param": self.parameter, "code": self.status}
+        return {"error": details}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One completion request. A `model` of None means the base model."""
+
+    model: str | None
+    prompt: str
+    max_tokens: int
+    sampling: Sampling
+
+
+class _Malformed(Exception):
+    """A member has another type than it should."""
+
+
+def read(path: str, body: bytes) -> Asked:
+    """Read the body of a request that came to /invocations or /v1/completions.
+
+    Raises:
+        Refused: with status 400 where it is malformed, beyond its limits, or asks for what is not played here. /invocations
+            tries one kind of request after the other, so that its error for a malformed one names no member.
+    """
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        place = None if path == INVOCATIONS else "body.0"
+        raise Refused(400, "Bad Request", f"JSON decode error: {error}", place) from None
+    if path == INVOCATIONS and isinstance(asked, dict):
+        asked = {**asked, "model": None}  # overwritten there before anybody looks at it, whatever it was
+    try:
+        return _read(asked)
+    except _Malformed as error:
+        if path == INVOCATIONS:
+            message = "Cannot find suitable handler for request: it is not a completion request."
+            raise Refused(400, "BadRequestError", message) from None
+        place = f"body.{error}" if str(error) else "body"
+        raise Refused(400, "Bad Request", f"1 validation error: {place} has the wrong type.", place) from None
+
+
+def _read(asked: Any) -> Asked:
+    if not isinstance(asked, dict):
+        raise _Malformed
+    model = _member(asked, "model", _text, None)
+    prompt = asked.get("prompt")
+    if prompt in (None, ""):
+        raise Refused(400, "BadRequestError", "prompt must be provided and non-empty.", "prompt")
+    if isinstance(prompt, list):
+        raise Refused(400, "BadRequestError", "The rehearsal serves one prompt of text at a time.", "prompt")
+    longest = _member(asked, "max_tokens", _whole, 16)
+    temperature, top_p = _member(asked, "temperature", _real, 1.0), _member(asked, "top_p", _real, 1.0)
+    sampling = Sampling(temperature, top_p, _member(asked, "seed", _whole, None))
+    prompt = _member(asked, "prompt", _text, None)
+    for name, only in (("n", 1), ("stream", False), ("echo", False), *((name, None) for name in _NOT_PLAYED)):
+        if asked.get(name, only) not in (only, None):
+            raise Refused(400, "BadRequestError", f"The rehearsal serves {name}={only} only.", name)
+    for name, value, holds, limits in (
+        ("max_tokens", longest, longest >= 1, "at least 1"),
+        ("temperature", temperature, 0 <= temperature <= HOTTEST, f"in [0, {HOTTEST:.0f}]"),
+        ("top_p", top_p, 0 < top_p <= 1, "in (0, 1]"),
+    ):
+        if not holds:
+            raise Refused(400, "BadRequestError", f"{name} must be {limits}, got {value}.", name)
+    return Asked(model, prompt, longest, sampling)
+
+
+def _member(asked: Mapping[str, Any], name: str, converted: Callable[[Any], Any], usual: Any) -> Any:
+    value = asked.get(name)
+    if value is None:
+        return usual
+    try:
+        return converted(value)
+    except (ValueError, TypeError):
+        raise _Malformed(name) from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:
+    """A whole number, or what the server takes for one: "4", 4.0 and True."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+def _real(value: Any) -> float:
+    return float(value)

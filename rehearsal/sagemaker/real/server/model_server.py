@@ -1,0 +1,165 @@
+"""A model server with the contract of SageMaker's vLLM container, for one model and one LoRA adapter.
+
+    python -m rehearsal.sagemaker.real.server.model_server <model folder> <file for the port>
+
+Reads the SM_VLLM_ variables that `Settings` names. Answers GET /ping, and OpenAI completions on POST /invocations, which
+follows a `route=` in the custom attributes (see `routing`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from rehearsal.sagemaker.vllm.routing import COMPLETIONS, CUSTOM_ATTRIBUTES, INVOCATIONS, model_asked, path_of
+
+from .completion_request import Asked, Refused, read
+from .generation import Generator
+from .queueing import Batcher, Request
+from .server_settings import Settings
+
+LARGE_MODEL_BYTES = 1 << 30
+ROWS_WORTH_A_WORKER = 32  # with fewer rows a multiplication is no longer bound by arithmetic
+
+
+class Service:
+    """The models and how a completion is made."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._settings = settings
+        self._generator = Generator(folder, settings.adapter_folder, settings.dtype)
+        self._longest = settings.longest or self._generator.longest
+        count = _workers(settings.most_at_once, self._generator.weight_bytes)
+        twins = [self._generator, *(self._generator.twin() for _ in range(count - 1))]
+        workers = [partial(_answer, twin, max(1, (os.cpu_count() or 1) // count)) for twin in twins]
+        self._batcher = Batcher(workers, most=settings.most_at_once // count, room=self._generator.room)
+        print(f"serving {', '.join(settings.served)} from {self._generator.description}", flush=True)
+
+    def complete(self, path: str, body: bytes) -> dict[str, Any]:
+        """Answer one completion request that came to /invocations or was routed to /v1/completions.
+
+        Raises:
+            Refused: the request is not one, or names a model that is not served.
+        """
+        asked = read(path, body)
+        model = model_asked(path, {"model": asked.model}, self._settings.base)
+        if model not in self._settings.served:
+            raise Refused(404, "NotFoundError", f"The model `{model}` does not exist.", "model")
+        tokens, most = self._measured(asked)
+        request = Request(tokens, model != self._settings.base, most, asked.sampling)
+        self._batcher.submit(request)
+        request.done.wait()
+        if request.error:
+            raise Refused(500, "InternalServerError", request.error)
+        # Decoded together, as some tokenizers drop the space before a text's first word.
+        tokenizer = self._generator.tokenizer
+        before = tokenizer.decode(tokens, skip_special_tokens=True)
+        text = tokenizer.decode(tokens + request.tokens, skip_special_tokens=True)[len(before) :]
+        # The token that ended the text is counted too.
+        used = (len(tokens), len(request.tokens) + request.ended)
+        reason = "stop" if request.ended else "length"
+        return {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "model": model,
+            "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": reason}],
+            "usage": {"prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)},
+        }
+
+    def _measured(self, asked: Asked) -> tuple[list[int], int]:
+        """The prompt's tokens, and how many tokens its answer may have: no more than the context still holds."""
+        tokens: list[int] = self._generator.tokenizer(asked.prompt)["input_ids"]
+        context = f"This model's maximum context length is {self._longest} tokens. However, "
+        if asked.max_tokens > self._longest:
+            message = f"{context}max_tokens={asked.max_tokens} was asked for."
+            raise Refused(400, "BadRequestError", message, "max_tokens")
+        if len(tokens) >= self._longest:
+            message = f"{context}your prompt contains {len(tokens)} input tokens."
+            raise Refused(400, "BadRequestError", message, "input_tokens")
+        return tokens, min(asked.max_tokens, self._longest - len(tokens))
+
+
+def _workers(most_at_once: int, weight_bytes: int) -> int:
+    """How many batches run side by side.
+
+    Two cores that share each small multiplication wait for each other 3,000 times a token, which costs most of their time
+    where other programs run too; with a batch for each they never wait. A large model is bound by reading its weights from
+    memory, which two batches would do twice.
+    """
+    if weight_bytes > LARGE_MODEL_BYTES:
+        return 1
+    return max(1, min(os.cpu_count() or 1, most_at_once // ROWS_WORTH_A_WORKER))
+
+
+def _answer(generator: Generator, threads: int, batch: list[Request]) -> None:
+    torch.set_num_threads(threads)  # of the thread that calls
+    generator.answer(batch)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    service: Service
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write no line for each request."""
+
+    def _send(self, status: int, content: Mapping[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        """Answer the health check."""
+        self._send(200 if self.path == "/ping" else 404, {})
+
+    def do_POST(self) -> None:
+        """Answer a completion."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = path_of(self.path, self.headers.get(CUSTOM_ATTRIBUTES) or "")
+        if path not in (INVOCATIONS, COMPLETIONS):
+            self._send(404, {"detail": "Not Found"})
+            return
+        try:
+            answer = self.service.complete(path, body)
+        except Refused as error:
+            self._send(error.status, error.content)
+        else:
+            self._send(200, answer)
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet when a client has given up."""
+
+
+def main() -> None:
+    """Load the model, then listen; see the module."""
+    folder, port_file = Path(sys.argv[1]), Path(sys.argv[2])
+    logging.disable_progress_bar()
+    _Handler.service = Service(folder, Settings.of(os.environ, folder))
+    server = _HttpServer(("127.0.0.1", 0), _Handler)
+    scratch = port_file.with_suffix(".new")
+    scratch.write_text(str(server.server_address[1]))
+    scratch.replace(port_file)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

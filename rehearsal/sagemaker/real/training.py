@@ -1,0 +1,212 @@
+"""Training jobs for real: the container's command runs here, with the files that SageMaker promises it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rehearsal.sagemaker import s3_folders
+from rehearsal.sagemaker.engines import Context
+from rehearsal.sagemaker.records import TrainingJob
+
+from .container import Container, clear_away, command_of, environment_of, signal_of
+
+GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
+# resourceconfig.json says ml.g5.2xlarge and this machine has no GPU: without this permission the training script would refuse,
+# as it should on AWS.
+NO_GPU = {"CAPTUNE_ACCELERATOR": "cpu"}
+_FAILURE_LENGTH = 1024  # characters of output/failure that become FailureReason
+
+
+class _Run:
+    """One job on its way: why and when it is to end early."""
+
+    def __init__(self) -> None:
+        self.wake = threading.Event()
+        self.stopped = self.closed = False
+        self.container: Container | None = None
+        self.thread: threading.Thread | None = None
+
+
+class TrainingHost:
+    """Runs each training job's command as a subprocess in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """What the stand-in gave."""
+        assert self._context is not None, "attach comes first"
+        return self._context
+
+    def attach(self, context: Context) -> None:
+        """Take the context."""
+        self._context = context
+
+    def log_of(self, name: str) -> Path:
+        """Return the file that holds a job's output."""
+        return self.context.workdir / "logs" / f"training-{name}.log"
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of a job's command while it runs."""
+        run = self._runs.get(name)
+        return run.container.pid if run and run.container and not run.container.ended.is_set() else None
+
+    def start(self, job: TrainingJob) -> None:
+        """Begin a job on a thread of its own."""
+        run = self._runs[job.name] = _Run()
+        run.thread = threading.Thread(target=self._run, args=(job, run), daemon=True, name=f"job {job.name}")
+        run.thread.start()
+
+    def observed(self, job: TrainingJob) -> None:
+        """Nothing: time passes by itself here."""
+
+    def stop(self, job: TrainingJob) -> None:
+        """Have the command stopped: SIGTERM, 120 seconds, SIGKILL."""
+        run = self._runs[job.name]
+        run.stopped = True
+        run.wake.set()
+
+    def close(self) -> None:
+        """Kill every command and wait until its folder is gone."""
+        runs = list(self._runs.values())
+        for run in runs:
+            run.closed = True
+            run.wake.set()
+        for run in runs:
+            if run.thread is not None:
+                run.thread.join()
+
+    def _run(self, job: TrainingJob, run: _Run) -> None:
+        root = (self.context.workdir / "training" / job.name).resolve()
+        try:
+            job.enter("Starting", "Launching requested ML instances")
+            job.enter("Downloading", "Downloading input data")
+            self._prepare(job, root)
+            self._train(job, run, root)
+        except s3_folders.DownloadFailed as error:
+            job.finish("Failed", reason=str(error))
+        except Exception as error:
+            job.finish("Failed", reason=f"InternalServerError: We encountered an internal error: {error!r}")
+        finally:
+            if run.container is not None:
+                run.container.kill()
+            clear_away(root)
+
+    def _prepare(self, job: TrainingJob, root: Path) -> None:
+        clear_away(root)
+        context, request = self.context, job.request
+        for folder in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+            (root / folder).mkdir(parents=True)
+        channels: dict[str, Any] = {}
+        for channel in request.get("InputDataConfig") or []:
+            name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
+            s3_folders.fetch(context.s3, source["S3Uri"], root / "input/data" / name, context.gated_weights)
+            mode = channel.get("InputMode") or request["AlgorithmSpecification"]["TrainingInputMode"]
+            channels[name] = {
+                "TrainingInputMode": mode,
+                "RecordWrapperType": "None",
+                "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+            }
+        checkpoints = (request.get("CheckpointConfig") or {}).get("S3Uri")
+        if checkpoints:
+            # SageMaker brings back earlier checkpoints; that there are none is usual and no failure.
+            with contextlib.suppress(s3_folders.DownloadFailed):
+                s3_folders.fetch(context.s3, checkpoints.rstrip("/") + "/", root / "checkpoints", None)
+        instance = request["ResourceConfig"]["InstanceType"]
+        group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": ["algo-1"]}
+        files = {
+            "hyperparameters": dict(request.get("HyperParameters") or {}),
+            "inputdataconfig": channels,
+            "resourceconfig": {
+                "current_host": "algo-1",
+                "current_instance_type": instance,
+                "hosts": ["algo-1"],
+                "current_group_name": "homogeneousCluster",
+                "instance_groups": [group],
+                "network_interface_name": "lo",
+            },
+        }
+        for name, content in files.items():
+            (root / f"input/config/{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def _train(self, job: TrainingJob, run: _Run, root: Path) -> None:
+        algorithm = job.request["AlgorithmSpecification"]
+        words = [*(algorithm.get("ContainerEntrypoint") or []), *(algorithm.get("ContainerArguments") or [])]
+        if not words:
+            job.finish("Failed", reason="ClientError: The rehearsal has no images: name a ContainerEntrypoint.")
+            return
+        given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
+        given |= NO_GPU
+        isolated = bool(job.request.get("EnableNetworkIsolation"))
+        if run.stopped or run.closed:
+            job.finish("Stopped")
+            return
+        run.container = container = Container(
+            command_of(words, root),
+            environment_of(given, root, isolated=isolated),
+            root,
+            self.log_of(job.name),
+            lambda line: self.context.on_training_line(job.name, line),
+            run.wake.set,
+        )
+        job.enter("Training", "Training image download completed. Training in progress.")
+        out_of_time = self._await(job, run, container)
+        if run.closed:
+            job.finish("Stopped", reason="The rehearsal ended while the job ran.")
+            return
+        self._end(job, run, root, container, out_of_time)
+
+    def _await(self, job: TrainingJob, run: _Run, container: Container) -> bool:
+        """Wait for the command's end, hasten it where needed, and return whether its time was up."""
+        scale = self.context.time_scale
+        deadline = time.monotonic() + job.max_runtime.total_seconds() * scale
+        run.wake.wait(max(0.0, deadline - time.monotonic()))
+        if container.ended.is_set():
+            return False
+        out_of_time = not run.stopped and not run.closed
+        if not run.closed:
+            container.terminate()
+            grace = time.monotonic() + GRACE * scale
+            while not run.closed and time.monotonic() < grace and not container.ended.wait(0.05):
+                pass
+        container.kill()
+        container.ended.wait()
+        return out_of_time
+
+    def _end(self, job: TrainingJob, run: _Run, root: Path, container: Container, out_of_time: bool) -> None:
+        code, early = container.exit_code, out_of_time or run.stopped
+        try:
+            if code == 0 or early:
+                job.enter("Uploading", "Uploading generated training model")
+                s3_folders.store(self.context.s3, root / "model", job.artifacts)
+            s3_folders.store(self.context.s3, root / "output/data", f"{job.output_prefix}/data")
+            checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
+            if checkpoints:
+                s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
+        except Exception as error:
+            job.finish("Failed", reason=f"ClientError: Artifact upload failed: {error}")
+            return
+        if early:
+            job.finish("Stopped", "MaxRuntimeExceeded" if out_of_time else None)
+        elif code == 0:
+            job.finish("Completed")
+        else:
+            job.finish("Failed", reason=_failure(root, code))
+
+
+def _failure(root: Path, code: int) -> str:
+    said = ""
+    with contextlib.suppress(OSError):
+        said = (root / "output/failure").read_text(encoding="utf-8", errors="replace").strip()
+    killer = signal_of(code)
+    if killer:
+        said = f"{said} The training process was killed by {killer}.".strip()
+    tail = f", exit code: {code}"
+    return f"AlgorithmError: {said}"[: _FAILURE_LENGTH - len(tail)] + tail
