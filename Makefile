@@ -16,7 +16,7 @@ OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance test lint deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test lint notices deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,13 +64,17 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
 	@python -m tests.mutations --write results/mutations.md $(ARGS)
 
-test: $(READY) lint  ## lint, types and every test, on as many as four cores
-	@python -m pytest -q -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets and the fast tests, one line each
+	@python -m gates $(ARGS)
 
-lint: $(READY)
-	@ruff check .
-	@ruff format --check --quiet .
-	@mypy
+test: $(READY)  ## the same gate with every test, on as many as four cores
+	@python -m gates --tests all $(ARGS)
+
+lint: $(READY)  ## format, lint and strict types alone
+	@python -m gates --only format --only lint --only types
+
+notices: $(READY)  ## THIRD_PARTY_NOTICES.md: every package with its licence
+	@python -m gates.licences > THIRD_PARTY_NOTICES.md
 
 synth: $(DEPLOYABLE)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet

@@ -48,7 +48,7 @@ class Clients:
                     region_name=self.region,
                     endpoint_url=endpoints.get(own, endpoints["AWS_ENDPOINT_URL"]),
                     aws_access_key_id=identity,
-                    aws_secret_access_key="rehearsal",
+                    aws_secret_access_key="rehearsal",  # pragma: allowlist secret
                     config=_CONFIG,
                 )
             return self._made[service, identity]

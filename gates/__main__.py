@@ -1,0 +1,69 @@
+"""python -m gates   (make check): every gate that a change has to pass, one line each.
+
+Runs all of them, whatever the first ones say, and prints the words of each that fails. Exit code 0 when none did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from gates import checks
+from gates.checks import Check, Outcome
+
+PROJECT = Path(__file__).resolve().parent.parent
+TESTS = ("-m", "pytest", "-q", "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the gates; answers 0 when every one of them is passed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gates",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--tests", choices=("fast", "all", "none"), default="fast", help="which tests (default: fast)")
+    parser.add_argument("--only", choices=checks.NAMES, action="append", help="this gate only; may be repeated")
+    chosen, for_pytest = parser.parse_known_args(arguments)
+    passed = [_passes(check) for check in checks.ALL if not chosen.only or check.name in chosen.only]
+    if not chosen.only and chosen.tests != "none":
+        passed.append(_tests_pass(chosen.tests == "fast", for_pytest))
+    return 0 if all(passed) else 1
+
+
+def _passes(check: Check) -> bool:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / check.command[0]), *check.command[1:]],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcome = check.judge(done)
+    _tell(check.name, outcome, time.monotonic() - begun)
+    return outcome.passed
+
+
+def _tests_pass(fast: bool, for_pytest: list[str]) -> bool:
+    """Runs the tests where a person can watch them."""
+    begun = time.monotonic()
+    chosen = ["-m", "not slow"] if fast else []
+    ended = subprocess.run([sys.executable, *TESTS, *chosen, *for_pytest], cwd=PROJECT, check=False)
+    passed = ended.returncode == 0
+    _tell("tests", Outcome(passed, "the fast ones" if fast else "all of them"), time.monotonic() - begun)
+    return passed
+
+
+def _tell(name: str, outcome: Outcome, seconds: float) -> None:
+    if outcome.words:
+        print(outcome.words.rstrip())
+    print(f"{name:<11}{'passed' if outcome.passed else 'FAILED'}  {outcome.count}  ({seconds:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

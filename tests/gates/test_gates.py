@@ -1,0 +1,94 @@
+"""The gates: what they read in the words of each tool, and that what they do not understand is not passed."""
+
+from __future__ import annotations
+
+import json
+from subprocess import CompletedProcess
+
+import pytest
+
+from gates import __main__ as command
+from gates import checks
+from gates.checks import Check, Outcome
+from gates.licences import Package, notices, read
+
+
+def ended(stdout: str, code: int = 0) -> CompletedProcess[str]:
+    return CompletedProcess([], code, stdout, "")
+
+
+@pytest.mark.parametrize(
+    ("judge", "said", "code", "passed", "count"),
+    [
+        (checks.formatted, "600 files already formatted\n", 0, True, "0 of 600 files"),
+        (checks.formatted, "2 files would be reformatted, 598 files already formatted\n", 1, False, "2 of 600 files"),
+        (checks.linted, "All checks passed!\n", 0, True, "0 findings"),
+        (checks.linted, "E501 …\nFound 3 errors.\n", 1, False, "3 findings"),
+        (checks.typed, "Success: no issues found in 572 source files\n", 0, True, "0 errors in 572 files"),
+        (checks.typed, "Found 4 errors in 2 files (checked 572 source files)\n", 1, False, "4 errors in 572 files"),
+        (checks.without_duplicates, "Total duplicate rate: 0.17%\n", 1, True, "0 blocks stand twice, 0.17 %"),
+        (checks.without_duplicates, "Duplicate block:\nTotal duplicate rate: 0.51%\n", 0, False, "1 blocks stand twice"),
+        (checks.without_duplicates, "no such option", 2, False, "no rate"),
+        (checks.without_secrets, '{"results": {}}', 0, True, "0 found"),
+        (checks.without_secrets, "", 1, False, "not searched"),
+        (checks.licensed, "", 1, False, "no list"),
+    ],
+)  # fmt: skip
+def test_a_tools_words_become_one_line(judge: object, said: str, code: int, passed: bool, count: str) -> None:
+    assert callable(judge)
+    outcome: Outcome = judge(ended(said, code))
+    assert (outcome.passed, outcome.count.startswith(count)) == (passed, True), outcome
+
+
+def test_a_secret_is_told_with_its_place() -> None:
+    found = {"results": {"a.py": [{"line_number": 3, "type": "AWS Access Key"}]}}
+    outcome = checks.without_secrets(ended(json.dumps(found)))
+    assert (outcome.passed, outcome.words) == (False, "a.py:3: AWS Access Key")
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("MIT License", True),
+        ("Apache-2.0 OR BSD-2-Clause", True),
+        ("Mozilla Public License 2.0 (MPL 2.0)", True),
+        ("LGPL-2.1", True),
+        ("GPL-3.0", False),
+        ("GNU Affero General Public License", False),
+        ("AGPL-3.0 AND MIT", False),
+        ("UNKNOWN", False),
+        ("LIMITED", False),
+    ],
+)
+def test_a_licence_is_permissive_or_weak_copyleft(licence: str, allowed: bool) -> None:
+    assert Package("x", "1", licence).is_allowed is allowed
+
+
+def listed(*packages: tuple[str, str]) -> str:
+    return json.dumps([{"Name": name, "Version": "1", "License": licence} for name, licence in packages])
+
+
+def test_what_the_environment_holds_is_judged_but_for_ourselves_and_what_torch_brings() -> None:
+    outcome = checks.licensed(
+        ended(listed(("captune", "?"), ("nvidia-cublas", "its own"), ("a", "MIT"), ("b", "GPL-3.0")))
+    )
+    assert (outcome.passed, outcome.words) == (False, "b 1: GPL-3.0")
+    assert outcome.count.startswith("1 of 2 packages")
+
+
+def test_the_notices_name_what_is_pinned_and_nothing_else() -> None:
+    told = notices(read(listed(("Some_Package", "MIT"), ("stray", "MIT"))), "# made by\nsome-package==1\n")
+    assert "| Some_Package | 1 | MIT |" in told and "stray" not in told
+
+
+def test_one_gate_that_fails_fails_the_command_and_the_rest_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_words = ("python", "-c", "print('words')")
+    bad = Check("bad", print_words, lambda done: Outcome(False, "1 thing", done.stdout))
+    good = Check("good", print_words, lambda done: Outcome(True, "1 thing"))
+    monkeypatch.setattr(checks, "ALL", (bad, good))
+    assert command.main(["--tests", "none"]) == 1
+    assert [line.split("  (")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "words", "bad        FAILED  1 thing", "good       passed  1 thing",
+    ]  # fmt: skip
