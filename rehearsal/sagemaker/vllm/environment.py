@@ -1,6 +1,6 @@
 """python -m rehearsal.sagemaker.vllm.environment [--folder FOLDER]
 
-Makes the virtual environment of the real model server, vLLM built for a CPU: about 1.5 GB, a few minutes, once. It needs an
+Makes the virtual environment of the real model server, vLLM built for a CPU: about 2.3 GB, a few minutes, once. It needs an
 environment of its own because its transformers is another one than training's. Later calls find it done.
 """
 
