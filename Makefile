@@ -13,6 +13,10 @@ CDK := npx --yes aws-cdk@$(CDK_VERSION)
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
+# The options of those variables that are set: HELD_OUT=file becomes --held-out "file".
+hyphens = $(subst _,-,$(shell echo $(1) | tr '[:upper:]' '[:lower:]'))
+given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name))"))
+
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
@@ -44,7 +48,7 @@ $(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt require
 setup: $(READY)  ## the virtual environment with everything in it
 
 rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
-	@python -m rehearsal $(if $(SERVER),--server $(SERVER)) $(if $(CORPUS),--corpus "$(CORPUS)") $(if $(HELD_OUT),--heldout "$(HELD_OUT)") $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(DOMAIN),--domain $(DOMAIN)) $(if $(WORDS),--words $(WORDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
 rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
 	@python -m rehearsal.seven_billion $(ARGS)
@@ -116,14 +120,14 @@ mutate-python: $(READY)  ## plant faults in the code that holds money, and see t
 	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)
 
 evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md; OUTSIDE=file.jsonl measures on text by others too
-	@python -m evidence $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(ARGS)
+	@python -m evidence $(call given,OUTSIDE) $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
 	@{ echo '```text'; python -m tests.evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
 	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
-	@python -m evidence --only seed-4 $(if $(OUTSIDE),--outside "$(OUTSIDE)") $(ARGS)
+	@python -m evidence --only seed-4 $(call given,OUTSIDE) $(ARGS)
 	@python -m evidence.rewrite results/evidence/seed-4 --to results/example
 	@python -m evidence.picture results/example/report.html results/example/report.png
 

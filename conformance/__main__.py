@@ -30,9 +30,9 @@ _EXIT_CODES = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m conformance") -> int:
     """Run the parts, print the table and return the exit code."""
-    given = _parse(arguments)
+    given = _parse(arguments, prog)
     # Ended from outside it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -74,9 +74,9 @@ def exit_code(contracts: Sequence[Contract], not_run: dict[str, str], require: b
     return 0 if contracts else 1
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m conformance",
+        prog=prog,
         description=__doc__,
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -25,10 +25,10 @@ TABLE = PROJECT / "results" / "evidence.md"
 FIGURES = PROJECT / "results" / "evidence.json"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m evidence") -> int:
     """Runs the experiments; answers 0 when those that were chosen came out as declared."""
     parser = argparse.ArgumentParser(
-        prog="python -m evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
     parser.add_argument(

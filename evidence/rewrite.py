@@ -56,9 +56,9 @@ def rewrite(source: Path, target: Path) -> str:
     return str(document["verdict"])
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m evidence.rewrite") -> int:
     """Reads the command line; answers the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m evidence.rewrite", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder of results, with its summary.json")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
     given = parser.parse_args(arguments)

@@ -17,37 +17,48 @@ from stacks.settings import Settings
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m operations") -> int:
     """Runs one command; answers the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     context = json.loads(SETTINGS_FILE.read_text("utf-8"))["context"]
-    parser.add_argument(
-        "--region",
-        default=context["region"],
-        help="default: the region in cdk.json",
-    )
+    parser.add_argument("--region", default=context["region"], help="default: the region in cdk.json")
+    # Before the command or behind it; there it has no default, which would hide the one before.
+    of_aws = argparse.ArgumentParser(add_help=False)
+    of_aws.add_argument("--region", default=argparse.SUPPRESS, help="default: the region in cdk.json")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser(
-        "check", help="ask AWS everything that it answers for free: one line each, with its fix"
+        "check", parents=[of_aws], help="ask AWS everything that it answers for free: one line each, with its fix"
     )
     command.add_arguments(check)
-    ledger = commands.add_parser("ledger", help="print what is reserved and spent, by month and by run")
+    ledger = commands.add_parser(
+        "ledger", parents=[of_aws], help="print what is reserved and spent, by month and by run"
+    )
     ledger.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    prices = commands.add_parser("prices", help="refresh the pinned price table from the AWS Price List")
+    prices = commands.add_parser(
+        "prices", parents=[of_aws], help="refresh the pinned price table from the AWS Price List"
+    )
     prices.add_argument(
         "--instance-type", action="append", help="an instance type to add to the table; may be repeated"
     )
     prices.add_argument("--price-region", action="append", help="a region to add to the table; may be repeated")
     commands.add_parser(
-        "release", help="reverse and reset what the budget alarm did, so that runs or cdk destroy work again"
+        "release",
+        parents=[of_aws],
+        help="reverse and reset what the budget alarm did, so that runs or cdk destroy work again",
     )
-    commands.add_parser("idle", help="refuse with exit code 1 while anything of this project bills or runs")
+    commands.add_parser(
+        "idle", parents=[of_aws], help="refuse with exit code 1 while anything of this project bills or runs"
+    )
     destroy = commands.add_parser(
-        "destroy", help="check, ask once, and let the stacks be destroyed; cdk destroy comes after it, in make destroy"
+        "destroy",
+        parents=[of_aws],
+        help="check, ask once, and let the stacks be destroyed; cdk destroy comes after it, in make destroy",
     )
     destroy.add_argument("--data", action="store_true", help="the bucket and the ledger are to go too")
     destroy.add_argument("--yes", action="store_true", help="do not ask")
-    commands.add_parser("empty", help="delete everything in the buckets, unless they were deployed with retain_data")
+    commands.add_parser(
+        "empty", parents=[of_aws], help="delete everything in the buckets, unless they were deployed with retain_data"
+    )
     data = commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
     data.add_argument("--loss", action="store_true", help="the stand-in's loss by register instead")
     data.add_argument(

@@ -87,10 +87,10 @@ def _cents(text: str) -> int:
     return round(dollars * 100)
 
 
-def parse(arguments: list[str] | None = None) -> Options:
+def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal") -> Options:
     """Read the command line; leaves with code 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m rehearsal",
+        prog=prog,
         description=DESCRIPTION,
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,7 +100,11 @@ def parse(arguments: list[str] | None = None) -> Options:
         "--corpus", type=_file, metavar="FILE", help="train on this UTF-8 text instead of the domain's own"
     )
     text.add_argument(
-        "--heldout", type=_file, metavar="FILE", help="measure on this text; else a part of the corpus is kept apart"
+        "--heldout",
+        "--held-out",
+        type=_file,
+        metavar="FILE",
+        help="measure on this text; else a part of the corpus is kept apart",
     )
     text.add_argument(
         "--outside",

@@ -1,0 +1,100 @@
+"""The command: it names everything that can be done, and passes on words and exit codes as they are."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from captune import __main__ as command
+from captune.commands import COMMANDS, Command
+
+ANYWHERE = Path(sys.executable).parent
+
+
+def said(*words: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(command.app, list(words))
+    return answer.exit_code, answer.output
+
+
+def test_the_help_names_every_command_under_its_group_with_examples() -> None:
+    code, text = said("--help")
+    assert code == 0 and "captune rehearse --corpus mine.txt" in text
+    for group in dict.fromkeys(one.group for one in COMMANDS):
+        assert group in text
+    assert all(f"│ {one.name} " in text for one in COMMANDS)
+
+
+@pytest.mark.parametrize("one", COMMANDS, ids=lambda one: one.name)
+def test_each_command_is_a_module_that_takes_words_and_a_name(one: Command) -> None:
+    parameters = list(inspect.signature(import_module(one.module).main).parameters)
+    assert parameters == ["arguments", "prog"]
+
+
+@pytest.mark.parametrize("words", [["rehearse"], ["ledger"], ["prove-cap"], ["evidence"], ["report"], ["conformance"]])
+def test_the_options_of_a_command_are_those_of_its_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = said(*words, "--help")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rehearse", "--corpus", "nowhere.txt"], "captune rehearse: error: argument --corpus: there is no file nowhere.txt"),
+        (["ledger", "--jason"], "captune: error: unrecognized arguments: --jason"),
+        (["prove-cap", "--months", "many"], "captune prove-cap: error: argument --months: invalid int value: 'many'"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["rehears"], "No such command 'rehears'"),
+    ],
+)  # fmt: skip
+def test_wrong_options_end_with_two_and_the_words_of_the_module(words: list[str], told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "captune", *words],
+        cwd=ANYWHERE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_the_exit_code_is_the_modules(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    given: list[object] = []
+
+    def main(arguments: list[str], prog: str) -> int:
+        given.append((arguments, prog))
+        return code
+
+    monkeypatch.setattr("operations.__main__.main", main)
+    assert said("ledger", "--json", "--region", "eu-west-1")[0] == code
+    assert given == [(["ledger", "--json", "--region", "eu-west-1"], "captune")]
+
+
+def test_what_is_not_installed_is_named_with_the_way_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_moto(name: str) -> None:
+        raise ModuleNotFoundError(name="moto")
+
+    monkeypatch.setattr(command, "import_module", without_moto)
+    code, text = said("rehearse")
+    assert (code, "captune rehearse needs moto" in text, "make setup" in text) == (1, True, True)
+
+
+def test_a_region_may_stand_before_the_command_or_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from operations import __main__ as operations
+
+    seen: list[object] = []
+    monkeypatch.setattr(operations.boto3, "Session", lambda region_name: seen.append(region_name))
+    monkeypatch.setattr(operations.idle, "check", lambda session: "nothing")
+    for words in (["--region", "eu-west-1", "idle"], ["idle", "--region", "eu-west-1"], ["idle"]):
+        assert operations.main(words) == 0
+    assert seen == ["eu-west-1", "eu-west-1", "us-east-1"]
