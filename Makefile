@@ -66,7 +66,7 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 	@python -m conformance $(ARGS)
 
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
-	@python -m tests.mutations --write results/mutations.md $(ARGS)
+	@python -m code_mutations.machines --write results/mutations.md $(ARGS)
 
 check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets and the fast tests, one line each
 	@python -m gates $(ARGS)
@@ -123,7 +123,7 @@ evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md;
 	@python -m evidence $(call given,OUTSIDE) $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
-	@{ echo '```text'; python -m tests.evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
+	@{ echo '```text'; python -m evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
 	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)

@@ -8,6 +8,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 LAMBDAS = PROJECT / "lambdas"
 TESTS = PROJECT / "tests" / "unit"
+DOUBLES = PROJECT / "tests" / "doubles"  # what the tests work with
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ PARTS = {
     part.name: part
     for part in (
         # The same tests run against moto and against the proof's own table, which test_table.py holds against moto.
-        Part("ledger", ("common/ledger*.py",), ("test_ledger*.py",), chosen="not moto"),
-        Part("costs", ("common/costs.py",), ("test_costs*.py",)),
-        Part("money", ("preflight/money.py",), ("test_money*.py", "test_prices*.py")),
-        Part("reserve", ("reserve/*.py",), ("test_reserve*.py",)),
-        Part("teardown", ("teardown/*.py",), ("test_teardown*.py",)),
-        Part("settle", ("settle/*.py",), ("test_settle*.py",)),
-        Part("sweeper", ("sweeper/*.py",), ("test_sweeper*.py", "test_evidence*.py")),
+        Part("ledger", ("common/ledger*.py",), ("ledger/test_ledger*.py",), chosen="not moto"),
+        Part("costs", ("common/costs.py",), ("costs/test_costs*.py",)),
+        Part("money", ("preflight/money.py",), ("costs/test_money*.py", "costs/test_prices*.py")),
+        Part("reserve", ("reserve/*.py",), ("costs/test_reserve*.py",)),
+        Part("teardown", ("teardown/*.py",), ("teardown/test_teardown*.py",)),
+        Part("settle", ("settle/*.py",), ("settle/test_settle*.py",)),
+        Part("sweeper", ("sweeper/*.py",), ("sweeper/test_sweeper*.py",)),
     )
 }

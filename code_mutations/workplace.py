@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from code_mutations.parts import LAMBDAS, PROJECT, TESTS, Part
+from code_mutations.parts import DOUBLES, LAMBDAS, PROJECT, TESTS, Part
 
 FOLDER = PROJECT / ".rehearsal" / "mutations"
 _PINNED = PROJECT / "requirements-mutation.txt"
@@ -50,6 +50,7 @@ use_setproctitle = false
 
 [tool.pytest.ini_options]
 pythonpath = [".", "src"]
+addopts = "--import-mode=importlib"
 """
 
 
@@ -121,8 +122,9 @@ def prepare(part: Part, again: bool) -> Workplace:
     if not again:
         shutil.rmtree(folder, ignore_errors=True)
     beside = [(PROJECT / name, name) for name in _BESIDE]
-    for source, name in [(LAMBDAS, "src"), (TESTS, "tests/unit"), *beside]:
+    for source, name in [(LAMBDAS, "src"), (TESTS, "tests/unit"), (DOUBLES, "tests/doubles"), *beside]:
         _bring_up_to_date(source, folder / name)
+    (folder / "tests" / "__init__.py").touch()  # else our own tests, further down the path, would be imported
     (folder / "tests" / "conftest.py").write_text(_CONFTEST, "utf-8")
     place = Workplace(part, folder)
     sources = [f"src/{name}" for name in part.source_files()]

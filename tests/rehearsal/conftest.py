@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rehearsal_bench import Bench
-from sagemaker_account import Account, Clock, account
 
 from rehearsal.account.assembly import synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from tests.doubles.rehearsal.rehearsal_bench import Bench
+from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
 
 
 @pytest.fixture(scope="session")

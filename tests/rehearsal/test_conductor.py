@@ -26,7 +26,7 @@ from rehearsal.sagemaker.vllm import environment as vllm_environment
 
 Conduct = Callable[..., tuple[int, str]]
 PROJECT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("conduct_with_fakes.py")
+PROGRAM = PROJECT / "tests" / "doubles" / "rehearsal" / "conduct_with_fakes.py"
 
 
 class Program:

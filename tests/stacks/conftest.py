@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stacks_bench import Stacks, synthesize
+
+from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 
 @pytest.fixture(scope="session")

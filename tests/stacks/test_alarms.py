@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 import pytest
-from stacks_bench import ROOT, Stacks, synthesize
 
 from common import durations
 from stacks import alarms
 from stacks.guardrail_stack import SWEEP_MINUTES
+from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
 ALARM = "AWS::CloudWatch::Alarm"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"

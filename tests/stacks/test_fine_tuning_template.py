@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from stacks_bench import Stacks, synthesize
 
 from stacks.catalog import BASE_MODELS
 from stacks.images import hosting_image, training_image
+from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 SIZES = {
     "preflight": (1024, 120),

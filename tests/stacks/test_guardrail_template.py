@@ -6,7 +6,8 @@ from typing import Any
 
 import botocore.session
 import pytest
-from stacks_bench import Stacks, synthesize
+
+from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 
 def budget(stacks: Stacks) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from stacks_bench import ROOT, as_list, synthesize
 
 from stacks import images
 from stacks.settings import BUDGET_REGIONS, SettingsError
+from tests.doubles.machines.stacks_bench import ROOT, as_list, synthesize
 
 
 def test_the_addresses_are_those_that_the_sagemaker_sdk_gives_in_every_region() -> None:

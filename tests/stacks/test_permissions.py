@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from lambda_calls import aws_actions, variables
-from stacks_bench import Stacks, Statement, actions, as_list, synthesize
 
 from stacks.permissions import EVERYWHERE
+from tests.doubles.machines.lambda_calls import aws_actions, variables
+from tests.doubles.machines.stacks_bench import Stacks, Statement, actions, as_list, synthesize
 
 FUNCTIONS = {
     "preflight": "Preflight",

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from stacks_bench import ROOT, Stacks, synthesize
 
 from common import costs
+from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
 
 def buckets(stacks: Stacks) -> dict[str, dict[str, Any]]:

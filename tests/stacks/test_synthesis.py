@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from cfnlint.api import ManualArgs, lint
-from stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
 
 from stacks.settings import Settings
+from tests.doubles.machines.stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ("Storage", "FineTuning", "Guardrail")

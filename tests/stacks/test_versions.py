@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stacks_bench import Stacks, synthesize
 
 from stacks import run_settings
 from stacks.run_settings import definition_version, literals
 from stacks.settings import Settings
+from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 BARE = Settings()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError
-from lambda_fakes import S3, refusal
-from preflight_site import Site, asset
 
 from common.errors import AssetUnreadable, ServiceUnreachable
 from preflight import staging
+from tests.doubles.lambda_fakes import S3, refusal
+from tests.doubles.preflight_site import Site, asset
 
 KMS = "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: kms:Decrypt on this resource"
 

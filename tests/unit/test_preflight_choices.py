@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from lambda_fakes import refusal
-from preflight_site import KEPT, Site
-from test_preflight_prompts import GOOD
-from test_preflight_prompts import lines as json_lines
 
 from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.errors import AdapterRejected, ImageNotFound, InvalidInput, QuotaTooLow, RunInFlight
 from preflight.account import images
 from preflight.staging import SMOKE_PROMPTS
+from tests.doubles.lambda_fakes import refusal
+from tests.doubles.preflight_site import KEPT, Site
+from tests.doubles.prompt_lines import GOOD
+from tests.doubles.prompt_lines import lines as json_lines
 
 BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 EARLIER = "runs/captune-first/training/captune-first/output/model/"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from lambda_fakes import NOW, SageMaker
-from ledger_fakes import Books
-from preflight_site import Site
 
 from common.errors import LedgerLost
 from preflight.account.known_jobs import refuse_lost_ledger
+from tests.doubles.lambda_fakes import NOW, SageMaker
+from tests.doubles.ledger_fakes import Books
+from tests.doubles.preflight_site import Site
 
 TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from preflight_site import Site
-from test_environment import SETTINGS
 
 from common.architecture import Shape
 from common.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase
@@ -18,6 +16,8 @@ from common.errors import BudgetExceeded
 from preflight.larger import PARAMETERS_PER_RANK, allow, checkpoint_rank, download_seconds
 from preflight.money import Allowance
 from stacks.catalog import BASE_MODELS
+from tests.doubles.preflight_site import Site
+from tests.doubles.run_settings import SETTINGS
 
 LLAMA_2_7B = Shape(**SETTINGS["base_model"]["shape"])
 THIRTEEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-13b"].shape))

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from made_up_prose import prose
-from preflight_site import Site, titled
 
 from common.errors import DatasetChanged, DatasetRejected, HeldOutLeaks, InvalidInput, PatientDataSuspected
 from preflight.texts.outside_text import MAXIMUM_WORDS
+from tests.doubles.made_up_prose import prose
+from tests.doubles.preflight_site import Site, titled
 
 KEY = "corpora/others.jsonl"
 ASKED = {"heldOutside": KEY}

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from lambda_fakes import refusal
-from preflight_site import Site
-from test_environment import SETTINGS
 
 from common.errors import WeightsNotFound, WeightsRejected
+from tests.doubles.lambda_fakes import refusal
+from tests.doubles.preflight_site import Site
+from tests.doubles.run_settings import SETTINGS
 
 URI, FOLDER = "s3://mine/models/tiny/", "models/tiny/"
 CONFIGURATION: dict[str, Any] = {

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from lambda_fakes import arn
-from made_up_prose import prose
-from preflight_site import KEPT, Site, titled
-from test_preflight_prompts import GOOD
-from test_preflight_prompts import lines as json_lines
 
 from common.durations import TRAINING_MARGIN_SECONDS
+from tests.doubles.lambda_fakes import arn
+from tests.doubles.made_up_prose import prose
+from tests.doubles.preflight_site import KEPT, Site, titled
+from tests.doubles.prompt_lines import GOOD
+from tests.doubles.prompt_lines import lines as json_lines
 
 
 @pytest.fixture

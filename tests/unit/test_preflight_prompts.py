@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from made_up_prose import prose
 
 from common import words
 from common.errors import PatientDataSuspected, PromptsRejected
@@ -14,14 +12,8 @@ from preflight.prompts import patterns, prompt_file
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts.holding_out import split
 from preflight.texts.text_file import Document
-
-GOOD: dict[str, Any] = {
-    "id": "q-1",
-    "kind": "question",
-    "prompt": "Which gene encodes the protein p53?",
-    "facts": [{"name": "gene", "pattern": r"\bTP53\b"}],
-}
-
+from tests.doubles.made_up_prose import prose
+from tests.doubles.prompt_lines import GOOD, lines
 
 # The same text can be read in more and more ways.
 SLOW = [
@@ -39,10 +31,6 @@ QUICK = [
     r"(?:\d{1,3},)*\d{3}", r"TP53.{0,40}mutation.{0,40}loss", r"[а-я]+\s+[а-я]+x", r"α+β+γ", r"(?>\w+\s?)x", r"\w++x", r"(?=.*kinase)inhib",
     r"(\w)\1x", r"(?:a?b?){0,4}x", r"\w+$", r"(a)?(?(1)b|c)d", r"B\*?\s?57:?01",
 ]  # fmt: skip
-
-
-def lines(*prompts: Any) -> bytes:
-    return "\n".join(p if isinstance(p, str) else json.dumps(p, ensure_ascii=False) for p in prompts).encode()
 
 
 def refusal_of(*prompts: Any) -> str:

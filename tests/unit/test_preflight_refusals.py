@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from lambda_fakes import refusal
-from made_up_prose import prose
-from preflight_site import Site, titled
-from test_environment import SETTINGS
 
 from common.costs import looks_bound
 from common.errors import (
@@ -29,6 +25,10 @@ from common.errors import (
     WeightsNotFound,
 )
 from common.names import run_name
+from tests.doubles.lambda_fakes import refusal
+from tests.doubles.made_up_prose import prose
+from tests.doubles.preflight_site import Site, titled
+from tests.doubles.run_settings import SETTINGS
 
 
 @pytest.fixture

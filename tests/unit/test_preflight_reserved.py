@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from preflight_site import Site
+
+from tests.doubles.preflight_site import Site
 
 # Of SageMaker: how long a job may pull its image and download its weights outside its longest time, how long one that is told
 # to stop may still save and upload, and how long until a tear-down is noticed.

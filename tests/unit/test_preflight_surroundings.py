@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from lambda_fakes import S3, SageMaker, arn, refusal
-from ledger_fakes import Books
 
 from common.errors import RunNameTaken
 from preflight.account import weights
 from preflight.account.other_runs import leftovers, refuse_taken_name, runs_in_flight
+from tests.doubles.lambda_fakes import S3, SageMaker, arn, refusal
+from tests.doubles.ledger_fakes import Books
 
 WEIGHTS = "s3://gated/models/llama/v1.1.0/"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from evidence.reports.examples import KINDS
+from evidence.reports.made_up import answers, prompts
 from report import summary
 from report.content.side_effects import _forgetting_words
 from report.html import page
 from report.model_card import card
-from tests.evidence.report_data import answers, prompts
-from tests.evidence.report_example import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from evidence.reports.examples import KINDS
 from report.content import circumstances
 from report.content.headline import headline
 from report.html import page
 from report.model_card import card
 from settle import notice
-from tests.evidence.report_example import KINDS
 
 TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 PLAN: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evidence.reports.examples import KINDS
 from report.charts.drawing import NARROW, WIDE, scale
 from report.charts.losses import documents
 from report.content.run import elapsed_seconds
@@ -25,7 +26,6 @@ from report.formatting import (
     share,
     with_error,
 )
-from tests.evidence.report_example import KINDS
 
 
 @pytest.fixture(scope="module")

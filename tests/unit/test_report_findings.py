@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from common.errors import ReportIncomplete
+from evidence.reports.made_up import CORPUS, answers, metrics, prompts
 from report.findings import analysis, recall
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, VERDICTS, WORSE, judge_loss, judge_recall
-from tests.evidence.report_data import CORPUS, answers, metrics, prompts
 
 NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
 GOOD: dict[str, Any] = {

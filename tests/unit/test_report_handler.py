@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from lambda_fakes import S3
 
 from common.errors import AdapterNotServed, ReportIncomplete
+from evidence.reports.made_up import CORPUS, answers, metrics, prompts
 from report import handler
 from report.findings import analysis
-from tests.evidence.report_data import CORPUS, answers, metrics, prompts
+from tests.doubles.lambda_fakes import S3
 
 PREFIX = "runs/captune-abc/"
 ADAPTER = f"{PREFIX}training/captune-abc/output/model/"

@@ -11,6 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from evidence.reports.examples import finished, settled, with_outside_text
+from evidence.reports.made_up import metrics
 from report.content.headline import headline
 from report.content.sections import sections
 from report.findings import analysis
@@ -18,8 +20,6 @@ from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, WORSE, WORSE_OUTS
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
-from tests.evidence.report_data import metrics
-from tests.evidence.report_example import finished, settled, with_outside_text
 from tests.unit.test_report_findings import FURTHER, GOOD
 from tests.unit.test_report_pages import pdf_text
 

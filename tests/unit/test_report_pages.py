@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from evidence.reports.examples import KINDS
+from evidence.reports.made_up import COST, SECONDS, answers, metrics, prompts, run
 from report import summary
 from report.content.headline import headline
 from report.content.sections import sections
@@ -22,8 +24,6 @@ from report.html import page
 from report.html.answers import segments
 from report.model_card import card
 from report.pdf import document as pdf
-from tests.evidence.report_data import COST, SECONDS, answers, metrics, prompts, run
-from tests.evidence.report_example import KINDS
 
 SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rights import missing
 
 from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
@@ -17,6 +16,7 @@ from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.rights import missing
 
 PROJECT = Path(__file__).parents[2]
 URI, BUCKET, FOLDER = "s3://mine/models/tiny/", "mine", "models/tiny/"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from rights import Rights, missing
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.rights import Rights, missing
 
 Rehearse = Callable[..., Execution]
 

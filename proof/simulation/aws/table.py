@@ -1,6 +1,6 @@
 """A DynamoDB table in memory: exactly the calls of the ledger, atomic under a lock, and troublesome on request.
 
-tests/unit/test_table.py holds it against another implementation of DynamoDB, result by result and error by error.
+tests/unit/ledger/test_table.py holds it against another implementation of DynamoDB, result by result and error by error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Table:
         pause: Callable[[str], None] = lambda operation: None,
         observe: Callable[[list[Change]], None] = lambda changes: None,
     ) -> None:
-        self.rows: dict[str, Item] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
         self.trouble = trouble
         self.pause = pause
         self.observe = observe

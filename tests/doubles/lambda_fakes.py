@@ -1,0 +1,313 @@
+"""Small stand-ins of AWS services for tests of the Lambdas, held against botocore's own description of each service.
+
+An unknown or missing parameter, an operation that cannot be paged through, or an answer with a field that AWS does not have
+fails the test. A listing that is not paged through shows one entry only."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from botocore.model import ListShape, OperationModel, StructureShape
+from botocore.validate import ParamValidator
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:captune-fine-tuning"
+TEAR_DOWN = "arn:aws:states:us-east-1:123456789012:stateMachine:captune-tear-down"
+
+
+def arn(execution_name: str) -> str:
+    """The ARN of an execution of FineTuning."""
+    return f"{MACHINE.replace('stateMachine', 'execution')}:{execution_name}"
+
+
+def resource_arn(kind: str, name: str) -> str:
+    """The ARN of a resource at SageMaker: training-job, endpoint, endpoint-config, model."""
+    return f"arn:aws:sagemaker:us-east-1:123456789012:{kind}/{name}"
+
+
+def refusal(code: str, message: str = "refused", **more: Any) -> ClientError:
+    """An error as botocore raises it."""
+    return ClientError({"Error": {"Code": code, "Message": message}, **more}, "Operation")
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+@cache
+def _operations(service: str) -> dict[str, OperationModel]:
+    model = _session().get_service_model(service)
+    return {xform_name(name): model.operation_model(name) for name in model.operation_names}
+
+
+@cache
+def _pageable(service: str) -> set[str]:
+    return {xform_name(name) for name in _session().get_paginator_model(service)._paginator_config}
+
+
+def _check_answer(answer: Any, shape: Any, place: str) -> None:
+    if isinstance(shape, StructureShape) and isinstance(answer, dict):
+        for key, value in answer.items():
+            assert key in shape.members, f"AWS does not answer {place}.{key}"
+            _check_answer(value, shape.members[key], f"{place}.{key}")
+    elif isinstance(shape, ListShape) and isinstance(answer, list):
+        for value in answer:
+            _check_answer(value, shape.member, place)
+
+
+class Service:
+    """A service whose operations are the methods named on_<operation>. `troubles` holds errors for the next calls of one."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.troubles: dict[str, list[Exception]] = {}
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        if operation.startswith("on_") or operation not in _operations(self.name):
+            raise AttributeError(operation)
+
+        def call(**request: Any) -> Any:
+            model = _operations(self.name)[operation]
+            report = ParamValidator().validate(request, model.input_shape)
+            assert not report.has_errors(), f"{operation}: {report.generate_report()}"
+            self.calls.append((operation, request))
+            if self.troubles.get(operation):
+                raise self.troubles[operation].pop(0)
+            answer = getattr(self, f"on_{operation}")(**request)
+            _check_answer(answer, model.output_shape, operation)
+            return answer
+
+        return call
+
+    def get_paginator(self, operation: str) -> Pages:
+        """Pages of one entry each."""
+        assert operation in _pageable(self.name), f"botocore cannot page through {operation}"
+        return Pages(self, operation)
+
+    def called(self, operation: str) -> list[dict[str, Any]]:
+        """The requests of one operation."""
+        return [request for name, request in self.calls if name == operation]
+
+
+class Pages:
+    """A paginator."""
+
+    def __init__(self, service: Service, operation: str) -> None:
+        self._service, self._operation = service, operation
+
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        """All pages, the first of them even when it is empty."""
+        token: dict[str, Any] = {}
+        while True:
+            page = getattr(self._service, self._operation)(**request, **token)
+            yield page
+            key = next((key for key in ("NextToken", "nextToken") if key in page), None)
+            if key is None:
+                return
+            token = {key: page[key]}
+
+
+def page(field: str, entries: list[Any], token: str | None, token_field: str = "NextToken") -> dict[str, Any]:
+    """One entry and the token of the next."""
+    start = int(token or 0)
+    more = {token_field: str(start + 1)} if start + 1 < len(entries) else {}
+    return {field: entries[start : start + 1], **more}
+
+
+class SageMaker(Service):
+    """Training jobs, endpoints, endpoint configurations and models by name, with their status."""
+
+    name = "sagemaker"
+
+    def __init__(self, **kinds: Any) -> None:
+        super().__init__()
+        self.jobs: dict[str, Any] = kinds.get("jobs", {})
+        self.endpoints: dict[str, str] = kinds.get("endpoints", {})
+        # By name, each with its instance type and count.
+        self.configurations: dict[str, Any] = dict.fromkeys(kinds.get("configurations", ()), ("ml.g5.2xlarge", 1))
+        self.models: dict[str, Any] = dict.fromkeys(kinds.get("models", ()))
+        self.created = NOW - timedelta(minutes=30)
+        self.created_at: dict[str, datetime] = {}
+        self.instances_now = 1
+        # By name; what is not here bears the project's tag.
+        self.tags: dict[str, dict[str, str]] = {}
+
+    def on_list_training_jobs(
+        self,
+        NameContains: str,
+        StatusEquals: str | None = None,
+        CreationTimeAfter: datetime | None = None,
+        NextToken: str | None = None,
+    ) -> dict[str, Any]:
+        found = [
+            {
+                "TrainingJobName": name,
+                "TrainingJobArn": resource_arn("training-job", name),
+                "TrainingJobStatus": self.status(name),
+                "CreationTime": self.created,
+            }
+            for name in self.jobs
+            if NameContains in name and StatusEquals in (None, self.status(name))
+            if CreationTimeAfter is None or self.created >= CreationTimeAfter
+        ]
+        return page("TrainingJobSummaries", found, NextToken)
+
+    def status(self, job: str) -> str:
+        """The status of a job, which is kept alone or in the answer of DescribeTrainingJob."""
+        kept = self.jobs[job]
+        return str(kept if isinstance(kept, str) else kept["TrainingJobStatus"])
+
+    def on_describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+        return dict(self.jobs[TrainingJobName])
+
+    def on_stop_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+        self.jobs[TrainingJobName] = "Stopping"
+        return {}
+
+    def on_list_endpoints(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
+        found = [
+            {
+                "EndpointName": name,
+                "EndpointArn": resource_arn("endpoint", name),
+                "EndpointStatus": status,
+                "CreationTime": self.created_at.get(name, self.created),
+            }
+            for name, status in self.endpoints.items()
+            if NameContains in name
+        ]
+        return page("Endpoints", found, NextToken)
+
+    def on_delete_endpoint(self, EndpointName: str) -> dict[str, Any]:
+        self.endpoints[EndpointName] = "Deleting"
+        return {}
+
+    def on_describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
+        if EndpointName not in self.endpoints:
+            raise refusal("ValidationException", f'Could not find endpoint "{EndpointName}".')
+        return {
+            "EndpointName": EndpointName,
+            "EndpointArn": resource_arn("endpoint", EndpointName),
+            "EndpointConfigName": EndpointName,
+            "ProductionVariants": [{"VariantName": "a", "CurrentInstanceCount": self.instances_now}],
+            "EndpointStatus": self.endpoints[EndpointName],
+        }
+
+    def on_describe_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
+        if EndpointConfigName not in self.configurations:
+            raise refusal("ValidationException", f'Could not find endpoint configuration "{EndpointConfigName}".')
+        kind, count = self.configurations[EndpointConfigName]
+        variant = {"VariantName": "a", "ModelName": "a", "InstanceType": kind, "InitialInstanceCount": count}
+        return {"EndpointConfigName": EndpointConfigName, "ProductionVariants": [variant]}
+
+    def on_list_endpoint_configs(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
+        found = self._named("EndpointConfig", "endpoint-config", self.configurations, NameContains)
+        return page("EndpointConfigs", found, NextToken)
+
+    def on_delete_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
+        del self.configurations[EndpointConfigName]
+        return {}
+
+    def on_list_models(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
+        return page("Models", self._named("Model", "model", self.models, NameContains), NextToken)
+
+    def _named(self, field: str, kind: str, names: dict[str, Any], contains: str) -> list[dict[str, Any]]:
+        return [
+            {f"{field}Name": name, f"{field}Arn": resource_arn(kind, name), "CreationTime": self.created}
+            for name in names
+            if contains in name
+        ]
+
+    def on_list_tags(self, ResourceArn: str, NextToken: str | None = None) -> dict[str, Any]:
+        tags = self.tags.get(ResourceArn.rpartition("/")[2], {"project": "captune"})
+        return page("Tags", [{"Key": key, "Value": value} for key, value in tags.items()], NextToken)
+
+    def on_delete_model(self, ModelName: str) -> dict[str, Any]:
+        del self.models[ModelName]
+        return {}
+
+
+class StepFunctions(Service):
+    """Executions by ARN, each as DescribeExecution answers it, with its history."""
+
+    name = "stepfunctions"
+
+    def __init__(self, executions: dict[str, dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.executions = executions or {}
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.started: list[dict[str, str]] = []
+
+    def on_describe_execution(self, executionArn: str) -> dict[str, Any]:
+        if executionArn not in self.executions:
+            raise refusal("ExecutionDoesNotExist", "Execution Does Not Exist")
+        return self.executions[executionArn]
+
+    def on_stop_execution(self, executionArn: str, error: str, cause: str) -> dict[str, Any]:
+        self.executions[executionArn] |= {"status": "ABORTED", "error": error, "cause": cause, "stopDate": NOW}
+        return {"stopDate": NOW}
+
+    def on_list_executions(
+        self, stateMachineArn: str, statusFilter: str, nextToken: str | None = None
+    ) -> dict[str, Any]:
+        found = [
+            {"executionArn": key}
+            for key, kept in self.executions.items()
+            if kept["status"] == statusFilter
+            and key.startswith(f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:")
+        ]
+        return page("executions", found, nextToken, "nextToken")
+
+    def on_get_execution_history(self, executionArn: str, nextToken: str | None = None, **_: Any) -> dict[str, Any]:
+        return page("events", self.histories.get(executionArn, []), nextToken, "nextToken")
+
+    def on_start_execution(self, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:
+        assert len(name) <= 80, "names of executions hold 80 characters"
+        if any(kept["name"] == name for kept in self.started):
+            raise refusal("ExecutionAlreadyExists", "Execution Already Exists")
+        self.started.append({"name": name, "input": input, "machine": stateMachineArn})
+        execution = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        self.executions[execution] = {"status": "RUNNING"}
+        return {"executionArn": execution}
+
+
+class S3(Service):
+    """Objects by (bucket, key)."""
+
+    name = "s3"
+
+    def __init__(self, objects: dict[tuple[str, str], bytes] | None = None) -> None:
+        super().__init__()
+        self.objects = objects if objects is not None else {}
+        self.sizes: dict[str, int] = {}
+
+    def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key in self.sizes:
+            return {"ContentLength": self.sizes[Key]}
+        if (Bucket, Key) not in self.objects:
+            raise refusal("404", "Not Found")
+        return {"ContentLength": len(self.objects[Bucket, Key])}
+
+    def on_get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        assert Key not in self.sizes, f"{Key} is too large to be read"
+        if (Bucket, Key) not in self.objects:
+            raise refusal("NoSuchKey", "The specified key does not exist.")
+        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+    def on_put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, Any]:
+        self.objects[Bucket, Key] = Body
+        return {}
+
+    def on_list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int = 1000) -> dict[str, Any]:
+        keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))[:MaxKeys]
+        contents = [{"Key": key, "Size": self.sizes.get(key, len(self.objects[Bucket, key]))} for key in keys]
+        return {"KeyCount": len(keys), "Contents": contents}

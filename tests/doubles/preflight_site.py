@@ -1,0 +1,148 @@
+"""An account in which Preflight and StageInput can be run, and what a test can change in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from common.errors import (
+    CaptuneError,
+)  # fmt: skip
+from preflight import handler
+from stage import handler as stage_handler
+from tests.doubles.lambda_fakes import NOW, S3, SageMaker, Service, arn
+from tests.doubles.ledger_fakes import Books
+from tests.doubles.made_up_prose import prose
+from tests.doubles.prompt_lines import GOOD
+from tests.doubles.prompt_lines import lines as json_lines
+from tests.doubles.run_settings import SETTINGS
+from tests.doubles.service_quotas import ServiceQuotas
+
+KEPT = "runs/captune-abc/"
+
+
+class Pricing(Service):
+    """A Price List without any product, so that the pinned table is used."""
+
+    name = "pricing"
+
+    def on_get_products(self, ServiceCode: str, Filters: list[dict[str, str]]) -> dict[str, Any]:
+        return {"PriceList": []}
+
+
+class Ecr(Service):
+    """A registry that holds every image but those in `missing`, by tag."""
+
+    name = "ecr"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing: set[str] = set()
+
+    def on_batch_get_image(self, imageIds: list[dict[str, str]], **asked: Any) -> dict[str, Any]:
+        (image,) = imageIds
+        if image["imageTag"] in self.missing:
+            return {"images": [], "failures": [{"imageId": image, "failureCode": "ImageNotFound"}]}
+        return {"images": [{"imageId": image}], "failures": []}
+
+
+def asset(files: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def titled(documents: int, words: int, seed: int) -> bytes:
+    return "\n\n".join(f"# Part {n}\n\n{prose(words, seed + n)}" for n in range(documents)).encode()
+
+
+class Site:
+    """An account in which a run can start, until a test changes something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.data = {
+            "medicaldataset.txt": titled(30, 100, 100), "medicalheldout.txt": titled(8, 60, 300), "control.txt": titled(3, 60, 400),
+            "medicalprompts.jsonl": json_lines(GOOD), "README.md": b"about",
+        }  # fmt: skip
+        self.settings = dict(SETTINGS)
+        self.s3 = S3({("gated", "llama/config.json"): b"{}"})
+        self.sagemaker, self.books = SageMaker(), Books()
+        self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
+        self.pricing, self.ecr = Pricing(), Ecr()
+        self.cap_cents = 2500
+        self.version = self.deployed_version = "v1"
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(handler, "client", self.client)
+        monkeypatch.setattr(stage_handler, "client", self.client)
+        monkeypatch.setattr(handler, "now", lambda: NOW)
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        services = {
+            "s3": self.s3,
+            "sagemaker": self.sagemaker,
+            "service-quotas": self.quotas,
+            "dynamodb": self.books.table,
+            "ecr": self.ecr,
+        }
+        assert (region is not None) == (service in ("pricing", "ecr")), (
+            "only the Price List and images live in one region"
+        )
+        return services.get(service, self.pricing)
+
+    def upload(self, name: str, content: bytes) -> None:
+        self.s3.objects["bucket", f"corpora/{name}"] = content
+
+    def run(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+        """Preflight: the plan of a run."""
+        self.deploy()
+        event = {
+            "executionName": name,
+            "executionArn": arn(name),
+            "definitionVersion": self.version,
+            "input": execution_input if execution_input is not None else {},
+        }
+        before = dict(self.s3.objects)
+        try:
+            return handler.handle(event, None)
+        finally:
+            assert self.s3.objects == before, "Preflight writes nothing"
+
+    def begin(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+        """Preflight and StageInput: the plan of a run whose input lies under its prefix."""
+        plan = self.run(execution_input, name)
+        self.stage(plan)
+        return plan
+
+    def stage(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """StageInput, with the plan as the state machine hands it on."""
+        return stage_handler.handle(json.loads(json.dumps(plan)), None)
+
+    def deploy(self) -> None:
+        """Uploads data and code, and sets the variables of the functions."""
+        self.s3.objects["assets", "data.zip"] = asset(self.data)
+        self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
+        variables = {
+            "SETTINGS_JSON": json.dumps(self.settings), "BUCKET_NAME": "bucket", "LEDGER_TABLE": "ledger", "CAP_CENTS": str(self.cap_cents),
+            "DEFINITION_VERSION": self.deployed_version,
+            "DATA_ASSET_BUCKET": "assets", "DATA_ASSET_KEY": "data.zip", "TRAINING_ASSET_BUCKET": "assets", "TRAINING_ASSET_KEY": "training.zip",
+        }  # fmt: skip
+        for key, value in variables.items():
+            self._monkeypatch.setenv(key, value)
+
+    def refusal(self, kind: type[CaptuneError], execution_input: Any = None, name: str = "abc") -> str:
+        with pytest.raises(CaptuneError) as refused:
+            self.run(execution_input, name)
+        assert type(refused.value) is kind, f"{type(refused.value).__name__}: {refused.value}"
+        return str(refused.value)
+
+    @property
+    def staged(self) -> dict[str, bytes]:
+        return {
+            key.removeprefix(KEPT): body for (bucket, key), body in self.s3.objects.items() if key.startswith("runs/")
+        }

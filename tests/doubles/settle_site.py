@@ -1,0 +1,92 @@
+"""A run that has ended, with everything that its settlement and its last report read and write."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from finish import handler as finish_handler
+from report import summary
+from settle import handler
+from tests.doubles.lambda_fakes import MACHINE, NOW, S3, SageMaker, StepFunctions, arn
+from tests.doubles.ledger_fakes import Books
+
+EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "SUCCEEDED", "reason": "event"}
+START = NOW - timedelta(hours=1)
+
+
+def job(status: str = "Completed", seconds: int = 600) -> dict[str, Any]:
+    return {
+        "TrainingJobName": "captune-abc",
+        "TrainingJobStatus": status,
+        "CreationTime": START,
+        "TrainingStartTime": START,
+        "TrainingEndTime": START + timedelta(seconds=seconds),
+        "BillableTimeInSeconds": seconds,
+        "ResourceConfig": {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 1},
+    }
+
+
+def visit(state: str, entered: int, left: int | None) -> list[dict[str, Any]]:
+    events = [
+        (entered, "TaskStateEntered", "stateEnteredEventDetails"),
+        (left, "TaskStateExited", "stateExitedEventDetails"),
+    ]
+    return [
+        {"id": moment, "type": kind, "timestamp": START + timedelta(seconds=moment), field: {"name": state}}
+        for moment, kind, field in events
+        if moment is not None
+    ]
+
+
+class Site:
+    """Everything that settlement reads and writes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.books = Books().with_run("abc")
+        self.sagemaker = SageMaker(jobs={"captune-abc": job()})
+        self.step_functions = StepFunctions(
+            {arn("abc"): {"status": "SUCCEEDED", "startDate": START, "stopDate": START + timedelta(seconds=1000)}}
+        )
+        self.step_functions.histories[arn("abc")] = visit("Preflight", 0, 5) + visit("DescribeTraining", 5, 6)
+        self.s3 = S3()
+        self.now = NOW
+        services = {
+            "sagemaker": self.sagemaker,
+            "stepfunctions": self.step_functions,
+            "dynamodb": self.books.table,
+        }
+        monkeypatch.setattr(handler, "client", services.__getitem__)
+        monkeypatch.setattr(finish_handler, "client", {"s3": self.s3}.__getitem__)
+        monkeypatch.setattr(handler, "now", lambda: self.now)
+        variables = {"LEDGER_TABLE": "ledger", "CAP_CENTS": "2500", "BUCKET_NAME": "bucket", "FINE_TUNING_ARN": MACHINE}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    def settle(self, **changes: Any) -> dict[str, Any]:
+        """The settlement, as TearDown asks for it."""
+        event = {key: value for key, value in {**EVENT, **changes}.items() if value is not None}
+        return handler.handle(event, None)
+
+    def end(self, **changes: Any) -> dict[str, Any]:
+        """The settlement and the last report, put together as TearDown does."""
+        settled = self.settle(**changes)
+        # What a state hands on has been JSON.
+        finished = finish_handler.handle(json.loads(json.dumps(settled["record"])), None)
+        return {**finished, "result": {**settled["result"], "verdict": finished["verdict"]}}
+
+    def report(self, run: str = "captune-abc") -> dict[str, Any]:
+        return dict(json.loads(self.s3.objects["bucket", f"runs/{run}/report/summary.json"]))
+
+    def with_report(self, verdict: str = "improved") -> None:
+        document = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
+        document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None}
+        output = {"verdict": verdict, "reason": "The loss fell."}
+        self.step_functions.executions[arn("abc")]["output"] = json.dumps(output)
+        self.s3.objects["bucket", "runs/captune-abc/report/summary.json"] = json.dumps(document).encode()
+
+    def fails(self, error: str, cause: str, status: str = "FAILED") -> None:
+        self.step_functions.executions[arn("abc")] |= {"status": status, "error": error, "cause": cause}

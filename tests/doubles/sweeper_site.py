@@ -1,0 +1,45 @@
+"""Everything of the project at one moment, and a sweeper that looks at it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from sweeper.leftovers import Sweep
+from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, SageMaker, StepFunctions, arn
+from tests.doubles.ledger_fakes import Books
+
+LONG_AGO = NOW - timedelta(hours=1)
+
+
+class Site:
+    """Everything of the project at one moment."""
+
+    def __init__(self, books: Books | None = None, executions: dict[str, Any] | None = None, **resources: Any) -> None:
+        self.books = books or Books()
+        self.sagemaker = SageMaker(**resources)
+        self.step_functions = StepFunctions({arn(name): kept for name, kept in (executions or {}).items()})
+
+    def sweep(self, now: Any = NOW) -> Sweep:
+        """A sweeper at a moment."""
+        return Sweep(self.sagemaker, self.step_functions, self.books, MACHINE, TEAR_DOWN, now)
+
+    @property
+    def tear_downs(self) -> list[str]:
+        """The ARNs of the TearDowns that were started."""
+        return [key for key in self.step_functions.executions if ":captune-tear-down:" in key]
+
+    def silence_the_ledger(self) -> None:
+        """The ledger answers nothing."""
+        self.books.table.trouble = lambda operation: "throttled"
+
+    @property
+    def inputs(self) -> list[dict[str, str]]:
+        """What the TearDowns were started with."""
+        return [json.loads(started["input"]) for started in self.step_functions.started]
+
+
+def ended(moment: Any = LONG_AGO, status: str = "FAILED") -> dict[str, Any]:
+    """An execution that ended."""
+    return {"status": status, "stopDate": moment}

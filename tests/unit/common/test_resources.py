@@ -1,0 +1,87 @@
+"""What SageMaker holds of the project: every page of every kind is read, and another's tags are believed."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all
+from tests.doubles.lambda_fakes import NOW, SageMaker, refusal, resource_arn
+
+MINE = Resource(MODEL, "captune-a", resource_arn("model", "captune-a"), "", NOW)
+OTHER = Resource(MODEL, "captune-b", resource_arn("model", "captune-b"), "", NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "arn_kind", "status"),
+    [
+        (TRAINING_JOB, "training job", "training-job", "InProgress"),
+        (ENDPOINT, "endpoint", "endpoint", "InService"),
+        (ENDPOINT_CONFIGURATION, "endpoint configuration", "endpoint-config", ""),
+        (MODEL, "model", "model", ""),
+    ],
+)
+def test_every_resource_of_a_kind_is_found_with_what_there_is_to_know(
+    kind: Kind, words: str, arn_kind: str, status: str
+) -> None:
+    names = ["captune-a", "captune-b", "captune-a-try2"]
+    sagemaker = SageMaker(
+        jobs=dict.fromkeys(names, "InProgress"),
+        endpoints=dict.fromkeys(names, "InService"),
+        configurations=names,
+        models=names,
+    )
+    found = find_all(sagemaker, kind, "captune-a")
+    assert found == [
+        Resource(kind, name, resource_arn(arn_kind, name), status, sagemaker.created)
+        for name in ("captune-a", "captune-a-try2")
+    ]
+    assert str(found[0]) == f"{words} captune-a{': ' + status if status else ''}"
+
+
+def test_only_the_status_that_is_asked_for_is_found() -> None:
+    sagemaker = SageMaker(jobs={"captune-a": "Completed", "captune-b": "InProgress"})
+    assert [job.name for job in find_all(sagemaker, TRAINING_JOB, "captune-", "InProgress")] == ["captune-b"]
+
+
+def test_a_list_that_cannot_be_read_is_an_error_and_no_empty_list() -> None:
+    sagemaker = SageMaker()
+    sagemaker.troubles["list_models"] = [refusal("ThrottlingException")]
+    with pytest.raises(type(refusal("x"))):
+        find_all(sagemaker, MODEL, "captune-")
+
+
+@pytest.mark.parametrize(
+    ("tags", "foreign"),
+    [
+        ({"project": "captune"}, False),
+        ({"owner": "me", "run": "captune-a", "project": "captune"}, False),
+        ({"project": "another"}, True),
+        ({"owner": "me", "value": "captune"}, True),
+        ({}, True),
+    ],
+)
+def test_a_resource_is_foreign_when_its_tags_say_so(tags: dict[str, str], foreign: bool) -> None:
+    sagemaker = SageMaker()
+    sagemaker.tags["captune-a"] = tags
+    assert Tags(sagemaker).disown(MINE) is foreign
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException", "ResourceNotFound"])
+def test_where_sagemaker_does_not_tell_the_name_counts(code: str) -> None:
+    sagemaker = SageMaker()
+    sagemaker.tags = {"captune-a": {}, "captune-b": {}}
+    sagemaker.troubles["list_tags"] = [refusal(code)]
+    tags = Tags(sagemaker)
+    assert not tags.disown(MINE)
+    assert tags.disown(OTHER), "a refusal of one resource says nothing about the next"
+
+
+def test_after_a_silence_nothing_more_is_asked() -> None:
+    sagemaker = SageMaker()
+    sagemaker.tags = {"captune-a": {}, "captune-b": {}}
+    sagemaker.troubles["list_tags"] = [EndpointConnectionError(endpoint_url="sagemaker")]
+    tags = Tags(sagemaker)
+    assert not tags.disown(MINE)
+    assert not tags.disown(OTHER)
+    assert len(sagemaker.called("list_tags")) == 1

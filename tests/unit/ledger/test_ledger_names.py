@@ -1,0 +1,76 @@
+"""The names in the ledger that nobody may change: attributes of existing tables, and the codes of DynamoDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import ServiceUnreachable
+from common.ledger import Ledger, Reservation
+from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row
+from proof.simulation.aws.table import Table
+from tests.doubles.lambda_fakes import NOW, refusal
+
+RESERVED = {
+    "pk": {"S": "RUN#captune-a"},
+    "state": {"S": "reserved"},
+    "execution_arn": {"S": "arn:a"},
+    "reserved_cents": {"N": "600"},
+    "months": {"S": "2026-11"},
+    "reserved_at": {"S": "2026-11-24T18:00:00+00:00"},
+}
+
+
+def test_the_keys_of_a_table_that_exists_stay() -> None:
+    assert (RUN, MONTH, STARTS) == ("RUN#", "MONTH#", "STARTS#")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["state", "execution_arn", "execution_name", "months", "status", "price_source", "training_prices", "hosting_prices",
+     "reserved_at", "settled_at", "ends_by", "keep_until"],
+)  # fmt: skip
+def test_a_number_in_the_place_of_a_text_is_a_problem(name: str) -> None:
+    assert f"{name} is the number 7, not a text" in read_row(RESERVED | {name: {"N": "7"}}).problems
+
+
+@pytest.mark.parametrize("name", ["reserved_at", "settled_at", "ends_by", "keep_until"])
+def test_a_text_in_the_place_of_a_date_is_a_problem(name: str) -> None:
+    assert f"{name} is 'soon', not a date" in read_row(RESERVED | {name: {"S": "soon"}}).problems
+
+
+def test_an_item_has_no_problems_until_one_is_found() -> None:
+    assert RunRow("captune-a", {}).problems == ()
+
+
+def test_a_settlement_is_proved_by_its_state_its_cents_and_its_moment_alone() -> None:
+    item = {"state": "settled", "actual_cents": 1, "settled_at": "2026-11-24T18:00:00+00:00"}
+    assert not RunRow("captune-a", item, ("months is missing",)).is_open
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["InternalServerError", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ServiceUnavailable",
+     "ThrottlingException", "TransactionInProgressException"],
+)  # fmt: skip
+def test_an_error_of_dynamodb_that_passes_is_one_to_try_again(code: str) -> None:
+    class Troubled(Table):
+        def get_item(self, **request: Any) -> dict[str, Any]:
+            raise refusal(code)
+
+    with pytest.raises(ServiceUnreachable):
+        Ledger(Troubled(), "ledger", lambda seconds: None).run("captune-a")
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_transaction_that_was_cancelled_for_what_passes_is_made_again(code: str) -> None:
+    class Troubled(Table):
+        def transact_write_items(self, **request: Any) -> dict[str, Any]:
+            error = refusal("TransactionCanceledException")
+            error.response["CancellationReasons"] = [{"Code": "None"}, {"Code": code}]
+            raise error
+
+    reservation = Reservation("captune-a", "arn:a", 600, ("2026-11",), {})
+    with pytest.raises(ServiceUnreachable):
+        Ledger(Troubled(), "ledger", lambda seconds: None).reserve(reservation, 2500, NOW)

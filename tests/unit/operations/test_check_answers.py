@@ -1,0 +1,432 @@
+"""What becomes of each answer of AWS: in order, a warning or a problem, and what the person is told to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
+
+from operations.check import account, alarm, definitions, deployment, rights, supplies
+from operations.check.findings import Level, asking
+from operations.check.needs import Need, Unread
+from operations.check.rights import Role
+from tests.doubles.lambda_fakes import refusal
+from tests.doubles.operations.budget_fakes import POLICY, Budgets
+from tests.doubles.operations.check_fakes import (
+    ACCOUNT,
+    CALLER,
+    S3,
+    CloudFormation,
+    CloudWatch,
+    Ecr,
+    Iam,
+    Pricing,
+    Sns,
+    Ssm,
+    StepFunctions,
+    Sts,
+    levels,
+    one,
+    raising,
+)
+from tests.doubles.service_quotas import ServiceQuotas
+
+OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
+TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:topic"
+URI = "s3://gated/llama/v1/"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-2.4"
+
+
+# What AWS keeps back
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (refusal("AccessDenied"), "allow ssm:GetParameter"),
+        (refusal("UnauthorizedOperation"), "allow ssm:GetParameter"),
+        (refusal("AccessDenied", "User: x is not authorized to perform: kms:Decrypt on y"), "allow kms:Decrypt"),
+        (refusal("ThrottlingException"), "in a minute"),
+        (refusal("TooManyRequestsException"), "in a minute"),
+        (refusal("InternalError"), "see what ssm:GetParameter says"),
+        (ReadTimeoutError(endpoint_url="https://ssm"), "look at the network"),
+        (ConnectTimeoutError(endpoint_url="https://ssm"), "look at the network"),
+        (ResponseParserError("Unable to parse response: <html>\n<h1>Proxy</h1>"), "the proxy"),
+    ],
+)
+def test_a_question_that_is_not_answered_is_a_warning_after_what_was_answered(error: Exception, part: str) -> None:
+    first, last = asking("subject", "ssm:GetParameter", raising(error))
+    assert (first.level, last.level, last.subject) == (OK, WARNING, "subject")
+    assert part in last.fix
+
+
+def test_a_message_of_somebody_else_stays_on_its_line() -> None:
+    _, last = asking("subject", "ssm:GetParameter", raising(refusal("500", "<html>\n" * 100)))
+    assert "\n" not in last.text and len(last.text) < 400
+
+
+def test_a_mistake_of_ours_is_no_warning() -> None:
+    with pytest.raises(KeyError):
+        list(asking("subject", "ssm:GetParameter", raising(KeyError("Parameter"))))
+
+
+# Who asks
+
+
+def test_who_asks_is_the_account_and_the_caller() -> None:
+    assert account.identify(Sts()) == (ACCOUNT, CALLER)
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (NoCredentialsError(), "No usable AWS credentials"),
+        (refusal("ExpiredToken"), "does not accept these credentials (ExpiredToken"),
+        (refusal("InvalidClientTokenId"), "does not accept these credentials"),
+        (ConnectTimeoutError(endpoint_url="https://sts"), "AWS could not be reached"),
+        (ResponseParserError("<html>\n</html>"), "AWS could not be reached"),
+    ],
+)
+def test_nobody_can_ask_without_credentials(error: Exception, part: str) -> None:
+    sts = Sts()
+    sts.troubles["get_caller_identity"] = [error]
+    with pytest.raises(account.NoCredentials) as said:
+        account.identify(sts)
+    assert part in str(said.value) and "\n" not in str(said.value)
+
+
+# The bootstrap and the stacks
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "part"),
+    [("33", OK, "version 33"), ("6", OK, ""), ("5", PROBLEM, "6 is needed"), (None, PROBLEM, "was not run")],
+)
+def test_the_bootstrap_is_there_and_new_enough(version: str | None, level: Level, part: str) -> None:
+    ssm = Ssm()
+    ssm.parameters = {"/version": version} if version else {}
+    found = one(deployment.bootstrap(ssm, "/version", 6))
+    assert (found.level, part in found.text) == (level, True)
+    assert ("bootstrap" in found.fix) == (level == PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("key", "made_by_bootstrap", "level"),
+    [("", False, OK), ("arn:aws:kms:x:alias/aws/s3", False, OK), ("arn:k", True, OK), ("arn:k", False, WARNING)],
+)
+def test_only_a_key_that_was_given_to_the_bootstrap_may_keep_assets_back(
+    key: str, made_by_bootstrap: bool, level: Level
+) -> None:
+    stacks = CloudFormation()
+    stacks.own_key = made_by_bootstrap
+    found = one(deployment.assets_key(S3(key=key), stacks, "assets"))
+    assert found.level == level
+    assert ("AssetUnreadable" in found.fix) == (level == WARNING)
+
+
+MARKER = "arn:aws:iam::123456789012:policy/captune-one-deployment-per-account"
+
+
+@pytest.mark.parametrize(
+    ("exists", "here", "level"), [(False, False, OK), (True, False, PROBLEM), (True, True, None), (False, True, None)]
+)
+def test_a_deployment_in_another_region_is_found_before_cloudformation_refuses_this_one(
+    exists: bool, here: bool, level: Level | None
+) -> None:
+    iam = Iam()
+    iam.policies = {MARKER} if exists else set()
+    deployed = deployment.Deployed(ids={("Captune-Storage", "Ledger"): "table"} if here else {})
+    found = list(deployment.only_region(iam, "123456789012", deployed))
+    assert [one.level for one in found] == ([level] if level else [])
+    assert all(("DATA=delete" in one.fix) == (level == PROBLEM) for one in found)
+
+
+def test_a_bucket_that_no_bootstrap_made_needs_no_second_line() -> None:
+    s3 = S3()
+    s3.troubles["get_bucket_encryption"] = [refusal("NoSuchBucket")]
+    assert list(deployment.assets_key(s3, CloudFormation(), "assets")) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "part"),
+    [
+        ("CREATE_COMPLETE", OK, ""),
+        ("UPDATE_COMPLETE", OK, ""),
+        ("UPDATE_IN_PROGRESS", WARNING, "wait"),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", WARNING, "wait"),
+        ("UPDATE_ROLLBACK_COMPLETE", WARNING, "see its events"),
+        ("ROLLBACK_COMPLETE", PROBLEM, "delete-stack --stack-name Captune-Storage"),
+        ("DELETE_FAILED", PROBLEM, "see its events"),
+    ],
+)
+def test_a_stack_is_as_healthy_as_its_status(status: str, level: Level, part: str) -> None:
+    stacks = CloudFormation({"Captune-Storage": {"Resources": {}}})
+    stacks.statuses["Captune-Storage"] = status
+    found = one(deployment.read(stacks, {"Captune-Storage": {"Resources": {}}}, deployment.Deployed()))
+    assert (found.level, part in found.fix) == (level, True)
+
+
+def test_a_stack_of_another_checkout_is_said_to_be_one() -> None:
+    stacks = CloudFormation({"Captune-Storage": {"Resources": {"Old": {}}}})
+    found = one(deployment.read(stacks, {"Captune-Storage": {"Resources": {}}}, deployment.Deployed()))
+    assert (found.level, found.fix) == (WARNING, "make deploy")
+
+
+def test_outputs_and_names_of_all_stacks_are_kept() -> None:
+    stacks = CloudFormation({"Captune-A": {}, "Other": {}, "Captune-B": {}})
+    stacks.outputs = {"Captune-B": {"Topic": "arn"}, "Other": {"Topic": "not ours"}}
+    stacks.ids = {"Captune-B": {"One": "1", "Two": "2"}}
+    deployed = deployment.Deployed()
+    assert levels(deployment.read(stacks, {"Captune-A": {}, "Captune-B": {}, "Captune-C": {}}, deployed)) == [OK, OK, LATER]  # fmt: skip
+    assert deployed.outputs == {"Topic": "arn"}
+    assert deployed.ids == {("Captune-B", "One"): "1", ("Captune-B", "Two"): "2"}
+
+
+# The definitions
+
+
+def test_a_definition_that_step_functions_refuses_is_shown_with_its_place() -> None:
+    states = StepFunctions("FAIL", {"severity": "ERROR", "code": "SCHEMA", "message": "no", "location": "/States/A"})
+    found = one(definitions.check(states, "captune-tear-down", '{"States": {"A": {}}}'))
+    assert found.level == PROBLEM
+    assert "/States/A: no (SCHEMA)" in found.text and "stacks/tear_down.asl.yaml" in found.fix
+
+
+def test_a_doubt_of_step_functions_is_a_warning() -> None:
+    states = StepFunctions("OK", {"severity": "WARNING", "code": "X", "message": "hm"})
+    assert one(definitions.check(states, "captune-tear-down", '{"States": {"A": {}}}')).level == WARNING
+
+
+def test_the_result_alone_decides_because_aws_promises_nothing_of_the_diagnostics() -> None:
+    assert one(definitions.check(StepFunctions("FAIL"), "m", '{"States": {"A": {}}}')).level == PROBLEM
+
+
+# What a run takes from AWS
+
+
+def test_an_image_that_is_gone_is_a_problem_and_a_silent_registry_a_warning() -> None:
+    assert one(supplies.image(lambda region: Ecr(), IMAGE)).level == OK
+    gone = one(supplies.image(lambda region: Ecr("server-2.4"), IMAGE))
+    assert gone.level == PROBLEM and "hosting_image" in gone.fix
+    silent = Ecr()
+    silent.troubles["batch_get_image"] = [refusal("AccessDeniedException")]
+    refused = one(supplies.image(lambda region: silent, IMAGE))
+    assert refused.level == WARNING and "ecr:BatchGetImage" in refused.fix
+
+
+@pytest.mark.parametrize(
+    ("objects", "level"),
+    [
+        ({"config.json": 1, "model-1.safetensors": 5 * 10**9, "model-2.safetensors": 8 * 10**9}, OK),
+        ({}, PROBLEM),
+        ({"config.json": 1, "pytorch_model.bin": 1}, PROBLEM),
+        ({"model-1.safetensors": 1}, PROBLEM),
+        ({"config.json": 1, "nested/model-1.safetensors": 1}, PROBLEM),
+    ],
+    ids=["right", "nothing", "another form", "no config.json", "in a folder"],
+)
+def test_the_weights_have_the_form_that_training_and_hosting_read(objects: dict[str, int], level: Level) -> None:
+    found = one(supplies.weights(S3(objects), URI))
+    assert found.level == level
+    if level == OK:
+        assert "2 safetensors of 13.0 GB" in found.text
+
+
+def test_a_region_without_jumpstart_has_no_weights() -> None:
+    s3 = S3()
+    s3.troubles["list_objects_v2"] = [refusal("NoSuchBucket")]
+    found = one(supplies.weights(s3, URI))
+    assert (found.level, "gated" in found.text) == (PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"L-9614C779": 2.0, "L-1": 1.0}, [OK, OK]),
+        ({"L-9614C779": 0.0, "L-1": 1.0}, [OK, WARNING]),
+        ({"L-9614C779": 0.0, "L-1": 0.0}, [PROBLEM, PROBLEM]),
+        ({"L-9614C779": 0.0}, [WARNING, WARNING]),
+    ],
+    ids=["both", "only the second", "neither", "one unknown"],
+)
+def test_one_type_of_the_list_is_enough(values: dict[str, float], expected: list[Level]) -> None:
+    service = ServiceQuotas(values)
+    assert levels(supplies.quota(service, ["ml.g5.2xlarge", "ml.g6.xlarge"], "endpoint usage")) == expected
+
+
+def test_a_quota_that_is_too_low_names_its_code() -> None:
+    found = one(supplies.quota(ServiceQuotas({"L-9614C779": 0.0}), ["ml.g5.2xlarge"], "endpoint usage"))
+    assert (found.level, "L-9614C779" in found.text) == (PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("hourly", "region", "level"),
+    [("1.515", "us-east-1", OK), ("1.6", "us-east-1", WARNING), (None, "us-east-1", WARNING),
+     ("1.6", "eu-west-3", WARNING), (None, "eu-west-3", PROBLEM)],
+    ids=["agreed", "dearer", "not listed", "not pinned", "unknown"],
+)  # fmt: skip
+def test_a_price_is_known_and_the_pinned_table_is_up_to_date(hourly: str | None, region: str, level: Level) -> None:
+    found = one(supplies.price(Pricing(hourly), region, ["ml.g5.2xlarge"], "Training"))
+    assert found.level == level
+    assert (f"--price-region {region}" in found.fix) == (level != OK)
+
+
+# The rights of the roles
+
+ALLOW = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/runs/*"}]}
+PASS = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}}  # fmt: skip
+
+
+def simulated(needs: list[Need], documents: list[dict[str, Any]] | None = None, **more: Any) -> list[Any]:
+    iam = Iam()
+    iam.more = more
+    return list(rights.check(iam, Role("the role", documents or [ALLOW]), needs))
+
+
+def test_what_the_policies_allow_is_in_order() -> None:
+    (found,) = simulated([Need("s3:GetObject", "arn:aws:s3:::b/runs/x")])
+    assert (found.level, "all 1 are allowed" in found.text) == (OK, True)
+
+
+def test_what_they_do_not_allow_is_named_with_its_resource() -> None:
+    needs = [Need("s3:GetObject", "arn:aws:s3:::b/runs/x"), Need("s3:PutObject", "arn:aws:s3:::b/runs/x")]
+    (found,) = simulated(needs)
+    assert found.level == PROBLEM
+    assert "s3:PutObject on arn:aws:s3:::b/runs/x" in found.text
+
+
+@pytest.mark.parametrize(("service", "level"), [("sagemaker.amazonaws.com", OK), ("lambda.amazonaws.com", PROBLEM)])
+def test_conditions_are_asked_with_their_context(service: str, level: Level) -> None:
+    need = Need("iam:PassRole", "arn:aws:iam::1:role/r", (("iam:PassedToService", service),))
+    (found,) = simulated([need], [{"Statement": [PASS]}])
+    assert found.level == level
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"OrganizationsDecisionDetail": {"AllowedByOrganizations": False}}, "a policy of your organisation"),
+        ({"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}, "the permissions boundary"),
+    ],
+)
+def test_who_refuses_is_said_where_iam_says_it(more: dict[str, Any], reason: str) -> None:
+    (found,) = simulated([Need("s3:PutObject", "arn:aws:s3:::b/x")], **more)
+    assert reason in found.text and "administrator" in found.fix
+
+
+def test_an_action_that_iam_does_not_know_is_refused() -> None:
+    class Forgetful(Iam):
+        def on_simulate_custom_policy(self, PolicyInputList: list[str], **request: Any) -> dict[str, Any]:
+            return {"EvaluationResults": [], "IsTruncated": False}
+
+    need = Need("s3:GetObjekt", "arn:aws:s3:::b/runs/x")
+    assert levels(rights.check(Forgetful(), Role("the role", [ALLOW]), [need])) == [PROBLEM]
+
+
+def test_a_call_that_could_not_be_read_is_not_passed_over() -> None:
+    found = list(rights.check(Iam(), Role("the role", [ALLOW]), [], [Unread("State", "glue:startJobRun")]))
+    assert found[-1].level == WARNING and "glue:startJobRun (State)" in found[-1].text
+
+
+# The alarm
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "fix"),
+    [
+        ("STANDBY", OK, ""),
+        ("EXECUTION_SUCCESS", PROBLEM, "make release"),
+        ("REVERSE_SUCCESS", WARNING, "make release"),
+        ("EXECUTION_FAILURE", PROBLEM, "make release"),
+        ("RESET_IN_PROGRESS", WARNING, "again in some minutes"),
+    ],
+)
+def test_the_budget_action_watches_or_says_why_not(status: str, level: Level, fix: str) -> None:
+    kept, action = alarm.budget(Budgets(status), POLICY, 25)
+    assert (kept.level, action.level, fix in action.fix) == (OK, level, True)
+
+
+def test_a_budget_of_another_size_or_one_that_credits_hide_spending_from_is_to_be_deployed_again() -> None:
+    assert levels(alarm.budget(Budgets(), POLICY, 40))[0] == WARNING
+    for hidden in ("IncludeCredit", "IncludeRefund"):
+        budgets = Budgets()
+        budgets.costs[hidden] = True
+        found, _ = alarm.budget(budgets, POLICY, 25)
+        assert (found.level, "hide spending" in found.text) == (WARNING, True)
+
+
+def test_no_action_and_no_budget_are_problems() -> None:
+    without = Budgets()
+    without.policy = None
+    assert levels(alarm.budget(without, POLICY, 25)) == [PROBLEM]
+    gone = Budgets()
+    gone.troubles["describe_budget"] = [refusal("NotFoundException")]
+    assert levels(alarm.budget(gone, POLICY, 25)) == [PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "level"),
+    [
+        ([("lambda", "x", True), ("email", "me@example.org", True)], OK),
+        ([("email", "me@example.org", False)], WARNING),
+        ([("email", "you@example.org", True)], PROBLEM),
+        ([], PROBLEM),
+    ],
+    ids=["confirmed", "not confirmed", "another address", "nobody"],
+)
+def test_the_owner_hears_of_results_once_the_address_is_confirmed(
+    subscriptions: list[tuple[str, str, bool]], level: Level
+) -> None:
+    assert one(alarm.email(Sns(topic=subscriptions), TOPIC, "me@example.org")).level == level
+
+
+def test_a_kill_switch_that_nobody_hears_is_a_problem() -> None:
+    assert one(alarm.kill_switch(Sns(topic=[("lambda", "arn", True)]), TOPIC)).level == OK
+    assert one(alarm.kill_switch(Sns(topic=[("email", "me@example.org", True)]), TOPIC)).level == PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "address", "level"),
+    [
+        ([("email", "me@example.org", True)], "me@example.org", OK),
+        ([("email", "me@example.org", False)], "me@example.org", PROBLEM),
+        ([("email", "me@example.org", False), ("sms", "+100", True)], "me@example.org", PROBLEM),
+        ([], "me@example.org", PROBLEM),
+        ([], "", WARNING),
+        ([("email", "you@example.org", False)], "", WARNING),
+        ([("https", "https://hook.example.org", True)], "", OK),
+    ],
+    ids=["confirmed", "pending", "only another", "absent", "no address", "no address, pending", "subscribed by hand"],
+)
+def test_alarms_that_reach_nobody_are_found(
+    subscriptions: list[tuple[str, str, bool]], address: str, level: Level
+) -> None:
+    assert one(alarm.alarms(Sns(topic=subscriptions), TOPIC, address)).level == level
+
+
+ALARMS = ["captune-endpoint-too-old", "captune-sweeper-silent"]
+
+
+def test_alarms_that_are_all_there_and_off_are_in_order() -> None:
+    found = one(alarm.states(CloudWatch(*ALARMS), ALARMS))
+    assert (found.level, found.text) == (OK, "none of 2 is on")
+
+
+def test_an_alarm_that_is_on_is_a_problem_with_its_own_words() -> None:
+    account = CloudWatch(*ALARMS, "somebody-elses")
+    account.alarms["captune-endpoint-too-old"]["StateValue"] = "ALARM"
+    account.alarms["somebody-elses"]["StateValue"] = "ALARM"
+    found = one(alarm.states(account, ALARMS))
+    assert (found.level, found.subject) == (PROBLEM, "alarm captune-endpoint-too-old")
+    assert (found.text, found.fix) == ("is on. It is", "Do this.")
+
+
+def test_an_alarm_that_somebody_deleted_or_switched_off_is_found() -> None:
+    account = CloudWatch("captune-endpoint-too-old")
+    account.alarms["captune-endpoint-too-old"]["ActionsEnabled"] = False
+    missing, muted = alarm.states(account, ALARMS)
+    assert (missing.level, muted.level) == (PROBLEM, WARNING)
+    assert "captune-sweeper-silent" in missing.text
+    assert "captune-endpoint-too-old" in muted.text

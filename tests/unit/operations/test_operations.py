@@ -1,0 +1,156 @@
+"""The owner's commands, against moto's account and a price list of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from operations import bucket, price_list, texts
+from operations.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield boto3.Session(region_name="us-east-1")
+
+
+def stack(session: boto3.Session, name: str, resources: dict[str, Any], outputs: dict[str, str]) -> None:
+    template = {
+        "Resources": resources,
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    session.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+
+def test_the_buckets_are_emptied_of_every_version(session: boto3.Session) -> None:
+    stack(session, "Captune-Storage", {"Data": {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}}, {})  # fmt: skip
+    s3 = session.client("s3")
+    name = s3.list_buckets()["Buckets"][0]["Name"]
+    for text in (b"one", b"two"):
+        s3.put_object(Bucket=name, Key="k", Body=text)
+    assert name in bucket.empty(session)
+    assert "Versions" not in s3.list_object_versions(Bucket=name)
+
+
+class _Protected:
+    """A session whose Storage stack is protected; any other call would be a mistake."""
+
+    def client(self, service: str) -> _Protected:
+        assert service == "cloudformation"
+        return self
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:
+        return {"Stacks": [{"StackName": StackName, "EnableTerminationProtection": True}]}
+
+
+def test_protected_data_is_not_deleted() -> None:
+    with pytest.raises(LookupError, match="retain_data=false"):
+        bucket.empty(_Protected())
+
+
+class _PriceList:
+    """Answers like the Price List API for the pairs it knows."""
+
+    def __init__(self, known: dict[tuple[str, str], str]) -> None:
+        self._known = known
+
+    def client(self, service: str, region_name: str) -> _PriceList:
+        assert (service, region_name) == ("pricing", "us-east-1")
+        return self
+
+    def get_paginator(self, operation: str) -> _PriceList:
+        assert operation == "get_products"
+        return self
+
+    def paginate(self, ServiceCode: str, Filters: list[dict[str, str]]) -> Iterator[dict[str, list[str]]]:
+        values = {one["Field"]: one["Value"] for one in Filters}
+        price = self._known.get((values["regionCode"], values["instanceName"]))
+        if price is None:
+            yield {"PriceList": []}
+            return
+        terms = {"OnDemand": {"t": {"priceDimensions": {"d": {"unit": "Hrs", "pricePerUnit": {"USD": price}}}}}}
+        products = [
+            {"product": {"attributes": {**values, "component": use}}, "terms": terms} for use in ("Training", "Hosting")
+        ]
+        yield {"PriceList": [json.dumps(product) for product in products]}
+
+
+def _table(folder: Path) -> Path:
+    file = folder / "prices.json"
+    file.write_text(
+        json.dumps(
+            {"source": "x", "date": "2026-01-01", "hourly_usd": {"us-east-1": {"ml.a": "1.0", "ml.gone": "2.0"}}}
+        )
+    )
+    return file
+
+
+def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> None:
+    file = _table(tmp_path)
+    words = price_list.refresh(_PriceList({("us-east-1", "ml.a"): "1.25"}), [], [], file)
+    assert json.loads(file.read_text())["hourly_usd"] == {"us-east-1": {"ml.a": "1.25"}}
+    assert "ml.gone: not listed" in words and "(was 1.0)" in words
+
+
+def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> None:
+    file = _table(tmp_path)
+    before = file.read_text()
+    with pytest.raises(LookupError, match="no price at all"):
+        price_list.refresh(_PriceList({}), [], [], file)
+    assert file.read_text() == before
+
+
+def test_the_datasheet_counts_are_those_of_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.strip() == texts.count()
+    assert "medicaldataset.txt" in printed and "starter 4" in printed
+
+
+def test_the_commands_work_as_they_are_typed_without_a_python_path() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    typed = [sys.executable, "-m", "operations", "data"]
+    done = subprocess.run(typed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, texts.count()), done.stderr
+
+
+def would_run(*variables: str) -> list[str]:
+    """The commands of `make destroy`, which make prints and does not run."""
+    command = ["make", "--dry-run", "--silent", "--old-file=.venv/.deployable", "destroy", *variables]
+    # Not what a make that runs these tests was told.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return [re.sub(r"npx --yes aws-cdk@\S+", "cdk", line) for line in done.stdout.splitlines()]
+
+
+def test_make_destroy_checks_and_asks_before_anything_else_and_only_once() -> None:
+    asked, destroyed, _ = would_run()
+    assert asked.split() == ["python", "-m", "operations", "destroy"]
+    assert destroyed.split() == ["cdk", "destroy", "Captune-Guardrail", "Captune-FineTuning", "--force"]
+
+
+def test_who_says_yes_beforehand_is_not_asked_and_the_region_is_kept() -> None:
+    asked, destroyed, _ = would_run("ARGS=--force -c region=eu-west-1")
+    assert asked.split() == ["python", "-m", "operations", "--region", "eu-west-1", "destroy", "--yes"]
+    assert destroyed.split()[4:] == ["--force", "-c", "region=eu-west-1"]
+
+
+def test_where_the_data_is_to_go_the_question_says_so_before_anything_is_deleted() -> None:
+    asked, _, emptied = would_run("DATA=delete")
+    assert asked.split()[-2:] == ["destroy", "--data"]
+    assert " ".join(emptied.split()) == "python -m operations empty && cdk destroy Captune-Storage --force"
