@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common import costs
 from conformance.plants import PLANTS
 from preflight import request
+from preflight.prompts import prompt_file
+from preflight.texts import outside_text, text_file
+from proof.simulation import storms
+from rehearsal import seven_billion
 from rehearsal.conductor import options
-from stacks import alarms, catalog
+from stacks import alarms, catalog, serving
 from stacks.settings import Settings, SettingsError
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
@@ -179,3 +184,30 @@ def test_what_can_be_tried_is_an_option() -> None:
     assert variables <= set(
         makefile[makefile.index("rehearse $(call given,") :].partition(")")[0].split(",")[1].split()
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("cap", f"{costs.LOOKS_SHARE:.0%} of the cap".replace("%", " %")),
+        ("cap", f"and {storms.AFTERWARDS_SECONDS // 60} minutes more"),
+        ("operating", f"at least {text_file.MINIMUM_WORDS:,} words and at most {text_file.MAXIMUM_BYTES // 2**20} MiB"),
+        ("operating", f"Of more than {outside_text.MAXIMUM_WORDS:,} words a part is measured"),
+        ("operating", f"at most {prompt_file.MAXIMUM_PROMPTS:,}"),
+        ("architecture", f"{prompt_file.MAXIMUM_PROMPTS:,}, with 8 samples each"),
+        ("architecture", f"{serving.REQUESTS_AT_ONCE} to each model"),
+        ("architecture", f"{text_file.MAXIMUM_BYTES // 2**20} MiB of text"),
+        ("rehearsal", f"{options.DEFAULT_WORDS:,} words in one pass"),
+        ("rehearsal", f"{seven_billion.LEAST_MEMORY // 10**9} GB of free memory"),
+    ],
+)
+def test_a_limit_in_prose_is_the_code_s(page: str, words: str) -> None:
+    text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
+    assert " ".join(words.split()) in text
+
+
+def test_a_look_costs_the_third_and_a_refusal_the_tenth_of_a_cent_that_are_told() -> None:
+    """Of a refusal beyond the bound only the states are left: nothing is looked at."""
+    cents = {name: float(amount * unit) * 100 for name, amount, unit in costs.LOOK_ITEMS}
+    assert sum(cents.values()) == pytest.approx(1 / 3, abs=0.02)
+    assert cents["Step Functions, state transitions"] == pytest.approx(0.1, abs=0.01)
