@@ -23,13 +23,12 @@ app = typer.Typer(
 
 def _run(command: Command, words: list[str]) -> int:
     try:
-        main = import_module(command.module).main
+        code: int = import_module(command.module).main([*command.words, *words], command.prog)
     except ModuleNotFoundError as error:
         print(
             f"captune {command.name} needs {error.name}, which is not installed here: run make setup.", file=sys.stderr
         )
         return 1
-    code: int = main([*command.words, *words], command.prog)
     return code
 
 

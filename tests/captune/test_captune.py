@@ -89,6 +89,14 @@ def test_what_is_not_installed_is_named_with_the_way_to_mend_it(
     assert (code, "captune rehearse needs moto" in text, "make setup" in text) == (1, True, True)
 
 
+def test_so_is_what_a_module_looks_for_only_when_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(arguments: list[str], prog: str) -> int:
+        raise ModuleNotFoundError(name="torch")
+
+    monkeypatch.setattr("operations.__main__.main", main)
+    assert said("data", "--loss") == (1, "captune data needs torch, which is not installed here: run make setup.\n")
+
+
 def test_a_region_may_stand_before_the_command_or_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from operations import __main__ as operations
 
