@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -13,7 +15,9 @@ from typer.testing import CliRunner
 
 from captune import __main__ as command
 from captune.commands import COMMANDS, Command
+from rehearsal.conductor.options import parse
 
+ROOT = Path(__file__).resolve().parents[2]
 ANYWHERE = Path(sys.executable).parent
 
 
@@ -95,6 +99,28 @@ def test_so_is_what_a_module_looks_for_only_when_it_runs(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("operations.__main__.main", main)
     assert said("data", "--loss") == (1, "captune data needs torch, which is not installed here: run make setup.\n")
+
+
+def made(*variables: str) -> list[str]:
+    """The words of the command that `make rehearse` would run."""
+    command_line = ["make", "--dry-run", "--silent", "--old-file=.venv/.ready", "rehearse", *variables]
+    # Not what a make that runs these tests was told.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        command_line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    return shlex.split(done.stdout.splitlines()[-1])
+
+
+def test_make_hands_on_the_variables_that_are_set_and_no_others(tmp_path: Path) -> None:
+    corpus, held_out = tmp_path / "my corpus.txt", tmp_path / "held-out.txt"
+    for file in (corpus, held_out):
+        file.write_text("One text.")
+    words = made(f"CORPUS={corpus}", f"HELD_OUT={held_out}", "WORDS=0", "SEED=7", "ARGS=--plain")
+    assert words[:2] == made() == ["captune", "rehearse"]
+    options = parse(words[2:])
+    assert (options.corpus, options.held_out, options.plain) == (corpus, held_out, True)
+    assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
 
 
 def test_a_region_may_stand_before_the_command_or_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
