@@ -20,7 +20,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test coverage lint notices deploy destroy synth release check-aws ledger data outside costs prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test coverage lint notices deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -109,6 +109,9 @@ outside: $(DEPLOYABLE)  ## fetch public abstracts, to measure on text by others:
 
 costs: $(DEPLOYABLE)  ## what each kind of run may cost at most, for the pages
 	@python -m operations costs | tee results/costs.md
+
+estimate: $(DEPLOYABLE)  ## what a run is expected to take and to cost, before anything is asked of AWS: ARGS="--corpus mine.txt -c base_model=llama-3.1-8b"
+	@python -m operations estimate $(ARGS)
 
 data: $(READY)  ## count the texts and prompts of data/; ARGS=--loss: how well the stand-in predicts each register
 	@python -m operations data $(ARGS)

@@ -1,4 +1,4 @@
-"""python -m operations check | ledger | prices | release | idle | destroy | empty | data | costs | outside   (make has a target for each; make destroy runs destroy and empty)"""
+"""python -m operations check | ledger | prices | release | idle | destroy | empty | data | costs | estimate | outside   (make has a target for each; make destroy runs destroy and empty)"""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import alarm, bucket, costs, destruction, idle, ledger_listing, outside, price_list, text_losses, texts
+from operations import (
+    alarm,
+    bucket,
+    costs,
+    destruction,
+    estimate,
+    idle,
+    ledger_listing,
+    outside,
+    price_list,
+    text_losses,
+    texts,
+)
 from operations.check import command
-from stacks.settings import Settings
+from stacks.settings import Settings, SettingsError
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 
@@ -68,7 +80,21 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
     public = commands.add_parser("outside", help="fetch a public set of abstracts to measure on; needs no account")
     public.add_argument("--from-file", type=Path, metavar="FILE", help="the file, downloaded by hand")
     commands.add_parser("costs", help="what each kind of run may cost at most; needs no account")
+    expected = commands.add_parser(
+        "estimate", help="what a run with these settings is expected to take and to cost; needs no account"
+    )
+    expected.add_argument(
+        "--corpus",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="the texts to train on (default: the domain's own)",
+    )
+    command.add_setting(expected)
     chosen = parser.parse_args(arguments)
+    if chosen.command == "estimate":
+        return _estimated(context | {"region": chosen.region}, chosen.context, chosen.corpus)
     if chosen.command in ("data", "costs"):
         print(_counted(chosen) if chosen.command == "data" else costs.table())
         return 0
@@ -99,6 +125,16 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
             "Check that your AWS credentials are set (aws sts get-caller-identity) and that the stacks are deployed in this region.",
             file=sys.stderr,
         )
+        return 1
+    return 0
+
+
+def _estimated(context: dict[str, object], given: list[str], corpora: list[Path]) -> int:
+    """Prints the estimate; answers the exit code."""
+    try:
+        print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora))
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

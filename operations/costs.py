@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from common.costs import checkpoint_cents, for_runs, looks_bound, small_items_cents, standing_cents
-from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
+from common import estimate
+from common.architecture import Shape
+from common.cards import card_of
+from common.costs import for_runs, looks_bound, standing_cents
+from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.ledger import Ledger, dollars
-from common.prices import pinned
+from common.prices import dearest, pinned
 from common.tokens import estimated_tokens
 from operations.texts import DATA
-from preflight import money
+from preflight import larger, money
 from stacks.settings import Settings
-
-# What a usual run takes of it, from public logs of the same model on the same instance (seconds, unless it says otherwise).
-_LEARNED_TOKENS_PER_SECOND = 1190  # LoRA in 16 bits, 3.45 s for 4 sequences of 1,024
-_IMAGE_PULL = 450  # the middle of 3 to 12 minutes
-_LOAD_MEASURE_SAVE = 240
-_ENDPOINT_START = 570  # 9 to 10 minutes
-_COMPARISON = 600  # 230 prompts, a greedy and two sampled answers of both models, the report, and the removal
 
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
@@ -44,7 +41,7 @@ def table() -> str:
         (
             "the most that it may cost, reserved before anything starts",
             f"{dollars(usual.worst.cents)} ({dollars(at_the_end.worst.cents)} across a month's end)",
-            f"{_time(usual.worst.training_seconds)} of training with its time to start and to stop, {_time(usual.worst.endpoint_seconds)} of endpoint "
+            f"{clock_time(usual.worst.training_seconds)} of training with its time to start and to stop, {clock_time(usual.worst.endpoint_seconds)} of endpoint "
             f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
         ),
         (
@@ -55,7 +52,7 @@ def table() -> str:
         (
             'the most of a smoke run, `{"smoke": true}`; with less left of the cap, no run that trains may start',
             dollars(least.worst.cents),
-            f"{_time(least.worst.training_seconds)} of training, {_time(least.worst.endpoint_seconds)} of endpoint",
+            f"{clock_time(least.worst.training_seconds)} of training, {clock_time(least.worst.endpoint_seconds)} of endpoint",
         ),
         (
             "a month without any run, set aside before all runs",
@@ -74,39 +71,57 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
     """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
     words = len((DATA / f"{settings.domain}dataset.txt").read_text("utf-8").split())
     tokens = estimated_tokens(words) * settings.epochs
-    training = _IMAGE_PULL + WEIGHTS_DOWNLOAD_SECONDS + _LOAD_MEASURE_SAVE + tokens // _LEARNED_TOKENS_PER_SECOND
-    endpoint = _ENDPOINT_START + _COMPARISON
+    card = card_of(settings.training_instance_type[0])
+    run = estimate.of_run(shape_in(settings), card, tokens=tokens, answers=estimate.COMPARED_ANSWERS)
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
-    cents = price.cents(training) + price.cents(endpoint) + small_items_cents()
-    cents += checkpoint_cents(training, settings.lora_rank)
     return (
         "a usual run, estimated from public logs of the same model and instance",
-        f"about {dollars(cents)}",
-        f"{_time(training)} of training ({tokens:,} tokens of Llama 2 in {_passes(settings.epochs)}), {_time(endpoint)} of endpoint",
+        f"about {dollars(run.cents(price, price, settings.lora_rank) or 0)}",
+        f"{clock_time(run.training_seconds or 0)} of training ({tokens:,} tokens of Llama 2 in {_passes(settings.epochs)}), "
+        f"{clock_time(run.endpoint_seconds or 0)} of endpoint",
     )
+
+
+def shape_in(settings: Settings) -> Shape:
+    """The shape of the base model, as the code that counts it takes it."""
+    return Shape(**dataclasses.asdict(settings.model.shape))
 
 
 def _passes(number: int) -> str:
     return "one pass" if number == 1 else f"{number} passes"
 
 
-def _worst(training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE) -> money.Allowance:
-    settings = Settings()
-    price = pinned(settings.region, settings.training_instance_type[0], "Training")
+def worst_case_of(settings: Settings) -> int:
+    """What a run with these settings has reserved at most within a month, in cents. Raises PriceUnknown."""
+    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, settings=settings).worst.cents
+
+
+def _worst(
+    training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE, settings: Settings | None = None
+) -> money.Allowance:
+    settings = settings or Settings()
+    shape = shape_in(settings)
+    training = [pinned(settings.region, kind, "Training") for kind in settings.training_instance_type]
+    hosting = [pinned(settings.region, kind, "Hosting") for kind in settings.hosting_instance_type]
     ledger = cast(Ledger, cast(Any, _Untouched()))
-    return money.allow(
-        ledger,
-        for_runs(settings.cap_cents),
-        price,
-        price,
-        training_seconds,
-        deadline_seconds,
-        0,
-        moment,
-        settings.lora_rank,
-    )
+
+    def reserve(seconds: int) -> money.Allowance:
+        return money.allow(
+            ledger,
+            for_runs(settings.cap_cents),
+            dearest(training),
+            dearest(hosting),
+            seconds,
+            deadline_seconds,
+            0,
+            moment,
+            larger.checkpoint_rank(shape, settings.lora_rank),
+        )
+
+    return larger.allow(training_seconds, shape, reserve)
 
 
-def _time(seconds: int) -> str:
+def clock_time(seconds: int) -> str:
+    """Such as `2 h 22 min`."""
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

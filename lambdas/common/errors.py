@@ -75,6 +75,10 @@ class WeightsRejected(CaptuneError):
     """The folder of weights that the settings name holds no model that can be trained and served."""
 
 
+class ModelDoesNotFit(CaptuneError):
+    """The base model needs more memory than the GPU of an instance type has."""
+
+
 class ImageNotFound(CaptuneError):
     """A container image of the run does not exist in its registry."""
 

@@ -23,7 +23,7 @@ from common.ledger import Ledger
 from common.names import run_name
 from common.prices import Price, dearest
 from common.storage import Storage
-from preflight import larger, money, request, staging
+from preflight import fits, larger, money, request, staging
 from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
 
@@ -92,6 +92,7 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
+    found.attempt(lambda: _fits(settings, found))
     found.attempt(lambda: _images(services, settings, found))
     found.attempt(lambda: _leftovers(services))
     # First the quotas: a type that the account may not use must not set the price.
@@ -156,6 +157,12 @@ def _weights(services: Services, settings: RunSettings, found: Found) -> Model:
     if problem:
         raise WeightsNotFound(f"The weights of {settings.base_model.name} were not found: {problem}.")
     return found.model
+
+
+def _fits(settings: RunSettings, found: Found) -> None:
+    training = [] if found.request.adapter_uri else settings.training_instance_types
+    warning = fits.refuse_what_cannot_fit(found.model, settings, training, settings.hosting_instance_types)
+    found.warnings += [warning] if warning else []
 
 
 def _images(services: Services, settings: RunSettings, found: Found) -> None:

@@ -22,7 +22,7 @@ from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOL
 from common.names import run_prefix, trial_name
 from common.prices import dearest, written
 from common.storage import Storage
-from preflight import larger
+from preflight import expected, larger
 from preflight.checks import Found
 from preflight.staging import PROMPTS, TRIAL_FOLDER
 
@@ -114,6 +114,13 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "priceSource": found.hosting_prices[0].source,
             "ledgerDetails": ledger_details(event, found),
         },
+        "estimate": expected.of_plan(
+            settings,
+            found,
+            epochs=found.request.epochs or settings.epochs,
+            samples=samples,
+            steps=SMOKE_STEPS if request.smoke else 0,
+        ),
         "warnings": found.warnings,
     }
 

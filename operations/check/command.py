@@ -29,13 +29,18 @@ _STYLES = {Level.OK: "green", Level.LATER: "dim", Level.WARNING: "yellow", Level
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--json", action="store_true", help="print a JSON list of the findings instead of lines")
+    add_setting(parser)
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    """The option that gives a setting."""
     parser.add_argument(
         "-c",
         "--context",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting to check instead of the one in cdk.json, as for cdk deploy; may be repeated",
+        help="a setting instead of the one in cdk.json, as for cdk deploy; may be repeated",
     )
 
 
@@ -43,7 +48,7 @@ def main(region: str, context: list[str], as_json: bool) -> int:
     """Runs the check and prints it; answers 0 when there is no problem, 1 when there is one, 2 when AWS could not be asked."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        given = {"region": region, **dict(_pair(text) for text in context)}
+        given = {"region": region, **settings_of(context)}
         settings = Settings.from_context({**json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"], **given})
         account = sign_in(settings.region)
         number, caller = identify(account.client("sts"))
@@ -99,6 +104,11 @@ def show(console: Console, found: Iterable[Finding]) -> None:
         if finding.fix:
             line.append(f"\n         {finding.fix}", style="dim")
         console.print(line)
+
+
+def settings_of(context: list[str]) -> dict[str, str]:
+    """What was given with -c. Raises SettingsError for what is no KEY=VALUE."""
+    return dict(_pair(text) for text in context)
 
 
 def _pair(text: str) -> tuple[str, str]:

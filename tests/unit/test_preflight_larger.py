@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.architecture import Shape
-from common.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase
+from common.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
 from common.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.errors import BudgetExceeded
 from preflight.larger import PARAMETERS_PER_RANK, allow, checkpoint_rank, download_seconds
@@ -33,6 +33,10 @@ def plan_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         site = Site(monkeypatch)
         site.cap_cents = cap_cents
         site.settings["base_model"] = {**SETTINGS["base_model"], "shape": dataclasses.asdict(shape)}
+        # A card that holds thirteen billion parameters in 16 bits.
+        site.settings["training_instance_types"] = site.settings["hosting_instance_types"] = ["ml.g6e.2xlarge"]
+        site.quotas.names = {"L-T": "ml.g6e.2xlarge for training job usage", "L-E": "ml.g6e.2xlarge for endpoint usage"}
+        site.quotas.applied = {"L-T": 1.0, "L-E": 1.0}
         planned: dict[str, Any] = site.run(run_input)
         return planned
 
@@ -74,8 +78,9 @@ def test_no_model_is_given_a_smaller_reservation_than_llama_2_7b(
 
 
 def test_what_is_left_must_pay_for_the_download_and_a_useful_training(plan_of: Callable[..., dict[str, Any]]) -> None:
+    whole = plan_of(THIRTEEN, smoke=True)["budget"]["worstCaseCents"]
     refused, planned = 0, []
-    for cap_cents in range(350, 375):
+    for cap_cents in (cents for cents in range(whole, whole + 200) if whole - 9 <= for_runs(cents) <= whole + 1):
         try:
             planned.append(plan_of(THIRTEEN, cap_cents, smoke=True)["training"]["maxRuntimeSeconds"])
         except BudgetExceeded as error:

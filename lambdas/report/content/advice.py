@@ -22,6 +22,7 @@ ADVICE = {
     "LeftoversFound": "Let the TearDown state machine finish (start it by hand if need be), then start a new execution.",
     "WeightsNotFound": "Check that the base model is still offered in this region, or choose another region.",
     "WeightsRejected": "Mend what the cause names in the folder of weights_uri, or leave weights_uri empty and deploy, and start again.",
+    "ModelDoesNotFit": "Set an instance type that the cause names, or choose a smaller base_model, deploy, and start again. Nothing was paid.",
     "AssetUnreadable": "Let the policy of the bootstrap's key allow kms:Decrypt through S3, or deploy again where the file was deleted.",
     "ImageNotFound": "Deploy a newer version of this project, or name another image in hosting_image, and start again.",
     "AdapterRejected": "Name the folder that an earlier run's report gives as its adapter, or leave adapterUri out to train again.",

@@ -1,0 +1,115 @@
+"""What a run is expected to take and to cost, phase by phase. Nothing is reserved by it: what is reserved is the worst case.
+
+Each figure has its source. What nobody has measured on a card is not guessed: its seconds are None, and so is the cost.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from common.architecture import Shape
+from common.cards import Card
+from common.costs import checkpoint_cents, small_items_cents
+from common.durations import WEIGHTS_DOWNLOAD_SECONDS
+from common.prices import Price
+
+LOGS = "public logs of SageMaker jobs"
+# The weights that the download of durations.py was read for.
+_DOWNLOADED_BYTES, _WEIGHT_BYTES = 13_500_000_000, 2
+IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
+LOAD_MEASURE_SAVE_SECONDS = 240
+ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
+# 230 prompts, a greedy and two sampled answers of both models, the report, and the removal.
+COMPARISON_SECONDS, COMPARED_ANSWERS = 600, 230 * 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second of LoRA training in 16 bits that somebody has measured on a card."""
+
+    card: str
+    parameters: int
+    tokens_per_second: int
+    source: str
+
+
+SPEEDS = (
+    # q and v only, rank 8, where ours adapts every linear layer: ours is somewhat slower.
+    Speed("A10G", 6_738_415_616, 1190, f"{LOGS} on ml.g5.2xlarge: Llama 2 7B, 3.45 s for 4 sequences of 1,024 tokens"),
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run: its seconds, or None where nobody knows them, and where the figure is from."""
+
+    name: str
+    seconds: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is expected to take."""
+
+    tokens: int
+    training: tuple[Phase, ...]
+    endpoint: tuple[Phase, ...]
+
+    @property
+    def training_seconds(self) -> int | None:
+        """Of the job, or None where a phase of it is not known."""
+        return _sum(self.training)
+
+    @property
+    def endpoint_seconds(self) -> int | None:
+        """Of the endpoint, or None where a phase of it is not known."""
+        return _sum(self.endpoint)
+
+    def cents(self, training: Price, hosting: Price, lora_rank: int) -> int | None:
+        """What the run is expected to cost with everything beside its instances, or None where its time is not known."""
+        learning, serving = self.training_seconds, self.endpoint_seconds
+        if learning is None or serving is None:
+            return None
+        return (
+            training.cents(learning)
+            + hosting.cents(serving)
+            + small_items_cents()
+            + checkpoint_cents(learning, lora_rank)
+        )
+
+
+def of_run(shape: Shape, card: Card | None, *, tokens: int, answers: int, trains: bool = True) -> Estimate:
+    """The estimate of a run that learns `tokens` on a card and asks each model for so many `answers`."""
+    training = _training(shape, card, tokens) if trains else ()
+    comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
+    endpoint = (
+        Phase("endpoint starts", ENDPOINT_START_SECONDS, f"{LOGS}: 9 to 10 minutes for 7 billion parameters"),
+        Phase("answers, report, removal", comparing, "assumed; in proportion beyond 690 answers of each model"),
+    )
+    return Estimate(tokens if trains else 0, training, endpoint)
+
+
+def _training(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]:
+    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * _WEIGHT_BYTES * shape.parameters / _DOWNLOADED_BYTES)
+    return (
+        Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
+        Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
+        Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
+        _learning(shape, card, tokens),
+    )
+
+
+def _learning(shape: Shape, card: Card | None, tokens: int) -> Phase:
+    speed = next((speed for speed in SPEEDS if card and speed.card == card.name), None)
+    if speed is None:
+        return Phase("learn", None, f"no speed is known for {card.name if card else 'this instance type'}")
+    seconds = round(tokens * shape.parameters / (speed.parameters * speed.tokens_per_second))
+    scaled = "" if shape.parameters == speed.parameters else ", in proportion to the parameters"
+    return Phase("learn", seconds, f"{speed.source}{scaled}")
+
+
+def _sum(phases: tuple[Phase, ...]) -> int | None:
+    seconds = [phase.seconds for phase in phases]
+    return None if None in seconds else sum(one for one in seconds if one is not None)

@@ -1,0 +1,54 @@
+"""The expectation that stands in a plan beside the worst case: tokens, seconds of each phase, cents, and memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from common import estimate
+from common.cards import card_of, serving_bytes, training_memory
+from common.environment import RunSettings
+from common.tokens import estimated_tokens
+from preflight import larger
+from preflight.checks import Found
+
+
+def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, steps: int) -> dict[str, Any]:
+    """What the run is expected to take, with the source of each figure. `steps` is the most that it makes, 0 for no limit.
+
+    Where no speed is known for the card, the seconds and cents that depend on it are None.
+    """
+    shape, kind = found.model.shape, found.training_types[0]
+    trains = not found.request.adapter_uri
+    tokens = estimated_tokens(found.material.words) * epochs
+    expected = estimate.of_run(
+        shape,
+        card_of(kind),
+        tokens=min(tokens, steps * settings.sequence_length) if steps else tokens,
+        answers=len(found.material.prompts) * (1 + samples),
+        trains=trains,
+    )
+    rank = larger.checkpoint_rank(shape, settings.lora_rank)
+    return {
+        "tokens": expected.tokens,
+        "trainingSeconds": expected.training_seconds,
+        "endpointSeconds": expected.endpoint_seconds,
+        "expectedCents": expected.cents(found.training_prices[0], found.hosting_prices[0], rank),
+        "phases": [asdict(phase) for phase in (*expected.training, *expected.endpoint)],
+        "memory": _memory(settings, found, kind if trains else ""),
+    }
+
+
+def _memory(settings: RunSettings, found: Found, training_type: str) -> dict[str, Any]:
+    shape, model = found.model.shape, found.model
+    trained, served = card_of(training_type), card_of(found.hosting_types[0])
+    training = training_memory(shape, settings.lora_rank, settings.sequence_length, trained) if trained else None
+    return {
+        "trainingCard": trained.name if trained else None,
+        "trainingBytes": training.needed_bytes if training else None,
+        "trainingFreeBytes": trained.free_bytes if trained else None,
+        "quantised": training.quantised if training else None,
+        "hostingCard": served.name if served else None,
+        "hostingBytes": serving_bytes(shape, settings.lora_rank, model.served_tokens),
+        "hostingUsableBytes": served.served_bytes if served else None,
+    }

@@ -1,0 +1,61 @@
+"""Whether the model fits the cards of the instance types, told before anything is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.cards import CARDS, Card, card_of, serving_bytes, training_memory
+from common.environment import RunSettings
+from common.errors import ModelDoesNotFit
+from preflight.model import Model
+
+
+def refuse_what_cannot_fit(model: Model, settings: RunSettings, training: Sequence[str], hosting: Sequence[str]) -> str:
+    """A warning where the model would have to be trained in 4 bits, else "". `training` is empty for a run that trains nothing.
+
+    Raises ModelDoesNotFit with every instance type that is too small, and what would do. Types that nobody knows pass.
+    """
+    problems, warnings = [], []
+    for kind in training:
+        card = card_of(kind)
+        memory = card and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card)
+        if card and memory and not memory.fits:
+            problems.append(
+                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB even on 4-bit weights, and {_has(kind, card)}"
+            )
+        elif memory and memory.quantised:
+            warnings.append(
+                f"On {kind} {model.name} fits in 4 bits only: it is trained and measured so, and served in 16 bits."
+            )
+    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
+    for kind in hosting:
+        card = card_of(kind)
+        if card and needed > card.served_bytes:
+            problems.append(
+                f"to be served in 16 bits beside its adapter it needs about {needed / 1e9:.1f} GB, and the server may use "
+                f"{card.served_bytes / 1e9:.1f} GB where {_has(kind, card)}"
+            )
+    if problems:
+        raise ModelDoesNotFit(
+            f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. "
+            f"{_what_would(model, settings)} Training and server use one card of an instance, so a larger size of a family gives no more."
+        )
+    return " ".join(warnings)
+
+
+def _has(kind: str, card: Card) -> str:
+    return f"the {card.name} in {kind} has {card.gigabytes} GB"
+
+
+def _what_would(model: Model, settings: RunSettings) -> str:
+    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
+    fitting = [
+        card
+        for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
+        if needed <= card.served_bytes
+        and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card).fits
+    ]
+    if not fitting:
+        return "No card of SageMaker holds it: choose a smaller base_model."
+    named = ", ".join(f"{card.instance_type} ({card.name}, {card.gigabytes} GB)" for card in fitting[:2])
+    return f"What would do: {named}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
