@@ -1,0 +1,149 @@
+"""Every architecture of the catalogue with a few thousand random weights, and a tokenizer of its family's kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    set_seed,
+)
+
+WORDS = [
+    "the",
+    "cell",
+    "gene",
+    "virus",
+    "protein",
+    "binds",
+    "copies",
+    "breaks",
+    "repairs",
+    "one",
+    "two",
+    "of",
+    "in",
+    "and",
+    "a",
+    "strand",
+]
+_SMALL: Mapping[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256,
+}  # fmt: skip
+# The scaling of Llama 3.1 (factor 8) and 3.2 (factor 32), with a context that is as much shorter as the toy is.
+_LLAMA_3_ROPE: Mapping[str, Any] = {
+    "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def prose(number: int, words: int) -> str:
+    """Sentences that differ from document to document and can be learnt."""
+    return " ".join(WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(words)) + "."
+
+
+def _trained(tokenizer: Tokenizer, special: list[str], alphabet: list[str]) -> Tokenizer:
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([prose(number, 200) for number in range(5)], trainer)
+    return tokenizer
+
+
+def _begins_with(tokenizer: Tokenizer, start: str) -> None:
+    """A start token before every text, as the tokenizers of Meta and Mistral put it."""
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, tokenizer.token_to_id(start))]
+    )
+
+
+def sentence_pieces() -> PreTrainedTokenizerFast:
+    """Words with a mark for the space before them and bytes for what is unknown, no padding token: Llama 2 and Mistral."""
+    plain = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    plain.pre_tokenizer = pre_tokenizers.Metaspace()
+    plain.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    _trained(plain, ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))], [])
+    _begins_with(plain, "<s>")
+    return PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def _bytes(special: list[str]) -> Tokenizer:
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    return _trained(plain, special, pre_tokenizers.ByteLevel.alphabet())
+
+
+def bytes_with_a_start() -> PreTrainedTokenizerFast:
+    """Pairs of bytes, with a start token before every text: Llama 3."""
+    start, end = "<|begin_of_text|>", "<|end_of_text|>"
+    plain = _bytes([start, end])
+    _begins_with(plain, start)
+    return PreTrainedTokenizerFast(tokenizer_object=plain, bos_token=start, eos_token=end)
+
+
+def bytes_without_a_start() -> PreTrainedTokenizerFast:
+    """Pairs of bytes, and one token that ends a text and pads it, none that begins it: Qwen 2."""
+    end = "<|endoftext|>"
+    return PreTrainedTokenizerFast(tokenizer_object=_bytes([end]), eos_token=end, pad_token=end)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the toy of a family is made, and which models of the catalogue are of its kind."""
+
+    models: tuple[str, ...]
+    configuration: type
+    causal: type
+    tokenizer: Callable[[], PreTrainedTokenizerFast]
+    sizes: Mapping[str, Any]
+
+    def make(self, folder: Path) -> None:
+        """Writes the model folder in the Hugging Face layout."""
+        tokenizer = self.tokenizer()
+        set_seed(0)
+        configuration = self.configuration(
+            vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            initializer_range=0.2, **{**_SMALL, **self.sizes},
+        )  # fmt: skip
+        self.causal(configuration).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": self.models[0]}))
+
+
+FAMILIES: dict[str, Family] = {
+    "Llama 2": Family(
+        ("llama-2-7b", "llama-2-7b-chat", "llama-2-13b"), LlamaConfig, LlamaForCausalLM, sentence_pieces, {}
+    ),
+    "Llama 3.1": Family(
+        ("llama-3.1-8b",), LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
+        {"num_key_value_heads": 2, "rope_parameters": dict(_LLAMA_3_ROPE)},
+    ),
+    "Llama 3.2": Family(
+        ("llama-3.2-1b", "llama-3.2-3b"), LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
+        {
+            "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True,
+            "rope_parameters": {**_LLAMA_3_ROPE, "factor": 32.0},
+        },
+    ),
+    "Mistral": Family(
+        ("mistral-7b",), MistralConfig, MistralForCausalLM, sentence_pieces,
+        {"num_key_value_heads": 2, "sliding_window": None},
+    ),
+    "Qwen 2.5": Family(
+        ("qwen-2.5-7b", "qwen-2.5-7b-instruct"), Qwen2Config, Qwen2ForCausalLM, bytes_without_a_start,
+        {"num_key_value_heads": 2},
+    ),
+}  # fmt: skip
