@@ -25,6 +25,10 @@ from stacks.settings import Settings, SettingsError
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
 DOCS = ROOT / "docs"
 NARROW = [DOCS / f"{name}.md" for name in ("architecture", "cap", "operating", "rehearsal", "limits")]
+NAMING_PATHS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
+    *(page for page in sorted(DOCS.glob("*.md")) if page.name != "limits.md"),
+]
 _PATH = re.compile(r"`([A-Za-z_.]+/[A-Za-z0-9_./-]*)`")
 _GENERATED = re.compile(r"<!-- [a-z0-9-]+ -->\n.*?<!-- end -->|```.*?```", re.DOTALL)
 
@@ -70,7 +74,7 @@ def test_no_state_is_told_of_that_does_not_exist() -> None:
     assert set(re.findall(r"`([A-Za-z?]+)`", "".join(first_cells))) == known
 
 
-@pytest.mark.parametrize("page", [page for page in NARROW if page.name != "limits.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", NAMING_PATHS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     named = _PATH.findall(_GENERATED.sub("", page.read_text("utf-8")))
     # What a command fetches or makes is there only where it was run.
