@@ -1,16 +1,13 @@
-"""What is already there when a run begins: names, runs, leftovers, weights."""
+"""What other runs hold or have left when a run begins: names, instances, resources."""
 
 from __future__ import annotations
 
 import pytest
 
 from common.errors import RunNameTaken
-from preflight.account import weights
 from preflight.account.other_runs import leftovers, refuse_taken_name, runs_in_flight
-from tests.doubles.lambda_fakes import S3, SageMaker, arn, refusal
+from tests.doubles.lambda_fakes import SageMaker, arn
 from tests.doubles.ledger_fakes import Books
-
-WEIGHTS = "s3://gated/models/llama/v1.1.0/"
 
 
 def test_a_name_that_nobody_had_is_free() -> None:
@@ -68,28 +65,3 @@ def test_leftovers_are_what_bills_without_a_reservation() -> None:
         "endpoint captune-done",
         "endpoint captune-lost-2",
     ]
-
-
-def test_weights_that_are_there_are_no_problem() -> None:
-    assert weights.problem(S3({("gated", "models/llama/v1.1.0/config.json"): b"{}"}), WEIGHTS) == ("", "")
-
-
-def test_an_empty_prefix_is_a_reason_to_refuse() -> None:
-    problem, warning = weights.problem(S3({("gated", "models/llama/v1.0.0/config.json"): b"{}"}), WEIGHTS)
-    assert problem == f"there are no weights at {WEIGHTS}: the region or the version of the catalog is wrong"
-    assert not warning
-
-
-def test_a_bucket_that_does_not_exist_is_a_reason_to_refuse() -> None:
-    s3 = S3()
-    s3.troubles["list_objects_v2"] = [refusal("NoSuchBucket")]
-    assert "choose a region with JumpStart" in weights.problem(s3, WEIGHTS)[0]
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", "403", "SlowDown"])
-def test_a_listing_that_is_refused_only_warns_because_the_job_has_a_role_of_its_own(code: str) -> None:
-    s3 = S3()
-    s3.troubles["list_objects_v2"] = [refusal(code)]
-    problem, warning = weights.problem(s3, WEIGHTS)
-    assert not problem
-    assert f"could not be listed ({code})" in warning

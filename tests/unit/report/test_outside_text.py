@@ -20,10 +20,10 @@ from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, WORSE, WORSE_OUTS
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
-from tests.unit.test_report_findings import FURTHER, GOOD
-from tests.unit.test_report_pages import pdf_text
+from tests.unit.report.findings.test_analysis import FURTHER, GOOD
+from tests.unit.report.test_pages import pdf_text
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 FELL = GOOD["difference"]
 ROSE = {"estimate": 0.1, "standard_error": 0.02, "low": 0.06, "high": 0.14}
 UNCLEAR = {"estimate": -0.01, "standard_error": 0.02, "low": -0.05, "high": 0.03}

@@ -10,7 +10,7 @@ import pytest
 from common import errors
 from report.content.advice import ADVICE, DEFAULT, advice
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def named_errors() -> set[str]:
