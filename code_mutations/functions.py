@@ -68,7 +68,7 @@ def _is_killed(code: int | None) -> bool:
 
 
 def _place(name: str) -> str:
-    """`common.ledger.xǁLedgerǁreserve__mutmut_7` as `common/ledger.py Ledger.reserve`."""
+    """`common.ledger.ledger.xǁLedgerǁreserve__mutmut_7` as `common/ledger/ledger.py Ledger.reserve`."""
     match = _NAME.fullmatch(name)
     assert match is not None, name
     function = f"{match['class']}.{match['function']}" if match["class"] else match["function"]

@@ -42,13 +42,13 @@ NAMED = (
     ),
     Fault(
         "an item is read without ConsistentRead",
-        "common/ledger_table.py",
+        "common/ledger/table.py",
         'Key={"pk": {"S": pk}}, ConsistentRead=True)',
         'Key={"pk": {"S": pk}})',
     ),
     Fault(
         "the table is scanned without ConsistentRead",
-        "common/ledger_table.py",
+        "common/ledger/table.py",
         "paginate(TableName=self.name, ConsistentRead=True)",
         "paginate(TableName=self.name)",
     ),

@@ -9,11 +9,11 @@ from typing import Any, cast
 from common import estimate
 from common.architecture import Shape
 from common.cards import card_of
-from common.costs import for_runs, looks_bound, standing_cents
-from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
-from common.ledger import Ledger, dollars
-from common.prices import dearest, pinned
-from common.tokens import estimated_tokens
+from common.ledger.ledger import Ledger, dollars
+from common.pricing.costs import for_runs, looks_bound, standing_cents
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.prices import dearest, pinned
+from common.text.tokens import estimated_tokens
 from operations.texts import DATA
 from preflight import larger, money
 from stacks.settings import Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 from common import estimate
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import PriceUnknown
-from common.ledger import dollars
-from common.prices import Price, pinned
-from common.tokens import MOST_PER_WORD, estimated_tokens
+from common.ledger.ledger import dollars
+from common.pricing.prices import Price, pinned
+from common.text.tokens import MOST_PER_WORD, estimated_tokens
 from operations.costs import clock_time, shape_in, worst_case_of
 from operations.texts import DATA
 from preflight import larger

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common.ledger import Ledger, dollars
+from common.ledger.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all
 from operations.deployed import output

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from common.costs import looks_bound, standing_cents
-from common.ledger import HIGHEST_CAP_CENTS, dollars
-from common.ledger_changes import Month
-from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
-from common.ledger_table import RawItem, Table
+from common.ledger.changes import Month
+from common.ledger.ledger import HIGHEST_CAP_CENTS, dollars
+from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
+from common.ledger.table import RawItem, Table
+from common.pricing.costs import looks_bound, standing_cents
 from operations.deployed import output
 
 _WAY_OUT = (

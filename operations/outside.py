@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import words
+from common.text import words
 from preflight.texts.overlap import Overlap
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from common import prices
+from common.pricing import prices
 
 TABLE = Path(prices.__file__).with_name("prices.json")
 

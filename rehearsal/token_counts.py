@@ -1,7 +1,7 @@
 """python -m rehearsal.token_counts [--project FOLDER]
 
 Counts the texts of data/ in words, in tokens of Llama 2 and in tokens of the rehearsal's stand-in, and compares the first with
-the figures in lambdas/common/tokens.py that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
+the figures in lambdas/common/text/tokens.py that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.tokens import TOKENS_PER_WORD
+from common.text.tokens import TOKENS_PER_WORD
 
 from .models.llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
 from .models.weights import NAME, WeightsMissing, ensure_weights
@@ -68,9 +68,9 @@ def table(counts: list[Count]) -> str:
 
 
 def differences(counts: list[Count]) -> list[str]:
-    """What lambdas/common/tokens.py says otherwise."""
+    """What lambdas/common/text/tokens.py says otherwise."""
     return [
-        f"{one.text} has {one.per_word:.3f} tokens a word; lambdas/common/tokens.py says {TOKENS_PER_WORD.get(one.text)}"
+        f"{one.text} has {one.per_word:.3f} tokens a word; lambdas/common/text/tokens.py says {TOKENS_PER_WORD.get(one.text)}"
         for one in counts
         if abs(TOKENS_PER_WORD.get(one.text, 0.0) - one.per_word) > TOLERANCE
     ]

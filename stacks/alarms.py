@@ -17,7 +17,7 @@ from constructs import Construct
 from stacks.names import METRICS, PREFIX
 
 SWEEP_MINUTES = 15
-# The figures of lambdas/common/durations.py, which a test holds beside these: a stack imports no Lambda.
+# The figures of lambdas/common/pricing/durations.py, which a test holds beside these: a stack imports no Lambda.
 LONGEST_EXECUTION_SECONDS = 43_200
 LONGEST_KEEP_SECONDS = 14_400
 TEAR_DOWN_ALLOWANCE_SECONDS = 2_400

@@ -275,7 +275,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "budget_usd": _whole(1, 1000, "US dollars"),
     "alert_email": _email,
     "epochs": _whole(1, 50, "passes over the corpus"),
-    "max_training_seconds": _whole(1800, 21600, "seconds"),  # the least of lambdas/common/durations.py
+    "max_training_seconds": _whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
     "endpoint_deadline_minutes": _whole(20, 240, "minutes"),
     "accept_eula": _switch("true says that you have read and accept the licence of the base model"),
     "retain_data": _switch("false lets cdk destroy delete the bucket and the ledger"),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from common.architecture import Shape
 from common.cards import Card
-from common.costs import checkpoint_cents, small_items_cents
-from common.durations import WEIGHTS_DOWNLOAD_SECONDS
-from common.prices import Price
+from common.pricing.costs import checkpoint_cents, small_items_cents
+from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
+from common.pricing.prices import Price
 
 LOGS = "public logs of SageMaker jobs"
 # The weights that the download of durations.py was read for.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.environment import RunSettings
 from common.errors import (
     CaptuneError,
@@ -19,9 +18,10 @@ from common.errors import (
     ServiceUnreachable,
     WeightsNotFound,
 )
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.names import run_name
-from common.prices import Price, dearest
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import fits, larger, money, request, staging
 from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights

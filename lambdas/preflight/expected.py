@@ -8,7 +8,7 @@ from typing import Any
 from common import estimate
 from common.cards import card_of, serving_bytes, training_memory
 from common.environment import RunSettings
-from common.tokens import estimated_tokens
+from common.text.tokens import estimated_tokens
 from preflight import larger
 from preflight.checks import Found
 

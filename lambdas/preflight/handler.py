@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import costs, versions
+from common import versions
 from common.aws import client, reaching
 from common.clock import month_of, now
 from common.environment import RunSettings, required
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log
+from common.pricing import costs
 from common.storage import Storage
 from preflight import checks, plan
 

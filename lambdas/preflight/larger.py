@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from common.architecture import Shape
-from common.durations import MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.errors import BudgetExceeded
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from preflight.money import Allowance
 
 BYTES_PER_WEIGHT = 2
-# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/durations.py).
+# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
 DOWNLOADED_BYTES_PER_SECOND = 100_000_000
-# What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/costs.py is made for it.
+# What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
 PARAMETERS_PER_RANK = 2_498_560
 
 

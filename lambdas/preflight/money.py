@@ -9,8 +9,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import months_between
-from common.costs import HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
-from common.durations import (
+from common.errors import BudgetExceeded
+from common.ledger.ledger import Ledger, damage_note, dollars, way_out
+from common.pricing.costs import HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
+from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
     TEAR_DOWN_ALLOWANCE_SECONDS,
@@ -18,9 +20,7 @@ from common.durations import (
     TRAINING_STOP_ALLOWANCE_SECONDS,
     UNBILLED_ALLOWANCE_SECONDS,
 )
-from common.errors import BudgetExceeded
-from common.ledger import Ledger, damage_note, dollars, way_out
-from common.prices import Price, listed, pinned
+from common.pricing.prices import Price, listed, pinned
 
 
 @dataclass(frozen=True)

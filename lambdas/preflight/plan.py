@@ -11,16 +11,16 @@ from datetime import timedelta
 from typing import Any
 
 from common.clock import schedule_time
-from common.durations import (
+from common.environment import RunSettings
+from common.names import run_prefix, trial_name
+from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
     MAX_PENDING_SECONDS,
     TRAINING_MARGIN_SECONDS,
 )
-from common.environment import RunSettings
-from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOLUME_GB
-from common.names import run_prefix, trial_name
-from common.prices import dearest, written
+from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOLUME_GB
+from common.pricing.prices import dearest, written
 from common.storage import Storage
 from preflight import expected, larger
 from preflight.checks import Found

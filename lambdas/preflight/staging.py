@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from common import words
 from common.aws import error_code, error_message, is_missing
 from common.environment import required
 from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
 from common.storage import Storage
+from common.text import words
 from preflight.prompts import prompt_file
 from preflight.request import Request
 from preflight.texts import holding_out, outside_text, personal_data, text_file

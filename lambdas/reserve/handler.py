@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import costs, versions
+from common import versions
 from common.aws import client, reaching
 from common.clock import now
 from common.environment import required
-from common.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger, Reservation
 from common.logs import log, metric
+from common.pricing import costs
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from math import ceil
 from typing import Any
 
 from common.clock import from_iso, months_between
-from common.costs import month_shares
-from common.ledger import dollars
+from common.ledger.ledger import dollars
 from common.names import belongs_to
-from common.prices import Price
+from common.pricing.costs import month_shares
+from common.pricing.prices import Price
 from settle.endpoints import Seen, stays
 from settle.tariff import Tariff
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from common.clock import from_iso
-from common.ledger_rows import EndpointLife, endpoint_lives
+from common.ledger.rows import EndpointLife, endpoint_lives
 
 Seen = Mapping[str, Mapping[str, Any]]
 

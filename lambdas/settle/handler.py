@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import costs
 from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
 from common.environment import required
 from common.events import run_of_event
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log, metric
+from common.pricing import costs
 from settle import billing, claim, history, notice
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.ledger import dollars
+from common.ledger.ledger import dollars
 
 # SNS takes subjects of less than 100 characters, all of them ASCII.
 SUBJECT_LENGTH = 99

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import PriceUnknown
-from common.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES
-from common.prices import Price, dearest, dearest_pinned, pinned
-from common.prices import read as read_prices
+from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES
+from common.pricing.prices import Price, dearest, dearest_pinned, pinned
+from common.pricing.prices import read as read_prices
 
 # With how many instances each job and each endpoint is reserved.
 _RESERVED_INSTANCES = {"Training": TRAINING_INSTANCES, "Hosting": ENDPOINT_INSTANCES}

@@ -11,8 +11,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from common.ledger import Ledger
-from common.ledger_rows import RunRow
+from common.ledger.ledger import Ledger
+from common.ledger.rows import RunRow
 from common.logs import log, metric
 from common.names import PREFIX, run_name, run_of
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all

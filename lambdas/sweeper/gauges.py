@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from common.clock import from_iso
-from common.ledger_rows import RunRow
+from common.ledger.rows import RunRow
 
 
 def gauges(endpoints_since: Iterable[datetime], rows: Iterable[RunRow], now: datetime) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from common.aws import hasty_client
 from common.clock import now
 from common.environment import required
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log
 from sweeper.leftovers import Sweep
 

@@ -15,9 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code
 from common.clock import from_iso
-from common.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from common.events import execution_arn_of
-from common.ledger_rows import RunRow
+from common.ledger.rows import RunRow
+from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper.evidence import Evidence
 
 # TearDown starts within a minute of a run's end; after this long its event must have been lost.

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.aws import error_code
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log
 from sweeper.evidence import Evidence, gather
 from sweeper.judgement import Judge

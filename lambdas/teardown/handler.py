@@ -8,7 +8,7 @@ from common.aws import hasty_client
 from common.clock import now
 from common.environment import required
 from common.events import run_of_event
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log
 from teardown.removal import Removal
 

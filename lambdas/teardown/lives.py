@@ -13,8 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import from_iso
-from common.ledger import Ledger
-from common.ledger_rows import endpoint_lives
+from common.ledger.ledger import Ledger
+from common.ledger.rows import endpoint_lives
 from common.logs import log
 from common.names import attempt_of
 from common.resources import Resource

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
 from common.events import execution_arn_of
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.logs import log
 from common.names import belongs_to
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all

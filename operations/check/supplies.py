@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common import prices
 from common.aws import error_code
 from common.errors import PriceUnknown
+from common.pricing import prices
 from operations.check.clients import S3
 from operations.check.findings import Finding, ok, problem, warning
 from preflight.account import images, quotas

@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from common import ledger as ledger_module
-from common import prices
 from common.errors import CaptuneError
+from common.ledger import ledger as ledger_module
+from common.pricing import prices
 from preflight import money
 from proof.simulation.aws.orchestration import REGION, PriceList
 from proof.simulation.aws.table import CONFLICT, LOST_ANSWER, Table

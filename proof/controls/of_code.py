@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from common import ledger as ledger_module
-from common import ledger_table, names, prices
+from common import names
 from common.errors import PriceUnknown, RunNameTaken
-from common.ledger import Ledger
-from common.ledger_table import Table, typed
-from common.prices import Price
+from common.ledger import ledger as ledger_module
+from common.ledger import table as ledger_table
+from common.ledger.ledger import Ledger
+from common.ledger.table import Table, typed
+from common.pricing import prices
+from common.pricing.prices import Price
 from preflight import money
 from proof.controls import ledger_scenarios, scenarios, trials
 from proof.controls.registry import everywhere, random_months, register, replacing, without

@@ -8,8 +8,8 @@ from typing import Any
 
 from common import versions
 from common.errors import LedgerDamaged
-from common.ledger import Ledger
-from common.ledger_changes import Month
+from common.ledger.changes import Month
+from common.ledger.ledger import Ledger
 from proof.controls import trials
 from proof.controls.registry import everywhere, register, replacing
 from proof.simulation.aws.definitions import Definition, edited

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from common import ledger_table
+from common.ledger import table as ledger_table
 from common.names import belongs_to, run_name
 from proof.matrix.bench import Bench
 from proof.matrix.expectations import NOTHING, Expected

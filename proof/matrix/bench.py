@@ -14,7 +14,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from proof.matrix.states import TaskState, task_states
 from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud

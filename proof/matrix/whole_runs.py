@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from common import costs
 from common.clock import month_of, start_after
-from common.durations import MINIMUM_TRAINING_SECONDS
-from common.ledger import Reservation, dollars
+from common.ledger.ledger import Reservation, dollars
+from common.pricing import costs
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from proof.matrix import audit
 from proof.matrix.bench import INPUT, PATIENCE, Bench
 from rehearsal.step_functions.executions import Execution

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from common import ledger as ledger_module
+from common.ledger import ledger as ledger_module
 from proof.simulation import outcomes
 from proof.simulation.audit import Audit
 from proof.simulation.aws.functions import invoke

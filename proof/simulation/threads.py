@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from common import ledger as ledger_module
 from common.errors import BudgetExceeded, ServiceUnreachable
-from common.prices import pinned
+from common.ledger import ledger as ledger_module
+from common.pricing.prices import pinned
 from preflight import money
 from proof.result import Result
 from proof.simulation.aws.table import CONFLICT, LOST_ANSWER, THROTTLED, Change, Table

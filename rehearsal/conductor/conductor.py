@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from common.costs import for_runs
+from common.pricing.costs import for_runs
 from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch.watch import Watch

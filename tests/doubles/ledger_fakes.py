@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger, Reservation
 from proof.simulation.aws.table import Table
 from tests.doubles.lambda_fakes import NOW, arn
 

@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime
 
 from common.errors import BudgetExceeded
-from common.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger, Reservation
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 CAP = 2500

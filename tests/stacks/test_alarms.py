@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common import durations
+from common.pricing import durations
 from stacks import alarms
 from stacks.guardrail_stack import SWEEP_MINUTES
 from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize

@@ -50,7 +50,7 @@ def test_all_functions_share_one_asset_without_compiled_files(stacks: Stacks) ->
     keys = {function["Code"]["S3Key"] for function in functions(stacks).values()}
     assert len(keys) == 1
     folder = stacks.folder / f"asset.{keys.pop().removesuffix('.zip')}"
-    assert (folder / "common" / "ledger.py").is_file()
+    assert (folder / "common" / "ledger" / "ledger.py").is_file()
     assert not [path for path in folder.rglob("*") if "__pycache__" in path.parts or path.suffix == ".pyc"]
 
 

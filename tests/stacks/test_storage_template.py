@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from common import costs
+from common.pricing import costs
 from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.clock import month_of, next_month_start
 from common.errors import LedgerLost
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.names import PREFIX, run_of
 
 _SHOWN = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import RunNameTaken
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from common.names import PREFIX, belongs_to, run_of
 
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from common import words
 from common.errors import PromptsRejected
-from common.prompt_kinds import KINDS
+from common.text import words
+from common.text.prompt_kinds import KINDS
 from preflight.prompts import patterns
 from preflight.texts import personal_data
 from preflight.texts.text_file import Document, as_utf8

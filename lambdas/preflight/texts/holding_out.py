@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from common import words
+from common.text import words
 from preflight.texts.text_file import Document, documents, without_titles
 
 # report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.

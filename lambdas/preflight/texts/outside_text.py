@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common import words
 from common.errors import DatasetRejected, HeldOutLeaks
+from common.text import words
 from preflight.texts import holding_out, personal_data, text_file
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document

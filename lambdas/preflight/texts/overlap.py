@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from common import words
 from common.errors import HeldOutLeaks
+from common.text import words
 
 
 class Overlap:

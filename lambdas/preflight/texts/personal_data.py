@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from common import words
 from common.errors import PatientDataSuspected
+from common.text import words
 
 # Latin, Greek and Cyrillic capitals: `[A-Z]` would miss Müller's Österreich and every É.
 _CAPITAL = "".join(character for character in map(chr, range(0x530)) if character.isupper())

@@ -8,8 +8,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from common import words
 from common.errors import CaptuneError, DatasetRejected
+from common.text import words
 
 MINIMUM_WORDS = 1000
 MINIMUM_HELD_OUT_WORDS = 200

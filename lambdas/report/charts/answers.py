@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.prompt_kinds import kind_name
+from common.text.prompt_kinds import kind_name
 from report.charts.axes import axis, legend, row_bands
 from report.charts.drawing import SMALL, Box, Dot, Drawing, Line, Scale, scale
 from report.formatting import number, percent

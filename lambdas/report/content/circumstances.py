@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from common import prices
+from common.pricing import prices
 from report.formatting import duration, whole
 
 QUANTISED = "nf4"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.prompt_kinds import kind_name
+from common.text.prompt_kinds import kind_name
 from report.charts.answers import recall as recall_chart
 from report.content.blocks import Notice, Para, Section, Table, figure, rows_of
 from report.content.losses import estimate_and_range

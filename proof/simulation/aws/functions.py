@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import common.aws
 import common.clock
-import common.ledger
+import common.ledger.ledger
 from proof.simulation.aws.definitions import functions
 from proof.simulation.aws.interpreter import Failure
 from proof.simulation.aws.outages import Guarded, Killed, Patience, refusal, silence
@@ -88,7 +88,7 @@ def _deployed(account: Account, patience: Patience, environment: dict[str, str])
         (module, name, _factory(account, patience, _FACTORIES[name])) for module, name in clients
     ]
     changes += [(module, "now", lambda: account.world.now) for module in clocks]
-    changes += [*_left_out(), (time, "sleep", pause), (common.ledger.Ledger.__init__, "__defaults__", (pause,))]
+    changes += [*_left_out(), (time, "sleep", pause), (common.ledger.ledger.Ledger.__init__, "__defaults__", (pause,))]
     before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
     variables = {name: os.environ.get(name) for name in environment}
     log = io.StringIO()

@@ -8,8 +8,8 @@ from typing import Any
 import botocore.session
 import pytest
 
-from common import durations, hardware
 from common.errors import InvalidInput
+from common.pricing import durations, hardware
 from preflight.request import parse
 from stacks.settings import Settings
 from stacks.state_machine import load_definition

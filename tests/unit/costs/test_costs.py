@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import costs
-from common.prices import Price
+from common.pricing import costs
+from common.pricing.prices import Price
 from stacks.settings import Settings
 
 ROOT = Path(__file__).parents[3]

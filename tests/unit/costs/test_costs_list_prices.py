@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import pytest
 
-from common import costs
+from common.pricing import costs
 
 MILLION = 1_000_000
 # 744 hours are the longest month.

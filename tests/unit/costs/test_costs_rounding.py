@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from common import costs
-from common.prices import Price
+from common.pricing import costs
+from common.pricing.prices import Price
 
 PRICE = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
 

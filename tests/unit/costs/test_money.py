@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.costs import checkpoint_cents, slow_answers_cents
-from common.durations import (
+from common.errors import BudgetExceeded
+from common.ledger.ledger import Ledger, Reservation
+from common.pricing.costs import checkpoint_cents, slow_answers_cents
+from common.pricing.durations import (
     TEAR_DOWN_ALLOWANCE_SECONDS,
     TRAINING_START_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
 )
-from common.errors import BudgetExceeded
-from common.ledger import Ledger, Reservation
-from common.prices import Price
+from common.pricing.prices import Price
 from preflight import money
 from proof.simulation.aws.table import Table
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from common.costs import WorstCase, worst_case
-from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.errors import BudgetExceeded
-from common.ledger import Ledger
-from common.prices import Price
+from common.ledger.ledger import Ledger
+from common.pricing.costs import WorstCase, worst_case
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.prices import Price
 from preflight import money
 from proof.simulation.aws.table import Table
 from tests.doubles.price_list import PriceList, product

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import prices
 from common.errors import PriceUnknown
-from common.prices import Price
+from common.pricing import prices
+from common.pricing.prices import Price
 from preflight.money import find_price
 from tests.doubles.price_list import PriceList, product
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from common import costs
 from common.errors import BudgetExceeded, DeployInProgress, RunNameTaken, ServiceUnreachable
+from common.pricing import costs
 from reserve import handler
 from tests.doubles.lambda_fakes import arn, refusal
 from tests.doubles.ledger_fakes import DETAILS, Books

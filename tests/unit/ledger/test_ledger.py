@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import BudgetExceeded, RunNameTaken, TooManyStarts
-from common.ledger import Ledger, dollars, way_out
+from common.ledger.ledger import Ledger, dollars, way_out
 from proof.simulation.aws.table import Table
 from tests.doubles.ledger_turns import CAP, NOW, reservation
 from tests.doubles.moto_table import empty_table, moto_dynamodb

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from common import ledger_table
 from common.errors import BudgetExceeded, LedgerDamaged
-from common.ledger import Ledger, Reservation, damage_note, way_out
-from common.ledger_changes import written
-from common.ledger_rows import EndpointLife, endpoint_lives, read_row
+from common.ledger import table as ledger_table
+from common.ledger.changes import written
+from common.ledger.ledger import Ledger, Reservation, damage_note, way_out
+from common.ledger.rows import EndpointLife, endpoint_lives, read_row
 from proof.simulation.aws.table import Table
 from tests.doubles.lambda_fakes import refusal
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from common.errors import BudgetExceeded, LedgerDamaged
-from common.ledger import HIGHEST_CAP_CENTS, Ledger
-from common.prices import Price
+from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger
+from common.pricing.prices import Price
 from preflight import money
 from proof.simulation.aws.table import Table
 from stacks.settings import Settings, SettingsError

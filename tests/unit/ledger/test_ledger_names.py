@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from common.errors import ServiceUnreachable
-from common.ledger import Ledger, Reservation
-from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row
+from common.ledger.ledger import Ledger, Reservation
+from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row
 from proof.simulation.aws.table import Table
 from tests.doubles.lambda_fakes import NOW, refusal
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from common.errors import LedgerDamaged
-from common.ledger import Ledger, Reservation
-from common.ledger_rows import EndpointLife, endpoint_lives, read_row, whole_number
+from common.ledger.ledger import Ledger, Reservation
+from common.ledger.rows import EndpointLife, endpoint_lives, read_row, whole_number
 from proof.simulation.aws.table import Table
 from tests.doubles.moto_table import empty_table, moto_dynamodb
 

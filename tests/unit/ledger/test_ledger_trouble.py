@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import ServiceUnreachable
-from common.ledger import Ledger
+from common.ledger.ledger import Ledger
 from proof.simulation.aws.table import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED, Table
 from tests.doubles.ledger_turns import CAP, NOW, reservation, take_at_once
 

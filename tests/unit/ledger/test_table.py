@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import CaptuneError
-from common.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger, Reservation
 from proof.simulation.aws.expressions import Malformed, condition, update
 from proof.simulation.aws.table import Table
 from tests.doubles.moto_table import empty_table, moto_dynamodb

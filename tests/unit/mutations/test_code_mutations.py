@@ -11,7 +11,7 @@ from code_mutations.named import NAMED, Fault
 from code_mutations.parts import LAMBDAS, PARTS
 from code_mutations.reasons import Reason
 
-PLACE = "common/ledger.py Ledger.reserve"
+PLACE = "common/ledger/ledger.py Ledger.reserve"
 ALIVE = Mutant(PLACE, "if room >= 0:", "if room > 0:", SURVIVED)
 DEAD = Mutant(PLACE, "", "", KILLED)
 REASON = Reason(PLACE, "if room >= 0:", ("if room > 0:",), "No reservation is of the whole cap.")
@@ -25,24 +25,24 @@ def test_every_part_has_code_and_tests() -> None:
 
 class TestReasons:
     def test_a_survivor_without_a_reason_is_an_error(self) -> None:
-        judgement = reasons.judge([ALIVE, DEAD], [], ["common/ledger.py"])
+        judgement = reasons.judge([ALIVE, DEAD], [], ["common/ledger/ledger.py"])
 
         assert (judgement.unexplained, judgement.holds) == ((ALIVE,), False)
 
     def test_a_survivor_with_a_reason_is_none(self) -> None:
-        assert reasons.judge([ALIVE, DEAD], [REASON], ["common/ledger.py"]).holds
+        assert reasons.judge([ALIVE, DEAD], [REASON], ["common/ledger/ledger.py"]).holds
 
     def test_a_reason_for_what_was_killed_or_is_gone_is_an_error(self) -> None:
-        judgement = reasons.judge([DEAD], [REASON], ["common/ledger.py"])
+        judgement = reasons.judge([DEAD], [REASON], ["common/ledger/ledger.py"])
 
         assert judgement.stale == (f"{PLACE}: if room >= 0: -> if room > 0:",)
         assert not judgement.holds
 
     def test_reasons_of_parts_that_were_not_measured_are_not_judged(self) -> None:
-        assert reasons.judge([], [REASON], ["common/costs.py"]).holds
+        assert reasons.judge([], [REASON], ["common/pricing/costs.py"]).holds
 
     def test_of_a_sample_no_reason_is_stale(self) -> None:
-        assert reasons.judge([DEAD], [REASON], ["common/ledger.py"], ["common/ledger.py"]).holds
+        assert reasons.judge([DEAD], [REASON], ["common/ledger/ledger.py"], ["common/ledger/ledger.py"]).holds
 
     def test_a_reason_names_its_place_the_line_the_changes_and_why(self) -> None:
         text = (
@@ -93,7 +93,7 @@ def test_the_lines_of_a_diff_lose_their_signs_and_indents() -> None:
 
 def test_the_table_counts_and_names_what_lives() -> None:
     printed = table.text(
-        {"ledger": Found([DEAD, DEAD, DEAD, ALIVE], False)}, [], reasons.judge([ALIVE], [], ["common/ledger.py"])
+        {"ledger": Found([DEAD, DEAD, DEAD, ALIVE], False)}, [], reasons.judge([ALIVE], [], ["common/ledger/ledger.py"])
     )
 
     assert "ledger         4       3   75.0%         1                0" in printed

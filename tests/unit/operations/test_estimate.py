@@ -12,7 +12,7 @@ import pytest
 from common import estimate
 from common.architecture import Shape
 from common.cards import CARDS
-from common.tokens import estimated_tokens
+from common.text.tokens import estimated_tokens
 from operations import __main__ as command
 from operations import estimate as printed
 from stacks.catalog import BASE_MODELS

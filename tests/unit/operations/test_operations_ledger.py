@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from common.ledger import Reservation
+from common.ledger.ledger import Reservation
 from operations import ledger_listing
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import Books

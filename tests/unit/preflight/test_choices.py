@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from common.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.errors import AdapterRejected, ImageNotFound, InvalidInput, QuotaTooLow, RunInFlight
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from preflight.account import images
 from preflight.staging import SMOKE_PROMPTS
 from tests.doubles.lambda_fakes import refusal

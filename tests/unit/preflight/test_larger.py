@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from common.architecture import Shape
-from common.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
-from common.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.errors import BudgetExceeded
+from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from preflight.larger import PARAMETERS_PER_RANK, allow, checkpoint_rank, download_seconds
 from preflight.money import Allowance
 from stacks.catalog import BASE_MODELS

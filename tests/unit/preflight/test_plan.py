@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.durations import TRAINING_MARGIN_SECONDS
+from common.pricing.durations import TRAINING_MARGIN_SECONDS
 from tests.doubles.lambda_fakes import arn
 from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import KEPT, Site, titled

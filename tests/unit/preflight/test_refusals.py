@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from common.costs import looks_bound
 from common.errors import (
     BudgetExceeded,
     CaptuneError,
@@ -25,6 +24,7 @@ from common.errors import (
     WeightsNotFound,
 )
 from common.names import run_name
+from common.pricing.costs import looks_bound
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import Site, titled

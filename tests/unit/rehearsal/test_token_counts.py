@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
+from common.text.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
 from rehearsal.token_counts import Count, count, differences, documents, table
 from text import split_documents
 
@@ -43,7 +43,7 @@ def test_a_figure_that_no_longer_holds_is_told() -> None:
     right = Count("control", words, round(words * TOKENS_PER_WORD["control"]), 0)
     assert differences([right]) == []
     (told,) = differences([Count("control", words, right.llama + 100, 0)])
-    assert "control has 1.451 tokens a word; lambdas/common/tokens.py says 1.441" in told
+    assert "control has 1.451 tokens a word; lambdas/common/text/tokens.py says 1.441" in told
     assert len(differences([Count("unknown", 10, 20, 0)])) == 1
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common import costs
+from common.pricing import costs
 from conformance.plants import PLANTS
 from preflight import request
 from preflight.prompts import prompt_file

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.prices import Price
+from common.pricing.prices import Price
 from settle import claim, history
 from settle.billing import Bill, bill
 from settle.endpoints import Stay, stays

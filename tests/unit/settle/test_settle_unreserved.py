@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common import prices
+from common.pricing import prices
 from settle.billing import bill
 from settle.tariff import Tariff
 from tests.doubles.lambda_fakes import arn

@@ -1,11 +1,11 @@
-"""What common/costs.py reckons with is what the stacks declare. It is a file of its own because the stacks take long to import."""
+"""What common/pricing/costs.py reckons with is what the stacks declare. It is a file of its own because the stacks take long to import."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from common import costs
+from common.pricing import costs
 from stacks.alarms import SWEEP_MINUTES
 
 ROOT = Path(__file__).parents[3]

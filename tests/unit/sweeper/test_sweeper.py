@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from common.durations import LONGEST_ENDPOINT_SECONDS
 from common.names import run_name
+from common.pricing.durations import LONGEST_ENDPOINT_SECONDS
 from sweeper import handler
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
 from tests.doubles.ledger_fakes import Books

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from common.ledger_rows import read_row
+from common.ledger.rows import read_row
 from sweeper.gauges import gauges
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import Books

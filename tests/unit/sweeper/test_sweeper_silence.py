@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from common.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from common.names import run_name
+from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
 from tests.doubles.ledger_fakes import Books
 from tests.doubles.sweeper_site import Site, ended

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from common.ledger_rows import EndpointLife, endpoint_lives
+from common.ledger.rows import EndpointLife, endpoint_lives
 from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.ledger_fakes import Books
 from tests.doubles.teardown_site import Site

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from common import words
 from common.errors import PatientDataSuspected, PromptsRejected
+from common.text import words
 from preflight.prompts import patterns, prompt_file
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts.holding_out import split

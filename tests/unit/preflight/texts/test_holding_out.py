@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common import words
+from common.text import words
 from preflight.texts.holding_out import MINIMUM_DOCUMENTS, blocks, split
 from preflight.texts.text_file import as_text, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from common.clock import from_iso
-from common.ledger_rows import MONTH, RunRow, whole_number
-from common.ledger_table import Raw, Table, assignments, typed
+from common.ledger.rows import MONTH, RunRow, whole_number
+from common.ledger.table import Raw, Table, assignments, typed
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from datetime import datetime
 from typing import Any
 
 from common.clock import start_after
-from common.costs import cap_for
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
-from common.ledger_changes import Month, settlement, written
-from common.ledger_rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
-from common.ledger_table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
+from common.ledger.changes import Month, settlement, written
+from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
+from common.ledger.table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
+from common.pricing.costs import cap_for
 
 # The most that budget_usd may be, in cents: what an item counts as that cannot be read, where no cap is told.
 HIGHEST_CAP_CENTS = 100_000

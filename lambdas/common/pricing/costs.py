@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from common.clock import month_of, next_month_start
-from common.prices import Price
+from common.pricing.prices import Price
 
 # What something is, how much of it is used, US dollars a unit: us-east-1 list prices of 2026, without any free allowance.
 Items = tuple[tuple[str, Decimal, Decimal], ...]

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from common.clock import from_iso, month_of
-from common.ledger_table import Raw, RawItem
+from common.ledger.table import Raw, RawItem
 
 RUN, MONTH, STARTS = "RUN#", "MONTH#", "STARTS#"
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")

@@ -1,0 +1,1 @@
+"""What the functions share about texts: words, tokens, and the kinds of prompts."""
