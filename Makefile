@@ -20,7 +20,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test coverage lint notices deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ mutate-machines: $(READY)  ## change every line of both state machines once: whi
 
 check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets and the fast tests, one line each
 	@python -m gates $(ARGS)
+
+test-fast: $(READY)  ## every test that takes no more than a second or so: under a minute on two cores
+	@python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test: $(READY)  ## the same gate with every test, on as many as four cores
 	@python -m gates --tests all $(ARGS)

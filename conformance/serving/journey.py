@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ask import questions
 from common.errors import CaptuneError, ServiceUnreachable
 from common.names import run_name
 from conformance.contract import Contract
@@ -49,6 +50,13 @@ class Site:
     def runtime(self) -> Any:
         """A client for InvokeEndpoint."""
         return self.cloud.client("sagemaker-runtime")
+
+    def ask(self, model: str, prompt: str, endpoint: str = "") -> str:
+        """One greedy answer by the Ask code. Raises what Ask raises."""
+        settings = questions.Settings(endpoint or self.run, model, 0, 42, 1)
+        one = {"id": "one", "kind": "question", "prompt": prompt}
+        (answer,) = questions.ask_all(self.runtime, [one], [], settings, 60.0, lambda lines: None)
+        return str(answer["greedy"])
 
     def lines(self, key: str) -> list[dict[str, Any]]:
         """The objects of one of the run's JSON Lines files."""
@@ -112,8 +120,6 @@ def deployed_run(site: Site, against: str) -> Contract:
 
 def dies(site: Site, against: str) -> Contract:
     """Whether a server that dies is told apart: asking again is right, and the endpoint becomes Failed."""
-    from conformance.serving.requests import ask  # it needs this module
-
     name = "a server that dies in between"
     process = site.host.pid_of(site.run)
     if process is None:
@@ -121,7 +127,7 @@ def dies(site: Site, against: str) -> Contract:
     os.kill(process, 9)
     problems = []
     try:
-        ask(site, "base", "A gene")
+        site.ask("base", "A gene")
         problems.append("it was still answered")
     except ServiceUnreachable:
         pass

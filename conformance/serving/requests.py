@@ -41,14 +41,6 @@ BODIES: dict[str, dict[str, Any] | bytes] = {
 }
 
 
-def ask(site: Site, model: str, prompt: str, endpoint: str = "") -> str:
-    """One greedy answer by the Ask code. Raises what Ask raises."""
-    settings = questions.Settings(endpoint or site.run, model, 0, 42, 1)
-    one = {"id": "one", "kind": "question", "prompt": prompt}
-    (answer,) = questions.ask_all(site.runtime, [one], [], settings, 60.0, lambda lines: None)
-    return str(answer["greedy"])
-
-
 def outcome(site: Site, body: dict[str, Any] | bytes, endpoint: str, route: str = questions.ROUTE) -> tuple[int, str]:
     """(status, error type or the model that answered) of one request through InvokeEndpoint."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -83,7 +75,7 @@ def _route(site: Site, against: str) -> Contract:
     kept = questions.ROUTE
     try:
         questions.ROUTE = "none"
-        ask(site, DOMAIN, _PROMPT)
+        site.ask(DOMAIN, _PROMPT)
         problems.append("Ask without the route took the base model's answer for the tuned one's")
     except AdapterNotServed:
         pass
@@ -102,7 +94,7 @@ def _refusals(site: Site, against: str) -> Contract:
         ("a prompt beyond the context", "base", _BEYOND, EndpointAnsweredBadly),
     ):
         try:
-            ask(site, model, prompt)
+            site.ask(model, prompt)
             problems.append(f"{what} was answered")
         except CaptuneError as error:
             if type(error) is not expected:

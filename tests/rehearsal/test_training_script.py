@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
+
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
 WORDS = [
     "the",

@@ -14,6 +14,9 @@ from proof.matrix.failures import FAILURES
 from proof.matrix.states import each_state, task_states
 from proof.matrix.whole_runs import STORIES
 
+pytestmark = pytest.mark.slow
+
+
 # One state for each failure, so that both machines, Lambdas and services, and the Parallel are met.
 CELLS = {
     "throttled": "AskBaseModel",

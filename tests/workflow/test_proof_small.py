@@ -10,6 +10,8 @@ from proof.controls.scenarios import quiet_cloud, unsettled
 from proof.result import Result
 from proof.simulation import accidents, months, storms, threads
 
+pytestmark = pytest.mark.slow
+
 
 def test_sixty_random_months_stay_under_their_caps_and_leave_nothing() -> None:
     outcome = months.run(60, seed=20_000, processes=1)

@@ -14,6 +14,9 @@ from rehearsal.sagemaker.real.server.queueing import Request
 from rehearsal.sagemaker.real.server.sampling import Sampling
 from tests.doubles.rehearsal.sagemaker_models import WORDS, make_model, reference
 
+pytestmark = pytest.mark.slow
+
+
 PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
 END = 1
 

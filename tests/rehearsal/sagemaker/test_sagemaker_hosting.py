@@ -17,6 +17,9 @@ from tests.doubles.rehearsal.sagemaker_account import (
     source,
 )
 
+pytestmark = pytest.mark.slow
+
+
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 
 

@@ -27,6 +27,8 @@ from tests.doubles.rehearsal.sagemaker_account import (
 )
 from tests.doubles.rehearsal.sagemaker_models import make_model, reference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

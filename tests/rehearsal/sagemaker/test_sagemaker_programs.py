@@ -19,6 +19,9 @@ from rehearsal.sagemaker.vllm.environment import VllmMissing, interpreter
 from rehearsal.sagemaker.vllm.route_middleware import RouteMiddleware
 from tests.doubles.rehearsal.sagemaker_account import account, eventually, model_request
 
+pytestmark = pytest.mark.slow
+
+
 ADAPTER = '{"name":"medical","path":"/opt/ml/adapter","base_model_name":"base"}'
 
 

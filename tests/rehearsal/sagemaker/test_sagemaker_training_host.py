@@ -18,6 +18,9 @@ from rehearsal.sagemaker.fake import FakeHosting
 from rehearsal.sagemaker.real.training import TrainingHost
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, GATED, Account, account, channel, eventually, s3_address
 
+pytestmark = pytest.mark.slow
+
+
 LINES: list[tuple[str, str]] = []
 
 

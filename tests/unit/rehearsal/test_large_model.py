@@ -12,6 +12,9 @@ from rehearsal.models import large_model
 from rehearsal.models.large_model import PARAMETERS, SHAPE, ensure_large_model
 from weights import find_model
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = {
     **SHAPE,
     "hidden_size": 64,

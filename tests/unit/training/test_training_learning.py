@@ -21,6 +21,8 @@ from loss import summed_loss, token_losses
 from progress import GRACE_SECONDS, Clock
 from text import IGNORED, Boundaries, Document
 
+pytestmark = pytest.mark.slow
+
 
 def test_our_loss_and_its_gradient_are_those_of_torch() -> None:
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,9 @@ from arguments import Arguments
 from failure import TrainingFailure
 from memory import Shape, estimate, kept_bytes, plan, shape_of
 
+pytestmark = pytest.mark.slow
+
+
 GIB = 2**30
 A10G = 22 * GIB  # what is free of its 24 GB
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32

@@ -11,6 +11,8 @@ import pytest
 from rehearsal.models import weights
 from rehearsal.models.weights import WeightsMissing, ensure_weights, find_gguf
 
+pytestmark = pytest.mark.slow
+
 
 class Installed:
     """A distribution as importlib.metadata describes it."""

@@ -12,6 +12,8 @@ import pytest
 from failure import TrainingFailure
 from weights import find_model
 
+pytestmark = pytest.mark.slow
+
 
 def safetensors(size: int, present: int | None = None) -> bytes:
     """A weight file of one tensor with `size` bytes, of which `present` are there."""

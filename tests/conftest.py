@@ -1,0 +1,15 @@
+"""Which tests are slow: those marked so, and those that need what takes seconds to make, whoever asks for it."""
+
+from __future__ import annotations
+
+import pytest
+
+# Fixtures that synthesize the templates or start the processes of the Lambdas.
+TAKES_SECONDS = {"assembly", "fork_server", "stacks"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs one of them, also by way of other fixtures."""
+    for item in items:
+        if TAKES_SECONDS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
