@@ -21,7 +21,7 @@ DETAILS: dict[str, str | int] = {
 }
 
 
-class Books(Ledger):
+class FakeLedger(Ledger):
     """A ledger whose table can be looked at and made to fail."""
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Books(Ledger):
         monkeypatch.setattr(self.table, operation, noting)
         return tables
 
-    def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> Books:
+    def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
         """Adds an open reservation of six dollars."""
         name = run or f"captune-{execution_name}"
         facts = {**DETAILS, "execution_name": execution_name, **details}
         self.reserve(Reservation(name, arn(execution_name), 600, ("2026-11",), facts), 100_000, NOW)
         return self
 
-    def settled(self, run: str, moment: Any = NOW) -> Books:
+    def settled(self, run: str, moment: Any = NOW) -> FakeLedger:
         """Closes a reservation."""
         parts = {"training_seconds": 600, "endpoint_seconds": 0, "training_cents": 26, "endpoint_cents": 0}
         self.settle(run, {"2026-11": 32}, {**parts, "status": "FAILED"}, moment)

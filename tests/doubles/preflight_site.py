@@ -15,7 +15,7 @@ from common.errors import (
 from preflight import handler
 from stage import handler as stage_handler
 from tests.doubles.lambda_fakes import NOW, S3, SageMaker, Service, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.made_up_prose import prose
 from tests.doubles.prompt_lines import GOOD
 from tests.doubles.prompt_lines import lines as json_lines
@@ -72,7 +72,7 @@ class Site:
         }  # fmt: skip
         self.settings = dict(SETTINGS)
         self.s3 = S3({("gated", "llama/config.json"): b"{}"})
-        self.sagemaker, self.books = SageMaker(), Books()
+        self.sagemaker, self.ledger = SageMaker(), FakeLedger()
         self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
         self.pricing, self.ecr = Pricing(), Ecr()
         self.cap_cents = 2500
@@ -87,7 +87,7 @@ class Site:
             "s3": self.s3,
             "sagemaker": self.sagemaker,
             "service-quotas": self.quotas,
-            "dynamodb": self.books.table,
+            "dynamodb": self.ledger.table,
             "ecr": self.ecr,
         }
         assert (region is not None) == (service in ("pricing", "ecr")), (

@@ -12,7 +12,7 @@ from finish import handler as finish_handler
 from report import summary
 from settle import handler
 from tests.doubles.lambda_fakes import MACHINE, NOW, S3, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "SUCCEEDED", "reason": "event"}
 START = NOW - timedelta(hours=1)
@@ -46,7 +46,7 @@ class Site:
     """Everything that settlement reads and writes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.books = Books().with_run("abc")
+        self.ledger = FakeLedger().with_run("abc")
         self.sagemaker = SageMaker(jobs={"captune-abc": job()})
         self.step_functions = StepFunctions(
             {arn("abc"): {"status": "SUCCEEDED", "startDate": START, "stopDate": START + timedelta(seconds=1000)}}
@@ -57,7 +57,7 @@ class Site:
         services = {
             "sagemaker": self.sagemaker,
             "stepfunctions": self.step_functions,
-            "dynamodb": self.books.table,
+            "dynamodb": self.ledger.table,
         }
         monkeypatch.setattr(handler, "client", services.__getitem__)
         monkeypatch.setattr(finish_handler, "client", {"s3": self.s3}.__getitem__)

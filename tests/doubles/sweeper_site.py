@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeper.leftovers import Sweep
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 LONG_AGO = NOW - timedelta(hours=1)
 
@@ -16,14 +16,16 @@ LONG_AGO = NOW - timedelta(hours=1)
 class Site:
     """Everything of the project at one moment."""
 
-    def __init__(self, books: Books | None = None, executions: dict[str, Any] | None = None, **resources: Any) -> None:
-        self.books = books or Books()
+    def __init__(
+        self, ledger: FakeLedger | None = None, executions: dict[str, Any] | None = None, **resources: Any
+    ) -> None:
+        self.ledger = ledger or FakeLedger()
         self.sagemaker = SageMaker(**resources)
         self.step_functions = StepFunctions({arn(name): kept for name, kept in (executions or {}).items()})
 
     def sweep(self, now: Any = NOW) -> Sweep:
         """A sweeper at a moment."""
-        return Sweep(self.sagemaker, self.step_functions, self.books, MACHINE, TEAR_DOWN, now)
+        return Sweep(self.sagemaker, self.step_functions, self.ledger, MACHINE, TEAR_DOWN, now)
 
     @property
     def tear_downs(self) -> list[str]:
@@ -32,7 +34,7 @@ class Site:
 
     def silence_the_ledger(self) -> None:
         """The ledger answers nothing."""
-        self.books.table.trouble = lambda operation: "throttled"
+        self.ledger.table.trouble = lambda operation: "throttled"
 
     @property
     def inputs(self) -> list[dict[str, str]]:

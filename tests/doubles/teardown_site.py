@@ -7,7 +7,7 @@ from typing import Any
 
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "FAILED", "reason": "event"}
 SCHEDULE = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
@@ -16,20 +16,20 @@ SCHEDULE = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
 class Site:
     """One run's surroundings, torn down pass by pass. `seen` travels from pass to pass, as the state machine carries it."""
 
-    def __init__(self, books: Books | None = None, execution: str = "FAILED", **resources: Any) -> None:
+    def __init__(self, ledger: FakeLedger | None = None, execution: str = "FAILED", **resources: Any) -> None:
         self.sagemaker = SageMaker(**resources)
-        self.books = books if books is not None else Books().with_run("abc")
+        self.ledger = ledger if ledger is not None else FakeLedger().with_run("abc")
         self.step_functions = StepFunctions({arn("abc"): {"status": execution}})
         self.seen: dict[str, dict[str, Any]] = {}
 
     def tear_down(self, event: dict[str, Any] | None = None, after: timedelta = timedelta(0)) -> dict[str, Any]:
-        removal = Removal("captune-abc", self.sagemaker, self.step_functions, self.books, MACHINE, NOW + after)
+        removal = Removal("captune-abc", self.sagemaker, self.step_functions, self.ledger, MACHINE, NOW + after)
         outcome = removal.one_pass({**(EVENT if event is None else event), "seen": self.seen})
         self.seen = outcome["seen"]
         return outcome
 
     def silence_the_ledger(self) -> None:
-        self.books.table.trouble = lambda operation: "throttled"
+        self.ledger.table.trouble = lambda operation: "throttled"
 
     @property
     def changes(self) -> list[str]:
@@ -38,4 +38,4 @@ class Site:
 
     @property
     def item(self) -> dict[str, Any]:
-        return self.books.run("captune-abc") or {}
+        return self.ledger.run("captune-abc") or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.doubles.lambda_fakes import MACHINE, TEAR_DOWN, SageMaker, StepFunctions, arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 
 class Machines(StepFunctions):
@@ -28,7 +28,7 @@ class Account:
 
     def __init__(
         self,
-        books: Books | None = None,
+        ledger: FakeLedger | None = None,
         running: tuple[str, ...] = (),
         outputs: bool = True,
         machines: dict[str, str] | None = None,
@@ -40,7 +40,7 @@ class Account:
             "cloudformation": self,
             "sagemaker": SageMaker(**resources),
             "stepfunctions": Machines({arn(name): {"status": "RUNNING"} for name in running}, deployed),
-            "dynamodb": (books or Books()).table,
+            "dynamodb": (ledger or FakeLedger()).table,
         }
 
     def client(self, service: str) -> Any:

@@ -11,7 +11,7 @@ from common.errors import BudgetExceeded, DeployInProgress, RunNameTaken, Servic
 from common.pricing import costs
 from reserve import handler
 from tests.doubles.lambda_fakes import arn, refusal
-from tests.doubles.ledger_fakes import DETAILS, Books
+from tests.doubles.ledger_fakes import DETAILS, FakeLedger
 
 PLAN: dict[str, Any] = {
     "runName": "captune-abc",
@@ -26,54 +26,54 @@ STANDING = 65
 
 
 @pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    books = Books()
-    monkeypatch.setattr(handler, "client", {"dynamodb": books.table}.__getitem__)
+def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
+    ledger = FakeLedger()
+    monkeypatch.setattr(handler, "client", {"dynamodb": ledger.table}.__getitem__)
     monkeypatch.setenv("LEDGER_TABLE", "ledger")
     monkeypatch.setenv("CAP_CENTS", "1000")
     monkeypatch.setenv("DEFINITION_VERSION", "v1")
-    return books
+    return ledger
 
 
-def test_the_worst_case_is_set_aside_with_what_settlement_needs(books: Books) -> None:
+def test_the_worst_case_is_set_aside_with_what_settlement_needs(ledger: FakeLedger) -> None:
     assert handler.handle(PLAN, None) == {"reservedCents": 600, "committedCents": 600 + STANDING, "capCents": 1000}
-    item = books.run("captune-abc") or {}
+    item = ledger.run("captune-abc") or {}
     assert (item["state"], item["execution_arn"], item["execution_name"]) == ("reserved", arn("abc"), "abc")
     assert item.items() >= DETAILS.items()
 
 
-def test_a_second_call_of_the_same_execution_changes_nothing(books: Books) -> None:
+def test_a_second_call_of_the_same_execution_changes_nothing(ledger: FakeLedger) -> None:
     assert handler.handle(PLAN, None) == handler.handle(PLAN, None)
-    assert books.committed_cents("2026-11") == 600
+    assert ledger.committed_cents("2026-11") == 600
 
 
-def test_an_item_that_is_damaged_later_is_told_as_the_whole_cap_of_this_deployment(books: Books) -> None:
+def test_an_item_that_is_damaged_later_is_told_as_the_whole_cap_of_this_deployment(ledger: FakeLedger) -> None:
     handler.handle(PLAN, None)
-    books.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+    ledger.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
     assert handler.handle(PLAN, None)["committedCents"] == 1000 + 600 + STANDING
 
 
-def test_a_run_that_does_not_fit_is_refused_with_what_is_missing(books: Books) -> None:
-    books.with_run("other")
+def test_a_run_that_does_not_fit_is_refused_with_what_is_missing(ledger: FakeLedger) -> None:
+    ledger.with_run("other")
     with pytest.raises(BudgetExceeded, match=r"may cost up to \$6.00, and \$3.35 of the cap's \$9.35 for runs is left"):
         handler.handle(PLAN, None)
-    assert books.run("captune-abc") is None
+    assert ledger.run("captune-abc") is None
 
 
 @pytest.mark.parametrize("version", ["v0", "", None])
-def test_a_plan_of_another_deployment_reserves_nothing(books: Books, version: str | None) -> None:
+def test_a_plan_of_another_deployment_reserves_nothing(ledger: FakeLedger, version: str | None) -> None:
     with pytest.raises(DeployInProgress, match="start a new execution"):
         handler.handle({**PLAN, "definitionVersion": version}, None)
-    assert books.run("captune-abc") is None
+    assert ledger.run("captune-abc") is None
 
 
-def test_a_plan_of_before_there_were_versions_reserves_nothing(books: Books) -> None:
+def test_a_plan_of_before_there_were_versions_reserves_nothing(ledger: FakeLedger) -> None:
     with pytest.raises(DeployInProgress):
         handler.handle({key: value for key, value in PLAN.items() if key != "definitionVersion"}, None)
-    assert books.committed_cents("2026-11") == 0
+    assert ledger.committed_cents("2026-11") == 0
 
 
-def test_what_the_project_itself_costs_is_set_aside_before_any_run(books: Books) -> None:
+def test_what_the_project_itself_costs_is_set_aside_before_any_run(ledger: FakeLedger) -> None:
     assert costs.standing_cents(1000) == STANDING
     plan = {**PLAN, "budget": {**PLAN["budget"], "worstCaseCents": 1000 - STANDING + 1}}
     with pytest.raises(BudgetExceeded, match="budget_usd in cdk.json to at least 11"):
@@ -82,22 +82,24 @@ def test_what_the_project_itself_costs_is_set_aside_before_any_run(books: Books)
     assert handler.handle(plan, None)["committedCents"] == 1000
 
 
-def test_a_name_of_another_execution_is_refused(books: Books) -> None:
-    books.with_run("abc")
+def test_a_name_of_another_execution_is_refused(ledger: FakeLedger) -> None:
+    ledger.with_run("abc")
     with pytest.raises(RunNameTaken):
         handler.handle({**PLAN, "executionArn": arn("a_bc"), "budget": {**PLAN["budget"], "worstCaseCents": 1}}, None)
 
 
 @pytest.mark.parametrize("trouble", ["throttled", "broken", "lost answer"])
-def test_trouble_of_the_ledger_is_the_error_that_the_state_machine_tries_again(books: Books, trouble: str) -> None:
-    books.table.trouble = lambda operation: trouble if operation == "TransactWriteItems" else None
+def test_trouble_of_the_ledger_is_the_error_that_the_state_machine_tries_again(
+    ledger: FakeLedger, trouble: str
+) -> None:
+    ledger.table.trouble = lambda operation: trouble if operation == "TransactWriteItems" else None
     with pytest.raises(ServiceUnreachable):
         handler.handle(PLAN, None)
-    books.table.trouble = lambda operation: None
+    ledger.table.trouble = lambda operation: None
     assert handler.handle(PLAN, None)["committedCents"] == 600 + STANDING
 
 
-def test_what_is_committed_is_published_as_a_metric(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_committed_is_published_as_a_metric(ledger: FakeLedger, capsys: pytest.CaptureFixture[str]) -> None:
     handler.handle(PLAN, None)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     metric = next(line for line in lines if "_aws" in line)
@@ -106,19 +108,21 @@ def test_what_is_committed_is_published_as_a_metric(books: Books, capsys: pytest
 
 
 def test_a_ledger_that_refuses_this_function_is_named_with_its_reason(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(**request: Any) -> None:
         raise refusal("AccessDeniedException", "not authorized to perform dynamodb:UpdateItem")
 
-    monkeypatch.setattr(books.table, "transact_write_items", denied)
+    monkeypatch.setattr(ledger.table, "transact_write_items", denied)
     with pytest.raises(
         ServiceUnreachable, match="The reservation in the ledger could not be finished.*dynamodb:UpdateItem"
     ):
         handler.handle(PLAN, None)
 
 
-def test_the_log_tells_what_was_reserved_and_what_that_leaves(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_tells_what_was_reserved_and_what_that_leaves(
+    ledger: FakeLedger, capsys: pytest.CaptureFixture[str]
+) -> None:
     handler.handle(PLAN, None)
     told = json.loads(capsys.readouterr().out.splitlines()[0])
     assert told == {
@@ -126,16 +130,16 @@ def test_the_log_tells_what_was_reserved_and_what_that_leaves(books: Books, caps
     }  # fmt: skip
 
 
-def test_the_table_is_the_one_that_the_function_was_given(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_the_one_that_the_function_was_given(ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     tables: set[str] = set()
-    write = books.table.transact_write_items
+    write = ledger.table.transact_write_items
 
     def noting(**request: Any) -> Any:
         for entry in request["TransactItems"]:
             tables.update(write["TableName"] for write in entry.values())
         return write(**request)
 
-    monkeypatch.setattr(books.table, "transact_write_items", noting)
+    monkeypatch.setattr(ledger.table, "transact_write_items", noting)
     monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
     handler.handle(PLAN, None)
     assert tables == {"captune-ledger"}

@@ -94,7 +94,7 @@ def test_an_execution_that_was_refused_the_name_of_a_run_leaves_that_run_alone(s
     }
     outcome = site.end(executionArn=other, executionName="_abc", status="FAILED")
     assert outcome["result"]["actualCents"] == 0
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
     assert {key: site.s3.objects[key] for key in before} == before
     assert site.report(run_name("_abc"))["error"] == "RunNameTaken"
     assert f"runs/{run_name('_abc')}/report/report.html" in outcome["message"]

@@ -199,9 +199,9 @@ class TestTheLivesOfEndpoints:
 
 @pytest.fixture(params=["moto", "the proof's table"])
 def ledger(request: pytest.FixtureRequest, account: Any) -> Ledger:
-    books = Ledger(empty_table(account) if request.param == "moto" else Table(), "ledger", lambda seconds: None)
-    books.reserve(Reservation("captune-a", "arn:a", 600, ("2026-11",), {}), CAP, NOW)
-    return books
+    ledger = Ledger(empty_table(account) if request.param == "moto" else Table(), "ledger", lambda seconds: None)
+    ledger.reserve(Reservation("captune-a", "arn:a", 600, ("2026-11",), {}), CAP, NOW)
+    return ledger
 
 
 class TestNotingEndpoints:

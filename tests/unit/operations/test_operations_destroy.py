@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from operations import destruction, idle
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.operations.budget_fakes import POLICY, Budgets
 from tests.doubles.operations.deny_policy import Iam
 from tests.doubles.operations.deployed_account import Account as Deployed
@@ -64,17 +64,17 @@ def test_yes_takes_the_deny_policy_off_so_that_the_role_can_be_deleted(answer: s
 
 
 def test_nobody_is_asked_while_something_bills() -> None:
-    account, person = Account(books=Books().with_run("abc")), Person("yes")
+    account, person = Account(ledger=FakeLedger().with_run("abc")), Person("yes")
     with pytest.raises(idle.NotIdle):
         destruction.prepare(account, person)
     assert not person.asked and account.is_untouched
 
 
 def test_a_run_that_began_while_the_person_was_thinking_stops_it() -> None:
-    books = Books()
-    account = Account(books=books)
+    ledger = FakeLedger()
+    account = Account(ledger=ledger)
     with pytest.raises(idle.NotIdle, match="captune-abc"):
-        destruction.prepare(account, Person("yes", meanwhile=lambda: books.with_run("abc")))
+        destruction.prepare(account, Person("yes", meanwhile=lambda: ledger.with_run("abc")))
     assert account.is_untouched
 
 

@@ -13,7 +13,7 @@ from common.names import run_name
 from operations import idle
 from operations.__main__ import main
 from tests.doubles.lambda_fakes import TEAR_DOWN, arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.operations.deployed_account import Account
 from tests.doubles.teardown_site import Site
 
@@ -33,14 +33,14 @@ def tear_down_inputs(text: str) -> list[dict[str, str]]:
     return [json.loads(command[-1]) for command in commands(text)]
 
 
-def kept() -> Books:
+def kept() -> FakeLedger:
     """The ledger after a run that asked to keep its endpoint for four hours, and succeeded."""
-    return Books().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
+    return FakeLedger().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
 
 
 def test_an_account_in_which_every_run_is_settled_is_idle() -> None:
-    books = Books().with_run("abc").settled("captune-abc")
-    account = Account(books, jobs={"captune-abc": "Completed"}, endpoints={"my-captune-x": "InService"})
+    ledger = FakeLedger().with_run("abc").settled("captune-abc")
+    account = Account(ledger, jobs={"captune-abc": "Completed"}, endpoints={"my-captune-x": "InService"})
     assert "Nothing of this project bills" in idle.check(account)
 
 
@@ -48,7 +48,7 @@ def test_an_account_in_which_every_run_is_settled_is_idle() -> None:
     ("account", "named"),
     [
         (Account(running=("abc",)), "execution abc: RUNNING"),
-        (Account(Books().with_run("abc")), "reservation of $6.00: not settled"),
+        (Account(FakeLedger().with_run("abc")), "reservation of $6.00: not settled"),
         (Account(jobs={"captune-abc": "InProgress"}), "training job captune-abc: InProgress"),
         (Account(jobs={"captune-abc-try2": "Stopping"}), "training job captune-abc-try2: Stopping"),
         (Account(endpoints={"captune-abc": "InService"}), "endpoint captune-abc: InService"),
@@ -75,16 +75,16 @@ def test_the_tear_down_that_is_advised_removes_a_kept_endpoint_at_once() -> None
 
 
 def test_the_tear_down_that_is_advised_stops_an_execution_that_still_runs() -> None:
-    books = Books().with_run("abc")
-    site = Site(books, execution="RUNNING")
-    site.tear_down(tear_down_inputs(words(Account(books, running=("abc",))))[0])
+    ledger = FakeLedger().with_run("abc")
+    site = Site(ledger, execution="RUNNING")
+    site.tear_down(tear_down_inputs(words(Account(ledger, running=("abc",))))[0])
     assert site.step_functions.executions[arn("abc")]["status"] == "ABORTED"
 
 
 def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_own() -> None:
     mine = run_name("it's_mine")
-    books = Books().with_run("it's_mine", run=mine).with_run("b")
-    account = Account(books, running=("it's_mine",), jobs={mine: "InProgress"})
+    ledger = FakeLedger().with_run("it's_mine", run=mine).with_run("b")
+    account = Account(ledger, running=("it's_mine",), jobs={mine: "InProgress"})
     assert tear_down_inputs(words(account)) == [
         {
             "runName": run_name(name),
@@ -98,10 +98,10 @@ def test_everything_of_one_run_is_ended_by_one_tear_down_and_another_run_by_its_
 
 
 def test_a_reservation_that_cannot_be_read_is_told_and_hides_no_other() -> None:
-    books = Books().with_run("a").with_run("b").with_run("c").settled("captune-c")
-    books.table.rows["RUN#captune-a"] |= {"state": {"BOOL": True}, "execution_name": {"NULL": True}}
-    books.table.rows["RUN#captune-c"]["note"] = {"M": {}}
-    text = words(Account(books))
+    ledger = FakeLedger().with_run("a").with_run("b").with_run("c").settled("captune-c")
+    ledger.table.rows["RUN#captune-a"] |= {"state": {"BOOL": True}, "execution_name": {"NULL": True}}
+    ledger.table.rows["RUN#captune-c"]["note"] = {"M": {}}
+    text = words(Account(ledger))
     assert "an item of the ledger that cannot be read: state is of the type BOOL" in text
     assert "reservation of $6.00: not settled" in text
     assert "captune-c" not in text
@@ -132,7 +132,7 @@ def test_what_outlived_the_stacks_is_ended_by_hand() -> None:
 
 @pytest.mark.parametrize("machines", [{}, {TEAR_DOWN: "DELETING"}], ids=["gone", "going"])
 def test_a_half_destroyed_deployment_can_be_destroyed_to_the_end(machines: dict[str, str]) -> None:
-    assert "Nothing of this project bills" in idle.check(Account(Books().with_run("abc"), machines=machines))
+    assert "Nothing of this project bills" in idle.check(Account(FakeLedger().with_run("abc"), machines=machines))
 
 
 def test_a_refusal_of_aws_is_no_sign_that_nothing_bills(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from common.ledger.ledger import Reservation
 from operations import ledger_listing
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 
 class Account:
     """A session of an account with this ledger."""
 
-    def __init__(self, ledger: Books) -> None:
+    def __init__(self, ledger: FakeLedger) -> None:
         self._ledger = ledger
 
     def client(self, service: str) -> Any:
@@ -28,16 +28,16 @@ class Account:
         return [{"Stacks": [{"StackName": "Captune-Storage", "Outputs": outputs}]}]
 
 
-def lines(ledger: Books) -> list[str]:
+def lines(ledger: FakeLedger) -> list[str]:
     return ledger_listing.show(Account(ledger), 2500).splitlines()
 
 
 def test_an_empty_ledger_says_so() -> None:
-    assert ledger_listing.show(Account(Books()), 2500) == "The ledger is empty: nothing was reserved or spent yet."
+    assert ledger_listing.show(Account(FakeLedger()), 2500) == "The ledger is empty: nothing was reserved or spent yet."
 
 
 def test_months_and_runs_are_printed_newest_first() -> None:
-    ledger = Books().with_run("a").settled("captune-a")
+    ledger = FakeLedger().with_run("a").settled("captune-a")
     ledger.reserve(Reservation("captune-b", "arn:b", 587, ("2026-11", "2026-12"), {}), 2500, NOW.replace(hour=23))
     ledger.count_start("2026-11", 9)
 
@@ -54,7 +54,7 @@ def test_months_and_runs_are_printed_newest_first() -> None:
 
 
 def test_a_damaged_item_is_printed_as_such_with_what_to_do_and_hides_no_other() -> None:
-    ledger = Books().with_run("a").with_run("b").with_run("c").settled("captune-c")
+    ledger = FakeLedger().with_run("a").with_run("b").with_run("c").settled("captune-c")
     ledger.table.rows["RUN#captune-a"] |= {"reserved_cents": {"N": "6.5"}, "reserved_at": {"BOOL": False}}
     ledger.table.rows["RUN#captune-c"]["status"] = {"NULL": True}
 
@@ -70,7 +70,7 @@ def test_a_damaged_item_is_printed_as_such_with_what_to_do_and_hides_no_other() 
 
 
 def test_a_month_that_does_not_agree_with_its_runs_is_pointed_out() -> None:
-    ledger = Books().with_run("a")
+    ledger = FakeLedger().with_run("a")
     assert not any("add up to" in line for line in lines(ledger))
     ledger.table.rows["MONTH#2026-11"]["committed_cents"] = {"N": "100"}
     assert lines(ledger)[:2] == [
@@ -86,7 +86,7 @@ def test_a_month_that_does_not_agree_with_its_runs_is_pointed_out() -> None:
 
 
 def test_as_json_nothing_is_left_out() -> None:
-    ledger = Books().with_run("a").with_run("b").settled("captune-b")
+    ledger = FakeLedger().with_run("a").with_run("b").settled("captune-b")
     ledger.count_start("2026-11", 9)
     ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
     ledger.table.rows["MONTH#2026-11"]["committed_cents"] = {"S": "much"}

@@ -80,7 +80,7 @@ class TestInstanceTypes:
         assert "training job usage" not in message
 
     def test_a_second_run_takes_the_type_that_has_room_for_two(self, two_types: Site) -> None:
-        two_types.books.with_run("other")
+        two_types.ledger.with_run("other")
         two_types.refusal(RunInFlight)
         two_types.quotas.applied |= {"L-A": 2.0, "L-B": 2.0}
         assert two_types.run()["training"]["instanceTypes"] == ["ml.g6.2xlarge"]

@@ -111,7 +111,7 @@ def test_quotas_that_cannot_be_read_are_a_warning(site: Site) -> None:
 
 
 def test_a_second_run_needs_a_second_instance(site: Site) -> None:
-    site.books.with_run("other")
+    site.ledger.with_run("other")
     assert "in flight (captune-other), and there is no instance for two" in site.refusal(RunInFlight)
     site.quotas.applied = {"L-2D6DEB3C": 2.0, "L-9614C779": 2.0}
     assert "Other runs are in flight" in site.run()["warnings"][0]
@@ -130,13 +130,13 @@ def test_any_execution_name_makes_a_run(site: Site, name: str) -> None:
 
 
 def test_a_name_that_another_run_has_is_refused_before_anything_of_it_is_overwritten(site: Site) -> None:
-    site.books.with_run("a-bc").settled("captune-a-bc")
+    site.ledger.with_run("a-bc").settled("captune-a-bc")
     site.refusal(RunNameTaken, name="a-bc")
 
 
 def test_names_that_differ_in_case_or_in_a_replaced_character_are_runs_of_their_own(site: Site) -> None:
     site.quotas.applied = {"L-2D6DEB3C": 2.0, "L-9614C779": 2.0}
-    site.books.with_run("my-run")
+    site.ledger.with_run("my-run")
     assert (
         len({site.run(name=name)["runName"].lower() for name in ("my.run", "My-Run", "my_run")} - {"captune-my-run"})
         == 3
@@ -188,7 +188,7 @@ def test_trouble_of_aws_is_no_fault_to_mend_but_the_error_that_is_tried_again(si
     site.sagemaker.troubles["list_endpoints"] = [refusal("ThrottlingException")]
     assert "ThrottlingException" in site.refusal(ServiceUnreachable)
     reads = iter(["fine", "throttled"])
-    site.books.table.trouble = lambda operation: next(reads, "throttled") if operation == "GetItem" else None
+    site.ledger.table.trouble = lambda operation: next(reads, "throttled") if operation == "GetItem" else None
     assert "The ledger did not answer" in site.refusal(ServiceUnreachable)
 
 
@@ -209,7 +209,7 @@ class TestALoopOfStarts:
 
     def test_refused_starts_are_bounded_before_anything_else_is_asked(self, site: Site) -> None:
         row = {"pk": {"S": "STARTS#2026-11"}, "starts": {"N": str(looks_bound(site.cap_cents) - 1)}}
-        site.books.table.rows["STARTS#2026-11"] = row
+        site.ledger.table.rows["STARTS#2026-11"] = row
         site.refusal(InvalidInput, {"epoch": 1})
         asked = len(site.sagemaker.calls), len(site.s3.calls)
 
@@ -221,10 +221,10 @@ class TestALoopOfStarts:
     def test_a_look_that_is_repeated_costs_again_and_counts_again(self, site: Site) -> None:
         site.run()
         site.run()
-        assert site.books.table.rows["STARTS#2026-11"]["starts"] == {"N": "2"}
+        assert site.ledger.table.rows["STARTS#2026-11"]["starts"] == {"N": "2"}
 
     def test_a_ledger_that_cannot_count_starts_nothing(self, site: Site) -> None:
-        site.books.table.trouble = lambda operation: "throttled" if operation == "UpdateItem" else None
+        site.ledger.table.trouble = lambda operation: "throttled" if operation == "UpdateItem" else None
         site.refusal(ServiceUnreachable)
 
 

@@ -29,7 +29,7 @@ def test_a_success_costs_what_was_billed_and_the_rest_is_released(site: Site) ->
     assert outcome["result"] == {
         "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "actualCents": 32, "leftCents": 2468 - STANDING,
     }  # fmt: skip
-    assert site.books.committed_cents("2026-11") == 32
+    assert site.ledger.committed_cents("2026-11") == 32
 
 
 def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> None:
@@ -39,12 +39,12 @@ def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> No
         site.sagemaker.jobs["captune-abc"]["TrainingEndTime"],
     )
     first = site.settle()
-    committed = site.books.committed_cents("2026-11")
+    committed = site.ledger.committed_cents("2026-11")
     site.now += timedelta(hours=3)
     again = site.settle()
     assert again["result"] == first["result"]
     assert again["message"] == first["message"]
-    assert site.books.committed_cents("2026-11") == committed
+    assert site.ledger.committed_cents("2026-11") == committed
 
 
 def test_a_second_settlement_books_what_came_later(site: Site) -> None:
@@ -52,7 +52,7 @@ def test_a_second_settlement_books_what_came_later(site: Site) -> None:
     site.settle()
     site.sagemaker.jobs["captune-abc"] = job(seconds=7200)
     assert site.settle()["result"]["actualCents"] == 309
-    assert site.books.committed_cents("2026-11") == 309
+    assert site.ledger.committed_cents("2026-11") == 309
 
 
 def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.Captu
 
 
 def test_a_run_that_was_refused_before_it_reserved_did_cost_nothing(site: Site) -> None:
-    site.books.table.rows.clear()
+    site.ledger.table.rows.clear()
     site.fails("EulaNotAccepted", "Read the licence.")
     outcome = site.settle(status="FAILED")
     assert outcome["result"] == {
@@ -83,7 +83,7 @@ def test_a_name_of_any_form_is_answered_too(site: Site) -> None:
 def test_an_endpoint_that_nobody_saw_is_counted_from_its_request(site: Site) -> None:
     site.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 1000, 1001)
     assert site.settle()["result"]["actualCents"] > 32
-    item = site.books.run("captune-abc") or {}
+    item = site.ledger.run("captune-abc") or {}
     assert item["endpoint_seconds"] == 2600
     assert item["endpoint_cents"] == 110
 
@@ -94,9 +94,9 @@ def test_an_endpoint_that_was_seen_is_counted_by_what_was_seen(site: Site) -> No
         "endpoint_created_at": START + timedelta(seconds=1010),
         "endpoint_gone_at": START + timedelta(seconds=1209),
     }
-    site.books.note("captune-abc", {key: value.isoformat() for key, value in times.items()})
+    site.ledger.note("captune-abc", {key: value.isoformat() for key, value in times.items()})
     site.settle()
-    assert (site.books.run("captune-abc") or {})["endpoint_seconds"] == 200
+    assert (site.ledger.run("captune-abc") or {})["endpoint_seconds"] == 200
 
 
 def test_a_run_whose_history_is_forgotten_is_settled_by_what_sagemaker_knows(site: Site) -> None:
@@ -112,8 +112,8 @@ def test_a_running_execution_is_never_settled(site: Site, told: str | None) -> N
     site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
     with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
         site.settle(status=told)
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
-    assert site.books.committed_cents("2026-11") == 600
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
+    assert site.ledger.committed_cents("2026-11") == 600
 
 
 def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> None:
@@ -121,7 +121,7 @@ def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> No
         site.step_functions.troubles[operation] = [refusal("ThrottlingException")]
         with pytest.raises(ServiceUnreachable, match=r"^Asking Step Functions how the execution ended"):
             site.settle()
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
 
 
 @pytest.mark.parametrize("operation", ["list_training_jobs", "describe_training_job"])
@@ -129,18 +129,18 @@ def test_a_sagemaker_that_does_not_answer_settles_nothing(site: Site, operation:
     site.sagemaker.troubles[operation] = [refusal("ThrottlingException")]
     with pytest.raises(ServiceUnreachable, match=r"^Asking SageMaker what the run billed"):
         site.settle()
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
 
 
 def test_a_run_that_still_bills_is_not_settled(site: Site) -> None:
     site.sagemaker.jobs["captune-abc"] = job("Stopping")
     with pytest.raises(StillRunning, match="captune-abc is Stopping; its seconds are not final"):
         site.settle()
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
 
 
 def test_a_tear_down_that_was_started_by_hand_finds_its_execution(site: Site) -> None:
     site.with_report()
     assert site.settle(executionArn=None, status=None, reason=None)["result"]["actualCents"] == 32
-    site.books.table.rows.clear()
+    site.ledger.table.rows.clear()
     assert site.settle(executionArn=None, status=None, reason=None)["result"]["status"] == "SUCCEEDED"

@@ -10,7 +10,7 @@ import pytest
 from common.errors import InvalidInput, LedgerDamaged
 from common.names import run_name
 from tests.doubles.lambda_fakes import NOW, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site
 
 
@@ -43,7 +43,7 @@ def test_one_name_of_the_run_is_enough(site: Site, name: dict[str, str]) -> None
     ids=lambda n: next(iter(n)),
 )
 def test_it_is_enough_for_a_run_that_reserved_nothing_too(site: Site, name: dict[str, str]) -> None:
-    site.books.table.rows.clear()
+    site.ledger.table.rows.clear()
     outcome = site.settle(**{**NOTHING, **name})
     assert (outcome["record"]["executionArn"], outcome["result"]["status"]) == (arn("abc"), "SUCCEEDED")
 
@@ -61,7 +61,7 @@ def test_the_runs_own_name_goes_before_the_executions(site: Site) -> None:
 
 def test_a_run_whose_name_does_not_carry_its_executions_is_found_by_the_ledger(site: Site) -> None:
     run = run_name("My.Run")
-    site.books.table.rows = Books().with_run("My.Run", run).table.rows
+    site.ledger.table.rows = FakeLedger().with_run("My.Run", run).table.rows
     site.step_functions.executions[arn("My.Run")] = {"status": "FAILED", "error": "E", "startDate": START}
     outcome = site.settle(**{**NOTHING, "runName": run})
     assert (outcome["record"]["executionArn"], outcome["record"]["error"]) == (arn("My.Run"), "E")
@@ -81,11 +81,11 @@ def test_an_event_that_names_no_run_is_refused(site: Site, empty: str | None) ->
 def test_an_execution_that_is_not_the_owner_of_the_run_is_refused(site: Site) -> None:
     with pytest.raises(InvalidInput, match="belongs to the execution"):
         site.settle(executionArn=arn("other"))
-    assert (site.books.run("captune-abc") or {})["state"] == "reserved"
+    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
 
 
 def test_a_damaged_item_is_not_settled_by_guesswork(site: Site) -> None:
-    site.books.table.rows["RUN#captune-abc"]["reserved_cents"] = {"S": "six dollars"}
+    site.ledger.table.rows["RUN#captune-abc"]["reserved_cents"] = {"S": "six dollars"}
     with pytest.raises(LedgerDamaged):
         site.settle()
 
@@ -104,11 +104,11 @@ class TestANameThatIsUsedAgain:
         return site
 
     def test_it_costs_nothing_and_books_nothing(self, again: Site) -> None:
-        before = again.books.table.rows
+        before = again.ledger.table.rows
         outcome = again.settle(status="FAILED")
         assert outcome["result"]["actualCents"] == 0
         assert "RunNameTaken: Taken." in outcome["message"]
-        assert again.books.table.rows == before
+        assert again.ledger.table.rows == before
 
     def test_the_report_of_the_earlier_run_stays_as_it_is(self, again: Site) -> None:
         before = dict(again.s3.objects)
@@ -129,7 +129,7 @@ class TestANameThatIsUsedAgain:
 
 def test_a_run_that_cost_nothing_is_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.sagemaker.jobs = {}
-    site.books.table.rows["RUN#captune-abc"]["other_cents"] = {"N": "0"}
+    site.ledger.table.rows["RUN#captune-abc"]["other_cents"] = {"N": "0"}
     site.settle()
     site.settle()
     metrics = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
@@ -147,6 +147,6 @@ def test_what_a_second_settlement_books_is_a_metric_of_its_own(site: Site, capsy
 
 def test_the_books_are_in_the_table_that_the_function_was_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
-    tables = site.books.tables_asked("get_item", monkeypatch)
+    tables = site.ledger.tables_asked("get_item", monkeypatch)
     site.settle()
     assert set(tables) == {"captune-ledger"}

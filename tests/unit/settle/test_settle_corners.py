@@ -16,7 +16,7 @@ from settle.endpoints import Stay, stays
 from settle.handler import _was_settled_before
 from settle.tariff import Tariff
 from tests.doubles.lambda_fakes import NOW, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job, visit
 
 HOUR = timedelta(hours=1)
@@ -78,19 +78,19 @@ class TestEndpoints:
     ) -> None:
         site = Site(monkeypatch)
         end = (START + timedelta(seconds=199)).isoformat()
-        site.books.note_endpoint("captune-abc", 1, START, end, failed=noted_failed)
+        site.ledger.note_endpoint("captune-abc", 1, START, end, failed=noted_failed)
         first = {"createdAt": START.isoformat(), "goneAt": end, "failed": True}
         second = {"createdAt": (START + timedelta(seconds=100)).isoformat(), "goneAt": end}
         site.settle(seen={"1": first, "2": second})
 
         # The second attempt began after 100 seconds, when a first one that had failed was over.
-        assert (site.books.run("captune-abc") or {})["endpoint_seconds"] == (100 if noted_failed else 200) + 100
+        assert (site.ledger.run("captune-abc") or {})["endpoint_seconds"] == (100 if noted_failed else 200) + 100
 
 
 def test_the_small_items_of_a_run_that_lived_in_none_of_its_months_are_booked_in_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    item = {**(Site(monkeypatch).books.run("captune-abc") or {}), "months": "2026-09,2026-10", "other_cents": 12}
+    item = {**(Site(monkeypatch).ledger.run("captune-abc") or {}), "months": "2026-09,2026-10", "other_cents": 12}
     billed = bill(SageMaker(jobs={"captune-abc": job(seconds=0)}), "captune-abc", item, None, NOW)
 
     assert (billed.other_cents, billed.by_month.get("2026-09"), billed.by_month.get("2026-10")) == (6, 6, None)
@@ -151,7 +151,7 @@ class TestTheAnswer:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         site = Site(monkeypatch)
-        site.books.table.rows = Books().with_run("abc", other_cents=0).table.rows
+        site.ledger.table.rows = FakeLedger().with_run("abc", other_cents=0).table.rows
         site.sagemaker.jobs.clear()
         site.settle()
         site.settle()
@@ -190,6 +190,6 @@ class TestTheAnswer:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         site = Site(monkeypatch)
-        site.books.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+        site.ledger.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
 
         assert site.settle()["result"]["leftCents"] == 2500 - 95 - 32 - 2500

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, visit
 
 CHEAP, DEAR = "ml.g6.2xlarge", "ml.g5.2xlarge"
@@ -29,7 +29,7 @@ def life(created: int, gone: int | None = None, **more: Any) -> dict[str, Any]:
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     made = Site(monkeypatch)
     made.sagemaker.jobs = {}
-    made.books.table.rows = Books().with_run("abc", training_prices=PRICES, hosting_prices=PRICES).table.rows
+    made.ledger.table.rows = FakeLedger().with_run("abc", training_prices=PRICES, hosting_prices=PRICES).table.rows
     return made
 
 
@@ -40,8 +40,8 @@ def costs(site: Site, **event: Any) -> tuple[int, int]:
 
 
 def test_two_endpoints_are_both_billed(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(99))
-    site.books.note_endpoint("captune-abc", 2, at(50), at(149))
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(99))
+    site.ledger.note_endpoint("captune-abc", 2, at(50), at(149))
     assert costs(site) == (200, 10 + 100)
 
 
@@ -50,19 +50,19 @@ def test_two_endpoints_that_only_the_tear_down_saw_are_both_billed(site: Site) -
 
 
 def test_what_the_ledger_and_the_tear_down_saw_of_one_endpoint_is_one_life(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(10), at(59))
+    site.ledger.note_endpoint("captune-abc", 1, at(10), at(59))
     # The earliest creation and the latest end: it came back, or was not gone after all.
     assert costs(site, seen={"1": life(20, 109)}) == (100, 10)
 
 
 @pytest.mark.parametrize(("noted", "seen"), [(59, None), (None, 59)])
 def test_an_end_that_one_of_them_saw_is_the_end(site: Site, noted: int | None, seen: int | None) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), None if noted is None else at(noted))
+    site.ledger.note_endpoint("captune-abc", 1, at(0), None if noted is None else at(noted))
     assert costs(site, seen={"1": life(0, seen)})[0] == 60
 
 
 def test_an_endpoint_that_only_the_other_one_saw_is_billed_too(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(99))
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(99))
     assert costs(site, seen={"2": life(200, 299)}) == (200, 10 + 100)
 
 
@@ -71,19 +71,19 @@ def test_an_endpoint_whose_end_nobody_saw_is_counted_until_it_is_settled(site: S
 
 
 def test_a_second_settlement_of_an_open_end_comes_to_the_same(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0))
+    site.ledger.note_endpoint("captune-abc", 1, at(0))
     assert costs(site) == (3600, 360)
     site.now += timedelta(hours=5)
     assert costs(site) == (3600, 360)
-    assert site.books.committed_cents("2026-11") == 366
+    assert site.ledger.committed_cents("2026-11") == 366
 
 
 def test_an_endpoint_that_came_after_the_settlement_is_booked_by_the_next_one(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(99))
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(99))
     assert costs(site) == (100, 10)
     site.now += timedelta(hours=1)
     assert costs(site, seen={"1": life(0, 99), "2": life(4000, 4099)}) == (200, 10 + 100)
-    assert site.books.committed_cents("2026-11") == 116
+    assert site.ledger.committed_cents("2026-11") == 116
 
 
 def test_an_endpoint_that_came_after_the_settlement_and_never_went_is_counted_until_now(site: Site) -> None:
@@ -98,12 +98,12 @@ def test_the_type_that_really_served_counts_and_not_that_of_the_attempt(site: Si
 
 
 def test_the_type_in_the_ledger_counts_too_and_so_does_the_count(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 2, at(0), at(99), instance_type=CHEAP, instance_count=3)
+    site.ledger.note_endpoint("captune-abc", 2, at(0), at(99), instance_type=CHEAP, instance_count=3)
     assert costs(site, seen={"2": life(0, 99)}) == (300, 30)
 
 
 def test_the_most_instances_that_anyone_saw_count(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(99), instance_count=2)
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(99), instance_count=2)
     assert costs(site, seen={"1": life(0, 99, instanceType=CHEAP, instanceCount=4)}) == (400, 40)
 
 
@@ -126,17 +126,17 @@ def test_an_attempt_that_failed_after_the_last_one_is_counted_to_its_end(site: S
 
 
 def test_an_attempt_that_worked_for_one_of_them_has_worked(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(199), failed=True)
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(199), failed=True)
     assert costs(site, seen={"1": life(0, 199, failed=False), "2": life(100, 199)}) == (300, 20 + 100)
 
 
 def test_an_attempt_that_failed_for_both_of_them_has_failed(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0), at(999), failed=True)
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(999), failed=True)
     assert costs(site, seen={"1": life(0, 999, failed=True), "2": life(100, 199)}) == (200, 10 + 100)
 
 
 def test_an_endpoint_that_both_saw_and_whose_end_nobody_saw_is_open(site: Site) -> None:
-    site.books.note_endpoint("captune-abc", 1, at(0))
+    site.ledger.note_endpoint("captune-abc", 1, at(0))
     assert costs(site, seen={"1": life(0)}) == (3600, 360)
 
 
@@ -152,7 +152,7 @@ def test_what_nobody_described_is_not_held_against_a_run(site: Site) -> None:
 
 def test_the_attempts_go_round_the_list_of_types(site: Site) -> None:
     three = f"{PRICES} ml.g6e.2xlarge=360"
-    site.books.table.rows = Books().with_run("abc", training_prices=PRICES, hosting_prices=three).table.rows
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_prices=PRICES, hosting_prices=three).table.rows
     assert costs(site, seen={str(n): life(n * 100, n * 100 + 99) for n in (1, 2, 3, 4)})[1] == 10 + 100 + 1000 + 10
 
 
@@ -176,19 +176,19 @@ def test_a_run_that_asked_for_no_endpoint_pays_for_none(site: Site) -> None:
 class TestAnItemOfAnEarlierDeployment:
     def test_its_one_life_is_billed_by_the_attempt_in_its_name(self, site: Site) -> None:
         old = {"endpoint_created_at": at(0).isoformat(), "endpoint_gone_at": at(99).isoformat()}
-        site.books.note("captune-abc", {**old, "endpoint_name": "captune-abc-try2"})
+        site.ledger.note("captune-abc", {**old, "endpoint_name": "captune-abc-try2"})
         assert costs(site) == (100, 100)
 
     def test_one_without_a_name_counts_as_the_dearest(self, site: Site) -> None:
-        site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
+        site.ledger.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
         assert costs(site) == (3600, 3600)
 
     def test_one_beside_the_lives_of_its_attempts_says_nothing_more(self, site: Site) -> None:
         # The tear-down goes on writing it, for a settlement of the earlier version.
-        site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
-        site.books.note_endpoint("captune-abc", 1, at(0), at(99), failed=True)
+        site.ledger.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
+        site.ledger.note_endpoint("captune-abc", 1, at(0), at(99), failed=True)
         assert costs(site) == (100, 10)
 
     def test_a_tear_down_that_still_sees_it_tells_its_attempt(self, site: Site) -> None:
-        site.books.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
+        site.ledger.note("captune-abc", {"endpoint_created_at": at(0).isoformat()})
         assert costs(site, seen={"1": life(0, 99)}) == (100, 10)

@@ -124,7 +124,7 @@ class TestTheRecord:
 
     def test_the_ledger_keeps_what_was_billed_for_what(self, site: Site) -> None:
         site.settle()
-        item = site.books.run("captune-abc") or {}
+        item = site.ledger.run("captune-abc") or {}
         kept = ("status", "training_seconds", "endpoint_seconds", "training_cents", "endpoint_cents", "other_cents")
         assert [item[name] for name in kept] == ["SUCCEEDED", 600, 0, 26, 0, 6]
 

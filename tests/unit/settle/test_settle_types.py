@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job, visit
 
 CHEAP_AND_DEAR = {
@@ -24,8 +24,8 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def with_prices(site: Site, **details: Any) -> None:
-    books = Books().with_run("abc", **details)
-    site.books.table.rows = books.table.rows
+    ledger = FakeLedger().with_run("abc", **details)
+    site.ledger.table.rows = ledger.table.rows
 
 
 def of_type(instance_type: str, seconds: int = 3600) -> dict[str, Any]:
@@ -34,9 +34,9 @@ def of_type(instance_type: str, seconds: int = 3600) -> dict[str, Any]:
 
 def endpoint(site: Site, name: str | None) -> None:
     created, gone = START.isoformat(), (START + timedelta(seconds=3599)).isoformat()
-    site.books.note("captune-abc", {"endpoint_created_at": created, "endpoint_gone_at": gone})
+    site.ledger.note("captune-abc", {"endpoint_created_at": created, "endpoint_gone_at": gone})
     if name is not None:
-        site.books.note("captune-abc", {"endpoint_name": name})
+        site.ledger.note("captune-abc", {"endpoint_name": name})
 
 
 def costs(site: Site) -> dict[str, int]:
@@ -67,14 +67,14 @@ def test_the_attempt_in_the_endpoints_name_tells_its_type_and_an_unseen_one_coun
 
 
 def test_a_reservation_of_an_earlier_deployment_is_settled_at_its_one_price(site: Site) -> None:
-    site.books.table.rows.clear()
+    site.ledger.table.rows.clear()
     old = {
         f"{use}_{what}": value
         for use in ("training", "hosting")
         for what, value in (("instance_type", "ml.g5.2xlarge"), ("hourly_usd", "2"))
     }
     with_prices(site, **old)
-    for row in site.books.table.rows.values():
+    for row in site.ledger.table.rows.values():
         row.pop("training_prices", None)
         row.pop("hosting_prices", None)
     site.sagemaker.jobs["captune-abc"] = of_type("ml.g5.2xlarge")

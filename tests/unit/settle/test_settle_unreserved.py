@@ -12,7 +12,7 @@ from common.pricing import prices
 from settle.billing import bill
 from settle.tariff import Tariff
 from tests.doubles.lambda_fakes import arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job
 
 
@@ -50,7 +50,7 @@ def test_a_type_that_nobody_knows_costs_the_dearest_that_anybody_knows(site: Sit
 
 
 def test_a_reserved_price_above_the_whole_table_is_the_dearest(site: Site) -> None:
-    site.books.table.rows = Books().with_run("abc", training_prices="ml.g5.48xlarge=20").table.rows
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_prices="ml.g5.48xlarge=20").table.rows
     site.sagemaker.jobs["captune-abc"] = ran_on("ml.p4d.24xlarge")
     assert cost(site)["training_cents"] == 2000
 
@@ -65,7 +65,7 @@ def test_the_instance_count_counts(site: Site) -> None:
 
 def test_every_type_that_was_reserved_is_named(site: Site) -> None:
     both = "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222"
-    site.books.table.rows = Books().with_run("abc", training_prices=both).table.rows
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_prices=both).table.rows
     site.sagemaker.jobs["captune-abc"] = ran_on("ml.g6.2xlarge", count=2)
     (told,) = site.settle()["record"]["unreserved"]
     assert told == (
@@ -110,7 +110,7 @@ def test_what_billed_nothing_is_not_held_against_a_run(site: Site) -> None:
 
 
 def test_a_job_where_none_was_reserved_is_told(site: Site) -> None:
-    site.books.table.rows = Books().with_run("abc", training_prices="").table.rows
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_prices="").table.rows
     site.sagemaker.jobs["captune-abc"] = ran_on("")
     outcome = site.settle()
     assert outcome["record"]["cost"]["training_cents"] == 709
@@ -118,9 +118,9 @@ def test_a_job_where_none_was_reserved_is_told(site: Site) -> None:
 
 
 def test_an_endpoint_where_none_was_reserved_counts_as_the_dearest(site: Site) -> None:
-    site.books.table.rows = Books().with_run("abc", hosting_prices="").table.rows
+    site.ledger.table.rows = FakeLedger().with_run("abc", hosting_prices="").table.rows
     site.settle(seen={"1": {"createdAt": START.isoformat(), "goneAt": (START + timedelta(seconds=3599)).isoformat()}})
-    assert (site.books.run("captune-abc") or {})["endpoint_cents"] == 709
+    assert (site.ledger.run("captune-abc") or {})["endpoint_cents"] == 709
 
 
 def test_the_price_of_another_region_is_not_this_ones() -> None:
@@ -160,20 +160,20 @@ class TestTheSmallItems:
         self, site: Site, reserved: str, lived: set[str], booked: int
     ) -> None:
         site.sagemaker.jobs = {}
-        item = {**(site.books.run("captune-abc") or {}), "months": reserved, "other_cents": 12}
+        item = {**(site.ledger.run("captune-abc") or {}), "months": reserved, "other_cents": 12}
         made = bill(site.sagemaker, "captune-abc", item, None, site.now)
         assert (set(made.by_month), made.other_cents, made.cents) == (lived, booked, booked)
         assert sum(made.by_month.values()) == booked
 
     def test_an_item_without_them_has_none(self, site: Site) -> None:
-        item = {**(site.books.run("captune-abc") or {})}
+        item = {**(site.ledger.run("captune-abc") or {})}
         del item["other_cents"]
         assert bill(site.sagemaker, "captune-abc", item, None, site.now).other_cents == 0
 
     def test_what_was_booked_is_what_the_ledger_keeps(self, site: Site) -> None:
-        site.books.table.rows["RUN#captune-abc"]["months"] = {"S": "2026-11,2026-12"}
+        site.ledger.table.rows["RUN#captune-abc"]["months"] = {"S": "2026-11,2026-12"}
         site.settle()
-        assert (site.books.run("captune-abc") or {})["other_cents"] == 3
+        assert (site.ledger.run("captune-abc") or {})["other_cents"] == 3
 
 
 class TestTheSecondsOfAJob:
@@ -220,7 +220,7 @@ class TestTheSecondsOfAJob:
         end = start + timedelta(hours=1)
         made = {**ran_on("ml.g5.2xlarge"), "TrainingStartTime": start, "TrainingEndTime": end}
         site.sagemaker.jobs["captune-abc"] = made
-        item = {**(site.books.run("captune-abc") or {}), "months": "2026-11,2026-12", "other_cents": 12}
+        item = {**(site.ledger.run("captune-abc") or {}), "months": "2026-11,2026-12", "other_cents": 12}
         made_bill = bill(site.sagemaker, "captune-abc", item, None, end)
         assert made_bill.by_month == {"2026-11": 76 + 6, "2026-12": 76 + 6}
         assert (made_bill.training_cents, made_bill.other_cents, made_bill.cents) == (152, 12, 164)

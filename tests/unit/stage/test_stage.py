@@ -28,7 +28,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 class TestARunThatIsRefused:
     def test_it_leaves_the_corpus_of_the_run_whose_name_it_asks_for(self, site: Site) -> None:
         site.begin(MINE)
-        site.books.with_run("abc", execution_arn="arn:of:another")
+        site.ledger.with_run("abc", execution_arn="arn:of:another")
         before = dict(site.staged)
         site.refusal(RunNameTaken, {})
         assert site.staged == before

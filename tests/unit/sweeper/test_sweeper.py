@@ -13,7 +13,7 @@ from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS
 from sweeper import handler
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.sweeper_site import Site, ended
 
 
@@ -44,44 +44,46 @@ def test_resources_of_others_and_jobs_that_ended_are_left_alone() -> None:
 
 def test_a_run_whose_event_was_lost_is_torn_down_under_its_own_name() -> None:
     run = run_name("a_b")
-    site = Site(Books().with_run("a_b", run=run), {"a_b": ended()}, endpoints={run: "InService"})
+    site = Site(FakeLedger().with_run("a_b", run=run), {"a_b": ended()}, endpoints={run: "InService"})
     assert site.sweep().remove_leftovers() == [run]
     assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == ("a_b", arn("a_b"))
     assert site.inputs[0]["runName"] == run
 
 
 def test_a_reservation_whose_execution_is_forgotten_is_settled() -> None:
-    assert Site(Books().with_run("abc")).sweep().remove_leftovers() == ["captune-abc"]
+    assert Site(FakeLedger().with_run("abc")).sweep().remove_leftovers() == ["captune-abc"]
 
 
 def test_a_run_that_has_just_ended_is_left_to_its_event() -> None:
-    site = Site(Books().with_run("abc"), {"abc": ended(NOW - timedelta(minutes=14))})
+    site = Site(FakeLedger().with_run("abc"), {"abc": ended(NOW - timedelta(minutes=14))})
     assert site.sweep().remove_leftovers() == []
     assert site.sweep(NOW + timedelta(minutes=2)).remove_leftovers() == ["captune-abc"]
 
 
 def test_a_run_that_is_running_is_left_alone_until_nothing_could_run_for_so_long() -> None:
-    site = Site(Books().with_run("abc"), {"abc": {"status": "RUNNING"}}, models=["captune-abc"])
+    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}}, models=["captune-abc"])
     begin = site.sagemaker.created
     assert site.sweep(begin + timedelta(hours=12)).remove_leftovers() == []
     assert site.sweep(begin + timedelta(hours=12, seconds=1)).remove_leftovers() == ["captune-abc"]
     assert (
-        Site(Books().with_run("abc"), {"abc": {"status": "RUNNING"}}).sweep(NOW + timedelta(days=9)).remove_leftovers()
+        Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}})
+        .sweep(NOW + timedelta(days=9))
+        .remove_leftovers()
         == []
     )
 
 
 def test_a_run_that_outlives_the_end_of_its_reservation_is_torn_down_though_it_runs() -> None:
-    books = Books().with_run("abc", ends_by=NOW.isoformat())
-    site = Site(books, {"abc": {"status": "RUNNING"}})
+    ledger = FakeLedger().with_run("abc", ends_by=NOW.isoformat())
+    site = Site(ledger, {"abc": {"status": "RUNNING"}})
     assert site.sweep(NOW).remove_leftovers() == []
     assert site.sweep(NOW + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
 
 
 def test_an_endpoint_that_outlives_its_deadline_is_torn_down_though_its_run_goes_on() -> None:
-    books = Books().with_run("abc", endpoint_deadline_seconds=3600)
+    ledger = FakeLedger().with_run("abc", endpoint_deadline_seconds=3600)
     site = Site(
-        books, {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "Failed", "captune-abc-try2": "InService"}
+        ledger, {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "Failed", "captune-abc-try2": "InService"}
     )
     site.sagemaker.created_at["captune-abc"] = NOW - timedelta(minutes=60)
     assert site.sweep(NOW).remove_leftovers() == []
@@ -89,30 +91,30 @@ def test_an_endpoint_that_outlives_its_deadline_is_torn_down_though_its_run_goes
 
 
 def test_a_job_has_no_endpoints_deadline() -> None:
-    books = Books().with_run("abc", endpoint_deadline_seconds=60)
-    site = Site(books, {"abc": {"status": "RUNNING"}}, jobs={"captune-abc": "InProgress"})
+    ledger = FakeLedger().with_run("abc", endpoint_deadline_seconds=60)
+    site = Site(ledger, {"abc": {"status": "RUNNING"}}, jobs={"captune-abc": "InProgress"})
     assert site.sweep(NOW).remove_leftovers() == []
 
 
 def test_without_a_deadline_of_its_own_an_endpoint_has_the_longest_that_any_has() -> None:
-    site = Site(Books().with_run("abc"), {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "InService"})
+    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "InService"})
     longest = site.sagemaker.created + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
     assert site.sweep(longest).remove_leftovers() == []
     assert site.sweep(longest + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
 
 
 def test_an_endpoint_that_was_asked_to_stay_stays_until_its_time_is_over() -> None:
-    books = Books().with_run("abc")
-    books.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
-    site = Site(books, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
+    ledger = FakeLedger().with_run("abc")
+    ledger.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
+    site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
     assert site.sweep().remove_leftovers() == []
     assert site.sweep(NOW + timedelta(minutes=44)).remove_leftovers() == []
     assert site.sweep(NOW + timedelta(minutes=46)).remove_leftovers() == ["captune-abc"]
 
 
 def test_a_settled_run_that_left_something_is_torn_down_once_its_own_tear_down_is_past() -> None:
-    books = Books().with_run("a-b").settled("captune-a-b", NOW)
-    site = Site(books, endpoints={"captune-a-b": "InService"})
+    ledger = FakeLedger().with_run("a-b").settled("captune-a-b", NOW)
+    site = Site(ledger, endpoints={"captune-a-b": "InService"})
     assert site.sweep(NOW + timedelta(minutes=10)).remove_leftovers() == []
     assert site.sweep(NOW + timedelta(minutes=16)).remove_leftovers() == ["captune-a-b"]
     assert site.inputs[0]["executionArn"] == arn("a-b")
@@ -125,9 +127,9 @@ def test_a_run_that_begins_while_the_sweeper_looks_is_not_taken_for_a_leftover(o
     site = Site(executions={"new": {"status": "RUNNING"}})
 
     def begin() -> None:
-        site.books.table.pause = lambda operation: None
+        site.ledger.table.pause = lambda operation: None
         if not site.sagemaker.jobs:
-            site.books.with_run("new")
+            site.ledger.with_run("new")
             site.sagemaker.jobs["captune-new"] = "InProgress"
             site.sagemaker.endpoints["captune-new"] = "Creating"
 
@@ -136,7 +138,7 @@ def test_a_run_that_begins_while_the_sweeper_looks_is_not_taken_for_a_leftover(o
         return listing(**request)
 
     if operation == "Scan":
-        site.books.table.pause = lambda operation: begin()
+        site.ledger.table.pause = lambda operation: begin()
     else:
         listing = getattr(site.sagemaker, f"on_{operation}")
         setattr(site.sagemaker, f"on_{operation}", partial(begin_then, listing))
@@ -170,7 +172,7 @@ def test_two_sweeps_in_a_minute_start_one_tear_down_though_neither_sees_the_othe
 
 
 def test_a_run_that_cannot_be_judged_keeps_no_other_from_it() -> None:
-    site = Site(Books().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
+    site = Site(FakeLedger().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
     site.step_functions.troubles["describe_execution"] = [refusal("ThrottlingException")]
     sweep = site.sweep()
     assert sweep.remove_leftovers() == ["captune-b"]
@@ -179,13 +181,13 @@ def test_a_run_that_cannot_be_judged_keeps_no_other_from_it() -> None:
 
 def test_the_longest_run_name_still_makes_a_name_of_a_tear_down() -> None:
     name = "x" * 50
-    assert Site(Books().with_run(name)).sweep().remove_leftovers() == [f"captune-{name}"]
+    assert Site(FakeLedger().with_run(name)).sweep().remove_leftovers() == [f"captune-{name}"]
 
 
 def test_the_kill_switch_ends_every_running_execution_and_tears_every_run_down() -> None:
-    books = Books().with_run("a").with_run("b").with_run("done").settled("captune-done")
+    ledger = FakeLedger().with_run("a").with_run("b").with_run("done").settled("captune-done")
     executions = {"a": {"status": "RUNNING"}, "b": {"status": "RUNNING"}, "done": ended()}
-    site = Site(books, executions, endpoints={"captune-lost": "InService"})
+    site = Site(ledger, executions, endpoints={"captune-lost": "InService"})
     assert site.sweep().end_everything() == ["captune-a", "captune-b", "captune-lost"]
     assert {arn(n): site.step_functions.executions[arn(n)].get("error") for n in executions} == {
         arn("a"): "BudgetAlarm", arn("b"): "BudgetAlarm", arn("done"): None,
@@ -200,14 +202,14 @@ def test_the_kill_switch_tears_down_a_run_that_has_just_begun_and_has_nothing_ye
 
 
 def test_the_kill_switch_ends_what_was_asked_to_stay() -> None:
-    books = Books().with_run("abc")
-    books.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
-    site = Site(books, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
+    ledger = FakeLedger().with_run("abc")
+    ledger.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
+    site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
     assert site.sweep().end_everything() == ["captune-abc"]
 
 
 def test_an_execution_that_cannot_be_stopped_keeps_no_other_from_it() -> None:
-    site = Site(Books().with_run("a"), {"a": {"status": "RUNNING"}, "b": {"status": "RUNNING"}})
+    site = Site(FakeLedger().with_run("a"), {"a": {"status": "RUNNING"}, "b": {"status": "RUNNING"}})
     site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
     sweep = site.sweep()
     assert sweep.end_everything() == ["captune-a", "captune-b"]
@@ -217,8 +219,8 @@ def test_an_execution_that_cannot_be_stopped_keeps_no_other_from_it() -> None:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    site = Site(Books().with_run("abc"), {"abc": {"status": "RUNNING"}})
-    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
+    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}})
+    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
     monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
     for name, value in {"LEDGER_TABLE": "ledger", "FINE_TUNING_ARN": MACHINE, "TEAR_DOWN_ARN": TEAR_DOWN}.items():
         monkeypatch.setenv(name, value)

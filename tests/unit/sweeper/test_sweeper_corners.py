@@ -7,22 +7,22 @@ from datetime import timedelta
 import pytest
 
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.sweeper_site import Site, ended
 
 SECOND, GRACE = timedelta(seconds=1), timedelta(minutes=15)
 
 
 def test_a_settled_run_is_left_alone_for_a_quarter_of_an_hour_to_the_second() -> None:
-    site = Site(Books().with_run("abc").settled("captune-abc", NOW), endpoints={"captune-abc": "InService"})
+    site = Site(FakeLedger().with_run("abc").settled("captune-abc", NOW), endpoints={"captune-abc": "InService"})
     assert site.sweep(NOW + GRACE).remove_leftovers() == []
     assert site.sweep(NOW + GRACE + SECOND).remove_leftovers() == ["captune-abc"]
 
 
 def test_a_kept_endpoint_is_left_to_its_schedule_for_less_than_a_quarter_of_an_hour() -> None:
-    books = Books().with_run("abc")
-    books.note("captune-abc", {"keep_until": NOW.isoformat()})
-    site = Site(books, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
+    ledger = FakeLedger().with_run("abc")
+    ledger.note("captune-abc", {"keep_until": NOW.isoformat()})
+    site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
     assert site.sweep(NOW + GRACE - SECOND).remove_leftovers() == []
     assert site.sweep(NOW + GRACE).remove_leftovers() == ["captune-abc"]
 
@@ -41,7 +41,7 @@ def test_where_nothing_is_left_over_no_tear_down_is_looked_for() -> None:
 
 
 def test_a_run_that_could_not_be_judged_for_any_reason_is_not_torn_down() -> None:
-    site = Site(Books().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
+    site = Site(FakeLedger().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
     trouble = RuntimeError("an answer that nobody foresaw")
     site.step_functions.troubles["describe_execution"] = [trouble]
     sweep = site.sweep()

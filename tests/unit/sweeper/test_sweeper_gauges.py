@@ -7,7 +7,7 @@ from datetime import timedelta
 from common.ledger.rows import read_row
 from sweeper.gauges import gauges
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 
 HOUR = 3600
 
@@ -26,17 +26,17 @@ def test_the_oldest_endpoint_counts() -> None:
 
 
 def test_the_oldest_open_reservation_counts_and_no_settled_one() -> None:
-    books = Books().with_run("old").with_run("open").settled("captune-old")
+    ledger = FakeLedger().with_run("old").with_run("open").settled("captune-old")
     later = NOW + timedelta(hours=17)
-    assert gauges([], books.rows(), later)["OldestReservationSeconds"] == 17 * HOUR
-    books.settled("captune-open")
-    assert gauges([], books.rows(), later)["OldestReservationSeconds"] == 0
+    assert gauges([], ledger.rows(), later)["OldestReservationSeconds"] == 17 * HOUR
+    ledger.settled("captune-open")
+    assert gauges([], ledger.rows(), later)["OldestReservationSeconds"] == 0
 
 
 def test_a_damaged_item_is_counted_and_hides_no_age() -> None:
-    books = Books().with_run("open")
+    ledger = FakeLedger().with_run("open")
     damaged = read_row({"pk": {"S": "RUN#captune-edited"}, "state": {"BOOL": True}})
-    assert gauges([], [damaged, *books.rows()], NOW + timedelta(hours=2)) == {
+    assert gauges([], [damaged, *ledger.rows()], NOW + timedelta(hours=2)) == {
         "OldestEndpointSeconds": 0,
         "OldestReservationSeconds": 2 * HOUR,
         "DamagedLedgerItems": 1,

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.sweeper_site import Site, ended
 
 SILENCE = EndpointConnectionError(endpoint_url="aws")
@@ -20,27 +20,27 @@ ODD_VALUES: list[dict[str, Any]] = [{"BOOL": True}, {"NULL": True}, {"M": {}}, {
 ENDPOINT, DIGESTED = {"captune-abc": "InService"}, run_name("My.Run")
 
 
-def damaged(name: str = "reserved_at", value: dict[str, Any] | None = None) -> Books:
-    books = Books().with_run("abc")
-    books.table.rows["RUN#captune-abc"][name] = value or {"BOOL": True}
-    return books
+def damaged(name: str = "reserved_at", value: dict[str, Any] | None = None) -> FakeLedger:
+    ledger = FakeLedger().with_run("abc")
+    ledger.table.rows["RUN#captune-abc"][name] = value or {"BOOL": True}
+    return ledger
 
 
 class TestADamagedItem:
     @pytest.mark.parametrize("value", ODD_VALUES)
     @pytest.mark.parametrize("name", ["reserved_at", "months", "reserved_cents", "ends_by", "keep_until", "state"])
     def test_a_damaged_item_does_not_blind_the_sweeper(self, name: str, value: dict[str, Any]) -> None:
-        books = Books().with_run("sound").with_run("abc")
-        books.table.rows["RUN#captune-abc"][name] = value
-        site = Site(books, {"sound": ended()}, endpoints={"captune-lost": "InService"})
+        ledger = FakeLedger().with_run("sound").with_run("abc")
+        ledger.table.rows["RUN#captune-abc"][name] = value
+        site = Site(ledger, {"sound": ended()}, endpoints={"captune-lost": "InService"})
         sweep = site.sweep()
         assert sweep.remove_leftovers() == ["captune-lost", "captune-sound"]
         assert sweep.problems == []
 
     def test_an_item_without_a_state_hides_no_other(self) -> None:
-        books = Books().with_run("abc").with_run("sound")
-        del books.table.rows["RUN#captune-abc"]["state"]
-        assert Site(books, {"sound": ended()}).sweep().remove_leftovers() == ["captune-sound"]
+        ledger = FakeLedger().with_run("abc").with_run("sound")
+        del ledger.table.rows["RUN#captune-abc"]["state"]
+        assert Site(ledger, {"sound": ended()}).sweep().remove_leftovers() == ["captune-sound"]
 
     def test_what_its_run_left_is_removed_when_its_execution_has_ended(self) -> None:
         site = Site(damaged(), {"abc": ended(NOW)}, endpoints=ENDPOINT)
@@ -57,15 +57,15 @@ class TestADamagedItem:
         assert site.sweep(longest + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
 
     def test_an_end_that_cannot_be_read_keeps_no_endpoint(self) -> None:
-        books = Books().with_run("abc", keep_until=(NOW + timedelta(hours=3)).isoformat())
-        books.table.rows["RUN#captune-abc"]["reserved_at"] = {"BOOL": True}
-        site = Site(books, {"abc": ended(status="SUCCEEDED")}, endpoints=ENDPOINT)
+        ledger = FakeLedger().with_run("abc", keep_until=(NOW + timedelta(hours=3)).isoformat())
+        ledger.table.rows["RUN#captune-abc"]["reserved_at"] = {"BOOL": True}
+        site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints=ENDPOINT)
         assert site.sweep().remove_leftovers() == ["captune-abc"]
 
     def test_its_execution_is_known_by_the_item_where_that_can_be_read_and_else_by_the_name(self) -> None:
-        books = Books().with_run("My.Run", run=DIGESTED)
-        books.table.rows[f"RUN#{DIGESTED}"]["reserved_at"] = {"NULL": True}
-        site = Site(books, {"My.Run": ended()}, models=[DIGESTED])
+        ledger = FakeLedger().with_run("My.Run", run=DIGESTED)
+        ledger.table.rows[f"RUN#{DIGESTED}"]["reserved_at"] = {"NULL": True}
+        site = Site(ledger, {"My.Run": ended()}, models=[DIGESTED])
         assert site.sweep().remove_leftovers() == [DIGESTED]
         assert site.inputs[0]["executionArn"] == arn("My.Run")
         site = Site(damaged("execution_arn"), {"abc": ended()}, models=["captune-abc"])
@@ -83,7 +83,7 @@ class TestADamagedItem:
 
 class TestASilentLedger:
     def test_what_an_ended_execution_left_is_found_and_the_silence_is_told(self) -> None:
-        site = Site(Books().with_run("abc"), {"abc": ended(NOW)}, endpoints=ENDPOINT)
+        site = Site(FakeLedger().with_run("abc"), {"abc": ended(NOW)}, endpoints=ENDPOINT)
         site.silence_the_ledger()
         assert site.sweep(NOW + timedelta(minutes=15)).remove_leftovers() == []
         sweep = site.sweep(NOW + timedelta(minutes=15, seconds=1))
@@ -124,8 +124,8 @@ class TestASilentLedger:
         assert site.inputs == [{"runName": DIGESTED, "status": "UNKNOWN", "reason": "sweeper"}]
 
     def test_nothing_is_kept_whose_end_nobody_tells(self) -> None:
-        books = Books().with_run("abc", keep_until=(NOW + timedelta(hours=3)).isoformat())
-        site = Site(books, {"abc": ended(status="SUCCEEDED")}, endpoints=ENDPOINT)
+        ledger = FakeLedger().with_run("abc", keep_until=(NOW + timedelta(hours=3)).isoformat())
+        site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints=ENDPOINT)
         assert site.sweep().remove_leftovers() == []
         site.silence_the_ledger()
         assert site.sweep().remove_leftovers() == ["captune-abc"]
@@ -140,7 +140,7 @@ class TestASilentLedger:
 
 class TestASilentStepFunctions:
     def test_a_reservation_that_is_over_by_itself_is_torn_down(self) -> None:
-        site = Site(Books().with_run("abc", ends_by=NOW.isoformat()))
+        site = Site(FakeLedger().with_run("abc", ends_by=NOW.isoformat()))
         site.step_functions.troubles["list_executions"] = [SILENCE]
         site.step_functions.troubles["describe_execution"] = [SILENCE, SILENCE]
         assert site.sweep(NOW).remove_leftovers() == []
@@ -148,7 +148,7 @@ class TestASilentStepFunctions:
 
     @pytest.mark.parametrize("silent_ledger", [True, False])
     def test_what_exists_is_removed_when_it_is_older_than_anything_can_be(self, silent_ledger: bool) -> None:
-        site = Site(Books().with_run("abc"), endpoints=ENDPOINT)
+        site = Site(FakeLedger().with_run("abc"), endpoints=ENDPOINT)
         if silent_ledger:
             site.silence_the_ledger()
         site.step_functions.troubles["describe_execution"] = [SILENCE, SILENCE]
@@ -215,7 +215,7 @@ class TestASilentSageMaker:
         assert len(sweep.problems) == 1
 
     def test_an_open_reservation_is_found_without_it(self) -> None:
-        site = Site(Books().with_run("abc"), {"abc": ended()})
+        site = Site(FakeLedger().with_run("abc"), {"abc": ended()})
         for operation in ("list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models"):
             site.sagemaker.troubles[operation] = [refusal("ThrottlingException")]
         assert site.sweep().remove_leftovers() == ["captune-abc"]
@@ -245,17 +245,17 @@ class TestTheMetrics:
     def test_where_there_is_nothing_they_are_zero(self, capsys: pytest.CaptureFixture[str]) -> None:
         nothing = {"OldestEndpointSeconds": 0, "OldestReservationSeconds": 0, "DamagedLedgerItems": 0}
         assert self.written(Site(), capsys) == nothing
-        settled = Site(Books().with_run("abc").settled("captune-abc"), models=["captune-abc"])
+        settled = Site(FakeLedger().with_run("abc").settled("captune-abc"), models=["captune-abc"])
         assert self.written(settled, capsys, kill=True) == nothing
 
     def test_they_are_the_ages_of_the_oldest_and_the_number_of_damaged_items(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        books = Books().with_run("abc").with_run("b").with_run("c")
-        books.table.rows["RUN#captune-abc"]["reserved_at"] = {"BOOL": True}
-        books.table.rows["RUN#captune-c"]["state"] = {"NULL": True}
+        ledger = FakeLedger().with_run("abc").with_run("b").with_run("c")
+        ledger.table.rows["RUN#captune-abc"]["reserved_at"] = {"BOOL": True}
+        ledger.table.rows["RUN#captune-c"]["state"] = {"NULL": True}
         site = Site(
-            books, {"b": {"status": "RUNNING"}}, endpoints={"captune-b": "InService", "captune-b-try2": "InService"}
+            ledger, {"b": {"status": "RUNNING"}}, endpoints={"captune-b": "InService", "captune-b-try2": "InService"}
         )
         site.sagemaker.created_at = {"captune-b-try2": NOW - timedelta(hours=2)}
         assert self.written(site, capsys, NOW + timedelta(minutes=5)) == {

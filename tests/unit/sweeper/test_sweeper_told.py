@@ -10,7 +10,7 @@ import pytest
 from sweeper import evidence, handler
 from sweeper.leftovers import Sweep
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.sweeper_site import Site
 
 NOTIFICATION = {"Records": [{"Sns": {"Message": "AWS Budgets: captune has exceeded 100% " + "x" * 600}}]}
@@ -18,8 +18,8 @@ NOTIFICATION = {"Records": [{"Sns": {"Message": "AWS Budgets: captune has exceed
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    site = Site(Books().with_run("abc"), {"abc": {"status": "RUNNING"}})
-    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
+    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}})
+    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
     monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
     monkeypatch.setattr(handler, "now", lambda: NOW)
     for name, value in {"LEDGER_TABLE": "ledger", "FINE_TUNING_ARN": MACHINE, "TEAR_DOWN_ARN": TEAR_DOWN}.items():
@@ -51,7 +51,7 @@ def test_a_notification_is_told_as_it_came_but_not_at_any_length(
 
 def test_the_ledger_is_the_one_that_the_function_was_given(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
-    tables = site.books.tables_asked("paginate", monkeypatch)
+    tables = site.ledger.tables_asked("paginate", monkeypatch)
     handler.handle({"reason": "sweep"}, None)
     assert tables == ["captune-ledger"]
 

@@ -11,7 +11,7 @@ from common.errors import InvalidInput
 from common.names import belongs_to
 from teardown import handler
 from tests.doubles.lambda_fakes import MACHINE, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
 
@@ -198,13 +198,13 @@ class TestWithoutTheLedger:
     @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}])
     @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
     def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
-        site = Site(Books().with_run("abc", keep_endpoint_seconds=600), endpoints={"captune-abc": "InService"})
-        site.books.table.rows["RUN#captune-abc"][name] = value
+        site = Site(FakeLedger().with_run("abc", keep_endpoint_seconds=600), endpoints={"captune-abc": "InService"})
+        site.ledger.table.rows["RUN#captune-abc"][name] = value
         assert not site.tear_down({**EVENT, "status": "SUCCEEDED"})["keep"]
         assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
     def test_a_run_that_the_ledger_does_not_know_is_removed_all_the_same(self) -> None:
-        site = Site(Books(), endpoints={"captune-abc": "InService"})
+        site = Site(FakeLedger(), endpoints={"captune-abc": "InService"})
         site.tear_down()
         assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
@@ -246,7 +246,7 @@ class TestTheHandler:
     @pytest.fixture
     def site(self, monkeypatch: pytest.MonkeyPatch) -> Site:
         site = Site(endpoints={"captune-abc": "InService"})
-        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
+        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
         monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
         monkeypatch.setenv("LEDGER_TABLE", "ledger")
         monkeypatch.setenv("FINE_TUNING_ARN", MACHINE)

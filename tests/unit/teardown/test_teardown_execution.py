@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.doubles.lambda_fakes import arn, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
 SILENCES = [
@@ -132,7 +132,7 @@ def test_an_execution_that_cannot_be_stopped_is_trouble_but_what_it_has_is_remov
 
 
 def test_a_run_whose_execution_nobody_can_name_is_removed_without_asking_for_it() -> None:
-    site = Site(Books(), endpoints={"captune-abc": "InService"})
+    site = Site(FakeLedger(), endpoints={"captune-abc": "InService"})
     site.tear_down({"runName": "captune-Old-Name"})
     assert site.step_functions.calls == []
     assert site.changes == ["delete_endpoint"]

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tests.doubles.lambda_fakes import arn
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
 
-def kept(minutes: int = 30) -> Books:
-    return Books().with_run("abc", keep_endpoint_seconds=minutes * 60)
+def kept(minutes: int = 30) -> FakeLedger:
+    return FakeLedger().with_run("abc", keep_endpoint_seconds=minutes * 60)
 
 
 SUCCESS = {**EVENT, "status": "SUCCEEDED"}
@@ -47,13 +47,13 @@ def test_nothing_stays_that_was_not_asked_for_or_is_settled() -> None:
     settled = kept().settled("captune-abc")
     assert not Site(execution="SUCCEEDED").tear_down(SUCCESS)["keep"]
     assert not Site(settled, execution="SUCCEEDED").tear_down(SUCCESS)["keep"]
-    assert not Site(Books(), execution="SUCCEEDED").tear_down(SUCCESS)["keep"]
+    assert not Site(FakeLedger(), execution="SUCCEEDED").tear_down(SUCCESS)["keep"]
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
 def test_nothing_stays_whose_end_the_ledger_does_not_hold(operation: str) -> None:
     site = Site(kept(), execution="SUCCEEDED", endpoints={"captune-abc": "InService"})
-    site.books.table.trouble = lambda called: "throttled" if called == operation else None
+    site.ledger.table.trouble = lambda called: "throttled" if called == operation else None
     outcome = site.tear_down(SUCCESS)
     assert (outcome["keep"], outcome["problems"]) == (False, [])
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
@@ -98,6 +98,6 @@ def test_nothing_stays_in_the_second_in_which_its_time_is_over() -> None:
 
 
 def test_nothing_stays_of_a_run_whose_item_does_not_tell_of_it() -> None:
-    books = kept()
-    del books.table.rows["RUN#captune-abc"]["keep_endpoint_seconds"]
-    assert not Site(books, execution="SUCCEEDED").tear_down(SUCCESS)["keep"]
+    ledger = kept()
+    del ledger.table.rows["RUN#captune-abc"]["keep_endpoint_seconds"]
+    assert not Site(ledger, execution="SUCCEEDED").tear_down(SUCCESS)["keep"]

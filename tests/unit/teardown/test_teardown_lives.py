@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from common.ledger.rows import EndpointLife, endpoint_lives
 from tests.doubles.lambda_fakes import NOW, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import Site
 
 CREATED, MINUTE = NOW - timedelta(minutes=30), timedelta(minutes=1)
@@ -96,7 +96,7 @@ def test_lives_are_known_without_the_ledger_and_written_when_it_answers_again() 
     site.silence_the_ledger()
     site.tear_down()
     assert gone(site, MINUTE, "captune-abc")["seen"]["1"]["goneAt"] == "2026-11-24T12:01:00+00:00"
-    site.books.table.trouble = lambda operation: None
+    site.ledger.table.trouble = lambda operation: None
     assert endpoint_lives(site.item) == {}
     site.tear_down(after=9 * MINUTE)
     assert endpoint_lives(site.item) == {1: EndpointLife(CREATED, NOW + MINUTE)}
@@ -116,9 +116,9 @@ def test_an_endpoint_that_an_earlier_tear_down_saw_and_did_not_see_go_has_gone_b
 
 
 def test_an_endpoint_whose_end_the_ledger_knows_is_not_seen_to_go_again() -> None:
-    books = Books().with_run("abc")
-    books.note_endpoint("captune-abc", 1, CREATED, NOW)
-    site = Site(books)
+    ledger = FakeLedger().with_run("abc")
+    ledger.note_endpoint("captune-abc", 1, CREATED, NOW)
+    site = Site(ledger)
     assert site.tear_down(after=MINUTE)["seen"] == {}
 
 
@@ -212,7 +212,7 @@ def test_an_end_is_noted_though_step_functions_does_not_answer_and_another_tear_
 def test_what_a_settled_run_had_before_was_gone_when_it_was_settled(created: int, ends: int) -> None:
     """A late event of the same run finds nothing, and must not count the hours since as an endpoint's life."""
     site = Site()
-    site.books.note_endpoint("captune-abc", 1, NOW + created * MINUTE)
-    site.books.settle("captune-abc", {"2026-11": 40}, {}, NOW)
+    site.ledger.note_endpoint("captune-abc", 1, NOW + created * MINUTE)
+    site.ledger.settle("captune-abc", {"2026-11": 40}, {}, NOW)
     outcome = site.tear_down(after=30 * MINUTE)
     assert outcome["seen"]["1"]["goneAt"] == (NOW + ends * MINUTE).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from teardown import handler
 from tests.doubles.lambda_fakes import MACHINE, refusal
-from tests.doubles.ledger_fakes import Books
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
 DENIED = "An error occurred (AccessDeniedException) when calling the Operation operation: not you"
@@ -134,7 +134,7 @@ class TestTheLog:
         assert "The ledger did not answer" in line["error"]
 
     def test_why_nothing_is_kept_is_in_the_log(self, capsys: pytest.CaptureFixture[str]) -> None:
-        site = Site(Books().with_run("abc", keep_endpoint_seconds=600), execution="SUCCEEDED")
+        site = Site(FakeLedger().with_run("abc", keep_endpoint_seconds=600), execution="SUCCEEDED")
         site.silence_the_ledger()
         site.tear_down({**EVENT, "status": "SUCCEEDED"})
         (line,) = lines(capsys, "nothing is kept")
@@ -145,8 +145,8 @@ class TestTheLog:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         site = Site(endpoints={"captune-abc": "InService"})
-        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.books.table}
-        tables = site.books.tables_asked("update_item", monkeypatch)
+        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
+        tables = site.ledger.tables_asked("update_item", monkeypatch)
         monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
         monkeypatch.setenv("LEDGER_TABLE", "captune-ledger")
         monkeypatch.setenv("FINE_TUNING_ARN", MACHINE)
