@@ -31,6 +31,7 @@ def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str
         "cap_cents": reservation["capCents"],
         "month": (budget.get("months") or [None])[0],
         "clamped": budget.get("clamped"),
+        "expected": _expected(plan.get("estimate") or {}),
         "started_at": plan.get("startedAt"),
         "input": plan.get("input"),
         "corpus_words": (plan.get("corpus") or {}).get("words"),
@@ -39,6 +40,18 @@ def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str
         "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
         if plan.get("region")
         else None,
+    }
+
+
+def _expected(estimate: dict[str, Any]) -> dict[str, Any] | None:
+    """What the plan expected of the run, as far as it can be held against what was measured. None where nothing was expected."""
+    if not estimate:
+        return None
+    learning = [phase.get("seconds") for phase in estimate.get("phases") or [] if phase.get("name") == "learn"]
+    return {
+        "cents": estimate.get("expectedCents"),
+        "tokens": estimate.get("tokens"),
+        "learning_seconds": learning[0] if learning else None,
     }
 
 

@@ -53,6 +53,7 @@ CONFIGURATION_KEYS = (
     "adapter_uri",
     "adapter_run",
     "outside_text",
+    "expected",
     "warnings",
 )
 SECTIONS = ("heldout", "outside", "beyond_control", "control", "recall", "memorisation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from report.charts import cost as cost_charts
@@ -103,6 +103,7 @@ def cost(summary: Mapping[str, Any]) -> Section:
         ]
         section.blocks.append(Table("Cost of the run in US dollars", ("Item", "Amount"), rows_of(*rows)))
         section.blocks.append(_prices(summary))
+    section.blocks += _expectation(summary)
     seconds = summary.get("seconds_by_state") or {}
     if seconds:
         section.blocks.append(Para(f"From the first to the last state it took {duration(elapsed_seconds(seconds))}."))
@@ -110,6 +111,24 @@ def cost(summary: Mapping[str, Any]) -> Section:
         rows = [(name, duration(value)) for name, value in seconds.items()]
         section.blocks.append(Table("Time by state", ("State", "Time"), rows_of(*rows), folded=True))
     return section
+
+
+def _expectation(summary: Mapping[str, Any]) -> list[Block]:
+    """What the plan expected beside what was measured."""
+    expected = (summary.get("configuration") or {}).get("expected")
+    if not expected:
+        return []
+    measured, actual = summary.get("training") or {}, (summary.get("cost") or {}).get("actual_cents")
+    rows = [
+        ("Cost, all together", _known(money, expected.get("cents")), money(actual)),
+        ("Tokens learned", _known(whole, expected.get("tokens")), whole(measured.get("tokens_seen"))),
+        ("Learning", _known(duration, expected.get("learning_seconds")), duration(measured.get("seconds"))),
+    ]
+    return [Table("Expected before the run, and measured", ("Item", "Expected", "Measured"), rows_of(*rows))]
+
+
+def _known(written: Callable[[Any], str], value: Any) -> str:
+    return "not known" if value is None else written(value)
 
 
 def _prices(summary: Mapping[str, Any]) -> Para:
