@@ -1,0 +1,52 @@
+"""What a run is expected to take: each figure with its source, and nothing guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from common import estimate
+from common.architecture import Shape
+from common.cards import CARDS
+from stacks.catalog import BASE_MODELS
+
+SEVEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
+ONE = Shape(**dataclasses.asdict(BASE_MODELS["llama-3.2-1b"].shape))
+
+
+def seconds(found: estimate.Estimate) -> dict[str, int | None]:
+    return {phase.name: phase.seconds for phase in (*found.training, *found.endpoint)}
+
+
+def test_a_usual_run_is_the_sum_of_what_was_logged() -> None:
+    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690)
+    assert seconds(found) == {
+        "image": 450, "weights": 180, "load, measure, save": 240, "learn": 100, "endpoint starts": 570, "answers, report, removal": 600,
+    }  # fmt: skip
+    assert (found.training_seconds, found.endpoint_seconds) == (970, 1170)
+    assert all(phase.source for phase in (*found.training, *found.endpoint))
+
+
+def test_another_size_is_reckoned_in_proportion_and_says_so() -> None:
+    found = {phase.name: phase for phase in estimate.of_run(ONE, CARDS["g5"], tokens=119_000, answers=1).training}
+    assert (found["learn"].seconds, found["weights"].seconds) == (18, 33)
+    assert found["learn"].source.endswith("in proportion to the parameters")
+
+
+@pytest.mark.parametrize("card", [CARDS["g6e"], None])
+def test_a_card_of_unknown_speed_leaves_time_and_cost_unknown(card: Any) -> None:
+    found = estimate.of_run(SEVEN, card, tokens=1000, answers=690)
+    assert seconds(found)["learn"] is None and found.training_seconds is None
+    assert "no speed is known" in {phase.name: phase.source for phase in found.training}["learn"]
+    assert found.endpoint_seconds == 1170
+
+
+def test_more_answers_take_longer_in_proportion() -> None:
+    assert seconds(estimate.of_run(SEVEN, None, tokens=0, answers=1380))["answers, report, removal"] == 1200
+
+
+def test_a_run_that_trains_nothing_has_no_training() -> None:
+    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=1000, answers=690, trains=False)
+    assert (found.tokens, found.training, found.training_seconds) == (0, (), 0)

@@ -1,0 +1,28 @@
+"""The expectation of a run in its plan."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from common.text.tokens import estimated_tokens
+from tests.doubles.preflight_site import Site
+
+
+def test_the_plan_holds_the_estimate_beside_the_worst_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Site(monkeypatch).run({"epochs": 2})
+    expected = plan["estimate"]
+    assert expected["tokens"] == 2 * estimated_tokens(plan["corpus"]["words"])
+    assert 0 < expected["expectedCents"] < plan["budget"]["worstCaseCents"]
+    assert expected["trainingSeconds"] == sum(phase["seconds"] for phase in expected["phases"][:4])
+    memory = expected["memory"]
+    assert (memory["trainingCard"], memory["hostingCard"], memory["quantised"]) == ("A10G", "A10G", False)
+    assert memory["trainingBytes"] < memory["trainingFreeBytes"]
+    assert memory["hostingBytes"] < memory["hostingUsableBytes"]
+    json.dumps(plan)
+
+
+def test_a_smoke_run_is_expected_to_learn_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Site(monkeypatch).run({"smoke": True})
+    assert plan["estimate"]["tokens"] == 512
