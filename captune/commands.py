@@ -36,6 +36,7 @@ COMMANDS = (
     _operation("idle", ACCOUNT, "Refuse while anything of this project bills or runs."),
     _operation("destroy", ACCOUNT, "Check, ask once and prepare; the stacks themselves go with make destroy."),
     _operation("empty", ACCOUNT, "Delete all data in the buckets, where they were deployed to be deleted."),
+    _operation("estimate", MONEY, "What a run is expected to take and to cost, before it is started."),
     _operation("costs", MONEY, "What each kind of run may cost at most."),
     _operation("ledger", MONEY, "What is reserved and spent this month."),
     _operation("prices", MONEY, "Refresh the pinned prices from the AWS Price List."),
@@ -50,6 +51,8 @@ EXAMPLES = """\
 `captune rehearse` trains, compares and reports in some minutes, with nothing but this machine
 
 `captune rehearse --corpus mine.txt --words 0` does so on all of a text of your own
+
+`captune estimate --corpus mine.txt` says what the run would take and cost
 
 `captune check --region eu-west-1` says what is missing there before anything is paid for
 
