@@ -18,7 +18,7 @@ from evidence.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experi
 from evidence.figures import figures_of, load, store
 from evidence.rewrite import judged_again
 from evidence.table import as_markdown, recall_together, row
-from operations.outside import TARGET
+from operations.data.outside import TARGET
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"

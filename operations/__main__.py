@@ -10,20 +10,10 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import (
-    alarm,
-    bucket,
-    costs,
-    destruction,
-    estimate,
-    idle,
-    ledger_listing,
-    outside,
-    price_list,
-    text_losses,
-    texts,
-)
+from operations import alarm, bucket, costs, destruction, estimate, idle, ledger_listing, price_list
 from operations.check import command
+from operations.data import losses as text_losses
+from operations.data import outside, texts
 from stacks.settings import Settings, SettingsError
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"

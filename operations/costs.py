@@ -14,7 +14,7 @@ from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.pricing.prices import dearest, pinned
 from common.text.tokens import estimated_tokens
-from operations.texts import DATA
+from operations.data.texts import DATA
 from preflight import larger, money
 from stacks.settings import Settings
 

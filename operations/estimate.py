@@ -12,7 +12,7 @@ from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
 from common.text.tokens import MOST_PER_WORD, estimated_tokens
 from operations.costs import clock_time, shape_in, worst_case_of
-from operations.texts import DATA
+from operations.data.texts import DATA
 from preflight import larger
 from stacks.serving import MOST_TOKENS_SERVED
 from stacks.settings import Settings

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from operations import text_index, texts
+from operations.data import index as text_index
+from operations.data import texts
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document, documents
 

@@ -15,8 +15,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from operations import bucket, price_list, texts
+from operations import bucket, price_list
 from operations.__main__ import main
+from operations.data import texts
 
 ROOT = Path(__file__).resolve().parents[3]
 

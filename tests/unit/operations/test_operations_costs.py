@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operations import costs
-from operations.texts import DATA
+from operations.data.texts import DATA
 
 
 def test_the_table_in_the_results_is_what_the_code_reserves_today() -> None:

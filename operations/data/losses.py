@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from operations import text_index, texts
+from operations.data import index as text_index
+from operations.data import texts
 from preflight.texts.text_file import documents, part
 
 # Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.

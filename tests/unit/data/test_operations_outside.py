@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from operations import __main__ as command
-from operations import outside
+from operations.data import outside
 from preflight.texts import outside_text
 from tests.doubles.made_up_prose import prose
 

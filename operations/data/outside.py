@@ -19,7 +19,7 @@ from typing import Any
 from common.text import words
 from preflight.texts.overlap import Overlap
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (PROJECT / "data" / "medicaldataset.txt", PROJECT / "evidence" / "texts" / "first_corpus.txt")
 TARGET = PROJECT / ".rehearsal" / "outside" / "pubmedqa.jsonl"

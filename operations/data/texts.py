@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from operations import text_index
+from operations.data import index as text_index
 from preflight.texts.text_file import documents
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def count(folder: Path = DATA) -> str:

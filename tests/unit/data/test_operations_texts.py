@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from operations import text_index, text_losses, texts
 from operations.__main__ import main
+from operations.data import index as text_index
+from operations.data import losses as text_losses
+from operations.data import texts
 
 PLAN = [  # title, area, register, split, words of the text
     ("One", "genomics", "abstract", "train", 30),

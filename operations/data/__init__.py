@@ -1,0 +1,1 @@
+"""`make data` and `make outside`: what the texts hold, how well they are predicted, and text by others to measure on."""
