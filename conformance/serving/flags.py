@@ -10,6 +10,8 @@ from typing import Any
 from conformance.contract import Contract
 from rehearsal.account.assembly import Assembly, substituted
 from rehearsal.sagemaker.real.programs import arguments_of
+from rehearsal.step_functions.expressions import evaluate
+from stacks.serving import MOST_TOKENS_SERVED
 
 # vLLM's parser, in vLLM's own environment: which of the flags it does not know, and what it makes of the rest.
 _PARSE = """
@@ -43,8 +45,16 @@ def environment_of(assembly: Path) -> dict[str, str]:
                 names = dict.fromkeys(properties["DefinitionSubstitutions"], "unresolved") | plain
                 definition = json.loads(substituted(properties["DefinitionString"], names))
                 container = definition["States"]["CreateModel"]["Arguments"]["PrimaryContainer"]
-                return {str(key): str(value) for key, value in container["Environment"].items()}
+                return {str(key): _valued(str(value)) for key, value in container["Environment"].items()}
     raise LookupError("no state machine of the assembly creates a model")
+
+
+def _valued(text: str) -> str:
+    """What an expression comes to with what the plan of a run says of the server; other values are as they are."""
+    if not text.startswith("{%"):
+        return text
+    plan = {"hosting": {"maxModelTokens": MOST_TOKENS_SERVED}}
+    return str(evaluate(text.removeprefix("{%").removesuffix("%}").strip(), {"plan": plan}))
 
 
 def check(assembly: Path, python: Path, against: str) -> Contract:
