@@ -16,6 +16,9 @@ from conformance.parts import PARTS
 from conformance.plants import MACHINE, PLANTS
 from rehearsal.account.assembly import synthesize
 
+pytestmark = pytest.mark.slow
+
+
 PROJECT = Path(__file__).parents[2]
 
 

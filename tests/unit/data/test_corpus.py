@@ -126,6 +126,7 @@ def test_the_datasheet_counts_the_words_of_each_register_and_area_as_they_are() 
         assert told[name] == (f"{train:,}", f"{held_out:,}" if held_out else "–")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_held_out_or_control_document_shares_eight_words_in_a_row_with_what_is_trained_on(domain: str) -> None:
     training = Overlap("\n\n".join(whole(document) for _, document in rows(domain, text_index.TRAIN)))

@@ -36,6 +36,7 @@ def test_there_are_prompts_of_every_kind_and_enough_to_judge() -> None:
     assert all(kind(name) for name in ("outside", "control"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["medical", "finance"])
 def test_the_corpus_states_central_facts_four_times_and_every_other_fact_that_it_should_teach(domain: str) -> None:
     rows = lacking(prompts_of(domain), (DATA / f"{domain}dataset.txt").read_text("utf-8"))

@@ -21,6 +21,8 @@ from evidence.table import as_markdown, recall_together, row
 from report.findings.analysis import analyse
 from report.summary import build, settle
 
+pytestmark = pytest.mark.slow
+
 
 def figures(verdict: str, recall_verdict: str = "improved") -> dict[str, object]:
     """Figures as they are kept, judged."""

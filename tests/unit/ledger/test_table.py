@@ -79,6 +79,7 @@ def some_put(dice: random.Random, pk: str) -> dict[str, Any]:
     return {"TableName": "ledger", "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_random_requests_have_the_same_answers_and_leave_the_same_rows(dynamodb: Any, seed: int) -> None:
     dice, table = random.Random(seed), Table()
@@ -105,6 +106,7 @@ def test_random_requests_have_the_same_answers_and_leave_the_same_rows(dynamodb:
     assert rows(table) == rows(dynamodb)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_the_ledger_says_the_same_over_both(dynamodb: Any, seed: int) -> None:
     dice = random.Random(seed)

@@ -100,6 +100,7 @@ class TestWhatIsChanged:
 
 
 class TestTheJudge:
+    @pytest.mark.slow
     def test_kills_a_planted_mutant_and_lets_an_equivalent_one_live(self) -> None:
         tried = machine()
         checks = [

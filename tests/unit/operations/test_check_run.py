@@ -32,6 +32,9 @@ from tests.doubles.operations.check_fakes import (
 )
 from tests.doubles.service_quotas import ServiceQuotas
 
+pytestmark = pytest.mark.slow
+
+
 GIVEN = {"accept_eula": "true", "alert_email": "owner@example.org"}
 READING = ("describe_", "get_", "list_", "simulate_", "validate_", "batch_get_")
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sagemaker:Create*", "Resource": "*"}]}

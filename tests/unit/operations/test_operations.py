@@ -123,6 +123,7 @@ def test_the_datasheet_counts_are_those_of_the_files(capsys: pytest.CaptureFixtu
     assert "medicaldataset.txt" in printed and "starter 4" in printed
 
 
+@pytest.mark.slow
 def test_the_commands_work_as_they_are_typed_without_a_python_path() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     typed = [sys.executable, "-m", "operations", "data"]

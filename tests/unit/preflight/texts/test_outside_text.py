@@ -132,6 +132,7 @@ def test_a_document_that_stands_there_twice_is_measured_once(site: Site) -> None
     assert len(staged(site)) == 8
 
 
+@pytest.mark.slow
 def test_more_than_a_run_has_time_to_score_is_measured_in_part(site: Site) -> None:
     site.upload("others.jsonl", lines(*(entry(n, text=prose(1000, 7000 + n)) for n in range(100))))
     plan = site.begin(ASKED)

@@ -190,6 +190,7 @@ def test_what_an_empty_line_parts_is_two_things() -> None:
     refuse_patient_data("It was told to John Smith,\n\n03/05/1961", "a")
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_accents_is_searched_in_the_time_of_its_length() -> None:
     refuse_patient_data("a" + "\u0301\u0323" * 500_000, "a")
 
@@ -204,6 +205,7 @@ def test_many_findings_are_counted_and_the_first_eight_named() -> None:
         refuse_patient_data("a@b.org\n" * 20, "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "junk",
     ["a.a-" * 50_000, "1 " * 100_000, "A" * 200_000, "Aa " * 60_000, "+1 " * 60_000, "a" * 200_000, "1" * 200_000, "." * 200_000,

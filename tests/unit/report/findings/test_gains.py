@@ -77,6 +77,7 @@ def test_two_texts_without_any_spread_differ_for_certain() -> None:
     assert (found.low, found.estimate, found.high) == (-1.0, -1.0, -1.0)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_difference_of_unequal_spreads() -> None:
     rng, covered = random.Random(5), 0
     for run in range(200):

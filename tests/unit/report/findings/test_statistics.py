@@ -161,6 +161,7 @@ def test_nothing_learned_is_rarely_called_improved() -> None:
     assert worse <= 0.05
 
 
+@pytest.mark.slow
 def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
     settings: dict[str, Any] = {
         "count": 18,
@@ -174,6 +175,7 @@ def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
     assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
 
 
+@pytest.mark.slow
 def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse() -> None:
     settings: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "runs": 200, "resamples": 300}
     improved, worse = outside_rates(mean=0.0, seed=13, **settings)
