@@ -125,7 +125,11 @@ def page(field: str, entries: list[Any], token: str | None, token_field: str = "
 
 
 class SageMaker(Service):
-    """Training jobs, endpoints, endpoint configurations and models by name, with their status."""
+    """Training jobs, endpoints, endpoint configurations and models by name, with their status.
+
+    Why beside rehearsal.sagemaker and proof.simulation.aws.sagemaker: nothing happens here by itself. A test of one Lambda says what
+    there is, and reads what was asked.
+    """
 
     name = "sagemaker"
 
