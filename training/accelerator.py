@@ -16,7 +16,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from driver import driver_version, versions
 from failure import TrainingFailure
-from loss import summed_loss
 
 # Set to "cpu" where a machine without a GPU plays ml.g5.2xlarge on purpose. A job on AWS does not set it.
 PERMISSION = "CAPTUNE_ACCELERATOR"
@@ -96,8 +95,7 @@ def _problem(adapted: Any, device: torch.device) -> str | None:
     causal = adapted.get_base_model()
     tokens = (torch.arange(48, device=device) * 7 % 256)[None]
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        states = causal.get_decoder()(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
-    loss = summed_loss(states.reshape(-1, states.shape[-1]), causal.get_output_embeddings().weight, tokens[0, 1:])
+        loss = causal(input_ids=tokens, labels=tokens, use_cache=False).loss
     loss.backward()
     if not math.isfinite(loss.item()):
         return f"the loss is {loss.item()}"

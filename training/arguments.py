@@ -11,6 +11,7 @@ from pathlib import Path
 from failure import TrainingFailure
 
 AUTO = "auto"
+LAST_RATE_SHARE = 0.1  # of the peak rate, at the last step: the last documents are learnt from too
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,8 @@ DRIVER_SIGNS = (
     "libcuda",
     "libcudart",
 )
+# What safetensors and torch say where the operating system said that the disk is full.
+FULL_DISK_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos ")
 
 
 class TrainingFailure(Exception):
@@ -39,13 +41,15 @@ def explain(error: BaseException) -> TrainingFailure:
     """Turns any error into a `TrainingFailure`; one that is already such comes back unchanged."""
     if isinstance(error, TrainingFailure):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = f" while writing {error.filename}" if error.filename else ""
+    message = " ".join(str(error).split())
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(sign in message for sign in FULL_DISK_SIGNS):
+        file = getattr(error, "filename", None)
+        place = f" while writing {file}" if file else ""
         return TrainingFailure(
             f"The disk is full{place}.",
             "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
         )
-    message = " ".join(str(error).split())
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
         return TrainingFailure(
             "The GPU's memory is full even with one sequence at a time.",

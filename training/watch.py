@@ -1,0 +1,141 @@
+"""What is ours in the training loop: the time it may take, the stop signal, the progress lines, and checkpoints by the minute."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+import checkpoints
+from failure import TrainingFailure
+from progress import Clock, say
+from text import Epochs
+
+SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a checkpoint of ours holds beside the trainer's own; plain JSON."""
+
+    seconds: float = 0.0  # in steps
+    base_evaluation: dict[str, list[float]] | None = None  # it is costly, so it travels
+    evaluation_seconds: float = 0.0
+
+
+class Watch(TrainerCallback):
+    """Ends the training in time, and tells how it goes."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        progress: Progress,
+        *,
+        rows: Epochs,
+        rows_per_step: int,
+        checkpoint_minutes: float,
+        identity: str,
+    ) -> None:
+        self.clock, self.progress, self.identity = clock, progress, identity
+        self._rows, self._rows_per_step = rows, rows_per_step
+        self.checkpoint_minutes = checkpoint_minutes
+        self.stopped_early: str | None = None
+        self._step_seconds = 0.0
+        self._begun = self._checkpointed = self._spoken = time.monotonic()
+
+    def tokens(self, step: int) -> int:
+        """How many tokens have been learnt from when so many steps are done."""
+        return self._rows.tokens(step * self._rows_per_step)
+
+    def epochs(self, step: int) -> float:
+        """How many passes over the corpus so many steps are."""
+        return min(step * self._rows_per_step, len(self._rows)) / self._rows.rows_per_epoch
+
+    def must_stop(self) -> bool:
+        """Whether another step may not begin: what is left is needed for the tuned evaluation and for saving."""
+        to_finish = 1.33 * self.progress.evaluation_seconds + SAVE_SECONDS  # the base evaluation's time and a third
+        if self.clock.stop_requested:
+            self.stopped_early = "stop signal"
+        elif self.clock.remaining < to_finish + 1.2 * self._step_seconds:
+            self.stopped_early = "time budget"
+        return self.stopped_early is not None
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Takes the time."""
+        self._begun = time.monotonic()
+
+    def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A step of a thousand sequences outlasts the grace after a stop signal: it is given up."""
+        if self.clock.stop_requested:
+            self._stop(state, control)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Counts, and decides on the end and on a checkpoint."""
+        now = time.monotonic()
+        self._step_seconds = now - self._begun
+        self.progress.seconds += self._step_seconds
+        if state.global_step == state.max_steps:
+            return
+        if self.must_stop():
+            self._stop(state, control)
+        elif now - self._checkpointed >= 60 * self.checkpoint_minutes:
+            control.should_save = True
+
+    def _stop(self, state: TrainerState, control: TrainerControl) -> None:
+        self.must_stop()
+        say("stop", step=state.global_step, reason=str(self.stopped_early).replace(" ", "-"))
+        control.should_training_stop = True
+        # An interrupted spot instance's successor goes on from here.
+        control.should_save = self.stopped_early == "stop signal" and state.global_step > 0
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tells the step. Raises TrainingFailure when the loss is not finite."""
+        if not logs or "loss" not in logs:
+            return
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
+            raise TrainingFailure(
+                f"The loss is no longer a finite number at step {state.global_step}.",
+                f"Lower learning_rate (now {args.learning_rate:.3g} at its peak) and run again.",
+            )
+        now = time.monotonic()
+        # A line a second is enough for any reader.
+        if state.global_step in (1, state.max_steps) or now - self._spoken >= 1.0:
+            self._spoken = now
+            per_step = self.progress.seconds / state.global_step
+            left = per_step * (state.max_steps - state.global_step) + 1.1 * self.progress.evaluation_seconds
+            say(
+                "progress",
+                step=state.global_step,
+                steps=state.max_steps,
+                epoch=f"{self.epochs(state.global_step):.2f}",
+                loss=f"{logs['loss']:.4f}",
+                learning_rate=f"{logs['learning_rate']:.6f}",
+                tokens_per_second=f"{self.tokens(state.global_step) / max(self.progress.seconds, 1e-9):.1f}",
+                seconds_left=round(left),
+            )
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Makes the checkpoint that the trainer has just written one that may be used."""
+        place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoints.seal(place, dataclasses.asdict(self.progress), self.identity)
+        self._checkpointed = time.monotonic()
+
+    def no_step(self) -> TrainingFailure:
+        """Why nothing could be learnt."""
+        if self.clock.stop_requested:
+            return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
+        return TrainingFailure(
+            f"The time budget of {self.clock.budget_seconds:g} s ended before the first training step.",
+            "Raise max_training_seconds, or shorten the held-out and control texts.",
+        )
