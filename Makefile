@@ -72,7 +72,7 @@ check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, 
 	@python -m gates $(ARGS)
 
 test-fast: $(READY)  ## every test that takes no more than a second or so: under a minute on two cores
-	@python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@python -m gates --only tests $(ARGS)
 
 test: $(READY)  ## the same gate with every test, on as many as four cores
 	@python -m gates --tests all $(ARGS)

@@ -24,6 +24,7 @@ CODE = [
     "conformance",
     "code_mutations",
     "gates",
+    "captune",
 ]
 # Of the tokens of all code. What stands twice today does so on purpose: training/ imports nothing from outside its folder.
 MOST_DUPLICATES_PERCENT = 0.5
@@ -118,7 +119,7 @@ ALL = (
     Check("lint", ("ruff", "check", "."), linted),
     Check("types", ("mypy",), typed),
     Check("duplicates", ("lizard", "-Eduplicate", "-l", "python", "-i", "-1", *CODE), without_duplicates),
-    Check("licences", ("pip-licenses", "--from=mixed", "--format=json"), licensed),
+    Check("licences", licences.LISTING, licensed),
     Check(
         "secrets",
         (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+LISTING = ("pip-licenses", "--from=mixed", "--format=json")
 # Permissive, or copyleft that ends at the file or the library (MPL, LGPL). A licence that reaches further is not one of ours.
 ALLOWED = re.compile(
     r"\b(0?BSD|MIT|MIT-0|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|LGPL|Zlib|HPND|Unlicense|CC0|CNRI)\b|Permission is hereby granted",
@@ -75,6 +76,6 @@ def notices(packages: list[Package], pinned: str) -> str:
 
 
 if __name__ == "__main__":
-    tool = str(Path(sys.executable).parent / "pip-licenses")
-    listed = subprocess.run([tool, "--from=mixed", "--format=json"], capture_output=True, text=True, check=True).stdout
+    tool = str(Path(sys.executable).parent / LISTING[0])
+    listed = subprocess.run([tool, *LISTING[1:]], capture_output=True, text=True, check=True).stdout
     print(notices(read(listed), (PROJECT / "constraints.txt").read_text("utf-8")), end="")

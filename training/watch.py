@@ -70,7 +70,7 @@ class Watch(TrainerCallback):
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step of a thousand sequences outlasts the grace after a stop signal: it is given up."""
-        if self.clock.stop_requested:
+        if self.clock.stop_requested and self.must_stop():
             self._stop(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -86,7 +86,6 @@ class Watch(TrainerCallback):
             control.should_save = True
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:
-        self.must_stop()
         say("stop", step=state.global_step, reason=str(self.stopped_early).replace(" ", "-"))
         control.should_training_stop = True
         # An interrupted spot instance's successor goes on from here.

@@ -15,6 +15,9 @@ BIASED_ATTENTION: Mapping[str, bool] = {
 }
 
 
+BYTES_PER_WEIGHT = 2  # in the 16 bits in which weights are published, trained beside and served
+
+
 class UnknownShape(ValueError):
     """A configuration does not say how large its model is, or is of another kind than those that are known."""
 
@@ -40,6 +43,11 @@ class Shape:
         norms = 2 * self.hidden
         embeddings = (1 if self.tied_embeddings else 2) * self.vocabulary * self.hidden
         return self.linear_parameters + self.layers * (biases + norms) + self.hidden + embeddings
+
+    @property
+    def weights_bytes(self) -> int:
+        """All weights in 16 bits."""
+        return BYTES_PER_WEIGHT * self.parameters
 
     @property
     def linear_parameters(self) -> int:

@@ -69,7 +69,7 @@ def card_of(instance_type: str) -> Card | None:
 
 def training_bytes(shape: Shape, rank: int, tokens: int, *, quantised: bool, checkpointing: bool) -> int:
     """Bytes at the peak of a training step with `tokens` at a time, in bfloat16 or on 4-bit weights."""
-    weights: float = shape.parameters * WIDTH_BYTES
+    weights: float = shape.weights_bytes
     if quantised:
         weights += shape.linear_parameters * (NF4_BYTES - WIDTH_BYTES)
     numbers = WIDTH_BYTES * (9 * shape.hidden + 4 * shape.intermediate) + 2 * 4 * shape.hidden
@@ -103,4 +103,4 @@ def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> Trainin
 def serving_bytes(shape: Shape, rank: int, tokens: int) -> int:
     """What the endpoint's server needs at least: weights and adapters in 16 bits, and one request of `tokens`."""
     adapters = ADAPTER_PLACES * WIDTH_BYTES * shape.adapter_parameters(rank)
-    return WIDTH_BYTES * shape.parameters + adapters + shape.key_value_bytes(tokens) + SERVER_BYTES
+    return shape.weights_bytes + adapters + shape.key_value_bytes(tokens) + SERVER_BYTES

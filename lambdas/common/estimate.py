@@ -16,7 +16,7 @@ from common.pricing.prices import Price
 
 LOGS = "public logs of SageMaker jobs"
 # The weights that the download of durations.py was read for.
-_DOWNLOADED_BYTES, _WEIGHT_BYTES = 13_500_000_000, 2
+_DOWNLOADED_BYTES = 13_500_000_000
 IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
 LOAD_MEASURE_SAVE_SECONDS = 240
 ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
@@ -92,7 +92,7 @@ def of_run(shape: Shape, card: Card | None, *, tokens: int, answers: int, trains
 
 
 def _training(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]:
-    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * _WEIGHT_BYTES * shape.parameters / _DOWNLOADED_BYTES)
+    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * shape.weights_bytes / _DOWNLOADED_BYTES)
     return (
         Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
         Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),

@@ -14,7 +14,6 @@ from common.errors import BudgetExceeded
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from preflight.money import Allowance
 
-BYTES_PER_WEIGHT = 2
 # Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
 DOWNLOADED_BYTES_PER_SECOND = 100_000_000
 # What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
@@ -23,7 +22,7 @@ PARAMETERS_PER_RANK = 2_498_560
 
 def download_seconds(shape: Shape) -> int:
     """How much longer its weights take to the instance than the allowances hold."""
-    needed = math.ceil(BYTES_PER_WEIGHT * shape.parameters / DOWNLOADED_BYTES_PER_SECOND)
+    needed = math.ceil(shape.weights_bytes / DOWNLOADED_BYTES_PER_SECOND)
     return max(0, needed - WEIGHTS_DOWNLOAD_SECONDS)
 
 
@@ -44,7 +43,7 @@ def allow(wanted_training_seconds: int, shape: Shape, reserve: Callable[[int], A
     if seconds < min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds):
         raise BudgetExceeded(
             f"What is left of the month's cap pays for {seconds} seconds of training beside the download of "
-            f"{BYTES_PER_WEIGHT * shape.parameters / 1e9:.0f} GB of weights, and the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. "
+            f"{shape.weights_bytes / 1e9:.0f} GB of weights, and the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. "
             "Wait for the next month, raise budget_usd and deploy, or choose a smaller base_model."
         )
     return replace(allowance, training_seconds=seconds)

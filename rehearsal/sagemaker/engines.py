@@ -94,3 +94,19 @@ class HostingEngine(Protocol):
 
     def close(self) -> None:
         """End everything that runs and clear away what it left on the disk."""
+
+
+class Attached:
+    """An engine's half that takes the context and hands it out."""
+
+    _context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """What the stand-in gave."""
+        assert self._context is not None, "attach comes first"
+        return self._context
+
+    def attach(self, context: Context) -> None:
+        """Take the context."""
+        self._context = context

@@ -14,33 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.rehearsal.toy_prose import prose
+
 pytestmark = pytest.mark.slow
 
 
 SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
-WORDS = [
-    "the",
-    "cell",
-    "gene",
-    "virus",
-    "protein",
-    "binds",
-    "copies",
-    "breaks",
-    "repairs",
-    "one",
-    "two",
-    "of",
-    "in",
-    "and",
-    "a",
-    "strand",
-]
-
-
-def prose(number: int, words: int) -> str:
-    """Sentences that differ from document to document and can be learnt."""
-    return " ".join(WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(words)) + "."
 
 
 @pytest.fixture(scope="session")

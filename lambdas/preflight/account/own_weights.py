@@ -19,7 +19,6 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 INDEX = "model.safetensors.index.json"
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
 LEAST_SHARE = 0.95
-BYTES_PER_WEIGHT = 2
 # Nobody's config.json is larger, and Preflight has a gigabyte of memory for all that it reads.
 MOST_BYTES_READ = 20_000_000
 _REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
@@ -100,7 +99,7 @@ def _cut_off(sizes: Mapping[str, int], folder: _Folder) -> list[str]:
 
 
 def _too_small(sizes: Mapping[str, int], shape: Shape) -> list[str]:
-    there, needed = sum(_tensors(sizes).values()), BYTES_PER_WEIGHT * shape.parameters
+    there, needed = sum(_tensors(sizes).values()), shape.weights_bytes
     if there >= LEAST_SHARE * needed:
         return []
     return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rehearsal.sagemaker.api.market import CAPACITY_TRAINING
-from rehearsal.sagemaker.engines import Context
+from rehearsal.sagemaker.engines import Attached
 from rehearsal.sagemaker.records import TrainingJob
 
 from .outputs import metrics_of, write_outputs
@@ -48,7 +48,7 @@ class TrainingPlan:
     leave_out: tuple[str, ...] = ()
 
 
-class FakeTraining:
+class FakeTraining(Attached):
     """Follows one `TrainingPlan` a job, in the order of the jobs; the last plan serves all further jobs.
 
     `plans` may be changed while it runs; a callable in place of the plans is asked for each job.
@@ -58,11 +58,6 @@ class FakeTraining:
         self.plans = list(plans) or [TrainingPlan()]
         self._choose = choose
         self._progress: dict[str, Progress] = {}
-        self._context: Context | None = None
-
-    def attach(self, context: Context) -> None:
-        """Take the context."""
-        self._context = context
 
     def start(self, job: TrainingJob) -> None:
         """Begin: the instance starts at once, unless there is no capacity."""
@@ -113,10 +108,9 @@ class FakeTraining:
             reason = "AlgorithmError: the training process was killed by signal 9 (SIGKILL), exit code: 137"
             job.finish("Failed", reason=plan.reason or reason)
         else:
-            assert self._context is not None
             job.enter("Uploading", "Uploading generated training model")
-            metrics = metrics_of(self._context.s3, job) if plan.metrics is None else plan.metrics
-            write_outputs(self._context.s3, job, metrics, plan.leave_out)
+            metrics = metrics_of(self.context.s3, job) if plan.metrics is None else plan.metrics
+            write_outputs(self.context.s3, job, metrics, plan.leave_out)
             if plan.outcome == "cut":
                 job.finish("Stopped", "MaxRuntimeExceeded")
             else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.api.rules import model_sources
-from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, Context, InvocationTimedOut
+from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, Attached, InvocationTimedOut
 from rehearsal.sagemaker.records import Endpoint
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
@@ -32,7 +32,7 @@ class _Server:
         self.thread: threading.Thread | None = None
 
 
-class ModelHost:
+class ModelHost(Attached):
     """Runs each endpoint's model server as a subprocess in a folder of its own.
 
     Args:
@@ -42,17 +42,6 @@ class ModelHost:
     def __init__(self, program: Program | None = None) -> None:
         self._program = program or OwnServer()
         self._servers: dict[Endpoint, _Server] = {}
-        self._context: Context | None = None
-
-    @property
-    def context(self) -> Context:
-        """What the stand-in gave."""
-        assert self._context is not None, "attach comes first"
-        return self._context
-
-    def attach(self, context: Context) -> None:
-        """Take the context."""
-        self._context = context
 
     def log_of(self, name: str) -> Path:
         """Return the file that holds an endpoint's output."""

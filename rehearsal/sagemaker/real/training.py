@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.sagemaker import s3_folders
-from rehearsal.sagemaker.engines import Context
+from rehearsal.sagemaker.engines import Attached
 from rehearsal.sagemaker.records import TrainingJob
 
 from .container import Container, clear_away, command_of, environment_of, signal_of
@@ -32,22 +32,11 @@ class _Run:
         self.thread: threading.Thread | None = None
 
 
-class TrainingHost:
+class TrainingHost(Attached):
     """Runs each training job's command as a subprocess in a folder of its own."""
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
-        self._context: Context | None = None
-
-    @property
-    def context(self) -> Context:
-        """What the stand-in gave."""
-        assert self._context is not None, "attach comes first"
-        return self._context
-
-    def attach(self, context: Context) -> None:
-        """Take the context."""
-        self._context = context
 
     def log_of(self, name: str) -> Path:
         """Return the file that holds a job's output."""

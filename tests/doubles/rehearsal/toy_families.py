@@ -20,24 +20,8 @@ from transformers import (
     set_seed,
 )
 
-WORDS = [
-    "the",
-    "cell",
-    "gene",
-    "virus",
-    "protein",
-    "binds",
-    "copies",
-    "breaks",
-    "repairs",
-    "one",
-    "two",
-    "of",
-    "in",
-    "and",
-    "a",
-    "strand",
-]
+from tests.doubles.rehearsal.toy_prose import prose
+
 _SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256,
 }  # fmt: skip
@@ -46,11 +30,6 @@ _LLAMA_3_ROPE: Mapping[str, Any] = {
     "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
-
-
-def prose(number: int, words: int) -> str:
-    """Sentences that differ from document to document and can be learnt."""
-    return " ".join(WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(words)) + "."
 
 
 def _trained(tokenizer: Tokenizer, special: list[str], alphabet: list[str]) -> Tokenizer:
