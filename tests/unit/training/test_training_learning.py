@@ -173,6 +173,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_no_checkpoint(tmp_path
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+@pytest.mark.parametrize("figure", ["loss", "grad_norm"])
+def test_either_figure_that_is_no_number_ends_the_run(figure: str, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    logs = {"loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.01} | {figure: math.inf}
+    with pytest.raises(TrainingFailure, match="no longer a finite number"):
+        run.watch.on_log(run.trainer.args, run.trainer.state, run.trainer.control, logs)
+
+
 def test_two_checkpoints_are_kept_and_each_can_be_used(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.watch.checkpoint_minutes = 0
