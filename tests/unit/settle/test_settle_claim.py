@@ -79,8 +79,8 @@ def test_an_event_that_names_no_run_is_refused(site: Site, empty: str | None) ->
 
 
 def test_an_execution_that_is_not_the_owner_of_the_run_is_refused(site: Site) -> None:
-    with pytest.raises(InvalidInput, match="belongs to the execution"):
-        site.settle(executionArn=arn("other"))
+    with pytest.raises(InvalidInput, match="The run captune-abc belongs to the execution .*:abc, and not to .*:other"):
+        site.settle(executionArn=arn("other"), runName="captune-abc")
     assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
 
 
