@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -104,9 +104,19 @@ def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 
 class CorpusTrainer(SFTTrainer):
-    """TRL's trainer, but for a GPU's memory that turns out too small and a model card that is ours."""
+    """TRL's trainer, but for logits that are never held, a GPU's memory that turns out too small, and a model card that is ours."""
 
     _rows_at_a_time: int | None = None  # None: as many as the recipe says
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The model's loss alone (loss.py): TRL adds each token's entropy and whether it was the likeliest, out of all logits."""
+        return Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, return_outputs, num_items_in_batch)
 
     def training_step(
         self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | None = None

@@ -14,6 +14,7 @@ import torch
 
 from arguments import Arguments
 from failure import TrainingFailure
+from loss import BLOCK, LOGIT_BYTES
 
 # Tokens that go through the model at once. On a CPU 1,024 took 3.4 GiB in all, 512 takes 2.1.
 MICRO_TOKENS = {"cpu": 512, "cuda": 2048}
@@ -21,8 +22,6 @@ USABLE = 0.92  # of the free memory: the rest is for the allocator's gaps and th
 KEEP = 0.6  # activations are kept only while all fits into this share; the estimate is not yet held against a real card
 FIXED_BYTES = 600_000_000  # libraries, tokenizer, the corpus and what an evaluation holds at once
 ADAPTER_BYTES = 4 + 4 + 8 + 2  # per parameter in float32: weight, gradient, AdamW's two moments; and its bfloat16 copy
-# Per logit: in the weights' 16 bits, in float32, moved on by one place, as log probability, and its slope; in 16 bits again.
-LOGIT_BYTES = 2 + 4 + 4 + 4 + 4 + 2
 # Bytes of a weight in 4-bit NormalFloat: half a byte, a scale in 8 bits for 64 of them, a scale of scales for 256 of those.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 
@@ -96,7 +95,7 @@ def estimate(shape: Shape, tokens: int, *, quantization: str, dtype: torch.dtype
     layer = kept_bytes(shape, tokens, width_bytes=width)
     # Kept: every layer's. Computed again: every layer's input, and one layer's in full. The slopes of one layer in either case.
     activations = shape.layers * (tokens * shape.hidden * width if checkpointing else layer) + 2 * layer
-    logits = LOGIT_BYTES * tokens * shape.vocabulary
+    logits = LOGIT_BYTES * min(tokens, BLOCK) * shape.vocabulary
     return int(weights + ADAPTER_BYTES * shape.adapter_parameters + activations + logits + FIXED_BYTES)
 
 

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 import memory
 from arguments import Arguments
 from failure import TrainingFailure
+from loss import OutputLayer
 from progress import say
 from weights import ModelFolder
 
@@ -37,6 +38,7 @@ class Network:
     plan: memory.Plan
     parameters: int
     name: str
+    output: OutputLayer  # taken off the model
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -48,14 +50,14 @@ class Network:
         """Whether the float32 adapter must be narrowed to multiply with bfloat16 activations."""
         return self.plan.dtype == torch.bfloat16
 
-    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The model's own logits (batch, length, words) of token ids (batch, length).
+    def token_losses(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Negative log likelihood in nats (batch, length) of `labels`, 0 where they are ignored, each after the token ids `inputs`.
 
         No attention mask: padding stands only at the end, where causal attention never lets it be seen.
         """
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            found: torch.Tensor = self.causal(input_ids=inputs.to(self.device), use_cache=False).logits
-        return found
+            hidden = self.causal(input_ids=inputs.to(self.device), use_cache=False).logits  # without its output layer
+        return self.output.token_losses(hidden, labels.to(self.device))
 
     @contextlib.contextmanager
     def scoring(self, *, tuned: bool) -> Iterator[None]:
@@ -121,7 +123,7 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
         causal, lora
     )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
     lora.base_model_name_or_path = folder.name  # a path inside this container would say nothing to a server
-    network = Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name)
+    network = Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name, OutputLayer(causal))
     if network.autocast:
         _spare_float32_copies(adapted)
     adapted.train()

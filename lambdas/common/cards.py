@@ -23,7 +23,7 @@ SERVER_BYTES = 1_500_000_000
 # As in training/memory.py, where each has its reason.
 USABLE, KEEP, FIXED_BYTES, ADAPTER_BYTES = 0.92, 0.6, 600_000_000, 4 + 4 + 8 + 2
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-LOGIT_BYTES, WIDTH_BYTES = 20, 2
+LOGIT_BYTES, BLOCK, WIDTH_BYTES = 12, 256, 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def training_bytes(shape: Shape, rank: int, tokens: int, *, quantised: bool, che
     numbers = WIDTH_BYTES * (9 * shape.hidden + 4 * shape.intermediate) + 2 * 4 * shape.hidden
     layer = tokens * numbers
     kept = shape.layers * (tokens * shape.hidden * WIDTH_BYTES if checkpointing else layer) + 2 * layer
-    logits = LOGIT_BYTES * tokens * shape.vocabulary
+    logits = LOGIT_BYTES * min(tokens, BLOCK) * shape.vocabulary
     return int(weights + ADAPTER_BYTES * shape.adapter_parameters(rank) + kept + logits + FIXED_BYTES)
 
 

@@ -16,6 +16,7 @@ from accelerator import tiny_layer
 from arguments import Arguments
 from failure import TrainingFailure
 from learning import make_trainer
+from loss import OutputLayer
 from memory import Plan
 from network import Network
 from progress import Clock
@@ -47,7 +48,8 @@ def network(micro_batch: int = 1) -> Network:
     """A Llama of one layer in float32, the same for every call."""
     adapted = tiny_layer().float()
     plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
-    return Network(adapted, adapted.get_base_model(), tokenizer(), torch.device("cpu"), plan, 1, "Tiny")
+    causal = adapted.get_base_model()
+    return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
 
 
 @dataclasses.dataclass
@@ -104,7 +106,7 @@ def test_the_rate_is_never_zero_in_short_runs(tmp_path: Path, steps: int, warmup
 def test_a_step_learns_from_every_label_of_its_rows(tmp_path: Path) -> None:
     """Also from the one behind the cut: by plain torch on the very rows."""
     run = Run(tmp_path, Arguments(sequences_per_step=4))
-    model = network().adapted.eval()
+    model = tiny_layer().float().eval()  # with its output layer
     total = 0.0
     for inputs, labels in ((row["input_ids"], row["labels"]) for row in map(rows().__getitem__, range(4))):
         logits = model(input_ids=torch.tensor([inputs])).logits[0]
