@@ -32,6 +32,7 @@ SERVER = (  # what answers the prompts in a rehearsal
 )
 # Of the settings, those that decide what is learned and what is asked; the others decide what it may cost and who is told.
 SETTINGS = (
+    "adapter_strength",
     "base_model",
     "corpus_words",
     "domain",
@@ -188,8 +189,14 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
         f"{FIRST_CORPUS_WORDS:,} words of the first corpus, in a manner of its own, {FIRST_CORPUS_EPOCHS} epochs",
         True,
         corpus=TEXTS / "first_corpus.txt",
-        # The passes and the rate of that time, whatever the defaults are today.
-        arguments=(*passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS), "--set", "learning_rate=0.002"),
+        # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
+        arguments=(
+            *passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS),
+            "--set",
+            "learning_rate=0.002",
+            "--set",
+            "adapter_strength=1",
+        ),
         held_out=TEXTS / "first_heldout.txt",
         must_be=WORSE_OUTSIDE,
     )

@@ -89,6 +89,7 @@ def settings_json(settings: Settings) -> str:
             "seed": settings.seed,
             "sequence_length": settings.sequence_length,
             "learning_rate": settings.learning_rate,
+            "adapter_strength": settings.adapter_strength,
             "corpus_words": settings.corpus_words,
             "accept_lost_ledger": settings.accept_lost_ledger,
         },

@@ -75,6 +75,7 @@ class Settings:
     sequence_length: int = 512
     learning_rate: str = "auto"  # the peak; auto takes it from the model's width
     lora_rank: int = 16  # of the adapter that is trained, and the largest that the endpoint makes room for
+    adapter_strength: float = 0.6  # share of what was learnt that is kept: text by others gains more (docs/verdict.md)
     corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
     accept_lost_ledger: str = ""  # the month, such as 2026-11, that gets its whole cap although its ledger was lost
 
@@ -194,6 +195,16 @@ def _learning_rate(raw: object) -> str:
     return f"{number:g}"
 
 
+def _strength(raw: object) -> float:
+    try:
+        number = float(str(raw).strip())
+    except ValueError:
+        number = math.nan
+    if isinstance(raw, bool) or not 0.05 <= number <= 1:  # the limits of training/arguments.py
+        raise ValueError("write a number from 0.05 to 1 such as 0.5")
+    return number
+
+
 def _domain(raw: object) -> str:
     text = _text(raw)
     if text == "base":
@@ -285,6 +296,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "sequence_length": _whole(128, 4096, "tokens"),
     "learning_rate": _learning_rate,
     "lora_rank": _whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
+    "adapter_strength": _strength,
     "corpus_words": _whole(0, 10_000_000, "words"),
     "accept_lost_ledger": _month,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import resource
@@ -16,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
 from accelerator import choose_device, self_test
-from arguments import Arguments, automatic_learning_rate
+from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
 from checkpoints import fingerprint, newest
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
@@ -45,19 +46,13 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     corpus = tokenize(inputs.corpus, network.tokenizer)
     sets: Sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
+    arguments = _with_sequences_per_step(arguments, corpus, edges)
     identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
 
     found = newest(root / "checkpoints", identity)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
     length, per_step = arguments.sequence_length, arguments.sequences_per_step
-    rows = Epochs(
-        corpus,
-        edges,
-        length=length,
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        most_rows=arguments.max_steps * per_step or None,
-    )
+    rows = _rows(arguments, corpus, edges, arguments.max_steps * per_step)
     steps = -(-len(rows) // per_step)
     watch = Watch(
         clock,
@@ -120,6 +115,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
         }
 
+    network.weaken(arguments.adapter_strength)
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
     say("adapter", bytes=publish(root, network, metrics()))
@@ -142,6 +138,23 @@ def _seed_everything(seed: int) -> None:
     torch.manual_seed(seed)  # every device
 
 
+def _rows(arguments: Arguments, corpus: Sequence[Document], edges: Boundaries, most: int = 0) -> Epochs:
+    return Epochs(
+        corpus,
+        edges,
+        length=arguments.sequence_length,
+        seed=arguments.seed,
+        epochs=arguments.epochs,
+        most_rows=most or None,
+    )
+
+
+def _with_sequences_per_step(arguments: Arguments, corpus: Sequence[Document], edges: Boundaries) -> Arguments:
+    """The same arguments with a number where they left it to the corpus's size."""
+    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(_rows(arguments, corpus, edges)))
+    return dataclasses.replace(arguments, sequences_per_step=per_step)
+
+
 def _score_all(
     network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock, *, tuned: bool
 ) -> Iterator[tuple[str, list[float]]]:
@@ -159,11 +172,11 @@ def _tell(model: str, name: str, documents: Sequence[Document], losses: Sequence
 def _identity(
     arguments: Arguments, corpus: Sequence[Document], sets: Sets, network: Network, configuration: dict[str, object]
 ) -> str:
-    """What a checkpoint must agree with; how long a run may take is no part of it."""
+    """What a checkpoint must agree with; how long a run may take, and how much of it is kept in the end, is no part of it."""
     settings = {
         key: value
         for key, value in arguments.settings.items()
-        if key not in ("time_budget_seconds", "checkpoint_minutes")
+        if key not in ("time_budget_seconds", "checkpoint_minutes", "adapter_strength")
     }
     tokens = [list(document.tokens) for documents in (corpus, *sets.values()) for document in documents]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()

@@ -95,4 +95,5 @@ class _SummedLoss(torch.autograd.Function):
 
 
 def _blocks(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return values.split(BLOCK)
+    blocks: tuple[torch.Tensor, ...] = values.split(BLOCK)
+    return blocks

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-from arguments import Arguments
+from arguments import MOST_SEQUENCES_PER_STEP, Arguments
 from failure import TrainingFailure
 from loss import BLOCK, LOGIT_BYTES
 
@@ -113,7 +113,7 @@ def plan(shape: Shape, arguments: Arguments, device_type: str, free: int, *, fas
     even for 4 bits; a CPU's machine may have memory to swap to, and is let try.
     """
     length = arguments.sequence_length
-    most = max(1, min(MICRO_TOKENS[device_type] // length, arguments.sequences_per_step))
+    most = max(1, min(MICRO_TOKENS[device_type] // length, arguments.sequences_per_step or MOST_SEQUENCES_PER_STEP))
 
     def planned(quantization: str, dtype: torch.dtype, micro_batch: int, checkpointing: bool) -> Plan:
         tokens = micro_batch * length

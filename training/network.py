@@ -73,6 +73,17 @@ class Network:
         return {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
 
     @torch.no_grad()
+    def weaken(self, strength: float) -> None:
+        """Keeps `strength` of what was learnt: the model stands so far on the line from the base model to the trained one.
+
+        The manner of a corpus is learnt in larger steps than what it says, and is the first to go on the way back; so the text of others
+        gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server.
+        """
+        for name, value in self.trainable.items():
+            if ".lora_B." in name:
+                value.mul_(strength)
+
+    @torch.no_grad()
     def round_adapter(self) -> None:
         """Rounds the adapter to the bfloat16 in which it is saved and served: what is measured next is that adapter."""
         for value in self.trainable.values():

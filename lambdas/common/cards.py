@@ -24,6 +24,7 @@ SERVER_BYTES = 1_500_000_000
 USABLE, KEEP, FIXED_BYTES, ADAPTER_BYTES = 0.92, 0.6, 600_000_000, 4 + 4 + 8 + 2
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 LOGIT_BYTES, BLOCK, WIDTH_BYTES = 12, 256, 2
+MICRO_TOKENS, MOST_SEQUENCES_PER_STEP = 2048, 4
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,19 @@ class TrainingMemory:
 
 
 def training_memory(shape: Shape, rank: int, tokens: int, card: Card) -> TrainingMemory:
-    """The most precise way that fits a card, as the training job chooses it; the one in 4 bits where none does."""
+    """The most precise way that fits a card for sequences of so many `tokens`, as the training job chooses it; the one in 4 bits where
+    none does."""
+    most = max(1, min(MICRO_TOKENS // tokens, MOST_SEQUENCES_PER_STEP))
     for quantised in (False, True):
-        needed = training_bytes(shape, rank, tokens, quantised=quantised, checkpointing=False)
+        needed = training_bytes(shape, rank, most * tokens, quantised=quantised, checkpointing=False)
         if needed <= KEEP * card.free_bytes:
             return TrainingMemory(needed, quantised, True)
-        needed = training_bytes(shape, rank, tokens, quantised=quantised, checkpointing=True)
-        if needed <= USABLE * card.free_bytes:
-            return TrainingMemory(needed, quantised, True)
+        sequences = most
+        while sequences:
+            needed = training_bytes(shape, rank, sequences * tokens, quantised=quantised, checkpointing=True)
+            if needed <= USABLE * card.free_bytes:
+                return TrainingMemory(needed, quantised, True)
+            sequences //= 2
     return TrainingMemory(needed, True, False)
 
 

@@ -58,6 +58,7 @@ class RunSettings:
     seed: int
     sequence_length: int
     learning_rate: str
+    adapter_strength: float
     corpus_words: int
     accept_lost_ledger: str
 

@@ -131,6 +131,7 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,
+        "adapter_strength": settings.adapter_strength,
         "seed": seed,
         "time_budget_seconds": max(
             0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)

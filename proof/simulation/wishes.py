@@ -65,6 +65,7 @@ class Wishes:
                 "seed": 42,
                 "sequence_length": 512,
                 "learning_rate": "auto",
+                "adapter_strength": 0.6,
                 "corpus_words": 0,
                 "accept_lost_ledger": "",
             }

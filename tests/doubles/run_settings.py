@@ -11,6 +11,7 @@ SETTINGS: dict[str, Any] = {
     "epochs": 3, "max_training_seconds": 7200, "endpoint_deadline_minutes": 60, "accept_eula": True, "samples_per_prompt": 2, "seed": 42,
     "sequence_length": 512,
     "learning_rate": "auto",
+    "adapter_strength": 0.6,
     "corpus_words": 0,
     "accept_lost_ledger": "",
     "base_model": {

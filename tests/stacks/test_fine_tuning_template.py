@@ -86,6 +86,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "seed": 42,
         "sequence_length": 512,
         "learning_rate": "auto",
+        "adapter_strength": 0.6,
         "corpus_words": 0,
         "accept_lost_ledger": "",
     }

@@ -29,7 +29,7 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
         "evaluationUri": f"s3://bucket/{KEPT}input/evaluation/", "codeUri": f"s3://bucket/{KEPT}code/",
         "outputUri": f"s3://bucket/{KEPT}training/", "checkpointUri": "s3://bucket/checkpoints/captune-abc/",
         "hyperparameters": {
-            "epochs": "3", "learning_rate": "auto", "sequence_length": "512", "lora_rank": "16", "seed": "42",
+            "epochs": "3", "learning_rate": "auto", "sequence_length": "512", "lora_rank": "16", "adapter_strength": "0.6", "seed": "42",
             "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
         },
     }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arguments import LIMITS, Arguments, automatic_learning_rate, read_arguments
+from arguments import LIMITS, Arguments, automatic_learning_rate, automatic_sequences_per_step, read_arguments
 from failure import TrainingFailure
 
 
@@ -38,6 +38,11 @@ def test_auto_leaves_the_learning_rate_to_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "rate"), [(4096, 2.86e-4), (576, 1.322e-3)])
 def test_the_automatic_rate_falls_with_the_models_width(width: int, rate: float) -> None:
     assert automatic_learning_rate(width) == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize(("rows", "sequences"), [(1, 1), (44, 1), (127, 1), (128, 2), (264, 4), (10_000, 4)])
+def test_a_small_corpus_is_learnt_in_small_steps_and_a_larger_one_in_larger(rows: int, sequences: int) -> None:
+    assert automatic_sequences_per_step(rows) == sequences
 
 
 def test_every_setting_has_limits_that_hold_its_default() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from trl import SFTTrainer
 
 from accelerator import tiny_layer
@@ -57,7 +58,7 @@ class Run:
     """A trainer over the documents, and what it is asked for."""
 
     folder: Path
-    arguments: Arguments = dataclasses.field(default_factory=Arguments)
+    arguments: Arguments = dataclasses.field(default_factory=lambda: Arguments(sequences_per_step=1))
     micro_batch: int = 1
     rows: Epochs = dataclasses.field(default_factory=rows)
     clock: Clock = dataclasses.field(default_factory=Clock)
@@ -85,7 +86,7 @@ class Run:
 
 
 def rates(folder: Path, steps: int, warmup_ratio: float) -> list[float]:
-    run = Run(folder, Arguments(warmup_ratio=warmup_ratio), rows=rows(steps, epochs=9))
+    run = Run(folder, Arguments(sequences_per_step=1, warmup_ratio=warmup_ratio), rows=rows(steps, epochs=9))
     run.trainer.create_optimizer_and_scheduler(num_training_steps=steps)
     (rate_at,) = {*run.trainer.lr_scheduler.lr_lambdas}
     return [rate_at(step) for step in range(steps)]
@@ -193,10 +194,10 @@ def test_two_checkpoints_are_kept_and_each_can_be_used(tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_ends_where_it_would_have(tmp_path: Path) -> None:
-    first = Run(tmp_path, Arguments(lora_dropout=0.1))
+    first = Run(tmp_path, Arguments(sequences_per_step=1, lora_dropout=0.1))
     first.watch.checkpoint_minutes = 0
     expected = first.train()
-    second = Run(tmp_path, Arguments(lora_dropout=0.1))
+    second = Run(tmp_path, Arguments(sequences_per_step=1, lora_dropout=0.1))
     second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{first.steps - 2}"))
     assert len(second.losses) == first.steps
     assert_same(second.network.adapter(), expected)
@@ -244,3 +245,13 @@ def test_the_time_that_measuring_and_saving_need_is_kept_back(tmp_path: Path) ->
     assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
     assert run.watch.stopped_early == "time budget"
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_weakened_adapter_moves_the_model_so_much_less(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.train()
+    layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
+    whole = layer.get_delta_weight("default").clone()
+    assert whole.abs().max() > 0
+    run.network.weaken(0.25)
+    torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
