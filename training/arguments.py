@@ -37,9 +37,10 @@ class Arguments:
     seed: int = 42
     time_budget_seconds: int = 7200  # of this process; it stops early so that evaluation and saving still fit
     checkpoint_minutes: float = 10.0  # what an interruption may cost at most
+    long_records: str = "split"  # what becomes of a record that is longer than a sequence; "refuse" ends the job
 
     @property
-    def settings(self) -> dict[str, int | float | None]:
+    def settings(self) -> dict[str, int | float | str | None]:
         """All values as a dictionary; `learning_rate` is None where it is automatic."""
         return dataclasses.asdict(self)
 
@@ -62,6 +63,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "time_budget_seconds": (10, 28 * 24 * 3600),  # 28 days is SageMaker's own limit
     "checkpoint_minutes": (0.0, 24 * 60),
 }
+CHOICES = {"long_records": ("split", "refuse")}
 WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
 
 
@@ -98,17 +100,22 @@ def read_arguments(path: Path) -> Arguments:
         raise TrainingFailure(f"The settings file {path.name} is not a JSON object.", 'Write it as {"epochs": "3"}.')
     parsed = {}
     for key, value in values.items():
-        if key not in LIMITS:
-            near = difflib.get_close_matches(key, LIMITS, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(LIMITS)}."
+        if key not in (known := [*LIMITS, *CHOICES]):
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
             raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", hint)
         parsed[key] = _parse(key, value)
     return Arguments(**parsed)  # type: ignore[arg-type]
 
 
-def _parse(key: str, value: object) -> int | float | None:
+def _parse(key: str, value: object) -> int | float | str | None:
     """One value, checked; raises TrainingFailure naming the key and the range."""
     text = str(value).strip()
+    if key in CHOICES:
+        if text not in CHOICES[key]:
+            mend = f"Set {key} to {' or '.join(CHOICES[key])}."
+            raise TrainingFailure(f"The hyperparameter {key} is {text[:80]!r}.", mend)
+        return text
     if key == "learning_rate" and text == AUTO:
         return None
     low, high = LIMITS[key]

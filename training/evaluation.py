@@ -11,6 +11,7 @@ import torch
 from failure import TrainingFailure
 from network import Network
 from progress import Clock
+from records.record import SCORED, pieces
 from text import IGNORED, Boundaries, Document
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}  # per forward pass: more gains nothing on either
@@ -28,6 +29,13 @@ def windows(tokens: Sequence[int], edges: Boundaries, length: int) -> list[tuple
     context = edges.end if edges.start is None else edges.start
     cuts = [list(tokens[begin : begin + length]) for begin in range(0, len(tokens), length)]
     return [([context, *cut[:-1]], cut) for cut in cuts]
+
+
+def _windows_of(document: Document, edges: Boundaries, length: int) -> list[tuple[list[int], list[int]]]:
+    """What scores a document: all of its text, or of records their answers, each after its own prompt."""
+    if not document.read:
+        return windows(document.tokens, edges, length)
+    return [piece for one in document.read for piece in pieces(one, length, SCORED)]
 
 
 def score(
@@ -48,7 +56,7 @@ def score(
     todo = [
         (number, inputs, labels)
         for number, document in enumerate(documents)
-        for inputs, labels in windows(document.tokens, edges, length)
+        for inputs, labels in _windows_of(document, edges, length)
     ]
     todo.sort(key=lambda item: len(item[1]))  # windows of like length together: little padding
     sums = [0.0] * len(documents)

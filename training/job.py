@@ -25,7 +25,8 @@ from learning import make_trainer
 from network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
 from progress import Clock, say
-from text import Boundaries, Document, Epochs, boundaries, excerpts, tokenize
+from records import choosing
+from text import Boundaries, Document, boundaries, excerpts, tokenize
 from watch import SAVE_SECONDS, Progress, Watch
 
 CURVE_POINTS = 500  # at most so many in metrics.json
@@ -52,7 +53,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     found = newest(root / "checkpoints", identity)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
     length, per_step = arguments.sequence_length, arguments.sequences_per_step
-    rows = _rows(arguments, corpus, edges, arguments.max_steps * per_step)
+    rows = choosing.rows_of(corpus, edges, arguments)
     steps = -(-len(rows) // per_step)
     watch = Watch(
         clock,
@@ -110,7 +111,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
             "settings": arguments.settings | {"learning_rate": peak_rate},
             "environment": describe_environment(network),
             "memory": _describe_memory(network),
-            "corpus": _describe_corpus(corpus, rows.rows_per_epoch),
+            "corpus": choosing.describe(corpus, rows.rows_per_epoch, length),
             "training": _describe_training(trainer.state, watch, steps, network),
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
         }
@@ -178,7 +179,10 @@ def _identity(
         for key, value in arguments.settings.items()
         if key not in ("time_budget_seconds", "checkpoint_minutes", "adapter_strength")
     }
-    tokens = [list(document.tokens) for documents in (corpus, *sets.values()) for document in documents]
+    # Of records also what of them is learnt.
+    tokens = [
+        document.read or list(document.tokens) for documents in (corpus, *sets.values()) for document in documents
+    ]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()
     return fingerprint(settings, texts, configuration, network.plan.quantization, network.plan.dtype_name)
 
@@ -231,14 +235,4 @@ def _describe_memory(network: Network) -> dict[str, object]:
         "free_bytes": plan.free_bytes,
         "micro_batch": plan.micro_batch,
         "activation_checkpointing": plan.checkpointing,
-    }
-
-
-def _describe_corpus(corpus: Sequence[Document], sequences: int) -> dict[str, int]:
-    return {
-        "documents": len(corpus),
-        "tokens": sum(len(document.tokens) for document in corpus),
-        "bytes": sum(document.bytes for document in corpus),
-        "words": sum(len(document.text.split()) for document in corpus),
-        "sequences": sequences,
     }

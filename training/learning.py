@@ -16,12 +16,13 @@ from arguments import LAST_RATE_SHARE, Arguments
 from checkpoints import KEPT
 from network import Network
 from progress import say
+from records.rows import RecordRows
 from text import Epochs
 
 
 def make_trainer(
     network: Network,
-    rows: Epochs,
+    rows: Epochs | RecordRows,
     arguments: Arguments,
     *,
     steps: int,

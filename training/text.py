@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from failure import TrainingFailure
+from records.reading import holds_records, read_records
+from records.record import IGNORED, Record, Row, Tokens
+from records.rendering import tokens_of
 
-IGNORED = -100  # label of a position that is not to be learnt: torch's own convention for cross entropy
-
-Row = tuple[list[int], list[int]]  # token ids, and the token that is to follow each
+RECORDS = "corpus.jsonl"  # the corpus channel's file where it holds records; else it holds *.txt
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A text with a title, the unit that is shuffled, scored and compared."""
+    """A text with a title, the unit that is shuffled, scored and compared; or the records of one group, whose answers are the text."""
 
     id: str
     title: str
     text: str
-    tokens: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()  # what is scored of it
+    records: tuple[Record, ...] = ()
+    read: tuple[Tokens, ...] = ()  # for each record, its tokens in their context
 
     @property
     def bytes(self) -> int:
@@ -56,14 +59,18 @@ def split_documents(text: str) -> list[Document]:
 
 
 def read_corpus(channel: Path) -> list[Document]:
-    """All *.txt files of the corpus channel in the order of their names.
+    """All *.txt files of the corpus channel in the order of their names; or its records, a document each.
 
     Raises TrainingFailure where the channel is missing, has no text, or is not UTF-8.
     """
     mend = "Put a UTF-8 text of at least a few thousand words into the corpus channel as corpus.txt."
     if not channel.is_dir():
         raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
-    documents: list[Document] = []
+    if (channel / RECORDS).is_file():
+        records = [of_records([record]) for record in read_records(channel / RECORDS)]
+        if not records:
+            raise TrainingFailure(f"{RECORDS} holds no record.", "Put one record on each line.")
+        return records
     text = ""
     for path in sorted(channel.rglob("*.txt")):
         try:
@@ -76,13 +83,24 @@ def read_corpus(channel: Path) -> list[Document]:
     return documents
 
 
+def of_records(records: Sequence[Record]) -> Document:
+    """The records of one group as one document: they are alike, so that they count as one observation."""
+    answers = "\n".join(answer.strip() for record in records for answer in record.answers)
+    return Document(records[0].group, records[0].group, answers, records=tuple(records))
+
+
 def read_evaluation(path: Path) -> list[Document]:
-    """Documents of a .jsonl file, one {"id", "title", "text"} a line; [] where there is no such file.
+    """Documents of a .jsonl file, one {"id", "title", "text"} a line, or one a group of its records; [] where there is no such file.
 
     Raises TrainingFailure naming the line that is malformed.
     """
     if not path.is_file():
         return []
+    if holds_records(path):
+        groups: dict[str, list[Record]] = {}
+        for record in read_records(path):
+            groups.setdefault(record.group, []).append(record)
+        return [of_records(group) for group in groups.values()]
     documents = []
     seen = set()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -105,11 +123,17 @@ def read_evaluation(path: Path) -> list[Document]:
 
 
 def tokenize(documents: Sequence[Document], tokenizer: Any) -> list[Document]:
-    """The same documents with their tokens, without any special token."""
-    return [
-        dataclasses.replace(document, tokens=tuple(tokenizer(document.text, add_special_tokens=False)["input_ids"]))
-        for document in documents
-    ]
+    """The same documents with their tokens, without any special token; of records, the tokens of their answers."""
+    return [_tokenized(document, tokenizer) for document in documents]
+
+
+def _tokenized(document: Document, tokenizer: Any) -> Document:
+    if not document.records:
+        return dataclasses.replace(
+            document, tokens=tuple(tokenizer(document.text, add_special_tokens=False)["input_ids"])
+        )
+    read = tuple(tokens_of(record, tokenizer) for record in document.records)
+    return dataclasses.replace(document, read=read, tokens=tuple(token for one in read for token in one.scored))
 
 
 def boundaries(tokenizer: Any) -> Boundaries:
@@ -122,10 +146,13 @@ def boundaries(tokenizer: Any) -> Boundaries:
 
 
 def excerpts(documents: Sequence[Document], tokenizer: Any, length: int, seed: int, count: int = 12) -> list[Document]:
-    """The first `length` tokens of up to `count` documents, chosen by seed, in corpus order."""
+    """The first `length` tokens of up to `count` documents, chosen by seed, in corpus order; records stay whole."""
     chosen = sorted(random.Random(seed).sample(range(len(documents)), min(count, len(documents))))
     result = []
     for document in (documents[index] for index in chosen):
+        if document.records:
+            result.append(document)
+            continue
         tokens = document.tokens[:length]
         text = document.text if tokens == document.tokens else tokenizer.decode(tokens)
         result.append(dataclasses.replace(document, text=text, tokens=tokens))

@@ -8,6 +8,7 @@ ContainerEntrypoint, and needs only the documented folders below --root:
     input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU
     input/data/model                     a model in the Hugging Face layout, not in a folder of its own
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
+    input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
     input/data/evaluation/*.jsonl        heldout.jsonl, and control.jsonl if there is one
     checkpoints                          read at the start, written now and then
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the

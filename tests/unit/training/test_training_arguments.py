@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from arguments import LIMITS, Arguments, automatic_learning_rate, automatic_sequences_per_step, read_arguments
+from arguments import (
+    CHOICES,
+    LIMITS,
+    Arguments,
+    automatic_learning_rate,
+    automatic_sequences_per_step,
+    read_arguments,
+)
 from failure import TrainingFailure
 
 
@@ -46,10 +53,20 @@ def test_a_small_corpus_is_learnt_in_small_steps_and_a_larger_one_in_larger(rows
 
 
 def test_every_setting_has_limits_that_hold_its_default() -> None:
-    assert set(LIMITS) == set(Arguments().settings)
+    assert {*LIMITS, *CHOICES} == set(Arguments().settings)
     for key, value in Arguments().settings.items():
-        if value is not None:
+        if key in CHOICES:
+            assert value in CHOICES[key]
+        elif value is not None:
+            assert isinstance(value, int | float)
             assert LIMITS[key][0] <= value <= LIMITS[key][1]
+
+
+def test_what_becomes_of_long_records_is_one_of_two(tmp_path: Path) -> None:
+    assert read(tmp_path, {"long_records": "refuse"}).long_records == "refuse"
+    with pytest.raises(TrainingFailure, match="long_records is 'cut'") as refusal:
+        read(tmp_path, {"long_records": "cut"})
+    assert refusal.value.mend == "Set long_records to split or refuse."
 
 
 @pytest.mark.parametrize("key", sorted(LIMITS))

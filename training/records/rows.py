@@ -1,0 +1,106 @@
+"""Records packed whole into rows of one length, and the order in which an epoch shows the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from records.record import IGNORED, LEARNT, Row, Tokens, pieces
+
+OPEN_ROWS = 64  # looked at for room: more hardly fill better, and every piece looks at all of them
+
+
+@dataclasses.dataclass
+class _Filling:
+    inputs: list[int]
+    labels: list[int]
+    after: int  # the token that follows the last input, and has not been one itself
+
+
+class RecordRows:
+    """All rows of a run in the order in which they are learnt.
+
+    Rows are packed once, with the records shuffled by seed, and shuffled anew for every epoch. A record that is longer than a row is
+    split (records/record.py); every token of an answer is learnt once an epoch.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Tokens],
+        end: int,
+        *,
+        length: int,
+        seed: int,
+        epochs: int,
+        most_rows: int | None = None,
+    ) -> None:
+        self._seed = seed
+        packed = _packed(records, length, seed)
+        self._sizes = [len(row.inputs) for row in packed]
+        self._filled = [_filled(row, end, length) for row in packed]
+        self.rows_per_epoch = len(packed)
+        rows = self.rows_per_epoch * epochs
+        self._rows = rows if most_rows is None else min(rows, most_rows)
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        return map(self.__getitem__, range(self._rows))
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        if not 0 <= index < self._rows:
+            raise IndexError(index)
+        epoch, place = divmod(index, self.rows_per_epoch)
+        inputs, labels = self._filled[self._places(epoch)[place]]
+        return {"input_ids": inputs, "labels": labels}
+
+    def tokens(self, rows: int) -> int:
+        """How many tokens of records, prompts and answers, have been read in so many rows."""
+        epochs, more = divmod(min(rows, self._rows), self.rows_per_epoch)
+        sums = [0, *accumulate(self._sizes[place] for place in self._places(epochs)[:more])]
+        return epochs * sum(self._sizes) + sums[-1]
+
+    def _places(self, epoch: int) -> list[int]:
+        if self._order[0] != epoch:
+            order = list(range(self.rows_per_epoch))
+            random.Random(f"{self._seed}/{epoch}").shuffle(order)
+            self._order = epoch, order
+        return self._order[1]
+
+
+def _packed(records: Sequence[Tokens], length: int, seed: int) -> list[_Filling]:
+    order = list(range(len(records)))
+    random.Random(f"{seed}/records").shuffle(order)
+    rows: list[_Filling] = []
+    for index in order:
+        whole = records[index].tokens
+        cut = pieces(records[index], length, LEARNT)
+        for inputs, labels in cut:
+            last = whole[-1] if len(cut) == 1 else _following(inputs, labels, whole[-1])
+            _put(rows, _Filling(list(inputs), list(labels), last), length)
+    return rows
+
+
+def _following(inputs: list[int], labels: list[int], end: int) -> int:
+    """The token after a piece of a split record: the one that it taught last, or the record's end."""
+    return labels[-1] if labels[-1] != IGNORED else end
+
+
+def _put(rows: list[_Filling], piece: _Filling, length: int) -> None:
+    """Adds a piece to the first open row with room for it and for the token that ends what stands there, or begins a row with it."""
+    for row in rows[-OPEN_ROWS:]:
+        if len(row.inputs) + 1 + len(piece.inputs) <= length:
+            row.inputs += [row.after, *piece.inputs]
+            row.labels += [IGNORED, *piece.labels]
+            row.after = piece.after
+            return
+    rows.append(piece)
+
+
+def _filled(row: _Filling, end: int, length: int) -> Row:
+    missing = length - len(row.inputs)
+    return row.inputs + [end] * missing, row.labels + [IGNORED] * missing
