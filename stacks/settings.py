@@ -77,6 +77,7 @@ class Settings:
     lora_rank: int = 16  # of the adapter that is trained, and the largest that the endpoint makes room for
     adapter_strength: float = 0.6  # share of what was learnt that is kept: text by others gains more (docs/verdict.md)
     corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
+    long_records: str = "split"  # what becomes of a record that is longer than a sequence; "refuse" ends the run
     accept_lost_ledger: str = ""  # the month, such as 2026-11, that gets its whole cap although its ledger was lost
 
     @property
@@ -298,6 +299,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "lora_rank": _whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
     "adapter_strength": _strength,
     "corpus_words": _whole(0, 10_000_000, "words"),
+    "long_records": _choice(("split", "refuse")),
     "accept_lost_ledger": _month,
 }
 

@@ -139,20 +139,11 @@ def _seed_everything(seed: int) -> None:
     torch.manual_seed(seed)  # every device
 
 
-def _rows(arguments: Arguments, corpus: Sequence[Document], edges: Boundaries, most: int = 0) -> Epochs:
-    return Epochs(
-        corpus,
-        edges,
-        length=arguments.sequence_length,
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        most_rows=most or None,
-    )
-
-
 def _with_sequences_per_step(arguments: Arguments, corpus: Sequence[Document], edges: Boundaries) -> Arguments:
     """The same arguments with a number where they left it to the corpus's size."""
-    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(_rows(arguments, corpus, edges)))
+    per_step = arguments.sequences_per_step or automatic_sequences_per_step(
+        len(choosing.rows_of(corpus, edges, arguments))
+    )
     return dataclasses.replace(arguments, sequences_per_step=per_step)
 
 

@@ -35,6 +35,7 @@ class BaseModel:
     licensor: str
     eula_uri: str
     served_tokens: int  # prompt and answer together, at most
+    has_chat_template: bool
     shape: Shape
 
 
@@ -60,6 +61,7 @@ class RunSettings:
     learning_rate: str
     adapter_strength: float
     corpus_words: int
+    long_records: str  # "split" or "refuse"
     accept_lost_ledger: str
 
     @classmethod

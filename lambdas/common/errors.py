@@ -27,6 +27,10 @@ class PatientDataSuspected(DatasetRejected):
     """The corpus holds what looks like data of patients."""
 
 
+class ChatTemplateMissing(DatasetRejected):
+    """The corpus holds conversations, and the base model has no chat template to write them by."""
+
+
 class HeldOutLeaks(DatasetRejected):
     """The held-out text shares sentences with the training text."""
 

@@ -26,6 +26,7 @@ from common.storage import Storage
 from preflight import fits, larger, money, request, staging
 from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
+from preflight.records import suitable
 
 T = TypeVar("T")
 
@@ -92,6 +93,8 @@ def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_ce
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
+    if found.material:
+        found.warnings += suitable.look(found.material.training, found.model, settings, found.attempt)
     found.attempt(lambda: _fits(settings, found))
     found.attempt(lambda: _images(services, settings, found))
     found.attempt(lambda: _leftovers(services))

@@ -16,9 +16,10 @@ class Model:
     parameters: int
     shape: Shape
     served_tokens: int
+    has_chat_template: bool
 
 
 def catalogued(settings: RunSettings) -> Model:
     """The base model as the settings describe it."""
     model = settings.base_model
-    return Model(model.name, model.parameters, model.shape, model.served_tokens)
+    return Model(model.name, model.parameters, model.shape, model.served_tokens, model.has_chat_template)

@@ -97,6 +97,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "corpus": {
             "words": found.material.words,
             "documents": len(found.material.training),
+            **_records(found),
             "prompts": len(found.material.prompts),
         },
         "evaluation": {
@@ -137,9 +138,20 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
             0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)
         ),
     }
+    if found.material.training[0].records:
+        values["long_records"] = settings.long_records
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
     return {name: str(value) for name, value in values.items()}
+
+
+def _records(found: Found) -> dict[str, Any]:
+    """What the plan says of records beside their groups, which are its documents; nothing for running text."""
+    records = [record for part in found.material.training for record in part.records]
+    if not records:
+        return {}
+    held_out = sum(len(part.records) for part in found.material.held_out)
+    return {"records": len(records), "heldOutRecords": held_out, "conversations": records[0].is_conversation}
 
 
 def ledger_details(event: dict[str, Any], found: Found) -> dict[str, str | int]:

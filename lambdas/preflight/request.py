@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InvalidInput
@@ -17,7 +17,15 @@ _RANGES: dict[str, tuple[int, int]] = {
     "keepEndpointMinutes": (0, 240),
     "samplesPerPrompt": (0, 8),
 }
-_KEYS = {"corpus": (".txt",), "heldOut": (".txt",), "heldOutside": (".jsonl", ".txt"), "prompts": (".jsonl",)}
+_RECORDS = (".jsonl", ".csv")
+_KEYS = {
+    "corpus": (".txt", *_RECORDS),
+    "heldOut": (".txt", *_RECORDS),
+    "heldOutside": (".jsonl", ".txt"),
+    "prompts": (".jsonl",),
+}
+# What a column of records may stand for.
+_COLUMNS = ("prompt", "completion", "group", "id", "messages")
 # An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
@@ -40,17 +48,21 @@ class Request:
     adapter_uri: str = ""  # of an earlier run; nothing is trained then
     smoke: bool = False  # the shortest run that goes all the way
     held_outside: str | None = None  # text of the field by others
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of records: what a column stands for, and what it is called
 
 
 def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    known = [*_KEYS, *_RANGES, "adapterUri", "smoke"]
+    known = [*_KEYS, *_RANGES, "columns", "adapterUri", "smoke"]
     faults = [_unknown(key, known) for key in execution_input if key not in known]
     faults += [_bad_number(key, execution_input[key]) for key in _RANGES if key in execution_input]
     faults += [_bad_key(key, execution_input[key]) for key in _KEYS if key in execution_input]
     faults += [_bad_adapter(execution_input["adapterUri"])] if "adapterUri" in execution_input else []
+    faults += _bad_records(execution_input)
     if not isinstance(execution_input.get("smoke", False), bool):
         faults.append(f"`smoke` must be true or false, not {_short(execution_input['smoke'])}")
     if "adapterUri" in execution_input and "epochs" in execution_input:
@@ -79,6 +91,7 @@ def parse(execution_input: Any) -> Request:
         keep_endpoint_minutes=execution_input.get("keepEndpointMinutes", 0),
         adapter_uri=_with_slash(execution_input.get("adapterUri", "")),
         smoke=execution_input.get("smoke", False),
+        columns=execution_input.get("columns", {}),
     )
 
 
@@ -108,6 +121,30 @@ def _bad_key(key: str, value: Any) -> str:
     ):
         return f"`{key}` must be the key of a {' or '.join(endings)} file in the project's bucket under corpora/, for example corpora/mine{endings[0]}, not {_short(value)}"
     return ""
+
+
+def _bad_records(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the columns of records, and with records beside text."""
+    corpus, held_out = (str(given.get(key) or "").endswith(_RECORDS) for key in ("corpus", "heldOut"))
+    faults = []
+    if given.get("corpus") and given.get("heldOut") and corpus != held_out:
+        faults.append(
+            "`heldOut` must be of the same kind as `corpus`: records (.jsonl or .csv) beside records, text (.txt) beside text"
+        )
+    if "columns" not in given:
+        return faults
+    columns = given["columns"]
+    if not isinstance(columns, Mapping) or not all(
+        key in _COLUMNS and isinstance(name, str) and name.strip() and _is_text(name) for key, name in columns.items()
+    ):
+        faults.append(
+            f"`columns` must say what columns of the records are called, {{{', '.join(f'{key}: …' for key in _COLUMNS)}}}, not {_short(columns)}"
+        )
+    elif len(set(columns.values())) < len(columns):
+        faults.append("`columns` names one column for two things")
+    elif not corpus:
+        faults.append("`columns` belongs to a corpus of records: give `corpus` as .jsonl or .csv too, or leave it out")
+    return faults
 
 
 def _bad_adapter(value: Any) -> str:

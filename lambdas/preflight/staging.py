@@ -17,18 +17,21 @@ from botocore.exceptions import ClientError
 
 from common.aws import error_code, error_message, is_missing
 from common.environment import required
-from common.errors import AssetUnreadable, DatasetRejected, HeldOutLeaks
+from common.errors import AssetUnreadable
 from common.storage import Storage
-from common.text import words
 from preflight.prompts import prompt_file
+from preflight.prompts.from_records import from_records
+from preflight.records import gathering as training_records
+from preflight.records import reading
 from preflight.request import Request
-from preflight.texts import holding_out, outside_text, personal_data, text_file
-from preflight.texts.overlap import Overlap
+from preflight.texts import outside_text, text_file, training_text
+from preflight.texts.files import Files
 from preflight.texts.text_file import Document
 
 # Below training/, which is all that the hosting role may read of a run.
 TRIAL_FOLDER = "training/trial/"
 PROMPTS = "input/prompts.jsonl"
+TEXT, RECORDS = "input/corpus/corpus.txt", "input/corpus/corpus.jsonl"  # one of them is the corpus
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
@@ -84,13 +87,10 @@ def gather(
     `corpus_words` trains on a part of the corpus, 0 on all of it. The faults are DatasetRejected (or one of its kinds) and
     PromptsRejected.
     """
-    files = _Files(storage, data, domain)
-    makes_held_out = request.corpus is not None and request.held_out is None
+    files = Files(storage, data, domain)
     makes_prompts = request.corpus is not None and request.prompts is None
-    corpus = attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS))
-    apart = None
-    if not makes_held_out:
-        apart = attempt(lambda: files.text(request.held_out, "heldout.txt", text_file.MINIMUM_HELD_OUT_WORDS))
+    gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
+    texts = gather_texts(files, request, corpus_words, attempt)
     asked = None
     if not makes_prompts:
         name = files.name(request.prompts, "prompts.jsonl")
@@ -98,21 +98,9 @@ def gather(
     others = None
     if (key := request.held_outside) is not None:
         others = attempt(lambda: files.outside(key))
-    if corpus is None or (apart is None and not makes_held_out):
+    if texts is None:
         return None
-    training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
-    training = text_file.part(training, corpus_words)
-    overlap = Overlap(text_file.as_text(training))
-    if apart is None:
-        # What a text says twice cannot be held out.
-        held_out = [part for part in held_out if overlap.first(part.text) is None]
-        if not held_out:
-            attempt(lambda: _refuse_repetition(files.name(request.corpus, "dataset.txt")))
-            return None
-    else:
-        attempt(lambda: overlap.refuse(files.name(request.held_out, "heldout.txt"), apart))
-    held_out, repeated = holding_out.different(held_out)
-    warnings = _told_of_held_out(held_out, repeated)
+    held_out, overlap, warnings = texts.held_out, texts.overlap, texts.warnings
     outside = outside_text.Outside([], outside_text.NONE_GIVEN)
     if request.held_outside is not None:
         if others is None:
@@ -120,47 +108,22 @@ def gather(
         outside = outside_text.measured(others, request.held_outside, overlap, held_out, attempt)
         warnings += outside.warnings
     if asked is None and makes_prompts:
-        asked = prompt_file.from_held_out(held_out)
+        asked, told = from_records(held_out) if held_out[0].records else (prompt_file.from_held_out(held_out), [])
+        warnings += told
     if asked is None:
         return None
     control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
     if request.smoke:
         asked = asked[:SMOKE_PROMPTS]
     return Material(
-        training,
+        texts.training,
         held_out,
         control,
         asked,
-        words.count(text_file.as_text(training)),
+        texts.words,
         tuple(warnings),
         outside.documents,
         outside.told,
-    )
-
-
-def _told_of_held_out(held_out: list[Document], repeated: int) -> list[str]:
-    """What is to be told of the held-out documents before the run; `repeated` of them were left out."""
-    warnings = []
-    if repeated:
-        warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
-    if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
-        warnings.append(
-            f"Only {len(held_out)} held-out documents: with fewer than {holding_out.MINIMUM_DOCUMENTS} the verdict is always “not shown”. Give a longer "
-            "text, or more documents under `# Title` lines."
-        )
-    elif holding_out.are_passages(held_out):
-        warnings.append(
-            f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(held_out)} of them are held out and count as documents. "
-            "Passages of one document are alike, so the interval looks surer than it is."
-        )
-    return warnings
-
-
-def _refuse_repetition(name: str) -> None:
-    """Raises HeldOutLeaks for a corpus of which no part can be held out."""
-    raise HeldOutLeaks(
-        f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
-        "Remove the repetitions, or give `heldOut` text of its own."
     )
 
 
@@ -168,7 +131,7 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
     staged = {
         f"{TRIAL_FOLDER}adapter_config.json": _PLACEHOLDER.encode(),
-        "input/corpus/corpus.txt": _bytes(text_file.as_text(material.training)),
+        **_corpus(material.training),
         "input/evaluation/heldout.jsonl": _bytes(text_file.as_lines(material.held_out)),
         PROMPTS: _bytes("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)),
     }
@@ -177,6 +140,13 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     if material.control:
         staged["input/evaluation/control.jsonl"] = _bytes(text_file.as_lines(material.control))
     return staged | {f"code/{path}": content for path, content in code.items()}
+
+
+def _corpus(training: list[Document]) -> dict[str, bytes]:
+    """The corpus channel: running text, or records."""
+    if training[0].records:
+        return {RECORDS: _bytes(text_file.as_lines(training))}
+    return {TEXT: _bytes(text_file.as_text(training))}
 
 
 def digest(staged: dict[str, bytes]) -> str:
@@ -192,58 +162,3 @@ def digest(staged: dict[str, bytes]) -> str:
 def _bytes(text: str) -> bytes:
     # As Storage.write does it: half of a surrogate pair, which UTF-8 does not hold, becomes a question mark.
     return text.encode("utf-8", "replace")
-
-
-def _documents(corpus: str, apart: str) -> tuple[list[Document], list[Document]]:
-    held_out = text_file.documents(apart, "heldout")
-    if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
-        held_out = holding_out.blocks(apart)
-    return text_file.documents(corpus, "training"), held_out
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The user's files in the bucket, and the domain's own files in the deployed data."""
-
-    storage: Storage
-    data: dict[str, bytes]
-    domain: str
-
-    def name(self, key: str | None, default: str) -> str:
-        """How a message calls the file."""
-        return key or f"data/{self.domain}{default}"
-
-    def text(self, key: str | None, default: str, minimum_words: int) -> str:
-        """A text that can be learned from or measured on."""
-        name = self.name(key, default)
-        text = text_file.decode(self.content(key, default), name)
-        text_file.check(text, name, minimum_words)
-        personal_data.refuse_patient_data(text, name)
-        return text
-
-    def outside(self, key: str) -> list[Document]:
-        """The documents of a user's outside text."""
-        return outside_text.read(self.content(key, ""), key)
-
-    def content(self, key: str | None, default: str) -> bytes:
-        """The bytes of a file. Raises DatasetRejected for one that is missing or too large to be read."""
-        if key is None:
-            file = f"{self.domain}{default}"
-            if file not in self.data:
-                raise DatasetRejected(
-                    f"data/{file} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
-                )
-            return self.data[file]
-        size = self.storage.size(key)
-        if size is None:
-            raise DatasetRejected(
-                f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
-            )
-        if size > text_file.MAXIMUM_BYTES:
-            raise text_file.too_large(key, size)
-        return self.storage.read(key) or b""
-
-    def control(self) -> list[Document]:
-        """Text on unrelated subjects, to see what is forgotten; none where the data has none."""
-        content = self.data.get("control.txt")
-        return text_file.documents(text_file.decode(content, "data/control.txt"), "control") if content else []

@@ -50,6 +50,7 @@ class Wishes:
                     "licensor": "Meta",
                     "eula_uri": "s3://eula/llama.txt",
                     "served_tokens": 4096,
+                    "has_chat_template": False,
                     "shape": asdict(_LLAMA_2_7B),
                 },
                 "training_instance_types": self.instance_types,
@@ -67,6 +68,7 @@ class Wishes:
                 "learning_rate": "auto",
                 "adapter_strength": 0.6,
                 "corpus_words": 0,
+                "long_records": "split",
                 "accept_lost_ledger": "",
             }
         )

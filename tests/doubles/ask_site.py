@@ -43,16 +43,23 @@ class Runtime(Service):
         finally:
             with self._lock:
                 self.busy -= 1
-        text = f"{body['prompt']}|{body['temperature']}|{body['seed']}"
+        talks = CustomAttributes == "route=/v1/chat/completions"
+        asked = "+".join(one["role"] for one in body["messages"]) if talks else body["prompt"]
+        text = f"{asked}|{body['temperature']}|{body['seed']}"
         # As vLLM's own route for SageMaker: without the attribute the body's model counts for nothing.
-        model = body["model"] if CustomAttributes == "route=/v1/completions" else "base"
-        content = answer if answer is not None else completion(text, model)
+        model = body["model"] if talks or CustomAttributes == "route=/v1/completions" else "base"
+        content = answer if answer is not None else (spoken if talks else completion)(text, model)
         return {"Body": io.BytesIO(content)}
 
 
 def completion(text: object, model: object) -> bytes:
     """What the server sends for one answer."""
     return json.dumps({"model": model, "choices": [{"index": 0, "text": text}]}).encode()
+
+
+def spoken(text: object, model: object) -> bytes:
+    """What the server sends for one answer in a conversation."""
+    return json.dumps({"model": model, "choices": [{"index": 0, "message": {"content": text}}]}).encode()
 
 
 class Shelf(list[list[dict[str, Any]]]):

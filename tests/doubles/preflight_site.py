@@ -16,11 +16,11 @@ from preflight import handler
 from stage import handler as stage_handler
 from tests.doubles.lambda_fakes import NOW, S3, SageMaker, Service, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.made_up_prose import prose
-from tests.doubles.prompt_lines import GOOD
-from tests.doubles.prompt_lines import lines as json_lines
 from tests.doubles.run_settings import SETTINGS
 from tests.doubles.service_quotas import ServiceQuotas
+from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts.prompt_lines import GOOD
+from tests.doubles.texts.prompt_lines import lines as json_lines
 
 KEPT = "runs/captune-abc/"
 

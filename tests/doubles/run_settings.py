@@ -13,10 +13,12 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": "auto",
     "adapter_strength": 0.6,
     "corpus_words": 0,
+    "long_records": "split",
     "accept_lost_ledger": "",
     "base_model": {
         "id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "own_weights": False,
         "requires_eula": True, "licensor": "Meta", "eula_uri": "s3://public/eula/llamaEula.txt", "served_tokens": 4096,
+        "has_chat_template": False,
         "shape": {
             "layers": 32, "hidden": 4096, "intermediate": 11008, "vocabulary": 32000, "heads": 32, "key_value_heads": 32, "head_size": 128,
             "tied_embeddings": False, "biased_attention": False,

@@ -68,6 +68,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "licensor": "Meta",
         "eula_uri": "s3://jumpstart-cache-prod-eu-west-1/fmhMetadata/eula/llamaEula.txt",
         "served_tokens": 4096,
+        "has_chat_template": True,
         "shape": dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape),
     }
     assert settings == {
@@ -88,6 +89,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "learning_rate": "auto",
         "adapter_strength": 0.6,
         "corpus_words": 0,
+        "long_records": "split",
         "accept_lost_ledger": "",
     }
 

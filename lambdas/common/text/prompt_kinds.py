@@ -11,8 +11,9 @@ KIND_NAMES = {
     "control": "General knowledge",
 }
 KINDS = tuple(KIND_NAMES)
+RECORD = "record"  # what a held-out record asks; no file of prompts may hold any
 
 
 def kind_name(kind: str) -> str:
     """The kind of a prompt as a reader knows it."""
-    return KIND_NAMES.get(kind, kind or "Unnamed kind")
+    return "Held-out records" if kind == RECORD else KIND_NAMES.get(kind, kind or "Unnamed kind")

@@ -16,6 +16,7 @@ from preflight.model import Model
 
 # What transformers can make a tokenizer of, as training/weights.py has them.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+TOKENIZER_SETTINGS = "tokenizer_config.json"
 INDEX = "model.safetensors.index.json"
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
 LEAST_SHARE = 0.95
@@ -62,7 +63,14 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
             f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model); "
             "they are taken as they are."
         )
-    return Model(name, shape.parameters, shape, served), warning
+    return Model(name, shape.parameters, shape, served, _has_chat_template(sizes, folder)), warning
+
+
+def _has_chat_template(sizes: Mapping[str, int], folder: _Folder) -> bool:
+    """Whether conversations can be written as the model knows them, by a file of its own or by what its tokenizer's settings hold."""
+    if "chat_template.jinja" in sizes:
+        return True
+    return TOKENIZER_SETTINGS in sizes and bool(folder.read(TOKENIZER_SETTINGS).get("chat_template"))
 
 
 def _missing(sizes: Mapping[str, int]) -> list[str]:

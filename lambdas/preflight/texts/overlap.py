@@ -25,6 +25,11 @@ class Overlap:
                 return lowered.count("\n", 0, end) + 1, " ".join(run)
         return None
 
+    def share(self, text: str) -> float:
+        """The share of a text's runs that the training text has too; 0 for a text shorter than a run."""
+        runs = [hash(run) in self._seen for run, _ in words.runs(words.composed(text).lower())]
+        return sum(runs) / len(runs) if runs else 0.0
+
     def refuse(self, name: str, text: str) -> None:
         """Raises HeldOutLeaks when a held-out text shares a run with the training text."""
         shared = self.first(text)

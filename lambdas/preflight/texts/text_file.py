@@ -7,9 +7,11 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import CaptuneError, DatasetRejected
 from common.text import words
+from preflight.records.record import Record
 
 MINIMUM_WORDS = 1000
 MINIMUM_HELD_OUT_WORDS = 200
@@ -23,11 +25,12 @@ _TITLE = re.compile(r"(?m)^# .*$")
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a text file: a `# Title` line and its paragraphs."""
+    """One document of a text file: a `# Title` line and its paragraphs. Or one group of records, whose text is all that they say."""
 
     id: str
     title: str
     text: str
+    records: tuple[Record, ...] = ()
 
 
 def decode(content: bytes, name: str) -> str:
@@ -124,8 +127,14 @@ def as_text(parts: list[Document]) -> str:
 
 
 def as_lines(parts: list[Document]) -> str:
-    """Documents as JSON Lines, the form of the evaluation channel."""
-    return "".join(json.dumps({"id": p.id, "title": p.title, "text": p.text}, ensure_ascii=False) + "\n" for p in parts)
+    """Documents as JSON Lines, the form of the evaluation channel; groups as their records, the form of either channel."""
+    return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for part in parts for entry in _entries(part))
+
+
+def _entries(part: Document) -> list[dict[str, Any]]:
+    if part.records:
+        return [record.as_entry() for record in part.records]
+    return [{"id": part.id, "title": part.title, "text": part.text}]
 
 
 def part(parts: list[Document], wanted_words: int) -> list[Document]:

@@ -8,6 +8,7 @@ ADVICE = {
     "EulaNotAccepted": "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again.",
     "DatasetRejected": "Mend the file at the line that the cause names, upload it again and start a new execution.",
     "PatientDataSuspected": "Remove what looks like patient data from the file that the cause names. This stack is not made for such data.",
+    "ChatTemplateMissing": "Set base_model to a chat model and deploy, or give records with prompt and completion.",
     "HeldOutLeaks": "Take the overlapping passages out of the training text, or hold out other documents.",
     "PromptsRejected": "Mend the prompts file at the line that the cause names.",
     "DatasetChanged": "Start a new execution, and leave the files alone until it trains. Nothing was paid.",

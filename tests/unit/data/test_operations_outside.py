@@ -13,7 +13,7 @@ import pytest
 from operations import __main__ as command
 from operations.data import outside
 from preflight.texts import outside_text
-from tests.doubles.made_up_prose import prose
+from tests.doubles.texts.made_up_prose import prose
 
 
 def record(title: str = "Do walks help?", text: str = "", meshes: tuple[str, ...] = ("Humans",)) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from preflight.account import images
 from preflight.staging import SMOKE_PROMPTS
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import KEPT, Site
-from tests.doubles.prompt_lines import GOOD
-from tests.doubles.prompt_lines import lines as json_lines
+from tests.doubles.texts.prompt_lines import GOOD
+from tests.doubles.texts.prompt_lines import lines as json_lines
 
 BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 EARLIER = "runs/captune-first/training/captune-first/output/model/"

@@ -9,10 +9,10 @@ import pytest
 
 from common.pricing.durations import TRAINING_MARGIN_SECONDS
 from tests.doubles.lambda_fakes import arn
-from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import KEPT, Site, titled
-from tests.doubles.prompt_lines import GOOD
-from tests.doubles.prompt_lines import lines as json_lines
+from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts.prompt_lines import GOOD
+from tests.doubles.texts.prompt_lines import lines as json_lines
 
 
 @pytest.fixture

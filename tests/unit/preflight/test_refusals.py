@@ -26,9 +26,9 @@ from common.errors import (
 from common.names import run_name
 from common.pricing.costs import looks_bound
 from tests.doubles.lambda_fakes import refusal
-from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.run_settings import SETTINGS
+from tests.doubles.texts.made_up_prose import prose
 
 
 @pytest.fixture

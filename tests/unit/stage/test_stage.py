@@ -9,10 +9,10 @@ import pytest
 from common.errors import BudgetExceeded, DatasetChanged, RunNameTaken, ServiceUnreachable
 from preflight import staging
 from tests.doubles.lambda_fakes import refusal
-from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import KEPT, Site
-from tests.doubles.prompt_lines import GOOD
-from tests.doubles.prompt_lines import lines as json_lines
+from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts.prompt_lines import GOOD
+from tests.doubles.texts.prompt_lines import lines as json_lines
 
 MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl"}
 

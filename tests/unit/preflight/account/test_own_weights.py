@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from common.errors import WeightsNotFound, WeightsRejected
+from common.errors import ChatTemplateMissing, WeightsNotFound, WeightsRejected
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import Site
 from tests.doubles.run_settings import SETTINGS
+from tests.doubles.texts.made_up_records import conversations as made_up_conversations
+from tests.doubles.texts.made_up_records import lines
 
 URI, FOLDER = "s3://mine/models/tiny/", "models/tiny/"
 CONFIGURATION: dict[str, Any] = {
@@ -195,3 +197,24 @@ def test_what_may_not_be_read_is_refused_because_training_would_be_refused_too(
     with pytest.raises(Exception) as refused:
         site.run()
     assert said in str(refused.value)
+
+
+def conversations(site: Folder) -> dict[str, Any]:
+    site.upload("talks.jsonl", lines(made_up_conversations(40)))
+    return {"corpus": "corpora/talks.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("chat_template.jinja", b"{{ messages }}"), ("tokenizer_config.json", b'{"chat_template": "{{ messages }}"}')],
+)
+def test_a_folder_with_a_chat_template_can_be_trained_on_conversations(site: Folder, name: str, content: bytes) -> None:
+    site.put(name, content)
+    assert site.run(conversations(site))["corpus"]["conversations"]
+
+
+@pytest.mark.parametrize("content", [None, b"{}"])
+def test_one_without_cannot(site: Folder, content: bytes | None) -> None:
+    if content:
+        site.put("tokenizer_config.json", content)
+    assert "has no chat template" in site.refusal(ChatTemplateMissing, conversations(site))

@@ -12,8 +12,8 @@ from preflight.prompts import patterns, prompt_file
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
 from preflight.texts.holding_out import split
 from preflight.texts.text_file import Document
-from tests.doubles.made_up_prose import prose
-from tests.doubles.prompt_lines import GOOD, lines
+from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts.prompt_lines import GOOD, lines
 
 # The same text can be read in more and more ways.
 SLOW = [

@@ -8,7 +8,7 @@ from common.text import words
 from preflight.texts.holding_out import MINIMUM_DOCUMENTS, blocks, split
 from preflight.texts.text_file import as_text, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
-from tests.doubles.made_up_prose import prose
+from tests.doubles.texts.made_up_prose import prose
 
 CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + (place * 97) % 3000) for place in range(8000))
 TEXTS = {

@@ -9,8 +9,8 @@ import pytest
 
 from common.errors import DatasetChanged, DatasetRejected, HeldOutLeaks, InvalidInput, PatientDataSuspected
 from preflight.texts.outside_text import MAXIMUM_WORDS
-from tests.doubles.made_up_prose import prose
 from tests.doubles.preflight_site import Site, titled
+from tests.doubles.texts.made_up_prose import prose
 
 KEY = "corpora/others.jsonl"
 ASKED = {"heldOutside": KEY}
@@ -165,7 +165,7 @@ def test_a_file_that_changes_between_check_and_copy_is_refused(site: Site) -> No
 def test_every_fault_of_the_texts_is_told_at_once(site: Site) -> None:
     site.data["medicalheldout.txt"] += b"\n\n" + prose(100, 100).encode()
     site.upload("others.jsonl", b"{broken")
-    with pytest.raises(DatasetRejected, match=r"2 things to mend(?s:.*)not JSON(?s:.*)HeldOutLeaks"):
+    with pytest.raises(DatasetRejected, match=r"2 things to mend(?s:.*)HeldOutLeaks(?s:.*)not JSON"):
         site.run(ASKED)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import HeldOutLeaks
 from preflight.texts.overlap import Overlap, refuse_leakage
-from tests.doubles.made_up_prose import prose
+from tests.doubles.texts.made_up_prose import prose
 
 SENTENCE = "Clonal haematopoiesis precedes myeloid neoplasms by many quiet years"
 TRAINING = f"# A\n\n{prose(500, 1)}\n\n{SENTENCE}.\n\n{prose(500, 2)}"

@@ -7,7 +7,7 @@ import pytest
 from common.errors import DatasetRejected
 from preflight.texts import text_file
 from preflight.texts.text_file import Document, check, decode, documents
-from tests.doubles.made_up_prose import prose
+from tests.doubles.texts.made_up_prose import prose
 
 CHINESE = "".join(chr(0x4E00 + (place * 97) % 3000) for place in range(4000))
 RUSSIAN = prose(1200, 5).translate({ord("a") + place: 0x430 + place for place in range(26)})

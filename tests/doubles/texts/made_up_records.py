@@ -1,0 +1,41 @@
+"""Invented records of a trade that nobody has, in each form that a run takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from tests.doubles.texts.made_up_prose import prose
+
+
+def pairs(count: int, groups: int = 0) -> list[dict[str, Any]]:
+    """Prompts with completions that share no run of eight words; `groups` names so many groups in turn, 0 none."""
+    made = []
+    for number in range(count):
+        words = prose(60, 900 + number).split()
+        pair = {"prompt": f"{' '.join(words[:20])}?", "completion": " ".join(words[20:60])}
+        made.append({**pair, "group": f"clinic {number % groups}"} if groups else pair)
+    return made
+
+
+def conversations(count: int) -> list[dict[str, Any]]:
+    """The same as messages."""
+    return [
+        {"messages": [{"role": "user", "content": one["prompt"]}, {"role": "assistant", "content": one["completion"]}]}
+        for one in pairs(count)
+    ]
+
+
+def lines(records: list[Any]) -> bytes:
+    return "".join(f"{json.dumps(record)}\n" for record in records).encode()
+
+
+def table(records: list[dict[str, Any]], delimiter: str = ",", **names: str) -> bytes:
+    """The same as CSV, the columns called by `names`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [names.get(key, key) for key in records[0]], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows({names.get(key, key): value for key, value in record.items()} for record in records)
+    return text.getvalue().encode()
