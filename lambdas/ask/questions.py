@@ -20,6 +20,8 @@ MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
 # vLLM's `/invocations` overwrites the body's model with a header that InvokeEndpoint cannot send, and answers as the base
 # model. The serving image takes a request with this attribute to vLLM's own completions, where the body's model counts.
 ROUTE = "route=/v1/completions"
+# Conversations go where the server writes them by the model's own chat template.
+CHAT_ROUTE = "route=/v1/chat/completions"
 SAVE_EVERY_PROMPTS = 100
 # What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
@@ -98,8 +100,8 @@ def _ask(runtime: Any, prompt: dict[str, Any], settings: Settings) -> dict[str, 
     # A starter is known by its sampled answers; a comparison without one would miss what people look for first.
     wanted = max(1, settings.samples) if prompt["kind"] == "starter" else settings.samples
     seeds = [settings.seed + number for number in range(wanted)]
-    greedy = _complete(runtime, prompt["prompt"], settings, temperature=0.0, seed=settings.seed)
-    samples = [_complete(runtime, prompt["prompt"], settings, temperature=TEMPERATURE, seed=seed) for seed in seeds]
+    greedy = _complete(runtime, prompt, settings, temperature=0.0, seed=settings.seed)
+    samples = [_complete(runtime, prompt, settings, temperature=TEMPERATURE, seed=seed) for seed in seeds]
     return {
         "id": prompt["id"],
         "kind": prompt["kind"],
@@ -115,10 +117,11 @@ def _ask(runtime: Any, prompt: dict[str, Any], settings: Settings) -> dict[str, 
     }
 
 
-def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float, seed: int) -> str:
+def _complete(runtime: Any, prompt: dict[str, Any], settings: Settings, temperature: float, seed: int) -> str:
+    talks = "messages" in prompt
     body = {
         "model": settings.model,
-        "prompt": prompt,
+        **({"messages": prompt["messages"]} if talks else {"prompt": prompt["prompt"]}),
         "max_tokens": MAX_TOKENS,
         "temperature": temperature,
         "top_p": TOP_P,
@@ -130,7 +133,7 @@ def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float,
         answer = runtime.invoke_endpoint(
             EndpointName=settings.endpoint,
             ContentType="application/json",
-            CustomAttributes=ROUTE,
+            CustomAttributes=CHAT_ROUTE if talks else ROUTE,
             Body=json.dumps(body),
         )
         content = answer["Body"].read()
@@ -138,7 +141,7 @@ def _complete(runtime: Any, prompt: str, settings: Settings, temperature: float,
         raise _explain(error, settings) from error
     except BotoCoreError as error:
         raise ServiceUnreachable(f"Endpoint {settings.endpoint} did not answer: {error}") from error
-    return _text(content, settings)
+    return _text(content, settings, talks)
 
 
 def _explain(error: ClientError, settings: Settings) -> Exception:
@@ -154,10 +157,11 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
     )
 
 
-def _text(content: bytes, settings: Settings) -> str:
+def _text(content: bytes, settings: Settings, talks: bool) -> str:
     try:
         answer = json.loads(content)
-        text, model = answer["choices"][0]["text"], answer["model"]
+        choice, model = answer["choices"][0], answer["model"]
+        text = choice["message"]["content"] if talks else choice["text"]
     except (ValueError, KeyError, IndexError, TypeError):
         text = model = None
     if not isinstance(text, str) or not isinstance(model, str):
@@ -167,7 +171,7 @@ def _text(content: bytes, settings: Settings) -> str:
     if model != settings.model:
         raise AdapterNotServed(
             f"Endpoint {settings.endpoint} was asked for the model {settings.model!r} and answered as {model!r}, so the two models "
-            f"cannot be compared. Its image has to take a request with CustomAttributes {ROUTE!r} to vLLM's completions: leave "
+            f"cannot be compared. Its image has to take a request with CustomAttributes {CHAT_ROUTE if talks else ROUTE!r} to vLLM's completions: leave "
             "hosting_image empty, or set it to another server-sagemaker-cuda image of AWS, and deploy again."
         )
     return text

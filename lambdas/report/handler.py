@@ -10,6 +10,7 @@ from common.errors import ReportIncomplete
 from common.logs import log
 from common.names import run_prefix
 from common.storage import Storage
+from report import corpus as corpus_file
 from report import files, summary
 from report.findings import analysis, served
 
@@ -30,7 +31,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
             tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
-            corpus = (storage.read(f"{trained_by}input/corpus/corpus.txt") or b"").decode("utf-8")
+            corpus = corpus_file.read(storage, trained_by)
     except ValueError as error:
         raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
     if metrics is None:

@@ -53,6 +53,7 @@ CONFIGURATION_KEYS = (
     "adapter_uri",
     "adapter_run",
     "outside_text",
+    "records",
     "expected",
     "warnings",
 )
@@ -244,6 +245,8 @@ def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, An
             "facts": [name for name, _ in facts],
             "cluster": cluster_of(prompt),
         }
+        if "reference" in prompt:
+            row["reference"] = str(prompt["reference"])
         for side, answers in sides.items():
             runs = copies.get(identifier, {}).get(side, [])
             row[side] = _answer(answers[identifier], facts, runs) if identifier in answers else None

@@ -19,13 +19,14 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     run_input: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     for key, path, ending in (
-        ("corpus", options.corpus, ".txt"),
-        ("heldOut", options.held_out, ".txt"),
+        ("corpus", options.corpus, ""),
+        ("heldOut", options.held_out, ""),
         ("heldOutside", options.outside, ""),
         ("prompts", options.prompts, ".jsonl"),
     ):
         if path is not None:
-            ending = ending or (".jsonl" if path.suffix == ".jsonl" else ".txt")
+            # Records are known by their ending; whatever else it is called, it is text.
+            ending = ending or (path.suffix if path.suffix in (".jsonl", ".csv") else ".txt")
             files[key] = path.read_bytes()
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"

@@ -97,7 +97,10 @@ def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal")
     )
     text = parser.add_argument_group("the text")
     text.add_argument(
-        "--corpus", type=_file, metavar="FILE", help="train on this UTF-8 text instead of the domain's own"
+        "--corpus",
+        type=_file,
+        metavar="FILE",
+        help="train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own",
     )
     text.add_argument(
         "--heldout",

@@ -40,7 +40,20 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
         "adapter_uri": adapter or None,
         "adapter_run": found[1] if found else None,
         "outside_text": _outside_text(plan, adapter),
+        "records": _records(plan.get("corpus") or {}),
     }
+
+
+def _records(corpus: Mapping[str, Any]) -> str | None:
+    """What the plan says of records; None for running text."""
+    if not corpus.get("records"):
+        return None
+    kind = "conversations" if corpus.get("conversations") else "prompts with completions"
+    return (
+        f"The run learnt from {whole(corpus['records'])} records ({kind}) of {whole(corpus.get('documents'))} groups, and held "
+        f"{whole(corpus.get('heldOutRecords'))} out. Every loss on them is that of their answers alone, each after its own prompt; "
+        "where this report speaks of a document of theirs, it is a group of records."
+    )
 
 
 def _outside_text(plan: Mapping[str, Any], adapter: str) -> str | None:
@@ -98,6 +111,10 @@ def notes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "works. It shows nothing about the model: the verdict is not shown, whatever the figures are.",
             )
         )
+    if settings.get("records"):
+        split = (summary.get("corpus") or {}).get("split_records")
+        cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""
+        found.append(("Records, not running text", f"{settings['records']}{cut}"))
     if settings.get("adapter_uri"):
         earlier = settings.get("adapter_run") or settings["adapter_uri"]
         found.append(

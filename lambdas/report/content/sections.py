@@ -103,6 +103,8 @@ def _answers(summary: Mapping[str, Any]) -> Section | None:
         )
     if decoding.get("max_tokens"):
         text += f"Answers end after {decoding['max_tokens']} tokens, often in the middle of a sentence."
+    if any(row.get("reference") for row in prompts):
+        text += " Above the answers to a held-out record stands its own."
     blocks: list[Block] = [Para(text.strip())]
     known = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
     for kind in known:

@@ -34,7 +34,8 @@ def answer_list(block: AnswerList) -> str:
 
 def _prompt(row: Mapping[str, Any], notable_words: int) -> str:
     sides = "".join(_side(name, row, notable_words) for name in ("base", "tuned"))
-    return f'<article class="prompt"><h4>{escape(row["prompt"])}</h4><div class="sides">{sides}</div></article>'
+    own = f'<p class="facts">The record\'s own answer: {escape(row["reference"])}</p>' if row.get("reference") else ""
+    return f'<article class="prompt"><h4>{escape(row["prompt"])}</h4>{own}<div class="sides">{sides}</div></article>'
 
 
 def _side(name: str, row: Mapping[str, Any], notable_words: int) -> str:

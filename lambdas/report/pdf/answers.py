@@ -28,6 +28,8 @@ def _prompt(flow: Flow, row: Mapping[str, Any], notable_words: int) -> None:
     flow.need(70)
     flow.rule(before=5, after=3)
     flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, keep=40)
+    if row.get("reference"):
+        flow.text(f"The record's own answer: {row['reference']}", SANS, 7.6, leading=1.3, after=1)
     answers = [row.get("base"), row.get("tuned")]
     counts = [1 + len(answer["samples"]) if answer else 1 for answer in answers]
     for place in range(max(counts)):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rehearsal.sagemaker.api.market import CAPACITY_HOSTING
 from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, Context
 from rehearsal.sagemaker.records import Endpoint
-from rehearsal.sagemaker.vllm.routing import COMPLETIONS, INVOCATIONS, model_asked, path_of
+from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS, INVOCATIONS, model_asked, path_of
 
 from .training import Progress
 
@@ -123,12 +123,14 @@ class FakeHosting:
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
         """Answer as the vLLM server does: without a route the base model, 404 for a model that it does not have."""
         path = path_of(INVOCATIONS, custom_attributes)
-        if path not in (INVOCATIONS, COMPLETIONS):
+        if path not in (INVOCATIONS, COMPLETIONS, CHAT_COMPLETIONS):
             return Answer(404, b'{"detail":"Not Found"}')
         environment = endpoint.container.get("Environment") or {}
         base = str(environment.get("SM_VLLM_SERVED_MODEL_NAME", "base"))
         try:
             request = json.loads(body)
+            if path == CHAT_COMPLETIONS:
+                request["prompt"] = "\n".join(message["content"] for message in request["messages"])
             model, prompt = model_asked(path, request, base), request["prompt"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _refusal(400, "BadRequestError", f"The request is not a completion request: {error!r}.")
@@ -143,13 +145,17 @@ class FakeHosting:
             "id": f"cmpl-{hashlib.sha256(body).hexdigest()[:24]}",
             "object": "text_completion",
             "model": model,
-            "choices": [{"index": 0, "text": text, "finish_reason": "length"}],
+            "choices": [{"index": 0, **_said(text, path), "finish_reason": "length"}],
             "usage": {"prompt_tokens": words[0], "completion_tokens": words[1], "total_tokens": sum(words)},
         }
         return Answer(200, json.dumps(whole).encode())
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+def _said(text: str, path: str) -> dict[str, Any]:
+    return {"message": {"role": "assistant", "content": text}} if path == CHAT_COMPLETIONS else {"text": text}
 
 
 def _refusal(status: int, kind: str, message: str) -> Answer:

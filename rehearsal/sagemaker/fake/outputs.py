@@ -26,8 +26,18 @@ def _documents(s3: Any, job: TrainingJob, name: str) -> list[dict[str, Any]] | N
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
             body = _object(s3, f"{uri.rstrip('/')}/{name}")
             if body is not None:
-                return [json.loads(line) for line in body.decode().splitlines() if line.strip()]
+                return _grouped([json.loads(line) for line in body.decode().split("\n") if line.strip()])
     return None
+
+
+def _grouped(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Documents as they are; records as a document for each of their groups."""
+    if "group" not in lines[0]:
+        return lines
+    groups: dict[str, list[str]] = {}
+    for line in lines:
+        groups.setdefault(line["group"], []).append(str(line.get("completion") or line["messages"][-1]["content"]))
+    return [{"id": name, "title": name, "text": "\n".join(answers)} for name, answers in groups.items()]
 
 
 def _evaluation(documents: list[dict[str, Any]], loss: float, gain: float, source: random.Random) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"  # the header that carries InvokeEndpoint's CustomAttributes
 INVOCATIONS, COMPLETIONS = "/invocations", "/v1/completions"
+CHAT_COMPLETIONS = "/v1/chat/completions"
 _ROUTE = re.compile(r"route=(/[^\s,]+)")
 
 
@@ -26,7 +27,7 @@ def model_asked(path: str, request: Mapping[str, Any], base: str) -> Any:
     """Return the model that a request asks for, by the path that answers it (see `path_of`).
 
     /invocations overwrites the body's `model` with a header that InvokeEndpoint cannot send, so that the base model answers
-    whatever the body says. On /v1/completions the body's `model` counts, and none means the base model.
+    whatever the body says. On /v1/completions and /v1/chat/completions the body's `model` counts, and none means the base model.
     """
     asked = None if path == INVOCATIONS else request.get("model")
     return base if asked in (None, "") else asked

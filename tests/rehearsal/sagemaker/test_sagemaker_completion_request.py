@@ -75,3 +75,18 @@ def test_a_model_of_any_kind_is_passed_over_where_the_request_is_not_routed() ->
     for model in ("unknown", 5, ["base"], None):
         body = json.dumps({"model": model, "prompt": "A gene"}).encode()
         assert read("/invocations", body).model is None
+
+
+TALK = {"model": "base", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+
+
+def test_a_conversation_is_read_with_its_messages_where_it_is_routed_to() -> None:
+    asked = read("/v1/chat/completions", json.dumps(TALK).encode())
+    assert (asked.prompt, asked.messages, asked.max_tokens) == ("", ({"role": "user", "content": "Hello"},), 4)
+
+
+@pytest.mark.parametrize(
+    "messages", [None, "Hello", [5], [{"role": "user"}], [{"content": "Hello"}], [{"role": "user", "content": 5}]]
+)
+def test_what_is_no_list_of_messages_is_no_conversation(messages: Any) -> None:
+    assert _refused("/v1/chat/completions", TALK | {"messages": messages}) == (400, "Bad Request", "body.messages")

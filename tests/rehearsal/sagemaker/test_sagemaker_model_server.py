@@ -101,6 +101,13 @@ def test_both_models_answer_on_one_endpoint(aws: Account, endpoint: str, folders
         assert answer["usage"]["total_tokens"] == 3 + len(expected) + (choice["finish_reason"] == "stop")
 
 
+def test_a_conversation_is_refused_by_a_model_without_a_chat_template(aws: Account, endpoint: str) -> None:
+    talk = [{"role": "user", "content": "w0 w5"}]
+    route = "route=/v1/chat/completions"
+    _, told = refusal(lambda: aws.ask(endpoint, attributes=route, model="base", messages=talk, max_tokens=8))
+    assert "you must provide a chat template" in told
+
+
 def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account, endpoint: str) -> None:
     asked: dict[str, Any] = {"prompt": "w0 w5 w9", "max_tokens": 8, "temperature": 0.0}
     base, tuned = (aws.ask(endpoint, model=model, **asked)["choices"] for model in ("base", "medical"))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ask.questions import SAVE_EVERY_PROMPTS, Settings, _ask, ask_all
-from tests.doubles.ask_site import Runtime, Shelf, ask, prompts
+from common.errors import EndpointAnsweredBadly
+from tests.doubles.ask_site import Runtime, Shelf, ask, completion, prompts
 
 
 def test_each_prompt_gets_a_greedy_answer_and_seeded_samples() -> None:
@@ -125,3 +126,25 @@ def test_a_starter_is_always_sampled_once_beside_its_greedy_answer() -> None:
     settings = Settings("e", "base", samples=0, seed=7, concurrency=1)
     answer = _ask(Runtime(), prompt, settings)
     assert (len(answer["samples"]), answer["seeds"]) == (1, [7])
+
+
+TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+
+
+def test_a_conversation_goes_where_the_server_writes_it_by_the_models_template() -> None:
+    runtime = Runtime()
+    prompt = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "reference": "So.", "facts": []}
+    answer = _ask(runtime, prompt, Settings("e", "medical", samples=1, seed=7, concurrency=1))
+    assert (answer["greedy"], answer["samples"]) == ("system+user|0.0|7", ["system+user|0.6|7"])
+    assert answer["prompt"] == "Why?" and "messages" not in answer
+    assert runtime.bodies[0] == {
+        "model": "medical", "messages": TALK, "max_tokens": 64, "temperature": 0.0, "top_p": 1.0, "seed": 7,
+    }  # fmt: skip
+    assert {call[1]["CustomAttributes"] for call in runtime.calls} == {"route=/v1/chat/completions"}
+
+
+def test_a_conversation_answered_in_the_form_of_a_completion_is_answered_badly() -> None:
+    runtime = Runtime(lambda body: completion("So.", "medical"))
+    prompt = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "facts": []}
+    with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion"):
+        _ask(runtime, prompt, Settings("e", "medical", samples=0, seed=7, concurrency=1))

@@ -131,3 +131,67 @@ def test_a_damaged_file_is_refused_by_name(site: Site) -> None:
     site.s3.objects["bucket", f"{ADAPTER}metrics.json"] = b"{"
     with pytest.raises(ReportIncomplete, match="is damaged"):
         handler.handle(site.event, None)
+
+
+RECORDS: list[dict[str, Any]] = [
+    {
+        "id": "a",
+        "group": "a",
+        "prompt": "Why?",
+        "completion": " Because the old mill stood by the river for a hundred years.",
+    },
+    {
+        "id": "b",
+        "group": "b",
+        "messages": [{"role": "user", "content": "And then?"}, {"role": "assistant", "content": "Nothing."}],
+    },
+]
+
+
+def of_records(site: Site) -> None:
+    """The same run, but trained on records, with two of them among its prompts."""
+    del site.s3.objects["bucket", f"{PREFIX}input/corpus/corpus.txt"]
+    site.lines(f"{PREFIX}input/corpus/corpus.jsonl", RECORDS)
+    site.plan["corpus"] = {"words": 9, "documents": 30, "records": 90, "heldOutRecords": 30, "conversations": False}
+
+
+def test_what_an_answer_copies_from_records_is_found_as_it_is_in_text(site: Site) -> None:
+    of_records(site)
+    copied = "So the old mill stood by the river for a hundred years, they say."
+    tuned = answers(prompts(), "medical", skill=0.35, seed=4)
+    site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "greedy": copied} for row in tuned])
+    assert site.report()["memorisation"]["copies"]["tuned"]["longest_words"] == 11
+
+
+def test_a_held_out_record_shows_its_own_answer_in_every_form_of_the_report(site: Site) -> None:
+    of_records(site)
+    asked = [
+        {**row, "kind": "record", "facts": [], "reference": f"Own answer {n} <b>"} for n, row in enumerate(prompts())
+    ]
+    site.lines(f"{PREFIX}input/prompts.jsonl", asked)
+    assert site.report()["prompts"][3]["reference"] == "Own answer 3 <b>"
+    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+    assert "The record's own answer: Own answer 3 &lt;b&gt;" in page and "Held-out records (48)" in page
+    assert site.s3.objects["bucket", f"{PREFIX}report/report.pdf"].startswith(b"%PDF")
+
+
+def test_the_report_says_that_losses_are_of_answers_and_what_counts_as_a_document(site: Site) -> None:
+    of_records(site)
+    measured = metrics()
+    measured["corpus"] = {**measured["corpus"], "split_records": 4}
+    site.put(f"{ADAPTER}metrics.json", measured)
+    told = site.report()["configuration"]["records"]
+    assert "learnt from 90 records (prompts with completions) of 30 groups, and held 30 out" in told.replace(
+        "\u00a0", " "
+    )
+    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+    assert (
+        "Records, not running text" in page and "4 of them were longer than a training sequence and were split" in page
+    )
+
+
+def test_a_damaged_record_is_refused_by_name(site: Site) -> None:
+    of_records(site)
+    site.lines(f"{PREFIX}input/corpus/corpus.jsonl", [{"id": "a"}])
+    with pytest.raises(ReportIncomplete, match="a record of input/corpus/corpus.jsonl has no 'prompt'"):
+        handler.handle(site.event, None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.sagemaker.vllm.routing import INVOCATIONS
+from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS
 
 from .sampling import Sampling
 
@@ -41,12 +41,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """One completion request. A `model` of None means the base model."""
+    """One completion request. A `model` of None means the base model. A conversation has messages in place of a prompt."""
 
     model: str | None
     prompt: str
     max_tokens: int
     sampling: Sampling
+    messages: tuple[Mapping[str, str], ...] = ()
 
 
 class _Malformed(Exception):
@@ -54,7 +55,7 @@ class _Malformed(Exception):
 
 
 def read(path: str, body: bytes) -> Asked:
-    """Read the body of a request that came to /invocations or /v1/completions.
+    """Read the body of a request that came to /invocations, /v1/completions or /v1/chat/completions.
 
     Raises:
         Refused: with status 400 where it is malformed, beyond its limits, or asks for what is not played here. /invocations
@@ -68,7 +69,7 @@ def read(path: str, body: bytes) -> Asked:
     if path == INVOCATIONS and isinstance(asked, dict):
         asked = {**asked, "model": None}  # overwritten there before anybody looks at it, whatever it was
     try:
-        return _read(asked)
+        return _read(asked, talks=path == CHAT_COMPLETIONS)
     except _Malformed as error:
         if path == INVOCATIONS:
             message = "Cannot find suitable handler for request: it is not a completion request."
@@ -77,19 +78,20 @@ def read(path: str, body: bytes) -> Asked:
         raise Refused(400, "Bad Request", f"1 validation error: {place} has the wrong type.", place) from None
 
 
-def _read(asked: Any) -> Asked:
+def _read(asked: Any, *, talks: bool) -> Asked:
     if not isinstance(asked, dict):
         raise _Malformed
     model = _member(asked, "model", _text, None)
-    prompt = asked.get("prompt")
-    if prompt in (None, ""):
+    messages = _messages(asked) if talks else ()
+    prompt: Any = "" if talks else asked.get("prompt")
+    if not talks and prompt in (None, ""):
         raise Refused(400, "BadRequestError", "prompt must be provided and non-empty.", "prompt")
     if isinstance(prompt, list):
         raise Refused(400, "BadRequestError", "The rehearsal serves one prompt of text at a time.", "prompt")
     longest = _member(asked, "max_tokens", _whole, 16)
     temperature, top_p = _member(asked, "temperature", _real, 1.0), _member(asked, "top_p", _real, 1.0)
     sampling = Sampling(temperature, top_p, _member(asked, "seed", _whole, None))
-    prompt = _member(asked, "prompt", _text, None)
+    prompt = prompt if talks else _member(asked, "prompt", _text, None)
     for name, only in (("n", 1), ("stream", False), ("echo", False), *((name, None) for name in _NOT_PLAYED)):
         if asked.get(name, only) not in (only, None):
             raise Refused(400, "BadRequestError", f"The rehearsal serves {name}={only} only.", name)
@@ -100,7 +102,18 @@ def _read(asked: Any) -> Asked:
     ):
         if not holds:
             raise Refused(400, "BadRequestError", f"{name} must be {limits}, got {value}.", name)
-    return Asked(model, prompt, longest, sampling)
+    return Asked(model, prompt, longest, sampling, messages)
+
+
+def _messages(asked: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+    """The messages of a conversation, each with its role and text."""
+    messages = asked.get("messages")
+    if not isinstance(messages, list):
+        raise _Malformed("messages")
+    for message in messages:
+        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
+            raise _Malformed("messages")
+    return tuple({"role": message["role"], "content": message["content"]} for message in messages)
 
 
 def _member(asked: Mapping[str, Any], name: str, converted: Callable[[Any], Any], usual: Any) -> Any:

@@ -2,8 +2,8 @@
 
     python -m rehearsal.sagemaker.real.server.model_server <model folder> <file for the port>
 
-Reads the SM_VLLM_ variables that `Settings` names. Answers GET /ping, and OpenAI completions on POST /invocations, which
-follows a `route=` in the custom attributes (see `routing`).
+Reads the SM_VLLM_ variables that `Settings` names. Answers GET /ping, and OpenAI completions, of prompts and of
+conversations, on POST /invocations, which follows a `route=` in the custom attributes (see `routing`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from rehearsal.sagemaker.vllm.routing import COMPLETIONS, CUSTOM_ATTRIBUTES, INVOCATIONS, model_asked, path_of
+from rehearsal.sagemaker.vllm.routing import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    CUSTOM_ATTRIBUTES,
+    INVOCATIONS,
+    model_asked,
+    path_of,
+)
 
 from .completion_request import Asked, Refused, read
 from .generation import Generator
@@ -46,7 +53,7 @@ class Service:
         print(f"serving {', '.join(settings.served)} from {self._generator.description}", flush=True)
 
     def complete(self, path: str, body: bytes) -> dict[str, Any]:
-        """Answer one completion request that came to /invocations or was routed to /v1/completions.
+        """Answer one completion request that came to /invocations or was routed to one of the paths of completions.
 
         Raises:
             Refused: the request is not one, or names a model that is not served.
@@ -68,17 +75,18 @@ class Service:
         # The token that ended the text is counted too.
         used = (len(tokens), len(request.tokens) + request.ended)
         reason = "stop" if request.ended else "length"
+        said = {"message": {"role": "assistant", "content": text}} if path == CHAT_COMPLETIONS else {"text": text}
         return {
             "id": f"cmpl-{uuid.uuid4().hex}",
-            "object": "text_completion",
+            "object": "chat.completion" if path == CHAT_COMPLETIONS else "text_completion",
             "model": model,
-            "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": reason}],
+            "choices": [{"index": 0, **said, "logprobs": None, "finish_reason": reason}],
             "usage": {"prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)},
         }
 
     def _measured(self, asked: Asked) -> tuple[list[int], int]:
         """The prompt's tokens, and how many tokens its answer may have: no more than the context still holds."""
-        tokens: list[int] = self._generator.tokenizer(asked.prompt)["input_ids"]
+        tokens = self._tokens(asked)
         context = f"This model's maximum context length is {self._longest} tokens. However, "
         if asked.max_tokens > self._longest:
             message = f"{context}max_tokens={asked.max_tokens} was asked for."
@@ -87,6 +95,16 @@ class Service:
             message = f"{context}your prompt contains {len(tokens)} input tokens."
             raise Refused(400, "BadRequestError", message, "input_tokens")
         return tokens, min(asked.max_tokens, self._longest - len(tokens))
+
+    def _tokens(self, asked: Asked) -> list[int]:
+        tokenizer = self._generator.tokenizer
+        if not asked.messages:
+            return list(tokenizer(asked.prompt)["input_ids"])
+        if not tokenizer.chat_template:
+            message = "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template."
+            raise Refused(400, "BadRequestError", message)
+        text = tokenizer.apply_chat_template(list(asked.messages), tokenize=False, add_generation_prompt=True)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])  # the template writes its own
 
 
 def _workers(most_at_once: int, weight_bytes: int) -> int:
@@ -130,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer a completion."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = path_of(self.path, self.headers.get(CUSTOM_ATTRIBUTES) or "")
-        if path not in (INVOCATIONS, COMPLETIONS):
+        if path not in (INVOCATIONS, COMPLETIONS, CHAT_COMPLETIONS):
             self._send(404, {"detail": "Not Found"})
             return
         try:
