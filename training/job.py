@@ -53,7 +53,8 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     found = newest(root / "checkpoints", identity)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
     length, per_step = arguments.sequence_length, arguments.sequences_per_step
-    rows = choosing.rows_of(corpus, edges, arguments)
+    choosing.tell_of_long_records(corpus, arguments)
+    rows = choosing.rows_of(corpus, edges, arguments, arguments.max_steps * per_step or None)
     steps = -(-len(rows) // per_step)
     watch = Watch(
         clock,

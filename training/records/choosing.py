@@ -13,13 +13,21 @@ from text import Boundaries, Document, Epochs
 _SHOWN = 5
 
 
-def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments) -> Epochs | RecordRows:
-    """All rows of the run. Raises TrainingFailure for records that are longer than a row where the settings say to refuse them."""
+def rows_of(
+    corpus: Sequence[Document], edges: Boundaries, arguments: Arguments, most_rows: int | None = None
+) -> Epochs | RecordRows:
+    """All rows of the run, or the first `most_rows` of them."""
     length, seed, epochs = arguments.sequence_length, arguments.seed, arguments.epochs
-    most_rows = arguments.max_steps * arguments.sequences_per_step or None
     if not corpus[0].records:
         return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs, most_rows=most_rows)
-    long = _longer(corpus, length)
+    read = [one for document in corpus for one in document.read]
+    return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs, most_rows=most_rows)
+
+
+def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> None:
+    """Says how many records are longer than a row. Raises TrainingFailure naming them where the settings say to refuse them."""
+    length = arguments.sequence_length
+    long = _longer(corpus, length) if corpus[0].records else []
     if long:
         what = f"{len(long)} of {len(corpus)} records are longer than sequence_length, {length} tokens"
         if arguments.long_records == "refuse":
@@ -29,8 +37,6 @@ def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments)
                 'Raise sequence_length, shorten them, or set long_records to "split".',
             )
         say("note", text=f"{what}: they are split, and every token of their answers is learnt")
-    read = [one for document in corpus for one in document.read]
-    return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs, most_rows=most_rows)
 
 
 def describe(corpus: Sequence[Document], sequences: int, length: int) -> dict[str, int]:

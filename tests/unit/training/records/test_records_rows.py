@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from arguments import Arguments
 from failure import TrainingFailure
-from records.choosing import describe, rows_of
+from records.choosing import describe, rows_of, tell_of_long_records
 from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Record, Tokens
 from records.rows import RecordRows
 from text import Boundaries, Document, Epochs
@@ -99,6 +99,7 @@ def arguments(**more: object) -> Arguments:
 def test_a_record_longer_than_a_row_is_split_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     corpus = documents((6, 8), (30, 9))
     made = rows_of(corpus, Boundaries(None, END), arguments())
+    tell_of_long_records(corpus, arguments())
     assert "1 of 2 records are longer than sequence_length, 16 tokens: they are split" in capsys.readouterr().out
     assert describe(corpus, made.rows_per_epoch, LENGTH) == {
         "documents": 2, "tokens": 55, "bytes": 18, "words": 4, "sequences": 3, "answer_tokens": 17, "split_records": 1,
@@ -107,9 +108,9 @@ def test_a_record_longer_than_a_row_is_split_and_counted(capsys: pytest.CaptureF
 
 def test_or_refused_by_name_where_the_settings_say_so() -> None:
     with pytest.raises(TrainingFailure, match=r"1 of 2 records .*: r1 \(40\)") as refusal:
-        rows_of(documents((6, 8), (30, 9)), Boundaries(None, END), arguments(long_records="refuse"))
+        tell_of_long_records(documents((6, 8), (30, 9)), arguments(long_records="refuse"))
     assert "Raise sequence_length" in refusal.value.mend
-    assert rows_of(documents((6, 10)), Boundaries(None, END), arguments(long_records="refuse")).rows_per_epoch == 1
+    tell_of_long_records(documents((6, 10)), arguments(long_records="refuse"))
 
 
 def test_running_text_goes_its_own_way() -> None:
