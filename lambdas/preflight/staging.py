@@ -108,7 +108,8 @@ def gather(
         outside = outside_text.measured(others, request.held_outside, overlap, held_out, attempt)
         warnings += outside.warnings
     if asked is None and makes_prompts:
-        asked, told = from_records(held_out) if held_out[0].records else (prompt_file.from_held_out(held_out), [])
+        make = from_records if held_out[0].records else _from_text
+        asked, told = attempt(lambda: make(held_out)) or (None, [])
         warnings += told
     if asked is None:
         return None
@@ -125,6 +126,10 @@ def gather(
         outside.documents,
         outside.told,
     )
+
+
+def _from_text(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
+    return prompt_file.from_held_out(held_out), []
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:

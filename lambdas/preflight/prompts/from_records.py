@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
+from common.errors import PromptsRejected
 from common.text.prompt_kinds import RECORD
 from preflight.prompts.prompt_file import MAXIMUM_PROMPT_BYTES
 from preflight.records.record import Record
@@ -14,26 +16,32 @@ REFERENCE_CHARACTERS = 2000  # the report shows references beside answers of 64 
 
 
 def from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    """One record of each of up to twenty held-out groups, and what is to be told of those that are too long to be asked.
+    """Up to twenty held-out records, taken in turn from their groups, and what is to be told of those that are too long to be asked.
 
     A conversation is asked up to its last answer, as messages that the endpoint's server writes by the model's own template.
+    Raises PromptsRejected where none is short enough.
     """
-    found: list[dict[str, Any]] = []
-    long = 0
-    for part in held_out:
-        fitting = [record for record in part.records if _bytes(record) <= MAXIMUM_PROMPT_BYTES]
-        long += not fitting
-        if fitting:
-            found.append(_prompt(fitting[0], len(found) + 1))
-    step = max(1, len(found) // LIMIT)
+    fitting = [[record for record in part.records if _bytes(record) <= MAXIMUM_PROMPT_BYTES] for part in held_out]
+    turns = [record for turn in zip_longest(*_spread(fitting)) for record in turn if record is not None]
+    long = sum(len(part.records) for part in held_out) - sum(map(len, fitting))
+    if not turns:
+        raise PromptsRejected(
+            f"Every held-out record has a prompt of more than {MAXIMUM_PROMPT_BYTES:,} bytes, so none can be asked. Give `prompts` of your own."
+        )
     told = (
         [
-            f"{long} held-out groups are measured but not asked: their prompts have more than {MAXIMUM_PROMPT_BYTES} bytes."
+            f"{long} held-out records are measured but not asked: their prompts have more than {MAXIMUM_PROMPT_BYTES:,} bytes."
         ]
         if long
         else []
     )
-    return found[::step][:LIMIT], told
+    return [_prompt(record, number) for number, record in enumerate(turns[:LIMIT], 1)], told
+
+
+def _spread(groups: list[list[Record]]) -> list[list[Record]]:
+    """Where there are more groups than are asked, those from all over the file."""
+    step = max(1, len(groups) // LIMIT)
+    return groups[::step]
 
 
 def _prompt(record: Record, number: int) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from common.errors import HeldOutLeaks, InvalidInput
+from common.errors import HeldOutLeaks, InvalidInput, PromptsRejected
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
+from tests.doubles.texts.prompt_lines import GOOD
+from tests.doubles.texts.prompt_lines import lines as json_lines
 from text import read_corpus, read_evaluation
 
 CORPUS = {"corpus": "corpora/mine.jsonl"}
@@ -198,7 +200,22 @@ def test_prompts_that_are_too_long_to_be_asked_are_measured_and_told(site: Site)
     long = {"prompt": "A long tale. " * 400, "completion": "It ends well for all that heard of it."}
     plan = begin(site, [*pairs(10), long, *({**long, "completion": f"End {n}"} for n in range(9))])
     (told,) = (warning for warning in plan["warnings"] if "not asked" in warning)
-    assert "their prompts have more than 4000 bytes" in told
+    assert "held-out records are measured but not asked: their prompts have more than 4,000 bytes" in told
+
+
+def test_where_no_prompt_is_short_enough_the_run_is_refused_and_own_prompts_mend_it(site: Site) -> None:
+    site.upload("mine.jsonl", lines([{**one, "prompt": f"{one['prompt']} {'on ' * 1400}"} for one in pairs(40)]))
+    assert "Give `prompts` of your own" in site.refusal(PromptsRejected, CORPUS)
+    site.upload("asked.jsonl", json_lines(GOOD))
+    assert site.run({**CORPUS, "prompts": "corpora/asked.jsonl"})["corpus"]["prompts"] == 1
+
+
+def test_up_to_twenty_records_are_asked_in_turn_from_their_groups(site: Site) -> None:
+    plan = begin(site, pairs(88, groups=22))
+    asked, held_out = staged(site, PROMPTS), staged(site, HELD_OUT)
+    of = {record["prompt"]: record["group"] for record in held_out}
+    assert (plan["corpus"]["heldOutRecords"], len(asked)) == (40, 20)
+    assert len({of[prompt["prompt"]] for prompt in asked[:10]}) == 10
 
 
 @pytest.mark.parametrize(
