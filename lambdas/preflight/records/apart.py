@@ -13,6 +13,8 @@ from preflight.texts.text_file import Document
 
 # As many as a text of usual length gives.
 WANTED_GROUPS = 10
+# As many as a text of the largest size gives, in passages. A short interval needs no more, and the report resamples each.
+MOST_GROUPS = 400
 # An answer of which more stands in the training answers is known; less may be a turn of phrase that all answers have.
 KNOWN_SHARE = 0.5
 _SHOWN = 5
@@ -41,14 +43,19 @@ def different(records: list[Record]) -> tuple[list[Record], int]:
 
 
 def split(parts: list[Document]) -> tuple[list[Document], list[Document]]:
-    """Training and held-out groups: about a tenth is held out, ten groups at least where there are twenty.
+    """Training and held-out groups: about a tenth is held out, ten groups at least where there are twenty, and 400 at most.
 
     Chosen by the hash of a group's name, or of what it says where the file names none: a file that grows keeps the choice, and no
     order in it can bear on it.
     """
-    wanted = min(max(WANTED_GROUPS, len(parts) // 10), len(parts) // 2)
-    chosen = {part.id for part in sorted(parts, key=_place)[:wanted]}
+    wanted = min(max(WANTED_GROUPS, len(parts) // 10), len(parts) // 2, MOST_GROUPS)
+    chosen = first(parts, wanted)
     return [part for part in parts if part.id not in chosen], [part for part in parts if part.id in chosen]
+
+
+def first(parts: list[Document], count: int) -> set[str]:
+    """The names of so many groups, chosen as a split chooses them."""
+    return {part.id for part in sorted(parts, key=_place)[:count]}
 
 
 def _place(part: Document) -> str:

@@ -60,6 +60,12 @@ def gather(
         attempt(lambda: _refuse_mixture(training, held_out, given or ""))
         attempt(lambda: apart.refuse_shared_groups(parts, held_out))
         attempt(lambda: apart.refuse_known(held_out, known, given or ""))
+    if len(held_out) > apart.MOST_GROUPS:
+        measured = apart.first(held_out, apart.MOST_GROUPS)
+        warnings.append(
+            f"Of the {len(held_out)} held-out groups {apart.MOST_GROUPS} are measured, which are enough for any interval."
+        )
+        held_out = [part for part in held_out if part.id in measured]
     if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
         warnings.append(
             f"Only {len(held_out)} held-out groups of records: with fewer than {holding_out.MINIMUM_DOCUMENTS} the verdict is always “not shown”. Give "

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import HeldOutLeaks, InvalidInput, PromptsRejected
+from preflight.records import apart
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 from tests.doubles.texts.prompt_lines import GOOD
@@ -179,6 +180,16 @@ def test_records_that_say_the_same_are_taken_once_and_counted(site: Site) -> Non
     plan = begin(site, [*pairs(40), *pairs(3)])
     assert "3 records of corpora/mine.jsonl say what another one says; each is taken once." in plan["warnings"]
     assert len(staged(site, TRAINED)) == 30
+
+
+def test_of_very_many_groups_four_hundred_are_measured(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "MOST_GROUPS", 12)
+    assert begin(site, pairs(200))["evaluation"]["heldOutDocuments"] == 12
+    site.s3.objects = {key: body for key, body in site.s3.objects.items() if not key[1].startswith("runs/")}
+    site.upload("apart.jsonl", lines(pairs(60)[40:]))
+    plan = begin(site, pairs(40), heldOut="corpora/apart.jsonl")
+    assert plan["evaluation"]["heldOutDocuments"] == 12
+    assert "Of the 20 held-out groups 12 are measured, which are enough for any interval." in plan["warnings"]
 
 
 def test_few_groups_are_told_to_show_nothing(site: Site) -> None:
