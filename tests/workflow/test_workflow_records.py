@@ -73,7 +73,7 @@ def test_records_of_every_form_go_from_preflight_to_a_report(cloud: Cloud, name:
     summary = json.loads(found(cloud, "report/summary.json"))
     assert summary["heldout"]["documents_count"] == 10
     assert {row["id"] for row in summary["heldout"]["documents"]} == {one["group"] for one in held_out}
-    assert len(summary["prompts"]) == 10
+    assert len(summary["prompts"]) == len(held_out) == (20 if name == "table.csv" else 10)
     assert all(row["reference"] and row["base"]["greedy"] != row["tuned"]["greedy"] for row in summary["prompts"])
     asked = {call.request["CustomAttributes"] for call in cloud.calls if call.operation == "InvokeEndpoint"}
     assert asked == {"route=/v1/chat/completions" if name == "talks.jsonl" else "route=/v1/completions"}
