@@ -11,24 +11,24 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.catalog import Weights, gated_bucket, public_bucket
-from stacks.names import FINE_TUNING
+from stacks.names import FINE_TUNING, Keys
 from stacks.storage_stack import BUCKET_ARN_EXPORT
 
 # Wildcards in IAM resources, by a short name: the resource as cdk-nag prints it, and why it has to be one.
 _RUN_NAMES = "Run names exist only at run time; the prefix keeps every other resource of the account out."
 _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "everywhere": ("*", "AWS authorises these actions on nothing narrower; permissions.EVERYWHERE gives each one's reason."),
-    "corpora": ("{bucket}/corpora/*", "Users name their own corpora; nothing else lies below this prefix."),
-    "runs": ("{bucket}/runs/*", _RUN_NAMES),
-    "answers": ("{bucket}/runs/*/answers/*", _RUN_NAMES),
-    "prompts": ("{bucket}/runs/*/input/prompts.jsonl", _RUN_NAMES),
-    "report": ("{bucket}/runs/*/report/*", _RUN_NAMES),
-    "code": ("{bucket}/runs/*/code/*", _RUN_NAMES),
-    "input": ("{bucket}/runs/*/input/*", _RUN_NAMES),
-    "plans": ("{bucket}/runs/*/plan.json", _RUN_NAMES),
-    "trial adapter": ("{bucket}/runs/*/training/trial/*", _RUN_NAMES),
-    "adapters": ("{bucket}/runs/*/training/*", _RUN_NAMES),
-    "checkpoints": ("{bucket}/checkpoints/*", _RUN_NAMES),
+    "corpora": (f"{{bucket}}/{Keys.CORPORA}", "Users name their own corpora; nothing else lies below this prefix."),
+    "runs": (f"{{bucket}}/{Keys.RUNS}", _RUN_NAMES),
+    "answers": (f"{{bucket}}/{Keys.ANSWERS}", _RUN_NAMES),
+    "prompts": (f"{{bucket}}/{Keys.PROMPTS}", _RUN_NAMES),
+    "report": (f"{{bucket}}/{Keys.REPORTS}", _RUN_NAMES),
+    "code": (f"{{bucket}}/{Keys.CODE}", _RUN_NAMES),
+    "input": (f"{{bucket}}/{Keys.INPUT}", _RUN_NAMES),
+    "plans": (f"{{bucket}}/{Keys.PLANS}", _RUN_NAMES),
+    "trial adapter": (f"{{bucket}}/{Keys.TRIAL}", _RUN_NAMES),
+    "adapters": (f"{{bucket}}/{Keys.TRAINING}", _RUN_NAMES),
+    "checkpoints": (f"{{bucket}}/{Keys.CHECKPOINTS}", _RUN_NAMES),
     "training jobs": ("arn:{partition}:sagemaker:{region}:{account}:training-job/captune-*", _RUN_NAMES),
     "models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*", _RUN_NAMES),
     "endpoint configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*", _RUN_NAMES),

@@ -14,7 +14,7 @@ from stacks import roles
 from stacks.dashboard import add_dashboard
 from stacks.functions import Functions, Resources, asset
 from stacks.images import hosting_image, training_image
-from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
+from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 from stacks.run_settings import definition_version, fine_tuning_definition, literals
 from stacks.settings import Settings
 from stacks.state_machine import StateMachine, definition_text
@@ -193,7 +193,10 @@ class FineTuningStack(cdk.Stack):
             ),
             "FineTuningArn": (arn, "The state machine of a run"),
             "TearDownArn": (self.tear_down.arn, "The state machine that removes what bills"),
-            "ReportPrefix": (f"s3://{bucket}/runs/", "Each run's report lies below its name, in report/"),
+            "ReportPrefix": (
+                f"s3://{bucket}/{Keys.RUNS.removesuffix('*')}",
+                "Each run's report lies below its name, in report/",
+            ),
             "FineTuningRoleName": (self.fine_tuning_role.role_name, "The role that the budget's deny is attached to"),
             "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to hear of each run's verdict and cost"),
             "DashboardConsole": (

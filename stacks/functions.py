@@ -17,7 +17,7 @@ from stacks import permissions as may
 from stacks import serving
 from stacks.catalog import Weights
 from stacks.images import hosting_image, training_image
-from stacks.names import FINE_TUNING, TEAR_DOWN, Arns
+from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 from stacks.roles import service_role
 from stacks.run_settings import definition_version, settings_json
 from stacks.settings import Settings
@@ -89,7 +89,7 @@ class Functions(Construct):
             statements=[
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
                 # may yet be refused, and its prefix may be another run's.
-                may.read_objects(bucket, "corpora/*", "runs/*/training/*", "runs/*/plan.json"),
+                may.read_objects(bucket, Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
                 *look_at_weights(arns, settings.weights, bucket),
                 read_assets,
                 may.table(ledger, "GetItem", "Scan", "UpdateItem"),
@@ -122,10 +122,8 @@ class Functions(Construct):
             purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
             environment={**with_bucket, **with_assets},
             statements=[
-                may.read_objects(bucket, "corpora/*", "runs/*/plan.json"),
-                may.write_objects(
-                    bucket, "runs/*/input/*", "runs/*/code/*", "runs/*/training/trial/*", "runs/*/plan.json"
-                ),
+                may.read_objects(bucket, Keys.CORPORA, Keys.PLANS),
+                may.write_objects(bucket, Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
                 may.list_bucket(bucket),
                 read_assets,
             ],
@@ -137,8 +135,8 @@ class Functions(Construct):
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
             environment={**with_bucket, "REQUESTS_AT_ONCE": str(serving.REQUESTS_AT_ONCE)},
             statements=[
-                may.read_objects(bucket, "runs/*/input/prompts.jsonl", "runs/*/answers/*"),
-                may.write_objects(bucket, "runs/*/answers/*"),
+                may.read_objects(bucket, Keys.PROMPTS, Keys.ANSWERS),
+                may.write_objects(bucket, Keys.ANSWERS),
                 may.list_bucket(bucket),
                 may.allow(["sagemaker:InvokeEndpoint"], arns.sagemaker("endpoint")),
             ],
@@ -150,8 +148,8 @@ class Functions(Construct):
             purpose="Writes the before/after report of a run.",
             environment=with_bucket,
             statements=[
-                may.read_objects(bucket, "runs/*"),
-                may.write_objects(bucket, "runs/*/report/*"),
+                may.read_objects(bucket, Keys.RUNS),
+                may.write_objects(bucket, Keys.REPORTS),
                 may.list_bucket(bucket),
             ],
         )
@@ -188,8 +186,8 @@ class Functions(Construct):
             purpose="Writes the final cost into the report of a settled run.",
             environment=with_bucket,
             statements=[
-                may.read_objects(bucket, "runs/*/plan.json", "runs/*/report/*"),
-                may.write_objects(bucket, "runs/*/report/*"),
+                may.read_objects(bucket, Keys.PLANS, Keys.REPORTS),
+                may.write_objects(bucket, Keys.REPORTS),
                 may.list_bucket(bucket),
             ],
         )

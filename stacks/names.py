@@ -15,6 +15,25 @@ METRICS = "Captune"
 ONE_PER_ACCOUNT = f"{PREFIX}-one-deployment-per-account"
 
 
+class Keys:
+    """Patterns of keys in the project's bucket, of whatever run: what roles are given rights on.
+
+    lambdas/common/contracts/run_folder.py spells the keys themselves, and a test holds each of these against it.
+    """
+
+    CORPORA = "corpora/*"
+    CHECKPOINTS = "checkpoints/*"
+    RUNS = "runs/*"
+    PLANS = "runs/*/plan.json"
+    INPUT = "runs/*/input/*"
+    PROMPTS = "runs/*/input/prompts.jsonl"
+    CODE = "runs/*/code/*"
+    TRAINING = "runs/*/training/*"
+    TRIAL = "runs/*/training/trial/*"
+    ANSWERS = "runs/*/answers/*"
+    REPORTS = "runs/*/report/*"
+
+
 class Arns:
     """ARNs of what does not exist yet when the stack is deployed, scoped to this project, account and region."""
 

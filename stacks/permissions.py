@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from aws_cdk import aws_iam as iam
 
 from stacks.images import Image
-from stacks.names import PREFIX, Arns
+from stacks.names import PREFIX, Arns, Keys
 
 Statements = list[iam.PolicyStatement]
 
@@ -144,7 +144,7 @@ def look_for_images(arns: Arns, *images: Image) -> iam.PolicyStatement:
 
 def look_for_adapter(bucket_arn: str) -> iam.PolicyStatement:
     """FineTuning looks whether a job that was cut has left its adapter."""
-    return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": "runs/*/training/*"})
+    return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": Keys.TRAINING})
 
 
 def create_training_job(arns: Arns) -> iam.PolicyStatement:

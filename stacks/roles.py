@@ -9,14 +9,11 @@ from constructs import Construct
 from stacks import permissions as may
 from stacks.catalog import Weights, jumpstart_buckets
 from stacks.images import Image
-from stacks.names import Arns
+from stacks.names import Arns, Keys
 
 # Services documented to send aws:SourceAccount when they take a role. Lambda and EventBridge rules are not among them:
 # the condition could lock them out, and only a person with iam:PassRole can hand them the role anyway.
 _TELL_ACCOUNT = ("budgets", "sagemaker", "scheduler", "states")
-
-# SageMaker writes checkpoints while it trains and reads them when it resumes.
-_CHECKPOINTS = ("checkpoints/*",)
 
 
 def service_role(
@@ -56,8 +53,9 @@ def training_role(scope: Construct, *, bucket_arn: str, weights: Weights, image:
         purpose="Captune: SageMaker reads weights and corpus and writes the adapter of a training job.",
         statements=[
             *_weights(arns, weights),
-            may.read_objects(bucket_arn, "runs/*/code/*", "runs/*/input/*", *_CHECKPOINTS),
-            may.write_objects(bucket_arn, "runs/*/training/*", *_CHECKPOINTS),
+            # SageMaker writes checkpoints while it trains and reads them when it resumes.
+            may.read_objects(bucket_arn, Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
+            may.write_objects(bucket_arn, Keys.TRAINING, Keys.CHECKPOINTS),
             may.list_bucket(bucket_arn),
             *may.container(arns, image, "/aws/sagemaker/TrainingJobs"),
         ],
@@ -74,7 +72,7 @@ def hosting_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: 
         purpose="Captune: SageMaker loads the base weights and the adapter into the endpoint.",
         statements=[
             *_weights(arns, weights),
-            may.read_objects(bucket_arn, "runs/*/training/*"),
+            may.read_objects(bucket_arn, Keys.TRAINING),
             may.list_bucket(bucket_arn),
             *may.container(arns, image, may.log_groups_of_endpoints()),
         ],

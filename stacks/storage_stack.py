@@ -9,7 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks import permissions as may
-from stacks.names import ONE_PER_ACCOUNT, PREFIX
+from stacks.names import ONE_PER_ACCOUNT, PREFIX, Keys
 from stacks.settings import Settings
 
 # SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
@@ -20,7 +20,7 @@ OLD_CHECKPOINT_DAYS = 1
 OLD_VERSION_DAYS = 30
 ACCESS_LOG_DAYS = 90
 # S3 lifecycle rules know prefixes but no wildcards, so checkpoints have a root of their own: checkpoints/<run>/.
-CHECKPOINT_PREFIX = "checkpoints/"
+CHECKPOINT_PREFIX = Keys.CHECKPOINTS.removesuffix("*")
 BUCKET_ARN_EXPORT = f"{PREFIX}-BucketArn"
 
 

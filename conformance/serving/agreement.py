@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ask import questions
+from common.contracts import run_folder
 from conformance.contract import Contract
 from conformance.serving.journey import DOMAIN, Site
 from conformance.serving.requests import BODIES, outcome
@@ -116,7 +117,7 @@ def _alike(site: Site, names: list[str], against: str) -> Contract:
 
 
 def _equal(site: Site, names: list[str], against: str) -> Contract:
-    prompts = site.lines("input/prompts.jsonl")
+    prompts = site.lines(run_folder.PROMPTS)
     pairs: list[tuple[str, str]] = []
     for model in ("base", DOMAIN):
         real, own = (_greedy(site, name, model, prompts) for name in names)
@@ -134,7 +135,7 @@ def _equal(site: Site, names: list[str], against: str) -> Contract:
 
 def _apart(site: Site, endpoint: str, against: str) -> Contract:
     """Whether a model answers beside the other one in a batch as it does alone: a run asks both at once."""
-    prompts = site.lines("input/prompts.jsonl")
+    prompts = site.lines(run_folder.PROMPTS)
     models = ("base", DOMAIN)
     alone = {model: _greedy(site, endpoint, model, prompts) for model in models}
     with ThreadPoolExecutor(2) as pool:

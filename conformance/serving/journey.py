@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ask import questions
+from common.contracts import run_folder
 from common.errors import CaptuneError, ServiceUnreachable
 from common.names import run_name
 from conformance.contract import Contract
@@ -61,7 +62,9 @@ class Site:
     def lines(self, key: str) -> list[dict[str, Any]]:
         """The objects of one of the run's JSON Lines files."""
         assert self.cloud.deployment is not None
-        found = self.cloud.client("s3").get_object(Bucket=self.cloud.deployment.bucket, Key=f"runs/{self.run}/{key}")
+        found = self.cloud.client("s3").get_object(
+            Bucket=self.cloud.deployment.bucket, Key=run_folder.key(self.run, key)
+        )
         return [json.loads(line) for line in found["Body"].read().decode().split("\n") if line.strip()]
 
 
@@ -108,7 +111,7 @@ def deployed_run(site: Site, against: str) -> Contract:
     execution = site.execution
     if execution.status != "SUCCEEDED":
         return Contract(name, 1, against, (f"it ended as {execution.status} {execution.error}: {execution.cause}",))
-    base, tuned = site.lines("answers/pre-trained.jsonl"), site.lines("answers/fine-tuned.jsonl")
+    base, tuned = site.lines(run_folder.BASE_ANSWERS), site.lines(run_folder.TUNED_ANSWERS)
     differing = sum(one["greedy"] != other["greedy"] for one, other in zip(base, tuned, strict=True))
     problems = [] if differing * 2 > len(base) else [f"only {differing} of {len(base)} greedy answers differ"]
     if site.while_loading != ["ValidationError"]:

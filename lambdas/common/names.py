@@ -66,8 +66,3 @@ def belongs_to(resource_name: str, run: str) -> bool:
 def run_of(resource_name: str) -> str:
     """The run that a resource of this project belongs to."""
     return _ATTEMPT.sub("", resource_name)
-
-
-def run_prefix(run: str) -> str:
-    """Where everything of a run lies in the bucket, with the trailing slash."""
-    return f"runs/{run}/"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from common.aws import client, reaching
+from common.contracts import run_folder
 from common.environment import required
 from common.errors import ReportDamaged
 from common.logs import log
-from common.names import run_prefix
 from common.storage import Storage
 from finish import last_report
 from report.content import circumstances
@@ -32,7 +32,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             "verdict": event["verdict"],
         }
     storage = Storage(client("s3"), required("BUCKET_NAME"))
-    prefix = f"{run_prefix(event['run'])}report/"
+    prefix = run_folder.key(event["run"], run_folder.REPORT)
     with reaching("Finishing the report"):
         made = last_report.write(storage, prefix, event)
     record = dict(event)
@@ -42,8 +42,8 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             record["outcome"] = "improved, on text by others too"
     log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems)
     where = [
-        f"Report: {storage.uri(prefix)}report.html",
-        f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} report/",
+        f"Report: {storage.uri(prefix)}{run_folder.PAGE}",
+        f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} {run_folder.REPORT}",
     ]
     if made.problems:
         where.insert(0, f"{ReportDamaged.__name__}: {'; '.join(made.problems)}. The report is without its figures.")

@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.contracts import run_folder
 from common.errors import ReportDamaged
-from common.names import run_prefix
 from common.storage import Storage
 from report import files, summary
 
 # What reading and drawing raise where a summary or a plan is not of the form that this code writes.
 _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-# Where a damaged summary.json is put aside before another takes its place.
-DAMAGED = "summary.damaged.json"
 
 Record = Mapping[str, Any]
 
@@ -38,8 +36,8 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
     """
     problems: list[str] = []
     sources: list[tuple[str, Callable[[], dict[str, Any] | None]]] = [
-        ("summary.json", lambda: _reported(storage, prefix, record)),
-        ("plan.json", lambda: _planned(storage, record, problems)),
+        (run_folder.SUMMARY, lambda: _reported(storage, prefix, record)),
+        (run_folder.PLAN, lambda: _planned(storage, record, problems)),
         ("the settlement's record", lambda: _failed(_barely(record), record, problems)),
     ]
     for name, read in sources:
@@ -51,14 +49,14 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
         except _NOT_OF_THE_FORM as error:
             # The message of a decoder may repeat what it could not read.
             problems.append(f"{name} is damaged ({f'{type(error).__name__}: {error}'[:200]})")
-            if name == "summary.json":
+            if name == run_folder.SUMMARY:
                 _put_aside(storage, prefix)
     raise ReportDamaged(f"No report could be written: {'; '.join(problems)}.")
 
 
 def _reported(storage: Storage, prefix: str, record: Record) -> dict[str, Any] | None:
     """WriteReport's summary. What an earlier execution of the same name has left there is not this one's."""
-    found = storage.read_json(f"{prefix}summary.json")
+    found = storage.read_json(f"{prefix}{run_folder.SUMMARY}")
     if found is None or found["execution_arn"] != record["executionArn"]:
         if record["status"] == "SUCCEEDED":
             raise LookupError("there is none of this execution, though it succeeded")
@@ -68,7 +66,7 @@ def _reported(storage: Storage, prefix: str, record: Record) -> dict[str, Any] |
 
 def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> dict[str, Any] | None:
     """The report of a run that wrote none, with what its plan tells."""
-    plan = storage.read_json(f"{run_prefix(record['run'])}plan.json")
+    plan = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
     if plan is None or plan["executionArn"] != record["executionArn"]:
         return None
     money = record["cost"]
@@ -103,6 +101,6 @@ def _settled(document: Mapping[str, Any], record: Record) -> dict[str, Any]:
 
 
 def _put_aside(storage: Storage, prefix: str) -> None:
-    content = storage.read(f"{prefix}summary.json")
+    content = storage.read(f"{prefix}{run_folder.SUMMARY}")
     if content is not None:
-        storage.write(f"{prefix}{DAMAGED}", content, "application/octet-stream")
+        storage.write(f"{prefix}{run_folder.DAMAGED_SUMMARY}", content, "application/octet-stream")

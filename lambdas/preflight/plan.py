@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from common.clock import schedule_time
+from common.contracts import run_folder
 from common.environment import RunSettings
-from common.names import run_prefix, trial_name
+from common.names import trial_name
 from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
@@ -24,7 +25,6 @@ from common.pricing.prices import dearest, written
 from common.storage import Storage
 from preflight import expected, larger
 from preflight.checks import Found
-from preflight.staging import PROMPTS, TRIAL_FOLDER
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
 SMOKE_STEPS = 1
@@ -32,7 +32,10 @@ SMOKE_STEPS = 1
 
 def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: Storage) -> dict[str, Any]:
     """The plan as JSON: names, addresses, hyperparameters, deadlines and the money set aside."""
-    prefix = run_prefix(found.run)
+
+    def key(path: str) -> str:
+        return run_folder.key(found.run, path)
+
     allowance, request = found.allowance, found.request
     seed = settings.seed if request.seed is None else request.seed
     samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
@@ -48,7 +51,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         "inputDigest": found.input_digest,
         "region": settings.region,
         "bucket": storage.bucket,
-        "prefix": prefix,
+        "prefix": run_folder.prefix(found.run),
         "smoke": request.smoke,
         # Of an earlier run, or empty where this run trains its own.
         "adapterUri": request.adapter_uri,
@@ -69,12 +72,11 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "maxRuntimeSeconds": allowance.training_seconds,
             "maxPendingSeconds": MAX_PENDING_SECONDS,
             "hyperparameters": _hyperparameters(settings, found, seed),
-            "corpusUri": storage.uri(f"{prefix}input/corpus/"),
-            "evaluationUri": storage.uri(f"{prefix}input/evaluation/"),
-            "codeUri": storage.uri(f"{prefix}code/"),
-            "outputUri": storage.uri(f"{prefix}training/"),
-            # Not under runs/: a lifecycle rule has no wildcards, and checkpoints are to expire on their own.
-            "checkpointUri": storage.uri(f"checkpoints/{found.run}/"),
+            "corpusUri": storage.uri(key(run_folder.CORPUS_CHANNEL)),
+            "evaluationUri": storage.uri(key(run_folder.EVALUATION_CHANNEL)),
+            "codeUri": storage.uri(key(run_folder.CODE)),
+            "outputUri": storage.uri(key(run_folder.TRAINING)),
+            "checkpointUri": storage.uri(run_folder.checkpoints(found.run)),
         },
         "hosting": {
             "instanceType": found.hosting_types[0],
@@ -85,14 +87,14 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
             "maxModelTokens": found.model.served_tokens,
             "deadlineSeconds": allowance.deadline_seconds,
             "trialName": trial_name(found.run),
-            "trialAdapterUri": request.adapter_uri or storage.uri(f"{prefix}{TRIAL_FOLDER}"),
+            "trialAdapterUri": request.adapter_uri or storage.uri(key(run_folder.TRIAL)),
         },
         "answers": {
-            "promptsKey": f"{prefix}{PROMPTS}",
-            "preTrainedKey": f"{prefix}answers/pre-trained.jsonl",
-            "fineTunedKey": f"{prefix}answers/fine-tuned.jsonl",
+            "promptsKey": key(run_folder.PROMPTS),
+            "preTrainedKey": key(run_folder.BASE_ANSWERS),
+            "fineTunedKey": key(run_folder.TUNED_ANSWERS),
         },
-        "report": {"prefix": f"{prefix}report/", "uri": storage.uri(f"{prefix}report/")},
+        "report": {"prefix": key(run_folder.REPORT), "uri": storage.uri(key(run_folder.REPORT))},
         "tearDownAt": schedule_time(allowance.tear_down_at),
         "corpus": {
             "words": found.material.words,

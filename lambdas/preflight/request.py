@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.contracts import run_folder
 from common.errors import InvalidInput
 
 _RANGES: dict[str, tuple[int, int]] = {
@@ -30,8 +30,6 @@ _COLUMNS = ("prompt", "completion", "group", "id", "messages")
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
 _KEY_BYTES = 1024
-# The folder that SageMaker writes to for the output address in the plan.
-ADAPTER_URI = re.compile(r"s3://([^/]+)/runs/([^/]+)/training/([^/]+)/output/model/?")
 
 
 @dataclass(frozen=True)
@@ -115,11 +113,11 @@ def _bad_key(key: str, value: Any) -> str:
     if (
         not isinstance(value, str)
         or not _is_text(value)
-        or not value.startswith("corpora/")
+        or not value.startswith(run_folder.CORPORA)
         or not value.endswith(endings)
         or len(value.encode()) > _KEY_BYTES
     ):
-        return f"`{key}` must be the key of a {' or '.join(endings)} file in the project's bucket under corpora/, for example corpora/mine{endings[0]}, not {_short(value)}"
+        return f"`{key}` must be the key of a {' or '.join(endings)} file in the project's bucket under {run_folder.CORPORA}, for example {run_folder.CORPORA}mine{endings[0]}, not {_short(value)}"
     return ""
 
 
@@ -148,11 +146,11 @@ def _bad_records(given: Mapping[str, Any]) -> list[str]:
 
 
 def _bad_adapter(value: Any) -> str:
-    if isinstance(value, str) and _is_text(value) and ADAPTER_URI.fullmatch(value):
+    if isinstance(value, str) and _is_text(value) and run_folder.ADAPTER_URI.fullmatch(value):
         return ""
     return (
         "`adapterUri` must be the folder in which an earlier run has left its adapter, "
-        f"s3://BUCKET/runs/RUN/training/JOB/output/model/, not {_short(value)}"
+        f"{run_folder.adapter_uri('BUCKET', 'RUN', 'JOB')}, not {_short(value)}"
     )
 
 

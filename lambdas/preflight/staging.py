@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from common.aws import error_code, error_message, is_missing
+from common.contracts import run_folder
 from common.environment import required
 from common.errors import AssetUnreadable
 from common.storage import Storage
@@ -28,10 +29,6 @@ from preflight.texts import outside_text, text_file, training_text
 from preflight.texts.files import Files
 from preflight.texts.text_file import Document
 
-# Below training/, which is all that the hosting role may read of a run.
-TRIAL_FOLDER = "training/trial/"
-PROMPTS = "input/prompts.jsonl"
-TEXT, RECORDS = "input/corpus/corpus.txt", "input/corpus/corpus.jsonl"  # one of them is the corpus
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
@@ -135,23 +132,25 @@ def _from_text(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
     staged = {
-        f"{TRIAL_FOLDER}adapter_config.json": _PLACEHOLDER.encode(),
+        f"{run_folder.TRIAL}{run_folder.ADAPTER_CONFIGURATION}": _PLACEHOLDER.encode(),
         **_corpus(material.training),
-        "input/evaluation/heldout.jsonl": _bytes(text_file.as_lines(material.held_out)),
-        PROMPTS: _bytes("".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)),
+        run_folder.HELD_OUT: _bytes(text_file.as_lines(material.held_out)),
+        run_folder.PROMPTS: _bytes(
+            "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
+        ),
     }
     if material.outside:
-        staged["input/evaluation/outside.jsonl"] = _bytes(text_file.as_lines(material.outside))
+        staged[run_folder.OUTSIDE] = _bytes(text_file.as_lines(material.outside))
     if material.control:
-        staged["input/evaluation/control.jsonl"] = _bytes(text_file.as_lines(material.control))
-    return staged | {f"code/{path}": content for path, content in code.items()}
+        staged[run_folder.CONTROL] = _bytes(text_file.as_lines(material.control))
+    return staged | {f"{run_folder.CODE}{path}": content for path, content in code.items()}
 
 
 def _corpus(training: list[Document]) -> dict[str, bytes]:
     """The corpus channel: running text, or records."""
     if training[0].records:
-        return {RECORDS: _bytes(text_file.as_lines(training))}
-    return {TEXT: _bytes(text_file.as_text(training))}
+        return {run_folder.RECORDS: _bytes(text_file.as_lines(training))}
+    return {run_folder.CORPUS: _bytes(text_file.as_text(training))}
 
 
 def digest(staged: dict[str, bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.contracts import run_folder
 from common.storage import Storage
 from report.content import circumstances
 from report.html import page
@@ -62,8 +63,8 @@ def console_url(region: str, bucket: str, prefix: str) -> str:
 
 def write(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
     """Renders a summary into every form of the report. The PDF and the card need measurements, so a failed run has none."""
-    storage.write_json(f"{prefix}summary.json", document)
-    storage.write(f"{prefix}report.html", page.render(document), "text/html; charset=utf-8")
-    storage.write(f"{prefix}report.pdf", pdf.render(document), "application/pdf")
+    storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
+    storage.write(f"{prefix}{run_folder.PAGE}", page.render(document), "text/html; charset=utf-8")
+    storage.write(f"{prefix}{run_folder.PDF}", pdf.render(document), "application/pdf")
     if document.get("heldout"):
-        storage.write(f"{prefix}MODEL_CARD.md", card.render(document), "text/markdown; charset=utf-8")
+        storage.write(f"{prefix}{run_folder.MODEL_CARD}", card.render(document), "text/markdown; charset=utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from common.aws import client, reaching
+from common.contracts import run_folder
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
-from common.names import run_prefix
 from common.storage import Storage
 from report import corpus as corpus_file
 from report import files, summary
@@ -24,10 +24,10 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     plan = event["plan"]
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     run = files.run_facts(plan, event["reservation"], event)
-    trained_by = run_prefix(run["adapter_run"]) if run["adapter_run"] else plan["prefix"]
+    trained_by = run_folder.prefix(run["adapter_run"]) if run["adapter_run"] else plan["prefix"]
     try:
         with reaching("Reading the run's files"):
-            metrics = storage.read_json(storage.key_of(event["adapterUri"]) + "metrics.json")
+            metrics = storage.read_json(storage.key_of(event["adapterUri"]) + run_folder.METRICS)
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
             tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
@@ -36,7 +36,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
     if metrics is None:
         raise ReportIncomplete(
-            f"The training job left no metrics.json in {event['adapterUri']}. Look at its log, then start again."
+            f"The training job left no {run_folder.METRICS} in {event['adapterUri']}. Look at its log, then start again."
         )
     if len(base) != len(prompts) or len(tuned) != len(prompts):
         raise ReportIncomplete(
@@ -61,8 +61,8 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "run": plan["runName"],
         "verdict": document["verdict"],
         "reason": document["verdict_reason"],
-        "report": f"{plan['report']['uri']}report.html",
+        "report": f"{plan['report']['uri']}{run_folder.PAGE}",
         "reportConsole": files.console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
-        "summary": f"{plan['report']['uri']}summary.json",
+        "summary": f"{plan['report']['uri']}{run_folder.SUMMARY}",
         "reservedCents": event["reservation"]["reservedCents"],
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+from common.contracts import run_folder
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
@@ -53,7 +54,7 @@ def write(storage: Storage, plan: dict[str, Any], files: dict[str, bytes]) -> No
 
 
 def _plan_key(plan: dict[str, Any]) -> str:
-    return f"{plan['prefix']}plan.json"
+    return f"{plan['prefix']}{run_folder.PLAN}"
 
 
 def _plan_copy(plan: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from common.names import PREFIX, run_prefix, trial_name
+from common.contracts import run_folder
+from common.names import PREFIX, trial_name
 
 # No execution can have this name's run: it only gives the patterns of the roles something to match.
 RUN = f"{PREFIX}-check-aws"
@@ -67,11 +68,11 @@ def of_definition(text: str, place: Place) -> tuple[list[Need], list[Unread]]:
 def of_training(definition: str, place: Place) -> list[Need]:
     """What SageMaker needs of the training role: weights, corpus and code in, adapter and checkpoints out."""
     (call,) = _calls(definition, "createTrainingJob")[:1]
-    runs = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}"
-    inputs = [f"{runs}input/corpus/corpus.txt", f"{runs}input/evaluation/heldout.jsonl", f"{runs}code/train.py"]
+    runs = f"arn:aws:s3:::{place.bucket}/{run_folder.prefix(RUN)}"
+    inputs = [f"{runs}{run_folder.CORPUS}", f"{runs}{run_folder.HELD_OUT}", f"{runs}{run_folder.CODE}train.py"]
     # Checkpoints are written while it trains and read when SageMaker starts the job again.
-    checkpoint = f"arn:aws:s3:::{place.bucket}/checkpoints/{RUN}/checkpoint-1/adapter_model.safetensors"
-    outputs = [f"{runs}training/job/output/model/adapter_model.safetensors", checkpoint]
+    checkpoint = f"arn:aws:s3:::{place.bucket}/{run_folder.checkpoints(RUN)}checkpoint-1/{run_folder.ADAPTER_WEIGHTS}"
+    outputs = [_adapter(place), checkpoint]
     return [
         *(Need("s3:GetObject", one) for one in (*inputs, checkpoint, *_weights(call))),
         *(Need("s3:PutObject", one) for one in outputs),
@@ -83,12 +84,17 @@ def of_training(definition: str, place: Place) -> list[Need]:
 def of_hosting(definition: str, place: Place) -> list[Need]:
     """What SageMaker needs of the hosting role: weights and adapter in."""
     (call,) = _calls(definition, "createModel")[:1]
-    adapter = f"arn:aws:s3:::{place.bucket}/{run_prefix(RUN)}training/job/output/model/adapter_model.safetensors"
     return [
-        *(Need("s3:GetObject", one) for one in (adapter, *_weights(call))),
+        *(Need("s3:GetObject", one) for one in (_adapter(place), *_weights(call))),
         *_listings(call, place),
         *_container(call["PrimaryContainer"]["Image"], f"/aws/sagemaker/Endpoints/{RUN}", place),
     ]
+
+
+def _adapter(place: Place) -> str:
+    """The object that training writes and hosting reads."""
+    folder = run_folder.adapter_uri(place.bucket, RUN, "job").removeprefix("s3://")
+    return f"arn:aws:s3:::{folder}{run_folder.ADAPTER_WEIGHTS}"
 
 
 def of_scheduler(definition: str) -> list[Need]:
@@ -115,7 +121,7 @@ def _of_call(service: str, operation: str, arguments: dict[str, Any], place: Pla
             yield Need(action, place.arn("scheduler", f"schedule/default/{_name(arguments['Name'])}"))
             yield from _handed(arguments.get("Target", {}), "scheduler")
         case "s3" if operation == "listObjectsV2":
-            prefix = f"{run_prefix(RUN)}training/metrics.json"
+            prefix = run_folder.key(RUN, f"{run_folder.TRAINING}{run_folder.METRICS}")
             yield Need("s3:ListBucket", f"arn:aws:s3:::{place.bucket}", (("s3:prefix", prefix),))
         case "sagemaker":
             named = [

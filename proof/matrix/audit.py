@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from common.contracts import run_folder
 from common.ledger import table as ledger_table
 from common.names import belongs_to, run_name
 from proof.matrix.bench import Bench
@@ -105,14 +106,14 @@ def cap_cents(bench: Bench) -> int:
 
 def told(bench: Bench, run: Execution, expected: Expected) -> list[str]:
     """Whether the owner was told: a report or a note of the failure in the bucket, and an e-mail."""
-    prefix = f"runs/{run_name(run.name)}/report/"
+    prefix = run_folder.key(run_name(run.name), run_folder.REPORT)
     s3, wrong = bench.cloud.client("s3"), []
     found = s3.list_objects_v2(Bucket=bench.deployment.bucket, Prefix=prefix).get("Contents", [])
     names = {entry["Key"].removeprefix(prefix) for entry in found}
-    if expected.note and not {"summary.json", "report.html"} <= names:
+    if expected.note and not {run_folder.SUMMARY, run_folder.PAGE} <= names:
         wrong.append(f"no report and no note of the failure, only {sorted(names)}")
     elif expected.note:
-        body = s3.get_object(Bucket=bench.deployment.bucket, Key=f"{prefix}summary.json")["Body"].read()
+        body = s3.get_object(Bucket=bench.deployment.bucket, Key=f"{prefix}{run_folder.SUMMARY}")["Body"].read()
         summary = json.loads(body)
         item = bench.ledger().run(run_name(run.name))
         told_end = (summary["status"], summary["cost"]["actual_cents"])

@@ -11,6 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from common.contracts import run_folder
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch.watch import Watch
 from rehearsal.step_functions.executions import Execution
@@ -27,12 +28,13 @@ def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
     assert cloud.deployment is not None
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     target.mkdir(parents=True, exist_ok=True)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"runs/{run}/")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.prefix(run))
     for key in [item["Key"] for page in pages for item in page.get("Contents", [])]:
-        folder, _, name = key.removeprefix(f"runs/{run}/").rpartition("/")
-        if folder in ("report", "answers") or (folder == "" and name == "plan.json"):
+        path = key.removeprefix(run_folder.prefix(run))
+        folder, _, name = path.rpartition("/")
+        if f"{folder}/" in (run_folder.REPORT, run_folder.ANSWERS) or path == run_folder.PLAN:
             (target / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    summary = target / "summary.json"
+    summary = target / run_folder.SUMMARY
     return dict(json.loads(summary.read_text())) if summary.is_file() else {}
 
 

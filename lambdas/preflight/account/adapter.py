@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from common.contracts import run_folder
 from common.environment import RunSettings
 from common.errors import AdapterRejected
-from common.names import run_prefix
 from common.storage import Storage
-from preflight.request import ADAPTER_URI
 
 # A safetensors file has a header of eight bytes before anything else.
 _LEAST_BYTES = 9
@@ -17,25 +16,25 @@ _LEAST_BYTES = 9
 
 def refuse_unusable(storage: Storage, uri: str, settings: RunSettings) -> None:
     """Raises AdapterRejected for an adapter that is not whole, not this project's, or not made for the model that is served."""
-    found = ADAPTER_URI.fullmatch(uri)
+    found = run_folder.ADAPTER_URI.fullmatch(uri)
     if found is None or found[1] != storage.bucket:
         raise AdapterRejected(
             f"The adapter {uri} is not in the project's bucket. Give the address that an earlier run's report names: "
-            f"s3://{storage.bucket}/runs/RUN/training/JOB/output/model/."
+            f"{run_folder.adapter_uri(storage.bucket, 'RUN', 'JOB')}."
         )
     prefix = storage.key_of(uri)
-    configuration = _json(storage, f"{prefix}adapter_config.json")
-    metrics = _json(storage, f"{prefix}metrics.json")
-    if (storage.size(f"{prefix}adapter_model.safetensors") or 0) < _LEAST_BYTES:
-        raise _incomplete(uri, "adapter_model.safetensors is missing or empty")
+    configuration = _json(storage, f"{prefix}{run_folder.ADAPTER_CONFIGURATION}")
+    metrics = _json(storage, f"{prefix}{run_folder.METRICS}")
+    if (storage.size(f"{prefix}{run_folder.ADAPTER_WEIGHTS}") or 0) < _LEAST_BYTES:
+        raise _incomplete(uri, f"{run_folder.ADAPTER_WEIGHTS} is missing or empty")
     rank = configuration.get("r")
     if not isinstance(rank, int) or rank > settings.lora_rank:
         raise AdapterRejected(
             f"The adapter {uri} has rank {rank}, and the endpoint makes room for {settings.lora_rank}. Set lora_rank in cdk.json to its rank and deploy."
         )
     if not (metrics.get("evaluation") or {}).get("heldout"):
-        raise _incomplete(uri, "metrics.json holds no held-out losses")
-    plan = _json(storage, f"{run_prefix(found[2])}plan.json")
+        raise _incomplete(uri, f"{run_folder.METRICS} holds no held-out losses")
+    plan = _json(storage, run_folder.key(found[2], run_folder.PLAN))
     made_for = (plan.get("baseModel") or {}).get("weightsUri")
     if made_for != settings.base_model.weights_uri:
         raise AdapterRejected(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from common.contracts import run_folder
 from common.pricing import prices
 from report.formatting import duration, whole
 
 QUANTISED = "nf4"
-_RUN_OF_AN_ADAPTER = re.compile(r"/runs/([^/]+)/")
 
 
 def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -23,7 +22,6 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
     event, budget = event or {}, plan.get("budget") or {}
     to_learn = plan.get("training") or {}
     adapter = str(plan.get("adapterUri") or "")
-    found = _RUN_OF_AN_ADAPTER.search(adapter)
     to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(plan.get("hosting") or {})
     training = None if adapter else _used(event.get("trainingInstanceType"), to_train)
     hosting = _used(event.get("hostingInstanceType"), to_serve)
@@ -38,7 +36,7 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
         "training_cut": bool(event.get("trainingCut")),
         "smoke": bool(plan.get("smoke")),
         "adapter_uri": adapter or None,
-        "adapter_run": found[1] if found else None,
+        "adapter_run": run_folder.run_of_uri(adapter),
         "outside_text": _outside_text(plan, adapter),
         "records": _records(plan.get("corpus") or {}),
     }

@@ -144,6 +144,3 @@ class TestNames:
         assert names.belongs_to("captune-a-try2", "captune-a")
         assert not names.belongs_to("captune-a-b", "captune-a")
         assert not names.belongs_to("captune-a-try22", "captune-a")
-
-    def test_everything_of_a_run_lies_under_its_own_prefix(self) -> None:
-        assert names.run_prefix("captune-a") == "runs/captune-a/"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from common.contracts import run_folder
 from common.errors import ReportDamaged, ServiceUnreachable
 from finish import last_report
 from tests.doubles.lambda_fakes import arn, refusal
@@ -58,12 +59,12 @@ def test_a_damaged_summary_is_named_and_the_cost_is_told(site: Site, content: by
 def test_a_damaged_summary_is_put_aside_for_a_person(site: Site) -> None:
     site.s3.objects[SUMMARY] = DAMAGED["truncated"]
     site.end()
-    assert site.s3.objects["bucket", f"{FOLDER}report/{last_report.DAMAGED}"] == DAMAGED["truncated"]
+    assert site.s3.objects["bucket", f"{FOLDER}report/{run_folder.DAMAGED_SUMMARY}"] == DAMAGED["truncated"]
 
 
 def test_a_sound_summary_is_not_put_aside(site: Site) -> None:
     outcome = site.end()
-    assert ("bucket", f"{FOLDER}report/{last_report.DAMAGED}") not in site.s3.objects
+    assert ("bucket", f"{FOLDER}report/{run_folder.DAMAGED_SUMMARY}") not in site.s3.objects
     assert "ReportDamaged" not in outcome["message"]
 
 
