@@ -11,13 +11,14 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from common.storage import Storage
 from report import files
 from report.content.circumstances import is_smoke
 from report.findings.analysis import judged
 from report.summary import decoding
+from report.summary_types import Summary
 
 
 class _Folder:
@@ -52,7 +53,7 @@ def rewrite(source: Path, target: Path) -> str:
     document = judged_again(summary)
     answers = [json.loads(line) for line in (source / "pre-trained.jsonl").read_text("utf-8").split("\n") if line]
     document["configuration"]["decoding"] = decoding(answers)
-    files.write(Storage(_Folder(target), "results"), "", document)
+    files.write(Storage(_Folder(target), "results"), "", cast(Summary, document))
     return str(document["verdict"])
 
 

@@ -18,9 +18,10 @@ from report.findings import analysis
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
+from report.summary_types import Summary
 
 
-def finished(*, effect: float = -0.12, skill: float = 0.35, resamples: int = 500, **options: Any) -> dict[str, Any]:
+def finished(*, effect: float = -0.12, skill: float = 0.35, resamples: int = 500, **options: Any) -> Summary:
     """The summary of a run whose answers are in and whose cost is not settled."""
     measured, asked = metrics(effect=effect, **options), prompts()
     base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=skill, seed=4)
@@ -28,12 +29,12 @@ def finished(*, effect: float = -0.12, skill: float = 0.35, resamples: int = 500
     return summary.build(run(), measured, asked, base, tuned, findings)
 
 
-def settled(made: dict[str, Any]) -> dict[str, Any]:
+def settled(made: Summary) -> Summary:
     """The same run after TearDown."""
     return summary.settle(made, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
 
 
-def with_outside_text(outside: float, **options: Any) -> dict[str, Any]:
+def with_outside_text(outside: float, **options: Any) -> Summary:
     """A settled run that was given text by others, on which the loss changed by `outside`."""
     made = settled(finished(outside=outside, **options))
     made["configuration"]["outside_text"] = (
@@ -42,7 +43,7 @@ def with_outside_text(outside: float, **options: Any) -> dict[str, Any]:
     return made
 
 
-def without_control() -> dict[str, Any]:
+def without_control() -> Summary:
     """A run on a corpus of one's own: no control text, prompts without key facts, four held-out documents."""
     measured = metrics(count=4)
     del measured["evaluation"]["control"]
@@ -52,7 +53,7 @@ def without_control() -> dict[str, Any]:
     return settled(summary.build({**run(), "domain": "custom"}, measured, asked, base, tuned, found))
 
 
-def in_circumstances(*, quantization: str = "none", **told: Any) -> dict[str, Any]:
+def in_circumstances(*, quantization: str = "none", **told: Any) -> Summary:
     """A settled run that did not go as it was planned; `told` goes into its facts."""
     measured, asked = metrics(), prompts()
     measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
@@ -62,7 +63,7 @@ def in_circumstances(*, quantization: str = "none", **told: Any) -> dict[str, An
     return settled(summary.build({**run(), **told}, measured, asked, base, tuned, found))
 
 
-def cut_short_in_four_bits() -> dict[str, Any]:
+def cut_short_in_four_bits() -> Summary:
     """A run whose training was cut, in four bits, and which was served by the instance of second choice."""
     return in_circumstances(
         quantization="nf4",
@@ -73,7 +74,7 @@ def cut_short_in_four_bits() -> dict[str, Any]:
     )
 
 
-def of_an_earlier_adapter() -> dict[str, Any]:
+def of_an_earlier_adapter() -> Summary:
     """A run that trained nothing and served what an earlier run had left."""
     return in_circumstances(
         training_instance_type=None,
@@ -84,7 +85,7 @@ def of_an_earlier_adapter() -> dict[str, Any]:
     )
 
 
-def failed() -> dict[str, Any]:
+def failed() -> Summary:
     """A run that Preflight refused."""
     cause = (
         'The quota "ml.g5.2xlarge for training job usage" is 0 in us-east-1, but the run needs 1. Ask for it at '
@@ -101,7 +102,7 @@ def failed() -> dict[str, Any]:
     return summary.settle(made, status="FAILED", cost=cost, seconds_by_state={"Preflight": 4.2})
 
 
-def hostile() -> dict[str, Any]:
+def hostile() -> Summary:
     """A run whose every text tries to break out of the page: markup, long words, other scripts, control characters."""
     bad = (
         "<script>alert(1)</script>\"'&amp;{sections}"

@@ -14,6 +14,7 @@ from common.contracts import run_folder
 from common.errors import ReportDamaged
 from common.storage import Storage
 from report import files, summary
+from report.summary_types import Summary
 
 # What reading and drawing raise where a summary or a plan is not of the form that this code writes.
 _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -25,7 +26,7 @@ Record = Mapping[str, Any]
 class LastReport:
     """The summary that was written, and what was wrong with the files that it should have been made from, in words."""
 
-    document: dict[str, Any]
+    document: Summary
     problems: tuple[str, ...] = ()
 
 
@@ -35,7 +36,7 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
     `record` is the settlement's. Raises ReportDamaged when not even a report from the record alone can be drawn.
     """
     problems: list[str] = []
-    sources: list[tuple[str, Callable[[], dict[str, Any] | None]]] = [
+    sources: list[tuple[str, Callable[[], Summary | None]]] = [
         (run_folder.SUMMARY, lambda: _reported(storage, prefix, record)),
         (run_folder.PLAN, lambda: _planned(storage, record, problems)),
         ("the settlement's record", lambda: _failed(_barely(record), record, problems)),
@@ -54,7 +55,7 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
     raise ReportDamaged(f"No report could be written: {'; '.join(problems)}.")
 
 
-def _reported(storage: Storage, prefix: str, record: Record) -> dict[str, Any] | None:
+def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
     """WriteReport's summary. What an earlier execution of the same name has left there is not this one's."""
     found = storage.read_json(f"{prefix}{run_folder.SUMMARY}")
     if found is None or found["execution_arn"] != record["executionArn"]:
@@ -64,7 +65,7 @@ def _reported(storage: Storage, prefix: str, record: Record) -> dict[str, Any] |
     return _settled(found, record)
 
 
-def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> dict[str, Any] | None:
+def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> Summary | None:
     """The report of a run that wrote none, with what its plan tells."""
     plan = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
     if plan is None or plan["executionArn"] != record["executionArn"]:
@@ -78,7 +79,7 @@ def _barely(record: Record) -> dict[str, Any]:
     return {"run": record["run"], "execution_arn": record["executionArn"]}
 
 
-def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -> dict[str, Any]:
+def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -> Summary:
     """A report without figures. Of a run that succeeded it says that its report is damaged, and what the run itself said."""
     document = summary.failure(facts, record["status"], record["error"] or None, record["cause"] or None)
     if problems:
@@ -89,7 +90,7 @@ def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -
     return _settled(document, record)
 
 
-def _settled(document: Mapping[str, Any], record: Record) -> dict[str, Any]:
+def _settled(document: Summary, record: Record) -> Summary:
     return summary.settle(
         document,
         status=record["status"],

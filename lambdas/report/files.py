@@ -10,6 +10,7 @@ from report.content import circumstances
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
+from report.summary_types import Summary
 
 
 def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def console_url(region: str, bucket: str, prefix: str) -> str:
     return f"https://{region}.console.aws.amazon.com/s3/buckets/{bucket}?region={region}&prefix={prefix}"
 
 
-def write(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
+def write(storage: Storage, prefix: str, document: Summary) -> None:
     """Renders a summary into every form of the report. The PDF and the card need measurements, so a failed run has none."""
     storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
     storage.write(f"{prefix}{run_folder.PAGE}", page.render(document), "text/html; charset=utf-8")

@@ -46,7 +46,7 @@ def with_error(value: float | None, error: float | None, *, signed: bool = False
     return f"{number(value, places, signed=signed)} ± {number(error, places)}"
 
 
-def interval_text(figure: Mapping[str, float | None], unit: str = "", *, signed: bool = True) -> str:
+def interval_text(figure: Mapping[str, Any], unit: str = "", *, signed: bool = True) -> str:
     """`−0.052 nats per token (95 % interval −0.069 to −0.037)`."""
     places = decimals_for(figure.get("standard_error"))
     text = number(figure.get("estimate"), places, signed=signed) + (f" {unit}" if unit else "")
@@ -103,7 +103,7 @@ def percent(value: float | None, error: float | None = None, *, signed: bool = F
     return f"{number(100 * value, places, signed=signed)}\u00a0%"
 
 
-def share(figure: Mapping[str, float | None]) -> str:
+def share(figure: Mapping[str, Any]) -> str:
     """A share (0 to 1) in per cent with its standard error: `10.9 ± 2.1 %`."""
     estimate, error = figure.get("estimate"), figure.get("standard_error")
     if estimate is None or error is None:

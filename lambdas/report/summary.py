@@ -1,7 +1,7 @@
 """summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
 
 `build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
-Its form is in summary.schema.json.
+Its form is in summary_types.py, of which summary.schema.json is made.
 """
 
 from __future__ import annotations
@@ -9,55 +9,29 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from report.content.meaning import does_not_say
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
+from report.summary_types import (
+    Answer,
+    BaseModel,
+    Configuration,
+    Copied,
+    Cost,
+    CurvePoint,
+    Marked,
+    PromptRow,
+    RunConfiguration,
+    Status,
+    Summary,
+    Training,
+)
 
-SCHEMA = 1
-RUNNING = "RUNNING"
+RUNNING: Status = "RUNNING"
 # Rounding, revisions and tied embeddings change a parameter count by well under 1 %; another model changes it by more.
 PARAMETER_TOLERANCE = 0.01
-COST_KEYS = (
-    "reserved_cents",
-    "actual_cents",
-    "training_cents",
-    "endpoint_cents",
-    "other_cents",
-    "remaining_cents",
-    "cap_cents",
-    "month",
-)
-RUN_KEYS = (
-    "domain",
-    "execution_arn",
-    "console_url",
-    "report_uri",
-    "region",
-    "started_at",
-)
-CONFIGURATION_KEYS = (
-    "training_instance_type",
-    "training_instance_types",
-    "hosting_instance_type",
-    "hosting_instance_types",
-    "training_hourly_cents",
-    "hosting_hourly_cents",
-    "price_source",
-    "base_model_source",
-    "input",
-    "max_training_seconds",
-    "training_cut",
-    "smoke",
-    "adapter_uri",
-    "adapter_run",
-    "outside_text",
-    "records",
-    "expected",
-    "warnings",
-)
-SECTIONS = ("heldout", "outside", "beyond_control", "control", "recall", "memorisation")
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -69,54 +43,54 @@ def build(
     base_answers: Rows,
     tuned_answers: Rows,
     findings: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> Summary:
     """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
     findings = copy.deepcopy(dict(findings))
     copies = ((findings.get("memorisation") or {}).get("copies") or {}).pop("answers", {})
     training = dict(metrics.get("training") or {})
     loss_curve = _curve(training.pop("loss_curve", None))
-    summary = _frame(run, RUNNING)
-    summary.update({key: findings.get(key, summary.get(key)) for key in summary.keys() & findings.keys() - {"schema"}})
+    frame = _frame(run, RUNNING)
+    found = {key: value for key, value in findings.items() if key in frame and key != "schema"}
+    summary: Summary = {**frame, **found}  # type: ignore[typeddict-item]  # what analysis.analyse finds
     summary["base_model"] = base_model(run, metrics)
-    summary["training"] = {**training, "loss_curve": loss_curve}
+    summary["training"] = cast(Training, {**training, "loss_curve": loss_curve})
     summary["corpus"] = metrics.get("corpus")
-    summary["configuration"].update(
-        settings=metrics.get("settings") or {},
-        environment=metrics.get("environment") or {},
-        decoding=decoding(base_answers),
-    )
+    summary["configuration"] = {
+        **summary["configuration"],
+        "settings": metrics.get("settings") or {},
+        "environment": metrics.get("environment") or {},
+        "decoding": decoding(base_answers),
+    }
     summary["prompts"] = _prompt_rows(prompts, base_answers, tuned_answers, copies)
-    made: dict[str, Any] = finite(summary)
-    return made
+    return cast(Summary, finite(summary))
 
 
-def failure(run: Mapping[str, Any], status: str, error: str | None, cause: str | None) -> dict[str, Any]:
+def failure(run: Mapping[str, Any], status: Status, error: str | None, cause: str | None) -> Summary:
     """The summary of a run that ended without answers; `run` may hold no more than its name."""
-    summary = _frame(run, status)
-    summary.update(
-        verdict_reason="The run ended before both models could be compared, so nothing can be shown.",
-        recall_reason="Key-fact recall was not measured.",
-        error=error or status,
-        cause=cause or "",
-    )
-    made: dict[str, Any] = finite(summary)
-    return made
+    summary: Summary = {
+        **_frame(run, status),
+        "verdict_reason": "The run ended before both models could be compared, so nothing can be shown.",
+        "recall_reason": "Key-fact recall was not measured.",
+        "error": error or status,
+        "cause": cause or "",
+    }
+    return cast(Summary, finite(summary))
 
 
 def settle(
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
-    status: str,
+    status: Status,
     cost: Mapping[str, Any],
     seconds_by_state: Mapping[str, float],
     error: str | None = None,
     cause: str | None = None,
-) -> dict[str, Any]:
+) -> Summary:
     """The summary with its final status, what it cost in cents, and the seconds spent in each state.
 
     The original stays as it is, and all that is not changed is shared with it: the answers of a large run fill a function's memory.
     """
-    settled = {
+    settled: Summary = {
         **summary,
         "status": status,
         "cost": finite({**summary.get("cost", {}), **cost}),
@@ -129,7 +103,7 @@ def settle(
     return settled
 
 
-def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
     """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
     measured: dict[str, Any] = dict(metrics.get("base_model") or {})
     planned: Any = run.get("base_model_parameters")
@@ -137,7 +111,7 @@ def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, 
     ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf
     matches = abs(ratio - 1) <= PARAMETER_TOLERANCE
     own_name = str(measured.get("name") or "").strip() or _describe(measured)
-    return {
+    model = {
         **measured,
         "name": str(run.get("base_model") or own_name) if matches else own_name,
         "parameters": parameters,
@@ -145,14 +119,20 @@ def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, 
         "planned_name": run.get("base_model"),
         "planned_parameters": planned,
     }
+    return cast(BaseModel, model)
 
 
-def _planned_model(run: Mapping[str, Any]) -> dict[str, Any] | None:
+def _planned_model(run: Mapping[str, Any]) -> BaseModel | None:
     """The model of the plan, for a run that ended before it was known which one was trained."""
     if not run.get("base_model"):
         return None
-    planned = {"planned_name": run["base_model"], "planned_parameters": run.get("base_model_parameters")}
-    return {"name": run["base_model"], "parameters": None, "matches_plan": None, **planned}
+    return {
+        "name": run["base_model"],
+        "parameters": None,
+        "matches_plan": None,
+        "planned_name": run["base_model"],
+        "planned_parameters": run.get("base_model_parameters"),
+    }
 
 
 def finite(value: Any) -> Any:
@@ -166,12 +146,10 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _frame(run: Mapping[str, Any], status: str) -> dict[str, Any]:
+def _frame(run: Mapping[str, Any], status: Status) -> Summary:
     """What every summary has, whatever became of the run."""
-    cost: dict[str, Any] = dict.fromkeys(COST_KEYS)
-    cost.update({key: run.get(key) for key in ("reserved_cents", "cap_cents", "month")})
-    frame: dict[str, Any] = {
-        "schema": SCHEMA,
+    return {
+        "schema": 1,
         "run": str(run.get("run") or "unknown"),
         "status": status,
         "verdict": NOT_SHOWN,
@@ -189,15 +167,39 @@ def _frame(run: Mapping[str, Any], status: str) -> dict[str, Any]:
         "training": None,
         "corpus": None,
         "prompts": [],
-        "cost": cost,
+        "cost": _cost_so_far(run),
         "seconds_by_state": {},
-        "configuration": {key: run.get(key) for key in CONFIGURATION_KEYS},
+        # In the order of the type, which is that of the report.
+        "configuration": cast(Configuration, {key: run.get(key) for key in RunConfiguration.__annotations__}),
         "error": None,
         "cause": None,
+        "domain": run.get("domain"),
+        "execution_arn": run.get("execution_arn"),
+        "console_url": run.get("console_url"),
+        "report_uri": run.get("report_uri"),
+        "region": run.get("region"),
+        "started_at": run.get("started_at"),
+        "heldout": None,
+        "outside": None,
+        "beyond_control": None,
+        "control": None,
+        "recall": None,
+        "memorisation": None,
     }
-    frame.update({key: run.get(key) for key in RUN_KEYS})
-    frame.update(dict.fromkeys(SECTIONS))
-    return frame
+
+
+def _cost_so_far(run: Mapping[str, Any]) -> Cost:
+    """What is known of a run's money before it is settled."""
+    return {
+        "reserved_cents": run.get("reserved_cents"),
+        "actual_cents": None,
+        "training_cents": None,
+        "endpoint_cents": None,
+        "other_cents": None,
+        "remaining_cents": None,
+        "cap_cents": run.get("cap_cents"),
+        "month": run.get("month"),
+    }
 
 
 def _describe(measured: Mapping[str, Any]) -> str:
@@ -213,14 +215,17 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _curve(points: Any, most: int = 400) -> list[dict[str, Any]]:
+def _curve(points: Any, most: int = 400) -> list[CurvePoint]:
     """The loss curve, thinned to what a page can draw; first and last point stay."""
     kept = [point for point in points or [] if _positive(point.get("loss"))]
     stride = max(1, math.ceil(len(kept) / most))
     thinned = kept[::stride]
     if kept and thinned[-1] is not kept[-1]:
         thinned.append(kept[-1])
-    return [{key: point.get(key) for key in ("step", "loss", "learning_rate")} for point in thinned]
+    return [
+        {"step": point.get("step"), "loss": point.get("loss"), "learning_rate": point.get("learning_rate")}
+        for point in thinned
+    ]
 
 
 def decoding(answers: Rows) -> dict[str, Any]:
@@ -232,35 +237,36 @@ def decoding(answers: Rows) -> dict[str, Any]:
     return {**settings, "seeds": seeds, **{f"samples_of_each_{kind}": count for kind, count in samples.items()}}
 
 
-def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[PromptRow]:
     """One row for each prompt, with the answers of both models and the places of the facts in them."""
     sides = {"base": by_id(base), "tuned": by_id(tuned)}
-    rows = []
+    rows: list[PromptRow] = []
     for identifier, prompt in by_id(prompts).items():
-        facts = counted_facts(prompt)
-        row: dict[str, Any] = {
+        facts, copied = counted_facts(prompt), copies.get(identifier, {})
+        row: PromptRow = {
             "id": identifier,
             "kind": str(prompt.get("kind", "")),
             "prompt": str(prompt.get("prompt", "")),
             "facts": [name for name, _ in facts],
             "cluster": cluster_of(prompt),
+            "base": _answer(sides["base"].get(identifier), facts, copied.get("base", [])),
+            "tuned": _answer(sides["tuned"].get(identifier), facts, copied.get("tuned", [])),
         }
         if "reference" in prompt:
             row["reference"] = str(prompt["reference"])
-        for side, answers in sides.items():
-            runs = copies.get(identifier, {}).get(side, [])
-            row[side] = _answer(answers[identifier], facts, runs) if identifier in answers else None
         rows.append(row)
     return rows
 
 
-def _answer(answer: Mapping[str, Any], facts: list[Any], runs: Sequence[Sequence[int]]) -> dict[str, Any]:
+def _answer(answer: Mapping[str, Any] | None, facts: list[Any], runs: Sequence[Sequence[int]]) -> Answer | None:
+    if answer is None:
+        return None
     texts = [str(answer.get("greedy") or ""), *(str(text) for text in answer.get("samples") or [])]
-    marked: list[dict[str, Any]] = []
+    marked: list[Marked] = []
     for place, text in enumerate(texts):
         spans, found, missing = mark_facts(text, facts)
         run = runs[place] if place < len(runs) else None
-        copied = {"words": run[0], "start": run[1], "end": run[2]} if run else None
+        copied: Copied | None = {"words": run[0], "start": run[1], "end": run[2]} if run else None
         marked.append({"text": text, "marks": spans, "found": found, "missing": missing, "copied": copied})
     shares = [len(item["found"]) / len(facts) for item in marked] if facts else []
     return {

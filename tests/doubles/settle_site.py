@@ -82,7 +82,7 @@ class Site:
         return dict(json.loads(self.s3.objects["bucket", f"runs/{run}/report/summary.json"]))
 
     def with_report(self, verdict: str = "improved") -> None:
-        document = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
+        document: Any = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
         document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None}
         output = {"verdict": verdict, "reason": "The loss fell."}
         self.step_functions.executions[arn("abc")]["output"] = json.dumps(output)

@@ -8,6 +8,7 @@ from typing import Any
 from common.contracts import run_folder
 from common.pricing import prices
 from report.formatting import duration, whole
+from report.summary_types import Summary, known
 
 QUANTISED = "nf4"
 
@@ -82,12 +83,12 @@ def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None
 
 def is_smoke(summary: Mapping[str, Any]) -> bool:
     """Whether the run was to show no more than that every step works."""
-    return bool((summary.get("configuration") or {}).get("smoke"))
+    return bool(known(summary.get("configuration")).get("smoke"))
 
 
-def instance(summary: Mapping[str, Any], use: str) -> str | None:
+def instance(summary: Summary, use: str) -> str | None:
     """The instance type that was used ("training" or "hosting") and which had no capacity before it; None where none was."""
-    settings = summary.get("configuration") or {}
+    settings = known(summary.get("configuration"))
     used = settings.get(f"{use}_instance_type")
     wanted = settings.get(f"{use}_instance_types") or []
     if not used:
@@ -97,9 +98,9 @@ def instance(summary: Mapping[str, Any], use: str) -> str | None:
     return f"{used} (no {' or '.join(wanted[: wanted.index(used)])} was free)"
 
 
-def notes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def notes(summary: Summary) -> list[tuple[str, str]]:
     """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
-    settings, training = summary.get("configuration") or {}, summary.get("training") or {}
+    settings, training = known(summary.get("configuration")), known(summary.get("training"))
     found = []
     if settings.get("smoke"):
         found.append(
@@ -110,7 +111,7 @@ def notes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if settings.get("records"):
-        split = (summary.get("corpus") or {}).get("split_records")
+        split = known(summary.get("corpus")).get("split_records")
         cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""
         found.append(("Records, not running text", f"{settings['records']}{cut}"))
     if settings.get("adapter_uri"):
@@ -133,7 +134,7 @@ def notes(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "What it had learned until then is what was measured and served.",
             )
         )
-    if (summary.get("base_model") or {}).get("quantization") == QUANTISED:
+    if known(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(
             (
                 "Training and serving differ",

@@ -12,6 +12,7 @@ from report.content.meaning import title as title_of
 from report.content.run import elapsed_seconds
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import decimals_for, duration, moment, money, number, range_text, share
+from report.summary_types import Summary, known
 
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
 TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
@@ -24,17 +25,17 @@ STATUS_WORDS = {
 }
 
 
-def document_title(summary: Mapping[str, Any]) -> str:
+def document_title(summary: Summary) -> str:
     """The title of the page and of the PDF."""
     return f"{headline(summary).title} \u2013 {summary['run']}"
 
 
-def has_results(summary: Mapping[str, Any]) -> bool:
+def has_results(summary: Summary) -> bool:
     """Whether both models were compared at all."""
     return bool(summary.get("heldout") or summary.get("prompts"))
 
 
-def headline(summary: Mapping[str, Any]) -> Headline:
+def headline(summary: Summary) -> Headline:
     """What came out, said first."""
     status, results = summary["status"], has_results(summary)
     if status in FAILED and not results:
@@ -48,7 +49,7 @@ def headline(summary: Mapping[str, Any]) -> Headline:
         title = summary.get("headline") or title_of(summary["verdict"], NOT_SHOWN, None)
         tone = TONES.get(summary["verdict"], "neutral")
         reason = summary.get("verdict_reason") or ""
-    model = summary.get("base_model") or {}
+    model = known(summary.get("base_model"))
     name = str(model.get("name") or "\u2013")
     if model.get("matches_plan") is False:
         name += f", standing in for {model.get('planned_name') or 'the planned model'}"
@@ -69,11 +70,11 @@ def headline(summary: Mapping[str, Any]) -> Headline:
     )
 
 
-def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, str, str], ...]:
+def _key_figures(summary: Summary, results: bool) -> tuple[tuple[str, str, str], ...]:
     """(name, figure, what surrounds it) for the strip under the verdict."""
     figures = []
-    block = summary.get("heldout") or {}
-    by_others = (summary.get("outside") or {}).get("difference")
+    block = known(summary.get("heldout"))
+    by_others = known(summary.get("outside")).get("difference")
     if block.get("difference"):
         change, ratio = block["difference"], block["perplexity_ratio"]
         figures.append(("Held-out loss", _value(change), f"nats per token, {_range(change)}"))
@@ -82,21 +83,21 @@ def _key_figures(summary: Mapping[str, Any], results: bool) -> tuple[tuple[str, 
             figures.append(("Perplexity, tuned / base", _value(ratio, signed=False), _range(ratio, signed=False)))
     if by_others:
         figures.append(("Loss on text by others", _value(by_others), f"nats per token, {_range(by_others)}"))
-    beyond = (summary.get("beyond_control") or {}).get("difference")
+    beyond = known(summary.get("beyond_control")).get("difference")
     if beyond:
         figures.append(("Beyond control text", _value(beyond), f"nats per token, {_range(beyond)}"))
-    measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
+    measure = known(known(summary.get("recall")).get("knowledge")).get("all")
     if measure:
         base, tuned = measure["base"], measure["tuned"]
         figures.append(("Key facts stated", share(tuned), f"before {share(base)}, {measure['prompts']} prompts"))
-    costs = summary.get("cost") or {}
+    costs = known(summary.get("cost"))
     if costs.get("actual_cents") is not None:
         figures.append(("Cost", money(costs["actual_cents"]), f"of {money(costs.get('reserved_cents'))} reserved"))
     elif costs.get("reserved_cents") is not None:
         figures.append(("Cost", "not settled", f"at most {money(costs['reserved_cents'])}, as reserved"))
     elif not results:
         figures.append(("Cost", "not recorded", "no reservation is known"))
-    seconds = elapsed_seconds(summary.get("seconds_by_state") or {})
+    seconds = elapsed_seconds(known(summary.get("seconds_by_state")))
     if seconds and not results:
         figures.append(("Time", duration(seconds), "from first to last state"))
     return tuple(figures)

@@ -10,6 +10,7 @@ from report.content.blocks import Block, Notice, Para, Section, Table, figure, r
 from report.findings.gains import SHUFFLES
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
 from report.formatting import format_p, interval_text, number, plural, range_text, with_error
+from report.summary_types import Summary
 
 NATS = "nats per token, tuned minus base"
 
@@ -58,7 +59,7 @@ def _plus_minus(estimate: Mapping[str, Any]) -> str:
     return with_error(estimate["estimate"], estimate["standard_error"])
 
 
-def heldout(summary: Mapping[str, Any]) -> Section:
+def heldout(summary: Summary) -> Section:
     """The figure that the verdict rests on."""
     block = summary.get("heldout")
     section = Section("heldout", "Loss on held-out documents")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from report.content.blocks import Notice, Para, Section
 from report.content.losses import each_document, loss_table, usable
 from report.content.meaning import NO_OUTSIDE_TEXT
 from report.formatting import format_p, number, plural
+from report.summary_types import Summary, known
 
 
-def outside(summary: Mapping[str, Any]) -> Section:
+def outside(summary: Summary) -> Section:
     """The loss on outside text, or in so many words that none was given."""
     block = summary.get("outside")
     section = Section("outside", "Text of the field by others")
@@ -25,7 +23,7 @@ def outside(summary: Mapping[str, Any]) -> Section:
             )
         )
         return section
-    told = (summary.get("configuration") or {}).get("outside_text")
+    told = known(summary.get("configuration")).get("outside_text")
     if not usable(block):
         section.blocks.append(Notice("Not measured", "Outside text was given, but no usable loss came back.", "warn"))
         return section

@@ -10,6 +10,7 @@ from report.charts.answers import recall as recall_chart
 from report.content.blocks import Notice, Para, Section, Table, figure, rows_of
 from report.content.losses import estimate_and_range
 from report.formatting import format_p, plural, share
+from report.summary_types import Summary, known
 
 RECALL_HEAD = ("Measure", "Prompts", "Base", "Tuned", "Points", "95 % interval", "Sign-flip")
 
@@ -34,7 +35,7 @@ def clustering(measure: Mapping[str, Any]) -> str:
     return f"95 % intervals over {clusters} clusters: prompts that ask the same fact are one"
 
 
-def recall(summary: Mapping[str, Any]) -> Section:
+def recall(summary: Summary) -> Section:
     """Key facts stated, the second line."""
     block = summary.get("recall")
     section = Section("recall", "Key facts stated in the answers")
@@ -58,7 +59,8 @@ def recall(summary: Mapping[str, Any]) -> Section:
         "greedy": "Greedy answer",
         "sampled": "Mean over samples",
     }
-    rows = [_recall_row(name, block["knowledge"][key]) for key, name in names.items() if block["knowledge"][key]]
+    knowledge = known(block["knowledge"])
+    rows = [_recall_row(name, knowledge[key]) for key, name in names.items() if knowledge[key]]
     section.blocks.append(
         Table(
             f"Recall over all knowledge prompts, {clustering(block['knowledge']['all'])}",
@@ -66,7 +68,7 @@ def recall(summary: Mapping[str, Any]) -> Section:
             rows_of(*rows),
         )
     )
-    kinds = [_recall_row(kind_name(row["kind"]), row["all"]) for row in block["by_kind"]]
+    kinds = [_recall_row(kind_name(row["kind"]), known(row["all"])) for row in block["by_kind"]]
     section.blocks.append(
         Table(
             "Recall by kind of prompt, all answers; described here, not judged",

@@ -13,6 +13,7 @@ from report.charts.losses import loss_curve
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.content.circumstances import instance
 from report.formatting import duration, money, number, rate, whole
+from report.summary_types import Summary, known
 
 # Measured with adapters of this project on 25 November 2026.
 _STYLE = (
@@ -23,7 +24,7 @@ _STYLE = (
 SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
 
 
-def training(summary: Mapping[str, Any]) -> Section | None:
+def training(summary: Summary) -> Section | None:
     """The loss curve and what training took."""
     block = summary.get("training")
     if not block:
@@ -44,7 +45,7 @@ def training(summary: Mapping[str, Any]) -> Section | None:
             f"Training loss at {shown} (faint) and its running mean. It is the loss on the text being "
             "learned; whether anything was learned shows above, on held-out text.",
         )
-    corpus = summary.get("corpus") or {}
+    corpus = known(summary.get("corpus"))
     memory = block.get("peak_memory_bytes")
     pairs = [
         ("Steps", f"{whole(block.get('steps'))} of {whole(block.get('planned_steps'))}"),
@@ -68,9 +69,9 @@ def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
     return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
 
 
-def cost(summary: Mapping[str, Any]) -> Section:
+def cost(summary: Summary) -> Section:
     """Money first, then time."""
-    figures, section = summary.get("cost") or {}, Section("cost", "Cost and time")
+    figures, section = known(summary.get("cost")), Section("cost", "Cost and time")
     reserved, actual = figures.get("reserved_cents"), figures.get("actual_cents")
     if actual is None and reserved is None:
         section.blocks.append(
@@ -104,7 +105,7 @@ def cost(summary: Mapping[str, Any]) -> Section:
         section.blocks.append(Table("Cost of the run in US dollars", ("Item", "Amount"), rows_of(*rows)))
         section.blocks.append(_prices(summary))
     section.blocks += _expectation(summary)
-    seconds = summary.get("seconds_by_state") or {}
+    seconds = known(summary.get("seconds_by_state"))
     if seconds:
         section.blocks.append(Para(f"From the first to the last state it took {duration(elapsed_seconds(seconds))}."))
         section.blocks += figure(lambda width: cost_charts.time_by_state(seconds, width), "Time by state.")
@@ -113,12 +114,12 @@ def cost(summary: Mapping[str, Any]) -> Section:
     return section
 
 
-def _expectation(summary: Mapping[str, Any]) -> list[Block]:
+def _expectation(summary: Summary) -> list[Block]:
     """What the plan expected beside what was measured."""
-    expected = (summary.get("configuration") or {}).get("expected")
+    expected = known(summary.get("configuration")).get("expected")
     if not expected:
         return []
-    measured, actual = summary.get("training") or {}, (summary.get("cost") or {}).get("actual_cents")
+    measured, actual = known(summary.get("training")), known(summary.get("cost")).get("actual_cents")
     rows = [
         ("Cost, all together", _known(money, expected.get("cents")), money(actual)),
         ("Tokens learned", _known(whole, expected.get("tokens")), whole(measured.get("tokens_seen"))),
@@ -131,8 +132,8 @@ def _known(written: Callable[[Any], str], value: Any) -> str:
     return "not known" if value is None else written(value)
 
 
-def _prices(summary: Mapping[str, Any]) -> Para:
-    settings = summary.get("configuration") or {}
+def _prices(summary: Summary) -> Para:
+    settings = known(summary.get("configuration"))
     parts = []
     for use, key in (("training", "training"), ("endpoint", "hosting")):
         cents, kind = settings.get(f"{key}_hourly_cents"), settings.get(f"{key}_instance_type")
@@ -143,10 +144,10 @@ def _prices(summary: Mapping[str, Any]) -> Para:
     return Para(f"{text} Taxes and free tiers are left out; the invoice of AWS is what counts.".strip(), "small")
 
 
-def configuration(summary: Mapping[str, Any]) -> Section:
+def configuration(summary: Summary) -> Section:
     """Everything that shaped the figures."""
-    block, section = summary.get("configuration") or {}, Section("configuration", "Configuration")
-    model = summary.get("base_model") or {}
+    block, section = known(summary.get("configuration")), Section("configuration", "Configuration")
+    model = known(summary.get("base_model"))
     pairs: list[tuple[str, str]] = []
     if model:
         pairs.append(("Base model", str(model.get("name") or "\u2013")))
@@ -191,10 +192,10 @@ def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def reproduce(summary: Mapping[str, Any]) -> Section:
+def reproduce(summary: Summary) -> Section:
     """The command that starts the same run again, and where its files are."""
     section = Section("reproduce", "How to reproduce it")
-    given = (summary.get("configuration") or {}).get("input") or {}
+    given = known(summary.get("configuration")).get("input") or {}
     arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
     if arn:
         words = ["aws stepfunctions start-execution", f"--state-machine-arn {shlex.quote(arn)}"]
@@ -216,9 +217,9 @@ def reproduce(summary: Mapping[str, Any]) -> Section:
     return section
 
 
-def limits(summary: Mapping[str, Any], results: bool) -> Section:
+def limits(summary: Summary, results: bool) -> Section:
     """What could mislead a reader."""
-    block = summary.get("heldout") or {}
+    block = known(summary.get("heldout"))
     items = [
         "Held-out loss is measured on a few documents written like those of the corpus. They share its style, so part of a "
         "lower loss can be style rather than knowledge. "
@@ -232,6 +233,6 @@ def limits(summary: Mapping[str, Any], results: bool) -> Section:
             0,
             f"Only {block['documents_count']} held-out documents: small effects cannot be seen with so few.",
         )
-    items += map(str, (summary.get("configuration") or {}).get("warnings") or [])
+    items += map(str, known(summary.get("configuration")).get("warnings") or [])
     blocks: list[Block] = [Bullets(tuple(items))] if results else []
     return Section("limits", "Limits", blocks)

@@ -16,9 +16,10 @@ from report.content.recall import recall
 from report.content.run import configuration, cost, limits, reproduce, training
 from report.content.side_effects import forgetting, memorisation
 from report.formatting import number, plural
+from report.summary_types import Summary, known
 
 
-def sections(summary: Mapping[str, Any]) -> list[Section]:
+def sections(summary: Summary) -> list[Section]:
     """Everything below the headline, in the order of its importance."""
     parts: list[Section | None] = [_failure(summary)]
     if has_results(summary):
@@ -35,21 +36,21 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
     return [part for part in parts if part and part.blocks]
 
 
-def _failure(summary: Mapping[str, Any]) -> Section | None:
+def _failure(summary: Summary) -> Section | None:
     # A run that succeeded has an error only where its report was damaged afterwards.
     if summary["status"] not in FAILED and not summary.get("error"):
         return None
     error, cause = summary.get("error"), summary.get("cause")
     blocks: list[Block] = [Notice(error or summary["status"], cause or "No cause was recorded.", "bad")]
     blocks.append(Para(f"What to do next: {advice(error or summary['status'])}"))
-    if summary.get("console_url"):
-        blocks.append(Code(summary["console_url"], "The execution in the console"))
+    if console_url := summary.get("console_url"):
+        blocks.append(Code(console_url, "The execution in the console"))
     return Section("failure", "What happened", blocks)
 
 
-def _meaning(summary: Mapping[str, Any]) -> Section:
+def _meaning(summary: Summary) -> Section:
     blocks: list[Block] = []
-    model = summary.get("base_model") or {}
+    model = known(summary.get("base_model"))
     if model.get("matches_plan") is False:
         planned = model.get("planned_name") or "the planned model"
         blocks.append(
@@ -83,12 +84,12 @@ def differing(prompts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     return sum(base != tuned for base, tuned in pairs), len(pairs)
 
 
-def _answers(summary: Mapping[str, Any]) -> Section | None:
+def _answers(summary: Summary) -> Section | None:
     prompts = summary.get("prompts") or []
     if not prompts:
         return None
-    decoding = (summary.get("configuration") or {}).get("decoding") or {}
-    copies = (summary.get("memorisation") or {}).get("copies") or {}
+    decoding = known(summary.get("configuration")).get("decoding") or {}
+    copies = known(summary.get("memorisation")).get("copies") or {}
     words = copies.get("notable_words", 8)
     text = (
         "Every prompt went to both models on one endpoint, with the same settings and the same seeds. Nothing was "
@@ -106,8 +107,8 @@ def _answers(summary: Mapping[str, Any]) -> Section | None:
     if any(row.get("reference") for row in prompts):
         text += " Above the answers to a held-out record stands its own."
     blocks: list[Block] = [Para(text.strip())]
-    known = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
-    for kind in known:
+    kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
+    for kind in kinds:
         rows = tuple(row for row in prompts if row["kind"] == kind)
         if rows:
             blocks.append(AnswerList(f"{kind_name(kind)} ({len(rows)})", rows, words))

@@ -10,21 +10,22 @@ from report.charts.losses import Row, forest
 from report.content.blocks import Para, Section, figure
 from report.content.losses import NATS, document_table, loss_table, usable
 from report.formatting import change_text, format_p, interval_text
+from report.summary_types import Summary, known
 
 NATS_EACH = "nats per token"
 
 
-def forgetting(summary: Mapping[str, Any]) -> Section:
+def forgetting(summary: Summary) -> Section:
     """Loss on unrelated text and recall of general knowledge."""
     block, section = summary.get("control"), Section("forgetting", "What was forgotten")
     if block and usable(block):
         change = block["difference"]
-        section.blocks.append(Para(_forgetting_words(change, summary.get("heldout") or {})))
+        section.blocks.append(Para(_forgetting_words(change, known(summary.get("heldout")))))
         section.blocks.append(loss_table(block, "Control text on unrelated subjects, base against tuned"))
         section.blocks.append(document_table(block, "Control documents, loss in nats per token"))
     else:
         section.blocks.append(Para("No control text was measured, so forgetting of other subjects is not known."))
-    measure = ((summary.get("recall") or {}).get("control") or {}).get("all")
+    measure = known(known(summary.get("recall")).get("control")).get("all")
     if measure:
         points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
         section.blocks.append(
@@ -51,9 +52,9 @@ def _forgetting_words(change: Mapping[str, Any], heldout: Mapping[str, Any]) -> 
     return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
 
 
-def memorisation(summary: Mapping[str, Any]) -> Section:
+def memorisation(summary: Summary) -> Section:
     """Shown apart, never counted as improvement."""
-    block = summary.get("memorisation") or {}
+    block = known(summary.get("memorisation"))
     text, copies = block.get("training_text"), block.get("copies")
     section = Section("memorisation", "Memorisation, shown apart", aside=True)
     section.blocks.append(

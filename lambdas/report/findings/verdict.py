@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, plural
 
-IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE = "improved", "not shown", "worse", "worse outside"
+IMPROVED: Final = "improved"
+NOT_SHOWN: Final = "not shown"
+WORSE: Final = "worse"
+WORSE_OUTSIDE: Final = "worse outside"
 VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE)
 # With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
 MINIMUM_DOCUMENTS = 6

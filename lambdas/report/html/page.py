@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
 from hashlib import sha256
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from report.content.blocks import (
     AnswerList,
@@ -32,11 +30,12 @@ from report.content.sections import sections
 from report.formatting import printable, tidy
 from report.html.answers import answer_list
 from report.html.svg import svg
+from report.summary_types import Summary
 
 _HERE = Path(__file__).parent
 
 
-def render(summary: Mapping[str, Any]) -> str:
+def render(summary: Summary) -> str:
     """The whole page for a summary of any status."""
     template = (_HERE / "page.html").read_text(encoding="utf-8")
     parts = sections(summary)
@@ -155,7 +154,7 @@ def _table(table: Table, identifier: str) -> str:
     return f'<details class="folded"><summary>Table: {text(table.caption)}</summary>{made}</details>'
 
 
-def _footer(summary: Mapping[str, Any]) -> str:
+def _footer(summary: Summary) -> str:
     return (
         f"<footer><p>Made by Captune from summary.json of the run {escape(summary['run'])}. No figure on this page was "
         "typed by hand. For research and teaching; not a medical device, not medical advice.</p></footer>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from report.content.circumstances import notes
@@ -13,9 +12,10 @@ from report.content.losses import loss_cells
 from report.content.meaning import NO_OUTSIDE_TEXT
 from report.formatting import duration, format_p, interval_text, moment, money, share, whole
 from report.model_card.front_matter import base_model, domain, front_matter
+from report.summary_types import Summary, known
 
 
-def render(summary: Mapping[str, Any]) -> str:
+def render(summary: Summary) -> str:
     """The model card of the adapter that a run made, for a summary of any status."""
     parts = [
         front_matter(summary),
@@ -33,8 +33,8 @@ def _plain(text: Any) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
 
 
-def _description(summary: Mapping[str, Any]) -> str:
-    model, head = summary.get("base_model") or {}, headline(summary)
+def _description(summary: Summary) -> str:
+    model, head = known(summary.get("base_model")), headline(summary)
     lines = [
         f"# {_plain(summary['run'])}",
         "",
@@ -54,7 +54,7 @@ def _description(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _use(summary: Mapping[str, Any]) -> str:
+def _use(summary: Summary) -> str:
     name, _ = base_model(summary)
     return f"""## Intended use
 
@@ -77,27 +77,27 @@ tokenizer = AutoTokenizer.from_pretrained(base)
 ```"""
 
 
-def _data(summary: Mapping[str, Any]) -> str:
-    corpus = summary.get("corpus") or {}
+def _data(summary: Summary) -> str:
+    corpus = known(summary.get("corpus"))
     if not corpus:
         return "## Training data\n\nNot recorded: the run ended before training did."
     return (
         f"## Training data\n\n{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words, "
         f"{whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
-        + "".join(f" {_plain(warning)}" for warning in (summary.get("configuration") or {}).get("warnings") or [])
+        + "".join(f" {_plain(warning)}" for warning in known(summary.get("configuration")).get("warnings") or [])
     )
 
 
-def _procedure(summary: Mapping[str, Any]) -> str:
+def _procedure(summary: Summary) -> str:
     training, settings = (
-        summary.get("training") or {},
-        (summary.get("configuration") or {}).get("settings") or {},
+        known(summary.get("training")),
+        known(summary.get("configuration")).get("settings") or {},
     )
     if not training:
         return ""
     rows = [f"| {_plain(name.replace('_', ' '))} | {_plain(value)} |" for name, value in settings.items()]
-    trained = whole((summary.get("base_model") or {}).get("trainable_parameters"))
-    earlier = (summary.get("configuration") or {}).get("adapter_run")
+    trained = whole(known(summary.get("base_model")).get("trainable_parameters"))
+    earlier = known(summary.get("configuration")).get("adapter_run")
     begun = f"by the run {_plain(earlier)}" if earlier else f"started {moment(summary.get('started_at'))}"
     stopped = f" It stopped early: {_plain(training['stopped_early'])}." if training.get("stopped_early") else ""
     return "\n".join(
@@ -114,12 +114,12 @@ def _procedure(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _evaluation(summary: Mapping[str, Any]) -> str:
+def _evaluation(summary: Summary) -> str:
     lines = [
         "## Evaluation", "", f"**Verdict: {summary['verdict']}.** {_plain(summary['rule'])}", "",
         "| text | measure | base | tuned | tuned against base | 95 % interval |", "|---|---|--:|--:|--:|--:|",
     ]  # fmt: skip
-    memory = (summary.get("memorisation") or {}).get("training_text")
+    memory = known(summary.get("memorisation")).get("training_text")
     named = (
         ("held out", summary.get("heldout")),
         ("outside, by others", summary.get("outside")),
@@ -129,7 +129,7 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
     for name, block in named:
         if block and block.get("documents_count"):
             lines += [f"| {name} | {' | '.join(cells)} |" for cells in loss_cells(block)]
-    block = summary.get("heldout") or {}
+    block = known(summary.get("heldout"))
     if block.get("p_value") is not None:
         lines += [
             "",
@@ -148,7 +148,7 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
             f"Held-out difference minus control difference: {interval_text(beyond['difference'], 'nats per token')}, shuffle "
             f"{format_p(beyond['p_value'])}.",
         ]
-    measure = ((summary.get("recall") or {}).get("knowledge") or {}).get("all")
+    measure = known(known(summary.get("recall")).get("knowledge")).get("all")
     if measure:
         points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
         before, after = share(measure["base"]), share(measure["tuned"])
@@ -160,8 +160,8 @@ def _evaluation(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _limitations(summary: Mapping[str, Any]) -> str:
-    copies = (summary.get("memorisation") or {}).get("copies")
+def _limitations(summary: Summary) -> str:
+    copies = known(summary.get("memorisation")).get("copies")
     lines = [
         "## Limitations", "", "- One run with one seed; the intervals do not cover the choice of seed.",
         "- Held-out documents share the style of the corpus, so part of a lower loss can be style."
@@ -176,8 +176,8 @@ def _limitations(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cost(summary: Mapping[str, Any]) -> str:
-    cost = summary.get("cost") or {}
+def _cost(summary: Summary) -> str:
+    cost = known(summary.get("cost"))
     if cost.get("actual_cents") is None:
         if cost.get("reserved_cents") is None:
             return "## Cost\n\nNo reservation is recorded."
@@ -189,9 +189,9 @@ def _cost(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _billed(summary: Mapping[str, Any]) -> str:
+def _billed(summary: Summary) -> str:
     """What was billed for how long."""
-    cost, settings = summary.get("cost") or {}, summary.get("configuration") or {}
+    cost, settings = known(summary.get("cost")), known(summary.get("configuration"))
     if cost.get("training_seconds") is None or cost.get("endpoint_seconds") is None:
         return ""
     stood = f"the endpoint stood for {duration(cost['endpoint_seconds'])}"
@@ -201,8 +201,8 @@ def _billed(summary: Mapping[str, Any]) -> str:
     return f" {took}{_on(summary, 'training')}, {stood}{_on(summary, 'hosting')}."
 
 
-def _on(summary: Mapping[str, Any], use: str) -> str:
+def _on(summary: Summary, use: str) -> str:
     """Where it ran. A stand-in ran on a person's own machine, whatever instance the plan names."""
-    if (summary.get("base_model") or {}).get("matches_plan") is False:
+    if known(summary.get("base_model")).get("matches_plan") is False:
         return ""
-    return f" on one {_plain((summary.get('configuration') or {}).get(f'{use}_instance_type') or 'instance')}"
+    return f" on one {_plain(known(summary.get('configuration')).get(f'{use}_instance_type') or 'instance')}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from report.summary_types import Summary, known
 
 # Names that Preflight's catalog and the weights themselves use: where the Hub has them, and under which licence.
 HUB = {
@@ -15,13 +15,13 @@ HUB = {
 }
 
 
-def base_model(summary: Mapping[str, Any]) -> tuple[str, str]:
+def base_model(summary: Summary) -> tuple[str, str]:
     """The base model's name on the Hub, or its own, and its licence."""
-    name = str((summary.get("base_model") or {}).get("name") or "unknown")
+    name = str(known(summary.get("base_model")).get("name") or "unknown")
     return HUB.get(name.casefold(), (name, "other"))
 
 
-def front_matter(summary: Mapping[str, Any]) -> str:
+def front_matter(summary: Summary) -> str:
     """The YAML block that a model card begins with."""
     name, licence = base_model(summary)
     lines = [
@@ -34,7 +34,7 @@ def front_matter(summary: Mapping[str, Any]) -> str:
         "tags:",
         *(f"- {tag}" for tag in ("lora", "causal-lm", "captune", re.sub(r"[^a-z0-9-]+", "-", domain(summary)))),
     ]
-    block = summary.get("heldout") or {}
+    block = known(summary.get("heldout"))
     if block.get("documents_count"):
         lines += [
             "model-index:",
@@ -56,6 +56,6 @@ def front_matter(summary: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "---"])
 
 
-def domain(summary: Mapping[str, Any]) -> str:
+def domain(summary: Summary) -> str:
     """The domain that the adapter was trained for."""
     return str(summary.get("domain") or "custom").lower()

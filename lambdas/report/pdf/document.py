@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from report.content.blocks import AnswerList, Block, Bullets, Code, Figure, Headline, Notice, Pairs, Para, Table
 from report.content.headline import document_title, headline
@@ -14,9 +12,10 @@ from report.formatting import printable
 from report.pdf.answers import answer_list
 from report.pdf.file import PAGE, File
 from report.pdf.flow import BODY, BOLD, INK, INKS, LEFT, MONO, MUTED, ROOM, SANS, SANS_BOLD, Flow
+from report.summary_types import Summary
 
 
-def render(summary: Mapping[str, Any]) -> bytes:
+def render(summary: Summary) -> bytes:
     """The PDF for a summary of any status. The same summary gives the same bytes."""
     started = re.sub(r"\D", "", str(summary.get("started_at") or ""))[:14]
     file = File(
@@ -127,7 +126,7 @@ def _pairs(flow: Flow, items: tuple[tuple[str, str], ...]) -> None:
     flow.y += 12
 
 
-def _number_pages(file: File, summary: Mapping[str, Any]) -> None:
+def _number_pages(file: File, summary: Summary) -> None:
     for number, page in enumerate(file.pages, 1):
         y = PAGE[1] - 34
         name = shorten(f"Captune \u00b7 {printable(summary['run'])}", SANS, 7.6, ROOM - 80)

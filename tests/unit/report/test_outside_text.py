@@ -20,6 +20,7 @@ from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, WORSE, WORSE_OUTS
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
+from report.summary_types import Summary
 from tests.unit.report.findings.test_analysis import FURTHER, GOOD
 from tests.unit.report.test_pages import pdf_text
 
@@ -117,12 +118,12 @@ OUTCOMES = {
 
 
 @pytest.fixture(scope="module", params=list(OUTCOMES), name="told")
-def _told(request: pytest.FixtureRequest) -> tuple[Outcome, dict[str, Any]]:
+def _told(request: pytest.FixtureRequest) -> tuple[Outcome, Summary]:
     outcome = OUTCOMES[request.param]
     return outcome, outcome.made()
 
 
-def test_the_sentence_that_a_hurried_reader_takes_away_is_true(told: tuple[Outcome, dict[str, Any]]) -> None:
+def test_the_sentence_that_a_hurried_reader_takes_away_is_true(told: tuple[Outcome, Summary]) -> None:
     outcome, made = told
     assert (made["verdict"], headline(made).title) == (outcome.verdict, outcome.title)
     assert headline(made).reason.startswith(outcome.reason_begins)
@@ -130,7 +131,7 @@ def test_the_sentence_that_a_hurried_reader_takes_away_is_true(told: tuple[Outco
     assert headline(made).tone == {IMPROVED: "good", WORSE_OUTSIDE: "bad", NOT_SHOWN: "neutral"}[outcome.verdict]
 
 
-def test_page_pdf_and_card_lead_with_the_same_sentence(told: tuple[Outcome, dict[str, Any]]) -> None:
+def test_page_pdf_and_card_lead_with_the_same_sentence(told: tuple[Outcome, Summary]) -> None:
     outcome, made = told
     html, words = page.render(made), " ".join(pdf_text(pdf.render(made)).split())
     assert f"<h1>{outcome.title}</h1>" in html
@@ -138,7 +139,7 @@ def test_page_pdf_and_card_lead_with_the_same_sentence(told: tuple[Outcome, dict
     assert f"**{outcome.title}.**" in card.render(made)
 
 
-def test_every_outcome_keeps_to_the_schema(told: tuple[Outcome, dict[str, Any]]) -> None:
+def test_every_outcome_keeps_to_the_schema(told: tuple[Outcome, Summary]) -> None:
     schema = json.loads((PROJECT / "lambdas" / "report" / "summary.schema.json").read_text("utf-8"))
     jsonschema.validate(told[1], schema)
 
@@ -175,6 +176,6 @@ def test_a_smoke_run_is_not_judged_on_outside_text_either() -> None:
 
 
 def test_a_summary_of_an_older_deployment_keeps_its_headline() -> None:
-    older = {key: value for key, value in settled(finished()).items() if key not in ("headline", "outside")}
+    older: Any = {key: value for key, value in settled(finished()).items() if key not in ("headline", "outside")}
     assert headline(older).title == f"Improved on {HELD_OUT}"
     assert "outside" in {part.identifier for part in sections(older)}

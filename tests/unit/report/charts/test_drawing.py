@@ -29,12 +29,12 @@ from report.formatting import (
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, dict[str, Any]]:
+def made() -> dict[str, Any]:
     return {name: make() for name, make in KINDS.items()}
 
 
 @pytest.mark.parametrize("width_", [WIDE, NARROW])
-def test_hundreds_of_documents_are_drawn_without_names(made: dict[str, dict[str, Any]], width_: float) -> None:
+def test_hundreds_of_documents_are_drawn_without_names(made: dict[str, Any], width_: float) -> None:
     block = copy.deepcopy(made["improved"]["heldout"])
     block["documents"] = block["documents"] * 40
     drawing = documents(block, width_)

@@ -13,6 +13,7 @@ from report.content import circumstances
 from report.content.headline import headline
 from report.html import page
 from report.model_card import card
+from report.summary_types import Summary
 from settle import notice
 
 TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
@@ -34,12 +35,17 @@ OLD_PLAN: dict[str, Any] = {
 
 
 @cache
-def made(name: str) -> dict[str, Any]:
+def made(name: str) -> Any:
     """An invented run."""
     return KINDS[name]()
 
 
-def everywhere(document: dict[str, Any]) -> list[str]:
+def with_configuration(told: dict[str, Any]) -> Any:
+    """No more of a summary than this."""
+    return {"configuration": told}
+
+
+def everywhere(document: Summary) -> list[str]:
     """The page, the card and the e-mail, each as plain words."""
     told = {**document, "reason": document["verdict_reason"], "unreserved": []}
     e_mail = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
@@ -56,14 +62,14 @@ def test_the_types_that_really_trained_and_served_are_told_with_their_own_prices
 def test_without_an_event_no_type_is_claimed_where_there_was_a_choice() -> None:
     told = circumstances.facts(PLAN)
     assert (told["training_instance_type"], told["training_hourly_cents"]) == (None, None)
-    assert circumstances.instance({"configuration": told}, "training") == "ml.g5.2xlarge or ml.g6.2xlarge"
+    assert circumstances.instance(with_configuration(told), "training") == "ml.g5.2xlarge or ml.g6.2xlarge"
 
 
 def test_plans_and_events_of_an_older_deployment_are_still_read() -> None:
     told = circumstances.facts(OLD_PLAN, {"adapterUri": "s3://bucket/runs/r/training/r/output/model/"})
     assert (told["training_instance_type"], told["hosting_hourly_cents"]) == (TYPES[0], pytest.approx(140.9))
     assert (told["training_cut"], told["smoke"], told["adapter_uri"], told["adapter_run"]) == (False, False, None, None)
-    assert circumstances.notes({"configuration": told}) == []
+    assert circumstances.notes(with_configuration(told)) == []
 
 
 def test_the_adapter_that_a_run_trained_itself_is_not_an_earlier_ones() -> None:
@@ -108,7 +114,7 @@ def test_a_smoke_run_is_never_judged_whatever_it_measured() -> None:
 
 
 def test_a_smoke_run_that_failed_is_not_told_as_one_whose_steps_work() -> None:
-    failed = {**made("failed"), "configuration": {"smoke": True}}
+    failed: Any = {**made("failed"), "configuration": {"smoke": True}}
     assert headline(failed).title == "The run failed before anything could be compared"
     assert "every step from the corpus to this report works" not in page.render(failed)
 

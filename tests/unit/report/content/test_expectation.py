@@ -15,6 +15,7 @@ from report import files, summary
 from report.content.blocks import Table
 from report.content.run import cost
 from report.formatting import duration, whole
+from report.summary_types import Summary
 
 SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 ESTIMATE: dict[str, Any] = {
@@ -28,13 +29,13 @@ def facts(**plan: Any) -> dict[str, Any]:
     return files.run_facts(whole, {"reservedCents": 639, "capCents": 2500})
 
 
-def table(document: dict[str, Any]) -> Table | None:
+def table(document: Summary) -> Table | None:
     tables = [block for block in cost(document).blocks if isinstance(block, Table)]
     return next((one for one in tables if one.caption.startswith("Expected before the run")), None)
 
 
-def settled(expected: dict[str, Any] | None) -> dict[str, Any]:
-    document = KINDS["improved"]()
+def settled(expected: dict[str, Any] | None) -> Any:
+    document: Any = KINDS["improved"]()
     document["configuration"]["expected"] = expected
     document["cost"]["actual_cents"] = 97
     document["training"] |= {"tokens_seen": 150_000, "seconds": 140.0}

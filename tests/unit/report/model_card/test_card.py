@@ -17,12 +17,12 @@ from report.model_card import card
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, dict[str, Any]]:
+def made() -> dict[str, Any]:
     return {name: make() for name, make in KINDS.items()}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_state_renders_a_model_card_with_its_sections(made: dict[str, dict[str, Any]], name: str) -> None:
+def test_every_state_renders_a_model_card_with_its_sections(made: dict[str, Any], name: str) -> None:
     text = card.render(made[name])
     assert text.startswith("---\nbase_model: ")
     for heading in (
@@ -36,7 +36,7 @@ def test_every_state_renders_a_model_card_with_its_sections(made: dict[str, dict
         assert heading in text
 
 
-def test_the_front_matter_is_what_the_hub_reads(made: dict[str, dict[str, Any]]) -> None:
+def test_the_front_matter_is_what_the_hub_reads(made: dict[str, Any]) -> None:
     yaml = pytest.importorskip("yaml")
     for name in KINDS:
         meta = yaml.safe_load(card.render(made[name]).split("---\n")[1])
@@ -47,7 +47,7 @@ def test_the_front_matter_is_what_the_hub_reads(made: dict[str, dict[str, Any]])
     assert parsed.data.eval_results[0].metric_type == "loss"
 
 
-def test_the_card_gives_every_difference_with_its_interval(made: dict[str, dict[str, Any]]) -> None:
+def test_the_card_gives_every_difference_with_its_interval(made: dict[str, Any]) -> None:
     text = card.render(made["improved"])
     assert text.count("| held out |") == 3
     assert re.search(
@@ -57,7 +57,7 @@ def test_the_card_gives_every_difference_with_its_interval(made: dict[str, dict[
 
 
 def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained_on_it(
-    made: dict[str, dict[str, Any]],
+    made: dict[str, Any],
 ) -> None:
     settled = copy.deepcopy(made["improved"])
     settled["cost"] |= {"training_seconds": 1000, "endpoint_seconds": 1500}
@@ -68,7 +68,7 @@ def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained
     assert "Training took 16 min 40 s, the endpoint stood for 25 min." in card.render(settled)
 
 
-def test_what_preflight_noted_stands_among_the_limits_and_in_the_card(made: dict[str, dict[str, Any]]) -> None:
+def test_what_preflight_noted_stands_among_the_limits_and_in_the_card(made: dict[str, Any]) -> None:
     noted = copy.deepcopy(made["improved"])
     noted["configuration"]["warnings"] = ["Passages of one document are alike."]
     assert page.render(noted).count("Passages of one document are alike.") == 2
