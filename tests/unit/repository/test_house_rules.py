@@ -8,6 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ FILES_IN_A_FOLDER = 15
 # What is larger today, and may not grow: training/ is uploaded as the one folder that a container runs.
 LARGER = {"stacks": 19, "training": 18}
 LINES_IN_A_FILE = 432  # the longest today, a test
+# What is run in an environment of its own: the mutations and the emulator of the deployment.
+IN_OTHER_ENVIRONMENTS = {"libcst", "ministack", "mutmut"}
 # What a Lambda brings with it: the standard library, and what AWS's runtime for Python has.
 OF_THE_RUNTIME = {"boto3", "botocore"}
 
@@ -103,6 +106,36 @@ def test_a_lambda_imports_lambdas_and_what_its_runtime_has() -> None:
 def test_the_stacks_import_nothing_of_ours_but_what_a_run_is_reckoned_with() -> None:
     ours = {name.partition(".")[0] for name in every_module()}
     assert roots_of("stacks").keys() & ours <= {"stacks", "common", "preflight"}
+
+
+@pytest.mark.parametrize("folder", sorted(ROOTS))
+def test_every_import_finds_its_module(folder: str) -> None:
+    """mypy passes over one that it does not find: much of what others wrote has no types."""
+    assert {
+        f"{path.relative_to(ROOT)}: {other}"
+        for name, path in modules(folder).items()
+        for other in imported(name, path)
+        if not is_there(other, path)
+    } == set()
+
+
+def is_there(name: str, importer: Path) -> bool:
+    """Whether a module is one of ours, lies beside a script that is run in its folder, or is installed."""
+    root = name.partition(".")[0]
+    if root in {one.partition(".")[0] for one in every_module()}:
+        return name in every_module()
+    return (importer.parent / f"{root}.py").is_file() or root in IN_OTHER_ENVIRONMENTS or is_installed(root)
+
+
+@cache
+def is_installed(root: str) -> bool:
+    return find_spec(root) is not None
+
+
+def test_a_module_that_has_moved_is_missed() -> None:
+    here = Path(__file__)
+    assert is_there("common.contracts.run_folder", here) and is_there("pytest", here) and is_there("json.decoder", here)
+    assert not is_there("common.run_folder", here) and not is_there("moved_away", here)
 
 
 def test_training_imports_nothing_of_ours_from_outside_its_folder() -> None:
