@@ -9,6 +9,7 @@ from botocore.config import Config
 
 from ask.questions import Settings, ask_all
 from common.aws import client, reaching
+from common.contracts.fine_tuning import Asked, AskEvent
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
@@ -18,7 +19,7 @@ from common.storage import Storage
 MARGIN_SECONDS = 90
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: AskEvent, context: Any) -> Asked:
     """Asks what is not answered yet; answers how many prompts are answered and how many remain."""
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     settings = Settings(

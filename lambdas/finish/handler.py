@@ -9,6 +9,7 @@ from typing import Any
 
 from common.aws import client, reaching
 from common.contracts import run_folder
+from common.contracts.tear_down import Finished, Record
 from common.environment import required
 from common.errors import ReportDamaged
 from common.logs import log
@@ -19,7 +20,7 @@ from report.findings.verdict import IMPROVED
 from settle import notice
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: Record, context: Any) -> Finished:
     """Takes the settlement's record; answers subject and message with what only the report knows, and the verdict.
 
     Raises ReportDamaged when no report can be written, ServiceUnreachable when S3 does not answer.
@@ -35,7 +36,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     prefix = run_folder.key(event["run"], run_folder.REPORT)
     with reaching("Finishing the report"):
         made = last_report.write(storage, prefix, event)
-    record = dict(event)
+    record: Record = {**event}
     if not made.problems:
         record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
         if record["verdict"] == IMPROVED and made.document.get("outside"):

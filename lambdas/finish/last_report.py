@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from common.contracts import run_folder
+from common.contracts import plan, run_folder
+from common.contracts.tear_down import Record
 from common.errors import ReportDamaged
 from common.storage import Storage
 from report import files, summary
-from report.summary_types import Summary
+from report.summary_types import Status, Summary
 
 # What reading and drawing raise where a summary or a plan is not of the form that this code writes.
 _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,11 @@ def _reported(storage: Storage, prefix: str, record: Record) -> Summary | None:
 
 def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> Summary | None:
     """The report of a run that wrote none, with what its plan tells."""
-    plan = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
-    if plan is None or plan["executionArn"] != record["executionArn"]:
+    kept = storage.read_json(run_folder.key(record["run"], run_folder.PLAN))
+    if kept is None or kept["executionArn"] != record["executionArn"]:
         return None
     money = record["cost"]
-    facts = files.run_facts(plan, {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
+    facts = files.run_facts(plan.read(kept), {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
     return _failed({**facts, **_barely(record)}, record, problems)
 
 
@@ -81,7 +80,7 @@ def _barely(record: Record) -> dict[str, Any]:
 
 def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -> Summary:
     """A report without figures. Of a run that succeeded it says that its report is damaged, and what the run itself said."""
-    document = summary.failure(facts, record["status"], record["error"] or None, record["cause"] or None)
+    document = summary.failure(facts, cast(Status, record["status"]), record["error"] or None, record["cause"] or None)
     if problems:
         told = f"{'; '.join(problems)}. The run itself ended with the verdict: {record['verdict']}."
         document["verdict_reason"] = f"The figures of this run cannot be shown: {told}"
@@ -93,7 +92,7 @@ def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -
 def _settled(document: Summary, record: Record) -> Summary:
     return summary.settle(
         document,
-        status=record["status"],
+        status=cast(Status, record["status"]),
         cost=record["cost"],
         seconds_by_state=record["secondsByState"],
         error=record["error"] or None,

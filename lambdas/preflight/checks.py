@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from common.contracts.fine_tuning import PreflightEvent
 from common.environment import RunSettings
 from common.errors import (
     CaptuneError,
@@ -74,7 +75,7 @@ class Found:
             return None
 
 
-def run(event: dict[str, Any], settings: RunSettings, services: Services, cap_cents: int, now: datetime) -> Found:
+def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_cents: int, now: datetime) -> Found:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
     found = Found(
         model=catalogued(settings),

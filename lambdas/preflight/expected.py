@@ -7,13 +7,14 @@ from typing import Any
 
 from common import estimate
 from common.cards import card_of, serving_bytes, training_memory
+from common.contracts.plan import PlannedEstimate
 from common.environment import RunSettings
 from common.text.tokens import estimated_tokens
 from preflight import larger
 from preflight.checks import Found
 
 
-def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, steps: int) -> dict[str, Any]:
+def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, steps: int) -> PlannedEstimate:
     """What the run is expected to take, with the source of each figure. `steps` is the most that it makes, 0 for no limit.
 
     Where no speed is known for the card, the seconds and cents that depend on it are None.

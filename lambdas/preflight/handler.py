@@ -7,6 +7,8 @@ from typing import Any
 from common import versions
 from common.aws import client, reaching
 from common.clock import month_of, now
+from common.contracts.fine_tuning import PreflightEvent
+from common.contracts.plan import Plan
 from common.environment import RunSettings, required
 from common.ledger.ledger import Ledger
 from common.logs import log
@@ -15,7 +17,7 @@ from common.storage import Storage
 from preflight import checks, plan
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: PreflightEvent, context: Any) -> Plan:
     """Takes the execution's name, ARN, input and the version of its definition; answers the plan. Raises one error that names every fault found."""
     # Before the settings are read, which may be of another form while a deployment is under way.
     versions.refuse_another(event.get("definitionVersion"))

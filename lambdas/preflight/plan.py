@@ -8,10 +8,11 @@ functions of a run in flight: what was added to the plan since, they must do wit
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from common.clock import schedule_time
 from common.contracts import run_folder
+from common.contracts.fine_tuning import PreflightEvent
+from common.contracts.plan import Plan, PlannedCorpus
 from common.environment import RunSettings
 from common.names import trial_name
 from common.pricing.durations import (
@@ -30,7 +31,7 @@ from preflight.checks import Found
 SMOKE_STEPS = 1
 
 
-def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: Storage) -> dict[str, Any]:
+def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: Storage) -> Plan:
     """The plan as JSON: names, addresses, hyperparameters, deadlines and the money set aside."""
 
     def key(path: str) -> str:
@@ -96,12 +97,7 @@ def build(event: dict[str, Any], settings: RunSettings, found: Found, storage: S
         },
         "report": {"prefix": key(run_folder.REPORT), "uri": storage.uri(key(run_folder.REPORT))},
         "tearDownAt": schedule_time(allowance.tear_down_at),
-        "corpus": {
-            "words": found.material.words,
-            "documents": len(found.material.training),
-            **_records(found),
-            "prompts": len(found.material.prompts),
-        },
+        "corpus": _corpus(found),
         "evaluation": {
             "heldOutDocuments": len(found.material.held_out),
             "outsideDocuments": len(found.material.outside),
@@ -147,16 +143,22 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
     return {name: str(value) for name, value in values.items()}
 
 
-def _records(found: Found) -> dict[str, Any]:
-    """What the plan says of records beside their groups, which are its documents; nothing for running text."""
-    records = [record for part in found.material.training for record in part.records]
-    if not records:
-        return {}
-    held_out = sum(len(part.records) for part in found.material.held_out)
-    return {"records": len(records), "heldOutRecords": held_out, "conversations": records[0].is_conversation}
+def _corpus(found: Found) -> PlannedCorpus:
+    """What is learned from and asked. The documents of records are their groups; running text has no records."""
+    material = found.material
+    told: PlannedCorpus = {
+        "words": material.words,
+        "documents": len(material.training),
+        "prompts": len(material.prompts),
+    }
+    if records := [record for part in material.training for record in part.records]:
+        told["records"] = len(records)
+        told["heldOutRecords"] = sum(len(part.records) for part in material.held_out)
+        told["conversations"] = records[0].is_conversation
+    return told
 
 
-def ledger_details(event: dict[str, Any], found: Found) -> dict[str, str | int]:
+def ledger_details(event: PreflightEvent, found: Found) -> dict[str, str | int]:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
     worst = found.allowance.worst
     return {

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from common.contracts import run_folder
+from common.contracts.fine_tuning import ReportEvent
+from common.contracts.plan import Plan
 from common.storage import Storage
 from report.content import circumstances
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
-from report.summary_types import Summary
+from report.summary_types import Summary, known
 
 
-def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_facts(plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None) -> dict[str, Any]:
     """What the report says of the run itself, from its plan, its reservation and, where it came so far, WriteReport's event.
 
     A plan that an earlier deployment made may lack what came later: it is left empty.
     """
-    budget, model = plan.get("budget") or {}, plan.get("baseModel") or {}
+    budget, model = known(plan.get("budget")), known(plan.get("baseModel"))
     return {
         "run": plan.get("runName"),
         "domain": plan.get("domain"),
@@ -33,19 +36,19 @@ def run_facts(plan: dict[str, Any], reservation: dict[str, Any], event: dict[str
         "cap_cents": reservation["capCents"],
         "month": (budget.get("months") or [None])[0],
         "clamped": budget.get("clamped"),
-        "expected": _expected(plan.get("estimate") or {}),
+        "expected": _expected(known(plan.get("estimate"))),
         "started_at": plan.get("startedAt"),
         "input": plan.get("input"),
-        "corpus_words": (plan.get("corpus") or {}).get("words"),
+        "corpus_words": known(plan.get("corpus")).get("words"),
         "warnings": plan.get("warnings") or [],
-        "report_uri": (plan.get("report") or {}).get("uri"),
+        "report_uri": known(plan.get("report")).get("uri"),
         "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
         if plan.get("region")
         else None,
     }
 
 
-def _expected(estimate: dict[str, Any]) -> dict[str, Any] | None:
+def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the plan expected of the run, as far as it can be held against what was measured. None where nothing was expected."""
     if not estimate:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.aws import client, reaching
 from common.contracts import run_folder
+from common.contracts.fine_tuning import Reported, ReportEvent
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
@@ -13,9 +14,10 @@ from common.storage import Storage
 from report import corpus as corpus_file
 from report import files, summary
 from report.findings import analysis, served
+from report.summary_types import known
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: ReportEvent, context: Any) -> Reported:
     """Takes the plan, the reservation, the adapter's address and how the run went; answers the verdict and where the report lies.
 
     Raises ReportIncomplete when the measurements or the answers are missing, AdapterNotServed when the answers of the
@@ -51,7 +53,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         seed=plan["seed"],
         corpus=corpus,
         smoke=bool(plan.get("smoke")),
-        outside_given=bool((plan.get("input") or {}).get("heldOutside")),
+        outside_given=bool(known(plan.get("input")).get("heldOutside")),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):

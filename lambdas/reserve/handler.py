@@ -7,13 +7,15 @@ from typing import Any
 from common import versions
 from common.aws import client, reaching
 from common.clock import now
+from common.contracts.fine_tuning import Reserved
+from common.contracts.plan import Plan
 from common.environment import required
 from common.ledger.ledger import Ledger, Reservation
 from common.logs import log, metric
 from common.pricing import costs
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: Plan, context: Any) -> Reserved:
     """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded, RunNameTaken or DeployInProgress."""
     # A plan of before a deployment was priced by what held then.
     versions.refuse_another(event.get("definitionVersion"))

@@ -9,11 +9,12 @@ from math import ceil
 from typing import Any
 
 from common.clock import from_iso, months_between
+from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
 from common.names import belongs_to
 from common.pricing.costs import month_shares
 from common.pricing.prices import Price
-from settle.endpoints import Seen, stays
+from settle.endpoints import stays
 from settle.tariff import Tariff
 
 

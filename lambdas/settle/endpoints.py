@@ -6,15 +6,13 @@ An endpoint leaves no trace at SageMaker once it is gone, and each attempt has o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from common.clock import from_iso
+from common.contracts.tear_down import Seen
 from common.ledger.rows import EndpointLife, endpoint_lives
-
-Seen = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
+from common.contracts.tear_down import Record, Settled, TearDownEvent, run_of_event
 from common.environment import required
-from common.events import run_of_event
 from common.ledger.ledger import Ledger
 from common.logs import log, metric
 from common.pricing import costs
 from settle import billing, claim, history, notice
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: TearDownEvent, context: Any) -> Settled:
     """Takes the tear-down's input with {runName, seen}; answers subject and message for the owner, a result, and the record.
 
     Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run, and
@@ -49,7 +49,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             UnreservedInstances=len(bill.unreserved),
         )
     cost = notice.cost(None if is_earlier else item, left, cap_cents)
-    record = {
+    record: Record = {
         "run": run,
         "executionArn": execution_arn,
         "ownsPrefix": not is_earlier,

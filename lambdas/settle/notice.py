@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from common.contracts.tear_down import FinalCost, Record
 from common.ledger.ledger import dollars
 
 # SNS takes subjects of less than 100 characters, all of them ASCII.
@@ -19,24 +20,30 @@ _IN_A_SUBJECT = {
     "worse outside": "worse on text by others",
 }
 
-Record = Mapping[str, Any]
 
-
-def cost(item: dict[str, Any] | None, left_cents: int, cap_cents: int) -> dict[str, int]:
+def cost(item: dict[str, Any] | None, left_cents: int, cap_cents: int) -> FinalCost:
     """The money of a run as the report shows it; a run that reserved nothing did cost nothing."""
     if item is None:
-        parts = {"reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0}
-    else:
-        parts = {
-            "reserved_cents": int(item["reserved_cents"]),
-            "actual_cents": int(item["actual_cents"]),
-            "training_cents": int(item["training_cents"]),
-            "endpoint_cents": int(item["endpoint_cents"]),
-            "other_cents": int(item.get("other_cents", 0)),
-            "training_seconds": int(item["training_seconds"]),
-            "endpoint_seconds": int(item["endpoint_seconds"]),
+        return {
+            "reserved_cents": 0,
+            "actual_cents": 0,
+            "training_cents": 0,
+            "endpoint_cents": 0,
+            "other_cents": 0,
+            "remaining_cents": left_cents,
+            "cap_cents": cap_cents,
         }
-    return {**parts, "remaining_cents": left_cents, "cap_cents": cap_cents}
+    return {
+        "reserved_cents": int(item["reserved_cents"]),
+        "actual_cents": int(item["actual_cents"]),
+        "training_cents": int(item["training_cents"]),
+        "endpoint_cents": int(item["endpoint_cents"]),
+        "other_cents": int(item.get("other_cents", 0)),
+        "training_seconds": int(item["training_seconds"]),
+        "endpoint_seconds": int(item["endpoint_seconds"]),
+        "remaining_cents": left_cents,
+        "cap_cents": cap_cents,
+    }
 
 
 def subject(record: Record) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from common.contracts import run_folder
+from common.contracts.plan import Plan
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
@@ -15,13 +16,13 @@ from preflight import request, staging
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 
-def is_done(storage: Storage, plan: dict[str, Any]) -> bool:
+def is_done(storage: Storage, plan: Plan) -> bool:
     """Whether this very plan lies under the prefix, which is written when all else is there."""
     kept = storage.read(_plan_key(plan))
     return kept is not None and kept == _plan_copy(plan).encode()
 
 
-def gather_again(storage: Storage, s3: Any, plan: dict[str, Any]) -> dict[str, bytes]:
+def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     """The files of a run by path below its prefix. Raises DatasetChanged where they are not those that Preflight has checked."""
     try:
         material = staging.gather(
@@ -45,7 +46,7 @@ def gather_again(storage: Storage, s3: Any, plan: dict[str, Any]) -> dict[str, b
     return files
 
 
-def write(storage: Storage, plan: dict[str, Any], files: dict[str, bytes]) -> None:
+def write(storage: Storage, plan: Plan, files: dict[str, bytes]) -> None:
     """Writes the files under the run's prefix, and the plan beside them, so that a run can be understood and repeated later."""
     for path, content in files.items():
         kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
@@ -53,11 +54,11 @@ def write(storage: Storage, plan: dict[str, Any], files: dict[str, bytes]) -> No
     storage.write(_plan_key(plan), _plan_copy(plan), "application/json")
 
 
-def _plan_key(plan: dict[str, Any]) -> str:
+def _plan_key(plan: Plan) -> str:
     return f"{plan['prefix']}{run_folder.PLAN}"
 
 
-def _plan_copy(plan: dict[str, Any]) -> str:
+def _plan_copy(plan: Plan) -> str:
     return json.dumps(plan, indent=2)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from common.aws import client, reaching
+from common.contracts.fine_tuning import Staged
+from common.contracts.plan import Plan
 from common.environment import required
 from common.logs import log
 from common.storage import Storage
 from stage import copying
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: Plan, context: Any) -> Staged:
     """Takes the plan of the run; answers what it has staged. Raises DatasetChanged where a file is not the checked one.
 
     A second call writes nothing, whatever has become of the user's files since the first.

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code
 from common.clock import from_iso
-from common.events import execution_arn_of
+from common.contracts.tear_down import execution_arn_of
 from common.ledger.rows import RunRow
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper.evidence import Evidence

@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.aws import error_code
+from common.contracts.tear_down import TearDownEvent
 from common.ledger.ledger import Ledger
 from common.logs import log
 from sweeper.evidence import Evidence, gather
@@ -113,8 +114,10 @@ def _candidates(evidence: Evidence) -> list[str]:
     return sorted({*evidence.resources, *(row.run for row in evidence.open_rows())})
 
 
-def _event(run: str, judge: Judge) -> dict[str, str]:
+def _event(run: str, judge: Judge) -> TearDownEvent:
     """The input of a TearDown, with the execution where anything tells it."""
-    arn = judge.execution_arn(run)
-    told = {"executionArn": arn, "executionName": arn.rpartition(":")[2]} if arn else {}
-    return {"runName": run, **told, "status": "UNKNOWN", "reason": "sweeper"}
+    event: TearDownEvent = {"runName": run, "status": "UNKNOWN", "reason": "sweeper"}
+    if arn := judge.execution_arn(run):
+        event["executionArn"] = arn
+        event["executionName"] = arn.rpartition(":")[2]
+    return event

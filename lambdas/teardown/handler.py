@@ -6,14 +6,14 @@ from typing import Any
 
 from common.aws import hasty_client
 from common.clock import now
+from common.contracts.tear_down import Removed, TearDownEvent, run_of_event
 from common.environment import required
-from common.events import run_of_event
 from common.ledger.ledger import Ledger
 from common.logs import log
 from teardown.removal import Removal
 
 
-def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handle(event: TearDownEvent, context: Any) -> Removed:
     """Takes {runName?, executionName?, executionArn?, status?, reason?, seen?}, of which one of the first three suffices.
 
     Answers {runName, found, quiet, keep, keepUntil?, running, seen, problems}: what there was of the run; whether there was

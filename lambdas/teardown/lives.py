@@ -6,20 +6,20 @@ the settlement, and is written into the ledger as well whenever that answers: ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import from_iso
+from common.contracts.tear_down import Life, Seen
 from common.ledger.ledger import Ledger
 from common.ledger.rows import endpoint_lives
 from common.logs import log
 from common.names import attempt_of
 from common.resources import Resource
 
-Seen = dict[str, dict[str, Any]]
 # While an endpoint is in one of these, nobody knows yet whether it ever worked.
 _UNDECIDED = {"Creating", "Deleting"}
 
@@ -27,8 +27,8 @@ _UNDECIDED = {"Creating", "Deleting"}
 class Lives:
     """The endpoints of one run by attempt: {"1": {createdAt, goneAt?, instanceType?, instanceCount?, failed?}}."""
 
-    def __init__(self, seen: Mapping[str, Mapping[str, Any]] | None, now: datetime) -> None:
-        self.seen: Seen = {attempt: dict(life) for attempt, life in (seen or {}).items()}
+    def __init__(self, seen: Seen | None, now: datetime) -> None:
+        self.seen: Seen = {attempt: life.copy() for attempt, life in (seen or {}).items()}
         self._now = _written(now)
 
     def saw(self, endpoints: Iterable[Resource]) -> None:
@@ -51,7 +51,7 @@ class Lives:
 
     def describe(self, sagemaker: Any, endpoint: Resource) -> None:
         """Adds what AWS really runs for an endpoint, where it tells: the type and the number of its instances."""
-        life = self.seen.get(str(attempt_of(endpoint.name)), {})
+        life: Life = self.seen.get(str(attempt_of(endpoint.name)), {})
         if "instanceType" in life:
             return
         try:
@@ -88,7 +88,7 @@ class Lives:
         for attempt, life in endpoint_lives(item).items():
             if life.gone_at is None and str(attempt) not in self.seen:
                 created = _written(life.created_at)
-                known = {"createdAt": created, "goneAt": settled_at if created <= settled_at else self._now}
+                known: Life = {"createdAt": created, "goneAt": settled_at if created <= settled_at else self._now}
                 self.seen[str(attempt)] = known | ({"failed": True} if life.failed else {})
 
 

@@ -7,7 +7,7 @@ not quiet, so that another follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
-from common.events import execution_arn_of
+from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.names import belongs_to
@@ -42,7 +42,7 @@ class Removal:
     found: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def one_pass(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def one_pass(self, event: TearDownEvent) -> Removed:
         """Stops and deletes what can be; what cannot be yet is found again in the next pass.
 
         An event tells that an execution has ended. Where Step Functions knows better, nothing of the run is touched: it goes on,
@@ -59,7 +59,7 @@ class Removal:
         if is_event and status == "SUCCEEDED":
             keep_until = self._keep_until(execution_arn)
             if keep_until is not None:
-                return self._outcome(keep=True, keepUntil=schedule_time(keep_until))
+                return self._outcome(keep_until=schedule_time(keep_until))
         if not is_event and status == "RUNNING":
             self._stop_execution(str(execution_arn))
         self._step("training jobs", self._stop_training_jobs)
@@ -71,12 +71,21 @@ class Removal:
         self._write_lives()
         return self._outcome()
 
-    def _outcome(self, **more: Any) -> dict[str, Any]:
-        quiet = not self.found and not self.problems and not more
-        base = {"runName": self.run, "found": self.found, "quiet": quiet, "keep": False, "running": False}
-        return {**base, "seen": self._lives.seen, "problems": self.problems, **more}
+    def _outcome(self, *, running: bool = False, keep_until: str = "") -> Removed:
+        outcome: Removed = {
+            "runName": self.run,
+            "found": self.found,
+            "quiet": not (self.found or self.problems or running or keep_until),
+            "keep": bool(keep_until),
+            "running": running,
+            "seen": self._lives.seen,
+            "problems": self.problems,
+        }
+        if keep_until:
+            outcome["keepUntil"] = keep_until
+        return outcome
 
-    def _status(self, execution_arn: str | None, event: Mapping[str, Any]) -> str:
+    def _status(self, execution_arn: str | None, event: TearDownEvent) -> str:
         """How the execution stands: as Step Functions says, else as the event told, else UNKNOWN."""
         told = str(event.get("status") or UNKNOWN)
         if execution_arn is None:

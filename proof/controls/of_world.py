@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from common import versions
+from common.contracts.tear_down import Removed, TearDownEvent
 from common.errors import LedgerDamaged
 from common.ledger.changes import Month
 from common.ledger.ledger import Ledger
@@ -19,7 +20,7 @@ _one_pass, _settle, _rows = Removal.one_pass, Ledger.settle, Ledger.rows
 _HOURS = 6 * 3600
 
 
-def _ledger_first(self: Removal, event: Mapping[str, Any]) -> dict[str, Any]:
+def _ledger_first(self: Removal, event: TearDownEvent) -> Removed:
     self.ledger.run(self.run)
     return _one_pass(self, event)
 

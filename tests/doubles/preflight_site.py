@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.contracts.fine_tuning import PreflightEvent
 from common.errors import (
     CaptuneError,
 )  # fmt: skip
@@ -98,10 +99,10 @@ class Site:
     def upload(self, name: str, content: bytes) -> None:
         self.s3.objects["bucket", f"corpora/{name}"] = content
 
-    def run(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+    def run(self, execution_input: Any = None, name: str = "abc") -> Any:
         """Preflight: the plan of a run."""
         self.deploy()
-        event = {
+        event: PreflightEvent = {
             "executionName": name,
             "executionArn": arn(name),
             "definitionVersion": self.version,
@@ -113,13 +114,13 @@ class Site:
         finally:
             assert self.s3.objects == before, "Preflight writes nothing"
 
-    def begin(self, execution_input: Any = None, name: str = "abc") -> dict[str, Any]:
+    def begin(self, execution_input: Any = None, name: str = "abc") -> Any:
         """Preflight and StageInput: the plan of a run whose input lies under its prefix."""
         plan = self.run(execution_input, name)
         self.stage(plan)
         return plan
 
-    def stage(self, plan: dict[str, Any]) -> dict[str, Any]:
+    def stage(self, plan: dict[str, Any]) -> Any:
         """StageInput, with the plan as the state machine hands it on."""
         return stage_handler.handle(json.loads(json.dumps(plan)), None)
 

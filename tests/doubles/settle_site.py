@@ -66,9 +66,9 @@ class Site:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
 
-    def settle(self, **changes: Any) -> dict[str, Any]:
+    def settle(self, **changes: Any) -> Any:
         """The settlement, as TearDown asks for it."""
-        event = {key: value for key, value in {**EVENT, **changes}.items() if value is not None}
+        event: Any = {key: value for key, value in {**EVENT, **changes}.items() if value is not None}
         return handler.handle(event, None)
 
     def end(self, **changes: Any) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from common.contracts.tear_down import Removed, Seen, TearDownEvent
 from teardown.removal import Removal
 from tests.doubles.lambda_fakes import MACHINE, NOW, SageMaker, StepFunctions, arn
 from tests.doubles.ledger_fakes import FakeLedger
 
-EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "FAILED", "reason": "event"}
-SCHEDULE = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
+EVENT: TearDownEvent = {"executionArn": arn("abc"), "executionName": "abc", "status": "FAILED", "reason": "event"}
+SCHEDULE: TearDownEvent = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
 
 
 class Site:
@@ -20,9 +21,9 @@ class Site:
         self.sagemaker = SageMaker(**resources)
         self.ledger = ledger if ledger is not None else FakeLedger().with_run("abc")
         self.step_functions = StepFunctions({arn("abc"): {"status": execution}})
-        self.seen: dict[str, dict[str, Any]] = {}
+        self.seen: Seen = {}
 
-    def tear_down(self, event: dict[str, Any] | None = None, after: timedelta = timedelta(0)) -> dict[str, Any]:
+    def tear_down(self, event: Any = None, after: timedelta = timedelta(0)) -> Removed:
         removal = Removal("captune-abc", self.sagemaker, self.step_functions, self.ledger, MACHINE, NOW + after)
         outcome = removal.one_pass({**(EVENT if event is None else event), "seen": self.seen})
         self.seen = outcome["seen"]

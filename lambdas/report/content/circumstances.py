@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.contracts import run_folder
+from common.contracts.fine_tuning import ReportEvent
+from common.contracts.plan import Plan
 from common.pricing import prices
 from report.formatting import duration, whole
 from report.summary_types import Summary, known
@@ -13,19 +15,19 @@ from report.summary_types import Summary, known
 QUANTISED = "nf4"
 
 
-def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def facts(plan: Plan, event: ReportEvent | None = None) -> dict[str, Any]:
     """What the plan and, where it is known, WriteReport's event tell of the run's circumstances.
 
     Instances and their prices are those that really trained and served. Without an event they are known only where the plan
     has a single choice; a run that serves the adapter of an earlier one trained on none. Whatever an older plan or event lacks
     is taken as it was before.
     """
-    event, budget = event or {}, plan.get("budget") or {}
-    to_learn = plan.get("training") or {}
+    told, budget = known(event), known(plan.get("budget"))
+    to_learn = known(plan.get("training"))
     adapter = str(plan.get("adapterUri") or "")
-    to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(plan.get("hosting") or {})
-    training = None if adapter else _used(event.get("trainingInstanceType"), to_train)
-    hosting = _used(event.get("hostingInstanceType"), to_serve)
+    to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(known(plan.get("hosting")))
+    training = None if adapter else _used(told.get("trainingInstanceType"), to_train)
+    hosting = _used(told.get("hostingInstanceType"), to_serve)
     return {
         "training_instance_type": training,
         "hosting_instance_type": hosting,
@@ -34,12 +36,12 @@ def facts(plan: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> di
         "training_hourly_cents": _hourly_cents(budget, "training", training),
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
         "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
-        "training_cut": bool(event.get("trainingCut")),
+        "training_cut": bool(told.get("trainingCut")),
         "smoke": bool(plan.get("smoke")),
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),
         "outside_text": _outside_text(plan, adapter),
-        "records": _records(plan.get("corpus") or {}),
+        "records": _records(known(plan.get("corpus"))),
     }
 
 
@@ -55,9 +57,9 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
     )
 
 
-def _outside_text(plan: Mapping[str, Any], adapter: str) -> str | None:
+def _outside_text(plan: Plan, adapter: str) -> str | None:
     """What the plan says of outside text. A run that trained nothing measured none: there the earlier run's losses speak."""
-    told = (plan.get("evaluation") or {}).get("outsideText")
+    told = known(plan.get("evaluation")).get("outsideText")
     return None if adapter or not told else str(told)
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from ask import handler
 from ask.questions import Settings
+from common.contracts.fine_tuning import AskEvent
 from common.errors import ReportIncomplete, ServiceUnreachable
 from tests.doubles.ask_site import Runtime, prompts
 from tests.doubles.lambda_fakes import S3, refusal
 
-EVENT: dict[str, Any] = {
+EVENT: AskEvent = {
     "runName": "captune-abc", "endpointName": "captune-abc", "model": "base", "answersKey": "runs/captune-abc/answers/pre-trained.jsonl",
     "promptsKey": "runs/captune-abc/input/prompts.jsonl", "samplesPerPrompt": 0, "seed": 3,
 }  # fmt: skip

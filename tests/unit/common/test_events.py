@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.contracts.tear_down import execution_arn_of, run_of_event
 from common.errors import InvalidInput
-from common.events import execution_arn_of, run_of_event
 from common.names import run_name
 from tests.doubles.lambda_fakes import MACHINE, arn
 

@@ -43,7 +43,7 @@ class Site:
             },
             "report": {"prefix": f"{PREFIX}report/", "uri": f"s3://bucket/{PREFIX}report/"},
         }  # fmt: skip
-        self.event: dict[str, Any] = {
+        self.event: Any = {
             "plan": self.plan,
             "reservation": {"reservedCents": 558, "capCents": 2500},
             "adapterUri": f"s3://bucket/{ADAPTER}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.contracts.tear_down import Seen
 from common.pricing.prices import Price
 from settle import claim, history
 from settle.billing import Bill, bill
@@ -63,7 +64,7 @@ class TestTheHistory:
 
 class TestEndpoints:
     def test_they_are_told_in_the_order_of_their_creation(self) -> None:
-        seen = {"1": {"createdAt": NOW.isoformat()}, "2": {"createdAt": START.isoformat()}}
+        seen: Seen = {"1": {"createdAt": NOW.isoformat()}, "2": {"createdAt": START.isoformat()}}
 
         assert [one.attempt for one in stays({"max_endpoint_seconds": 60}, seen, None, NOW, NOW)] == [2, 1]
 

@@ -18,7 +18,7 @@ COST = {
 }  # fmt: skip
 
 
-def record(**changes: Any) -> dict[str, Any]:
+def record(**changes: Any) -> Any:
     return {
         "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "reason": "The loss fell.", "error": "", "cause": "",
         "cost": COST, "unreserved": [], **changes,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from common.contracts.tear_down import Seen, TearDownEvent
 from common.errors import InvalidInput
 from common.names import belongs_to
 from teardown import handler
@@ -260,7 +261,7 @@ class TestTheHandler:
     @pytest.mark.parametrize(
         "event", [{"executionArn": EVENT["executionArn"]}, {"executionName": "abc"}, {"runName": "captune-abc"}]
     )
-    def test_one_fact_is_enough(self, site: Site, event: dict[str, str]) -> None:
+    def test_one_fact_is_enough(self, site: Site, event: TearDownEvent) -> None:
         handler.handle(event, None)
         assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
@@ -269,5 +270,5 @@ class TestTheHandler:
             handler.handle({"reason": "event"}, None)
 
     def test_what_was_seen_before_is_carried_on(self, site: Site) -> None:
-        seen = {"2": {"createdAt": "2026-11-24T10:00:00+00:00"}}
+        seen: Seen = {"2": {"createdAt": "2026-11-24T10:00:00+00:00"}}
         assert handler.handle({**EVENT, "seen": seen}, None)["seen"].keys() == {"1", "2"}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from common.contracts.tear_down import TearDownEvent
 from tests.doubles.lambda_fakes import arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
@@ -17,7 +18,7 @@ SILENCES = [
     EndpointConnectionError(endpoint_url="states"),
 ]
 ENDED = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
-OTHERS: list[dict[str, Any]] = [
+OTHERS: list[TearDownEvent] = [
     SCHEDULE,
     {**SCHEDULE, "reason": "sweeper"},
     {**SCHEDULE, "reason": "person"},

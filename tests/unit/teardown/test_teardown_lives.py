@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from common.contracts.tear_down import Removed
 from common.ledger.rows import EndpointLife, endpoint_lives
 from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.ledger_fakes import FakeLedger
@@ -19,12 +19,11 @@ CREATED, MINUTE = NOW - timedelta(minutes=30), timedelta(minutes=1)
 ISO = "2026-11-24T11:30:00+00:00"
 
 
-def gone(site: Site, after: timedelta, *names: str) -> dict[str, Any]:
+def gone(site: Site, after: timedelta, *names: str) -> Removed:
     """A pass after some endpoints have gone."""
     for name in names:
         del site.sagemaker.endpoints[name]
-    answer: dict[str, Any] = site.tear_down(after=after)
-    return answer
+    return site.tear_down(after=after)
 
 
 def test_a_life_is_from_creation_until_the_first_pass_that_did_not_find_it() -> None:

@@ -29,7 +29,7 @@ def staged(site: Site, path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in site.staged[path].decode().split("\n") if line]
 
 
-def begin(site: Site, records: list[Any], **more: Any) -> dict[str, Any]:
+def begin(site: Site, records: list[Any], **more: Any) -> Any:
     site.upload("mine.jsonl", lines(records))
     return site.begin({**CORPUS, **more})
 

@@ -17,7 +17,7 @@ from report.summary_types import Summary
 from settle import notice
 
 TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
-PLAN: dict[str, Any] = {
+PLAN: Any = {
     "training": {"instanceType": TYPES[0], "instanceTypes": TYPES, "maxRuntimeSeconds": 7200},
     "hosting": {"instanceType": TYPES[0], "instanceTypes": TYPES},
     "budget": {
@@ -28,7 +28,7 @@ PLAN: dict[str, Any] = {
         },
     },
 }  # fmt: skip
-OLD_PLAN: dict[str, Any] = {
+OLD_PLAN: Any = {
     "training": {"instanceType": TYPES[0], "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": TYPES[0]},
     "budget": {"trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.409"},
 }  # fmt: skip
@@ -40,6 +40,11 @@ def made(name: str) -> Any:
     return KINDS[name]()
 
 
+def facts(plan: Any, event: Any = None) -> dict[str, Any]:
+    """What is told of a plan and an event, of which a part is enough."""
+    return circumstances.facts(plan, event)
+
+
 def with_configuration(told: dict[str, Any]) -> Any:
     """No more of a summary than this."""
     return {"configuration": told}
@@ -47,41 +52,39 @@ def with_configuration(told: dict[str, Any]) -> Any:
 
 def everywhere(document: Summary) -> list[str]:
     """The page, the card and the e-mail, each as plain words."""
-    told = {**document, "reason": document["verdict_reason"], "unreserved": []}
+    told: Any = {**document, "reason": document["verdict_reason"], "unreserved": []}
     e_mail = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
     texts = [page.render(document), card.render(document), e_mail]
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>|[>*\\]", "", text).replace("\u00a0", " ")) for text in texts]
 
 
 def test_the_types_that_really_trained_and_served_are_told_with_their_own_prices() -> None:
-    told = circumstances.facts(PLAN, {"trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]})
+    told = facts(PLAN, {"trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]})
     assert (told["training_instance_type"], told["training_hourly_cents"]) == (TYPES[1], pytest.approx(122.2))
     assert (told["hosting_instance_type"], told["hosting_hourly_cents"]) == (TYPES[0], pytest.approx(151.5))
 
 
 def test_without_an_event_no_type_is_claimed_where_there_was_a_choice() -> None:
-    told = circumstances.facts(PLAN)
+    told = facts(PLAN)
     assert (told["training_instance_type"], told["training_hourly_cents"]) == (None, None)
     assert circumstances.instance(with_configuration(told), "training") == "ml.g5.2xlarge or ml.g6.2xlarge"
 
 
 def test_plans_and_events_of_an_older_deployment_are_still_read() -> None:
-    told = circumstances.facts(OLD_PLAN, {"adapterUri": "s3://bucket/runs/r/training/r/output/model/"})
+    told = facts(OLD_PLAN, {"adapterUri": "s3://bucket/runs/r/training/r/output/model/"})
     assert (told["training_instance_type"], told["hosting_hourly_cents"]) == (TYPES[0], pytest.approx(140.9))
     assert (told["training_cut"], told["smoke"], told["adapter_uri"], told["adapter_run"]) == (False, False, None, None)
     assert circumstances.notes(with_configuration(told)) == []
 
 
 def test_the_adapter_that_a_run_trained_itself_is_not_an_earlier_ones() -> None:
-    told = circumstances.facts(
-        {**PLAN, "adapterUri": ""}, {"adapterUri": "s3://bucket/runs/own/training/own/output/model/"}
-    )
+    told = facts({**PLAN, "adapterUri": ""}, {"adapterUri": "s3://bucket/runs/own/training/own/output/model/"})
     assert told["adapter_run"] is None and told["max_training_seconds"] == 7200
 
 
 def test_a_run_that_served_an_earlier_adapter_claims_no_training_of_its_own() -> None:
     plan = {**PLAN, "adapterUri": "s3://bucket/runs/captune-first/training/captune-first-try2/output/model/"}
-    told = circumstances.facts(plan, {"trainingInstanceType": TYPES[0], "hostingInstanceType": TYPES[1]})
+    told = facts(plan, {"trainingInstanceType": TYPES[0], "hostingInstanceType": TYPES[1]})
     assert told["adapter_run"] == "captune-first"
     assert [told[f"training_{key}"] for key in ("instance_type", "instance_types", "hourly_cents")] == [None, [], None]
     assert told["max_training_seconds"] is None and told["hosting_instance_type"] == TYPES[1]

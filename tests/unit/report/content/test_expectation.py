@@ -25,7 +25,7 @@ ESTIMATE: dict[str, Any] = {
 
 
 def facts(**plan: Any) -> dict[str, Any]:
-    whole = {"executionArn": "arn", **plan}
+    whole: Any = {"executionArn": "arn", **plan}
     return files.run_facts(whole, {"reservedCents": 639, "capCents": 2500})
 
 

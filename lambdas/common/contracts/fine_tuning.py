@@ -1,0 +1,74 @@
+"""What FineTuning hands to its functions beside the plan, and what it takes from them."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from common.contracts.plan import Plan
+
+
+class PreflightEvent(TypedDict):
+    """What Preflight is handed. `input` is what a person gave the execution, of whatever form."""
+
+    executionName: str
+    executionArn: str
+    definitionVersion: str
+    input: Any
+
+
+class Reserved(TypedDict):
+    """What ReserveBudget answers, in US cents."""
+
+    reservedCents: int
+    committedCents: int
+    capCents: int
+
+
+class Staged(TypedDict):
+    """What StageInput answers: the digest is of every file that it has written."""
+
+    runName: str
+    inputDigest: str
+
+
+class AskEvent(TypedDict):
+    """What AskBaseModel and AskFineTunedModel hand over."""
+
+    runName: str
+    endpointName: str
+    model: str
+    answersKey: str
+    promptsKey: str
+    samplesPerPrompt: int
+    seed: int
+
+
+class Asked(TypedDict):
+    """How many prompts one model has answered, and how many remain."""
+
+    model: str
+    answered: int
+    remaining: int
+
+
+class ReportEvent(TypedDict):
+    """What WriteReport is handed. The types are those that really trained and served."""
+
+    plan: Plan
+    reservation: Reserved
+    adapterUri: str
+    trainingCut: NotRequired[bool]
+    trainingInstanceType: NotRequired[str]
+    hostingInstanceType: NotRequired[str]
+
+
+class Reported(TypedDict):
+    """What WriteReport answers: the verdict, and where the report lies."""
+
+    run: str
+    verdict: str
+    reason: str
+    report: str
+    reportConsole: str
+    summary: str
+    reservedCents: int

@@ -1,0 +1,146 @@
+"""The plan of a run: the small document that Preflight makes, that every later state works from, and that lies in the run's folder.
+
+An execution keeps the plan that it began with. A deployment that comes later replaces the functions of a run in flight, and a run's
+folder is read long after: what was added to the plan since, a reader must do without (`plan.get`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, cast
+
+
+class PlannedModel(TypedDict):
+    """The base model that is to be trained and served."""
+
+    name: str
+    parameters: int
+    weightsUri: str
+
+
+class PlannedTraining(TypedDict):
+    """What the training job is started with. `instanceTypes` are in order of preference."""
+
+    instanceType: str
+    instanceTypes: list[str]
+    instanceCount: int
+    volumeSizeGb: int
+    maxRuntimeSeconds: int
+    maxPendingSeconds: int
+    hyperparameters: dict[str, str]
+    corpusUri: str
+    evaluationUri: str
+    codeUri: str
+    outputUri: str
+    checkpointUri: str
+
+
+class PlannedHosting(TypedDict):
+    """What the endpoint, and the trial before it, are started with."""
+
+    instanceType: str
+    instanceTypes: list[str]
+    instanceCount: int
+    downloadSeconds: int
+    startSeconds: int
+    maxModelTokens: int
+    deadlineSeconds: int
+    trialName: str
+    trialAdapterUri: str
+
+
+class PlannedAnswers(TypedDict):
+    """The keys of the prompts and of both models' answers."""
+
+    promptsKey: str
+    preTrainedKey: str
+    fineTunedKey: str
+
+
+class PlannedReport(TypedDict):
+    """Where the report goes, as a key and as an address."""
+
+    prefix: str
+    uri: str
+
+
+class PlannedCorpus(TypedDict):
+    """How much is learned from and asked. Of records, `documents` are their groups."""
+
+    words: int
+    documents: int
+    prompts: int
+    records: NotRequired[int]
+    heldOutRecords: NotRequired[int]
+    conversations: NotRequired[bool]
+
+
+class PlannedEvaluation(TypedDict):
+    """What is measured before and after, and what is said of the text by others."""
+
+    heldOutDocuments: int
+    outsideDocuments: int
+    controlDocuments: int
+    outsideText: str
+
+
+class PlannedBudget(TypedDict):
+    """The money: what is reserved, in which months, at which prices, and what the ledger keeps of it."""
+
+    worstCaseCents: int
+    months: list[str]
+    clamped: bool
+    trainingHourlyUsd: str
+    hostingHourlyUsd: str
+    priceSource: str
+    ledgerDetails: dict[str, str | int]
+
+
+class PlannedEstimate(TypedDict):
+    """What the run is expected to take. None where no speed of the card is known."""
+
+    tokens: int
+    trainingSeconds: int | None
+    endpointSeconds: int | None
+    expectedCents: int | None
+    phases: list[dict[str, Any]]
+    memory: dict[str, Any]
+
+
+class Plan(TypedDict):
+    """All of it. `input` is what a person gave the execution, `adapterUri` is empty where the run trains its own."""
+
+    runName: str
+    executionName: str
+    executionArn: str
+    definitionVersion: str
+    input: dict[str, Any]
+    domain: str
+    corpusWords: int
+    # Of every file that StageInput is to write: what was checked is what the run gets.
+    inputDigest: str
+    region: str
+    bucket: str
+    prefix: str
+    smoke: bool
+    adapterUri: str
+    startedAt: str
+    acceptEula: bool
+    seed: int
+    samplesPerPrompt: int
+    baseModel: PlannedModel
+    training: PlannedTraining
+    hosting: PlannedHosting
+    answers: PlannedAnswers
+    report: PlannedReport
+    tearDownAt: str
+    corpus: PlannedCorpus
+    evaluation: PlannedEvaluation
+    budget: PlannedBudget
+    estimate: PlannedEstimate
+    warnings: list[str]
+
+
+def read(document: Mapping[str, Any]) -> Plan:
+    """A plan as a state was handed it, or as it lies in a run's folder. Whether an old one is whole, nobody knows."""
+    return cast(Plan, document)

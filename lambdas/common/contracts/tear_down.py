@@ -1,0 +1,130 @@
+"""What TearDown is told, and what its states hand to one another: which run, what was seen of it, and what its end came to.
+
+A tear-down is told which run, and which execution. Each of three facts suffices, so that a person can start one by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from common.errors import InvalidInput
+from common.names import execution_name_of, is_run_name, run_name
+
+
+class Life(TypedDict, total=False):
+    """One attempt's endpoint as the passes of a tear-down saw it. Moments are ISO 8601 in UTC, of whole seconds.
+
+    Of one that was seen, `createdAt` is always known.
+    """
+
+    createdAt: str
+    goneAt: str
+    instanceType: str
+    instanceCount: int
+    failed: bool
+
+
+# By attempt, counted from "1": JSON has no other keys.
+Seen = dict[str, Life]
+
+
+class TearDownEvent(TypedDict, total=False):
+    """TearDown's input, and what RemoveResources saw so far. `reason` is event, schedule, sweeper or person."""
+
+    runName: str
+    executionName: str
+    executionArn: str
+    status: str
+    reason: str
+    seen: Seen
+
+
+class Removed(TypedDict):
+    """What one pass of RemoveResources answers."""
+
+    runName: str
+    found: list[str]
+    quiet: bool
+    keep: bool
+    keepUntil: NotRequired[str]
+    running: bool
+    seen: Seen
+    problems: list[str]
+
+
+class FinalCost(TypedDict):
+    """What a run did cost, in US cents, and what is left of the month's cap. A run that reserved nothing has no seconds."""
+
+    reserved_cents: int
+    actual_cents: int
+    training_cents: int
+    endpoint_cents: int
+    other_cents: int
+    training_seconds: NotRequired[int]
+    endpoint_seconds: NotRequired[int]
+    remaining_cents: int
+    cap_cents: int
+
+
+class Record(TypedDict):
+    """What a settlement knows of a run: FinishReport's input, and what the e-mail is made of.
+
+    `ownsPrefix` is false where the run's name belongs to an earlier run. FinishReport may tell a closer `outcome` than the verdict.
+    """
+
+    run: str
+    executionArn: str
+    ownsPrefix: bool
+    status: str
+    error: str
+    cause: str
+    verdict: str
+    reason: str
+    secondsByState: dict[str, float]
+    cost: FinalCost
+    unreserved: list[str]
+    outcome: NotRequired[str]
+
+
+class Settled(TypedDict):
+    """What SettleLedger answers: the e-mail, TearDown's own output, and the record."""
+
+    subject: str
+    message: str
+    result: dict[str, Any]
+    record: Record
+
+
+class Finished(TypedDict):
+    """What FinishReport answers: the e-mail again, with what only the report knows."""
+
+    subject: str
+    message: str
+    verdict: str
+
+
+def run_of_event(event: Mapping[str, Any]) -> str:
+    """The run that {runName?, executionName?, executionArn?} speaks of. Raises InvalidInput when it speaks of none."""
+    run = event.get("runName")
+    if run:
+        if not isinstance(run, str) or not is_run_name(run):
+            raise InvalidInput(
+                f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as make ledger shows."
+            )
+        return run
+    name = event.get("executionName") or str(event.get("executionArn") or "").rpartition(":")[2]
+    if not name:
+        raise InvalidInput(
+            "No run is named: the tear-down was told of no run. Give it one of "
+            '{"executionArn": "…"}, {"executionName": "…"} and {"runName": "captune-…"}.'
+        )
+    return run_name(str(name))
+
+
+def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | None:
+    """The execution's ARN: as told, or made from the execution's name, or None when only a run is named that does not tell it."""
+    if event.get("executionArn"):
+        return str(event["executionArn"])
+    name = event.get("executionName") or execution_name_of(str(event.get("runName") or ""))
+    return f"{fine_tuning_arn.replace(':stateMachine:', ':execution:')}:{name}" if name else None
