@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from common.ledger import keys
 from common.ledger.changes import Month
 from common.ledger.ledger import HIGHEST_CAP_CENTS, dollars
-from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
+from common.ledger.rows import RunRow, read_row, whole_number
 from common.ledger.table import RawItem, Table
 from common.pricing.costs import looks_bound, standing_cents
 from operations.deployed import output
@@ -28,9 +29,9 @@ def show(session: Any, cap_cents: int, as_json: bool = False) -> str:
 def written(items: Sequence[RawItem]) -> list[dict[str, Any]]:
     """The items as JSON holds them, with what is wrong in `problems` and what a month's runs add up to in `runs_cents`."""
     rows = _rows(items)
-    months = [{"pk": f"{MONTH}{m.name}", "committed_cents": whole_number(m.as_read), "runs_cents": m.by_runs, "damaged_runs": list(m.damaged)}
+    months = [{"pk": keys.of_month(m.name), "committed_cents": whole_number(m.as_read), "runs_cents": m.by_runs, "damaged_runs": list(m.damaged)}
               for m in _months(items, rows)]  # fmt: skip
-    starts = [{"pk": f"{STARTS}{month}", "starts": count} for month, count in _starts(items).items()]
+    starts = [{"pk": keys.of_starts(month), "starts": count} for month, count in _starts(items).items()]
     runs = [{**row.item, **({"problems": list(row.problems)} if row.is_damaged else {})} for row in rows]
     return [*months, *starts, *runs]
 
@@ -50,7 +51,7 @@ def table(items: Sequence[RawItem], cap_cents: int) -> str:
     damaged = [row for row in rows if row.is_damaged]
     if damaged:
         lines += ["", "Items that cannot be read:"]
-        lines += [f"  {RUN}{row.run}: {'; '.join(row.problems)}" for row in damaged]
+        lines += [f"  {keys.of_run(row.run)}: {'; '.join(row.problems)}" for row in damaged]
         lines.append(_WAY_OUT)
     return "\n".join(lines)
 
@@ -84,15 +85,13 @@ def _key(item: RawItem) -> str:
 
 def _rows(items: Sequence[RawItem]) -> list[RunRow]:
     """The runs, newest first; those without a readable date before all."""
-    rows = [read_row(item) for item in items if _key(item).startswith(RUN)]
+    rows = [read_row(item) for item in items if keys.run_in(_key(item)) is not None]
     return sorted(rows, key=lambda row: (str(row.item.get("reserved_at", "~")), row.run), reverse=True)
 
 
 def _months(items: Sequence[RawItem], rows: Sequence[RunRow]) -> list[Month]:
     """The months that have an item or a run, newest first."""
-    as_read = {
-        _key(item).removeprefix(MONTH): item.get("committed_cents") for item in items if _key(item).startswith(MONTH)
-    }
+    as_read = {month: item.get("committed_cents") for item in items if (month := keys.month_in(_key(item))) is not None}
     of_runs = {month for row in rows for month in row.item.get("months", "").split(",") if month}
     of_runs |= {
         name.removeprefix("actual_cents_") for row in rows for name in row.item if name.startswith("actual_cents_")
@@ -102,5 +101,5 @@ def _months(items: Sequence[RawItem], rows: Sequence[RunRow]) -> list[Month]:
 
 
 def _starts(items: Sequence[RawItem]) -> dict[str, int]:
-    found = {_key(item).removeprefix(STARTS): item.get("starts") for item in items if _key(item).startswith(STARTS)}
+    found = {month: item.get("starts") for item in items if (month := keys.starts_in(_key(item))) is not None}
     return {month: whole_number(value) or 0 for month, value in found.items()}

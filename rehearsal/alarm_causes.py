@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.ledger import keys
+
 from .account.cloud import Cloud
 from .cloudwatch.watch import Watch
 from .conductor.materials import upload
@@ -95,7 +97,7 @@ def ledger_damaged(cloud: Cloud) -> None:
     """A person edits an item in the DynamoDB console and gives a number the type of a switch."""
     cloud.client("dynamodb").put_item(
         TableName=_deployment(cloud).table,
-        Item={"pk": {"S": "RUN#captune-edited"}, "state": {"S": "settled"}, "reserved_cents": {"BOOL": True}},
+        Item={"pk": {"S": keys.of_run("captune-edited")}, "state": {"S": "settled"}, "reserved_cents": {"BOOL": True}},
     )
     sweep(cloud)
 

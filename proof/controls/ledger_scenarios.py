@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import CaptuneError
+from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.pricing import prices
 from preflight import money
@@ -118,7 +119,7 @@ def settled_by_two() -> list[str]:
     ledger.reserve(reservation("one", 1500), 2500, NOON)
     table.pause = meanwhile
     ledger.settle("captune-one", {"2026-11": 40}, {}, NOON)
-    told = int(table.rows["MONTH#2026-11"]["committed_cents"]["N"])
+    told = int(table.rows[keys.of_month("2026-11")]["committed_cents"]["N"])
     return [] if told == 40 else [f"the month says {told} cents after a run of 40"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from common import names
 from common.errors import PriceUnknown, RunNameTaken
+from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.ledger import table as ledger_table
 from common.ledger.ledger import Ledger
@@ -83,7 +84,7 @@ def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *res
 
 def _last_note_stays(self: Ledger, run: str, facts: Mapping[str, str | int]) -> None:
     for name, value in facts.items():
-        self._table.change(f"RUN#{run}", "SET #f = :v", "attribute_exists(pk)", typed({":v": value}), {"#f": name})
+        self._table.change(keys.of_run(run), "SET #f = :v", "attribute_exists(pk)", typed({":v": value}), {"#f": name})
 
 
 def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
@@ -137,11 +138,11 @@ def _floor(self: Price, seconds: int | Fraction) -> int:
 
 
 # fmt: off
-register("ledger: the month's condition", _rewriting(_unconditional("Update", "MONTH#")), ledger_scenarios.room_for_one)
-register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", "MONTH#")), lambda: threads.race(2).wrong)
-register("ledger: one run, one item", _rewriting(_unconditional("Put", "RUN#")), ledger_scenarios.one_name_in_two_months)
-register("ledger: settled once", _rewriting(_unconditional("Update", "RUN#")), ledger_scenarios.settled_by_two)
-register("ledger: settled once, with threads", _rewriting(_unconditional("Update", "RUN#")), lambda: threads.race(2).wrong)
+register("ledger: the month's condition", _rewriting(_unconditional("Update", keys.of_month(""))), ledger_scenarios.room_for_one)
+register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", keys.of_month(""))), lambda: threads.race(2).wrong)
+register("ledger: one run, one item", _rewriting(_unconditional("Put", keys.of_run(""))), ledger_scenarios.one_name_in_two_months)
+register("ledger: settled once", _rewriting(_unconditional("Update", keys.of_run(""))), ledger_scenarios.settled_by_two)
+register("ledger: settled once, with threads", _rewriting(_unconditional("Update", keys.of_run(""))), lambda: threads.race(2).wrong)
 register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
 register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), ledger_scenarios.room_for_none)
 register("ledger: the cap in force, not the planned one", without("current_cap"), random_months(first_seed=56))

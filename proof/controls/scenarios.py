@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from common.ledger import keys
 from preflight import money
 from proof.simulation.aws.instances import Job
 from proof.simulation.aws.orchestration import MACHINE
@@ -164,10 +165,10 @@ def unsettled(cloud: Cloud, within: timedelta) -> list[str]:
     until = cloud.world.now + within
     while cloud.world.now < until and cloud.world.step():
         pass
-    rows = [(key, row["state"]["S"]) for key, row in cloud.table.rows.items() if key.startswith("RUN#")]
+    rows = [(key, row["state"]["S"]) for key, row in cloud.table.rows.items() if keys.run_in(key)]
     if not rows:
         return ["the run reserved nothing"]
-    left = [key for key, _ in rows if cloud.world.sagemaker.still_there(key.removeprefix("RUN#"))]
+    left = [key for key, _ in rows if cloud.world.sagemaker.still_there(str(keys.run_in(key)))]
     return [f"{key} is {state} {within} after its end" for key, state in rows if state != "settled"] + [
         f"{key} left something that bills {within} after its end" for key in left
     ]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
+from common.ledger import keys
 from proof.controls.scenarios import CALM, owned
 from proof.simulation import accidents, storms
 from proof.simulation.aws.instances import Job
@@ -40,7 +41,7 @@ def nothing_but_the_sweeper(odd: bool = False) -> list[str]:
     cloud = calm_cloud(2)
     execution = begin(cloud, "unheard", CALM)
     cloud.world.lost_events = 1.0
-    while not any(key.startswith("RUN#") for key in cloud.table.rows) and cloud.world.step():
+    while not any(keys.run_in(key) for key in cloud.table.rows) and cloud.world.step():
         pass
     cloud.world.finish(execution, "ABORTED")
     # Should the call that makes the schedule have been under way, it did not get through.
@@ -49,9 +50,10 @@ def nothing_but_the_sweeper(odd: bool = False) -> list[str]:
         pass
     cloud.scheduler.entries.clear()
     if odd:
-        odd_item: Any = {"pk": {"S": "RUN#captune-odd"}, "state": {"BOOL": True}}
-        cloud.table.rows["RUN#captune-odd"] = odd_item
-        cloud.world.spawn(_forget(cloud, "RUN#captune-odd"), 86400)
+        odd_key = keys.of_run("captune-odd")
+        odd_item: Any = {"pk": {"S": odd_key}, "state": {"BOOL": True}}
+        cloud.table.rows[odd_key] = odd_item
+        cloud.world.spawn(_forget(cloud, odd_key), 86400)
     outcome = finish(cloud, "nothing but the sweeper")
     stop = execution.stop or cloud.world.now
     late = [run for run, at in cloud.audit.settled_at.items() if at - stop > timedelta(hours=12)]
@@ -82,7 +84,7 @@ def billed_after_the_settlement() -> list[str]:
     """A job that came into being an hour after its run was settled is found, ended and booked."""
     cloud = calm_cloud(4)
     execution = begin(cloud, "late", CALM)
-    while not any(key.startswith("RUN#") for key in cloud.table.rows) and cloud.world.step():
+    while not any(keys.run_in(key) for key in cloud.table.rows) and cloud.world.step():
         pass
     cloud.world.finish(execution, "ABORTED")
 

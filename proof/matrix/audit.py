@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from common.contracts import run_folder
+from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.names import belongs_to, run_name
 from proof.matrix.bench import Bench
@@ -50,9 +51,7 @@ def money(bench: Bench, earlier_cents: int = 0) -> list[str]:
     items = ledger_table.Table(bench.cloud.client("dynamodb"), bench.deployment.table).scan()
     runs = {row.run: row.item for row in bench.ledger().rows()}
     committed = {
-        i["pk"]["S"].removeprefix("MONTH#"): int(i["committed_cents"]["N"])
-        for i in items
-        if i["pk"]["S"].startswith("MONTH#")
+        month: int(item["committed_cents"]["N"]) for item in items if (month := keys.month_in(item["pk"]["S"]))
     }
     wrong = [f"{run} is {item['state']}" for run, item in runs.items() if item["state"] != "settled"]
     for month, cents in committed.items():

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from common.ledger import keys
 from proof.result import Result
 from proof.simulation.aws.price_list import HOURLY_USD
 from proof.simulation.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
@@ -64,7 +65,7 @@ def damage(kind: str, seed: int) -> Outcome:
     begin(cloud, "two", usual(dice), delay=dice.uniform(0, 30_000))
 
     def harm() -> None:
-        row = cloud.table.rows.get("RUN#captune-one")
+        row = cloud.table.rows.get(keys.of_run("captune-one"))
         if row is None:
             return
         whole = dict(row)
@@ -74,7 +75,7 @@ def damage(kind: str, seed: int) -> Outcome:
 
         def repair() -> Any:
             # What the code has written since then stays; what was damaged is put back.
-            now = cloud.table.rows["RUN#captune-one"]
+            now = cloud.table.rows[keys.of_run("captune-one")]
             for name in {**whole, **harmed}:
                 if now.get(name) == harmed.get(name) and whole.get(name) != harmed.get(name):
                     now.pop(name, None) if name not in whole else now.update({name: whole[name]})
@@ -95,7 +96,7 @@ def month_deleted(_: str, seed: int) -> Outcome:
         begin(cloud, f"later-{number}", usual(dice), delay=dice.uniform(600, 20_000))
 
     def delete() -> None:
-        for key in [key for key in cloud.table.rows if key.startswith("MONTH#")]:
+        for key in [key for key in cloud.table.rows if keys.month_in(key)]:
             del cloud.table.rows[key]
             cloud.tally.add("damaged")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from common.ledger import keys
 from proof.simulation.aws.definitions import constant, functions
 from proof.simulation.aws.expressions import Item
 from proof.simulation.aws.price_list import Use, small_cents
@@ -53,11 +54,11 @@ class Audit:
 
     def observe(self, changes: list[Change]) -> None:
         """One committed transaction or update."""
-        months = {key.removeprefix("MONTH#"): after for key, _, after in changes if key.startswith("MONTH#")}
+        months = {month: after for key, _, after in changes if (month := keys.month_in(key))}
         for key, before, after in changes:
-            if not key.startswith("RUN#"):
+            run = keys.run_in(key)
+            if run is None:
                 continue
-            run = key.removeprefix("RUN#")
             old, new = (before["state"]["S"] if before else ""), after["state"]["S"]
             if not months:
                 self._expect(old == new, f"{run} went from {old or 'nothing'} to {new} without its months")
@@ -85,7 +86,7 @@ class Audit:
 
     def started(self, run: str, owner: str, table: Table) -> None:
         """Something that bills was started: it needs an open reservation of its own execution."""
-        row = table.rows.get(f"RUN#{run}", {})
+        row = table.rows.get(keys.of_run(run), {})
         # By what this audit saw, not by the item, which may have been damaged since.
         is_open = run in self.reserved_at and run not in self.settled_at
         held = is_open and row.get("execution_arn", {}).get("S") == owner
@@ -95,9 +96,9 @@ class Audit:
         """The end of the month: answers what was truly spent in each month, in cents."""
         truth: dict[str, Fraction] = {}
         for key, row in table.rows.items():
-            if not key.startswith("RUN#"):
+            run = keys.run_in(key)
+            if run is None:
                 continue
-            run = key.removeprefix("RUN#")
             self._expect(row["state"]["S"] == "settled", f"{run} is still reserved at the end")
             self._expect(not self.world.sagemaker.still_there(run), f"{run} left something behind")
             spent, reserved = self.truth(run), int(row["reserved_cents"]["N"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from common.ledger import keys
 from proof.simulation.aws.definitions import machine
 from proof.simulation.aws.integrations import aws_call, name_of
 from proof.simulation.aws.interpreter import Failure, Interpreter
@@ -100,8 +101,8 @@ def _swept(cloud: Cloud, event: dict[str, Any]) -> bool:
 
 def _all_settled(cloud: Cloud) -> bool:
     rows = cloud.table.rows
-    runs = [key.removeprefix("RUN#") for key in rows if key.startswith("RUN#")]
-    return all(rows[f"RUN#{run}"].get("state", {}).get("S") == "settled" for run in runs) and not any(
+    runs = [run for key in rows if (run := keys.run_in(key))]
+    return all(rows[keys.of_run(run)].get("state", {}).get("S") == "settled" for run in runs) and not any(
         cloud.world.sagemaker.still_there(run) for run in runs
     )
 

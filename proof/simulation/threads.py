@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from common.errors import BudgetExceeded, ServiceUnreachable
+from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.pricing.prices import pinned
 from preflight import money
@@ -62,7 +63,7 @@ def race(seed: int, threads: int = 8, runs_each: int = 12, cap_cents: int = CAP_
 
     def observe(changes: list[Change]) -> None:
         for key, before, after in changes:
-            if key.startswith("MONTH#"):
+            if keys.month_in(key):
                 # Added up from the runs: a month that lost one of them would say less.
                 committed = max(int(after["committed_cents"]["N"]), _together(table))
                 outcome.highest_cents = max(outcome.highest_cents, committed)
@@ -86,10 +87,10 @@ def race(seed: int, threads: int = 8, runs_each: int = 12, cap_cents: int = CAP_
         worker.start()
     for worker in workers:
         worker.join()
-    rows = [row for key, row in table.rows.items() if key.startswith("RUN#")]
+    rows = [row for key, row in table.rows.items() if keys.run_in(key)]
     outcome.settled = sum(row["state"]["S"] == "settled" for row in rows)
     together = _together(table)
-    told = int(table.rows[f"MONTH#{MONTH}"]["committed_cents"]["N"])
+    told = int(table.rows[keys.of_month(MONTH)]["committed_cents"]["N"])
     if told != together:
         outcome.wrong.append(f"the month says {told} cents and its runs add up to {together}")
     if outcome.settled != outcome.reserved:
@@ -99,7 +100,7 @@ def race(seed: int, threads: int = 8, runs_each: int = 12, cap_cents: int = CAP_
 
 def _together(table: Table) -> int:
     """What the runs hold, in cents."""
-    rows = [row for key, row in table.rows.items() if key.startswith("RUN#")]
+    rows = [row for key, row in table.rows.items() if keys.run_in(key)]
     return sum(int(row.get("actual_cents", row["reserved_cents"])["N"]) for row in rows)
 
 

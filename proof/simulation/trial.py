@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 
+from common.ledger import keys
 from proof.simulation.aws.orchestration import MACHINE
 from proof.simulation.cleanup import sweeping
 from proof.simulation.cloud import Cloud
@@ -70,7 +71,7 @@ def _deadline_near(cloud: Cloud, execution: Execution) -> bool:
 
 MOMENTS: dict[str, Moment] = {
     "before it reserves": lambda cloud, execution: True,
-    "reserved": lambda cloud, execution: any(key.startswith("RUN#") for key in cloud.table.rows),
+    "reserved": lambda cloud, execution: any(keys.run_in(key) for key in cloud.table.rows),
     "training": _job_runs,
     "endpoint": lambda cloud, execution: bool(cloud.world.sagemaker.endpoints),
     "deadline": _deadline_near,
@@ -130,9 +131,10 @@ def finish(cloud: Cloud, what: str) -> Outcome:
     outcome = Outcome(runs=len(cloud.world.executions), counts=dict(cloud.tally.counts))
     outcome.gave_up = cloud.tally.counts.get("tear-downs that gave up", 0)
     for key, row in cloud.table.rows.items():
-        if not key.startswith("RUN#"):
+        run = keys.run_in(key)
+        if run is None:
             continue
-        run, reserved = key.removeprefix("RUN#"), int(row["reserved_cents"]["N"])
+        reserved = int(row["reserved_cents"]["N"])
         outcome.reserved += 1
         spent = sum(cloud.audit.truth(run).values(), Fraction(0))
         outcome.over_cents = max(outcome.over_cents, spent - reserved)

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from common.ledger import keys
 from common.pricing.costs import for_runs
 from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
@@ -194,7 +195,7 @@ class Conductor:
         """The run's name, from the ledger or else as the project makes it from the execution's."""
         assert cloud.deployment is not None
         items = cloud.client("dynamodb").scan(TableName=cloud.deployment.table)["Items"]
-        runs = [item["pk"]["S"].removeprefix("RUN#") for item in items if item["pk"]["S"].startswith("RUN#")]
+        runs = [run for item in items if (run := keys.run_in(item["pk"]["S"]))]
         return next((run for run in runs if run.endswith(self._name)), f"captune-{self._name}")
 
     # Ctrl-C --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from common.ledger import keys
 from rehearsal.account.cloud import Cloud
 
 from .options import Options
@@ -95,7 +96,7 @@ def reserve_all_but(cloud: Cloud, left_cents: int, cap_cents: int) -> None:
         cloud.client("dynamodb").put_item(
             TableName=cloud.deployment.table,
             Item={
-                "pk": {"S": f"MONTH#{year}-{month:02d}"},
+                "pk": {"S": keys.of_month(f"{year}-{month:02d}")},
                 "committed_cents": {"N": str(max(0, cap_cents - left_cents))},
             },
         )

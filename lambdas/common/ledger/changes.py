@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from common.clock import from_iso
-from common.ledger.rows import MONTH, RunRow, whole_number
+from common.ledger import keys
+from common.ledger.rows import RunRow, whole_number
 from common.ledger.table import Raw, Table, assignments, typed
 
 
@@ -51,7 +52,7 @@ class Month:
         if self.as_read is not None:
             values[":as_read"] = self.as_read
         condition = "attribute_not_exists(committed_cents)" if self.as_read is None else "committed_cents = :as_read"
-        return table.update(f"{MONTH}{self.name}", "SET committed_cents = :new", condition, values)
+        return table.update(keys.of_month(self.name), "SET committed_cents = :new", condition, values)
 
 
 def settlement(
@@ -95,7 +96,7 @@ def settlement(
 def add(table: Table, month: str, cents: int) -> dict[str, Any]:
     """The write that adds cents to what a month has committed; a negative amount gives back."""
     return table.update(
-        f"{MONTH}{month}",
+        keys.of_month(month),
         "SET committed_cents = if_not_exists(committed_cents, :zero) + :delta",
         None,
         typed({":zero": 0, ":delta": cents}),

@@ -20,8 +20,9 @@ from typing import Any
 
 from common.clock import start_after
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.ledger import keys
 from common.ledger.changes import Month, settlement, written
-from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row, whole_number
+from common.ledger.rows import RunRow, read_row, whole_number
 from common.ledger.table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
 from common.pricing.costs import cap_for
 
@@ -88,20 +89,20 @@ class Ledger:
 
     def run(self, run: str) -> dict[str, Any] | None:
         """The ledger item of a run, or None. Raises LedgerDamaged for an item that cannot be read."""
-        raw = self._table.read(f"{RUN}{run}")
+        raw = self._table.read(keys.of_run(run))
         if raw is None:
             return None
         row = read_row(raw)
         if row.is_damaged:
             raise LedgerDamaged(
-                f"The ledger's item {RUN}{run} cannot be read: {'; '.join(row.problems)}. Until that is put right it counts as "
+                f"The ledger's item {keys.of_run(run)} cannot be read: {'; '.join(row.problems)}. Until that is put right it counts as "
                 "the dearest case; make ledger shows it."
             )
         return row.item
 
     def rows(self) -> list[RunRow]:
         """Every run, each read by itself: an item that cannot be read is a row with problems, and hides no other."""
-        return [read_row(raw) for raw in self._table.scan() if raw["pk"]["S"].startswith(RUN)]
+        return [read_row(raw) for raw in self._table.scan() if keys.run_in(raw["pk"]["S"]) is not None]
 
     def count_start(self, month: str, bound: int) -> int:
         """Counts an execution that is about to be looked at; answers how many the month has had.
@@ -110,7 +111,7 @@ class Ledger:
         Raises TooManyStarts beyond the bound, and counts no further then.
         """
         counted = self._table.change(
-            f"{STARTS}{month}",
+            keys.of_starts(month),
             "SET starts = if_not_exists(starts, :none) + :one",
             "attribute_not_exists(starts) OR starts < :bound",
             typed({":none": 0, ":one": 1, ":bound": bound}),
@@ -120,9 +121,9 @@ class Ledger:
             raise TooManyStarts(
                 f"{bound} executions were looked at in {month}, more than the cap sets money aside for, so no further one is. Stop "
                 f"what starts them; the count begins anew on {start_after(month).date().isoformat()}, or when the item "
-                f"{STARTS}{month} of the ledger is deleted."
+                f"{keys.of_starts(month)} of the ledger is deleted."
             )
-        return whole_number((self._table.read(f"{STARTS}{month}") or {}).get("starts")) or 1
+        return whole_number((self._table.read(keys.of_starts(month)) or {}).get("starts")) or 1
 
     def reserve(self, reservation: Reservation, cap_cents: int, now: datetime) -> dict[str, Any]:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
@@ -180,7 +181,7 @@ class Ledger:
         if not facts:
             return
         clause, values, names = assignments(facts, "{name} = if_not_exists({name}, {value})")
-        self._table.change(f"{RUN}{run}", f"SET {clause}", "attribute_exists(pk)", values, names)
+        self._table.change(keys.of_run(run), f"SET {clause}", "attribute_exists(pk)", values, names)
 
     def note_endpoint(
         self,
@@ -199,7 +200,7 @@ class Ledger:
         """
         prefix, created = f"endpoint_{attempt}_", written(created_at)
         self._table.change(
-            f"{RUN}{run}",
+            keys.of_run(run),
             "SET #created = :created",
             "attribute_exists(pk) AND attribute_not_exists(#created) OR #created > :created",
             typed({":created": created}),
@@ -233,13 +234,13 @@ class Ledger:
         return {name: Month.of(name, as_read[name], rows, cap_cents) for name in names}
 
     def _as_read(self, month: str) -> Raw | None:
-        return (self._table.read(f"{MONTH}{month}") or {}).get("committed_cents")
+        return (self._table.read(keys.of_month(month)) or {}).get("committed_cents")
 
 
 def _reserved(reservation: Reservation, now: datetime) -> dict[str, Any]:
     """The item of a run that is reserved."""
     return {
-        "pk": f"{RUN}{reservation.run}",
+        "pk": keys.of_run(reservation.run),
         "state": "reserved",
         "execution_arn": reservation.execution_arn,
         "reserved_cents": reservation.cents,

@@ -13,9 +13,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from common.clock import from_iso, month_of
+from common.ledger import keys
 from common.ledger.table import Raw, RawItem
 
-RUN, MONTH, STARTS = "RUN#", "MONTH#", "STARTS#"
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _TEXTS = {
     "state",
@@ -122,7 +122,7 @@ def read_row(raw: RawItem) -> RunRow:
             item[name] = found
     required = _REQUIRED + (_REQUIRED_OF_SETTLED if item.get("state") == "settled" else ())
     problems += [f"{name} is missing" for name in required if name not in raw]
-    return RunRow(str(item.get("pk", "")).removeprefix(RUN), item, tuple(problems))
+    return RunRow(keys.run_in(str(item.get("pk", ""))) or "", item, tuple(problems))
 
 
 def whole_number(value: Raw | None) -> int | None:

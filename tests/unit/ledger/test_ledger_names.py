@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from common.errors import ServiceUnreachable
+from common.ledger import keys
 from common.ledger.ledger import Ledger, Reservation
-from common.ledger.rows import MONTH, RUN, STARTS, RunRow, read_row
+from common.ledger.rows import RunRow, read_row
 from proof.simulation.aws.table import Table
 from tests.doubles.lambda_fakes import NOW, refusal
 
@@ -21,9 +22,22 @@ RESERVED = {
     "reserved_at": {"S": "2026-11-24T18:00:00+00:00"},
 }
 
+KEYS = ("RUN#captune-a", "MONTH#2026-11", "STARTS#2026-11", "XRUN#")
+
 
 def test_the_keys_of_a_table_that_exists_stay() -> None:
-    assert (RUN, MONTH, STARTS) == ("RUN#", "MONTH#", "STARTS#")
+    assert (keys.of_run("captune-a"), keys.of_month("2026-11")) == ("RUN#captune-a", "MONTH#2026-11")
+    assert keys.of_starts("2026-11") == "STARTS#2026-11"
+
+
+def test_a_key_tells_whose_item_it_is_and_no_other_one_does() -> None:
+    found = {key: (keys.run_in(key), keys.month_in(key), keys.starts_in(key)) for key in KEYS}
+    assert found == {
+        "RUN#captune-a": ("captune-a", None, None),
+        "MONTH#2026-11": (None, "2026-11", None),
+        "STARTS#2026-11": (None, None, "2026-11"),
+        "XRUN#": (None, None, None),
+    }
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,17 @@ def test_a_module_that_has_moved_is_missed() -> None:
     assert not is_there("common.run_folder", here) and not is_there("moved_away", here)
 
 
+def test_the_keys_of_the_ledger_are_known_to_one_module() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ROOTS.keys() - {"tests"}
+        for path in modules(folder).values()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and str(node.value).startswith(("RUN#", "MONTH#", "STARTS#"))
+    }
+    assert found == {"lambdas/common/ledger/keys.py"}
+
+
 def test_training_imports_nothing_of_ours_from_outside_its_folder() -> None:
     ours = {name.partition(".")[0] for name in every_module()} - modules("training").keys()
     assert not roots_of("training").keys() & ours
