@@ -9,7 +9,7 @@ from typing import Any
 from common.ledger import keys
 from common.ledger.changes import Month
 from common.ledger.ledger import HIGHEST_CAP_CENTS, dollars
-from common.ledger.rows import RunRow, read_row, whole_number
+from common.ledger.rows import RunRow, cents_by_month, read_row, whole_number
 from common.ledger.table import RawItem, Table
 from common.pricing.costs import looks_bound, standing_cents
 from operations.deployed import output
@@ -93,9 +93,7 @@ def _months(items: Sequence[RawItem], rows: Sequence[RunRow]) -> list[Month]:
     """The months that have an item or a run, newest first."""
     as_read = {month: item.get("committed_cents") for item in items if (month := keys.month_in(_key(item))) is not None}
     of_runs = {month for row in rows for month in row.item.get("months", "").split(",") if month}
-    of_runs |= {
-        name.removeprefix("actual_cents_") for row in rows for name in row.item if name.startswith("actual_cents_")
-    }
+    of_runs |= {month for row in rows for month in cents_by_month(row.item)}
     names = sorted({*as_read, *of_runs, *_starts(items)}, reverse=True)
     return [Month.of(name, as_read.get(name), rows, HIGHEST_CAP_CENTS) for name in names]
 

@@ -14,6 +14,7 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan, PlannedCorpus
 from common.environment import RunSettings
+from common.ledger.rows import RunItem
 from common.names import trial_name
 from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
@@ -158,7 +159,7 @@ def _corpus(found: Found) -> PlannedCorpus:
     return told
 
 
-def ledger_details(event: PreflightEvent, found: Found) -> dict[str, str | int]:
+def ledger_details(event: PreflightEvent, found: Found) -> RunItem:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
     worst = found.allowance.worst
     return {

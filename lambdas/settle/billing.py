@@ -11,6 +11,7 @@ from typing import Any
 from common.clock import from_iso, months_between
 from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
+from common.ledger.rows import RunItem
 from common.names import belongs_to
 from common.pricing.costs import month_shares
 from common.pricing.prices import Price
@@ -83,7 +84,7 @@ class StillRunning(RuntimeError):
 def bill(
     sagemaker: Any,
     run: str,
-    item: dict[str, Any],
+    item: RunItem,
     endpoint_entered_at: datetime | None,
     now: datetime,
     seen: Seen | None = None,
@@ -141,7 +142,7 @@ def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[
             yield name, _Used(group.get("InstanceType", ""), int(group.get("InstanceCount", 1)), seconds, start, end)
 
 
-def _add_small_items(by_month: dict[str, int], item: dict[str, Any], until: datetime) -> int:
+def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime) -> int:
     """Adds the reserved small items to every month that the run lived in, and returns their sum: none of them has a date."""
     reserved = item["months"].split(",")
     each = int(item.get("other_cents", 0)) // len(reserved)

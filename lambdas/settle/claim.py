@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from common.contracts.tear_down import TearDownEvent, execution_arn_of
 from common.environment import required
 from common.errors import InvalidInput
+from common.ledger.rows import RunItem
 
 
-def execution_arn(event: TearDownEvent, run: str, item: dict[str, Any] | None) -> str:
+def execution_arn(event: TearDownEvent, run: str, item: RunItem | None) -> str:
     """The execution's ARN: from the run's ledger item, the event, or its name. Empty where nobody knows it any more.
 
     Raises InvalidInput for an execution that is not the one that owns the run.

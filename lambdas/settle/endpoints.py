@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from common.clock import from_iso
 from common.contracts.tear_down import Seen
-from common.ledger.rows import EndpointLife, endpoint_lives
+from common.ledger.rows import EndpointLife, RunItem, endpoint_lives
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Stay:
 
 
 def stays(
-    item: dict[str, Any], seen: Seen | None, requested_at: datetime | None, until: datetime, now: datetime
+    item: RunItem, seen: Seen | None, requested_at: datetime | None, until: datetime, now: datetime
 ) -> list[Stay]:
     """Every endpoint of a run, in the order of creation.
 
@@ -60,7 +59,7 @@ def stays(
     return found
 
 
-def _merged(item: dict[str, Any], seen: Seen) -> dict[int, EndpointLife]:
+def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLife]:
     """What the ledger holds and what this tear-down saw, together: the earliest creation, the latest end, the most instances."""
     lives = endpoint_lives(item)
     for key, told in seen.items():
@@ -90,7 +89,7 @@ def _together(noted: EndpointLife, saw: EndpointLife) -> EndpointLife:
     )
 
 
-def _attempt_is_known(item: dict[str, Any], seen: Seen | None) -> bool:
+def _attempt_is_known(item: RunItem, seen: Seen | None) -> bool:
     """Whether the attempt is told: an earlier deployment noted the name only of an endpoint that had not failed."""
     return bool(seen) or "endpoint_name" in item or any(re.match(r"endpoint_\d", name) for name in item)
 

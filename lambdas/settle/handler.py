@@ -10,6 +10,7 @@ from common.clock import from_iso, month_of, now
 from common.contracts.tear_down import Record, Settled, TearDownEvent, run_of_event
 from common.environment import required
 from common.ledger.ledger import Ledger
+from common.ledger.rows import RunItem
 from common.logs import log, metric
 from common.pricing import costs
 from settle import billing, claim, history, notice
@@ -72,7 +73,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     }
 
 
-def _was_settled_before(item: dict[str, Any], execution: history.Execution) -> bool:
+def _was_settled_before(item: RunItem, execution: history.Execution) -> bool:
     started = execution.started_at
     return item["state"] == "settled" and started is not None and from_iso(item["settled_at"]) < started
 

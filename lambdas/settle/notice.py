@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from common.contracts.tear_down import FinalCost, Record
 from common.ledger.ledger import dollars
+from common.ledger.rows import RunItem
 
 # SNS takes subjects of less than 100 characters, all of them ASCII.
 SUBJECT_LENGTH = 99
@@ -21,7 +21,7 @@ _IN_A_SUBJECT = {
 }
 
 
-def cost(item: dict[str, Any] | None, left_cents: int, cap_cents: int) -> FinalCost:
+def cost(item: RunItem | None, left_cents: int, cap_cents: int) -> FinalCost:
     """The money of a run as the report shows it; a run that reserved nothing did cost nothing."""
     if item is None:
         return {

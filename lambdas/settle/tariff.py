@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,7 +25,7 @@ class Tariff:
     region: str
 
     @classmethod
-    def of(cls, item: dict[str, Any], use: str) -> Tariff:
+    def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
         """The tariff of a run's ledger item. An item of an earlier deployment holds one price of each use."""
         key, source, region = use.lower(), item["price_source"], item["execution_arn"].split(":")[3]
         if f"{key}_prices" in item:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.aws import error_code
 from common.clock import from_iso
 from common.contracts.tear_down import execution_arn_of
-from common.ledger.rows import RunRow
+from common.ledger.rows import RunItem, RunRow
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper.evidence import Evidence
 
@@ -62,7 +62,7 @@ class Judge:
             return False
         return self._has_outlived_its_deadlines(run, item) or self._has_ended(run) or self._is_too_old(run)
 
-    def _has_outlived_its_deadlines(self, run: str, item: dict[str, Any]) -> bool:
+    def _has_outlived_its_deadlines(self, run: str, item: RunItem) -> bool:
         """Whether a run, even one that still goes on, is past what it reserved: then its schedule was lost with everything else."""
         since = self.evidence.endpoint_since(run)
         deadline = timedelta(seconds=int(item.get("endpoint_deadline_seconds", 0)))

@@ -15,6 +15,7 @@ from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.ledger import table as ledger_table
 from common.ledger.ledger import Ledger
+from common.ledger.rows import RunItem
 from common.ledger.table import Table, typed
 from common.pricing import prices
 from common.pricing.prices import Price
@@ -115,7 +116,7 @@ def _one_name_for_several(name: str) -> str:
 _stays = billing.stays
 
 
-def _seen_only(item: dict[str, Any], seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
+def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
     return _stays(item, seen, None, until, now)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 from common.contracts import run_folder
 from common.ledger import keys
 from common.ledger import table as ledger_table
+from common.ledger.rows import RunItem, cents_by_month
 from common.names import belongs_to, run_name
 from proof.matrix.bench import Bench
 from proof.matrix.expectations import NOTHING, Expected
@@ -55,7 +55,7 @@ def money(bench: Bench, earlier_cents: int = 0) -> list[str]:
     }
     wrong = [f"{run} is {item['state']}" for run, item in runs.items() if item["state"] != "settled"]
     for month, cents in committed.items():
-        actual = sum(int(item.get(f"actual_cents_{month}", 0)) for item in runs.values())
+        actual = sum(cents_by_month(item).get(month, 0) for item in runs.values())
         if cents != actual + earlier_cents:
             wrong.append(f"{month} has {cents} committed, and its runs did cost {actual} after {earlier_cents}")
     cap = cap_cents(bench)
@@ -68,7 +68,7 @@ def money(bench: Bench, earlier_cents: int = 0) -> list[str]:
     return wrong + [f"{name} billed without a reservation" for name in unbooked]
 
 
-def _in_order(bench: Bench, run: str, item: dict[str, Any], cap: int) -> list[str]:
+def _in_order(bench: Bench, run: str, item: RunItem, cap: int) -> list[str]:
     """Whether spent <= settled <= reserved <= cap; training and endpoint by themselves, so that no small item hides a cent."""
     wrong = []
     for kind, booked in (("training", int(item["training_cents"])), ("endpoints", int(item["endpoint_cents"]))):

@@ -43,7 +43,7 @@ class FakeLedger(Ledger):
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
         """Adds an open reservation of six dollars."""
         name = run or f"captune-{execution_name}"
-        facts = {**DETAILS, "execution_name": execution_name, **details}
+        facts: Any = {**DETAILS, "execution_name": execution_name, **details}
         self.reserve(Reservation(name, arn(execution_name), 600, ("2026-11",), facts), 100_000, NOW)
         return self
 

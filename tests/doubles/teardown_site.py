@@ -38,5 +38,5 @@ class Site:
         return [name for name, _ in self.sagemaker.calls if name.startswith(("stop_", "delete_"))]
 
     @property
-    def item(self) -> dict[str, Any]:
+    def item(self) -> Any:
         return self.ledger.run("captune-abc") or {}

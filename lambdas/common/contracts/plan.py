@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
+from common.ledger.rows import RunItem
+
 
 class PlannedModel(TypedDict):
     """The base model that is to be trained and served."""
@@ -93,7 +95,7 @@ class PlannedBudget(TypedDict):
     trainingHourlyUsd: str
     hostingHourlyUsd: str
     priceSource: str
-    ledgerDetails: dict[str, str | int]
+    ledgerDetails: RunItem
 
 
 class PlannedEstimate(TypedDict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.clock import from_iso
 from common.ledger import keys
-from common.ledger.rows import RunRow, whole_number
+from common.ledger.rows import RunItem, RunRow, cents_by_month, whole_number
 from common.ledger.table import Raw, Table, assignments, typed
 
 
@@ -57,7 +57,7 @@ class Month:
 
 def settlement(
     table: Table,
-    item: Mapping[str, Any],
+    item: RunItem,
     actual: Mapping[str, int],
     details: Mapping[str, str | int],
     now: datetime,
@@ -69,7 +69,7 @@ def settlement(
     deployment settled does not have it.
     """
     first = item["state"] == "reserved"
-    booked = {m: int(item["reserved_cents"]) for m in item["months"].split(",")} if first else _actual(item)
+    booked = {m: int(item["reserved_cents"]) for m in item["months"].split(",")} if first else cents_by_month(item)
     floor = {} if first or exact else booked
     total = {month: max(actual.get(month, 0), floor.get(month, 0)) for month in sorted({*booked, *actual})}
     deltas = {month: cents - booked.get(month, 0) for month, cents in total.items()}
@@ -101,12 +101,6 @@ def add(table: Table, month: str, cents: int) -> dict[str, Any]:
         None,
         typed({":zero": 0, ":delta": cents}),
     )
-
-
-def _actual(item: Mapping[str, Any]) -> dict[str, int]:
-    """What a settled run's item has booked in each month."""
-    prefix = "actual_cents_"
-    return {name.removeprefix(prefix): int(cents) for name, cents in item.items() if name.startswith(prefix)}
 
 
 def written(moment: datetime | str) -> str:

@@ -22,7 +22,7 @@ from common.clock import start_after
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger import keys
 from common.ledger.changes import Month, settlement, written
-from common.ledger.rows import RunRow, read_row, whole_number
+from common.ledger.rows import RunItem, RunRow, read_row, whole_number
 from common.ledger.table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
 from common.pricing.costs import cap_for
 
@@ -38,7 +38,7 @@ class Reservation:
     execution_arn: str
     cents: int
     months: tuple[str, ...]
-    details: Mapping[str, str | int]
+    details: RunItem
 
 
 def dollars(cents: int) -> str:
@@ -87,7 +87,7 @@ class Ledger:
         found = self._months(months, HIGHEST_CAP_CENTS).values()
         return sorted({run for month in found for run in month.damaged})
 
-    def run(self, run: str) -> dict[str, Any] | None:
+    def run(self, run: str) -> RunItem | None:
         """The ledger item of a run, or None. Raises LedgerDamaged for an item that cannot be read."""
         raw = self._table.read(keys.of_run(run))
         if raw is None:
@@ -125,7 +125,7 @@ class Ledger:
             )
         return whole_number((self._table.read(keys.of_starts(month)) or {}).get("starts")) or 1
 
-    def reserve(self, reservation: Reservation, cap_cents: int, now: datetime) -> dict[str, Any]:
+    def reserve(self, reservation: Reservation, cap_cents: int, now: datetime) -> RunItem:
         """Sets the worst case of a run aside, or refuses it. Returns the run's item; calling again changes nothing.
 
         Raises BudgetExceeded when a month's cap does not cover it, RunNameTaken when another execution or a finished run has
@@ -156,7 +156,7 @@ class Ledger:
         now: datetime,
         *,
         exact: bool = False,
-    ) -> dict[str, Any] | None:
+    ) -> RunItem | None:
         """Replaces a reservation by what the run did cost in each month, and returns the run's item.
 
         `actual` maps a month to cents. A run that was never reserved has no item: None is returned and nothing changes. A run
@@ -217,7 +217,7 @@ class Ledger:
             facts[f"{prefix}instance_count"] = instance_count
         self.note(run, facts)
 
-    def _existing(self, reservation: Reservation) -> dict[str, Any] | None:
+    def _existing(self, reservation: Reservation) -> RunItem | None:
         """The reservation, where this execution has made it already."""
         item = self.run(reservation.run)
         if item is None or (item["execution_arn"], item["state"]) == (reservation.execution_arn, "reserved"):
@@ -237,7 +237,7 @@ class Ledger:
         return (self._table.read(keys.of_month(month)) or {}).get("committed_cents")
 
 
-def _reserved(reservation: Reservation, now: datetime) -> dict[str, Any]:
+def _reserved(reservation: Reservation, now: datetime) -> RunItem:
     """The item of a run that is reserved."""
     return {
         "pk": keys.of_run(reservation.run),

@@ -7,10 +7,11 @@ everywhere: as a run that is still open, and with everything that it may have re
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypedDict
 
 from common.clock import from_iso, month_of
 from common.ledger import keys
@@ -30,7 +31,45 @@ _TEXTS = {
 _DATES = {"reserved_at", "settled_at", "ends_by", "keep_until"}
 _REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
 _REQUIRED_OF_SETTLED = ("actual_cents", "settled_at")
+_BOOKED = "actual_cents_"  # and the month
 _OLD_LIFE, _LIFE = re.compile(r"endpoint_(created|gone)_at"), re.compile(r"endpoint_\d+_(created|gone)_at")
+
+
+class RunItem(TypedDict, total=False):
+    """A run's item. Moments are ISO 8601 in UTC, `months` are joined by commas, prices are texts in order of preference.
+
+    Beside these there are attributes whose names tell a month or an attempt: `actual_cents_2026-11` (`cents_by_month`) and
+    `endpoint_1_created_at` with its kin (`endpoint_lives`).
+    """
+
+    pk: str
+    state: str  # reserved, and then settled
+    execution_arn: str
+    reserved_cents: int
+    months: str
+    reserved_at: str
+    # From the run's plan: what TearDown and the settlement need to know, even when its execution and its files are lost.
+    execution_name: str
+    training_prices: str
+    hosting_prices: str
+    price_source: str
+    max_training_seconds: int
+    max_endpoint_seconds: int
+    other_cents: int
+    keep_endpoint_seconds: int
+    endpoint_deadline_seconds: int
+    ends_by: str
+    # From its end.
+    keep_until: str
+    status: str
+    actual_cents: int
+    training_cents: int
+    endpoint_cents: int
+    training_seconds: int
+    endpoint_seconds: int
+    settlements: int
+    settled_at: str
+    settled_again_at: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +77,7 @@ class RunRow:
     """One run's item. `item` holds what could be read, with its types; `problems` says in words what could not."""
 
     run: str
-    item: dict[str, Any]
+    item: RunItem
     problems: tuple[str, ...] = ()
 
     @property
@@ -61,13 +100,11 @@ class RunRow:
         Of a damaged item the dearest case: its reservation where that can be read, else the whole cap, in each month that it may
         lie in.
         """
-        actual = {
-            name.removeprefix("actual_cents_"): c for name, c in self.item.items() if name.startswith("actual_cents_")
-        }
+        actual = cents_by_month(self.item)
         if not self.is_open and (not self.is_damaged or sum(actual.values()) == self.item["actual_cents"]):
-            return int(actual.get(month, 0))
+            return actual.get(month, 0)
         held = int(self.item.get("reserved_cents", cap_cents)) if self._may_lie_in(month) else 0
-        return max(held, int(actual.get(month, 0)))
+        return max(held, actual.get(month, 0))
 
     def _may_lie_in(self, month: str) -> bool:
         if "months" in self.item:
@@ -86,7 +123,12 @@ class EndpointLife:
     failed: bool = False  # AWS bills no endpoint that failed to start
 
 
-def endpoint_lives(item: dict[str, Any]) -> dict[int, EndpointLife]:
+def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
+    """What a settled run's item has booked in each month."""
+    return {name.removeprefix(_BOOKED): int(cents) for name, cents in item.items() if name.startswith(_BOOKED)}
+
+
+def endpoint_lives(item: Mapping[str, Any]) -> dict[int, EndpointLife]:
     """The endpoint of each attempt that a run's item tells of.
 
     An item of an earlier deployment tells of one, by `endpoint_created_at`; its attempt is in `endpoint_name`, which only an
@@ -112,7 +154,7 @@ def endpoint_lives(item: dict[str, Any]) -> dict[int, EndpointLife]:
 
 def read_row(raw: RawItem) -> RunRow:
     """Reads a run's item as DynamoDB holds it. Never raises for what is in it."""
-    item: dict[str, Any] = {}
+    item: Any = {}
     problems: list[str] = []
     for name, value in raw.items():
         found, problem = _read(name, value)
@@ -122,7 +164,7 @@ def read_row(raw: RawItem) -> RunRow:
             item[name] = found
     required = _REQUIRED + (_REQUIRED_OF_SETTLED if item.get("state") == "settled" else ())
     problems += [f"{name} is missing" for name in required if name not in raw]
-    return RunRow(keys.run_in(str(item.get("pk", ""))) or "", item, tuple(problems))
+    return RunRow(keys.run_in(str(item.get("pk"))) or "", item, tuple(problems))
 
 
 def whole_number(value: Raw | None) -> int | None:
@@ -147,7 +189,7 @@ def _read(name: str, value: Raw) -> tuple[Any, str]:
             return None, f"is the number {number}, not a text"
         return (None, f"is {number}, below zero") if number < 0 else (number, "")
     text = str(value["S"])
-    if name.endswith(("_cents", "_seconds", "_count")) or name.startswith("actual_cents_"):
+    if name.endswith(("_cents", "_seconds", "_count")) or name.startswith(_BOOKED):
         return None, f"is the text {text[:40]!r}, not a number"
     return (None, problem) if (problem := _problem_of_text(name, text)) else (text, "")
 

@@ -84,7 +84,7 @@ class Table:
         """Waits before the next attempt (0, 1, …): longer each time, at random so that rivals part, two seconds at most."""
         self._pause(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
 
-    def put_new(self, item: Mapping[str, str | int]) -> dict[str, Any]:
+    def put_new(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """The write of an item that must not exist yet, for a transaction."""
         return {"Put": {"TableName": self.name, "Item": typed(item), "ConditionExpression": "attribute_not_exists(pk)"}}
 
@@ -125,7 +125,7 @@ def busy() -> ServiceUnreachable:
     return ServiceUnreachable("The ledger was busy with other runs in every attempt; the state machine tries again.")
 
 
-def typed(values: Mapping[str, str | int]) -> dict[str, dict[str, str]]:
+def typed(values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Values as DynamoDB takes them. The ledger holds whole numbers and texts, and nothing else."""
     return {name: {"N": str(value)} if isinstance(value, int) else {"S": str(value)} for name, value in values.items()}
 

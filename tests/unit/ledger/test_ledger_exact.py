@@ -120,12 +120,13 @@ class TestWhatIsWritten:
         ledger = reserved()
         ledger.note_endpoint("captune-a", 1, NOW, failed=True)
 
-        assert (ledger.run("captune-a") or {})["endpoint_1_failed"] == 1
+        item: Any = ledger.run("captune-a")
+        assert item["endpoint_1_failed"] == 1
 
     def test_a_first_settlement_writes_only_the_months_that_cost_something(self) -> None:
         ledger = Ledger(Table(), "ledger", lambda seconds: None)
         ledger.reserve(Reservation("captune-a", "arn:a", 600, ("2026-11", "2026-12"), {}), CAP, NOW)
-        item = ledger.settle("captune-a", {"2026-11": 40}, {}, NOW) or {}
+        item: Any = ledger.settle("captune-a", {"2026-11": 40}, {}, NOW) or {}
 
         assert {name: item[name] for name in item if name.startswith("actual_cents")} == {
             "actual_cents": 40, "actual_cents_2026-11": 40,

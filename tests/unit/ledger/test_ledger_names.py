@@ -9,7 +9,7 @@ import pytest
 from common.errors import ServiceUnreachable
 from common.ledger import keys
 from common.ledger.ledger import Ledger, Reservation
-from common.ledger.rows import RunRow, read_row
+from common.ledger.rows import RunItem, RunRow, cents_by_month, read_row
 from proof.simulation.aws.table import Table
 from tests.doubles.lambda_fakes import NOW, refusal
 
@@ -54,12 +54,22 @@ def test_a_text_in_the_place_of_a_date_is_a_problem(name: str) -> None:
     assert f"{name} is 'soon', not a date" in read_row(RESERVED | {name: {"S": "soon"}}).problems
 
 
+def test_a_row_bears_the_name_of_its_run_and_an_empty_one_where_that_cannot_be_read() -> None:
+    assert read_row(RESERVED).run == "captune-a"
+    assert read_row({name: value for name, value in RESERVED.items() if name != "pk"}).run == ""
+
+
+def test_what_was_booked_is_told_by_month_and_nothing_else_is() -> None:
+    item = {"actual_cents": 150, "actual_cents_2026-11": 100, "actual_cents_2026-12": 50, "training_cents": 7}
+    assert cents_by_month(item) == {"2026-11": 100, "2026-12": 50}
+
+
 def test_an_item_has_no_problems_until_one_is_found() -> None:
     assert RunRow("captune-a", {}).problems == ()
 
 
 def test_a_settlement_is_proved_by_its_state_its_cents_and_its_moment_alone() -> None:
-    item = {"state": "settled", "actual_cents": 1, "settled_at": "2026-11-24T18:00:00+00:00"}
+    item: RunItem = {"state": "settled", "actual_cents": 1, "settled_at": "2026-11-24T18:00:00+00:00"}
     assert not RunRow("captune-a", item, ("months is missing",)).is_open
 
 

@@ -170,7 +170,7 @@ class TestWhatARunHoldsOfAMonth:
 
 class TestTheLivesOfEndpoints:
     def test_each_attempt_has_its_own(self) -> None:
-        item = {
+        item: Any = {
             "endpoint_2_created_at": "2026-11-24T19:00:00+00:00",
             "endpoint_1_created_at": "2026-11-24T18:00:00+00:00",
             "endpoint_1_gone_at": "2026-11-24T18:30:00+00:00",
@@ -188,7 +188,10 @@ class TestTheLivesOfEndpoints:
         ("name", "attempt"), [("captune-a-try3", 3), ("captune-a", 1), (None, 1), ("captune-a-try3-b", 1)]
     )
     def test_an_item_of_an_earlier_deployment_tells_of_one(self, name: str | None, attempt: int) -> None:
-        item = {"endpoint_created_at": "2026-11-24T18:00:00+00:00", "endpoint_gone_at": "2026-11-24T19:00:00+00:00"}
+        item: Any = {
+            "endpoint_created_at": "2026-11-24T18:00:00+00:00",
+            "endpoint_gone_at": "2026-11-24T19:00:00+00:00",
+        }
         assert endpoint_lives(item | ({"endpoint_name": name} if name else {})) == {
             attempt: EndpointLife(NOW, NOW.replace(hour=19))
         }
@@ -225,7 +228,8 @@ class TestNotingEndpoints:
         ledger.note_endpoint("captune-a", 1, NOW)
         ledger.note_endpoint("captune-a", 1, "2026-11-24T18:59:59+01:00")
 
-        assert (ledger.run("captune-a") or {})["endpoint_1_created_at"] == "2026-11-24T17:59:59+00:00"
+        item: Any = ledger.run("captune-a")
+        assert item["endpoint_1_created_at"] == "2026-11-24T17:59:59+00:00"
 
     def test_a_run_that_the_ledger_does_not_know_is_left_unknown(self, ledger: Ledger) -> None:
         ledger.note_endpoint("captune-b", 1, NOW, NOW, failed=True)

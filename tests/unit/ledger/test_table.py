@@ -115,7 +115,11 @@ def test_the_ledger_says_the_same_over_both(dynamodb: Any, seed: int) -> None:
         run, month = f"captune-{dice.choice('abcdefgh')}", dice.choice(["2026-11", "2026-12"])
         months = ("2026-11", "2026-12") if dice.random() < 0.3 else (month,)
         asked = Reservation(
-            run, dice.choice(["arn:1", "arn:2"]), dice.randint(1, 900), months, {"keep": dice.choice([0, 5])}
+            run,
+            dice.choice(["arn:1", "arn:2"]),
+            dice.randint(1, 900),
+            months,
+            {"keep_endpoint_seconds": dice.choice([0, 5])},
         )
         cap, cents, kind = dice.choice([300, 2500, 2500]), dice.randint(0, 900), dice.random()
         answers = []

@@ -56,7 +56,7 @@ class TestTheHistory:
         assert history.read(services, arn("abc"), "UNKNOWN").seconds_by_state == {"Preflight": 1.235}
 
     def test_an_execution_that_began_as_another_was_settled_is_not_the_earlier_one(self) -> None:
-        item = {"state": "settled", "settled_at": START.isoformat()}
+        item: Any = {"state": "settled", "settled_at": START.isoformat()}
         at_once, later = (history.Execution("FAILED", started_at=START + wait) for wait in (0 * HOUR, HOUR))
 
         assert (_was_settled_before(item, at_once), _was_settled_before(item, later)) == (False, True)
@@ -91,7 +91,7 @@ class TestEndpoints:
 def test_the_small_items_of_a_run_that_lived_in_none_of_its_months_are_booked_in_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    item = {**(Site(monkeypatch).ledger.run("captune-abc") or {}), "months": "2026-09,2026-10", "other_cents": 12}
+    item: Any = {**(Site(monkeypatch).ledger.run("captune-abc") or {}), "months": "2026-09,2026-10", "other_cents": 12}
     billed = bill(SageMaker(jobs={"captune-abc": job(seconds=0)}), "captune-abc", item, None, NOW)
 
     assert (billed.other_cents, billed.by_month.get("2026-09"), billed.by_month.get("2026-10")) == (6, 6, None)
@@ -130,7 +130,7 @@ class TestWhatIsBilled:
         assert (record["cost"]["training_cents"], record["unreserved"]) == (26, [])
 
     def test_an_old_item_has_one_price_of_each_use(self) -> None:
-        item = {
+        item: Any = {
             "price_source": "p", "execution_arn": arn("abc"), "hosting_instance_type": "t", "hosting_hourly_usd": "2",
         }  # fmt: skip
         tariff = Tariff.of(item, "Hosting")

@@ -97,7 +97,7 @@ def test_a_run_that_reserved_nothing_did_cost_nothing() -> None:
 
 def test_the_cost_of_a_run_is_what_the_ledger_holds() -> None:
     parts = {"training_cents": 3, "endpoint_cents": 4, "other_cents": 5, "training_seconds": 6, "endpoint_seconds": 7}
-    item = {"reserved_cents": 1, "actual_cents": 2, **parts}
+    item: Any = {"reserved_cents": 1, "actual_cents": 2, **parts}
     assert notice.cost(item, 8, 9) == {**item, "remaining_cents": 8, "cap_cents": 9}
     del item["other_cents"]  # an item of the first deployments
     assert notice.cost(item, 8, 9)["other_cents"] == 0
@@ -124,7 +124,7 @@ class TestTheRecord:
 
     def test_the_ledger_keeps_what_was_billed_for_what(self, site: Site) -> None:
         site.settle()
-        item = site.ledger.run("captune-abc") or {}
+        item: Any = site.ledger.run("captune-abc") or {}
         kept = ("status", "training_seconds", "endpoint_seconds", "training_cents", "endpoint_cents", "other_cents")
         assert [item[name] for name in kept] == ["SUCCEEDED", 600, 0, 26, 0, 6]
 

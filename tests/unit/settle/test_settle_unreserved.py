@@ -124,7 +124,7 @@ def test_an_endpoint_where_none_was_reserved_counts_as_the_dearest(site: Site) -
 
 
 def test_the_price_of_another_region_is_not_this_ones() -> None:
-    item = {
+    item: Any = {
         "price_source": "p",
         "training_prices": "ml.g5.2xlarge=1",
         "execution_arn": arn("abc").replace("us-east-1", "us-west-2"),
@@ -135,7 +135,7 @@ def test_the_price_of_another_region_is_not_this_ones() -> None:
 
 @pytest.mark.parametrize("instance_type", ["ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"])
 def test_every_price_says_what_it_is_for(instance_type: str) -> None:
-    item = {"price_source": "p", "hosting_prices": "ml.g5.2xlarge=1", "execution_arn": arn("abc")}
+    item: Any = {"price_source": "p", "hosting_prices": "ml.g5.2xlarge=1", "execution_arn": arn("abc")}
     assert Tariff.of(item, "Hosting").of_type(instance_type).use == "Hosting"
 
 
@@ -160,13 +160,13 @@ class TestTheSmallItems:
         self, site: Site, reserved: str, lived: set[str], booked: int
     ) -> None:
         site.sagemaker.jobs = {}
-        item = {**(site.ledger.run("captune-abc") or {}), "months": reserved, "other_cents": 12}
+        item: Any = {**(site.ledger.run("captune-abc") or {}), "months": reserved, "other_cents": 12}
         made = bill(site.sagemaker, "captune-abc", item, None, site.now)
         assert (set(made.by_month), made.other_cents, made.cents) == (lived, booked, booked)
         assert sum(made.by_month.values()) == booked
 
     def test_an_item_without_them_has_none(self, site: Site) -> None:
-        item = {**(site.ledger.run("captune-abc") or {})}
+        item: Any = {**(site.ledger.run("captune-abc") or {})}
         del item["other_cents"]
         assert bill(site.sagemaker, "captune-abc", item, None, site.now).other_cents == 0
 
@@ -220,7 +220,7 @@ class TestTheSecondsOfAJob:
         end = start + timedelta(hours=1)
         made = {**ran_on("ml.g5.2xlarge"), "TrainingStartTime": start, "TrainingEndTime": end}
         site.sagemaker.jobs["captune-abc"] = made
-        item = {**(site.ledger.run("captune-abc") or {}), "months": "2026-11,2026-12", "other_cents": 12}
+        item: Any = {**(site.ledger.run("captune-abc") or {}), "months": "2026-11,2026-12", "other_cents": 12}
         made_bill = bill(site.sagemaker, "captune-abc", item, None, end)
         assert made_bill.by_month == {"2026-11": 76 + 6, "2026-12": 76 + 6}
         assert (made_bill.training_cents, made_bill.other_cents, made_bill.cents) == (152, 12, 164)
