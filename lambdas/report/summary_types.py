@@ -14,7 +14,9 @@ NOT_HELD = None
 
 Verdict = Literal["improved", "not shown", "worse", "worse outside"]
 RecallVerdict = Literal["improved", "not shown", "worse"]
-Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+Status = Literal[
+    "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"
+]  # the last: Step Functions has forgotten it
 Method = Literal["exact", "sampled", "none"]
 
 Count = Annotated[int, {"minimum": 0}]

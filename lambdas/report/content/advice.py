@@ -43,6 +43,7 @@ ADVICE = {
     "DeadlineReached": "See in the console where the time went; raise endpoint_deadline_minutes if the endpoint was slow.",
     "States.Timeout": "A state took longer than it may. See which one in the console, then start a new execution.",
     "TIMED_OUT": "The execution took longer than it may. See in the console where the time went.",
+    "UNKNOWN": "Step Functions keeps an execution for 90 days and has none of this name any more. The cost is settled; start a new execution.",
     "ABORTED": "The execution was stopped on purpose. Start a new one when you are ready.",
 }
 DEFAULT = "Open the execution in the Step Functions console, read the state that failed, and start a new execution."

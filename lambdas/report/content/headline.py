@@ -14,7 +14,7 @@ from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import decimals_for, duration, moment, money, number, range_text, share
 from report.summary_types import Summary, known
 
-FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
+FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
 TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
 STATUS_WORDS = {
     "RUNNING": "answers are in, the cost is not settled yet",
@@ -22,6 +22,7 @@ STATUS_WORDS = {
     "FAILED": "failed",
     "TIMED_OUT": "ran out of time",
     "ABORTED": "was stopped",
+    "UNKNOWN": "ended, nobody knows how,",
 }
 
 

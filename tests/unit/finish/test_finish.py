@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from common.names import run_name
+from evidence.reports import schema
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.settle_site import Site, visit
 
@@ -133,3 +135,11 @@ def test_a_cap_that_was_lowered_below_what_is_spent_is_told_as_it_is(
 ) -> None:
     monkeypatch.setenv("CAP_CENTS", "10")
     assert "Left of the cap of $0.10 this month: -$0.67." in site.end()["message"]
+
+
+def test_an_execution_that_step_functions_has_forgotten_gets_a_report_of_the_form(site: Site) -> None:
+    site.step_functions.executions.clear()
+    site.end(status=None)
+    document = site.report()
+    assert (document["status"], document["error"]) == ("UNKNOWN", "UNKNOWN")
+    jsonschema.validate(document, json.loads(schema.TARGET.read_text("utf-8")))
