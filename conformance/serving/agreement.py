@@ -18,6 +18,7 @@ from rehearsal.sagemaker.records import Endpoint
 # In float32 two right implementations differ by rounding only; what is left are ties between two tokens.
 _EQUAL_FIRST_TOKENS, _EQUAL_ANSWERS = 0.95, 0.9
 _PATIENCE_SECONDS = 300
+_CONVERSATIONS = 12
 
 
 class _Either:
@@ -59,7 +60,12 @@ def check(site: Site, against: str) -> list[Contract]:
     try:
         for name in names:
             _deploy(site, name)
-        return [_alike(site, names, against), _equal(site, names, against), _apart(site, names[0], against)]
+        return [
+            _alike(site, names, against),
+            _equal(site, names, against),
+            _talks(site, names, against),
+            _apart(site, names[0], against),
+        ]
     finally:
         for name in names:
             _remove(site, name)
@@ -131,6 +137,39 @@ def _equal(site: Site, names: list[str], against: str) -> Contract:
         problems.append(f"only {whole:.0%} of the answers are equal")
     figures = f"float32: {first:.1%} of first words and {whole:.1%} of whole answers equal"
     return Contract("greedy answers are those of transformers and PEFT", len(pairs), against, tuple(problems), figures)
+
+
+def _talks(site: Site, names: list[str], against: str) -> Contract:
+    """Whether a conversation comes to both models by its route, and is written by the model's own chat template on both sides."""
+    asked = [
+        {**prompt, "messages": _conversation(prompt["prompt"])}
+        for prompt in site.lines(run_folder.PROMPTS)[:_CONVERSATIONS]
+    ]
+    answers = {(name, model): _greedy(site, name, model, asked) for name in names for model in ("base", DOMAIN)}
+    pairs = [pair for model in ("base", DOMAIN) for pair in zip(*(answers[name, model] for name in names), strict=True)]
+    equal = sum(one == other for one, other in pairs) / len(pairs)
+    differing = sum(
+        one != other for one, other in zip(answers[names[0], "base"], answers[names[0], DOMAIN], strict=True)
+    )
+    problems = []
+    if equal < _EQUAL_ANSWERS:
+        problems.append(f"only {equal:.0%} of the answers are equal")
+    if 2 * differing <= len(asked):
+        problems.append(f"only {differing} of {len(asked)} answers of the tuned model differ from the base model's")
+    figures = f"float32: {equal:.1%} of answers equal; {differing} of {len(asked)} of the tuned model's differ from the base model's"
+    return Contract(
+        "conversations go by their route and the chat template", len(pairs), against, tuple(problems), figures
+    )
+
+
+def _conversation(prompt: str) -> list[dict[str, str]]:
+    """A prompt as the last turn of a conversation of all three roles."""
+    return [
+        {"role": "system", "content": "You answer in one sentence."},
+        {"role": "user", "content": "What is a gene?"},
+        {"role": "assistant", "content": "A stretch of DNA that codes for a product."},
+        {"role": "user", "content": prompt},
+    ]
 
 
 def _apart(site: Site, endpoint: str, against: str) -> Contract:
