@@ -10,6 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.errors import DatasetRejected
 from operations import alarm, bucket, costs, destruction, estimate, idle, ledger_listing, price_list
 from operations.check import command
 from operations.data import losses as text_losses
@@ -123,7 +124,7 @@ def _estimated(context: dict[str, object], given: list[str], corpora: list[Path]
     """Prints the estimate; answers the exit code."""
     try:
         print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora))
-    except (SettingsError, OSError, UnicodeDecodeError) as error:
+    except (SettingsError, DatasetRejected, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

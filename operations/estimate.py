@@ -14,13 +14,17 @@ from common.text.tokens import MOST_PER_WORD, estimated_tokens
 from operations.costs import clock_time, shape_in, worst_case_of
 from operations.data.texts import DATA
 from preflight import larger
+from preflight.records import reading
 from stacks.serving import MOST_TOKENS_SERVED
 from stacks.settings import Settings
 
 
 def of(settings: Settings, corpora: Sequence[Path]) -> str:
-    """Tokens, seconds of each phase, dollars and memory, each with its source. Raises OSError for a file that cannot be read."""
-    words = sum(len(path.read_text("utf-8").split()) for path in corpora or [DATA / f"{settings.domain}dataset.txt"])
+    """Tokens, seconds of each phase, dollars and memory, each with its source.
+
+    Raises OSError for a file that cannot be read, and DatasetRejected for records that Preflight would refuse.
+    """
+    words = sum(_words(path) for path in corpora or [DATA / f"{settings.domain}dataset.txt"])
     words = min(words, settings.corpus_words) if settings.corpus_words else words
     shape, kind = shape_in(settings), settings.training_instance_type[0]
     card = card_of(kind)
@@ -38,6 +42,14 @@ def of(settings: Settings, corpora: Sequence[Path]) -> str:
     if settings.weights.own:
         lines.append(f"These are the figures of base_model; what lies at {settings.weights.uri} is read by Preflight.")
     return "\n".join(lines)
+
+
+def _words(path: Path) -> int:
+    """What is learnt from or read before it: of records their texts, and not the file's own marks and names."""
+    if not reading.are_records(path.name):
+        return len(path.read_text("utf-8").split())
+    records, _ = reading.read(path.read_bytes(), path.name, {}, "record")
+    return sum(len(record.text.split()) for record in records)
 
 
 def _line(name: str, figure: str, source: str) -> str:

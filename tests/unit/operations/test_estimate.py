@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,25 @@ def test_the_command_prints_tokens_seconds_dollars_and_memory(
     named = {line[:24].strip(): line[24:34].strip() for line in lines[1:]}
     assert named["expected"].startswith("$") and named["worst case"].startswith("$")
     assert {"image", "weights", "learn", "endpoint starts", "to train", "to serve", "host"} <= set(named)
+
+
+def test_of_records_the_texts_are_counted_and_not_the_files_own_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records, table = tmp_path / "records.jsonl", tmp_path / "records.csv"
+    pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(3)]
+    records.write_text("\n".join(json.dumps({"prompt": one, "completion": two}) for one, two in pairs), "utf-8")
+    table.write_text("prompt,completion\n" + "\n".join(f"{one},{two}" for one, two in pairs), "utf-8")
+    for file in (records, table):
+        assert command.main(["estimate", "--corpus", str(file)]) == 0
+        assert capsys.readouterr().out.splitlines()[0].endswith(", 27 words")
+
+
+def test_records_that_preflight_would_refuse_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_text('{"prompt": "What?", "completion": ""}', "utf-8")
+    assert command.main(["estimate", "--corpus", str(file)]) == 1
+    assert "line 1" in capsys.readouterr().err
 
 
 def test_what_is_not_known_is_printed_as_not_known() -> None:
