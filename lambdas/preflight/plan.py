@@ -137,7 +137,7 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
             0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)
         ),
     }
-    if found.material.training[0].records:
+    if any(part.records for part in found.material.training):
         values["long_records"] = settings.long_records
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
