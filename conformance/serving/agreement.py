@@ -154,7 +154,7 @@ def _talks(site: Site, names: list[str], against: str) -> Contract:
     problems = []
     if equal < _EQUAL_ANSWERS:
         problems.append(f"only {equal:.0%} of the answers are equal")
-    if 2 * differing <= len(asked):
+    if 4 * differing <= len(asked):  # a route that loses the adapter gives none; a quick run teaches little
         problems.append(f"only {differing} of {len(asked)} answers of the tuned model differ from the base model's")
     figures = f"float32: {equal:.1%} of answers equal; {differing} of {len(asked)} of the tuned model's differ from the base model's"
     return Contract(
