@@ -13,6 +13,8 @@ from stacks import images
 from stacks.settings import BUDGET_REGIONS, SettingsError
 from tests.doubles.machines.stacks_bench import ROOT, as_list, synthesize
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_addresses_are_those_that_the_sagemaker_sdk_gives_in_every_region() -> None:
     from sagemaker.core import image_uris  # two seconds, which the synthesis is spared

@@ -16,6 +16,8 @@ from cfnlint.api import ManualArgs, lint
 from stacks.settings import Settings
 from tests.doubles.machines.stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
 
+pytestmark = pytest.mark.slow
+
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ("Storage", "FineTuning", "Guardrail")
 # Of processor time, which other work on the machine does not lengthen as it does the clock's. Two processes share it, so

@@ -27,6 +27,8 @@ from rehearsal.sagemaker.vllm.routing import COMPLETIONS  # noqa: E402
 from stacks.catalog import BASE_MODELS  # noqa: E402
 from tests.doubles.rehearsal.toy_families import FAMILIES, Family, prose  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 RANK, STEPS, LENGTH = 4, 4, 64
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 PROMPT, ANSWER = "the gene binds", 8
