@@ -47,14 +47,17 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     corpus = tokenize(inputs.corpus, network.tokenizer)
     sets: Sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
-    arguments = _with_sequences_per_step(arguments, corpus, edges)
+    choosing.tell_of_long_records(corpus, arguments)
+    rows = choosing.rows_of(corpus, edges, arguments)
+    length = arguments.sequence_length
+    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(rows))
+    if arguments.max_steps:
+        rows.stop_after(arguments.max_steps * per_step)
+    arguments = dataclasses.replace(arguments, sequences_per_step=per_step)
     identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
 
     found = newest(root / "checkpoints", identity)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
-    length, per_step = arguments.sequence_length, arguments.sequences_per_step
-    choosing.tell_of_long_records(corpus, arguments)
-    rows = choosing.rows_of(corpus, edges, arguments, arguments.max_steps * per_step or None)
     steps = -(-len(rows) // per_step)
     watch = Watch(
         clock,
@@ -138,14 +141,6 @@ def _seed_everything(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)  # every device
-
-
-def _with_sequences_per_step(arguments: Arguments, corpus: Sequence[Document], edges: Boundaries) -> Arguments:
-    """The same arguments with a number where they left it to the corpus's size."""
-    per_step = arguments.sequences_per_step or automatic_sequences_per_step(
-        len(choosing.rows_of(corpus, edges, arguments))
-    )
-    return dataclasses.replace(arguments, sequences_per_step=per_step)
 
 
 def _score_all(

@@ -16,13 +16,12 @@ from arguments import LAST_RATE_SHARE, Arguments
 from checkpoints import KEPT
 from network import Network
 from progress import say
-from records.rows import RecordRows
-from text import Epochs
+from text import Rows
 
 
 def make_trainer(
     network: Network,
-    rows: Epochs | RecordRows,
+    rows: Rows,
     arguments: Arguments,
     *,
     steps: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,27 +186,16 @@ def pack(documents: Sequence[Document], edges: Boundaries, length: int, seed: in
     return sequences
 
 
-class Epochs:
-    """All rows of a run in the order in which they are learnt, packed an epoch at a time."""
+class Rows(ABC):
+    """All rows of a run in the order in which they are learnt, as many in every epoch."""
 
-    def __init__(
-        self,
-        documents: Sequence[Document],
-        edges: Boundaries,
-        *,
-        length: int,
-        seed: int,
-        epochs: int,
-        most_rows: int | None = None,
-    ) -> None:
-        self._documents, self._edges, self._length, self._seed = documents, edges, length, seed
-        extra = 1 if edges.start is None else 2
-        stream = sum(len(document.tokens) + extra for document in documents)
-        self._learnt = stream - 1  # of each epoch: the stream's first token follows nothing
-        self.rows_per_epoch = max(1, -(-self._learnt // length))  # the same for every order of the documents
-        rows = self.rows_per_epoch * epochs
-        self._rows = rows if most_rows is None else min(rows, most_rows)
-        self._packed: tuple[int, list[Row]] = (-1, [])
+    def __init__(self, rows_per_epoch: int, epochs: int) -> None:
+        self.rows_per_epoch = rows_per_epoch
+        self._rows = rows_per_epoch * epochs
+
+    def stop_after(self, most: int) -> None:
+        """Leaves out what comes after the first `most` rows."""
+        self._rows = min(self._rows, most)
 
     def __len__(self) -> int:
         return self._rows
@@ -216,13 +206,45 @@ class Epochs:
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         if not 0 <= index < self._rows:
             raise IndexError(index)
-        epoch, place = divmod(index, self.rows_per_epoch)
-        if self._packed[0] != epoch:
-            self._packed = epoch, pack(self._documents, self._edges, self._length, self._seed, epoch)
-        inputs, labels = self._packed[1][place]
+        inputs, labels = self._row(*divmod(index, self.rows_per_epoch))
         return {"input_ids": inputs, "labels": labels}
 
     def tokens(self, rows: int) -> int:
-        """How many tokens have been learnt from after so many rows."""
-        epochs, more = divmod(min(rows, self._rows), self.rows_per_epoch)
+        """How many tokens have been read in so many rows; of records, prompts and answers."""
+        return self._tokens(*divmod(min(rows, self._rows), self.rows_per_epoch))
+
+    @abstractmethod
+    def _row(self, epoch: int, place: int) -> Row:
+        """The row at a place of an epoch."""
+
+    @abstractmethod
+    def _tokens(self, epochs: int, more: int) -> int:
+        """The tokens of so many whole epochs and so many rows of the next one."""
+
+
+class Epochs(Rows):
+    """Rows of running text, packed an epoch at a time."""
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        edges: Boundaries,
+        *,
+        length: int,
+        seed: int,
+        epochs: int,
+    ) -> None:
+        self._documents, self._edges, self._length, self._seed = documents, edges, length, seed
+        extra = 1 if edges.start is None else 2
+        stream = sum(len(document.tokens) + extra for document in documents)
+        self._learnt = stream - 1  # of each epoch: the stream's first token follows nothing
+        super().__init__(max(1, -(-self._learnt // length)), epochs)  # whatever the order of the documents
+        self._packed: tuple[int, list[Row]] = (-1, [])
+
+    def _row(self, epoch: int, place: int) -> Row:
+        if self._packed[0] != epoch:
+            self._packed = epoch, pack(self._documents, self._edges, self._length, self._seed, epoch)
+        return self._packed[1][place]
+
+    def _tokens(self, epochs: int, more: int) -> int:
         return epochs * self._learnt + min(more * self._length, self._learnt)

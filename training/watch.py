@@ -13,8 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 import checkpoints
 from failure import TrainingFailure
 from progress import Clock, say
-from records.rows import RecordRows
-from text import Epochs
+from text import Rows
 
 SAVE_SECONDS = 15.0  # kept back for writing adapter and metrics
 
@@ -36,7 +35,7 @@ class Watch(TrainerCallback):
         clock: Clock,
         progress: Progress,
         *,
-        rows: Epochs | RecordRows,
+        rows: Rows,
         rows_per_step: int,
         checkpoint_minutes: float,
         identity: str,

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
+from preflight.records.reading import COLUMNS, FORMS
 
 _RANGES: dict[str, tuple[int, int]] = {
     "epochs": (1, 50),
@@ -17,15 +18,12 @@ _RANGES: dict[str, tuple[int, int]] = {
     "keepEndpointMinutes": (0, 240),
     "samplesPerPrompt": (0, 8),
 }
-_RECORDS = (".jsonl", ".csv")
 _KEYS = {
-    "corpus": (".txt", *_RECORDS),
-    "heldOut": (".txt", *_RECORDS),
+    "corpus": (".txt", *FORMS),
+    "heldOut": (".txt", *FORMS),
     "heldOutside": (".jsonl", ".txt"),
     "prompts": (".jsonl",),
 }
-# What a column of records may stand for.
-_COLUMNS = ("prompt", "completion", "group", "id", "messages")
 # An input may have 256 KiB, the cause of a failed state 32 KiB, and a person reads less than either.
 _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 # S3's own limit.
@@ -123,7 +121,7 @@ def _bad_key(key: str, value: Any) -> str:
 
 def _bad_records(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the columns of records, and with records beside text."""
-    corpus, held_out = (str(given.get(key) or "").endswith(_RECORDS) for key in ("corpus", "heldOut"))
+    corpus, held_out = (str(given.get(key) or "").endswith(FORMS) for key in ("corpus", "heldOut"))
     faults = []
     if given.get("corpus") and given.get("heldOut") and corpus != held_out:
         faults.append(
@@ -133,10 +131,10 @@ def _bad_records(given: Mapping[str, Any]) -> list[str]:
         return faults
     columns = given["columns"]
     if not isinstance(columns, Mapping) or not all(
-        key in _COLUMNS and isinstance(name, str) and name.strip() and _is_text(name) for key, name in columns.items()
+        key in COLUMNS and isinstance(name, str) and name.strip() and _is_text(name) for key, name in columns.items()
     ):
         faults.append(
-            f"`columns` must say what columns of the records are called, {{{', '.join(f'{key}: …' for key in _COLUMNS)}}}, not {_short(columns)}"
+            f"`columns` must say what columns of the records are called, {{{', '.join(f'{key}: …' for key in COLUMNS)}}}, not {_short(columns)}"
         )
     elif len(set(columns.values())) < len(columns):
         faults.append("`columns` names one column for two things")

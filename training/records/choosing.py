@@ -8,20 +8,18 @@ from arguments import Arguments
 from failure import TrainingFailure
 from progress import say
 from records.rows import RecordRows
-from text import Boundaries, Document, Epochs
+from text import Boundaries, Document, Epochs, Rows
 
 _SHOWN = 5
 
 
-def rows_of(
-    corpus: Sequence[Document], edges: Boundaries, arguments: Arguments, most_rows: int | None = None
-) -> Epochs | RecordRows:
-    """All rows of the run, or the first `most_rows` of them."""
+def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments) -> Rows:
+    """All rows of the run."""
     length, seed, epochs = arguments.sequence_length, arguments.seed, arguments.epochs
     if not corpus[0].records:
-        return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs, most_rows=most_rows)
+        return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs)
     read = [one for document in corpus for one in document.read]
-    return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs, most_rows=most_rows)
+    return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs)
 
 
 def tell_of_long_records(corpus: Sequence[Document], arguments: Arguments) -> None:

@@ -19,12 +19,8 @@ def tokens_of(record: Record, tokenizer: Any) -> Tokens:
     start = start if start == [tokenizer.bos_token_id] else []
     found = _joined([(record.prompt, CONTEXT), (record.completion, SCORED)], tokenizer)
     # The end is learnt, so that answers end; it is not scored, for a base model that never saw such records cannot know it.
-    tokens, marks = (*start, *found.tokens, tokenizer.eos_token_id), (*map(_context, start), *found.marks, LEARNT)
+    tokens, marks = (*start, *found.tokens, tokenizer.eos_token_id), (*[CONTEXT] * len(start), *found.marks, LEARNT)
     return Tokens(tokens, marks)
-
-
-def _context(_: int) -> int:
-    return CONTEXT
 
 
 def _joined(segments: list[Segment], tokenizer: Any) -> Tokens:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 
 from records.record import IGNORED, LEARNT, Row, Tokens, pieces
+from text import Rows
 
 OPEN_ROWS = 64  # looked at for room: more hardly fill better, and every piece looks at all of them
 
@@ -19,50 +19,24 @@ class _Filling:
     after: int  # the token that follows the last input, and has not been one itself
 
 
-class RecordRows:
-    """All rows of a run in the order in which they are learnt.
-
-    Rows are packed once, with the records shuffled by seed, and shuffled anew for every epoch. A record that is longer than a row is
+class RecordRows(Rows):
+    """Rows of records. They are packed once, with the records shuffled by seed, and shuffled anew for every epoch. A record that is longer than a row is
     split (records/record.py); every token of an answer is learnt once an epoch.
     """
 
-    def __init__(
-        self,
-        records: Sequence[Tokens],
-        end: int,
-        *,
-        length: int,
-        seed: int,
-        epochs: int,
-        most_rows: int | None = None,
-    ) -> None:
+    def __init__(self, records: Sequence[Tokens], end: int, *, length: int, seed: int, epochs: int) -> None:
         self._seed = seed
         packed = _packed(records, length, seed)
         self._sizes = [len(row.inputs) for row in packed]
         self._filled = [_filled(row, end, length) for row in packed]
-        self.rows_per_epoch = len(packed)
-        rows = self.rows_per_epoch * epochs
-        self._rows = rows if most_rows is None else min(rows, most_rows)
+        super().__init__(len(packed), epochs)
         self._order: tuple[int, list[int]] = (-1, [])
 
-    def __len__(self) -> int:
-        return self._rows
+    def _row(self, epoch: int, place: int) -> Row:
+        return self._filled[self._places(epoch)[place]]
 
-    def __iter__(self) -> Iterator[dict[str, list[int]]]:
-        return map(self.__getitem__, range(self._rows))
-
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
-        if not 0 <= index < self._rows:
-            raise IndexError(index)
-        epoch, place = divmod(index, self.rows_per_epoch)
-        inputs, labels = self._filled[self._places(epoch)[place]]
-        return {"input_ids": inputs, "labels": labels}
-
-    def tokens(self, rows: int) -> int:
-        """How many tokens of records, prompts and answers, have been read in so many rows."""
-        epochs, more = divmod(min(rows, self._rows), self.rows_per_epoch)
-        sums = [0, *accumulate(self._sizes[place] for place in self._places(epochs)[:more])]
-        return epochs * sum(self._sizes) + sums[-1]
+    def _tokens(self, epochs: int, more: int) -> int:
+        return epochs * sum(self._sizes) + sum(self._sizes[place] for place in self._places(epochs)[:more])
 
     def _places(self, epoch: int) -> list[int]:
         if self._order[0] != epoch:

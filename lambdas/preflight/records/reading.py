@@ -11,7 +11,7 @@ from preflight.records import table
 from preflight.records.record import ASSISTANT, ROLES, SYSTEM, USER, Record, of_pair
 from preflight.texts import personal_data, text_file
 
-LINES, TABLE = ".jsonl", ".csv"  # preflight/request.py takes no others
+LINES, TABLE = ".jsonl", ".csv"
 FORMS = (LINES, TABLE)
 # What a column may stand for, and what it is called where the input names no other.
 PROMPT, COMPLETION, GROUP, ID, MESSAGES = "prompt", "completion", "group", "id", "messages"

@@ -31,7 +31,10 @@ pytestmark = pytest.mark.slow
 
 
 def rows(most: int | None = None, epochs: int = 1) -> Epochs:
-    return Epochs(DOCUMENTS, Boundaries(1, 2), length=LENGTH, seed=0, epochs=epochs, most_rows=most)
+    made = Epochs(DOCUMENTS, Boundaries(1, 2), length=LENGTH, seed=0, epochs=epochs)
+    if most is not None:
+        made.stop_after(most)
+    return made
 
 
 def tokenizer() -> Any:

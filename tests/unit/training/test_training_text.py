@@ -160,7 +160,8 @@ def test_the_rows_of_a_run_are_its_epochs_one_after_the_other() -> None:
 
 
 def test_a_run_may_end_before_its_epochs_do() -> None:
-    rows = Epochs([document(*range(40))], Boundaries(START, END), length=16, seed=1, epochs=3, most_rows=4)
+    rows = Epochs([document(*range(40))], Boundaries(START, END), length=16, seed=1, epochs=3)
+    rows.stop_after(4)
     assert len(rows) == len(list(rows)) == 4
     with pytest.raises(IndexError):
         rows[4]

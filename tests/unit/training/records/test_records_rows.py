@@ -78,7 +78,8 @@ def test_tokens_are_counted_without_what_only_fills_a_row() -> None:
 
 
 def test_a_limit_of_rows_holds() -> None:
-    made = RecordRows([record(number, 6, 8) for number in range(12)], END, length=LENGTH, seed=1, epochs=2, most_rows=5)
+    made = RecordRows([record(number, 6, 8) for number in range(12)], END, length=LENGTH, seed=1, epochs=2)
+    made.stop_after(5)
     assert len(made) == len(list(made)) == 5
     with pytest.raises(IndexError):
         made[5]
