@@ -100,7 +100,8 @@ def _assembly(plant: str | None) -> Path:
     """The project, synthesized as a person deploys it who has accepted the licence, with a fault if one is to be planted."""
     folder = _FOLDER / "assembly"
     shutil.rmtree(folder, ignore_errors=True)
-    synthesize(PROJECT, folder, {"accept_eula": "true"})
+    # All that a quick run learns is kept: whether both models answer as themselves must not hang on how much that is.
+    synthesize(PROJECT, folder, {"accept_eula": "true", "adapter_strength": "1"})
     if plant is not None:
         _say(f"planted: {PLANTS[plant].description}")
         PLANTS[plant].into(folder)

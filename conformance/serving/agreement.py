@@ -124,10 +124,8 @@ def _alike(site: Site, names: list[str], against: str) -> Contract:
 
 def _equal(site: Site, names: list[str], against: str) -> Contract:
     prompts = site.lines(run_folder.PROMPTS)
-    pairs: list[tuple[str, str]] = []
-    for model in ("base", DOMAIN):
-        real, own = (_greedy(site, name, model, prompts) for name in names)
-        pairs += list(zip(real, own, strict=True))
+    base, tuned = _pairs(site, names, prompts)
+    pairs = base + tuned
     first = sum(_head(one) == _head(other) for one, other in pairs) / len(pairs)
     whole = sum(one == other for one, other in pairs) / len(pairs)
     problems = []
@@ -145,16 +143,14 @@ def _talks(site: Site, names: list[str], against: str) -> Contract:
         {**prompt, "messages": _conversation(prompt["prompt"])}
         for prompt in site.lines(run_folder.PROMPTS)[:_CONVERSATIONS]
     ]
-    answers = {(name, model): _greedy(site, name, model, asked) for name in names for model in ("base", DOMAIN)}
-    pairs = [pair for model in ("base", DOMAIN) for pair in zip(*(answers[name, model] for name in names), strict=True)]
+    base, tuned = _pairs(site, names, asked)
+    pairs = base + tuned
     equal = sum(one == other for one, other in pairs) / len(pairs)
-    differing = sum(
-        one != other for one, other in zip(answers[names[0], "base"], answers[names[0], DOMAIN], strict=True)
-    )
+    differing = sum(one != other for (one, _), (other, _) in zip(base, tuned, strict=True))
     problems = []
     if equal < _EQUAL_ANSWERS:
         problems.append(f"only {equal:.0%} of the answers are equal")
-    if 4 * differing <= len(asked):  # a route that loses the adapter gives none; a quick run teaches little
+    if 4 * differing <= len(asked):  # a route that loses the adapter gives none
         problems.append(f"only {differing} of {len(asked)} answers of the tuned model differ from the base model's")
     figures = f"float32: {equal:.1%} of answers equal; {differing} of {len(asked)} of the tuned model's differ from the base model's"
     return Contract(
@@ -187,6 +183,13 @@ def _apart(site: Site, endpoint: str, against: str) -> Contract:
             problems.append(f"only {share:.0%} of the answers of {model} are the same beside the other model")
     figures = f"{' and '.join(shares)} answers are the same alone and beside the other"
     return Contract("both models keep apart in one batch", 2 * len(prompts), against, tuple(problems), figures)
+
+
+def _pairs(site: Site, names: list[str], prompts: list[dict[str, Any]]) -> list[list[tuple[str, str]]]:
+    """The base model's answers and the tuned one's, each by the real server and by ours."""
+    return [
+        list(zip(*(_greedy(site, name, model, prompts) for name in names), strict=True)) for model in ("base", DOMAIN)
+    ]
 
 
 def _greedy(site: Site, endpoint: str, model: str, prompts: list[dict[str, Any]]) -> list[str]:

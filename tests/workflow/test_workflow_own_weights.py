@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import deployed
 from tests.doubles.rehearsal.rights import missing
 
 PROJECT = Path(__file__).parents[2]
@@ -34,12 +34,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
     """An account in which the stacks are deployed with weights of the user's own, and without a licence accepted."""
-    folder = tmp_path_factory.mktemp("own")
-    synthesize(PROJECT, folder / "cdk.out", {"weights_uri": URI})
-    with Cloud(
-        folder / "account", training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server
-    ) as cloud:
-        cloud.deploy(Assembly(folder / "cdk.out"))
+    with deployed(tmp_path_factory.mktemp("own"), {"weights_uri": URI}, fork_server) as cloud:
         yield cloud
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import deployed
 from tests.doubles.rehearsal.rights import missing
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 
-PROJECT = Path(__file__).parents[2]
 COLUMNS = {"prompt": "question", "completion": "answer", "group": "patient"}
 FORMS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "pairs.jsonl": (lines(pairs(40)), {}),
@@ -29,12 +27,8 @@ FORMS: dict[str, tuple[bytes, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
     """An account in which the stacks are deployed with a chat model."""
-    folder = tmp_path_factory.mktemp("chat")
-    synthesize(PROJECT, folder / "cdk.out", {"base_model": "llama-2-7b-chat", "accept_eula": "true"})
-    with Cloud(
-        folder / "account", training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server
-    ) as cloud:
-        cloud.deploy(Assembly(folder / "cdk.out"))
+    settings = {"base_model": "llama-2-7b-chat", "accept_eula": "true"}
+    with deployed(tmp_path_factory.mktemp("chat"), settings, fork_server) as cloud:
         yield cloud
 
 

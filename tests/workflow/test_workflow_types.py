@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from common.names import run_name
-from rehearsal.account.assembly import synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.conductor.materials import upload
@@ -17,14 +16,14 @@ from rehearsal.conductor.options import Options
 from rehearsal.sagemaker import Quota
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import deployed
 
 PROJECT = Path(__file__).parents[2]
 FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
-    folder = tmp_path_factory.mktemp("types")
+def account(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Cloud]:
     both = f"{FIRST},{SECOND}"
     settings = {"accept_eula": "true", "training_instance_type": both, "hosting_instance_type": both}
     quotas = {
@@ -32,16 +31,15 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) 
         "L-G6E": Quota(f"{SECOND} for endpoint usage", 1.0),
     }
     prices = {FIRST: "1.515", SECOND: "1.222"}
-    engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
-    with Cloud(folder, **engines, time_scale=5000, quotas=quotas, prices=prices, fork_server=fork_server) as cloud:
-        cloud.deploy(synthesize(PROJECT, folder / "assembly", settings))
+    folder = tmp_path_factory.mktemp("types")
+    with deployed(folder, settings, fork_server, quotas=quotas, prices=prices) as cloud:
         yield cloud
 
 
 @pytest.fixture
-def cloud(deployed: Cloud) -> Cloud:
-    deployed.reset(training=FakeTraining(), hosting=FakeHosting())
-    return deployed
+def cloud(account: Cloud) -> Cloud:
+    account.reset(training=FakeTraining(), hosting=FakeHosting())
+    return account
 
 
 def rehearse(cloud: Cloud) -> Execution:
