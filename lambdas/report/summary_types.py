@@ -14,9 +14,8 @@ NOT_HELD = None
 
 Verdict = Literal["improved", "not shown", "worse", "worse outside"]
 RecallVerdict = Literal["improved", "not shown", "worse"]
-Status = Literal[
-    "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"
-]  # the last: Step Functions has forgotten it
+# UNKNOWN is an execution that Step Functions has forgotten.
+Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
 Method = Literal["exact", "sampled", "none"]
 
 Count = Annotated[int, {"minimum": 0}]

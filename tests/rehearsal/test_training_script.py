@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.doubles.rehearsal.toy_prose import prose
 
@@ -152,6 +154,18 @@ def test_a_run_learns_and_says_what_it_does(finished: tuple[Container, list[str]
     assert not (container.root / "output" / "failure").exists()
 
 
+def test_what_is_kept_of_the_adapter_is_what_is_saved(
+    finished: tuple[Container, list[str]], container: Container
+) -> None:
+    container.settings(adapter_strength="0.3")
+    assert container.run()[0] == 0
+    weaker, stronger = (load_file(one.root / "model" / "adapter_model.safetensors") for one in (container, finished[0]))
+    assert finished[0].metrics["settings"]["adapter_strength"] == 0.6
+    for name, value in stronger.items():
+        share = 0.5 if ".lora_B." in name else 1.0
+        torch.testing.assert_close(weaker[name], share * value, rtol=0.02, atol=1e-5)
+
+
 def test_the_metrics_are_whole(finished: tuple[Container, list[str]]) -> None:
     container, _ = finished
     metrics = container.metrics
@@ -207,7 +221,6 @@ def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
     finished: tuple[Container, list[str]], tiny_model: Path
 ) -> None:
     """By transformers and PEFT alone, on the base weights in the bfloat16 in which they are served."""
-    import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -237,7 +250,6 @@ def test_a_run_of_one_step_is_whole(container: Container) -> None:
 
 
 def test_a_gpu_instance_without_its_gpu_ends_before_the_model_is_loaded(container: Container) -> None:
-    import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -318,7 +330,6 @@ def remove_heldout(data: Path) -> None:
 
 
 def spoil_weights(data: Path) -> None:
-    from safetensors.torch import load_file, save_file
 
     path = data / "model" / "model.safetensors"
     save_file({key: value * float("nan") for key, value in load_file(path).items()}, path, metadata={"format": "pt"})

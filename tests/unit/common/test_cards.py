@@ -48,7 +48,9 @@ def test_the_formula_is_the_training_jobs_own(model_id: str) -> None:
                     checkpointing=checkpointing,
                 )
                 assert training_bytes(one, rank, tokens, quantised=quantised, checkpointing=checkpointing) == kept
-    for card in CARDS.values():
+    # Cards of every size between, too: where four sequences at a time do not fit, two or one may.
+    sizes = [dataclasses.replace(A10G, gigabytes=gigabytes) for gigabytes in range(14, 60)]
+    for card in (*CARDS.values(), *sizes):
         arguments = Arguments(sequence_length=512, lora_rank=rank)
         planned = memory.plan(theirs, arguments, "cuda", card.free_bytes)
         ours = training_memory(one, rank, 512, card)

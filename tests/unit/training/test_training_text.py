@@ -165,6 +165,8 @@ def test_a_run_may_end_before_its_epochs_do() -> None:
     assert len(rows) == len(list(rows)) == 4
     with pytest.raises(IndexError):
         rows[4]
+    rows.stop_after(9)
+    assert len(rows) == 4
 
 
 def test_excerpts_are_the_beginnings_of_a_few_documents() -> None:

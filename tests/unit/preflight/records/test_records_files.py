@@ -172,3 +172,11 @@ class TestInARun:
         site.settings["long_records"] = "refuse"
         message = self.refusal(site, [*pairs(40), {"prompt": "Tell all?", "completion": "word " * 600}])
         assert "1 records are longer than sequence_length, 512 tokens (line 41)" in message
+
+    def test_a_record_with_as_many_words_as_a_sequence_has_tokens_may_still_fit(self, site: Site) -> None:
+        site.settings["long_records"] = "refuse"
+        filling = "word " * (512 - 2)
+        site.upload("mine.jsonl", lines([*pairs(40), {"prompt": "Tell all?", "completion": filling}]))
+        assert site.begin({"corpus": "corpora/mine.jsonl"})
+        message = self.refusal(site, [*pairs(40), {"prompt": "Tell all?", "completion": filling + "word"}])
+        assert "1 records are longer" in message

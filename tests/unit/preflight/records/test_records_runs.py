@@ -150,6 +150,14 @@ def test_a_held_out_record_that_training_gives_away_is_refused_with_its_line(sit
     assert "1 of the held-out records of corpora/apart.jsonl (line 9)" in message
 
 
+def test_the_same_record_is_known_however_short_its_answer_is(site: Site) -> None:
+    short = {"prompt": "Is the lamp lit?", "completion": "Yes."}
+    site.upload("mine.jsonl", lines([*pairs(40), short]))
+    site.upload("apart.jsonl", lines([*pairs(48)[40:], short]))
+    message = site.refusal(HeldOutLeaks, {**CORPUS, "heldOut": "corpora/apart.jsonl"})
+    assert "1 of the held-out records of corpora/apart.jsonl (line 9)" in message
+
+
 def test_a_turn_of_phrase_that_all_answers_have_gives_nothing_away(site: Site) -> None:
     phrase = "Thank you for asking, we are always glad to be of any help. "
     records = [{**one, "completion": phrase + one["completion"]} for one in pairs(40)]
