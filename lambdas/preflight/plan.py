@@ -1,8 +1,7 @@
-"""The plan of a run: the small document that every later state works from.
+"""Makes the plan of a run (common/contracts/plan.py).
 
 Whatever a run pays for stands in it, so that what is reserved and what is started cannot differ. A run keeps the definition
-that it began with, and ReserveBudget refuses a plan of another deployment. A deployment that comes later than that replaces the
-functions of a run in flight: what was added to the plan since, they must do without (`plan.get`).
+that it began with, and ReserveBudget refuses a plan of another deployment.
 """
 
 from __future__ import annotations
