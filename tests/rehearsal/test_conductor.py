@@ -21,6 +21,7 @@ from rehearsal.account.assembly import Assembly
 from rehearsal.conductor.conductor import Conductor
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.options import parse
+from rehearsal.models.weights import Substitute, WeightsMissing
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 
@@ -141,6 +142,67 @@ def test_ctrl_c_stops_the_execution_and_waits_for_the_tear_down(start: Callable[
     assert "ABORTED: Stopped" in said
     assert "✓ training jobs: none" in said
     assert "✓ TearDown: SUCCEEDED" in said
+
+
+class Impatient(io.StringIO):
+    """A terminal whose person presses Ctrl-C as soon as each of these words has come, in this order."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self._words = list(words)
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self._words and self._words[0] in text:
+            self._words.pop(0)
+            os.kill(os.getpid(), signal.SIGINT)
+        return written
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_says_what_would_be_left_on_aws(assembly: Path, tmp_path: Path) -> None:
+    options = dataclasses.replace(parse(["--quick", "--results", str(tmp_path / "results")]), project=PROJECT)
+    said = Impatient("DescribeTraining", "TearDown follows")
+    display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
+    hosting, training = FakeHosting(), FakeTraining(TrainingPlan(outcome="hangs"))
+    engines = {"training": training, "hosting": hosting}
+    conductor = Conductor(options, display, engines=engines, time_scale=500, assembly=Assembly(assembly))
+
+    assert conductor.run() == 130
+
+    told = said.getvalue()
+    assert "Left before TearDown had ended." in told
+    assert re.search(r"^  training jobs: \S+", told, re.MULTILINE)
+    assert "  endpoints: none" in told
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_model_that_cannot_be_made_is_told_before_anything_is_synthesized(tmp_path: Path) -> None:
+    def lacking(cache: Path) -> Path:
+        raise WeightsMissing("Run: pip install it")
+
+    said = io.StringIO()
+    display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
+    options = dataclasses.replace(parse(["--results", str(tmp_path)]), project=tmp_path)
+    model = Substitute("Small Llama", 1_000_000, lacking)
+
+    assert Conductor(options, display, model=model).run() == 2
+
+    assert "Rehearsing with Small Llama (1 million parameters) in place of Llama 2 7B." in said.getvalue()
+    assert said.getvalue().endswith("The model is missing: Run: pip install it\n")
+    assert not (tmp_path / ".rehearsal" / "runs").exists()
+
+
+def test_settings_that_the_stacks_refuse_are_told_in_their_own_words(tmp_path: Path) -> None:
+    (tmp_path / "cdk.json").write_text('{"app": "exit 1"}')
+    (tmp_path / "app.py").write_text("import sys\nsys.exit('captune: Mend these:\\n  - epochs')\n")
+    said = io.StringIO()
+    display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
+    options = dataclasses.replace(parse(["--results", str(tmp_path)]), project=tmp_path)
+    model = Substitute("Small Llama", 1_000_000, lambda cache: tmp_path)
+
+    assert Conductor(options, display, model=model).run() == 2
+
+    assert "The settings were refused: captune: Mend these:\n  - epochs" in said.getvalue()
 
 
 def test_ctrl_c_before_the_start_leaves_nothing(start: Callable[..., Program]) -> None:

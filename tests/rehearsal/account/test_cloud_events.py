@@ -132,6 +132,44 @@ def test_a_schedule_that_is_moved_fires_at_its_new_time(cloud: Cloud, bench: Ben
     assert len(cloud.executions.of(machine)) == 1
 
 
+def test_a_schedule_may_call_a_service_itself_in_schedulers_spelling(cloud: Cloud, bench: Bench) -> None:
+    machine = bench.machine(PASS)
+    moment = cloud.clock() + timedelta(hours=1)
+    call = {
+        "StateMachineArn": machine,
+        "Input": '{"by": "scheduler"}',
+    }  # as Scheduler spells them, whatever the service
+    cloud.client("scheduler").create_schedule(
+        Name="direct", ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})", FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": "arn:aws:scheduler:::aws-sdk:sfn:startExecution", "RoleArn": ROLE, "Input": json.dumps(call)},
+    )  # fmt: skip
+
+    cloud.clock.advance(hours=1, seconds=1)
+    cloud.settle()
+
+    assert [one.input for one in cloud.executions.of(machine)] == [{"by": "scheduler"}]
+
+
+def test_a_target_that_is_not_played_goes_to_the_dead_letters_with_the_reason(cloud: Cloud) -> None:
+    queues = cloud.client("sqs")
+    address = queues.create_queue(QueueName="lost")["QueueUrl"]
+    moment = cloud.clock() + timedelta(hours=1)
+    cloud.client("scheduler").create_schedule(
+        Name="direct", ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})", FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": "arn:aws:kinesis:us-east-1:123456789012:stream/s", "RoleArn": ROLE, "Input": "{}",
+            "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:123456789012:lost"},
+        },
+    )  # fmt: skip
+
+    cloud.clock.advance(hours=1, seconds=1)
+    cloud.settle()
+
+    (message,) = queues.receive_message(QueueUrl=address, MessageAttributeNames=["All"])["Messages"]
+    reason = message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert reason == "the rehearsal cannot deliver to arn:aws:kinesis:us-east-1:123456789012:stream/s"
+
+
 def test_a_published_message_is_kept(cloud: Cloud, bench: Bench) -> None:
     topic = cloud.client("sns").create_topic(Name="results")["TopicArn"]
     bench.run({"Tell": sdk("sns:publish", {"TopicArn": topic, "Subject": "S", "Message": "M"})})

@@ -174,6 +174,15 @@ def test_tags_are_kept_and_added_to(aws: Account) -> None:
     aws.sagemaker.add_tags(ResourceArn=where, Tags=[{"Key": "run", "Value": "job"}])
     tags = {tag["Key"]: tag["Value"] for tag in aws.sagemaker.list_tags(ResourceArn=where)["Tags"]}
     assert tags == {"project": "captune", "run": "job"}
+    aws.sagemaker.delete_tags(ResourceArn=where, TagKeys=["run", "never set"])
+    assert aws.sagemaker.list_tags(ResourceArn=where)["Tags"] == [{"Key": "project", "Value": "captune"}]
+
+
+def test_what_does_not_exist_has_no_tags(aws: Account) -> None:
+    where = f"{ARN}:endpoint/none"
+    told = ("ValidationException", f'Could not find resource "{where}".')
+    assert refusal(lambda: aws.sagemaker.list_tags(ResourceArn=where)) == told
+    assert refusal(lambda: aws.sagemaker.add_tags(ResourceArn=where, Tags=[{"Key": "a", "Value": "b"}])) == told
 
 
 def test_a_role_must_look_like_one(aws: Account) -> None:

