@@ -68,7 +68,7 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
 	@python -m code_mutations.machines --write results/mutations.md $(ARGS)
 
-check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets and the fast tests, one line each
+check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets, the fast tests and their coverage, one line each
 	@python -m gates $(ARGS)
 
 test-fast: $(READY)  ## every test that takes no more than a second or so: under a minute on two cores

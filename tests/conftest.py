@@ -1,8 +1,15 @@
-"""Which tests are slow: those marked so, and those that need what takes seconds to make, whoever asks for it."""
+"""Which tests are slow: those marked so, and those that need what takes seconds to make, whoever asks for it.
+
+And how examples are tried: a deadline for each says something of a busy machine and nothing of the code.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("captune", deadline=None)
+settings.load_profile("captune")
 
 # Fixtures that synthesize the templates or start the processes of the Lambdas.
 TAKES_SECONDS = {"assembly", "fork_server", "stacks"}

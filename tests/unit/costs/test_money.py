@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.errors import BudgetExceeded
@@ -105,7 +105,6 @@ class TestClamped:
     def test_the_tear_down_comes_earlier_for_a_clamped_run(self) -> None:
         assert allow(CAP - 400).tear_down_at < allow().tear_down_at
 
-    @settings(deadline=None)
     @given(
         left=st.integers(0, 3000),
         training=st.integers(1800, 21600),

@@ -123,7 +123,7 @@ def test_settings_cannot_be_changed_after_they_were_checked() -> None:
         Settings().budget_usd = 1000  # type: ignore[misc]
 
 
-@effort(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # says nothing on a busy machine
+@effort(suppress_health_check=[HealthCheck.too_slow])  # says nothing on a busy machine
 @given(
     some.dictionaries(
         some.sampled_from(sorted(NAMES)), some.text(max_size=20) | some.integers() | some.booleans() | some.none()

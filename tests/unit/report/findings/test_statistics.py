@@ -88,7 +88,7 @@ def test_differences_that_cancel_give_a_p_of_one() -> None:
     assert sign_flip([0.0, 0.0, 0.0]) == (1.0, "exact")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=9))
 def test_the_exact_p_equals_a_count_of_every_sign_pattern(values: list[float]) -> None:
     observed = abs(math.fsum(values)) * (1 - 1e-9) - 1e-15
