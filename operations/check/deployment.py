@@ -18,7 +18,7 @@ TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
 STORAGE = "Captune-Storage"
 _OWN_KEY = "FileAssetsBucketEncryptionKey"
 _HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
-_BOOTSTRAP = "PATH=$PWD/.venv/bin:$PATH npx aws-cdk bootstrap (the README has the version)"
+_BOOTSTRAP = "make bootstrap"
 
 
 @dataclass

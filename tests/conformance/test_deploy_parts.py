@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -19,17 +21,21 @@ from conformance.deploy.emulator.watched import Watched
 from conformance.deploy.expected import calls_of
 from conformance.deploy.journey import differences
 from conformance.environments import PROJECT, CannotRun
+from rehearsal.account import assembly
 from rehearsal.sagemaker import Call
 from rehearsal.step_functions.error_names import aws_error_name
 
 PYTHON = sys.executable
 
 
-def test_the_cdk_version_is_the_makefiles() -> None:
-    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+def test_the_cdk_is_pinned_by_its_hash_and_a_rehearsal_synthesizes_as_for_that_version() -> None:
+    asked = json.loads((PROJECT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    packages = json.loads((PROJECT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
 
-    assert f"CDK_VERSION := {cdk.version()}\n" in makefile
-    assert re.fullmatch(r"2\.\d+\.\d+", cdk.version())
+    assert asked == {"aws-cdk": cdk.version()}
+    assert set(packages) == {"", "node_modules/aws-cdk"}
+    assert packages["node_modules/aws-cdk"]["integrity"].startswith("sha512-")
+    assert f'"CDK_CLI_VERSION": "{cdk.version()}"' in inspect.getsource(assembly)
 
 
 def test_every_package_of_the_emulator_is_pinned_by_hash() -> None:
