@@ -42,7 +42,7 @@ class Lives:
             life.pop("goneAt", None)
             life["createdAt"] = min(life.get("createdAt", "~"), _written(endpoint.created))
             if endpoint.status == "Failed":
-                # A failed attempt did not bill, unless it was in service before.
+                # One that was in service before did not fail to start.
                 life.setdefault("failed", True)
             elif endpoint.status not in _UNDECIDED:
                 life["failed"] = False

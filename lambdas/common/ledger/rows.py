@@ -120,7 +120,7 @@ class EndpointLife:
     gone_at: datetime | None = None
     instance_type: str = ""  # empty where nobody asked
     instance_count: int = 0
-    failed: bool = False  # AWS bills no endpoint that failed to start
+    failed: bool = False  # to start; AWS does not say that it billed nothing
 
 
 def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
