@@ -11,7 +11,7 @@ from common.architecture import Shape
 from common.cards import card_of
 from common.ledger.ledger import Ledger, dollars
 from common.pricing.costs import for_runs, looks_bound, standing_cents
-from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
 from common.text.tokens import estimated_tokens
 from operations.data.texts import DATA
@@ -116,6 +116,8 @@ def _worst(
             0,
             moment,
             larger.checkpoint_rank(shape, settings.lora_rank),
+            settings.checkpoint_minutes,
+            SPOT_WAIT_SECONDS if settings.spot and training_seconds else 0,
         )
 
     return larger.allow(training_seconds, shape, reserve)

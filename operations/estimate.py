@@ -67,7 +67,7 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
     rank = larger.checkpoint_rank(shape_in(settings), settings.lora_rank)
-    cents = run.cents(training, hosting, rank)
+    cents = run.cents(training, hosting, rank, settings.checkpoint_minutes)
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)
     said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"

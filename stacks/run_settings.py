@@ -84,6 +84,8 @@ def settings_json(settings: Settings) -> str:
             "lora_rank": settings.lora_rank,
             "epochs": settings.epochs,
             "max_training_seconds": settings.max_training_seconds,
+            "spot": settings.spot,
+            "checkpoint_minutes": settings.checkpoint_minutes,
             "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,
             "accept_eula": settings.accept_eula,
             "samples_per_prompt": settings.samples_per_prompt,

@@ -66,6 +66,8 @@ class Settings:
     alert_email: str = ""
     epochs: int = 1  # with more, the first corpus made the model far worse on text by others (docs/verdict.md)
     max_training_seconds: int = 7200
+    spot: bool = False  # true trains on AWS's spare instances, which cost less and may be taken away
+    checkpoint_minutes: int = 10  # what an interruption may cost; each is kept for a week, and 0 writes none
     endpoint_deadline_minutes: int = 60
     accept_eula: bool = False
     retain_data: bool = True
@@ -130,14 +132,20 @@ class Settings:
 
 def _together(settings: Settings) -> list[str]:
     """What is wrong with settings that are right one by one."""
+    problems = []
+    if settings.spot and not settings.checkpoint_minutes:
+        problems.append(
+            "spot is True and checkpoint_minutes 0: a spot job that was interrupted would begin anew each time; set checkpoint_minutes "
+            "to 10, or spot to false"
+        )
     try:
         catalog.weights_of(settings.model, settings.region, settings.weights_uri)
     except ValueError as error:
-        return [
+        problems.append(
             f"base_model is {settings.base_model!r}: {error}; copy the model's folder into a bucket of yours in {settings.region} "
             "and name it in weights_uri"
-        ]
-    return []
+        )
+    return problems
 
 
 def _belongs_to_cdk(key: str) -> bool:
@@ -288,6 +296,8 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "alert_email": _email,
     "epochs": _whole(1, 50, "passes over the corpus"),
     "max_training_seconds": _whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
+    "spot": _switch("true trains on spot instances"),
+    "checkpoint_minutes": _whole(0, 60, "minutes"),
     "endpoint_deadline_minutes": _whole(20, 240, "minutes"),
     "accept_eula": _switch("true says that you have read and accept the licence of the base model"),
     "retain_data": _switch("false lets cdk destroy delete the bucket and the ledger"),

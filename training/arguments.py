@@ -36,7 +36,7 @@ class Arguments:
     max_gradient_norm: float = 1.0
     seed: int = 42
     time_budget_seconds: int = 7200  # of this process; it stops early so that evaluation and saving still fit
-    checkpoint_minutes: float = 10.0  # what an interruption may cost at most
+    checkpoint_minutes: float = 10.0  # what an interruption may cost at most; 0 writes none but at a stop signal
     long_records: str = "split"  # what becomes of a record that is longer than a sequence; "refuse" ends the job
 
     @property

@@ -1,11 +1,17 @@
-"""The trainer's checkpoints, made safe: one that is not whole, or of another run, is never used."""
+"""The trainer's checkpoints, made safe, and what is lost without them.
+
+One that is not whole, or of another run, is never used. Beside them stands how often the job was begun and how far it came each
+time: what its interruptions have cost.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,9 @@ from progress import say
 
 KEPT = 2  # the newest may turn out damaged, so the one before it stays
 MANIFEST = "manifest.json"
+STARTS = "starts.json"
+# A note of the step is written so often between two checkpoints: SageMaker uploads each, and what is lost is known to a thirtieth.
+NOTES_PER_CHECKPOINT = 30
 
 
 def fingerprint(*parts: object) -> str:
@@ -41,7 +50,7 @@ def newest(folder: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
 
     A half-written one is removed; a damaged one (a download that was cut off, a disk that was full) is passed over with a note.
     """
-    for place in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+    for place in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         if not (place / MANIFEST).is_file():
             shutil.rmtree(place, ignore_errors=True)
             continue
@@ -58,7 +67,8 @@ def newest(folder: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def _step(place: Path) -> int:
+def step_of(place: Path) -> int:
+    """The step after which a checkpoint was written, by its name; -1 for a name of another form."""
     number = place.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1
 
@@ -72,3 +82,58 @@ def _flush(path: Path) -> None:
     """Onto the disk before the rename: otherwise a power cut could leave the name without the content."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+@dataclasses.dataclass
+class Starts:
+    """All starts of one job until now.
+
+    A step that is made after the last note before a kill leaves no trace, so that `steps_again` may be a few short.
+    """
+
+    path: Path
+    identity: str  # whose they are: as for a checkpoint, another run's count for nothing
+    pause: float  # seconds between two notes
+    count: int = 1
+    step: int = 0  # how far the present one is
+    steps_again: int = 0  # made by an earlier one, lost, and made again
+    seconds_before: float = 0.0  # of all earlier ones, as far as they noted them
+    begun: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._noted = time.monotonic()
+
+    def note(self, step: int, *, at_once: bool = False) -> None:
+        """Writes how far the training is, where the last note is old enough."""
+        self.step = step
+        if not at_once and time.monotonic() - self._noted < self.pause:
+            return
+        self._noted = time.monotonic()
+        kept = {
+            "identity": self.identity,
+            "count": self.count,
+            "step": self.step,
+            "steps_again": self.steps_again,
+            "seconds": self.seconds_before + time.monotonic() - self.begun,
+        }
+        partial = self.path.with_name(f".{self.path.name}")
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+        os.replace(partial, self.path)
+
+
+def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float) -> Starts:
+    """Counts another start of the job, which goes on from `resumed_step`. What the file of earlier ones lacks counts as nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without checkpoints nothing is lost that was kept: one note in twenty seconds, as with the usual ten minutes.
+    pause = (60 * checkpoint_minutes or 600) / NOTES_PER_CHECKPOINT
+    starts = Starts(folder / STARTS, identity, pause)
+    try:
+        kept = json.loads(starts.path.read_text(encoding="utf-8"))
+        if kept["identity"] == identity:
+            starts.count = int(kept["count"]) + 1
+            starts.steps_again = int(kept["steps_again"]) + max(0, int(kept["step"]) - resumed_step)
+            starts.seconds_before = float(kept["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there was none, or it is damaged: nothing but this count depends on it
+    starts.note(resumed_step, at_once=True)
+    return starts

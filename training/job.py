@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from accelerator import choose_device, self_test
 from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
-from checkpoints import fingerprint, newest
+from checkpoints import count_start, fingerprint, newest, step_of
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
 from learning import make_trainer
@@ -58,10 +58,19 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 
     found = newest(root / "checkpoints", identity)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
+    starts = count_start(
+        root / "checkpoints",
+        identity,
+        resumed_step=step_of(checkpoint) if checkpoint else 0,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+    )
+    # MaxRuntimeInSeconds may count all starts of an interrupted job together.
+    clock.budget_seconds -= starts.seconds_before
     steps = -(-len(rows) // per_step)
     watch = Watch(
         clock,
         progress,
+        starts,
         rows=rows,
         rows_per_step=per_step,
         checkpoint_minutes=arguments.checkpoint_minutes,
@@ -74,12 +83,12 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 
     if progress.base_evaluation is None:
         say("phase", name="evaluate-base")
-        begun = time.monotonic()
+        since = time.monotonic()
         try:
             progress.base_evaluation = dict(measure(tuned=False))
         except OutOfTime:
             raise watch.no_step() from None
-        progress.evaluation_seconds = time.monotonic() - begun
+        progress.evaluation_seconds = time.monotonic() - since
     base = progress.base_evaluation
     for name, documents in sets.items():
         _tell("base", name, documents, base[name])
@@ -99,7 +108,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
         torch.cuda.reset_peak_memory_stats(network.device)
     if checkpoint:
         network.restore(checkpoint)
-        say("resume", step=checkpoint.name.rpartition("-")[2], steps=steps)
+        say("resume", step=step_of(checkpoint), steps=steps, made_again=starts.steps_again)
     if not watch.must_stop():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elif checkpoint:
@@ -187,6 +196,8 @@ def _describe_training(state: TrainerState, watch: Watch, steps: int, network: N
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 2),
         "peak_memory_bytes": _peak_memory(network),
         "stopped_early": watch.stopped_early,
+        "starts": watch.starts.count,
+        "steps_again": watch.starts.steps_again,
         "loss_curve": [
             {"step": entry["step"], "loss": round(entry["loss"], 5), "learning_rate": entry["learning_rate"]}
             for entry in curve[::stride]

@@ -10,7 +10,7 @@ ContainerEntrypoint, and needs only the documented folders below --root:
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
     input/data/evaluation/*.jsonl        heldout.jsonl, and control.jsonl if there is one
-    checkpoints                          read at the start, written now and then
+    checkpoints                          read at the start, written now and then; starts.json counts the job's starts
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
                                          last step is made; the tuned losses follow)
     output/data                          metrics.json again, and tensorboard/: the curves as event files

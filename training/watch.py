@@ -11,6 +11,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 import checkpoints
+from checkpoints import Starts
 from failure import TrainingFailure
 from progress import Clock, say
 from text import Rows
@@ -34,13 +35,14 @@ class Watch(TrainerCallback):
         self,
         clock: Clock,
         progress: Progress,
+        starts: Starts,
         *,
         rows: Rows,
         rows_per_step: int,
         checkpoint_minutes: float,
         identity: str,
     ) -> None:
-        self.clock, self.progress, self.identity = clock, progress, identity
+        self.clock, self.progress, self.starts, self.identity = clock, progress, starts, identity
         self._rows, self._rows_per_step = rows, rows_per_step
         self.checkpoint_minutes = checkpoint_minutes
         self.stopped_early: str | None = None
@@ -78,11 +80,12 @@ class Watch(TrainerCallback):
         now = time.monotonic()
         self._step_seconds = now - self._begun
         self.progress.seconds += self._step_seconds
+        self.starts.note(state.global_step)
         if state.global_step == state.max_steps:
             return
         if self.must_stop():
             self._stop(state, control)
-        elif now - self._checkpointed >= 60 * self.checkpoint_minutes:
+        elif self.checkpoint_minutes and now - self._checkpointed >= 60 * self.checkpoint_minutes:
             control.should_save = True
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:

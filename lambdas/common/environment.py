@@ -53,6 +53,8 @@ class RunSettings:
     lora_rank: int
     epochs: int
     max_training_seconds: int
+    spot: bool
+    checkpoint_minutes: int
     endpoint_deadline_minutes: int
     accept_eula: bool
     samples_per_prompt: int

@@ -91,6 +91,10 @@ class AdapterRejected(CaptuneError):
     """The adapter that the input names is missing, damaged, or of another base model."""
 
 
+class SpotWithoutCheckpoints(CaptuneError):
+    """The run was to train on spot instances and keeps no checkpoint from which an interrupted job could go on."""
+
+
 class AssetUnreadable(CaptuneError):
     """A file that was deployed with the stacks cannot be read: by its key's policy, or because it was deleted."""
 

@@ -17,11 +17,12 @@ from common.errors import (
     QuotaTooLow,
     RunInFlight,
     ServiceUnreachable,
+    SpotWithoutCheckpoints,
     WeightsNotFound,
 )
 from common.ledger.ledger import Ledger
 from common.names import run_name
-from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import fits, larger, money, request, staging
@@ -53,6 +54,7 @@ class Found:
     run: str = ""
     request: request.Request = field(default_factory=request.Request)
     material: Any = None
+    spot: bool = False
     input_digest: str = ""
     training_prices: list[Price] = field(default_factory=list)
     hosting_prices: list[Price] = field(default_factory=list)
@@ -85,6 +87,7 @@ def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_ce
     )
     found.run = found.attempt(lambda: _name(event["executionName"], event["executionArn"], services)) or ""
     found.request = found.attempt(lambda: request.parse(event["input"])) or request.Request()
+    found.attempt(lambda: _spot(settings, found))
     found.attempt(lambda: _ledger(services, settings, found))
     found.attempt(lambda: _eula(settings))
     found.material = found.attempt(lambda: _material(services, found, settings))
@@ -126,6 +129,17 @@ def _name(execution_name: str, execution_arn: str, services: Services) -> str:
     run = run_name(execution_name)
     other_runs.refuse_taken_name(services.sagemaker, services.ledger, run, execution_arn)
     return run
+
+
+def _spot(settings: RunSettings, found: Found) -> None:
+    """Notes whether the run trains on spot instances. Raises SpotWithoutCheckpoints."""
+    wanted = settings.spot if found.request.spot is None else found.request.spot
+    found.spot = wanted and not found.request.adapter_uri
+    if found.spot and not settings.checkpoint_minutes:
+        raise SpotWithoutCheckpoints(
+            "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
+            'cdk.json to 10 and deploy, or start with {"spot": false}.'
+        )
 
 
 def _ledger(services: Services, settings: RunSettings, found: Found) -> None:
@@ -190,8 +204,9 @@ def _prices(services: Services, settings: RunSettings, types: list[str], use: st
 def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
     """Leaves the types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
     uses = [(settings.hosting_instance_types, quotas.ENDPOINT)]
+    training = quotas.SPOT_TRAINING if found.spot else quotas.TRAINING
     if not found.request.adapter_uri:
-        uses.insert(0, (settings.training_instance_types, quotas.TRAINING))
+        uses.insert(0, (settings.training_instance_types, training))
     read = {use: [quotas.read(services.service_quotas, one, use) for one in types] for types, use in uses}
     found.warnings += [
         f"The quota {quota.name} could not be read." for of in read.values() for quota in of if quota.value is None
@@ -220,8 +235,8 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
     if others:
         found.warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
     found.hosting_types = [quota.instance_type for quota in free[quotas.ENDPOINT]]
-    if quotas.TRAINING in free:
-        found.training_types = [quota.instance_type for quota in free[quotas.TRAINING]]
+    if training in free:
+        found.training_types = [quota.instance_type for quota in free[training]]
 
 
 def _leftovers(services: Services) -> None:
@@ -248,6 +263,8 @@ def _allowance(services: Services, settings: RunSettings, found: Found, cap_cent
             found.request.keep_endpoint_minutes * 60,
             found.now,
             larger.checkpoint_rank(found.model.shape, settings.lora_rank),
+            settings.checkpoint_minutes,
+            SPOT_WAIT_SECONDS if found.spot else 0,
         )
 
     return larger.allow(0 if found.request.adapter_uri else training_seconds, found.model.shape, reserve)

@@ -34,7 +34,9 @@ def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, s
         "tokens": expected.tokens,
         "trainingSeconds": expected.training_seconds,
         "endpointSeconds": expected.endpoint_seconds,
-        "expectedCents": expected.cents(found.training_prices[0], found.hosting_prices[0], rank),
+        "expectedCents": expected.cents(
+            found.training_prices[0], found.hosting_prices[0], rank, settings.checkpoint_minutes
+        ),
         "phases": [asdict(phase) for phase in (*expected.training, *expected.endpoint)],
         "memory": _memory(settings, found, kind if trains else ""),
     }

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.clock import months_between
 from common.errors import BudgetExceeded
 from common.ledger.ledger import Ledger, damage_note, dollars, way_out
-from common.pricing.costs import HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
+from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
@@ -55,12 +55,14 @@ def allow(
     keep_seconds: int,
     now: datetime,
     lora_rank: int = HIGHEST_LORA_RANK,
+    checkpoint_minutes: int = CHECKPOINT_MINUTES,
+    spot_wait_seconds: int = 0,
 ) -> Allowance:
     """Clamps a run to what is left of `cap_cents`, which is what the cap leaves for runs: first its training time, then the endpoint's
     deadline.
 
     `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
-    seconds and is given none. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
+    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
     # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
     longest = (
@@ -75,12 +77,13 @@ def allow(
     rounding = len(months) - 1
     fixed_endpoint_seconds = keep_seconds + TEAR_DOWN_ALLOWANCE_SECONDS
     least_training_seconds = min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds)
-    # What AWS may bill of a job beside its MaxRuntimeInSeconds.
-    beside_seconds = (
-        TRAINING_START_ALLOWANCE_SECONDS + TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
-    )
+    # What AWS may bill of a job beside its MaxRuntimeInSeconds. Every start of a spot job lies within its MaxWaitTimeInSeconds.
+    starts = max(TRAINING_START_ALLOWANCE_SECONDS, spot_wait_seconds)
+    beside_seconds = starts + TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
     # Of the training that is wanted: a clamped one writes no more.
-    checkpoints = checkpoint_cents(wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank)
+    checkpoints = checkpoint_cents(
+        wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank, checkpoint_minutes
+    )
 
     def cost(training_seconds: int, deadline_seconds: int) -> WorstCase:
         return worst_case(

@@ -19,6 +19,7 @@ from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
     MAX_PENDING_SECONDS,
+    SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
 )
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOLUME_GB
@@ -72,6 +73,8 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "volumeSizeGb": TRAINING_VOLUME_GB,
             "maxRuntimeSeconds": allowance.training_seconds,
             "maxPendingSeconds": MAX_PENDING_SECONDS,
+            "spot": found.spot,
+            "maxWaitSeconds": allowance.training_seconds + SPOT_WAIT_SECONDS if found.spot else 0,
             "hyperparameters": _hyperparameters(settings, found, seed),
             "corpusUri": storage.uri(key(run_folder.CORPUS_CHANNEL)),
             "evaluationUri": storage.uri(key(run_folder.EVALUATION_CHANNEL)),
@@ -132,6 +135,7 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         "lora_rank": settings.lora_rank,
         "adapter_strength": settings.adapter_strength,
         "seed": seed,
+        "checkpoint_minutes": settings.checkpoint_minutes,
         "time_budget_seconds": max(
             0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)
         ),

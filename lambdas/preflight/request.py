@@ -18,6 +18,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "keepEndpointMinutes": (0, 240),
     "samplesPerPrompt": (0, 8),
 }
+_SWITCHES = ("smoke", "spot")
 _KEYS = {
     "corpus": (".txt", *FORMS),
     "heldOut": (".txt", *FORMS),
@@ -43,6 +44,7 @@ class Request:
     keep_endpoint_minutes: int = 0
     adapter_uri: str = ""  # of an earlier run; nothing is trained then
     smoke: bool = False  # the shortest run that goes all the way
+    spot: bool | None = None
     held_outside: str | None = None  # text of the field by others
     columns: Mapping[str, str] = field(
         default_factory=dict
@@ -53,16 +55,22 @@ def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    known = [*_KEYS, *_RANGES, "columns", "adapterUri", "smoke"]
+    known = [*_KEYS, *_RANGES, "columns", "adapterUri", *_SWITCHES]
     faults = [_unknown(key, known) for key in execution_input if key not in known]
     faults += [_bad_number(key, execution_input[key]) for key in _RANGES if key in execution_input]
     faults += [_bad_key(key, execution_input[key]) for key in _KEYS if key in execution_input]
     faults += [_bad_adapter(execution_input["adapterUri"])] if "adapterUri" in execution_input else []
     faults += _bad_records(execution_input)
-    if not isinstance(execution_input.get("smoke", False), bool):
-        faults.append(f"`smoke` must be true or false, not {_short(execution_input['smoke'])}")
-    if "adapterUri" in execution_input and "epochs" in execution_input:
-        faults.append("`epochs` says how to train, and `adapterUri` that nothing is trained: give one of them")
+    faults += [
+        f"`{key}` must be true or false, not {_short(execution_input[key])}"
+        for key in _SWITCHES
+        if not isinstance(execution_input.get(key, False), bool)
+    ]
+    faults += [
+        f"`{key}` says how to train, and `adapterUri` that nothing is trained: give one of them"
+        for key in ("epochs", "spot")
+        if key in execution_input and "adapterUri" in execution_input
+    ]
     if "heldOut" in execution_input and "corpus" not in execution_input:
         faults.append("`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out")
     if "heldOutside" in execution_input and "adapterUri" in execution_input:
@@ -87,6 +95,7 @@ def parse(execution_input: Any) -> Request:
         keep_endpoint_minutes=execution_input.get("keepEndpointMinutes", 0),
         adapter_uri=_with_slash(execution_input.get("adapterUri", "")),
         smoke=execution_input.get("smoke", False),
+        spot=execution_input.get("spot"),
         columns=execution_input.get("columns", {}),
     )
 

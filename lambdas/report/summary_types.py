@@ -219,6 +219,8 @@ class Training(TypedDict):
     tokens_per_second: NotRequired[Annotated[float | None, NOT_HELD]]
     peak_memory_bytes: NotRequired[Annotated[int | None, NOT_HELD]]
     stopped_early: NotRequired[Annotated[str | None, NOT_HELD]]
+    starts: NotRequired[Annotated[int | None, NOT_HELD]]
+    steps_again: NotRequired[Annotated[int | None, NOT_HELD]]
 
 
 class Cost(TypedDict):
@@ -244,6 +246,15 @@ class Expected(TypedDict):
     learning_seconds: Annotated[int | None, {"minimum": 0}]
 
 
+class Spot(TypedDict):
+    """A training job on spot instances; null for what nobody told."""
+
+    interruptions: Annotated[int | None, {"minimum": 0}]
+    training_seconds: Annotated[int | None, {"minimum": 0}]
+    billed_seconds: Annotated[int | None, {"minimum": 0}]
+    saved_cents: Annotated[int | None, {"minimum": 0}]
+
+
 class RunConfiguration(TypedDict, total=False):
     """With what the run was made, as its plan and WriteReport's event tell."""
 
@@ -258,6 +269,7 @@ class RunConfiguration(TypedDict, total=False):
     input: Annotated[dict[str, Any] | None, NOT_HELD]
     max_training_seconds: Annotated[int | None, {"minimum": 1}]
     training_cut: Annotated[bool | None, "Training was stopped at max_training_seconds, with an adapter."]
+    spot: Annotated[Spot | None, "null: the run trained on demand, or not at all."]
     smoke: Annotated[bool | None, "The run was to show only that every step works: nothing is judged."]
     adapter_uri: Annotated[str | None, "The adapter of an earlier run, served in place of training one."]
     adapter_run: Annotated[str | None, "The run that trained it: losses, corpus and training are its own."]
@@ -319,7 +331,7 @@ class Summary(TypedDict):
 
 
 # Those that hold no other key. The others may get further ones, as what the training measures does.
-CLOSED = (Summary, Estimate, Gains, Expected)
+CLOSED = (Summary, Estimate, Gains, Expected, Spot)
 
 
 def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from operations.check import alarm, definitions, deployment, needs, rights, supp
 from operations.check.findings import Finding, asking, later, ok, problem, warning
 from operations.check.rights import Role
 from operations.check.templates import Machine, Templates, Unresolved
-from preflight.account.quotas import ENDPOINT, TRAINING
+from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
 from stacks.catalog import public_bucket
 from stacks.settings import Settings
 
@@ -112,7 +112,7 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
         lambda: supplies.weights(aws.client("s3"), settings.weights.uri),
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
-    for types, use in ((training, TRAINING), (hosting, ENDPOINT)):
+    for types, use in ((training, SPOT_TRAINING if settings.spot else TRAINING), (hosting, ENDPOINT)):
         yield from _quota(aws, types, use)
     for types, use in ((training, "Training"), (hosting, "Hosting")):
         yield from _price(aws, settings.region, types, use)

@@ -64,7 +64,8 @@ def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[
     return change
 
 
-_reserve, _settle, _allow = Ledger.reserve, Ledger.settle, money.allow
+_reserve, _settle = Ledger.reserve, Ledger.settle
+_allow: Callable[..., money.Allowance] = money.allow
 _months_between, _find_price, _worst_case = money.months_between, money.find_price, money.worst_case
 
 
@@ -113,7 +114,17 @@ def _one_name_for_several(name: str) -> str:
     return f"{names.PREFIX}-{name.replace('.', '-')}"
 
 
-_stays = billing.stays
+def _waits_unreserved(*of: Any) -> money.Allowance:
+    return _allow(*of[:-1], 0)
+
+
+_stays, _jobs = billing.stays, billing._training_jobs
+
+
+def _assumed_saving(maker: Any, run: str, until: datetime) -> Any:
+    """As if every spot job saved the 70 % that is read of them."""
+    for name, used in _jobs(maker, run, until):
+        yield name, replace(used, seconds=used.seconds * 3 // 10)
 
 
 def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
@@ -123,6 +134,11 @@ def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: d
 def _never_clamped(definition: Definition) -> None:
     stopping = definition["States"]["StartTraining"]["Arguments"]["StoppingCondition"]
     stopping["MaxRuntimeInSeconds"] = 5 * 86400
+
+
+def _never_ends_waiting(definition: Definition) -> None:
+    stopping = definition["States"]["StartSpotTraining"]["Arguments"]["StoppingCondition"]
+    stopping["MaxWaitTimeInSeconds"] = 5 * 86400
 
 
 def _without_deadline(definition: Definition) -> None:
@@ -153,6 +169,8 @@ register("ledger: settled with what was billed", replacing(Ledger, "settle", _se
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), scenarios.kept_once)
 register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_scenarios.four_dollars_left)
 register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
+register("money: the clock of a spot job reaches it", edited("fine_tuning", _never_ends_waiting), random_months())
+register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
 register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=185))
 register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
@@ -167,6 +185,7 @@ register("prices: the dearest of several", replacing(prices, "max", min), ledger
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
+register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
 register("workflow: the dead man's switch", without("dead_mans_switch"), trials.nothing_but_the_schedule)
 register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), trials.nothing_but_the_schedule)
 register("workflow: the event rule", without("event_rule"), scenarios.prompt_removal)

@@ -79,7 +79,7 @@ class Bench:
             training=BillingTraining(),
             hosting=BillingHosting(),
             time_scale=20_000,
-            quotas={"L-2D6DEB3C": 2.0, "L-9614C779": 2.0},
+            quotas={"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 2.0, "L-9614C779": 2.0},
         )
 
     def __enter__(self) -> Bench:

@@ -15,7 +15,10 @@ from rehearsal.step_functions.executions import Execution
 
 KEEP_MINUTES = 10
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its cells.
-INPUTS: dict[str, dict[str, Any]] = {"KeepEndpointForNow": {"keepEndpointMinutes": KEEP_MINUTES}}
+INPUTS: dict[str, dict[str, Any]] = {
+    "KeepEndpointForNow": {"keepEndpointMinutes": KEEP_MINUTES},
+    "StartSpotTraining": {"spot": True},
+}
 ENDPOINTS = {"DeleteEndpointWithoutCapacity": (HostingPlan("capacity"), HostingPlan())}
 TRAININGS = {"LookForAdapter": "cut"}
 # The function that fails until a run has come to a state, which is there for nothing else.

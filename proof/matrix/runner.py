@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from proof.matrix import cell, controls
+from proof.matrix import cell, controls, spot_runs, whole_runs
 from proof.matrix.bench import Bench, assembly_folder
 from proof.matrix.cell import Outcome
 from proof.matrix.failures import FAILURES
-from proof.matrix.whole_runs import STORIES
 from proof.result import Result
 
 assert controls  # imported for what it registers
 _bench: list[Bench] = []
+STORIES = {**whole_runs.STORIES, **spot_runs.STORIES}
 
 
 @dataclass

@@ -141,6 +141,7 @@ def _begin(cloud: Cloud, number: int, same_name: int) -> Process:
         failing=0.0 if cloud.greedy else dice.choice([0.0, 0.3, 1.0]),
         hanging=1.0 if cloud.greedy else dice.choice([0.0, 0.0, 0.3, 1.0]),
         extreme=0.95 if cloud.greedy else dice.choice([0.0, 0.1, 0.9]),
+        spot=number % 3 == 2,  # of a burst, too, some are
     )
     world.spawn(FineTuning(cloud, execution, wishes).process(), 0, execution)
     if dice.random() < 0.2 and not cloud.greedy:

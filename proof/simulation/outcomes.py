@@ -21,6 +21,8 @@ Priced = Callable[[str, str], Fraction]  # run and instance type: US dollars an 
 
 def job(world: World, wishes: Wishes, hourly_usd: Priced, name: str, run: str, asked: dict[str, Any]) -> Job:
     """A training job that may wait as long as SageMaker lets it for its instance, and may never get one."""
+    if asked.get("EnableManagedSpotTraining"):
+        return _spot_job(world, wishes, hourly_usd, name, run, asked)
     now, dice, stopping = world.now, world.random, asked["StoppingCondition"]
     instance_type, count = asked["ResourceConfig"]["InstanceType"], int(asked["ResourceConfig"]["InstanceCount"])
     longest, patience = int(stopping["MaxRuntimeInSeconds"]), int(stopping["MaxPendingTimeInSeconds"])
@@ -44,6 +46,33 @@ def job(world: World, wishes: Wishes, hourly_usd: Priced, name: str, run: str, a
     # The image is pulled before MaxRuntimeInSeconds begins to count, and billed all the same.
     made.pull = wishes.pull_seconds
     made.end = made.start + timedelta(seconds=length + made.pull)
+    return made
+
+
+def _spot_job(world: World, wishes: Wishes, hourly_usd: Priced, name: str, run: str, asked: dict[str, Any]) -> Job:
+    """A job on spot. At its dearest it is interrupted so often that each second of its clock bills as one on demand does.
+
+    Nothing says that MaxRuntimeInSeconds counts over all restarts: here it does not, and the clock of MaxWaitTimeInSeconds alone ends it.
+    """
+    now, dice, stopping = world.now, world.random, asked["StoppingCondition"]
+    instance_type, count = asked["ResourceConfig"]["InstanceType"], int(asked["ResourceConfig"]["InstanceCount"])
+    longest, most = int(stopping["MaxRuntimeInSeconds"]), int(stopping["MaxWaitTimeInSeconds"])
+    stop = STOP_SECONDS if dice.random() < wishes.extreme else dice.uniform(1, STOP_SECONDS)
+    made = Job(
+        name, run, hourly_usd(run, instance_type) * count, now, None, now, "Stopped", "", stop, instance_type, count
+    )  # fmt: skip
+    made.detail, made.end = "MaxWaitTimeExceeded", now + timedelta(seconds=most)
+    if dice.random() < 0.1:
+        return made  # no instance ever came
+    waited = dice.uniform(0, most - longest)
+    if dice.random() < wishes.extreme:
+        made.start, made.end = now, now + timedelta(seconds=most + STOP_SECONDS)
+        return made
+    made.start, made.billed_share = now + timedelta(seconds=waited), dice.uniform(0.1, 1)
+    if dice.random() < 0.5 * wishes.failing:
+        return made  # interrupted, and never back
+    made.final, made.detail = "Completed", ""
+    made.end = made.start + timedelta(seconds=dice.uniform(600, most - waited))
     return made
 
 

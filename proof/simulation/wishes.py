@@ -28,6 +28,7 @@ class Wishes:
     failing: float
     hanging: float
     extreme: float
+    spot: bool = False  # whether it trains on spot instances
     pull_seconds: float = 0.0  # how long an image takes, before MaxRuntimeInSeconds counts
 
     def settings(self) -> str:
@@ -60,6 +61,8 @@ class Wishes:
                 "lora_rank": 16,
                 "epochs": 3,
                 "max_training_seconds": self.training_seconds,
+                "spot": self.spot,
+                "checkpoint_minutes": 10,
                 "endpoint_deadline_minutes": self.deadline_seconds // 60,
                 "accept_eula": True,
                 "samples_per_prompt": 2,

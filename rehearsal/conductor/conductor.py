@@ -25,6 +25,7 @@ from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.programs import Vllm
+from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
@@ -110,6 +111,8 @@ class Conductor:
         if self.options.server == "vllm":
             engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
+        if self.options.interruptions:
+            engines.setdefault("training", TrainingHost(self.options.interruptions))
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):

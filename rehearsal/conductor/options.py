@@ -46,6 +46,7 @@ class Options:
     budget_left_cents: int | None = None
     plain: bool = False
     no_capacity: tuple[str, ...] = ()  # instance types of which AWS has none free
+    interruptions: tuple[int, ...] = ()  # steps at which the job, which is then on spot, loses its instance
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -142,6 +143,11 @@ def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal")
         "--no-capacity", metavar="TYPE", action="append", default=[],
         help="pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated",
     )  # fmt: skip
+    run.add_argument(
+        "--interrupt-at", type=int, metavar="STEP", action="append", default=[],
+        help="train on spot, and take the instance away without notice at this step; may be repeated. What was learnt since the last "
+        "checkpoint is lost: --set checkpoint_minutes=1 keeps more",
+    )  # fmt: skip
     run.add_argument("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
     run.add_argument(
         "--set",
@@ -181,11 +187,12 @@ def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal")
         ("epochs", given.epochs),
         ("seed", given.seed),
         ("keepEndpointMinutes", given.keep_endpoint_minutes),
+        ("spot", True if given.interrupt_at else None),
     ):
         if value is not None:
             run_input[key] = value
     return Options(
         results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, outside=given.outside, prompts=given.prompts,
         settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
-        server=given.server, no_capacity=tuple(given.no_capacity),
+        server=given.server, no_capacity=tuple(given.no_capacity), interruptions=tuple(given.interrupt_at),
     )  # fmt: skip

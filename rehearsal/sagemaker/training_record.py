@@ -10,6 +10,8 @@ from typing import Any
 
 from .clock import Clock
 
+# What a second of spot costs here of one on demand. AWS's own share changes by the hour; its saving is told the same way.
+SPOT_SHARE = 0.4
 _COPIED = (
     "AlgorithmSpecification",
     "CheckpointConfig",
@@ -37,6 +39,8 @@ class TrainingJob:
         self.ended: datetime | None = None
         self.failure_reason: str | None = None
         self.transitions: list[dict[str, Any]] = []
+        # From when to when it had its instance; the last one is open while it has.
+        self._busy: list[tuple[datetime, datetime | None]] = []
         self.lock = threading.RLock()
         self.enter("Pending", "Preparing the instances for training")
 
@@ -56,6 +60,16 @@ class TrainingJob:
         return timedelta(seconds=int(self.request["StoppingCondition"]["MaxRuntimeInSeconds"]))
 
     @property
+    def is_spot(self) -> bool:
+        """Whether it runs on spot, and may lose its instance."""
+        return bool(self.request.get("EnableManagedSpotTraining"))
+
+    @property
+    def max_wait(self) -> timedelta:
+        """MaxWaitTimeInSeconds of a request for spot."""
+        return timedelta(seconds=int(self.request["StoppingCondition"]["MaxWaitTimeInSeconds"]))
+
+    @property
     def is_over(self) -> bool:
         """Whether the job has reached a state that it cannot leave."""
         return self.ended is not None
@@ -70,8 +84,19 @@ class TrainingJob:
                 self.transitions[-1]["EndTime"] = now
             self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
             self.secondary, self.modified = secondary, now
-            if secondary == "Downloading" and self.started is None:
-                self.started = now
+            if secondary == "Downloading":
+                self.started = self.started or now
+                self._busy.append((now, None))
+
+    def interrupt(self) -> None:
+        """Lose the spot instance: the job is in progress still, and bills nothing until it has another one."""
+        with self.lock:
+            self._leave(self.clock())
+            self.enter("Interrupted", "The managed spot training instances were interrupted")
+
+    def _leave(self, moment: datetime) -> None:
+        if self._busy and self._busy[-1][1] is None:
+            self._busy[-1] = (self._busy[-1][0], moment)
 
     def stopping(self) -> None:
         """Go to Stopping, as StopTrainingJob does at once."""
@@ -101,14 +126,17 @@ class TrainingJob:
                 return
             self.enter(secondary or status, reason or f"Training job {status.lower()}")
             self.ended = self.transitions[-1]["EndTime"] = self.modified = at or self.clock()
+            self._leave(self.ended)
             self.status, self.failure_reason = status, reason[:1024] if reason else None
 
-    def billed_seconds(self, now: datetime) -> int:
-        """Seconds billed until `now`, as AWS counts them: from the start of the instance to the end."""
+    def trained_seconds(self, now: datetime) -> float:
+        """How long it had its instance until `now`."""
         with self.lock:
-            if self.started is None:
-                return 0
-            return max(0, ceil(((self.ended or now) - self.started).total_seconds()))
+            return sum(max(0.0, ((end or now) - start).total_seconds()) for start, end in self._busy)
+
+    def billed_seconds(self, now: datetime) -> int:
+        """Seconds billed until `now`, as AWS counts them: while it has its instance, and of spot its share."""
+        return ceil(self.trained_seconds(now) * (SPOT_SHARE if self.is_spot else 1))
 
     def describe(self) -> dict[str, Any]:
         """Return the answer of DescribeTrainingJob."""
@@ -131,9 +159,11 @@ class TrainingJob:
             if self.started is not None:
                 answer["TrainingStartTime"] = self.started
             if self.ended is not None:
-                seconds = self.billed_seconds(self.ended)
-                answer |= {"TrainingEndTime": self.ended, "TrainingTimeInSeconds": seconds}
-                answer["BillableTimeInSeconds"] = seconds
+                answer |= {
+                    "TrainingEndTime": self.ended,
+                    "TrainingTimeInSeconds": ceil(self.trained_seconds(self.ended)),
+                }
+                answer["BillableTimeInSeconds"] = self.billed_seconds(self.ended)
             if self.failure_reason:
                 answer["FailureReason"] = self.failure_reason
             return answer

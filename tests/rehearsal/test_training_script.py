@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -280,7 +282,7 @@ def test_a_kill_in_the_middle_of_the_last_measuring_leaves_a_whole_adapter(conta
 def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_it_would_have(
     container: Container, finished: tuple[Container, list[str]]
 ) -> None:
-    container.settings(checkpoint_minutes="0")  # one after each step
+    container.settings(checkpoint_minutes="1e-6")  # one after each step
     code, _ = container.signal_after("progress", signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not list((container.root / "model").iterdir())
@@ -295,6 +297,34 @@ def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_i
     )
 
 
+def test_a_run_killed_without_notice_at_any_step_ends_at_the_same_loss_and_knows_what_was_made_again(
+    container: Container, finished: tuple[Container, list[str]]
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")  # shown where the test fails
+    container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
+    process = container.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("progress"):
+            break
+    time.sleep(random.Random(seed).uniform(0, 0.8))
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    reached = json.loads((container.root / "checkpoints" / "starts.json").read_text(encoding="utf-8"))["step"]
+
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    resumed = [int(line.split("step=")[1].split()[0]) for line in starting(lines, "resume")] or [0]
+    training, undisturbed = container.metrics["training"], finished[0].metrics
+    assert (training["starts"], training["steps_again"]) == (2, reached - resumed[0])
+    assert training["steps"] == undisturbed["training"]["steps"]
+    assert container.metrics["evaluation"]["heldout"]["tuned_loss"] == pytest.approx(
+        undisturbed["evaluation"]["heldout"]["tuned_loss"], abs=1e-5
+    )
+
+
 def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container: Container) -> None:
     container.settings(epochs="20", learning_rate="0.001")
     code, lines = container.signal_after("progress", signal.SIGTERM)
@@ -305,7 +335,8 @@ def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container:
     assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
     code, lines = container.run()
     assert code == 0, "\n".join(lines)
-    assert starting(lines, "resume") == [f"resume step={training['steps']} steps={training['planned_steps']}"]
+    resumed = f"resume step={training['steps']} steps={training['planned_steps']} made_again=0"
+    assert starting(lines, "resume") == [resumed]
     assert container.metrics["training"]["stopped_early"] is None
     assert container.metrics["training"]["steps"] == training["planned_steps"]
 

@@ -210,8 +210,8 @@ def test_the_gated_bucket_is_read_for_gated_weights_only(role: str, model: str, 
 
 @pytest.mark.parametrize(
     ("setting", "named"),
-    # The trial of the model, the model itself, and the training job.
-    [("base_model=llama-3.1-8b", 3), ("base_model=mistral-7b", 0), ("weights_uri=s3://mine/models/one/", 0)],
+    # The trial of the model, the model itself, and the training job on demand and on spot.
+    [("base_model=llama-3.1-8b", 4), ("base_model=mistral-7b", 0), ("weights_uri=s3://mine/models/one/", 0)],
 )
 def test_a_licence_is_named_to_sagemaker_for_gated_weights_only(setting: str, named: int) -> None:
     machine = synthesize(setting).one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")

@@ -1,4 +1,4 @@
-"""A small part of the failure matrix: one cell of every column, the stories about the cap, and the generator itself."""
+"""A small part of the failure matrix: one cell of every column, the stories about the cap and about spot, and the generator itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from proof.matrix import cell
 from proof.matrix.bench import Bench, assembly_folder
 from proof.matrix.failures import FAILURES
+from proof.matrix.runner import STORIES
 from proof.matrix.states import each_state, task_states
-from proof.matrix.whole_runs import STORIES
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def test_a_failure_ends_as_its_state_says_and_leaves_nothing_that_bills(bench: B
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_at_the_edge_of_the_cap(bench: Bench, story: str) -> None:
+def test_a_whole_run_ends_as_its_story_says(bench: Bench, story: str) -> None:
     assert STORIES[story](bench) == []
 
 

@@ -51,6 +51,14 @@ class Asked(TypedDict):
     remaining: int
 
 
+class TrainingJobEnd(TypedDict, total=False):
+    """What SageMaker told last of the training job; empty where the run trained none."""
+
+    interruptions: int
+    trainingSeconds: int
+    billedSeconds: int
+
+
 class ReportEvent(TypedDict):
     """What WriteReport is handed. The types are those that really trained and served."""
 
@@ -58,6 +66,7 @@ class ReportEvent(TypedDict):
     reservation: Reserved
     adapterUri: str
     trainingCut: NotRequired[bool]
+    trainingJob: NotRequired[TrainingJobEnd]
     trainingInstanceType: NotRequired[str]
     hostingInstanceType: NotRequired[str]
 

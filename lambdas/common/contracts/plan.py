@@ -21,7 +21,7 @@ class PlannedModel(TypedDict):
 
 
 class PlannedTraining(TypedDict):
-    """What the training job is started with. `instanceTypes` are in order of preference."""
+    """What the training job is started with. `instanceTypes` are in order of preference; `maxWaitSeconds` are 0 without `spot`."""
 
     instanceType: str
     instanceTypes: list[str]
@@ -29,6 +29,8 @@ class PlannedTraining(TypedDict):
     volumeSizeGb: int
     maxRuntimeSeconds: int
     maxPendingSeconds: int
+    spot: bool
+    maxWaitSeconds: int
     hyperparameters: dict[str, str]
     corpusUri: str
     evaluationUri: str

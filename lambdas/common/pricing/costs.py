@@ -27,14 +27,18 @@ SMALL_ITEMS: Items = (
     ("X-Ray traces, thousands", Decimal(1), Decimal("0.005")),
 )
 
-# training/arguments.py: a checkpoint is written every ten minutes, and two at the end (the last step, a signal to stop).
-CHECKPOINT_SECONDS, LAST_CHECKPOINTS = 600, 2
+# A checkpoint is written every ten minutes where the settings say nothing else (training/arguments.py says the same), and two at the
+# end (the last step, a signal to stop).
+CHECKPOINT_MINUTES, LAST_CHECKPOINTS = 10, 2
 # Adapter and both moments of Adam in 32 bits, 12 bytes for each of the 2,498,560 weights that one rank has in the linear layers of
 # Llama 2 7B, and a little for the loss curve.
 CHECKPOINT_BYTES_PER_RANK = 31_000_000
 # A folder is written under a name that marks it as partial and then renamed, so the upload may see both; SageMaker deletes nothing
 # that it has uploaded, whatever training has removed since.
 CHECKPOINT_COPIES = 2
+# Each uploads eight files under both names and, in its interval, thirty notes of the step (training/checkpoints.py). The small items hold so
+# many requests for a job; a checkpoint every minute makes more.
+CHECKPOINT_REQUESTS, HELD_REQUESTS, REQUEST = 8 * CHECKPOINT_COPIES + 30, 1000, Decimal("0.000006")
 # Expired after 7 days, and gone a day after that, for the bucket is versioned: each at the next midnight. stacks/storage_stack.py has
 # these days, and a test holds both together.
 CHECKPOINT_DAYS = 7 + 1 + 2
@@ -86,16 +90,19 @@ def small_items_cents() -> int:
     return _cents(_dollars(SMALL_ITEMS))
 
 
-def checkpoint_cents(training_seconds: int, lora_rank: int) -> int:
-    """The storage of all that one job writes as checkpoints, in a versioned bucket, until none of it is left. Rounded up to a cent.
+def checkpoint_cents(training_seconds: int, lora_rank: int, minutes: int = CHECKPOINT_MINUTES) -> int:
+    """All that one job writes as checkpoints, in a versioned bucket, until none of it is left. Rounded up to a cent.
+
+    `minutes` lie between two checkpoints; 0 for none but the last ones.
 
     S3 bills bytes for the time they are there; the shortest month makes that the most GB-months.
     """
     if not training_seconds:
         return 0
-    written = -(-training_seconds // CHECKPOINT_SECONDS) + LAST_CHECKPOINTS
+    written = LAST_CHECKPOINTS + (-(-training_seconds // (60 * minutes)) if minutes else 0)
     gigabytes = Decimal(written * CHECKPOINT_COPIES * CHECKPOINT_BYTES_PER_RANK * lora_rank) / 10**9
-    return _cents(gigabytes * CHECKPOINT_DAYS / 28 * S3_GB_MONTH)
+    requests = max(0, written * CHECKPOINT_REQUESTS - HELD_REQUESTS)
+    return _cents(gigabytes * CHECKPOINT_DAYS / 28 * S3_GB_MONTH + requests * REQUEST)
 
 
 def slow_answers_cents(endpoint_seconds: int) -> int:

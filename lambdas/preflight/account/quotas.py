@@ -9,10 +9,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code
 
-TRAINING, ENDPOINT = "training job usage", "endpoint usage"
+TRAINING, SPOT_TRAINING, ENDPOINT = "training job usage", "spot training job usage", "endpoint usage"
 # Codes are the same in every account and region. Other instance types are looked up by the quota's name.
 _CODES = {
     ("ml.g5.2xlarge", TRAINING): "L-2D6DEB3C",
+    ("ml.g5.2xlarge", SPOT_TRAINING): "L-CAEE7DB7",
     ("ml.g5.2xlarge", ENDPOINT): "L-9614C779",
 }
 

@@ -30,6 +30,8 @@ ADVICE = {
     "HostingRefused": "Nothing was paid. Where the cause speaks of an explicit deny, make release; else mend the setting that the cause names, and deploy.",
     "NoCapacity": "Start again later, or list further instance types in cdk.json and deploy. An adapter that is trained already is named in the cause.",
     "TrainingOutOfTime": "Raise max_training_seconds in cdk.json and deploy, or train on less text or for fewer epochs.",
+    "SpotOutOfTime": 'Start again later, or on demand with the input {"spot": false}.',
+    "SpotWithoutCheckpoints": 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}. Nothing was paid.',
     "ServiceUnreachable": "Start the execution again later. Nothing of this run goes on billing.",
     "TrainingFailed": "Read the cause and the log of the training job, then start a new execution.",
     "EndpointFailed": "Read the cause and the log of the endpoint. Missing capacity passes: start again later.",

@@ -9,6 +9,7 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
+from report.content import spot
 from report.formatting import duration, whole
 from report.summary_types import Summary, known
 
@@ -28,15 +29,19 @@ def facts(plan: Plan, event: ReportEvent | None = None) -> dict[str, Any]:
     to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(known(plan.get("hosting")))
     training = None if adapter else _used(told.get("trainingInstanceType"), to_train)
     hosting = _used(told.get("hostingInstanceType"), to_serve)
+    training_cents = _hourly_cents(budget, "training", training)
     return {
         "training_instance_type": training,
         "hosting_instance_type": hosting,
         "training_instance_types": to_train,
         "hosting_instance_types": to_serve,
-        "training_hourly_cents": _hourly_cents(budget, "training", training),
+        "training_hourly_cents": training_cents,
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
         "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
         "training_cut": bool(told.get("trainingCut")),
+        "spot": spot.facts(known(told.get("trainingJob")), to_learn.get("instanceCount"), training_cents)
+        if to_learn.get("spot") and not adapter
+        else None,
         "smoke": bool(plan.get("smoke")),
         "adapter_uri": adapter or None,
         "adapter_run": run_folder.run_of_uri(adapter),

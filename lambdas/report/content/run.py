@@ -10,6 +10,7 @@ from typing import Any
 
 from report.charts import cost as cost_charts
 from report.charts.losses import loss_curve
+from report.content import spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.content.circumstances import instance
 from report.formatting import duration, money, number, rate, whole
@@ -55,6 +56,7 @@ def training(summary: Summary) -> Section | None:
             "Tokens seen",
             f"{whole(block.get('tokens_seen'))} ({whole(block.get('tokens_per_second'))} a second)",
         ),
+        *([("Spot", told)] if (told := spot.sentence(summary)) else []),
         ("Peak memory", f"{memory / 1e9:.1f} GB" if memory else "\u2013"),
         ("Corpus", f"{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words"),
         ("Corpus in tokens", f"{whole(corpus.get('tokens'))} in {whole(corpus.get('sequences'))} sequences"),

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from report.content import spot
 from report.content.circumstances import notes
 from report.content.headline import headline
 from report.content.losses import loss_cells
@@ -99,13 +100,15 @@ def _procedure(summary: Summary) -> str:
     trained = whole(known(summary.get("base_model")).get("trainable_parameters"))
     earlier = known(summary.get("configuration")).get("adapter_run")
     begun = f"by the run {_plain(earlier)}" if earlier else f"started {moment(summary.get('started_at'))}"
+    told = spot.sentence(summary)
+    on_spot = f" On spot instances: {_plain(told)}." if told else ""
     stopped = f" It stopped early: {_plain(training['stopped_early'])}." if training.get("stopped_early") else ""
     return "\n".join(
         [
             "## Training procedure",
             "",
             f"{trained} trained parameters (LoRA), {whole(training.get('steps'))} optimizer steps in "
-            f"{duration(training.get('seconds'))}, {begun}.{stopped}",
+            f"{duration(training.get('seconds'))}, {begun}.{stopped}{on_spot}",
             "",
             "| setting | value |",
             "|---|---|",

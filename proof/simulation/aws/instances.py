@@ -31,6 +31,8 @@ class Job:
     instance_type: str = "ml.g5.2xlarge"
     instances: int = 1
     pull: float = 0.0
+    # On spot: how much of the time from its start to its end is billed. What it waited is not, and the rest is cheaper.
+    billed_share: float = 1.0
     detail: str = ""
     stop_asked: bool = False
     tags: Tags = field(default_factory=list)
@@ -53,7 +55,7 @@ class Job:
         """What AWS reports as BillableTimeInSeconds, for all instances of the job together."""
         if self.start is None:
             return 0
-        return ceil((self.end - self.start) / timedelta(seconds=1))
+        return ceil((self.end - self.start) / timedelta(seconds=1) * self.billed_share)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 from rehearsal.sagemaker.api.market import CAPACITY_TRAINING
@@ -21,6 +22,7 @@ class Progress:
     plan: Any
     looks: int = 0
     stop_looks: int = 0
+    interruptions: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -31,18 +33,21 @@ class TrainingPlan:
     Attributes:
         outcome: "completed", "failed" (the script fails), "killed" (by a signal), "capacity" (no instance),
             "waits" (no instance either: Pending until MaxPendingTimeInSeconds is over, which comes at once here),
-            "cut" (told to stop when MaxRuntimeInSeconds is over, and writes what it has), or "hangs" (runs until
-            MaxRuntimeInSeconds by the clock, or until it is stopped).
+            "cut" (told to stop when MaxRuntimeInSeconds is over, and writes what it has), "hangs" (runs until
+            MaxRuntimeInSeconds by the clock, or until it is stopped), or "taken" (of spot: interrupted at the
+            first look, and no instance until MaxWaitTimeInSeconds is over, which comes after the other looks here).
         looks: how many looks (describe, list) still see it in progress; 0 ends it in CreateTrainingJob.
         stop_looks: how many looks see it Stopping after StopTrainingJob.
+        interruptions: how often its spot instance is taken away and another one comes, each for one look.
         reason: FailureReason, where not the usual one.
         metrics: metrics.json as a dict, or bytes to write as they are; plausible ones when None.
         leave_out: files of the output that are not written, for example ("metrics.json",).
     """
 
-    outcome: Literal["completed", "failed", "killed", "capacity", "waits", "cut", "hangs"] = "completed"
+    outcome: Literal["completed", "failed", "killed", "capacity", "waits", "cut", "hangs", "taken"] = "completed"
     looks: int = 1
     stop_looks: int = 1
+    interruptions: int = 0
     reason: str | None = None
     metrics: Mapping[str, Any] | bytes | None = None
     leave_out: tuple[str, ...] = ()
@@ -70,8 +75,7 @@ class FakeTraining(Attached):
         if plan.outcome == "waits":
             job.enter("Pending", "Preparing the instances for training")
         elif plan.outcome != "capacity":
-            job.enter("Downloading", "Downloading input data")
-            job.enter("Training", "Training image download completed. Training in progress.")
+            _train(job)
         if plan.looks == 0:
             self._end(job, plan)
 
@@ -83,12 +87,21 @@ class FakeTraining(Attached):
         with progress.lock:
             if job.is_over:
                 return
-            if job.started and job.clock() - job.started >= job.max_runtime:
-                job.finish("Stopped", "MaxRuntimeExceeded", at=job.started + job.max_runtime)
+            beyond = job.trained_seconds(job.clock()) - job.max_runtime.total_seconds()
+            if beyond >= 0:
+                job.finish("Stopped", "MaxRuntimeExceeded", at=job.clock() - timedelta(seconds=beyond))
+            elif job.is_spot and job.clock() - job.created >= job.max_wait:
+                job.finish("Stopped", "MaxWaitTimeExceeded", at=job.created + job.max_wait)
             elif job.status == "Stopping":
                 if progress.stop_looks >= progress.plan.stop_looks:
                     job.finish("Stopped")
                 progress.stop_looks += 1
+            elif job.secondary == "Interrupted" and progress.plan.outcome != "taken":
+                job.enter("Starting", "Launching requested ML instances")
+                _train(job)
+            elif progress.interruptions < max(progress.plan.interruptions, progress.plan.outcome == "taken"):
+                progress.interruptions += 1
+                job.interrupt()
             elif progress.looks >= progress.plan.looks:
                 self._end(job, progress.plan)
             else:
@@ -99,6 +112,8 @@ class FakeTraining(Attached):
             return
         if plan.outcome == "capacity":
             job.finish("Failed", reason=plan.reason or CAPACITY_TRAINING)
+        elif plan.outcome == "taken" or (plan.outcome == "waits" and job.is_spot):
+            job.finish("Stopped", "MaxWaitTimeExceeded")
         elif plan.outcome == "waits":
             job.finish("Stopped")
         elif plan.outcome == "failed":
@@ -121,3 +136,8 @@ class FakeTraining(Attached):
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+def _train(job: TrainingJob) -> None:
+    job.enter("Downloading", "Downloading input data")
+    job.enter("Training", "Training image download completed. Training in progress.")

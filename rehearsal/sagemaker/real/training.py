@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,33 @@ GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
 # resourceconfig.json says ml.g5.2xlarge and this machine has no GPU: without this permission the training script would refuse,
 # as it should on AWS.
 NO_GPU = {"CAPTUNE_ACCELERATOR": "cpu"}
+# Real seconds until another spot instance comes.
+SPOT_SECONDS = 3.0
+_STEP = re.compile(r"progress step=(\d+) ")
 _FAILURE_LENGTH = 1024  # characters of output/failure that become FailureReason
 
 
 class _Run:
     """One job on its way: why and when it is to end early."""
 
-    def __init__(self) -> None:
+    def __init__(self, interruptions: Sequence[int] = ()) -> None:
         self.wake = threading.Event()
-        self.stopped = self.closed = False
+        self.stopped = self.closed = self.taken = False
+        self.interruptions = sorted(interruptions)
+        self.begun = time.monotonic()
         self.container: Container | None = None
         self.thread: threading.Thread | None = None
 
 
 class TrainingHost(Attached):
-    """Runs each training job's command as a subprocess in a folder of its own."""
+    """Runs each training job's command as a subprocess in a folder of its own.
 
-    def __init__(self) -> None:
+    `interruptions` are the steps at which a job on spot loses its instance: its command is killed without notice, and what it
+    has written as checkpoints comes back with the next instance.
+    """
+
+    def __init__(self, interruptions: Sequence[int] = ()) -> None:
+        self._interruptions = tuple(interruptions)
         self._runs: dict[str, _Run] = {}
 
     def log_of(self, name: str) -> Path:
@@ -49,7 +61,7 @@ class TrainingHost(Attached):
 
     def start(self, job: TrainingJob) -> None:
         """Begin a job on a thread of its own."""
-        run = self._runs[job.name] = _Run()
+        run = self._runs[job.name] = _Run(self._interruptions if job.is_spot else ())
         run.thread = threading.Thread(target=self._run, args=(job, run), daemon=True, name=f"job {job.name}")
         run.thread.start()
 
@@ -75,10 +87,18 @@ class TrainingHost(Attached):
     def _run(self, job: TrainingJob, run: _Run) -> None:
         root = (self.context.workdir / "training" / job.name).resolve()
         try:
-            job.enter("Starting", "Launching requested ML instances")
-            job.enter("Downloading", "Downloading input data")
-            self._prepare(job, root)
-            self._train(job, run, root)
+            while True:
+                job.enter("Starting", "Launching requested ML instances")
+                job.enter("Downloading", "Downloading input data")
+                self._prepare(job, root)
+                self._train(job, run, root)
+                if not run.taken:
+                    break
+                job.interrupt()
+                self._keep_checkpoints(job, root)
+                self._await_another_instance(job, run)
+                if job.is_over:
+                    break
         except s3_folders.DownloadFailed as error:
             job.finish("Failed", reason=str(error))
         except Exception as error:
@@ -142,15 +162,38 @@ class TrainingHost(Attached):
             environment_of(given, root, isolated=isolated),
             root,
             self.log_of(job.name),
-            lambda line: self.context.on_training_line(job.name, line),
+            lambda line: self._heard(job, run, line),
             run.wake.set,
         )
         job.enter("Training", "Training image download completed. Training in progress.")
         out_of_time = self._await(job, run, container)
+        if run.taken and not (run.closed or run.stopped):
+            return
+        run.taken = False
         if run.closed:
             job.finish("Stopped", reason="The rehearsal ended while the job ran.")
             return
         self._end(job, run, root, container, out_of_time)
+
+    def _heard(self, job: TrainingJob, run: _Run, line: str) -> None:
+        """A line of the command's output. At the step that the next interruption waits for, the instance is gone."""
+        told = _STEP.match(line)
+        if told and run.interruptions and run.container and int(told[1]) >= run.interruptions[0]:
+            run.interruptions.pop(0)
+            run.taken = True
+            run.container.kill()
+        self.context.on_training_line(job.name, line)
+
+    def _await_another_instance(self, job: TrainingJob, run: _Run) -> None:
+        run.wake.clear()
+        run.taken = False
+        if not (run.stopped or run.closed):
+            run.wake.wait(SPOT_SECONDS)
+        if run.stopped or run.closed:
+            job.finish("Stopped")
+        elif time.monotonic() - run.begun > job.max_wait.total_seconds() * self.context.time_scale:
+            job.finish("Stopped", "MaxWaitTimeExceeded")
+        run.wake.clear()
 
     def _await(self, job: TrainingJob, run: _Run, container: Container) -> bool:
         """Wait for the command's end, hasten it where needed, and return whether its time was up."""
@@ -176,9 +219,7 @@ class TrainingHost(Attached):
                 job.enter("Uploading", "Uploading generated training model")
                 s3_folders.store(self.context.s3, root / "model", job.artifacts)
             s3_folders.store(self.context.s3, root / "output/data", f"{job.output_prefix}/data")
-            checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
-            if checkpoints:
-                s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
+            self._keep_checkpoints(job, root)
         except Exception as error:
             job.finish("Failed", reason=f"ClientError: Artifact upload failed: {error}")
             return
@@ -188,6 +229,12 @@ class TrainingHost(Attached):
             job.finish("Completed")
         else:
             job.finish("Failed", reason=_failure(root, code))
+
+    def _keep_checkpoints(self, job: TrainingJob, root: Path) -> None:
+        """Bring them to the bucket. SageMaker does it all the time, here it is done when the instance goes."""
+        checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
+        if checkpoints:
+            s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
 
 
 def _failure(root: Path, code: int) -> str:

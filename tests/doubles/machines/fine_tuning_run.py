@@ -33,6 +33,8 @@ PLAN: Mapping[str, Any] = {
         "volumeSizeGb": 100,
         "maxRuntimeSeconds": 7200,
         "maxPendingSeconds": 1800,
+        "spot": False,
+        "maxWaitSeconds": 0,
         "hyperparameters": {"epochs": "3"},
         "corpusUri": "s3://bucket/corpus",
         "evaluationUri": "s3://bucket/evaluation",

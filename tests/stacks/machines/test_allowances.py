@@ -60,19 +60,34 @@ def test_all_waiting_for_an_instance_fits_the_allowance_that_moves_the_tear_down
     )
 
 
+def test_the_only_attempt_of_a_spot_job_fits_the_same_allowance_with_all_that_it_may_wait_and_take_to_stop() -> None:
+    polling = STATES["WaitForTraining"]["Seconds"]
+    beyond = durations.SPOT_WAIT_SECONDS + durations.TRAINING_STOP_ALLOWANCE_SECONDS
+    assert beyond + polling + 3000 < durations.UNBILLED_ALLOWANCE_SECONDS
+
+
 def test_the_time_to_remove_an_endpoint_holds_its_longest_start() -> None:
     start = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
     assert start + 300 <= durations.TEAR_DOWN_ALLOWANCE_SECONDS
 
 
 def test_what_a_run_pays_for_is_started_as_the_plan_says_which_was_priced() -> None:
-    job, trial, real = (
-        STATES[name]["Arguments"] for name in ("StartTraining", "TryEndpointConfig", "CreateEndpointConfig")
+    job, spot, trial, real = (
+        STATES[name]["Arguments"]
+        for name in ("StartTraining", "StartSpotTraining", "TryEndpointConfig", "CreateEndpointConfig")
     )
-    assert job["ResourceConfig"] == {
-        "InstanceType": "{% $trainingInstanceType %}",
-        "InstanceCount": "{% $plan.training.instanceCount %}",
-        "VolumeSizeInGB": "{% $plan.training.volumeSizeGb %}",
+    assert (
+        job["ResourceConfig"]
+        == spot["ResourceConfig"]
+        == {
+            "InstanceType": "{% $trainingInstanceType %}",
+            "InstanceCount": "{% $plan.training.instanceCount %}",
+            "VolumeSizeInGB": "{% $plan.training.volumeSizeGb %}",
+        }
+    )
+    assert spot["StoppingCondition"] == {
+        "MaxRuntimeInSeconds": "{% $plan.training.maxRuntimeSeconds %}",
+        "MaxWaitTimeInSeconds": "{% $plan.training.maxWaitSeconds %}",
     }
     assert job["StoppingCondition"] == {
         "MaxRuntimeInSeconds": "{% $plan.training.maxRuntimeSeconds %}",
@@ -84,7 +99,7 @@ def test_what_a_run_pays_for_is_started_as_the_plan_says_which_was_priced() -> N
         assert variant["ModelDataDownloadTimeoutInSeconds"] == "{% $plan.hosting.downloadSeconds %}"
         assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == "{% $plan.hosting.startSeconds %}"
     creating = [name for name, state in STATES.items() if ":sagemaker:create" in str(state.get("Resource"))]
-    assert len(creating) == 6
+    assert len(creating) == 7
     assert [number for name in creating for number in numbers(STATES[name]["Arguments"])] == []
 
 

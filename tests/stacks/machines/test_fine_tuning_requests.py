@@ -267,6 +267,7 @@ def test_the_report_is_told_what_was_planned_reserved_and_used() -> None:
             "reservation": {"reservedCents": 587, "committedCents": 600, "capCents": 2500},
             "adapterUri": ADAPTER,
             "trainingCut": False,
+            "trainingJob": {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 900},
             "trainingInstanceType": FIRST,
             "hostingInstanceType": FIRST,
         }

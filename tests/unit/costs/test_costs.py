@@ -61,7 +61,8 @@ class TestCheckpoints:
     def test_training_writes_them_as_often_as_is_reserved(self) -> None:
         source = (ROOT / "training" / "arguments.py").read_text("utf-8")
 
-        assert f"checkpoint_minutes: float = {costs.CHECKPOINT_SECONDS / 60}  #" in source
+        assert f"checkpoint_minutes: float = {costs.CHECKPOINT_MINUTES:.1f}  #" in source
+        assert Settings().checkpoint_minutes == costs.CHECKPOINT_MINUTES
 
     def test_the_storage_of_a_usual_run_until_none_is_left(self) -> None:
         # 15 intervals and two at the end, both names, 496 MB each, for 10 of 28 days at 2.3 cents a gigabyte and month: 13.85 cents.
@@ -72,6 +73,9 @@ class TestCheckpoints:
         assert costs.checkpoint_cents(8400, 64) == 53
         assert costs.checkpoint_cents(8401, 64) == 56
         assert costs.checkpoint_cents(1, 64) == 10
+
+    def test_it_grows_with_what_the_settings_say_with_its_requests_and_without_any_the_last_ones_stay(self) -> None:
+        assert [costs.checkpoint_cents(8520, 16, minutes) for minutes in (1, 10, 60, 0)] == [121, 14, 5, 2]
 
     def test_no_training_writes_none(self) -> None:
         assert costs.checkpoint_cents(0, 64) == 0

@@ -51,6 +51,14 @@ def test_checkpoints_are_counted_by_begun_ten_minutes_and_two_at_the_end(seconds
     assert costs.checkpoint_cents(seconds, rank) == cents
 
 
+@pytest.mark.parametrize(("seconds", "minutes", "cents"), [(8520, 1, 11), (8520, 2, 6), (8520, 5, 2), (1180, 1, 2)])
+def test_requests_of_checkpoints_are_counted_beyond_those_that_the_small_items_hold(
+    seconds: int, minutes: int, cents: int
+) -> None:
+    assert costs.checkpoint_cents(seconds, 1, minutes) == cents
+
+
 def test_all_that_checkpoints_cost_is_reckoned_from_these() -> None:
-    assert (costs.CHECKPOINT_SECONDS, costs.LAST_CHECKPOINTS, costs.CHECKPOINT_COPIES) == (600, 2, 2)
+    assert (costs.CHECKPOINT_MINUTES, costs.LAST_CHECKPOINTS, costs.CHECKPOINT_COPIES) == (10, 2, 2)
+    assert (costs.CHECKPOINT_REQUESTS, costs.HELD_REQUESTS) == (46, 1000)
     assert (costs.CHECKPOINT_DAYS, costs.CHECKPOINT_BYTES_PER_RANK) == (10, 31_000_000)

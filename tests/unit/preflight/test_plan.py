@@ -25,12 +25,12 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
     assert plan["runName"] == "captune-abc"
     assert plan["training"] == {
         "instanceType": "ml.g5.2xlarge", "instanceTypes": ["ml.g5.2xlarge"], "instanceCount": 1, "volumeSizeGb": 100,
-        "maxRuntimeSeconds": 7200, "maxPendingSeconds": 1800, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
+        "maxRuntimeSeconds": 7200, "maxPendingSeconds": 1800, "spot": False, "maxWaitSeconds": 0, "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
         "evaluationUri": f"s3://bucket/{KEPT}input/evaluation/", "codeUri": f"s3://bucket/{KEPT}code/",
         "outputUri": f"s3://bucket/{KEPT}training/", "checkpointUri": "s3://bucket/checkpoints/captune-abc/",
         "hyperparameters": {
             "epochs": "3", "learning_rate": "auto", "sequence_length": "512", "lora_rank": "16", "adapter_strength": "0.6", "seed": "42",
-            "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
+            "checkpoint_minutes": "10", "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
         },
     }  # fmt: skip
     assert plan["answers"] == {

@@ -92,6 +92,20 @@ def test_what_the_state_machine_tells_of_the_run_reaches_the_report(site: Site) 
     assert (told["training_cut"], told["training_instance_type"], told["hosting_instance_type"]) == (True, *TYPES[::-1])
 
 
+def test_what_spot_brought_reaches_the_report(site: Site) -> None:
+    assert site.report()["configuration"]["spot"] is None
+
+    site.plan["training"]["spot"] = True
+    site.event |= {
+        "trainingInstanceType": TYPES[0],
+        "trainingJob": {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500},
+    }
+    # 2,500 seconds at $1.515 an hour.
+    assert site.report()["configuration"]["spot"] == {
+        "interruptions": 2, "training_seconds": 4000, "billed_seconds": 1500, "saved_cents": 105,
+    }  # fmt: skip
+
+
 def test_a_smoke_run_ends_as_not_shown(site: Site) -> None:
     site.plan["smoke"] = True
     answer = handler.handle(site.event, None)

@@ -114,6 +114,18 @@ class TestWhatIsBilled:
 
         assert site.settle()["record"]["cost"]["training_seconds"] == 700
 
+    def test_a_spot_job_costs_the_seconds_that_were_billed_at_the_price_on_demand_and_not_those_that_it_took(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(monkeypatch)
+        site.sagemaker.jobs["captune-abc"] = {
+            **job(seconds=4700), "EnableManagedSpotTraining": True, "TrainingTimeInSeconds": 4000, "BillableTimeInSeconds": 1500,
+        }  # fmt: skip
+        cost = site.settle()["record"]["cost"]
+
+        # 1,500 seconds at $1.515 an hour: 63.125 cents, rounded up.
+        assert (cost["training_seconds"], cost["training_cents"]) == (1500, 64)
+
     def test_a_job_that_does_not_tell_its_instances_has_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         site = Site(monkeypatch)
         site.sagemaker.jobs["captune-abc"] = {**job(), "ResourceConfig": {"InstanceType": "ml.g5.2xlarge"}}

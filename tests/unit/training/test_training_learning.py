@@ -15,6 +15,7 @@ from trl import SFTTrainer
 
 from accelerator import tiny_layer
 from arguments import Arguments
+from checkpoints import count_start
 from failure import TrainingFailure
 from learning import make_trainer
 from loss import OutputLayer
@@ -70,8 +71,9 @@ class Run:
         per_step = self.arguments.sequences_per_step
         self.network = network(self.micro_batch)
         self.steps = -(-len(self.rows) // per_step)
+        begun = count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10)
         self.watch = Watch(
-            self.clock, Progress(), rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me"
+            self.clock, Progress(), begun, rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me"
         )
         self.trainer = make_trainer(
             self.network, self.rows, self.arguments, steps=self.steps, peak_rate=0.01, checkpoints=self.folder,
@@ -170,7 +172,7 @@ def test_a_gpu_too_small_for_one_row_ends_the_run(tmp_path: Path, monkeypatch: p
 
 def test_a_loss_that_is_no_number_ends_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.watch.checkpoint_minutes = 0
+    run.watch.checkpoint_minutes = 1e-6
     with torch.no_grad():
         next(iter(run.network.trainable.values())).fill_(math.nan)
     with pytest.raises(TrainingFailure, match="no longer a finite number at step 1") as refusal:
@@ -189,16 +191,23 @@ def test_either_figure_that_is_no_number_ends_the_run(figure: str, tmp_path: Pat
 
 def test_two_checkpoints_are_kept_and_each_can_be_used(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.watch.checkpoint_minutes = 0
+    run.watch.checkpoint_minutes = 1e-6
     run.train()
     last = run.steps - 1  # none after the last step: the adapter itself is written then
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{last}", f"checkpoint-{last - 1}"}
     assert all((path / "manifest.json").is_file() for path in tmp_path.glob("checkpoint-*"))
 
 
+def test_none_is_written_by_the_minute_where_none_is_asked_for(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.watch.checkpoint_minutes = 0
+    run.train()
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
 def test_a_run_that_goes_on_from_a_checkpoint_ends_where_it_would_have(tmp_path: Path) -> None:
     first = Run(tmp_path, Arguments(sequences_per_step=1, lora_dropout=0.1))
-    first.watch.checkpoint_minutes = 0
+    first.watch.checkpoint_minutes = 1e-6
     expected = first.train()
     second = Run(tmp_path, Arguments(sequences_per_step=1, lora_dropout=0.1))
     second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{first.steps - 2}"))
