@@ -18,7 +18,7 @@ INDENT = 8.0
 def answer_list(flow: Flow, block: AnswerList) -> None:
     """All prompts of one kind."""
     flow.space(6)
-    flow.text(block.title, SANS_BOLD, 10, after=2, keep=80)
+    flow.text(block.title, SANS_BOLD, 10, after=2, keep=80, tag="H3")
     for row in block.rows:
         _prompt(flow, row, block.notable_words)
     flow.y += 8
@@ -27,7 +27,7 @@ def answer_list(flow: Flow, block: AnswerList) -> None:
 def _prompt(flow: Flow, row: Mapping[str, Any], notable_words: int) -> None:
     flow.need(70)
     flow.rule(before=5, after=3)
-    flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, keep=40)
+    flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, keep=40, tag="H4")
     if row.get("reference"):
         flow.text(f"The record's own answer: {row['reference']}", SANS, 7.6, leading=1.3, after=1)
     answers = [row.get("base"), row.get("tuned")]
@@ -47,23 +47,28 @@ def _pair(flow: Flow, row: Mapping[str, Any], answers: list[Any], place: int, no
     height = max(heights) + 5
     flow.need(min(height, BOTTOM - TOP - 10))
     top = flow.y
+    kind = "greedy" if place == 0 else f"sample {place}"
     for side, (name, item) in enumerate(zip(("base", "tuned"), items, strict=True)):
         x = LEFT + side * (COLUMN + GAP)
         flow.page.lines([(x, top + 3), (x, top + height - 4)], INKS[name], 1.4)
-        kind = "greedy" if place == 0 else f"sample {place}"
-        flow.page.text(x + INDENT, top + 9, f"{name}, {kind}", SANS_BOLD, 7.2, INKS[name])
-        if not item:
-            flow.page.text(x + INDENT, top + 20, "No answer was recorded.", SANS, 7.2, MUTED)
-            continue
-        spans = [(start, end, "mark") for start, end in item["marks"]]
-        copied = item.get("copied") or {}
-        if copied.get("words", 0) >= notable_words:
-            spans.append((copied["start"], copied["end"], "copied"))
-        y = flow.marked(item["text"], spans, x + INDENT, top + 10, COLUMN - INDENT, SIZE)
-        for line in wrap(_note(item, row, notable_words), SANS, 7.2, COLUMN - INDENT):
-            y += 9.4
-            flow.page.text(x + INDENT, y, line, SANS, 7.2, MUTED)
+        with flow.tagged("P"):
+            flow.page.text(x + INDENT, top + 9, f"{name}, {kind}", SANS_BOLD, 7.2, INKS[name])
+            if item:
+                _answer(flow, item, _note(item, row, notable_words), notable_words, x + INDENT, top + 10)
+            else:
+                flow.page.text(x + INDENT, top + 20, "No answer was recorded.", SANS, 7.2, MUTED)
     flow.y = top + height
+
+
+def _answer(flow: Flow, item: Mapping[str, Any], note: str, notable_words: int, x: float, y: float) -> None:
+    spans = [(start, end, "mark") for start, end in item["marks"]]
+    copied = item.get("copied") or {}
+    if copied.get("words", 0) >= notable_words:
+        spans.append((copied["start"], copied["end"], "copied"))
+    y = flow.marked(item["text"], spans, x, y, COLUMN - INDENT, SIZE)
+    for line in wrap(note, SANS, 7.2, COLUMN - INDENT):
+        y += 9.4
+        flow.page.text(x, y, line, SANS, 7.2, MUTED)
 
 
 def _item(answer: Mapping[str, Any] | None, place: int) -> dict[str, Any] | None:

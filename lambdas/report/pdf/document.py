@@ -38,21 +38,21 @@ def _head(flow: Flow, head: Headline) -> None:
     flow.text(head.kicker.upper(), SANS_BOLD, 7.5, ink=MUTED, after=12)
     flow.page.box(LEFT, flow.y, 34, 4, INKS[head.tone])
     flow.y += 14
-    flow.text(head.title, BOLD, 27, leading=1.12, after=7, room=ROOM * 0.74)
+    flow.text(head.title, BOLD, 27, leading=1.12, after=7, room=ROOM * 0.74, tag="H1")
     flow.text(head.reason, BODY, 12.5, leading=1.4, after=12)
     if head.figures:
         flow.rule()
         room, top, lowest = ROOM / max(4, len(head.figures)), flow.y + 16, flow.y
         for place, (name, value, note) in enumerate(head.figures):
             x = LEFT + place * room
-            flow.page.text(x, top, name, SANS_BOLD, 7.5, MUTED)
-            flow.page.text(
-                x, top + 20, value, SANS_BOLD, min(16.0, 16.0 * (room - 8) / width(value, SANS_BOLD, 16)), INK
-            )
-            y = top + 22
-            for line in wrap(note, SANS, 7.6, room - 8):
-                y += 10
-                flow.page.text(x, y, line, SANS, 7.6, MUTED)
+            with flow.tagged("P"):
+                flow.page.text(x, top, name, SANS_BOLD, 7.5, MUTED)
+                size = min(16.0, 16.0 * (room - 8) / width(value, SANS_BOLD, 16))
+                flow.page.text(x, top + 20, value, SANS_BOLD, size, INK)
+                y = top + 22
+                for line in wrap(note, SANS, 7.6, room - 8):
+                    y += 10
+                    flow.page.text(x, y, line, SANS, 7.6, MUTED)
             lowest = max(lowest, y)
         flow.y = lowest + 10
         flow.rule(after=6)
@@ -63,7 +63,7 @@ def _block(flow: Flow, block: Block) -> None:
     match block:
         case Para(text, "subhead"):
             flow.space(4)
-            flow.text(text, SANS_BOLD, 10, after=3, keep=30)
+            flow.text(text, SANS_BOLD, 10, after=3, keep=30, tag="H3")
         case Para(text, "small"):
             flow.text(text, BODY, 9.2, ink=MUTED, after=7)
         case Para(text, tone):
@@ -71,17 +71,20 @@ def _block(flow: Flow, block: Block) -> None:
         case Notice():
             _notice(flow, block)
         case Bullets(items):
-            for item in items:
-                flow.need(30)
-                flow.page.dot(LEFT + 4, flow.y + 8.4, 1.4, INK)
-                flow.text(item, x=LEFT + 13, room=ROOM - 13, after=2)
+            with flow.tagged("L"):
+                for item in items:
+                    flow.need(30)
+                    flow.page.dot(LEFT + 4, flow.y + 8.4, 1.4, INK)
+                    with flow.tagged("LI"):
+                        flow.text(item, x=LEFT + 13, room=ROOM - 13, after=2, tag="LBody")
             flow.y += 6
         case Code(text, label):
             flow.text(label, SANS_BOLD, 8.4, ink=MUTED, after=2, keep=24)
-            for line in wrap(text, MONO, 8, ROOM - 16):
-                flow.need(12)
-                flow.page.box(LEFT, flow.y, ROOM, 12, INKS["shade"])
-                flow.text(line, MONO, 8, leading=1.5, x=LEFT + 8, room=ROOM)
+            with flow.tagged("P"):
+                for line in wrap(text, MONO, 8, ROOM - 16):
+                    flow.need(12)
+                    flow.page.box(LEFT, flow.y, ROOM, 12, INKS["shade"])
+                    flow.text(line, MONO, 8, leading=1.5, x=LEFT + 8, room=ROOM, tag="Code")
             flow.y += 10
         case Pairs(items):
             _pairs(flow, items)
@@ -93,7 +96,7 @@ def _block(flow: Flow, block: Block) -> None:
         case Figure(wide, _, caption):
             flow.space(4)
             flow.chart(wide)
-            flow.text(caption, SANS, 8.2, ink=MUTED, after=12)
+            flow.text(caption, SANS, 8.2, ink=MUTED, after=12, tag="Caption")
         case AnswerList():
             answer_list(flow, block)
 
@@ -114,16 +117,23 @@ def _pairs(flow: Flow, items: tuple[tuple[str, str], ...]) -> None:
     """Two columns of names and values."""
     gap = 24.0
     room = (ROOM - gap) / 2
-    for first in range(0, len(items), 2):
-        flow.need(18)
-        flow.y += 15
-        for place, (name, value) in enumerate(items[first : first + 2]):
-            x = LEFT + place * (room + gap)
-            flow.page.text(x, flow.y - 3, name, SANS, 8.6, MUTED)
-            fitting = shorten(value, SANS, 8.6, room - width(name, SANS, 8.6) - 12)
-            flow.page.text(x + room - width(fitting, SANS, 8.6), flow.y - 3, fitting, SANS, 8.6, INK)
-            flow.page.lines([(x, flow.y + 1), (x + room, flow.y + 1)], INKS["grid"], 0.6)
+    with flow.tagged("Table"):
+        for first in range(0, len(items), 2):
+            flow.need(18)
+            flow.y += 15
+            for place, (name, value) in enumerate(items[first : first + 2]):
+                _pair(flow, name, value, LEFT + place * (room + gap), room)
     flow.y += 12
+
+
+def _pair(flow: Flow, name: str, value: str, x: float, room: float) -> None:
+    fitting = shorten(value, SANS, 8.6, room - width(name, SANS, 8.6) - 12)
+    with flow.tagged("TR"):
+        with flow.tagged("TH", scope="Row"):
+            flow.page.text(x, flow.y - 3, name, SANS, 8.6, MUTED)
+        with flow.tagged("TD"):
+            flow.page.text(x + room - width(fitting, SANS, 8.6), flow.y - 3, fitting, SANS, 8.6, INK)
+    flow.page.lines([(x, flow.y + 1), (x + room, flow.y + 1)], INKS["grid"], 0.6)
 
 
 def _number_pages(file: File, summary: Summary) -> None:

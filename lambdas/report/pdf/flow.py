@@ -28,6 +28,7 @@ class Flow:
 
     def __init__(self, file: File) -> None:
         self.file = file
+        self.tagged = file.structure.tagged
         self.page: Page = file.add_page()
         self.y = TOP
 
@@ -44,15 +45,16 @@ class Flow:
 
     def text(
         self, words: str, font: str = BODY, size: float = 10.5, *, ink: Colour = INK, leading: float = 1.42,
-        x: float = LEFT, room: float = ROOM, after: float = 0.0, keep: float = 0.0,
+        x: float = LEFT, room: float = ROOM, after: float = 0.0, keep: float = 0.0, tag: str = "P",
     ) -> None:  # fmt: skip
-        """A wrapped paragraph; `keep` points must follow on the same page."""
+        """A wrapped paragraph, or what else `tag` names; `keep` points must follow on the same page."""
         lines = wrap(tidy(words), font, size, room)
         self.need(min(len(lines), 2) * size * leading + keep)
-        for line in lines:
-            self.need(size * leading)
-            self.y += size * leading
-            self.page.text(x, self.y - size * 0.32, line, font, size, ink)
+        with self.tagged(tag):
+            for line in lines:
+                self.need(size * leading)
+                self.y += size * leading
+                self.page.text(x, self.y - size * 0.32, line, font, size, ink)
         self.y += after
 
     def heading(self, words: str, size: float, *, before: float, after: float = 5.0, bookmark: bool = False) -> None:
@@ -61,7 +63,7 @@ class Flow:
         self.need(size * 1.3 + 70)
         if bookmark:
             self.file.bookmarks.append((words, len(self.file.pages) - 1, self.y))
-        self.text(words, BOLD, size, leading=1.22, after=after)
+        self.text(words, BOLD, size, leading=1.22, after=after, tag="H2")
 
     def rule(
         self,
@@ -91,17 +93,19 @@ class Flow:
             spare += cut
         whole = sum(natural) + gap * (len(natural) - 1)
         self.need(64)
-        self.text(caption, SANS, 8.4, ink=MUTED, after=2, keep=40)
-        self._row(head, natural, size, gap, SANS_BOLD)
-        self.rule(INK, 0.8, room=whole)
-        for row in rows:
-            height = self._height(row, natural, size)
-            if self.y + height > BOTTOM:
-                self.need(height + 40)
-                self._row(head, natural, size, gap, SANS_BOLD)
-                self.rule(INK, 0.8, room=whole)
-            self._row(row, natural, size, gap, SANS)
-            self.rule(room=whole)
+        with self.tagged("Table"):
+            self.text(caption, SANS, 8.4, ink=MUTED, after=2, keep=40, tag="Caption")
+            self._row(head, natural, size, gap, SANS_BOLD)
+            self.rule(INK, 0.8, room=whole)
+            for row in rows:
+                height = self._height(row, natural, size)
+                if self.y + height > BOTTOM:
+                    self.need(height + 40)
+                    with self.file.structure.decoration():  # it was read at the head of the table
+                        self._row(head, natural, size, gap, SANS_BOLD)
+                    self.rule(INK, 0.8, room=whole)
+                self._row(row, natural, size, gap, SANS)
+                self.rule(room=whole)
         self.y += 12
 
     def _height(self, row: tuple[str, ...], widths: list[float], size: float) -> float:
@@ -110,21 +114,28 @@ class Flow:
 
     def _row(self, row: tuple[str, ...], widths: list[float], size: float, gap: float, font: str) -> None:
         x, top, lowest = LEFT, self.y + 3, self.y
-        for place, (cell, room) in enumerate(zip(row, widths, strict=True)):
-            y = top
-            for line in wrap(cell, font, size, room):
-                y += size * 1.3
-                start = x if place == 0 else x + room - width(line, font, size)
-                self.page.text(start, y - 2.5, line, font, size, INK)
-            lowest = max(lowest, y)
-            x += room + gap
+        with self.tagged("TR"):
+            for place, (cell, room) in enumerate(zip(row, widths, strict=True)):
+                y, scope = top, "Column" if font == SANS_BOLD else "" if place else "Row"
+                with self.tagged("TH" if scope else "TD", scope=scope):
+                    for line in wrap(cell, font, size, room):
+                        y += size * 1.3
+                        start = x if place == 0 else x + room - width(line, font, size)
+                        self.page.text(start, y - 2.5, line, font, size, INK)
+                lowest = max(lowest, y)
+                x += room + gap
         self.y = lowest + 3
 
     def chart(self, drawing: Drawing) -> None:
         """A chart across the page, from the same primitives as on the page in HTML."""
         factor = ROOM / drawing.width
         self.need(drawing.height * factor + 30)
-        x0, y0, page = LEFT, self.y, self.page
+        with self.tagged("Figure", alt=f"{drawing.title}. {drawing.description}"):
+            self._draw(drawing, LEFT, self.y, factor)
+        self.y += drawing.height * factor
+
+    def _draw(self, drawing: Drawing, x0: float, y0: float, factor: float) -> None:
+        page = self.page
 
         def ink(style: str) -> Colour:
             return INKS[style.removesuffix("-thick").removesuffix("-dash")]
@@ -144,7 +155,6 @@ class Flow:
                 page.dot(*centre, item.radius * factor, ink(item.style), hollow=PAPER if item.hollow else None)
             else:
                 self._label(item, x0, y0, factor)
-        self.y += drawing.height * factor
 
     def _label(self, item: Label, x0: float, y0: float, factor: float) -> None:
         font, size = (SANS_BOLD if item.bold else SANS), item.size * factor
