@@ -35,6 +35,7 @@ def table() -> str:
     settings = Settings()
     training, deadline = settings.max_training_seconds, settings.endpoint_deadline_minutes * 60
     usual, at_the_end = _worst(training, deadline), _worst(training, deadline, _LAST)
+    spot = _worst(training, deadline, settings=dataclasses.replace(settings, spot=True))
     least = _worst(MINIMUM_TRAINING_SECONDS, MINIMUM_DEADLINE_SECONDS)
     rows = [
         _typical(settings),
@@ -43,6 +44,11 @@ def table() -> str:
             f"{dollars(usual.worst.cents)} ({dollars(at_the_end.worst.cents)} across a month's end)",
             f"{clock_time(usual.worst.training_seconds)} of training with its time to start and to stop, {clock_time(usual.worst.endpoint_seconds)} of endpoint "
             f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
+        ),
+        (
+            'the most on spot instances, `{"spot": true}`; what they save goes back when the run is settled',
+            dollars(spot.worst.cents),
+            f"{clock_time(spot.worst.training_seconds)} at the price on demand: training with {clock_time(SPOT_WAIT_SECONDS)} of waiting and its time to stop",
         ),
         (
             'the most with an earlier run\'s adapter, `{"adapterUri": …}`',

@@ -251,6 +251,14 @@ def test_a_wrong_input_is_refused_by_name(conduct: Conduct) -> None:
     assert "did you mean `epochs`" in said
 
 
+def test_an_instance_that_is_to_be_taken_away_is_asked_for_on_spot(conduct: Conduct) -> None:
+    code, said = conduct("completed", "--plain", "--interrupt-at", "5")
+
+    assert code == 0, said
+    assert '"spot": true' in said
+    assert "StartSpotTraining" in said
+
+
 def test_a_rehearsal_without_capacity_ends_as_it_would_on_aws(conduct: Callable[..., tuple[int, str]]) -> None:
     code, said = conduct("completed", "--plain", "--no-capacity", "ml.g5.2xlarge")
 

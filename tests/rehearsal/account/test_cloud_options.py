@@ -39,6 +39,12 @@ def test_options_become_settings_and_input(tmp_path: Path) -> None:
     assert options.budget_left_cents == 150
 
 
+def test_an_instance_that_is_taken_away_is_one_on_spot() -> None:
+    options = parse(["--interrupt-at", "20", "--interrupt-at", "5", "--input", '{"seed": 7}'])
+    assert (options.interruptions, options.input) == ((20, 5), {"seed": 7, "spot": True})
+    assert (parse([]).interruptions, parse([]).input) == ((), {})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -79,6 +79,13 @@ class TestTheRequest:
             f'Too many. Ask for a higher "{FIRST} for spot training job usage" in the Service Quotas console, then start again.'
         )
 
+    def test_is_not_made_where_an_earlier_adapter_is_served(self) -> None:
+        served = {**ON_SPOT, "adapterUri": "s3://bucket/earlier/"}
+        execution = run(account().script("${PreflightFunctionArn}", served))
+
+        assert (execution.status, execution.asked("StartSpotTraining")) == ("SUCCEEDED", [])
+        assert execution.asked("WriteReport")[0]["trainingJob"] == {}
+
     def test_of_a_redriven_execution_is_never_made(self) -> None:
         execution = run(account_on_spot(), RedriveCount=1)
 
@@ -118,8 +125,9 @@ class TestAnInterruptedJob:
         assert (len(execution.asked("StartSpotTraining")), execution.asked("CreateEndpoint")) == (1, [])
         assert dict(execution.inputs)["SpotOutOfTime"] == {}
 
-    def test_whose_time_ended_with_its_adapter_written_goes_on(self) -> None:
-        execution = run(account_on_spot(OVER))
+    @pytest.mark.parametrize("billed", [1, 900])
+    def test_whose_time_ended_with_its_adapter_written_goes_on(self, billed: int) -> None:
+        execution = run(account_on_spot(job("Stopped", "MaxWaitTimeExceeded", billed=billed)))
 
         assert (execution.status, execution.asked("WriteReport")[0]["trainingCut"]) == ("SUCCEEDED", True)
 
@@ -131,6 +139,8 @@ class TestAnInterruptedJob:
     def test_that_failed_for_its_own_reason_ends_as_one_on_demand_does(self) -> None:
         assert run(account_on_spot(job("Failed", reason="AlgorithmError: out of memory"))).error == "TrainingFailed"
         assert run(account_on_spot(job("Failed", reason="AlgorithmError", billed=0))).error == "TrainingFailed"
+        assert run(account_on_spot(job("Failed", reason="CapacityError", billed=1))).error == "TrainingFailed"
+        assert run(account_on_spot(job("Stopped", billed=1))).error == "TrainingFailed"
 
 
 @pytest.mark.parametrize(
