@@ -48,6 +48,10 @@ class TestTheRequest:
 
         assert execution.status == "SUCCEEDED"
         assert (len(execution.asked("StartSpotTraining")), execution.asked("StartTraining")) == (1, [])
+        at = execution.states.index("StartSpotTraining")
+        assert execution.states[at - 1 : at + 3] == [
+            "TrainingNeeded?", "StartSpotTraining", "WaitForTraining", "DescribeTraining",
+        ]  # fmt: skip
 
     def test_that_was_made_already_is_gone_on_from(self) -> None:
         execution = run(
@@ -135,6 +139,8 @@ class TestAnInterruptedJob:
         scripts = account_on_spot(job("Stopped", "MaxRuntimeExceeded")).script("s3:listObjectsV2", {"KeyCount": 0})
 
         assert run(scripts).error == "TrainingOutOfTime"
+        uncounted = job("Stopped", "MaxRuntimeExceeded", billed=None)
+        assert run(account_on_spot(uncounted)).status == "SUCCEEDED"
 
     def test_that_failed_for_its_own_reason_ends_as_one_on_demand_does(self) -> None:
         assert run(account_on_spot(job("Failed", reason="AlgorithmError: out of memory"))).error == "TrainingFailed"
