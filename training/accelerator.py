@@ -28,13 +28,14 @@ ANOTHER_HOST = (
 
 
 def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> torch.device:
-    """The first GPU, or the CPU where none is promised.
+    """This process's GPU, which is the first where it is alone; or the CPU where none is promised.
 
     Raises TrainingFailure with the versions on an instance whose GPU torch cannot use: on its CPU, 7 billion parameters
     would train, and bill, until the time is over.
     """
     if torch.cuda.is_available():
-        device = torch.device("cuda", 0)
+        device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             raise TrainingFailure(
                 f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",

@@ -10,6 +10,7 @@ import torch
 
 from failure import TrainingFailure
 from network import Network
+from processes.group import ALONE, Group
 from progress import Clock
 from records.record import SCORED, pieces
 from text import IGNORED, Boundaries, Document
@@ -47,8 +48,9 @@ def score(
     tuned: bool,
     clock: Clock,
     keep_seconds: float = 0.0,
+    group: Group = ALONE,
 ) -> list[float]:
-    """Summed negative log likelihood in nats of each document.
+    """Summed negative log likelihood in nats of each document; each process of the group scores its share of them.
 
     Raises OutOfTime when fewer than `keep_seconds` remain, or when the base model's losses will have nothing to be compared with
     because the job is being stopped. Raises TrainingFailure when a loss is not finite.
@@ -59,11 +61,14 @@ def score(
         for inputs, labels in _windows_of(document, edges, length)
     ]
     todo.sort(key=lambda item: len(item[1]))  # windows of like length together: little padding
+    todo = todo[group.rank :: group.size]
     sums = [0.0] * len(documents)
+    given_up = False
     with network.scoring(tuned=tuned):
-        while todo:
+        while todo and not given_up:
             if clock.remaining < keep_seconds or (clock.stop_requested and not tuned):
-                raise OutOfTime
+                given_up = True
+                continue
             longest = len(todo[-1][1])
             count = max(1, BATCH_TOKENS[network.device.type] // longest)
             batch, todo = todo[-count:], todo[:-count]
@@ -72,6 +77,9 @@ def score(
             losses = network.token_losses(torch.tensor(inputs), torch.tensor(labels))
             for (number, _, _), nats in zip(batch, losses.double().sum(dim=-1).tolist(), strict=True):
                 sums[number] += nats
+    *sums, gave_up = group.sums([*sums, float(given_up)])
+    if gave_up:
+        raise OutOfTime
     if not all(math.isfinite(value) for value in sums):
         which = "tuned" if tuned else "base"
         raise TrainingFailure(

@@ -24,6 +24,17 @@ DRIVER_SIGNS = (
     "libcuda",
     "libcudart",
 )
+# What gloo and NCCL say where another process is gone.
+LOST_SIGNS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Application timeout caused pair closure",
+    "Timed out waiting",
+    "ncclRemoteError",
+    "NCCL communicator was aborted",
+)
+OF_ANOTHER = "Another process of this job ended, or its host was lost."
 # What safetensors and torch say where the operating system said that the disk is full.
 FULL_DISK_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos ")
 
@@ -60,6 +71,8 @@ def explain(error: BaseException) -> TrainingFailure:
             "The machine's memory is full.",
             "Lower sequence_length, or choose an instance type with more memory.",
         )
+    if any(sign in message for sign in LOST_SIGNS):
+        return TrainingFailure(OF_ANOTHER, "The log of its host may say more; start again.")
     if any(sign in message for sign in DRIVER_SIGNS):
         return TrainingFailure(
             f"The GPU or its driver cannot run this image's code ({versions()}): {message[:400]}.",
@@ -73,18 +86,47 @@ def explain(error: BaseException) -> TrainingFailure:
     )
 
 
-def write(root: Path, failure: TrainingFailure) -> None:
-    """Writes <root>/output/failure, at most 1,024 characters with the way to mend it never cut off.
+def is_of_another(failure: TrainingFailure) -> bool:
+    """Whether the reason is another process's, and not known here."""
+    return failure.what == OF_ANOTHER
+
+
+def shown(failure: TrainingFailure) -> str:
+    """The reason in at most 1,024 characters, with the way to mend it never cut off."""
+    room = REASON_CHARACTERS - len(failure.mend) - 1
+    what = failure.what if len(failure.what) <= room else failure.what[: room - 1] + "…"
+    return f"{what} {failure.mend}"
+
+
+def write(root: Path, failure: TrainingFailure) -> str:
+    """Returns the whole reason after writing what is shown of it into <root>/output/failure.
 
     Never raises: on a disk too full for the reason, the log is what remains.
     """
-    room = REASON_CHARACTERS - len(failure.mend) - 1
-    what = failure.what if len(failure.what) <= room else failure.what[: room - 1] + "…"
+    _write(root, shown(failure))
+    return str(failure)
+
+
+def write_first(root: Path, text: str) -> None:
+    """Writes what is shown of a reason where another process may have written already: what failed first is the reason."""
+    if not written(root):
+        _write(root, text)
+
+
+def written(root: Path) -> str:
+    """The reason that has been written; "" where there is none."""
+    try:
+        return (root / "output" / "failure").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _write(root: Path, text: str) -> None:
     try:
         folder = root / "output"
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / ".failure.partial"
-        partial.write_text(f"{what} {failure.mend}", encoding="utf-8")
+        partial = folder / f".failure.{os.getpid()}"
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, folder / "failure")
     except OSError as error:
         print(f"note text=could not write the failure file: {error}", flush=True)

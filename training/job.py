@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -18,12 +19,13 @@ from transformers.utils import logging as transformers_logging
 
 from accelerator import choose_device, self_test
 from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
-from checkpoints import count_start, fingerprint, newest, step_of
+from checkpoints import Starts, count_start, fingerprint, newest, step_of
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
 from learning import make_trainer
 from network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
+from processes.group import Group, joined
 from progress import Clock, say
 from records import choosing
 from text import Boundaries, Document, boundaries, excerpts, tokenize
@@ -40,8 +42,13 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     transformers_logging.disable_progress_bar()
     device = choose_device(root)
     self_test(device)
+    with joined(device) as group:
+        _run(root, inputs, arguments, clock, device, group)
+
+
+def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> None:
     _seed_everything(arguments.seed)
-    network = load_network(inputs.model, arguments, device)
+    network = load_network(inputs.model, arguments, device, group)
     announce(network)
     edges = boundaries(network.tokenizer)
     corpus = tokenize(inputs.corpus, network.tokenizer)
@@ -56,13 +63,17 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     arguments = dataclasses.replace(arguments, sequences_per_step=per_step)
     identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
 
-    found = newest(root / "checkpoints", identity)
+    found = _checkpoint(root / "checkpoints", identity, group)
     checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
-    starts = count_start(
-        root / "checkpoints",
-        identity,
-        resumed_step=step_of(checkpoint) if checkpoint else 0,
-        checkpoint_minutes=arguments.checkpoint_minutes,
+    starts: Starts = group.of_first(
+        count_start(
+            root / "checkpoints",
+            identity,
+            resumed_step=step_of(checkpoint) if checkpoint else 0,
+            checkpoint_minutes=arguments.checkpoint_minutes,
+        )
+        if group.first
+        else None
     )
     # MaxRuntimeInSeconds may count all starts of an interrupted job together.
     clock.budget_seconds -= starts.seconds_before
@@ -75,11 +86,12 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
         rows_per_step=per_step,
         checkpoint_minutes=arguments.checkpoint_minutes,
         identity=identity,
+        group=group,
     )
     peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
 
     def measure(*, tuned: bool) -> Iterator[tuple[str, list[float]]]:
-        return _score_all(network, sets, edges, length, clock, tuned=tuned)
+        return _score_all(network, sets, edges, length, clock, group, tuned=tuned)
 
     if progress.base_evaluation is None:
         say("phase", name="evaluate-base")
@@ -103,6 +115,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
         checkpoints=root / "checkpoints",
         curves=root / "output" / "data" / "tensorboard",
         watch=watch,
+        group=group,
     )
     if network.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(network.device)
@@ -122,7 +135,7 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
             "schema": 1,
             "base_model": _describe_model(network),
             "settings": arguments.settings | {"learning_rate": peak_rate},
-            "environment": describe_environment(network),
+            "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": _describe_memory(network),
             "corpus": choosing.describe(corpus, rows.rows_per_epoch, length),
             "training": _describe_training(trainer.state, watch, steps, network),
@@ -132,7 +145,8 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     network.weaken(arguments.adapter_strength)
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
-    say("adapter", bytes=publish(root, network, metrics()))
+    if group.first:
+        say("adapter", bytes=publish(root, network, metrics()))
 
     say("phase", name="evaluate-tuned")
     network.round_adapter()
@@ -142,7 +156,8 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
             _tell("tuned", name, sets[name], losses)
     except OutOfTime:
         say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
-    publish_metrics(root, metrics())
+    if group.first:
+        publish_metrics(root, metrics())
     say("finished", seconds=round(clock.elapsed, 1))
 
 
@@ -153,11 +168,25 @@ def _seed_everything(seed: int) -> None:
 
 
 def _score_all(
-    network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock, *, tuned: bool
+    network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock, group: Group, *, tuned: bool
 ) -> Iterator[tuple[str, list[float]]]:
     """(name, losses) of each set, the held-out one first: should the time end, it is the one that counts."""
     for name, documents in sets.items():
-        yield name, score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS)
+        yield (
+            name,
+            score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS, group=group),
+        )
+
+
+def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[str, Any]] | None:
+    """The newest that every process finds: each goes on from the same step, or all begin anew."""
+    found = newest(folder, identity)
+    step = step_of(found[0]) if found else 0
+    low, high = group.lowest(step), group.highest(step)[0]
+    if low != high:
+        say("note", text=f"the hosts found different checkpoints, of step {low:g} to {high:g}: none is used")
+        return None
+    return found
 
 
 def _tell(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:

@@ -15,6 +15,8 @@ from trl import SFTConfig, SFTTrainer
 from arguments import LAST_RATE_SHARE, Arguments
 from checkpoints import KEPT
 from network import Network
+from processes.group import ALONE, Group
+from processes.shares import Shares
 from progress import say
 from text import Rows
 
@@ -29,20 +31,26 @@ def make_trainer(
     checkpoints: Path,
     curves: Path,
     watch: TrainerCallback,
+    group: Group = ALONE,
 ) -> CorpusTrainer:
-    """The trainer of one run: it learns from all `rows`, in their order, in `steps` optimizer steps.
+    """The trainer of one run: it learns from all `rows`, in their order, in `steps` optimizer steps, whatever the number of processes.
 
     Its event files for TensorBoard go into `curves`.
     """
     on_cpu = network.device.type == "cpu"
-    micro_batch = math.gcd(network.plan.micro_batch, arguments.sequences_per_step)  # what fits, in equal shares
+    shares = Shares(rows, arguments.sequences_per_step, group.size) if group.size > 1 else None
+    per_process = shares.per_process if shares else arguments.sequences_per_step
+    micro_batch = math.gcd(network.plan.micro_batch, per_process)  # what fits, in equal shares
     recipe = SFTConfig(
         output_dir=str(checkpoints),
         use_cpu=on_cpu,
         # One step learns from `sequences_per_step` rows, however many of them fit into memory at a time.
         max_steps=steps,
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=arguments.sequences_per_step // micro_batch,
+        gradient_accumulation_steps=per_process // micro_batch,
+        # Of several processes, each divides its loss by the tokens of all, and the gradients are added up.
+        average_tokens_across_devices=True,
+        ddp_find_unused_parameters=False,  # every matrix of the adapter is used by every row
         # A line up, because AdamW's first steps know no variance yet, from a rate above zero, so that a run of one step learns;
         # then half a cosine down, and not to nothing, so that the last documents are learnt from too.
         learning_rate=peak_rate,
@@ -75,10 +83,10 @@ def make_trainer(
     trainer = CorpusTrainer(
         model=network.adapted,
         args=recipe,
-        train_dataset=rows,
+        train_dataset=shares or rows,
         data_collator=collate,
         processing_class=network.tokenizer,
-        callbacks=[watch, TensorBoardCallback(SummaryWriter(str(curves)))],
+        callbacks=[watch, *([TensorBoardCallback(SummaryWriter(str(curves)))] if group.first else [])],
     )
     trainer.remove_callback(PrinterCallback)  # `watch` tells the progress
     # The trainer divides a step's loss by its tokens. transformers 5.3.0 lets accelerate divide it by the micro batches once more, and
@@ -145,6 +153,11 @@ class CorpusTrainer(SFTTrainer):
                 value.grad = gradient  # without what the failed attempt had added to it
             kept = [None if gradient is None else gradient.clone() for gradient in kept]
             torch.cuda.empty_cache()
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """By the first process, like all of a checkpoint: a file that another one is still writing would not be whole."""
+        if self.args.process_index == 0:
+            super()._save_rng_state(output_dir)
 
     @property
     def _adapter(self) -> list[torch.nn.Parameter]:

@@ -136,7 +136,8 @@ def plan(shape: Shape, arguments: Arguments, device_type: str, free: int, *, fas
             micro_batch //= 2
     if device_type == "cuda":
         raise TrainingFailure(
-            f"Even 4-bit weights need about {found.needed_bytes / 1e9:.1f} GB, and the GPU has {free / 1e9:.1f} GB free.",
-            "Choose a training instance with more GPU memory, or lower sequence_length or lora_rank.",
+            f"The model does not fit one GPU: even 4-bit weights need about {found.needed_bytes / 1e9:.1f} GB, and the GPU has {free / 1e9:.1f} GB free. "
+            "More GPUs do not help, because training copies the model to each.",
+            "Choose a training instance whose GPU has more memory, or lower sequence_length or lora_rank.",
         )
     return found

@@ -20,6 +20,7 @@ import memory
 from arguments import Arguments
 from failure import TrainingFailure
 from loss import OutputLayer
+from processes.group import ALONE, Group
 from progress import say
 from weights import ModelFolder
 
@@ -100,8 +101,8 @@ class Network:
         set_peft_model_state_dict(self.adapted, load_file(checkpoint / "adapter_model.safetensors"))
 
 
-def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device) -> Network:
-    """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32.
+def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE) -> Network:
+    """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32; alike in each process of the group.
 
     4-bit NF4 only where the plan of memory finds no room for 16 bits. Raises TrainingFailure for a model that is not causal, does
     not load or does not fit.
@@ -112,8 +113,9 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
         shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
-        fast = device.type == "cuda" or bfloat16_is_faster()
-        plan = memory.plan(shape, arguments, device.type, memory.free_bytes(device), fast_bfloat16=fast)
+        fast = bool(group.of_first(device.type == "cuda" or bfloat16_is_faster()))
+        free = int(group.lowest(memory.free_bytes(device)))
+        plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
         causal = _load(folder.path, device, plan)

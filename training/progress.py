@@ -13,16 +13,29 @@ from types import FrameType
 GRACE_SECONDS = 105.0  # SageMaker kills 120 s after SIGTERM; the rest is for the upload's start
 
 
+_silent = False
+
+
+def only_from_first(rank: int) -> None:
+    """From now on `say` prints in the first process of a job alone."""
+    global _silent
+    _silent = rank != 0
+
+
 def say(event: str, **values: object) -> None:
     """Prints one line `event key=value …` at once."""
-    print(event, *(f"{key}={value}" for key, value in values.items()), flush=True)
+    if not _silent:
+        print(event, *(f"{key}={value}" for key, value in values.items()), flush=True)
 
 
 class Clock:
-    """The time this process may still use: the budget, or what is left of the grace after a stop signal."""
+    """The time this process may still use: the budget, or what is left of the grace after a stop signal.
 
-    def __init__(self, budget_seconds: float = math.inf) -> None:
-        self.started = time.monotonic()
+    `started` is when the job began, where that was before this process did.
+    """
+
+    def __init__(self, budget_seconds: float = math.inf, started: float | None = None) -> None:
+        self.started = time.monotonic() if started is None else started
         self.budget_seconds = budget_seconds
         self.stop_requested_at: float | None = None
 

@@ -2,10 +2,11 @@
 
 Fine-tunes a causal language model on a corpus with LoRA and measures, on the same tokens, what it knew before and what it
 knows after. Runs in the Hugging Face training container 2.9.0-transformers5.3.0 without network, launched by SageMaker's
-ContainerEntrypoint, and needs only the documented folders below --root:
+ContainerEntrypoint, and needs only the documented folders below --root. Where there is more than one GPU or host, it starts
+itself once for each GPU by torchrun (processes/), and the adapter is the same as of one process:
 
     input/config/hyperparameters.json    the settings (arguments.py)
-    input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU
+    input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU; the hosts
     input/data/model                     a model in the Hugging Face layout, not in a folder of its own
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
@@ -24,7 +25,6 @@ import os
 # Before any import that reads them: nothing may wait for a hub or send usage data from an isolated container.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
 os.environ.update(HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TOKENIZERS_PARALLELISM="false")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process, one GPU: the trainer would use all that it sees
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # less fragmentation: more fits
 # Threads that wait must soon sleep: spinning on, they take the cores from each other wherever something else runs. On two cores
 # beside one busy process: 82 tokens/s without any spinning, 64 with the short spin below, 55 with the library's own; alone the
@@ -39,8 +39,10 @@ from pathlib import Path  # noqa: E402
 
 import driver  # noqa: E402
 import failure  # noqa: E402
-from arguments import read_arguments  # noqa: E402
-from inputs import read_inputs  # noqa: E402
+import progress  # noqa: E402
+from arguments import Arguments, read_arguments  # noqa: E402
+from inputs import Inputs, read_inputs  # noqa: E402
+from processes import launching, layout  # noqa: E402
 from progress import Clock, say  # noqa: E402
 
 
@@ -49,25 +51,62 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("/opt/ml"), help="the folder with input/ and model/")
     root = parser.parse_args().root
+    if launching.is_one_of_several():
+        return one_of_several(root)
     driver.restart_with(driver.libraries_for_older_driver())
     clock = Clock()
     clock.listen()
     (root / "output" / "failure").unlink(missing_ok=True)  # of an earlier attempt
     try:
-        arguments = read_arguments(root / "input" / "config" / "hyperparameters.json")
-        clock.budget_seconds = arguments.time_budget_seconds
         say("phase", name="load")
-        inputs = read_inputs(root / "input" / "data", arguments.sequence_length)
-        import job  # torch and all: what is wrong with the input has been told before this is paid for
+        arguments, inputs = read(root, clock)
+        found = layout.read_layout(root)
+        if found.processes == 1:
+            import job  # torch and all: what is wrong with the input has been told before this is paid for
 
-        job.run(root, inputs, arguments, clock)
+            job.run(root, inputs, arguments, clock)
+        elif launching.run(found, [__file__, "--root", str(root)], clock) != 0:
+            say("failure", text=failure.written(root) or failure.write(root, launching.ended_silently(found)))
+            return 1
     except BaseException as error:
         reason = failure.explain(error)
         if reason is not error:
             traceback.print_exc()
-        failure.write(root, reason)
-        say("failure", text=str(reason))
+        say("failure", text=failure.write(root, reason))
         return 1
+    return 0
+
+
+def read(root: Path, clock: Clock) -> tuple[Arguments, Inputs]:
+    """The settings and the channels."""
+    arguments = read_arguments(root / "input" / "config" / "hyperparameters.json")
+    clock.budget_seconds = arguments.time_budget_seconds
+    return arguments, read_inputs(root / "input" / "data", arguments.sequence_length)
+
+
+def one_of_several(root: Path) -> int:
+    """The same in a process that torchrun has started; the first that fails leaves its reason, and ends the others."""
+    launching.end_with_parent()
+    clock = Clock(started=float(os.environ[launching.STARTED]))
+    clock.listen()
+    progress.only_from_first(int(os.environ["RANK"]))
+    try:
+        arguments, inputs = read(root, clock)
+        import job
+
+        job.run(root, inputs, arguments, clock)
+    except BaseException as error:
+        from processes import group
+
+        reason = failure.explain(error)
+        told = group.reason_of_another() if failure.is_of_another(reason) else None
+        if told is None:
+            if reason is not error:
+                traceback.print_exc()
+            group.tell_reason(failure.shown(reason))
+        failure.write_first(root, told or failure.shown(reason))
+        sys.stdout.flush()
+        os._exit(1)  # what waits in a collective with a process that is gone would not let the interpreter end
     return 0
 
 

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 import checkpoints
 from checkpoints import Starts
 from failure import TrainingFailure
+from processes.group import ALONE, Group
 from progress import Clock, say
 from text import Rows
 
@@ -29,7 +30,7 @@ class Progress:
 
 
 class Watch(TrainerCallback):
-    """Ends the training in time, and tells how it goes."""
+    """Ends the training in time, and tells how it goes; several processes decide together."""
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class Watch(TrainerCallback):
         rows_per_step: int,
         checkpoint_minutes: float,
         identity: str,
+        group: Group = ALONE,
     ) -> None:
+        self._group = group
         self.clock, self.progress, self.starts, self.identity = clock, progress, starts, identity
         self._rows, self._rows_per_step = rows, rows_per_step
         self.checkpoint_minutes = checkpoint_minutes
@@ -60,9 +63,11 @@ class Watch(TrainerCallback):
     def must_stop(self) -> bool:
         """Whether another step may not begin: what is left is needed for the tuned evaluation and for saving."""
         to_finish = 1.33 * self.progress.evaluation_seconds + SAVE_SECONDS  # the base evaluation's time and a third
-        if self.clock.stop_requested:
+        short = self.clock.remaining < to_finish + 1.2 * self._step_seconds
+        any_stop, any_short = self._group.highest(self.clock.stop_requested, short)
+        if any_stop:
             self.stopped_early = "stop signal"
-        elif self.clock.remaining < to_finish + 1.2 * self._step_seconds:
+        elif any_short:
             self.stopped_early = "time budget"
         return self.stopped_early is not None
 
@@ -72,7 +77,7 @@ class Watch(TrainerCallback):
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step of a thousand sequences outlasts the grace after a stop signal: it is given up."""
-        if self.clock.stop_requested and self.must_stop():
+        if self._group.highest(self.clock.stop_requested)[0] and self.must_stop():
             self._stop(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -80,12 +85,15 @@ class Watch(TrainerCallback):
         now = time.monotonic()
         self._step_seconds = now - self._begun
         self.progress.seconds += self._step_seconds
-        self.starts.note(state.global_step)
+        if self._group.first:
+            self.starts.note(state.global_step)
         if state.global_step == state.max_steps:
             return
         if self.must_stop():
             self._stop(state, control)
-        elif self.checkpoint_minutes and now - self._checkpointed >= 60 * self.checkpoint_minutes:
+        elif self._group.of_first(
+            bool(self.checkpoint_minutes) and now - self._checkpointed >= 60 * self.checkpoint_minutes
+        ):
             control.should_save = True
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:
@@ -129,8 +137,9 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Makes the checkpoint that the trainer has just written one that may be used."""
-        place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        checkpoints.seal(place, dataclasses.asdict(self.progress), self.identity)
+        if self._group.first:
+            place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            checkpoints.seal(place, dataclasses.asdict(self.progress), self.identity)
         self._checkpointed = time.monotonic()
 
     def no_step(self) -> TrainingFailure:

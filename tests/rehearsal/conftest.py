@@ -13,6 +13,7 @@ from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.rehearsal_bench import Bench
 from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
+from tests.doubles.rehearsal.toy_container import Container, make_model
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +75,26 @@ def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosti
     """SageMaker's stand-in by itself, without a deployed project."""
     with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    make_model(folder)
+    return folder
+
+
+@pytest.fixture
+def container(tmp_path: Path, tiny_model: Path) -> Container:
+    """A training job that has not begun."""
+    return Container(tmp_path / "ml", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[tuple[Container, list[str]]]:
+    """One undisturbed run, looked at by several tests."""
+    container = Container(tmp_path_factory.mktemp("finished") / "ml", tiny_model)
+    code, lines = container.run()
+    assert code == 0, "\n".join(lines)
+    yield container, lines

@@ -3,141 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
 
 pytestmark = pytest.mark.slow
-
-
-SCRIPT = Path(__file__).parents[2] / "training" / "train.py"
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers, with a tokenizer that lacks a padding token as Llama 2's does."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=letters, show_progress=False
-    )
-    backend.train_from_iterator([prose(number, 200) for number in range(5)], trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
-    set_seed(0)
-    configuration = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    LlamaForCausalLM(configuration).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
-    return folder
-
-
-SETTINGS = {
-    "epochs": "6", "learning_rate": "0.01", "sequence_length": "64", "sequences_per_step": "2", "lora_rank": "4",
-    "lora_dropout": "0.1", "seed": "3", "time_budget_seconds": "600",
-}  # fmt: skip
-
-
-class Container:
-    """The folders of one training job, and the process in them."""
-
-    def __init__(self, root: Path, model: Path) -> None:
-        self.root = root
-        data = root / "input" / "data"
-        for folder in (data / "corpus", data / "evaluation", root / "input" / "config", root / "model"):
-            folder.mkdir(parents=True)
-        shutil.copytree(model, data / "model")
-        corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 150)}" for number in range(8))
-        (data / "corpus" / "corpus.txt").write_text(corpus, encoding="utf-8")
-        for name, count in (("heldout", 6), ("outside", 7), ("control", 2)):
-            entries = [{"id": f"{name}-{n}", "title": f"T{n}", "text": prose(n + 50, 60 + n)} for n in range(count)]
-            (data / "evaluation" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
-        self.settings()
-
-    def settings(self, **changes: str) -> None:
-        path = self.root / "input" / "config" / "hyperparameters.json"
-        path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
-
-    def instance(self, kind: str) -> None:
-        path = self.root / "input" / "config" / "resourceconfig.json"
-        path.write_text(json.dumps({"current_instance_type": kind}), encoding="utf-8")
-
-    def start(self) -> subprocess.Popen[str]:
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--root", str(self.root)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    def run(self) -> tuple[int, list[str]]:
-        """Exit code and lines."""
-        process = self.start()
-        output, _ = process.communicate(timeout=240)
-        return process.returncode, output.splitlines()
-
-    def signal_after(self, *plan: str | int) -> tuple[int, list[str]]:
-        """The same, with signals: as soon as a line begins with the first word of `plan` the number after it is sent, and so on."""
-        process = self.start()
-        assert process.stdout is not None
-        lines = []
-        left = list(plan)
-        for line in process.stdout:
-            lines.append(line.rstrip("\n"))
-            if left and line.startswith(str(left[0])):
-                process.send_signal(int(left[1]))
-                del left[:2]
-            if not left:
-                break
-        rest, _ = process.communicate(timeout=240)
-        return process.returncode, lines + rest.splitlines()
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return dict(json.loads((self.root / "model" / "metrics.json").read_text(encoding="utf-8")))
-
-    @property
-    def failure(self) -> str:
-        return (self.root / "output" / "failure").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def container(tmp_path: Path, tiny_model: Path) -> Container:
-    return Container(tmp_path / "ml", tiny_model)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[tuple[Container, list[str]]]:
-    """One undisturbed run, looked at by several tests."""
-    container = Container(tmp_path_factory.mktemp("finished") / "ml", tiny_model)
-    code, lines = container.run()
-    assert code == 0, "\n".join(lines)
-    yield container, lines
-
-
-def starting(lines: list[str], event: str) -> list[str]:
-    return [line for line in lines if line.startswith(event + " ")]
 
 
 def test_a_run_learns_and_says_what_it_does(finished: tuple[Container, list[str]]) -> None:

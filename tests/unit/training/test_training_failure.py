@@ -28,6 +28,13 @@ def test_a_long_reason_keeps_the_way_to_mend_it(tmp_path: Path) -> None:
     assert text.endswith("… Mend it.")
 
 
+def test_of_several_processes_the_first_that_fails_gives_the_reason(tmp_path: Path) -> None:
+    assert failure.written(tmp_path) == ""
+    failure.write_first(tmp_path, failure.shown(TrainingFailure("It broke.", "Mend it.")))
+    failure.write_first(tmp_path, "Another one broke.")
+    assert failure.written(tmp_path) == "It broke. Mend it."
+
+
 def test_writing_never_raises(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("a file where the folder should be", encoding="utf-8")
     failure.write(tmp_path, TrainingFailure("It broke.", "Mend it."))
@@ -50,6 +57,8 @@ def test_writing_never_raises(tmp_path: Path) -> None:
             "another host",
         ),
         (KeyError("boom"), "Unexpected KeyError", "log"),
+        (RuntimeError("[gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:3"), "Another process", "start again"),
+        (RuntimeError("NCCL error: ncclRemoteError: A call failed"), "Another process", "start again"),
     ],
 )
 def test_errors_become_reasons(error: Exception, what: str, mend: str) -> None:

@@ -82,7 +82,9 @@ def test_activations_are_kept_where_there_is_plenty_of_room(seven: Shape) -> Non
 
 
 def test_a_card_too_small_for_four_bits_is_refused(thirteen: Shape) -> None:
-    with pytest.raises(TrainingFailure, match="Even 4-bit weights need about .* GB, and the GPU has 6.4 GB") as refusal:
+    with pytest.raises(
+        TrainingFailure, match="does not fit one GPU: even 4-bit weights need about .* GB, and the GPU has 6.4 GB"
+    ) as refusal:
         plan(thirteen, Arguments(), "cuda", 6 * GIB)
     assert "more GPU memory" in refusal.value.mend
 

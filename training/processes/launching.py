@@ -1,0 +1,82 @@
+"""The parent of several processes: starts them with torchrun, passes a stop signal on, and ends when one of them fails."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from failure import TrainingFailure
+from processes.layout import Layout
+from progress import Clock
+
+STARTED = "CAPTUNE_STARTED"  # the parent's start by the machine's clock: its processes have the time that is left
+_PARENT_GONE = 1  # PR_SET_PDEATHSIG
+_POLL_SECONDS = 0.2
+# A process of Python that is younger may not listen to signals yet, and would be killed by one.
+_LISTENS_AFTER_SECONDS = 3.0
+
+
+def is_one_of_several() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def end_with_parent() -> None:
+    """From now on the kernel kills this process when its parent ends: otherwise it would wait, and bill, for the others."""
+    ctypes.CDLL(None).prctl(_PARENT_GONE, signal.SIGKILL)
+
+
+def command(layout: Layout, words: Sequence[str]) -> list[str]:
+    """torchrun for this host's processes, each of which runs `words` with this interpreter."""
+    address, _, port = layout.meeting_point.rpartition(":")
+    return [
+        sys.executable, "-m", "torch.distributed.run",
+        f"--nnodes={len(layout.hosts)}", f"--node-rank={layout.host_rank}", f"--nproc-per-node={layout.processes_per_host}",
+        f"--master-addr={address}", f"--master-port={port}", *words,
+    ]  # fmt: skip
+
+
+def run(layout: Layout, words: Sequence[str], clock: Clock) -> int:
+    """Starts this host's processes and returns torchrun's exit code: 0 when all have ended well.
+
+    The first that fails ends the others. SIGTERM and SIGINT go to the processes and not to torchrun, which would kill them.
+    """
+    environment = {**os.environ, STARTED: str(clock.started)}
+    if layout.interface:
+        environment |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), layout.interface)
+    told: set[int] = set()
+    with subprocess.Popen(
+        command(layout, words), env=environment, start_new_session=True, preexec_fn=end_with_parent
+    ) as torchrun:
+        while torchrun.poll() is None:
+            if clock.stop_requested:
+                _pass_on_stop(torchrun.pid, told)
+            time.sleep(_POLL_SECONDS)
+    return torchrun.returncode
+
+
+def _pass_on_stop(torchrun: int, told: set[int]) -> None:
+    try:
+        for child in psutil.Process(torchrun).children():
+            if child.pid not in told and time.time() - child.create_time() > _LISTENS_AFTER_SECONDS:
+                told.add(child.pid)
+                child.send_signal(signal.SIGTERM)
+    except psutil.NoSuchProcess:
+        pass  # it has just ended
+
+
+def ended_silently(layout: Layout) -> TrainingFailure:
+    """What is known where a process has left no reason."""
+    hosts = f" on {len(layout.hosts)} hosts" if len(layout.hosts) > 1 else ""
+    return TrainingFailure(
+        f"One of the {layout.processes} processes{hosts} ended without a reason: it was killed, mostly for lack of memory, "
+        "or a host was lost or never reached.",
+        "The job's logs hold one stream for each host. Start again; if it comes back, choose an instance type with more memory.",
+    )
