@@ -115,7 +115,7 @@ def _worst(
         return money.allow(
             ledger,
             for_runs(settings.cap_cents),
-            dearest(training),
+            dearest(training).times(settings.training_instance_count),
             dearest(hosting),
             seconds,
             deadline_seconds,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import estimate
-from common.cards import Card, card_of, serving_bytes, training_memory
+from common.cards import Card, card_of, cards_in, serving_bytes, training_memory
 from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
@@ -31,9 +31,17 @@ def of(settings: Settings, corpora: Sequence[Path]) -> str:
     prompts = DATA / f"{settings.domain}prompts.jsonl"
     asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
     tokens = estimated_tokens(words) * settings.epochs
-    run = estimate.of_run(shape, card, tokens=tokens, answers=asked * (1 + settings.samples_per_prompt))
+    count = settings.training_instance_count
+    run = estimate.of_run(
+        shape,
+        card,
+        tokens=tokens,
+        answers=asked * (1 + settings.samples_per_prompt),
+        instances=count,
+        cards=cards_in(kind),
+    )
     lines = [
-        f"{settings.model.name} on {kind}, {words:,} words",
+        f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {words:,} words",
         _line("tokens", f"{tokens:,}", _counted(settings)),
         *(_phase(phase) for phase in (*run.training, *run.endpoint)),
         *_cost(settings, run),

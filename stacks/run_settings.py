@@ -78,6 +78,7 @@ def settings_json(settings: Settings) -> str:
                 "shape": dataclasses.asdict(model.shape),
             },
             "training_instance_types": settings.training_instance_type,
+            "training_instance_count": settings.training_instance_count,
             "hosting_instance_types": settings.hosting_instance_type,
             "training_image": training_image(settings.region).uri,
             "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,

@@ -27,6 +27,9 @@ GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p
 # One for each attempt that the state machines make when AWS has no free instance.
 MOST_INSTANCE_TYPES = 3
 
+# A step learns from four sequences at most (training/arguments.py), so that more machines would only wait for one another.
+MOST_TRAINING_INSTANCES = 4
+
 # Keys that the CDK command line itself puts beside ours; all its others contain a colon or start with @.
 _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
@@ -60,6 +63,9 @@ class Settings:
     base_model: str = "llama-2-7b"
     weights_uri: str = ""  # a folder of one's own in place of JumpStart's, such as s3://bucket/models/mine/
     training_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)  # in order of preference, at most three
+    training_instance_count: int = (
+        1  # machines that share each step; more change the time and the cost, not what is learnt
+    )
     hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
     hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
     budget_usd: int = 25
@@ -290,6 +296,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     ),
     "weights_uri": _weights_uri,
     "training_instance_type": _instance_types,
+    "training_instance_count": _whole(1, MOST_TRAINING_INSTANCES, "instances"),
     "hosting_instance_type": _instance_types,
     "hosting_image": _hosting_image,
     "budget_usd": _whole(1, 1000, "US dollars"),

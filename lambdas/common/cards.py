@@ -1,11 +1,12 @@
 """The GPUs of SageMaker's instance families, and how much of one a model takes when it is trained and when it is served.
 
-Training and server use one card of an instance, whatever its size. The formulas of training are those of training/memory.py, and a
+Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are those of training/memory.py, and a
 test holds both together; those of serving are reckoned and were not measured on a card.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,21 @@ class Card:
         return int(SERVED_SHARE * self.free_bytes)
 
 
+# How many cards the sizes of a family have (AWS's pages of the families); every other size has one.
+_CARDS_IN: Mapping[str, Mapping[str, int]] = {
+    "g5": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
+    "g6": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
+    "g6e": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
+    "g7e": {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8},
+    "p4d": {"24xlarge": 8},
+    "p4de": {"24xlarge": 8},
+    "p5": {"48xlarge": 8},
+    "p5e": {"48xlarge": 8},
+    "p5en": {"48xlarge": 8},
+    "p6-b200": {"48xlarge": 8},
+    "p6-b300": {"48xlarge": 8},
+}
+
 # Makers' figures by family, from NVIDIA's data sheets and AWS's pages of the families.
 CARDS: Mapping[str, Card] = {
     "g5": Card("A10G", 24, "ml.g5.2xlarge"),
@@ -66,6 +82,21 @@ def card_of(instance_type: str) -> Card | None:
     """The card of an instance type, or None for a family that is not in the table."""
     family = re.fullmatch(r"ml\.([a-z0-9-]+)\.[a-z0-9]+", instance_type)
     return CARDS.get(family[1]) if family else None
+
+
+def cards_in(instance_type: str) -> int:
+    """How many cards an instance type has; 1 for one that nobody knows."""
+    _, _, kind = instance_type.partition("ml.")
+    family, _, size = kind.partition(".")
+    return _CARDS_IN.get(family, {}).get(size, 1)
+
+
+def speed_up(processes: int) -> float:
+    """How many times faster than one a number of cards goes through a step of four sequences, of which each card takes whole ones.
+
+    What they lose by waiting for one another is not counted: nobody has measured it.
+    """
+    return MOST_SEQUENCES_PER_STEP / math.ceil(MOST_SEQUENCES_PER_STEP / processes)
 
 
 def training_bytes(shape: Shape, rank: int, tokens: int, *, quantised: bool, checkpointing: bool) -> int:

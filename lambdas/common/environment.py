@@ -47,6 +47,7 @@ class RunSettings:
     domain: str
     base_model: BaseModel
     training_instance_types: list[str]
+    training_instance_count: int
     hosting_instance_types: list[str]
     training_image: str
     hosting_image: str

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from common.architecture import Shape
-from common.cards import Card
+from common.cards import Card, speed_up
 from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_items_cents
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price
@@ -56,10 +56,11 @@ class Estimate:
     tokens: int
     training: tuple[Phase, ...]
     endpoint: tuple[Phase, ...]
+    training_instances: int = 1
 
     @property
     def training_seconds(self) -> int | None:
-        """Of the job, or None where a phase of it is not known."""
+        """Of the job on each of its instances, or None where a phase of it is not known."""
         return _sum(self.training)
 
     @property
@@ -75,41 +76,55 @@ class Estimate:
         if learning is None or serving is None:
             return None
         return (
-            training.cents(learning)
+            training.times(self.training_instances).cents(learning)
             + hosting.cents(serving)
             + small_items_cents()
             + checkpoint_cents(learning, lora_rank, checkpoint_minutes)
         )
 
 
-def of_run(shape: Shape, card: Card | None, *, tokens: int, answers: int, trains: bool = True) -> Estimate:
-    """The estimate of a run that learns `tokens` on a card and asks each model for so many `answers`."""
-    training = _training(shape, card, tokens) if trains else ()
+def of_run(
+    shape: Shape,
+    card: Card | None,
+    *,
+    tokens: int,
+    answers: int,
+    trains: bool = True,
+    instances: int = 1,
+    cards: int = 1,
+) -> Estimate:
+    """The estimate of a run that learns `tokens` and asks each model for so many `answers`.
+
+    It trains on so many `instances` with so many `cards` each; the price of an instance is that of all its cards.
+    """
+    training = _training(shape, card, tokens, instances * cards) if trains else ()
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
     endpoint = (
         Phase("endpoint starts", ENDPOINT_START_SECONDS, f"{LOGS}: 9 to 10 minutes for 7 billion parameters"),
         Phase("answers, report, removal", comparing, "assumed; in proportion beyond 690 answers of each model"),
     )
-    return Estimate(tokens if trains else 0, training, endpoint)
+    return Estimate(tokens if trains else 0, training, endpoint, instances)
 
 
-def _training(shape: Shape, card: Card | None, tokens: int) -> tuple[Phase, ...]:
+def _training(shape: Shape, card: Card | None, tokens: int, cards: int) -> tuple[Phase, ...]:
     download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * shape.weights_bytes / _DOWNLOADED_BYTES)
     return (
         Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
         Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
         Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
-        _learning(shape, card, tokens),
+        _learning(shape, card, tokens, cards),
     )
 
 
-def _learning(shape: Shape, card: Card | None, tokens: int) -> Phase:
+def _learning(shape: Shape, card: Card | None, tokens: int, cards: int) -> Phase:
     speed = next((speed for speed in SPEEDS if card and speed.card == card.name), None)
     if speed is None:
         return Phase("learn", None, f"no speed is known for {card.name if card else 'this instance type'}")
-    seconds = round(tokens * shape.parameters / (speed.parameters * speed.tokens_per_second))
+    tokens_per_second = speed.tokens_per_second * speed_up(cards)
+    seconds = round(tokens * shape.parameters / (speed.parameters * tokens_per_second))
+    shared = "" if cards == 1 else f", shared by {cards} cards without loss"
     scaled = "" if shape.parameters == speed.parameters else ", in proportion to the parameters"
-    return Phase("learn", seconds, f"{speed.source}{scaled}")
+    return Phase("learn", seconds, f"{speed.source}{scaled}{shared}")
 
 
 def _sum(phases: tuple[Phase, ...]) -> int | None:

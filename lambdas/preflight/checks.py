@@ -23,6 +23,7 @@ from common.errors import (
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
+from common.pricing.hardware import ENDPOINT_INSTANCES
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import fits, larger, money, request, staging
@@ -180,7 +181,7 @@ def _weights(services: Services, settings: RunSettings, found: Found) -> Model:
 def _fits(settings: RunSettings, found: Found) -> None:
     training = [] if found.request.adapter_uri else settings.training_instance_types
     warning = fits.refuse_what_cannot_fit(found.model, settings, training, settings.hosting_instance_types)
-    found.warnings += [warning] if warning else []
+    found.warnings += [*([warning] if warning else []), *fits.idle_cards(settings, training)]
 
 
 def _images(services: Services, settings: RunSettings, found: Found) -> None:
@@ -211,22 +212,25 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
     found.warnings += [
         f"The quota {quota.name} could not be read." for of in read.values() for quota in of if quota.value is None
     ]
-    usable = {use: [quota for quota in of if not quota.shortage(1)] for use, of in read.items()}
-    shortages = [quota.shortage(1) for use, of in read.items() if not usable[use] for quota in of]
+    each = {training: settings.training_instance_count, quotas.ENDPOINT: ENDPOINT_INSTANCES}
+    usable = {use: [quota for quota in of if not quota.shortage(each[use])] for use, of in read.items()}
+    shortages = [quota.shortage(each[use]) for use, of in read.items() if not usable[use] for quota in of]
     if shortages:
         raise QuotaTooLow(
             f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
             "within hours to days."
         )
     found.warnings += [
-        f"{quota.instance_type} is left out: {quota.shortage(1)}."
-        for of in read.values()
+        f"{quota.instance_type} is left out: {quota.shortage(each[use])}."
+        for use, of in read.items()
         for quota in of
-        if quota.shortage(1)
+        if quota.shortage(each[use])
     ]
     others = other_runs.runs_in_flight(services.ledger, found.run)
-    free = {use: [quota for quota in of if not quota.shortage(len(others) + 1)] for use, of in usable.items()}
-    crowded = [quota.shortage(len(others) + 1) for use, of in usable.items() if not free[use] for quota in of]
+    # Counted as if the others took as many each: what they were deployed with is not known here.
+    all_of = {use: count * (len(others) + 1) for use, count in each.items()}
+    free = {use: [quota for quota in of if not quota.shortage(all_of[use])] for use, of in usable.items()}
+    crowded = [quota.shortage(all_of[use]) for use, of in usable.items() if not free[use] for quota in of]
     if crowded:
         raise RunInFlight(
             f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
@@ -256,7 +260,7 @@ def _allowance(services: Services, settings: RunSettings, found: Found, cap_cent
         return money.allow(
             services.ledger,
             cap_cents,
-            dearest(found.training_prices),
+            dearest(found.training_prices).times(settings.training_instance_count),
             dearest(found.hosting_prices),
             seconds,
             MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from common import estimate
-from common.cards import card_of, serving_bytes, training_memory
+from common.cards import card_of, cards_in, serving_bytes, training_memory
 from common.contracts.plan import PlannedEstimate
 from common.environment import RunSettings
 from common.text.tokens import estimated_tokens
@@ -28,6 +28,8 @@ def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, s
         tokens=min(tokens, steps * settings.sequence_length) if steps else tokens,
         answers=len(found.material.prompts) * (1 + samples),
         trains=trains,
+        instances=settings.training_instance_count,
+        cards=cards_in(kind),
     )
     rank = larger.checkpoint_rank(shape, settings.lora_rank)
     return {

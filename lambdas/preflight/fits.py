@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.cards import CARDS, Card, card_of, serving_bytes, training_memory
+from common.cards import CARDS, MOST_SEQUENCES_PER_STEP, Card, card_of, cards_in, serving_bytes, training_memory
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
 from preflight.model import Model
@@ -21,7 +21,7 @@ def refuse_what_cannot_fit(model: Model, settings: RunSettings, training: Sequen
         memory = card and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card)
         if card and memory and not memory.fits:
             problems.append(
-                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB even on 4-bit weights, and {_has(kind, card)}"
+                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB on each card even on 4-bit weights, and {_has(kind, card)}"
             )
         elif memory and memory.quantised:
             warnings.append(
@@ -38,9 +38,22 @@ def refuse_what_cannot_fit(model: Model, settings: RunSettings, training: Sequen
     if problems:
         raise ModelDoesNotFit(
             f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. "
-            f"{_what_would(model, settings)} Training and server use one card of an instance, so a larger size of a family gives no more."
+            f"{_what_would(model, settings)} Training copies the model to each card and the server uses one, so a larger size of a family, or more instances, give it no more room."
         )
     return " ".join(warnings)
+
+
+def idle_cards(settings: RunSettings, training: Sequence[str]) -> list[str]:
+    """A warning for each type of which there are more cards than a step has sequences."""
+    found = []
+    for kind in training:
+        cards = cards_in(kind) * settings.training_instance_count
+        if cards > MOST_SEQUENCES_PER_STEP:
+            found.append(
+                f"{settings.training_instance_count} x {kind} have {cards} cards, and a step learns from {MOST_SEQUENCES_PER_STEP} sequences at most: "
+                f"{cards - MOST_SEQUENCES_PER_STEP} of them learn nothing, and are paid for. Lower training_instance_count, or choose a smaller size."
+            )
+    return found
 
 
 def _has(kind: str, card: Card) -> str:

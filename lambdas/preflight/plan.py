@@ -22,7 +22,7 @@ from common.pricing.durations import (
     SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
 )
-from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES, TRAINING_VOLUME_GB
+from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
 from common.storage import Storage
 from preflight import expected, larger
@@ -69,7 +69,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         "training": {
             "instanceType": found.training_types[0],
             "instanceTypes": found.training_types,
-            "instanceCount": TRAINING_INSTANCES,
+            "instanceCount": settings.training_instance_count,
             "volumeSizeGb": TRAINING_VOLUME_GB,
             "maxRuntimeSeconds": allowance.training_seconds,
             "maxPendingSeconds": MAX_PENDING_SECONDS,
@@ -114,7 +114,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "trainingHourlyUsd": str(dearest(found.training_prices).hourly_usd),
             "hostingHourlyUsd": str(dearest(found.hosting_prices).hourly_usd),
             "priceSource": found.hosting_prices[0].source,
-            "ledgerDetails": ledger_details(event, found),
+            "ledgerDetails": ledger_details(event, settings, found),
         },
         "estimate": expected.of_plan(
             settings,
@@ -162,7 +162,7 @@ def _corpus(found: Found) -> PlannedCorpus:
     return told
 
 
-def ledger_details(event: PreflightEvent, found: Found) -> RunItem:
+def ledger_details(event: PreflightEvent, settings: RunSettings, found: Found) -> RunItem:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
     worst = found.allowance.worst
     return {
@@ -171,6 +171,7 @@ def ledger_details(event: PreflightEvent, found: Found) -> RunItem:
         "training_prices": written(found.training_prices),
         "hosting_prices": written(found.hosting_prices),
         "price_source": found.hosting_prices[0].source,
+        "training_instances": settings.training_instance_count,
         "max_training_seconds": worst.training_seconds,
         "max_endpoint_seconds": worst.endpoint_seconds,
         "other_cents": worst.other_cents,

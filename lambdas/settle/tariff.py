@@ -8,28 +8,30 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import PriceUnknown
-from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_INSTANCES
+from common.pricing.hardware import ENDPOINT_INSTANCES
 from common.pricing.prices import Price, dearest, dearest_pinned, pinned
 from common.pricing.prices import read as read_prices
-
-# With how many instances each job and each endpoint is reserved.
-_RESERVED_INSTANCES = {"Training": TRAINING_INSTANCES, "Hosting": ENDPOINT_INSTANCES}
 
 
 @dataclass(frozen=True)
 class Tariff:
-    """The prices of one use (`Training` or `Hosting`) that a run has reserved, in order of preference, and its region."""
+    """The prices of one use (`Training` or `Hosting`) that a run has reserved, in order of preference, and its region.
+
+    Each is that of one instance, and `instances` of them are reserved.
+    """
 
     use: str
     reserved: tuple[Price, ...]
     region: str
+    instances: int = 1
 
     @classmethod
     def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
-        """The tariff of a run's ledger item. An item of an earlier deployment holds one price of each use."""
+        """The tariff of a run's ledger item. One of an earlier deployment holds one price of each use, or no number of instances."""
         key, source, region = use.lower(), item["price_source"], item["execution_arn"].split(":")[3]
+        instances = int(item.get("training_instances", 1)) if use == "Training" else ENDPOINT_INSTANCES
         if f"{key}_prices" in item:
-            return cls(use, tuple(read_prices(item[f"{key}_prices"], use, source)), region)
+            return cls(use, tuple(read_prices(item[f"{key}_prices"], use, source)), region, instances)
         only = Price(item[f"{key}_instance_type"], use, Decimal(item[f"{key}_hourly_usd"]), source)
         return cls(use, (only,), region)
 
@@ -52,4 +54,4 @@ class Tariff:
     def was_reserved(self, instance_type: str, count: int) -> bool:
         """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
         known = {"", *(price.instance_type for price in self.reserved)}
-        return bool(self.reserved) and instance_type in known and count <= _RESERVED_INSTANCES[self.use]
+        return bool(self.reserved) and instance_type in known and count <= self.instances

@@ -112,8 +112,8 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
         lambda: supplies.weights(aws.client("s3"), settings.weights.uri),
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
-    for types, use in ((training, SPOT_TRAINING if settings.spot else TRAINING), (hosting, ENDPOINT)):
-        yield from _quota(aws, types, use)
+    yield from _quota(aws, training, SPOT_TRAINING if settings.spot else TRAINING, settings.training_instance_count)
+    yield from _quota(aws, hosting, ENDPOINT, 1)
     for types, use in ((training, "Training"), (hosting, "Hosting")):
         yield from _price(aws, settings.region, types, use)
 
@@ -123,8 +123,8 @@ def _image(aws: Clients, address: str) -> Iterator[Finding]:
     yield from asking("image", "ecr:BatchGetImage", lambda: question)
 
 
-def _quota(aws: Clients, types: tuple[str, ...], use: str) -> Iterator[Finding]:
-    question = supplies.quota(aws.client("service-quotas"), types, use)
+def _quota(aws: Clients, types: tuple[str, ...], use: str, instances: int) -> Iterator[Finding]:
+    question = supplies.quota(aws.client("service-quotas"), types, use, instances)
     yield from asking(f"quota for {use}", "servicequotas:GetServiceQuota", lambda: question)
 
 

@@ -63,20 +63,20 @@ def weights(s3: S3, uri: str) -> Iterator[Finding]:
         yield ok("weights", f"{len(tensors)} safetensors of {size:.1f} GB in {bucket}")
 
 
-def quota(service_quotas: Any, types: Sequence[str], use: str) -> Iterator[Finding]:
-    """Whether the account may run one instance of at least one of the types, which are in order of preference."""
+def quota(service_quotas: Any, types: Sequence[str], use: str, instances: int = 1) -> Iterator[Finding]:
+    """Whether the account may run so many instances of at least one of the types, which are in order of preference."""
     subject = f"quota for {use}"
     read = [quotas.read(service_quotas, one, use) for one in types]
-    short = [quota for quota in read if quota.shortage(1)]
+    short = [quota for quota in read if quota.shortage(instances)]
     unknown = [quota for quota in read if quota.value is None]
     for one in read:
         if one.value is not None and one not in short:
             yield ok(subject, f"{one.value} of {one.instance_type}")
     for one in short:
         if len(short) == len(read):
-            yield problem(subject, one.shortage(1), _ASK_FOR_QUOTAS)
+            yield problem(subject, one.shortage(instances), _ASK_FOR_QUOTAS)
         else:
-            yield warning(subject, f"{one.shortage(1)}, so {one.instance_type} is left out", _ASK_FOR_QUOTAS)
+            yield warning(subject, f"{one.shortage(instances)}, so {one.instance_type} is left out", _ASK_FOR_QUOTAS)
     for one in unknown:
         yield warning(
             subject,

@@ -127,6 +127,11 @@ def _assumed_saving(maker: Any, run: str, until: datetime) -> Any:
         yield name, replace(used, seconds=used.seconds * 3 // 10)
 
 
+def _one_instance_of_each(*of: Any) -> Any:
+    for name, used in _jobs(*of):
+        yield name, replace(used, count=1)
+
+
 def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
     return _stays(item, seen, None, until, now)
 
@@ -180,9 +185,11 @@ register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE
 register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS), random_months())
 register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months(first_seed=36))
 register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
+register("money: every instance of a job", replacing(Price, "times", lambda self, instances: self), scenarios.two_machines)
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
 register("prices: the dearest of several", replacing(prices, "max", min), ledger_scenarios.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
+register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), scenarios.two_machines)
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())

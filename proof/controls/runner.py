@@ -52,6 +52,7 @@ def stories() -> Broken:
         *scenarios.settled_too_early(),
         *scenarios.last_moment_deadline(),
         *scenarios.kept_once(),
+        *scenarios.two_machines(),
         *scenarios.deleted_by_hand(),
         *trials.nothing_but_the_schedule(),
         *trials.nothing_but_the_sweeper(),

@@ -113,6 +113,15 @@ def kept_once() -> list[str]:
     return ([] if execution.status == "SUCCEEDED" else ["the run did not succeed"]) + _closed(cloud)
 
 
+def two_machines() -> list[str]:
+    """A job on two instances that lasts as long as it may is paid for out of its reservation, and booked twice."""
+    cloud = quiet_cloud(7)
+    start(cloud, "two", replace(CALM, training_instances=2, extreme=1.0))
+    broken = _closed(cloud)
+    trained = [job for job in cloud.world.sagemaker.jobs.values() if job.instances == 2 and job.billed_seconds()]
+    return broken if trained else [*broken, "nothing was trained on two instances"]
+
+
 def deleted_by_hand() -> list[str]:
     """An endpoint that a person deleted before any tear-down saw it was billed, and is booked."""
     cloud = quiet_cloud(6)

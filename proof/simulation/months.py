@@ -142,6 +142,8 @@ def _begin(cloud: Cloud, number: int, same_name: int) -> Process:
         hanging=1.0 if cloud.greedy else dice.choice([0.0, 0.0, 0.3, 1.0]),
         extreme=0.95 if cloud.greedy else dice.choice([0.0, 0.1, 0.9]),
         spot=number % 3 == 2,  # of a burst, too, some are
+        # By dice of their own: a month's others fall as they always did.
+        training_instances=random.Random(f"{world.now} {number}").choice([1] * 12 + [2, 2, 3, 4]),
     )
     world.spawn(FineTuning(cloud, execution, wishes).process(), 0, execution)
     if dice.random() < 0.2 and not cloud.greedy:

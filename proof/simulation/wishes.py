@@ -29,6 +29,7 @@ class Wishes:
     hanging: float
     extreme: float
     spot: bool = False  # whether it trains on spot instances
+    training_instances: int = 1
     pull_seconds: float = 0.0  # how long an image takes, before MaxRuntimeInSeconds counts
 
     def settings(self) -> str:
@@ -56,6 +57,7 @@ class Wishes:
                 },
                 "training_instance_types": self.instance_types,
                 "hosting_instance_types": self.instance_types,
+                "training_instance_count": self.training_instances,
                 "training_image": "image:1",
                 "hosting_image": "image:1",
                 "lora_rank": 16,

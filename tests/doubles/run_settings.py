@@ -6,6 +6,7 @@ from typing import Any
 
 SETTINGS: dict[str, Any] = {
     "region": "us-east-1", "domain": "medical", "training_instance_types": ["ml.g5.2xlarge"], "hosting_instance_types": ["ml.g5.2xlarge"],
+    "training_instance_count": 1,
     "training_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/training:1", "hosting_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:2",
     "lora_rank": 16,
     "epochs": 3, "max_training_seconds": 7200, "spot": False, "checkpoint_minutes": 10, "endpoint_deadline_minutes": 60, "accept_eula": True, "samples_per_prompt": 2, "seed": 42,

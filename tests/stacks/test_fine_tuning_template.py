@@ -76,6 +76,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "domain": "medical",
         "training_instance_types": ["ml.g5.2xlarge"],
         "hosting_instance_types": ["ml.g5.2xlarge"],
+        "training_instance_count": 1,
         "training_image": training_image("eu-west-1").uri,
         "hosting_image": hosting_image("eu-west-1").uri,
         "lora_rank": 16,

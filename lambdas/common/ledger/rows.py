@@ -53,6 +53,7 @@ class RunItem(TypedDict, total=False):
     training_prices: str
     hosting_prices: str
     price_source: str
+    training_instances: int
     max_training_seconds: int
     max_endpoint_seconds: int
     other_cents: int

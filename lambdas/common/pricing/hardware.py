@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-# The prices of a reservation are those of one instance.
-TRAINING_INSTANCES = 1
+# How many train is a setting.
 ENDPOINT_INSTANCES = 1
 # 13.5 GB of weights, as much again for a checkpoint, and room for the image. Types with a disk of their own ignore it.
 TRAINING_VOLUME_GB = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import ceil
@@ -32,6 +32,10 @@ class Price:
     use: str
     hourly_usd: Decimal
     source: str
+
+    def times(self, instances: int) -> Price:
+        """The price of so many instances at once: what a job of several bills in a second."""
+        return replace(self, hourly_usd=self.hourly_usd * instances)
 
     def cents(self, seconds: int | Fraction) -> int:
         """The cost of so many seconds in cents, rounded up: a reservation may never be short of a fraction."""

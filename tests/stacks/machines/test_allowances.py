@@ -115,8 +115,8 @@ def test_every_instance_type_that_is_started_is_one_of_the_plans() -> None:
         )
 
 
-def test_one_instance_is_priced_and_one_is_planned() -> None:
-    assert (hardware.TRAINING_INSTANCES, hardware.ENDPOINT_INSTANCES) == (1, 1)
+def test_one_endpoint_instance_is_priced_and_one_is_planned() -> None:
+    assert hardware.ENDPOINT_INSTANCES == 1
 
 
 def numbers(value: Any) -> list[float]:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from common.architecture import Shape
-from common.cards import CARDS, card_of, serving_bytes, training_bytes, training_memory
+from common.cards import CARDS, card_of, cards_in, serving_bytes, speed_up, training_bytes, training_memory
 from stacks.catalog import BASE_MODELS
 from stacks.settings import GPU_FAMILIES
 
@@ -24,6 +24,19 @@ def test_every_family_that_the_settings_take_has_its_card() -> None:
         assert card_of(card.instance_type) == card
     assert card_of("ml.m5.large") is None
     assert card_of("g5.2xlarge") is None
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "cards"),
+    [("ml.g5.2xlarge", 1), ("ml.g5.12xlarge", 4), ("ml.g5.48xlarge", 8), ("ml.g5.16xlarge", 1), ("ml.p5.4xlarge", 1),
+     ("ml.p4d.24xlarge", 8), ("ml.g7e.12xlarge", 2), ("ml.new1.large", 1), ("", 1)],
+)  # fmt: skip
+def test_an_instance_type_has_so_many_cards(instance_type: str, cards: int) -> None:
+    assert cards_in(instance_type) == cards
+
+
+def test_a_card_takes_whole_sequences_of_a_step() -> None:
+    assert [speed_up(cards) for cards in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("model_id", BASE_MODELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from common import estimate
 from common.architecture import Shape
 from common.cards import CARDS
+from common.pricing.prices import Price
 from stacks.catalog import BASE_MODELS
 
 SEVEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
@@ -33,6 +35,19 @@ def test_another_size_is_reckoned_in_proportion_and_says_so() -> None:
     found = {phase.name: phase for phase in estimate.of_run(ONE, CARDS["g5"], tokens=119_000, answers=1).training}
     assert (found["learn"].seconds, found["weights"].seconds) == (18, 33)
     assert found["learn"].source.endswith("in proportion to the parameters")
+
+
+def test_several_cards_share_the_learning_alone_and_every_instance_is_paid_for() -> None:
+    price = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "list")
+    alone, four = (
+        estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, instances=instances, cards=cards)
+        for instances, cards in ((1, 1), (2, 2))
+    )
+    assert (seconds(alone)["learn"], seconds(four)["learn"]) == (100, 25)
+    assert {phase.name: phase.source for phase in four.training}["learn"].endswith("shared by 4 cards without loss")
+    assert four.training_seconds == 970 - 75
+    difference = (four.cents(price, price, 16) or 0) - (alone.cents(price, price, 16) or 0)
+    assert difference == price.cents(2 * 895) - price.cents(970)
 
 
 @pytest.mark.parametrize("card", [CARDS["g6e"], None])

@@ -73,6 +73,21 @@ class TestInstanceTypes:
         assert plan["budget"]["trainingHourlyUsd"] == "1.222"
         assert [warning[:30] for warning in plan["warnings"]] == ["ml.g5.2xlarge is left out: the"] * 2
 
+    def test_a_quota_has_to_allow_all_instances_that_train(self, site: Site) -> None:
+        site.settings["training_instance_count"] = 2
+        message = site.refusal(QuotaTooLow)
+        assert "ml.g5.2xlarge for training job usage" in message and "is 1 and 2 are needed" in message
+        site.quotas.applied["L-2D6DEB3C"] = 2.0
+        assert site.run()["training"]["instanceCount"] == 2
+
+    def test_a_type_of_which_too_few_are_allowed_is_left_out(self, two_types: Site) -> None:
+        two_types.settings["training_instance_count"] = 2
+        two_types.quotas.applied["L-A"] = 2.0
+        plan = two_types.run()
+        assert plan["training"]["instanceTypes"] == ["ml.g6.2xlarge"]
+        assert any("ml.g5.2xlarge is left out" in one and "2 are needed" in one for one in plan["warnings"])
+        assert plan["hosting"]["instanceTypes"] == BOTH
+
     def test_no_quota_for_any_type_is_refused_and_every_quota_is_named(self, two_types: Site) -> None:
         two_types.quotas.applied |= {"L-9614C779": 0.0, "L-B": 0.0}
         message = two_types.refusal(QuotaTooLow)

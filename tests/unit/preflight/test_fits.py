@@ -9,7 +9,7 @@ import pytest
 
 from common.architecture import Shape
 from common.errors import ModelDoesNotFit
-from preflight.fits import refuse_what_cannot_fit
+from preflight.fits import idle_cards, refuse_what_cannot_fit
 from preflight.model import Model
 from stacks.catalog import BASE_MODELS
 from tests.doubles.preflight_site import Site
@@ -55,6 +55,14 @@ def test_an_adapter_that_is_only_served_needs_no_card_to_be_trained_on(site: Siz
     said = refuse_what_cannot_fit(model, settings, ["ml.g5.2xlarge"], ["ml.g6e.2xlarge", "ml.new1.large"])
     assert (
         said == "On ml.g5.2xlarge Thirteen fits in 4 bits only: it is trained and measured so, and served in 16 bits."
+    )
+
+
+def test_cards_that_a_step_has_no_sequence_for_are_told() -> None:
+    settings: Any = type("Settings", (), {"training_instance_count": 2})
+    (told,) = idle_cards(settings, ["ml.g5.2xlarge", "ml.g5.12xlarge"])
+    assert told.startswith(
+        "2 x ml.g5.12xlarge have 8 cards, and a step learns from 4 sequences at most: 4 of them learn nothing"
     )
 
 

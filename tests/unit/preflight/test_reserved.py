@@ -49,3 +49,16 @@ def test_the_ledger_is_told_the_times_that_the_plan_starts_with(site: Site, aske
     starting = hosting["downloadSeconds"] + hosting["startSeconds"] + NOTICING
     assert details["max_endpoint_seconds"] == hosting["deadlineSeconds"] + starting + details["keep_endpoint_seconds"]
     assert details["endpoint_deadline_seconds"] == hosting["deadlineSeconds"]
+    assert details["training_instances"] == training["instanceCount"]
+
+
+@pytest.mark.parametrize("cap_cents", [700, 1000, 2500])
+def test_several_instances_are_all_paid_for(site: Site, cap_cents: int) -> None:
+    alone = site.run()["budget"]["worstCaseCents"]
+    site.settings["training_instance_count"], site.cap_cents = 3, cap_cents
+    site.quotas.applied["L-2D6DEB3C"] = 3.0
+    plan = site.run()
+    assert plan["training"]["instanceCount"] == 3
+    assert most_cents(plan, 0) <= plan["budget"]["worstCaseCents"] <= cap_cents
+    assert plan["budget"]["clamped"] == (cap_cents < 2500)
+    assert plan["budget"]["clamped"] or plan["budget"]["worstCaseCents"] > 2 * alone

@@ -127,7 +127,7 @@ def test_every_setting_is_told_with_its_default() -> None:
 def test_a_setting_takes_the_numbers_that_are_told_and_no_others() -> None:
     told = {row[0].strip("`"): range_of(row[2]) for row in rows("operating", "Which settings are there?")}
     ranges = {name: found for name, found in told.items() if found}
-    assert len(ranges) == 10
+    assert len(ranges) == 11
     for name, (low, high) in ranges.items():
         assert Settings.from_context({name: low})
         assert Settings.from_context({name: high})

@@ -63,6 +63,23 @@ def test_the_instance_count_counts(site: Site) -> None:
     assert "ran on 4 x ml.g5.2xlarge" in outcome["message"]
 
 
+def test_as_many_instances_as_were_reserved_are_counted_and_not_held_against_the_run(site: Site) -> None:
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_instances=4).table.rows
+    site.sagemaker.jobs["captune-abc"] = ran_on("ml.g5.2xlarge", count=4)
+    outcome = site.settle()
+    assert outcome["record"]["cost"]["training_cents"] == 606
+    assert outcome["record"]["unreserved"] == []
+    site.sagemaker.jobs["captune-abc"] = ran_on("ml.g5.2xlarge", count=5)
+    assert "ran on 5 x ml.g5.2xlarge" in site.settle()["message"]
+
+
+def test_how_many_instances_train_says_nothing_of_the_endpoint(site: Site) -> None:
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_instances=4).table.rows
+    seen = {"1": {"createdAt": START.isoformat(), "instanceType": "ml.g5.2xlarge", "instanceCount": 2}}
+    (told,) = site.settle(seen=seen)["record"]["unreserved"]
+    assert told.startswith("The endpoint of attempt 1 ran on 2 x ml.g5.2xlarge")
+
+
 def test_every_type_that_was_reserved_is_named(site: Site) -> None:
     both = "ml.g5.2xlarge=1.515 ml.g6.2xlarge=1.222"
     site.ledger.table.rows = FakeLedger().with_run("abc", training_prices=both).table.rows
