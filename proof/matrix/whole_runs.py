@@ -1,9 +1,11 @@
-"""Whole runs at the edge of the cap: nearly nothing left, little left, and two runs that want the same dollars."""
+"""Whole runs at the edge of the cap (nearly nothing left, little left, two runs that want the same dollars), and one on two hosts."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from common.clock import month_of, start_after
 from common.ledger.ledger import Reservation, dollars
@@ -11,6 +13,7 @@ from common.pricing import costs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from proof.matrix import audit
 from proof.matrix.bench import INPUT, PATIENCE, Bench
+from rehearsal.sagemaker.fake import TrainingPlan
 from rehearsal.step_functions.executions import Execution
 
 _CREATES = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint")
@@ -88,6 +91,41 @@ def two_at_once(bench: Bench) -> list[str]:
     return wrong + audit.nothing_left(bench) + _money(bench)
 
 
+def one_of_two_hosts_dies(bench: Bench) -> list[str]:
+    """A job on two instances, one of which is lost, fails with that reason; both are booked, and nothing is left."""
+    reason = "AlgorithmError: Another process of this job ended, or its host was lost., exit code: 1"
+    bench.empty(jobs=[TrainingPlan("failed", reason=reason)])
+    with _instances(bench, 2):
+        run = bench.cloud.start(INPUT)
+        bench.cloud.settle(run, timeout=PATIENCE)
+    wrong = [] if (run.status, run.error) == ("FAILED", "TrainingFailed") else [f"ended as {run.status} {run.error}"]
+    if "its host was lost" not in str(run.cause):
+        wrong.append(f"why is not in: {run.cause}")
+    jobs = [call.request for call in bench.cloud.sagemaker.calls if call.operation == "CreateTrainingJob"]
+    counts = [job["ResourceConfig"]["InstanceCount"] for job in jobs]
+    if counts != [2]:
+        wrong.append(f"the jobs were asked for on {counts} instances")
+    # Of one instance it would be 20 minutes.
+    booked = [int(row.item.get("training_seconds", 0)) for row in bench.ledger().rows()]
+    if len(booked) != 1 or not 2 * 1200 <= booked[0] < 2 * 1300:
+        wrong.append(f"{booked} seconds were booked")
+    return wrong + audit.nothing_left(bench) + audit.money(bench)
+
+
+@contextmanager
+def _instances(bench: Bench, count: int) -> Iterator[None]:
+    """Deploys Preflight with another training_instance_count for a while."""
+    functions, name = bench.cloud.client("lambda"), bench.deployment.functions["preflight"]
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    settings = {**json.loads(before["SETTINGS_JSON"]), "training_instance_count": count}
+    changed = {**before, "SETTINGS_JSON": json.dumps(settings)}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
 def _meet(barrier: threading.Barrier) -> None:
     barrier.wait()
 
@@ -96,4 +134,5 @@ STORIES: dict[str, Callable[[Bench], list[str]]] = {
     "$1 left: refused by name, nothing created": one_dollar_left,
     "$4 left: runs, clamped": four_dollars_left,
     "two at once, room for one: exactly one runs": two_at_once,
+    "one of two hosts dies: both are booked": one_of_two_hosts_dies,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -144,6 +144,14 @@ class Market:
             self.quotas[code] = value
         else:
             self.quotas[code] = replace(self.quotas[code], value=value)
+
+    def allow_training(self, instance_types: Sequence[str], instances: int) -> None:
+        """Raise the training quotas of these types, on demand and on spot, to so many instances."""
+        for name in (f"{kind} for {spot}training job usage" for kind in instance_types for spot in ("", "spot ")):
+            code = next(
+                (code for code, quota in self.quotas.items() if quota.name == name), f"L-{name.replace(' ', '-')}"
+            )
+            self.quotas[code] = Quota(name, float(instances))
 
     def limit(self, instance_type: str, usage: str) -> int:
         """Return how many instances may run; one where the table has no such quota."""

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import Attached
 from rehearsal.sagemaker.records import TrainingJob
 
+from . import cluster
+from .cluster import Cluster
 from .container import Container, clear_away, command_of, environment_of, signal_of
 
 GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
@@ -35,7 +37,7 @@ class _Run:
         self.stopped = self.closed = self.taken = False
         self.interruptions = sorted(interruptions)
         self.begun = time.monotonic()
-        self.container: Container | None = None
+        self.cluster: Cluster | None = None
         self.thread: threading.Thread | None = None
 
 
@@ -50,14 +52,17 @@ class TrainingHost(Attached):
         self._interruptions = tuple(interruptions)
         self._runs: dict[str, _Run] = {}
 
-    def log_of(self, name: str) -> Path:
-        """Return the file that holds a job's output."""
-        return self.context.workdir / "logs" / f"training-{name}.log"
+    def log_of(self, name: str, host: int = 0) -> Path:
+        """Return the file that holds the output of a job's host."""
+        return self.context.workdir / "logs" / f"training-{name}{f'-{host + 1}' if host else ''}.log"
 
-    def pid_of(self, name: str) -> int | None:
-        """Return the process id of a job's command while it runs."""
+    def pid_of(self, name: str, host: int = 0) -> int | None:
+        """Return the process id of a job's command on a host while it runs there."""
         run = self._runs.get(name)
-        return run.container.pid if run and run.container and not run.container.ended.is_set() else None
+        if run is None or run.cluster is None or len(run.cluster.containers) <= host:
+            return None
+        container = run.cluster.containers[host]
+        return None if container.ended.is_set() else container.pid
 
     def start(self, job: TrainingJob) -> None:
         """Begin a job on a thread of its own."""
@@ -87,15 +92,19 @@ class TrainingHost(Attached):
     def _run(self, job: TrainingJob, run: _Run) -> None:
         root = (self.context.workdir / "training" / job.name).resolve()
         try:
+            hosts = cluster.names(int(job.request["ResourceConfig"]["InstanceCount"]))
+            roots = cluster.folders(root, hosts)
             while True:
                 job.enter("Starting", "Launching requested ML instances")
                 job.enter("Downloading", "Downloading input data")
-                self._prepare(job, root)
-                self._train(job, run, root)
+                clear_away(root)
+                for host, folder in zip(hosts, roots, strict=True):
+                    self._prepare(job, folder, hosts, host)
+                self._train(job, run, roots, hosts)
                 if not run.taken:
                     break
                 job.interrupt()
-                self._keep_checkpoints(job, root)
+                self._keep_checkpoints(job, roots)
                 self._await_another_instance(job, run)
                 if job.is_over:
                     break
@@ -104,12 +113,11 @@ class TrainingHost(Attached):
         except Exception as error:
             job.finish("Failed", reason=f"InternalServerError: We encountered an internal error: {error!r}")
         finally:
-            if run.container is not None:
-                run.container.kill()
+            if run.cluster is not None:
+                run.cluster.kill()
             clear_away(root)
 
-    def _prepare(self, job: TrainingJob, root: Path) -> None:
-        clear_away(root)
+    def _prepare(self, job: TrainingJob, root: Path, hosts: Sequence[str], host: str) -> None:
         context, request = self.context, job.request
         for folder in ("input/config", "input/data", "model", "output/data", "checkpoints"):
             (root / folder).mkdir(parents=True)
@@ -128,60 +136,58 @@ class TrainingHost(Attached):
             # SageMaker brings back earlier checkpoints; that there are none is usual and no failure.
             with contextlib.suppress(s3_folders.DownloadFailed):
                 s3_folders.fetch(context.s3, checkpoints.rstrip("/") + "/", root / "checkpoints", None)
-        instance = request["ResourceConfig"]["InstanceType"]
-        group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": ["algo-1"]}
         files = {
             "hyperparameters": dict(request.get("HyperParameters") or {}),
             "inputdataconfig": channels,
-            "resourceconfig": {
-                "current_host": "algo-1",
-                "current_instance_type": instance,
-                "hosts": ["algo-1"],
-                "current_group_name": "homogeneousCluster",
-                "instance_groups": [group],
-                "network_interface_name": "lo",
-            },
+            "resourceconfig": cluster.resource_config(request["ResourceConfig"]["InstanceType"], hosts, host),
         }
         for name, content in files.items():
             (root / f"input/config/{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
-    def _train(self, job: TrainingJob, run: _Run, root: Path) -> None:
+    def _train(self, job: TrainingJob, run: _Run, roots: Sequence[Path], hosts: Sequence[str]) -> None:
         algorithm = job.request["AlgorithmSpecification"]
         words = [*(algorithm.get("ContainerEntrypoint") or []), *(algorithm.get("ContainerArguments") or [])]
         if not words:
             job.finish("Failed", reason="ClientError: The rehearsal has no images: name a ContainerEntrypoint.")
             return
         given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
-        given |= NO_GPU
+        given |= NO_GPU | cluster.environment(hosts)
         isolated = bool(job.request.get("EnableNetworkIsolation"))
         if run.stopped or run.closed:
             job.finish("Stopped")
             return
-        run.container = container = Container(
-            command_of(words, root),
-            environment_of(given, root, isolated=isolated),
-            root,
-            self.log_of(job.name),
-            lambda line: self._heard(job, run, line),
-            run.wake.set,
-        )
+        run.cluster = Cluster(run.wake.set)
+        for number, root in enumerate(roots):
+            run.cluster.add(
+                self._starter(job, run, words, environment_of(given, root, isolated=isolated), root, number)
+            )
         job.enter("Training", "Training image download completed. Training in progress.")
-        out_of_time = self._await(job, run, container)
+        out_of_time = self._await(job, run, run.cluster)
         if run.taken and not (run.closed or run.stopped):
             return
         run.taken = False
         if run.closed:
             job.finish("Stopped", reason="The rehearsal ended while the job ran.")
             return
-        self._end(job, run, root, container, out_of_time)
+        self._end(job, run, roots, run.cluster, out_of_time)
+
+    def _starter(
+        self, job: TrainingJob, run: _Run, words: Sequence[str], environment: Mapping[str, str], root: Path, number: int
+    ) -> Callable[[Callable[[], None]], Container]:
+        def heard(line: str) -> None:
+            if number == 0:
+                self._heard(job, run, line)
+
+        log = self.log_of(job.name, number)
+        return lambda on_end: Container(command_of(words, root), environment, root, log, heard, on_end)
 
     def _heard(self, job: TrainingJob, run: _Run, line: str) -> None:
-        """A line of the command's output. At the step that the next interruption waits for, the instance is gone."""
+        """A line of the first host's output. At the step that the next interruption waits for, the instances are gone."""
         told = _STEP.match(line)
-        if told and run.interruptions and run.container and int(told[1]) >= run.interruptions[0]:
+        if told and run.interruptions and run.cluster and int(told[1]) >= run.interruptions[0]:
             run.interruptions.pop(0)
             run.taken = True
-            run.container.kill()
+            run.cluster.kill()
         self.context.on_training_line(job.name, line)
 
     def _await_another_instance(self, job: TrainingJob, run: _Run) -> None:
@@ -195,31 +201,34 @@ class TrainingHost(Attached):
             job.finish("Stopped", "MaxWaitTimeExceeded")
         run.wake.clear()
 
-    def _await(self, job: TrainingJob, run: _Run, container: Container) -> bool:
-        """Wait for the command's end, hasten it where needed, and return whether its time was up."""
+    def _await(self, job: TrainingJob, run: _Run, hosts: Cluster) -> bool:
+        """Wait for the end of all hosts, hasten it where needed, and return whether their time was up."""
         scale = self.context.time_scale
         deadline = time.monotonic() + job.max_runtime.total_seconds() * scale
         run.wake.wait(max(0.0, deadline - time.monotonic()))
-        if container.ended.is_set():
+        if hosts.has_ended:
             return False
-        out_of_time = not run.stopped and not run.closed
+        out_of_time = not run.stopped and not run.closed and hosts.first_failed is None
         if not run.closed:
-            container.terminate()
+            hosts.terminate()
             grace = time.monotonic() + GRACE * scale
-            while not run.closed and time.monotonic() < grace and not container.ended.wait(0.05):
+            while not run.closed and time.monotonic() < grace and not hosts.wait(0.05):
                 pass
-        container.kill()
-        container.ended.wait()
+        hosts.kill()
+        hosts.wait()
         return out_of_time
 
-    def _end(self, job: TrainingJob, run: _Run, root: Path, container: Container, out_of_time: bool) -> None:
-        code, early = container.exit_code, out_of_time or run.stopped
+    def _end(self, job: TrainingJob, run: _Run, roots: Sequence[Path], hosts: Cluster, out_of_time: bool) -> None:
+        failed = hosts.first_failed
+        code, early = 0 if failed is None else hosts.containers[failed].exit_code, out_of_time or run.stopped
         try:
             if code == 0 or early:
                 job.enter("Uploading", "Uploading generated training model")
-                s3_folders.store(self.context.s3, root / "model", job.artifacts)
-            s3_folders.store(self.context.s3, root / "output/data", f"{job.output_prefix}/data")
-            self._keep_checkpoints(job, root)
+            for root in reversed(roots):  # the first host's files last, for they are the ones that count
+                if code == 0 or early:
+                    s3_folders.store(self.context.s3, root / "model", job.artifacts)
+                s3_folders.store(self.context.s3, root / "output/data", f"{job.output_prefix}/data")
+            self._keep_checkpoints(job, roots)
         except Exception as error:
             job.finish("Failed", reason=f"ClientError: Artifact upload failed: {error}")
             return
@@ -228,13 +237,14 @@ class TrainingHost(Attached):
         elif code == 0:
             job.finish("Completed")
         else:
-            job.finish("Failed", reason=_failure(root, code))
+            job.finish("Failed", reason=_failure(roots[failed or 0], code))
 
-    def _keep_checkpoints(self, job: TrainingJob, root: Path) -> None:
+    def _keep_checkpoints(self, job: TrainingJob, roots: Sequence[Path]) -> None:
         """Bring them to the bucket. SageMaker does it all the time, here it is done when the instance goes."""
         checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
         if checkpoints:
-            s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
+            for root in reversed(roots):
+                s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
 
 
 def _failure(root: Path, code: int) -> str:

@@ -144,6 +144,79 @@ def test_a_process_killed_from_outside_says_so(aws: Account, host: TrainingHost)
     assert "killed by signal 9 (SIGKILL)" in answer["FailureReason"]
 
 
+TWO = {"ResourceConfig": {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30}}
+WHO = """
+config = json.loads((root / "input/config/resourceconfig.json").read_text())
+host = config["current_host"]
+"""
+
+
+@pytest.fixture
+def two(aws: Account) -> Account:
+    aws.standin.market.set_quota("L-2D6DEB3C", 2)
+    return aws
+
+
+def test_a_job_of_two_instances_has_two_hosts_with_folders_of_their_own(two: Account) -> None:
+    _train(
+        two,
+        WHO
+        + """
+address = os.environ["CAPTUNE_MEETING_POINT"]
+(root / f"output/data/{host}.json").write_text(json.dumps({"config": config, "address": address}))
+(root / "output/data/both.txt").write_text(host)
+print("line of", host, flush=True)
+""",
+        **TWO,
+    )
+    assert _ended(two)["TrainingJobStatus"] == "Completed"
+    seen = [json.loads(_read(two, f"{OUTPUT}/data/{host}.json")) for host in ("algo-1", "algo-2")]
+    assert [one["config"]["current_host"] for one in seen] == ["algo-1", "algo-2"]
+    assert [one["config"]["hosts"] for one in seen] == [["algo-1", "algo-2"]] * 2
+    assert seen[0]["address"] == seen[1]["address"] and seen[0]["address"].startswith("127.0.0.1:")
+    assert _read(two, f"{OUTPUT}/data/both.txt") == b"algo-1"
+    assert [line for _, line in LINES if line.startswith("line of")] == ["line of algo-1"]
+
+
+def test_a_host_that_fails_ends_the_job_with_its_own_reason(two: Account) -> None:
+    _train(
+        two,
+        WHO
+        + """
+if host == "algo-2":
+    (root / "output/failure").write_text("The second host is broken.")
+    sys.exit(1)
+time.sleep(600)
+""",
+        **TWO,
+    )
+    answer = _ended(two)
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert answer["FailureReason"] == "AlgorithmError: The second host is broken., exit code: 1"
+
+
+def test_a_stop_reaches_every_host(two: Account, tmp_path: Path) -> None:
+    _train(
+        two,
+        WHO
+        + """
+def save(*_):
+    (root / "model" / host).write_bytes(b"half")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+(root / "checkpoints/ready").write_text(host)
+print("ready", flush=True)
+time.sleep(600)
+""",
+        **TWO,
+    )
+    folder = tmp_path / "standin" / "training" / "job"
+    eventually(lambda: len(list(folder.glob("algo-*/checkpoints/ready"))) == 2)
+    two.sagemaker.stop_training_job(TrainingJobName="job")
+    assert _ended(two)["TrainingJobStatus"] == "Stopped"
+    assert two.keys(f"{OUTPUT}/model") == [f"{OUTPUT}/model/algo-1", f"{OUTPUT}/model/algo-2"]
+
+
 def test_a_stop_lets_the_command_save_what_it_has(aws: Account) -> None:
     _train(
         aws,

@@ -1,0 +1,100 @@
+"""The hosts of one training job: a container each, in a folder of its own, that find one another on this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .container import Container
+
+
+class Cluster:
+    """The containers of a job as one. The first is the one whose lines are told.
+
+    Attributes:
+        containers: in the order of the hosts.
+    """
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.containers: list[Container] = []
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._failed: list[int] = []
+
+    def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
+        """Take in a container, which `start` makes of what is to be called at its end."""
+        number, known = len(self.containers), threading.Event()
+
+        def ended() -> None:
+            known.wait()
+            with self._lock:
+                if self.containers[number].exit_code != 0:
+                    self._failed.append(number)
+            # A host that fails ends the job, whatever the others do.
+            if self._failed or self.has_ended:
+                self._on_end()
+
+        self.containers.append(start(ended))
+        known.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every host has."""
+        return all(container.ended.is_set() for container in self.containers)
+
+    @property
+    def first_failed(self) -> int | None:
+        """The number of the host that failed first."""
+        return self._failed[0] if self._failed else None
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of every host; answers whether it came in time."""
+        return all(container.ended.wait(seconds) for container in self.containers)
+
+    def terminate(self) -> None:
+        """Ask every host to end."""
+        for container in self.containers:
+            container.terminate()
+
+    def kill(self) -> None:
+        """End every host and everything it started, at once."""
+        for container in self.containers:
+            container.kill()
+
+
+def names(count: int) -> list[str]:
+    """SageMaker's names of so many hosts."""
+    return [f"algo-{number}" for number in range(1, count + 1)]
+
+
+def folders(root: Path, hosts: Sequence[str]) -> list[Path]:
+    """The folder that plays /opt/ml on each host."""
+    return [root] if len(hosts) == 1 else [root / host for host in hosts]
+
+
+def resource_config(instance: str, hosts: Sequence[str], current: str) -> dict[str, Any]:
+    """The content of a host's resourceconfig.json."""
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": list(hosts)}
+    return {
+        "current_host": current,
+        "current_instance_type": instance,
+        "hosts": list(hosts),
+        "current_group_name": "homogeneousCluster",
+        "instance_groups": [group],
+        "network_interface_name": "lo",
+    }
+
+
+def environment(hosts: Sequence[str]) -> dict[str, str]:
+    """What several hosts on one machine need: a place to meet, for their names lead nowhere here, and a share of the cores each."""
+    if len(hosts) == 1:
+        return {}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cores = max(1, (os.cpu_count() or 1) // len(hosts))
+    return {"CAPTUNE_MEETING_POINT": f"127.0.0.1:{port}", "OMP_NUM_THREADS": str(cores)}
