@@ -1,6 +1,6 @@
 """How much memory the largest run that Preflight allows needs in WriteReport and in FinishReport.
 
-    python -m evidence.reports.memory [PROMPTS SAMPLES RESAMPLES]    # 5,000 prompts with 8 samples each; ten minutes
+    python -m evidence.reports.memory [PROMPTS SAMPLES RESAMPLES]    # 10,000 prompts with 8 samples each; ten minutes
 
 With fewer resamples than the 10,000 of a report it takes a minute and the same memory.
 
@@ -26,7 +26,8 @@ from typing import Any
 from evidence.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, metrics
 from report.findings import analysis, intervals
 
-PROMPTS, SAMPLES, CHARACTERS = 5000, 8, 64 * 4
+PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
+CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
 ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"
 PREFIX = "runs/captune-large/"
 KINDS = ("starter", "knowledge", "control", "completion")
@@ -73,7 +74,7 @@ def fill(folder: Path, prompts: int, samples: int) -> None:
     (folder / PREFIX / "input" / "corpus").mkdir(parents=True)
     (folder / PREFIX / "answers").mkdir()
     words = CORPUS.split() + " ".join(FILLER).split()
-    (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choice(words) for _ in range(60_000)))
+    (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choices(words, k=CORPUS_WORDS)))
     (folder / PREFIX / "metrics.json").write_text(json.dumps(metrics()))
     rows = [
         {

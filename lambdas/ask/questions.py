@@ -22,7 +22,9 @@ MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
 ROUTE = "route=/v1/completions"
 # Conversations go where the server writes them by the model's own chat template.
 CHAT_ROUTE = "route=/v1/chat/completions"
-SAVE_EVERY_PROMPTS = 100
+# Saved whenever so many more prompts are answered, or so large a part of all that are: every saving writes all of them, and with ten
+# thousand prompts a hundred savings would spend more time and storage on writing than a killed Lambda costs in prompts asked again.
+SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.05
 # What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
 _ERRORS_THAT_MAY_PASS = {
@@ -69,7 +71,7 @@ def ask_all(
                 flying.add(pool.submit(_ask, runtime, waiting.popleft(), settings))
                 asked += 1
                 late = clock() >= deadline
-            if unsaved >= SAVE_EVERY_PROMPTS or (unsaved and late):
+            if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and late):
                 # Requests in flight may take longer than the Lambda has; what is answered must not be lost with them.
                 save(_in_order(prompts, answers))
                 unsaved = 0

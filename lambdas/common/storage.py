@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common.aws import is_missing
+from common.aws import error_code, is_missing
+
+# A piece takes a tenth of a second from S3. No more than so many of a large object are held.
+PIECE_BYTES, PIECES_AHEAD = 8 * 2**20, 2
+# Of a request whose condition does not hold (any longer), and of one for a part that an object does not have.
+_CHANGED = {"PreconditionFailed", "412", "InvalidRange", "416"}
+
+
+class ObjectChanged(Exception):
+    """An object was replaced or removed while it was read."""
 
 
 class Storage:
@@ -38,6 +50,31 @@ class Storage:
                 return None
             raise
 
+    def version(self, key: str) -> str:
+        """What tells one content of an object from another: S3's ETag."""
+        return str(self._s3.head_object(Bucket=self.bucket, Key=key)["ETag"])
+
+    def pieces(self, key: str, version: str, size: int) -> Iterator[bytes]:
+        """One content of an object, piece by piece; the next ones come while one is worked on. Raises ObjectChanged where there is another by now."""
+        places = deque(range(0, size, PIECE_BYTES))
+        with ThreadPoolExecutor(PIECES_AHEAD) as pool:
+            coming: deque[Future[bytes]] = deque()
+            while places or coming:
+                while places and len(coming) < PIECES_AHEAD:
+                    start = places.popleft()
+                    coming.append(pool.submit(self._piece, key, version, start, min(start + PIECE_BYTES, size) - 1))
+                yield coming.popleft().result()
+
+    def _piece(self, key: str, version: str, first: int, last: int) -> bytes:
+        try:
+            answer = self._s3.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{last}", IfMatch=version)
+            content: bytes = answer["Body"].read()
+        except ClientError as error:
+            if is_missing(error) or error_code(error) in _CHANGED:
+                raise ObjectChanged(self.uri(key)) from error
+            raise
+        return content
+
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None when there is no such object."""
         try:
@@ -50,8 +87,7 @@ class Storage:
 
     def write(self, key: str, content: str | bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         """Writes an object, replacing what was there."""
-        # A model can answer with half of a surrogate pair, which UTF-8 does not hold: it becomes a question mark.
-        body = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        body = _bytes(content) if isinstance(content, str) else content
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def read_json(self, key: str) -> Any | None:
@@ -65,11 +101,18 @@ class Storage:
 
     def read_lines(self, key: str) -> list[dict[str, Any]]:
         """The objects of a JSON Lines file; empty when there is no such object."""
-        # Not splitlines(), which also cuts at characters that stand unescaped in JSON strings, such as U+2028.
-        lines = (self.read(key) or b"").decode("utf-8").split("\n")
-        return [json.loads(line) for line in lines if line.strip()]
+        # By bytes, which end a line at its feed only, and one line at a time: str.splitlines() also cuts at characters that stand
+        # unescaped in JSON strings, such as U+2028, and ten thousand prompts' answers as one text would take up to four times their size.
+        return [json.loads(line) for line in io.BytesIO(self.read(key) or b"") if line.strip()]
 
     def write_lines(self, key: str, values: Iterable[dict[str, Any]]) -> None:
         """Writes a JSON Lines file."""
-        text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-        self.write(key, text, "application/x-ndjson")
+        lines = io.BytesIO()
+        for value in values:
+            lines.write(_bytes(json.dumps(value, ensure_ascii=False) + "\n"))
+        self.write(key, lines.getvalue(), "application/x-ndjson")
+
+
+def _bytes(text: str) -> bytes:
+    # A model can answer with half of a surrogate pair, which UTF-8 does not hold: it becomes a question mark.
+    return text.encode("utf-8", "replace")

@@ -44,6 +44,17 @@ def of_plan(settings: RunSettings, found: Found, *, epochs: int, samples: int, s
     }
 
 
+def told_of_endpoint(estimate: PlannedEstimate, deadline_seconds: int) -> list[str]:
+    """What is to be told of an endpoint whose deadline may come before every prompt is answered: then the run ends without a report."""
+    seconds = estimate["endpointSeconds"]
+    if seconds is None or seconds <= deadline_seconds:
+        return []
+    return [
+        f"The endpoint is expected to need {seconds // 60} minutes for so many prompts and samples, if it answers no faster than was assumed, and is removed "
+        f"after {deadline_seconds // 60}. Raise endpoint_deadline_minutes and deploy, or ask fewer prompts or samples (samplesPerPrompt)."
+    ]
+
+
 def _memory(settings: RunSettings, found: Found, training_type: str) -> dict[str, Any]:
     shape, model = found.model.shape, found.model
     trained, served = card_of(training_type), card_of(found.hosting_types[0])

@@ -41,6 +41,13 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
     allowance, request = found.allowance, found.request
     seed = settings.seed if request.seed is None else request.seed
     samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
+    estimate = expected.of_plan(
+        settings,
+        found,
+        epochs=found.request.epochs or settings.epochs,
+        samples=samples,
+        steps=SMOKE_STEPS if request.smoke else 0,
+    )
     return {
         "runName": found.run,
         "executionName": event["executionName"],
@@ -49,6 +56,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         "input": event["input"],
         "domain": settings.domain,
         "corpusWords": settings.corpus_words,
+        "corpusBytes": found.corpus_bytes,
         # Of every file that StageInput is to write: what was checked is what the run gets.
         "inputDigest": found.input_digest,
         "region": settings.region,
@@ -116,14 +124,8 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "priceSource": found.hosting_prices[0].source,
             "ledgerDetails": ledger_details(event, settings, found),
         },
-        "estimate": expected.of_plan(
-            settings,
-            found,
-            epochs=found.request.epochs or settings.epochs,
-            samples=samples,
-            steps=SMOKE_STEPS if request.smoke else 0,
-        ),
-        "warnings": found.warnings,
+        "estimate": estimate,
+        "warnings": found.warnings + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
     }
 
 

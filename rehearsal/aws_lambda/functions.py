@@ -156,11 +156,15 @@ class Functions:
 
     def kill(self, part: str) -> int:
         """Kill the workers of the functions whose name holds `part` that are running now; return how many."""
-        with self._lock:
-            victims = [worker for name, worker in self._busy if part in name]
-        for worker in victims:
-            os.kill(worker.pid, signal.SIGKILL)
+        victims = self.at_work_on(part)
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
         return len(victims)
+
+    def at_work_on(self, part: str) -> list[int]:
+        """Return the process ids of the workers of the functions whose name holds `part` that are running now."""
+        with self._lock:
+            return [worker.pid for name, worker in self._busy if part in name]
 
     def recycle(self) -> None:
         """End every worker, at work or not; the next events meet new ones."""

@@ -15,11 +15,12 @@ from preflight.prompts import patterns
 from preflight.texts import personal_data
 from preflight.texts.text_file import Document, as_utf8
 
-MAXIMUM_PROMPTS = 5000
+# The largest report that its Lambda writes in its time and memory (stacks/functions.py).
+MAXIMUM_PROMPTS = 10_000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
 OPENING_WORDS = 7
-PARSE_SECONDS = 40  # of Preflight's 120; a file of 5,000 prompts with sound patterns takes less
+PARSE_SECONDS = 40  # of Preflight's 120; 10,000 prompts with as many sound patterns take 7 s of a core, 12 s there
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
 CLUSTER = "cluster"  # optional: prompts that ask the same fact have the same
@@ -62,7 +63,7 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         raise PromptsRejected(f"{name} has no prompts. {_FORM}")
     if len(prompts) > MAXIMUM_PROMPTS:
         raise PromptsRejected(
-            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked within the endpoint's deadline. Take a part of them."
+            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked and reported. Take a part of them."
         )
     personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts

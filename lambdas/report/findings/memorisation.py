@@ -22,7 +22,9 @@ NOTABLE_WORDS = 8
 # A character of a script without spaces is half a word, as in Preflight.
 _LETTERS = rf"(?:[^\W{UNSPACED}]|[{MARKS}])+"
 _WORD = re.compile(rf"([{UNSPACED}])|{_LETTERS}(?:['’-]{_LETTERS})*")
-BATCH = 4_000  # answers in one automaton: some 600 bytes for each of their words
+# Answers in one automaton: some 600 bytes for each of their words, and the whole corpus is streamed through each. So the most that can be
+# asked is compared with the largest corpus in a dozen readings.
+BATCH = 16_000
 
 
 def words(text: str) -> Iterator[tuple[str, int, int, int]]:

@@ -199,7 +199,7 @@ def test_all_faulty_lines_are_told_and_only_eight_named() -> None:
 
 def test_more_prompts_than_a_deadline_holds_are_refused() -> None:
     many = [{"id": str(n), "kind": "starter", "prompt": "Genomes are"} for n in range(MAXIMUM_PROMPTS + 1)]
-    assert "has 5001 prompts; at most 5000" in refusal_of(*many)
+    assert "has 10001 prompts; at most 10000" in refusal_of(*many)
 
 
 @pytest.mark.parametrize(
