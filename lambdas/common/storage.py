@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -54,8 +54,11 @@ class Storage:
         """What tells one content of an object from another: S3's ETag."""
         return str(self._s3.head_object(Bucket=self.bucket, Key=key)["ETag"])
 
-    def pieces(self, key: str, version: str, size: int) -> Iterator[bytes]:
-        """One content of an object, piece by piece; the next ones come while one is worked on. Raises ObjectChanged where there is another by now."""
+    def pieces(self, key: str, version: str, size: int) -> Generator[bytes, None, None]:
+        """One content of an object, piece by piece; the next ones come while one is worked on. Raises ObjectChanged where there is another by now.
+
+        Whoever does not read to the end has to close it.
+        """
         places = deque(range(0, size, PIECE_BYTES))
         with ThreadPoolExecutor(PIECES_AHEAD) as pool:
             coming: deque[Future[bytes]] = deque()

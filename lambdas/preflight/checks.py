@@ -26,12 +26,16 @@ from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_
 from common.pricing.hardware import ENDPOINT_INSTANCES
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
-from preflight import fits, larger, money, request, staging
+from preflight import fits, larger, learnable, money, request, staging
 from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
 from preflight.records import suitable
+from preflight.texts.large_text import Amount
 
 T = TypeVar("T")
+# For a large corpus, of the 120 seconds that Preflight has: what is asked of AWS takes some ten, and the comparison with held-out text
+# ten more.
+READ_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Found:
     material: Any = None
     spot: bool = False
     input_digest: str = ""
+    corpus_bytes: int = 0  # the most of a large corpus that is learnt
     training_prices: list[Price] = field(default_factory=list)
     hosting_prices: list[Price] = field(default_factory=list)
     training_types: list[str] = field(default_factory=list)
@@ -158,9 +163,9 @@ def _eula(settings: RunSettings) -> None:
 
 def _material(services: Services, found: Found, settings: RunSettings) -> staging.Material | None:
     data = staging.asset(services.s3, "DATA")
-    material = staging.gather(
-        services.storage, data, found.request, settings.domain, found.attempt, settings.corpus_words
-    )
+    found.corpus_bytes = learnable.most_bytes(settings, found.request, found.model.shape)
+    amount = Amount(settings.corpus_words, found.corpus_bytes, READ_SECONDS)
+    material = staging.gather(services.storage, data, found.request, settings.domain, found.attempt, amount)
     found.warnings += material.warnings if material else ()
     return material
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,8 +25,9 @@ from preflight.prompts.from_records import from_records
 from preflight.records import gathering as training_records
 from preflight.records import reading
 from preflight.request import Request
-from preflight.texts import outside_text, text_file, training_text
+from preflight.texts import large_text, outside_text, text_file, training_text
 from preflight.texts.files import Files
+from preflight.texts.large_text import Amount
 from preflight.texts.text_file import Document
 
 # Prompts of a smoke run: the starters stand first in the project's files.
@@ -42,7 +43,7 @@ Attempt = Callable[[Callable[[], T]], T | None]
 class Material:
     """The checked texts and prompts of a run."""
 
-    training: list[Document]
+    training: Sequence[Document]
     held_out: list[Document]
     control: list[Document]
     prompts: list[dict[str, Any]]
@@ -77,17 +78,21 @@ def gather(
     request: Request,
     domain: str,
     attempt: Attempt[Any],
-    corpus_words: int = 0,
+    amount: Amount | None = None,
 ) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
 
-    `corpus_words` trains on a part of the corpus, 0 on all of it. The faults are DatasetRejected (or one of its kinds) and
+    `amount` says of how much of the corpus is learnt at most. The faults are DatasetRejected (or one of its kinds) and
     PromptsRejected.
     """
     files = Files(storage, data, domain)
     makes_prompts = request.corpus is not None and request.prompts is None
-    gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
-    texts = gather_texts(files, request, corpus_words, attempt)
+    amount = amount or Amount()
+    if large_text.is_large(files, request):
+        texts = large_text.gather(files, request, amount, attempt)
+    else:
+        gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
+        texts = gather_texts(files, request, amount.words, attempt)
     asked = None
     if not makes_prompts:
         name = files.name(request.prompts, "prompts.jsonl")
@@ -146,11 +151,12 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     return staged | {f"{run_folder.CODE}{path}": content for path, content in code.items()}
 
 
-def _corpus(training: list[Document]) -> dict[str, bytes]:
+def _corpus(training: Sequence[Document]) -> dict[str, bytes]:
     """The corpus channel: running text, or records."""
     if training[0].records:
         return {run_folder.RECORDS: _bytes(text_file.as_lines(training))}
-    return {run_folder.CORPUS: _bytes(text_file.as_text(training))}
+    # As text_file.as_text has it, document by document: a large corpus is held once only.
+    return {run_folder.CORPUS: b"\n".join(_bytes(text_file.titled(part)) for part in training)}
 
 
 def digest(staged: dict[str, bytes]) -> str:

@@ -12,7 +12,10 @@ from common.contracts.plan import Plan
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
+from preflight.texts.large_text import MOST_LEARNT_BYTES, Amount
 
+# Of StageInput's 180: it reads as long as Preflight did, and then writes.
+READ_SECONDS = 130
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 
@@ -31,7 +34,8 @@ def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
             request.parse(plan["input"]),
             plan["domain"],
             _raise,
-            plan["corpusWords"],
+            # A plan of an earlier deployment knows of no large corpus.
+            Amount(plan["corpusWords"], plan.get("corpusBytes", MOST_LEARNT_BYTES), READ_SECONDS),
         )
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(f"A file of this run was changed after Preflight had checked it. {fault}") from fault

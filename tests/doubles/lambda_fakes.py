@@ -5,6 +5,7 @@ fails the test. A listing that is not paged through shows one entry only."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -296,16 +297,25 @@ class S3(Service):
 
     def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if Key in self.sizes:
-            return {"ContentLength": self.sizes[Key]}
+            return {"ContentLength": self.sizes[Key], "ETag": '"large"'}
         if (Bucket, Key) not in self.objects:
             raise refusal("404", "Not Found")
-        return {"ContentLength": len(self.objects[Bucket, Key])}
+        return {"ContentLength": len(self.objects[Bucket, Key]), "ETag": self._etag(Bucket, Key)}
 
-    def on_get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def _etag(self, Bucket: str, Key: str) -> str:
+        return f'"{hashlib.md5(self.objects[Bucket, Key]).hexdigest()}"'
+
+    def on_get_object(self, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
         assert Key not in self.sizes, f"{Key} is too large to be read"
         if (Bucket, Key) not in self.objects:
             raise refusal("NoSuchKey", "The specified key does not exist.")
-        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+        body = self.objects[Bucket, Key]
+        if IfMatch and IfMatch != self._etag(Bucket, Key):
+            raise refusal("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+        if Range:
+            first, last = map(int, Range.removeprefix("bytes=").split("-"))
+            body = body[first : last + 1]
+        return {"Body": io.BytesIO(body)}
 
     def on_put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, Any]:
         self.objects[Bucket, Key] = Body

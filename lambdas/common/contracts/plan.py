@@ -121,6 +121,7 @@ class Plan(TypedDict):
     input: dict[str, Any]
     domain: str
     corpusWords: int
+    corpusBytes: NotRequired[int]
     # Of every file that StageInput is to write: what was checked is what the run gets.
     inputDigest: str
     region: str

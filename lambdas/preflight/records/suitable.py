@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from common.environment import RunSettings
@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def look(
-    training: list[Document], model: Model, settings: RunSettings, attempt: Callable[[Callable[[], Any]], Any]
+    training: Sequence[Document], model: Model, settings: RunSettings, attempt: Callable[[Callable[[], Any]], Any]
 ) -> list[str]:
     """What is to be told of a run's records, nothing for running text; `attempt` gets the faults, ChatTemplateMissing and DatasetRejected."""
     records = [record for part in training for record in part.records]

@@ -11,7 +11,7 @@ from preflight.texts.text_file import Document, documents, without_titles
 # report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
 MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
-_WHOLE_DOCUMENTS = 20
+WHOLE_DOCUMENTS = 20
 _BLOCK_WORDS = (50, 150)
 _BLOCK = "block-"  # how the id of a block begins
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
@@ -20,14 +20,24 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 def split(text: str) -> tuple[list[Document], list[Document]]:
     """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve."""
     parts = documents(text, "corpus")
-    if len(parts) < _WHOLE_DOCUMENTS:
+    if len(parts) < WHOLE_DOCUMENTS:
         parts = blocks(text)
     wanted = min(max(MINIMUM_DOCUMENTS, len(parts) // 10), len(parts) // 2)
-    chosen = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
+    chosen = spread(wanted, len(parts))
     return (
         [part for place, part in enumerate(parts) if place not in chosen],
         [part for place, part in enumerate(parts) if place in chosen],
     )
+
+
+def spread(wanted: int, total: int) -> set[int]:
+    """So many places of a total, as far apart as they can be."""
+    return {(2 * number + 1) * total // (2 * wanted) for number in range(wanted)}
+
+
+def block(number: int, text: str) -> Document:
+    """A passage that was cut from a longer document."""
+    return Document(f"{_BLOCK}{number:03d}", f"Block {number}", text)
 
 
 def blocks(text: str) -> list[Document]:
@@ -43,11 +53,8 @@ def blocks(text: str) -> list[Document]:
             held = 0
         found[-1].append(piece)
         held += length
-    filled = [block for block in found if block]
-    return [
-        Document(f"{_BLOCK}{number:03d}", f"Block {number}", "\n\n".join(block))
-        for number, block in enumerate(filled, 1)
-    ]
+    filled = [pieces for pieces in found if pieces]
+    return [block(number, "\n\n".join(pieces)) for number, pieces in enumerate(filled, 1)]
 
 
 def are_passages(parts: list[Document]) -> bool:

@@ -15,7 +15,16 @@ class Overlap:
     """
 
     def __init__(self, training: str) -> None:
-        self._seen = {hash(run) for run, _ in words.runs(words.composed(training).lower())}
+        self._seen = _hashes(training)
+
+    @classmethod
+    def of_many(cls, trainings: Iterable[str], asked: Iterable[str]) -> Overlap:
+        """Of training texts that are too many for all their runs to be kept: good for finding out about the texts that are asked for here."""
+        wanted: set[int] = set().union(*map(_hashes, asked))
+        found = cls("")
+        for training in trainings:
+            found._seen |= wanted & _hashes(training)
+        return found
 
     def first(self, text: str) -> tuple[int, str] | None:
         """The line and the words of the first run that the text shares with the training text, or None."""
@@ -38,6 +47,10 @@ class Overlap:
                 f"The held-out text {name}, line {shared[0]}, shares “{shared[1]}” with the training text, so its loss would prove nothing. "
                 "Rewrite or remove one of the two passages."
             )
+
+
+def _hashes(text: str) -> set[int]:
+    return {hash(run) for run, _ in words.runs(words.composed(text).lower())}
 
 
 def refuse_leakage(training: str, held_out: Iterable[tuple[str, str]]) -> None:

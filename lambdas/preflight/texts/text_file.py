@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,26 +62,28 @@ def _with_line_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def too_large(name: str, size: int) -> DatasetRejected:
+def too_large(name: str, size: int, most: int = MAXIMUM_BYTES) -> DatasetRejected:
     """The refusal of a file that is larger than a run within the cap can learn from."""
     return DatasetRejected(
-        f"{name} has {size / 2**20:,.1f} MiB; at most {MAXIMUM_BYTES // 2**20} MiB can be trained on within the cap. Take a part of it."
+        f"{name} has {size / 2**20:,.1f} MiB; at most {most // 2**20:,} MiB can be read and checked. Take a part of it."
     )
 
 
 def documents(text: str, prefix: str) -> list[Document]:
-    """Splits a text at its `# Title` lines; a text without any is one document.
-
-    Page breaks and the line ends of Unicode become blanks: the training job would end a line, or a document, at them.
-    """
+    """Splits a text at its `# Title` lines; a text without any is one document."""
     found: list[Document] = []
-    for part in re.split(r"(?m)^(?=# )", text.translate(_OTHER_LINE_ENDS)):
+    for part in re.split(r"(?m)^(?=# )", with_line_ends_of_text(text)):
         head, _, body = part.partition("\n")
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():
             number = len(found) + 1
             found.append(Document(f"{prefix}-{number:03d}", title or f"{prefix} {number}", body.strip()))
     return found
+
+
+def with_line_ends_of_text(text: str) -> str:
+    """A text with blanks for page breaks and the line ends of Unicode: the training job would end a line, or a document, at them."""
+    return text.translate(_OTHER_LINE_ENDS)
 
 
 def without_titles(text: str) -> str:
@@ -96,16 +99,12 @@ def check(text: str, name: str, minimum_words: int) -> None:
         total += 1
         distinct.add(word.lower())
     if total < minimum_words:
-        raise DatasetRejected(
-            f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
-        )
+        raise too_short(name, total, minimum_words)
     _refuse_repetition(text, name)
     # Running prose of 1,000 words has some 400 different ones.
     least = min(100, minimum_words // 4)
     if len(distinct) < least:
-        raise DatasetRejected(
-            f"{name} has only {len(distinct)} different words in {total}: there is nothing to learn from it. Use running prose."
-        )
+        raise few_words(name, len(distinct), total)
 
 
 def _refuse_repetition(text: str, name: str) -> None:
@@ -115,18 +114,41 @@ def _refuse_repetition(text: str, name: str) -> None:
     distinct, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
     if sum(seen.values()) > 3 and distinct < MINIMUM_DISTINCT_SHARE * whole:
         line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
-        raise DatasetRejected(
-            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there "
-            f"{times} times. Remove the repetitions."
-        )
+        raise repeats(name, sum(seen.values()), len(seen), lines.index(line) + 1, times)
 
 
-def as_text(parts: list[Document]) -> str:
+def too_short(name: str, total: int, minimum_words: int) -> DatasetRejected:
+    """The refusal of a text with too few words."""
+    return DatasetRejected(
+        f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
+    )
+
+
+def few_words(name: str, different: int, total: int) -> DatasetRejected:
+    """The refusal of a text that is no prose."""
+    return DatasetRejected(
+        f"{name} has only {different} different words in {total}: there is nothing to learn from it. Use running prose."
+    )
+
+
+def repeats(name: str, lines: int, different: int, line: int, times: int) -> DatasetRejected:
+    """The refusal of a text of which most is said before; `line` is one of those that stand there so many `times`."""
+    return DatasetRejected(
+        f"{name} repeats itself: of its {lines} lines only {different} differ, and line {line} stands there {times} times. Remove the repetitions."
+    )
+
+
+def as_text(parts: Iterable[Document]) -> str:
     """Documents as one text again, each under its `# Title` line."""
-    return "\n".join(f"# {part.title}\n\n{part.text}\n" for part in parts)
+    return "\n".join(map(titled, parts))
 
 
-def as_lines(parts: list[Document]) -> str:
+def titled(part: Document) -> str:
+    """A document under its `# Title` line."""
+    return f"# {part.title}\n\n{part.text}\n"
+
+
+def as_lines(parts: Iterable[Document]) -> str:
     """Documents as JSON Lines, the form of the evaluation channel; groups as their records, the form of either channel."""
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for part in parts for entry in _entries(part))
 

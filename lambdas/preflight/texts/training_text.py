@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from preflight.texts.text_file import Document
 class Texts:
     """What is learnt and what is held out, with the runs of words of the former, what is to be told, and the words that are learnt."""
 
-    training: list[Document]
+    training: Sequence[Document]
     held_out: list[Document]
     overlap: Overlap
     warnings: list[str]
@@ -37,9 +37,28 @@ def gather(
         apart = attempt(lambda: files.text(request.held_out, "heldout.txt", text_file.MINIMUM_HELD_OUT_WORDS))
     if corpus is None or (apart is None and not makes_held_out):
         return None
-    training, held_out = holding_out.split(corpus) if apart is None else _documents(corpus, apart)
+    if apart is None:
+        training, held_out = holding_out.split(corpus)
+    else:
+        training, held_out = text_file.documents(corpus, "training"), held_out_documents(apart)
     training = text_file.part(training, corpus_words)
-    overlap = Overlap(text_file.as_text(training))
+    text = text_file.as_text(training)
+    return settled(files, request, training, held_out, apart, Overlap(text), attempt, words=words.count(text), told=[])
+
+
+def settled(
+    files: Files,
+    request: Request,
+    training: Sequence[Document],
+    held_out: list[Document],
+    apart: str | None,
+    overlap: Overlap,
+    attempt: Callable[[Callable[[], Any]], Any],
+    *,
+    words: int,
+    told: list[str],
+) -> Texts | None:
+    """The texts of a run without what the training text gives away; `apart` is a held-out text of the user's. None where `attempt` kept a fault."""
     if apart is None:
         # What a text says twice cannot be held out.
         held_out = [part for part in held_out if overlap.first(part.text) is None]
@@ -49,8 +68,7 @@ def gather(
     else:
         attempt(lambda: overlap.refuse(files.name(request.held_out, "heldout.txt"), apart))
     held_out, repeated = holding_out.different(held_out)
-    warnings = _told_of_held_out(held_out, repeated)
-    return Texts(training, held_out, overlap, warnings, words.count(text_file.as_text(training)))
+    return Texts(training, held_out, overlap, told + _told_of_held_out(held_out, repeated), words)
 
 
 def _told_of_held_out(held_out: list[Document], repeated: int) -> list[str]:
@@ -79,8 +97,7 @@ def _refuse_repetition(name: str) -> None:
     )
 
 
-def _documents(corpus: str, apart: str) -> tuple[list[Document], list[Document]]:
+def held_out_documents(apart: str) -> list[Document]:
+    """The documents of a held-out text of the user's, or passages where there are too few."""
     held_out = text_file.documents(apart, "heldout")
-    if len(held_out) < holding_out.MINIMUM_DOCUMENTS:
-        held_out = holding_out.blocks(apart)
-    return text_file.documents(corpus, "training"), held_out
+    return held_out if len(held_out) >= holding_out.MINIMUM_DOCUMENTS else holding_out.blocks(apart)

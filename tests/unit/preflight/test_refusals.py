@@ -43,7 +43,7 @@ def test_a_corpus_that_is_missing_is_refused_with_the_command_to_upload_it(site:
 
 def test_a_corpus_of_five_gigabytes_is_refused_by_its_size_alone(site: Site) -> None:
     site.s3.sizes["corpora/mine.txt"] = 5 * 2**30
-    assert "has 5,120.0 MiB; at most 4 MiB" in site.refusal(DatasetRejected, {"corpus": "corpora/mine.txt"})
+    assert "has 5,120.0 MiB; at most 1,024 MiB" in site.refusal(DatasetRejected, {"corpus": "corpora/mine.txt"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from common.pricing import costs
 from conformance.plants import PLANTS
 from preflight import request
 from preflight.prompts import prompt_file
-from preflight.texts import outside_text, text_file
+from preflight.texts import large_text, outside_text, text_file
 from proof.simulation import storms
 from rehearsal import seven_billion
 from rehearsal.conductor import options
@@ -191,12 +191,20 @@ def test_what_can_be_tried_is_an_option() -> None:
     [
         ("cap", f"{costs.LOOKS_SHARE:.0%} of the cap".replace("%", " %")),
         ("cap", f"and {storms.AFTERWARDS_SECONDS // 60} minutes more"),
-        ("operating", f"at least {text_file.MINIMUM_WORDS:,} words and at most {text_file.MAXIMUM_BYTES // 2**20} MiB"),
+        ("operating", f"at least {text_file.MINIMUM_WORDS:,} words"),
+        ("operating", f"up to {text_file.MAXIMUM_BYTES // 2**20} MiB | all of it, at once"),
+        ("operating", f"up to {large_text.LARGEST_BYTES // 2**30} GiB | read as a stream"),
+        ("operating", f"never more than {large_text.MOST_LEARNT_BYTES // 2**20} MiB"),
+        ("operating", f"{large_text.MOST_HELD_OUT} documents or passages at most"),
         ("operating", f"Of more than {outside_text.MAXIMUM_WORDS:,} words a part is measured"),
         ("operating", f"at most {prompt_file.MAXIMUM_PROMPTS:,}"),
         ("architecture", f"{prompt_file.MAXIMUM_PROMPTS:,}, with 8 samples each"),
         ("architecture", f"{serving.REQUESTS_AT_ONCE} to each model"),
-        ("architecture", f"{text_file.MAXIMUM_BYTES // 2**20} MiB of text"),
+        (
+            "architecture",
+            f"{large_text.LARGEST_BYTES // 2**30} GiB of text, of which up to {large_text.MOST_LEARNT_BYTES // 2**20} MiB are learnt",
+        ),
+        ("architecture", f"{text_file.MAXIMUM_BYTES // 2**20} MiB of records"),
         ("rehearsal", f"{options.DEFAULT_WORDS:,} words in one pass"),
         ("rehearsal", f"{seven_billion.LEAST_MEMORY // 10**9} GB of free memory"),
     ],

@@ -1,0 +1,41 @@
+"""How much text a run can learn in its time, at the speed that is known for its card: what of a large corpus is staged."""
+
+from __future__ import annotations
+
+from common import estimate
+from common.architecture import Shape
+from common.cards import card_of, cards_in, speed_up
+from common.environment import RunSettings
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
+from preflight import larger
+from preflight.request import Request
+from preflight.texts import text_file
+from preflight.texts.large_text import MOST_LEARNT_BYTES
+
+# A token of Llama 2 has some 3.7 bytes in our own English, more in plainer text.
+BYTES_PER_TOKEN = 4
+# Rather too much text than too little: the time budget stops the training, and a speed is an average.
+MARGIN = 1.25
+
+
+def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
+    """The most bytes of a corpus that a run may learn from; never less than a corpus may have that is taken whole."""
+    count = settings.training_instance_count
+    speeds = [_tokens_per_second(shape, one, count) for one in settings.training_instance_types]
+    if any(speed is None for speed in speeds):
+        return MOST_LEARNT_BYTES
+    seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
+    seconds -= TRAINING_MARGIN_SECONDS + larger.download_seconds(shape)
+    tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
+    learnt = int(tokens * MARGIN * BYTES_PER_TOKEN / (request.epochs or settings.epochs))
+    return min(MOST_LEARNT_BYTES, max(text_file.MAXIMUM_BYTES, learnt))
+
+
+def _tokens_per_second(shape: Shape, instance_type: str, instances: int) -> float | None:
+    """What is known to be learnt on so many instances of a type; None where nobody has measured its card."""
+    card = card_of(instance_type)
+    known = next((one for one in estimate.SPEEDS if card and one.card == card.name), None)
+    if known is None:
+        return None
+    faster = speed_up(instances * cards_in(instance_type))
+    return known.tokens_per_second * faster * known.parameters / shape.parameters
