@@ -1,6 +1,6 @@
 """How much memory the largest run that Preflight allows needs in WriteReport and in FinishReport.
 
-    python -m evidence.reports.memory [PROMPTS SAMPLES RESAMPLES]    # 10,000 prompts with 8 samples each; ten minutes
+    python -m evidence.reports.memory [PROMPTS SAMPLES RESAMPLES]    # 10,000 prompts with 8 samples each; twenty minutes
 
 With fewer resamples than the 10,000 of a report it takes a minute and the same memory.
 

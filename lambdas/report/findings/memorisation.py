@@ -23,8 +23,8 @@ NOTABLE_WORDS = 8
 _LETTERS = rf"(?:[^\W{UNSPACED}]|[{MARKS}])+"
 _WORD = re.compile(rf"([{UNSPACED}])|{_LETTERS}(?:['’-]{_LETTERS})*")
 # Answers in one automaton: some 600 bytes for each of their words, and the whole corpus is streamed through each. So the most that can be
-# asked is compared with the largest corpus in a dozen readings.
-BATCH = 16_000
+# asked is compared with the largest corpus in two dozen readings.
+BATCH = 8_000
 
 
 def words(text: str) -> Iterator[tuple[str, int, int, int]]:
