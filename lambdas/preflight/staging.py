@@ -20,7 +20,7 @@ from common.contracts import run_folder
 from common.environment import required
 from common.errors import AssetUnreadable
 from common.storage import Storage
-from preflight.prompts import prompt_file
+from preflight.prompts import openings, prompt_file
 from preflight.prompts.from_records import from_records
 from preflight.records import gathering as training_records
 from preflight.records import reading
@@ -131,7 +131,7 @@ def gather(
 
 
 def _from_text(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    return prompt_file.from_held_out(held_out), []
+    return openings.from_held_out(held_out), []
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:

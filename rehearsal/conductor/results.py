@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.contracts import run_folder
+from common.text.sentences import strain
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch.watch import Watch
 from rehearsal.step_functions.executions import Execution
@@ -44,7 +45,7 @@ def dollars(cents: Any) -> str:
 
 
 def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
-    """Verdict, losses, cost and a few answers side by side."""
+    """Verdict, losses, cost and a few answers side by side: to the prompts that read most easily, whatever was answered to them."""
     model = summary.get("base_model") or {}
     display.say()
     display.say(
@@ -62,12 +63,16 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
         display.say(
             f"{NO_OUTSIDE_TEXT} `make outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
         )
-    rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")][:SHOWN_PROMPTS]
+    rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
     if rows:
+        # By the prompt alone: chosen by the answers, they would show one model at its best. The rest stands in the report.
+        shown = sorted(rows, key=lambda row: strain(row["prompt"]))[:SHOWN_PROMPTS]
         table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
+        if len(shown) < len(rows):
+            table.caption = f"The {len(shown)} most readable of {len(rows)} prompts, chosen without a look at the answers; all are in the report."
         for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
             table.add_column(heading, ratio=ratio)
-        for row in rows:
+        for row in shown:
             table.add_row(
                 *(
                     escape(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The comparison prompts: read, checked, and made from the held-out text for a corpus that came without any."""
+"""The file of comparison prompts: read and checked."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.errors import PromptsRejected
-from common.text import words
 from common.text.prompt_kinds import KINDS
 from preflight.prompts import patterns
 from preflight.texts import personal_data
-from preflight.texts.text_file import Document, as_utf8
+from preflight.texts.text_file import as_utf8
 
 # The largest report that its Lambda is reckoned to write in its time and memory (stacks/functions.py).
 MAXIMUM_PROMPTS = 10_000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
-OPENING_WORDS = 7
 PARSE_SECONDS = 40  # of Preflight's 120; 10,000 prompts with as many sound patterns take 7 s of a core, 12 s there
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
@@ -67,21 +65,6 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
         )
     personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
     return prompts
-
-
-def from_held_out(held_out: list[Document], limit: int = 20) -> list[dict[str, Any]]:
-    """Openings of held-out paragraphs, for a corpus without prompts. They have no key facts: only the answers are shown."""
-    paragraphs = [part for document in held_out for part in re.split(r"\n\s*\n", document.text)]
-    # Where the opening is most of a paragraph, the model has nothing to go on with.
-    long = [paragraph for paragraph in paragraphs if words.count(paragraph) > 3 * OPENING_WORDS]
-    chosen = long or [document.text for document in held_out]
-    step = max(1, len(chosen) // limit)
-    openings = (" ".join(words.opening(paragraph, OPENING_WORDS).split()) for paragraph in chosen[::step][:limit])
-    openings = (opening for opening in openings if len(opening.encode("utf-8")) <= MAXIMUM_PROMPT_BYTES)
-    return [
-        {"id": f"opening-{number}", "kind": "starter", "prompt": opening, "facts": []}
-        for number, opening in enumerate(openings, 1)
-    ]
 
 
 def _read(line: str) -> tuple[Any, str]:

@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
-from common.text import words
 from preflight.prompts import patterns, prompt_file
-from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, from_held_out, parse
-from preflight.texts.holding_out import split
-from preflight.texts.text_file import Document
-from tests.doubles.texts.made_up_prose import prose
+from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, parse
 from tests.doubles.texts.prompt_lines import GOOD, lines
 
 # The same text can be read in more and more ways.
@@ -200,38 +196,6 @@ def test_all_faulty_lines_are_told_and_only_eight_named() -> None:
 def test_more_prompts_than_a_deadline_holds_are_refused() -> None:
     many = [{"id": str(n), "kind": "starter", "prompt": "Genomes are"} for n in range(MAXIMUM_PROMPTS + 1)]
     assert "has 10001 prompts; at most 10000" in refusal_of(*many)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [prose(3000), prose(3000).replace("\n\n", "\n"), "\n\n".join(f"# T\n\n{prose(60, n)}" for n in range(30)),
-     "".join("。" if n % 9 == 8 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000)),
-     "\n\n".join(f"# T\n\nOnly {n} short words here." for n in range(300))],
-    ids=["paragraphs", "no blank lines", "documents", "Chinese", "short paragraphs"],
-)  # fmt: skip
-def test_a_corpus_without_prompts_gets_openings_of_its_held_out_text(text: str) -> None:
-    _, held_out = split(text)
-    made = from_held_out(held_out)
-    assert 6 <= len(made) <= 20
-    assert len({prompt["id"] for prompt in made}) == len(made)
-    for prompt in made:
-        assert prompt["kind"] == "starter"
-        assert prompt["facts"] == []
-        assert 1 <= words.count(prompt["prompt"]) <= 7
-        assert any(prompt["prompt"] in " ".join(part.text.split()) for part in held_out)
-
-
-def test_an_opening_too_long_for_the_model_is_left_out() -> None:
-    sequences = ">s\n" + "\n".join(["ACGT" * 2500] * 30)
-    assert from_held_out([Document("heldout-001", "T", sequences), Document("heldout-002", "U", prose(60, 1))])[0][
-        "prompt"
-    ]
-    assert all(len(p["prompt"]) <= 4000 for p in from_held_out([Document("heldout-001", "T", sequences)]))
-
-
-def test_an_opening_leaves_the_model_something_to_go_on_with() -> None:
-    made = from_held_out([Document("a", "A", f"Short one.\n\n{prose(80).split(chr(10))[0]}")])
-    assert [prompt["prompt"] for prompt in made] == [" ".join(prose(80).split()[:7])]
 
 
 @pytest.mark.parametrize("domain", ["medical", "finance"])
