@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from common.storage import Storage
 from report import files
-from report.content.circumstances import is_smoke
+from report.content.circumstances import is_of_records, is_smoke
 from report.findings.analysis import judged
 from report.summary import decoding
 from report.summary_types import Summary
@@ -35,7 +35,7 @@ class _Folder:
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
-    return {**summary, **judged(*figures, smoke=is_smoke(summary))}
+    return {**summary, **judged(*figures, smoke=is_smoke(summary), records=is_of_records(summary))}
 
 
 def rewrite(source: Path, target: Path) -> str:

@@ -21,11 +21,20 @@ from report.pdf import document as pdf
 from report.summary_types import Summary
 
 
-def finished(*, effect: float = -0.12, skill: float = 0.35, resamples: int = 500, **options: Any) -> Summary:
+def finished(
+    *,
+    effect: float = -0.12,
+    skill: float = 0.35,
+    resamples: int = 500,
+    outside_given: bool = False,
+    records: bool = False,
+    **options: Any,
+) -> Summary:
     """The summary of a run whose answers are in and whose cost is not settled."""
     measured, asked = metrics(effect=effect, **options), prompts()
     base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=skill, seed=4)
-    findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=resamples)
+    told = {"outside_given": outside_given, "records": records}
+    findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=resamples, **told)
     return summary.build(run(), measured, asked, base, tuned, findings)
 
 
@@ -40,6 +49,29 @@ def with_outside_text(outside: float, **options: Any) -> Summary:
     made["configuration"]["outside_text"] = (
         "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
     )
+    return made
+
+
+def control_gained_as_much() -> Summary:
+    """A run on which the text about unrelated subjects gained what the held-out text did."""
+    return settled(finished(effect=-0.2, control=-0.2))
+
+
+def outside_not_measured() -> Summary:
+    """A run that was given text by others, of which no loss came back."""
+    return settled(finished(outside_given=True))
+
+
+def too_few_documents() -> Summary:
+    """A run of a text so short that only five documents could be held out."""
+    return settled(finished(effect=-0.3, count=5))
+
+
+def of_conversations() -> Summary:
+    """A run that learnt from records and improved."""
+    told = "The run learnt from 400 records (conversations) of 120 groups, and held 40 out."
+    made = settled(finished(records=True))
+    made["configuration"]["records"] = told
     return made
 
 
@@ -132,6 +164,10 @@ KINDS = {
     "improved-outside": lambda: with_outside_text(-0.08),
     "not-shown-outside": lambda: with_outside_text(0.0),
     "worse-outside": lambda: with_outside_text(0.1),
+    "control-as-much": control_gained_as_much,
+    "outside-not-measured": outside_not_measured,
+    "too-few": too_few_documents,
+    "records": of_conversations,
     "running": finished,
     "without-control": without_control,
     "smoke": lambda: in_circumstances(smoke=True),

@@ -61,7 +61,13 @@ def documents(rng: random.Random, count: int, effect: float, spread: float, loss
 
 
 def metrics(
-    *, effect: float = -0.12, spread: float = 0.07, count: int = 14, seed: int = 7, outside: float | None = None
+    *,
+    effect: float = -0.12,
+    spread: float = 0.07,
+    count: int = 14,
+    seed: int = 7,
+    control: float = 0.03,
+    outside: float | None = None,
 ) -> dict[str, Any]:
     """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it."""
     rng = random.Random(seed)
@@ -95,7 +101,7 @@ def metrics(
         },
         "evaluation": {
             "heldout": documents(rng, count, effect, spread, 2.95),
-            "control": documents(rng, 9, 0.03, 0.05, 3.2),
+            "control": documents(rng, 9, control, 0.05, 3.2),
             "training_text": documents(rng, 12, -0.42, 0.09, 2.9),
         },
     }  # fmt: skip

@@ -16,7 +16,9 @@ from common.logs import log
 from common.storage import Storage
 from finish import last_report
 from report.content import circumstances
+from report.content.meaning import NO_OUTSIDE_TEXT
 from report.findings.verdict import IMPROVED
+from report.summary_types import Summary
 from settle import notice
 
 
@@ -39,8 +41,7 @@ def handle(event: Record, context: Any) -> Finished:
     record: Record = {**event}
     if not made.problems:
         record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
-        if record["verdict"] == IMPROVED and made.document.get("outside"):
-            record["outcome"] = "improved, on text by others too"
+        record = _closer(record, made.document)
     log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems)
     where = [
         f"Report: {storage.uri(prefix)}{run_folder.PAGE}",
@@ -50,8 +51,27 @@ def handle(event: Record, context: Any) -> Finished:
         where.insert(0, f"{ReportDamaged.__name__}: {'; '.join(made.problems)}. The report is without its figures.")
     return {
         "subject": notice.subject(record),
-        "message": notice.message(
-            record, [f"{title}: {text}" for title, text in circumstances.notes(made.document)], where
-        ),
+        "message": notice.message(record, _limits(made.document), where),
         "verdict": record["verdict"],
     }
+
+
+def _closer(record: Record, document: Summary) -> Record:
+    """The record with what the report can say more closely than the verdict: its headline, and an outcome for the subject."""
+    told = document.get("headline") or ""
+    title = told[:1].lower() + told[1:]
+    closer: Record = {**record, "headline": title}
+    if document["verdict"] == IMPROVED and document.get("outside"):
+        closer["outcome"] = "improved, on text by others too"
+    elif title:
+        # A subject is short: the reason after the colon and whose documents they were stand in the message.
+        closer["outcome"] = title.partition(":")[0].removesuffix(" of the same corpus")
+    return closer
+
+
+def _limits(document: Summary) -> list[str]:
+    """What limits the figures, for whoever reads the e-mail alone."""
+    limits = [f"{title}: {text}" for title, text in circumstances.notes(document)]
+    if document.get("heldout") and document.get("outside") is None:
+        limits.append(NO_OUTSIDE_TEXT)
+    return limits

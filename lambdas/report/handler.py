@@ -54,6 +54,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         corpus=corpus,
         smoke=bool(plan.get("smoke")),
         outside_given=bool(known(plan.get("input")).get("heldOutside")),
+        records=bool(known(plan.get("corpus")).get("records")),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):

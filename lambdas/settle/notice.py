@@ -61,7 +61,8 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
     money = record["cost"]
     lines = [f"Run {record['run']} ended as {record['status']}."]
     if record["status"] == "SUCCEEDED":
-        lines += [f"Verdict: {record['verdict']}. {record['reason']}".strip(), *circumstances]
+        # The report's headline where it is known: "improved" alone does not say on what.
+        lines += [f"Verdict: {record.get('headline') or record['verdict']}. {record['reason']}".strip(), *circumstances]
     else:
         lines.append(f"{record['error'] or 'No error name'}: {record['cause'] or 'no cause was given'}")
     lines += [

@@ -81,9 +81,9 @@ class Site:
     def report(self, run: str = "captune-abc") -> dict[str, Any]:
         return dict(json.loads(self.s3.objects["bucket", f"runs/{run}/report/summary.json"]))
 
-    def with_report(self, verdict: str = "improved") -> None:
+    def with_report(self, verdict: str = "improved", **told: Any) -> None:
         document: Any = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
-        document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None}
+        document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None, **told}
         output = {"verdict": verdict, "reason": "The loss fell."}
         self.step_functions.executions[arn("abc")]["output"] = json.dumps(output)
         self.s3.objects["bucket", "runs/captune-abc/report/summary.json"] = json.dumps(document).encode()

@@ -70,7 +70,8 @@ class FinalCost(TypedDict):
 class Record(TypedDict):
     """What a settlement knows of a run: FinishReport's input, and what the e-mail is made of.
 
-    `ownsPrefix` is false where the run's name belongs to an earlier run. FinishReport may tell a closer `outcome` than the verdict.
+    `ownsPrefix` is false where the run's name belongs to an earlier run. FinishReport knows the report's
+    `headline`, and may tell a closer `outcome` than the verdict for the subject.
     """
 
     run: str
@@ -85,6 +86,7 @@ class Record(TypedDict):
     cost: FinalCost
     unreserved: list[str]
     outcome: NotRequired[str]
+    headline: NotRequired[str]
 
 
 class Settled(TypedDict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from report.charts.axes import axis, row_bands, whisker
-from report.charts.drawing import SMALL, Box, Curve, Dot, Drawing, Line, scale, text_width
+from report.charts.drawing import SIZE, SMALL, Box, Curve, Dot, Drawing, Line, scale, text_width
 from report.formatting import decimals_for, interval_text, number, range_text
 
 ROWS_WITH_NAMES = 30  # more documents than this are drawn without their names
@@ -49,7 +49,16 @@ def forest(rows: Sequence[Row], width: float, *, title: str, unit: str, better: 
     for place, (row, figure) in enumerate(zip(rows, figures, strict=True)):
         y = top + height_of_row * (place + (0.72 if narrow else 0.5))
         shown = number(figure["estimate"], decimals_for(figure["standard_error"]), signed=True)
-        if narrow:
+        if figure["estimate"] is None:
+            drawing.label(
+                0,
+                y - 14 if narrow else y + 4,
+                row.label,
+                room=width * 0.5 if narrow else left - 14,
+                size=SMALL if narrow else SIZE,
+            )
+            drawing.label(width, y - 14 if narrow else y + 4, "not measured", style="muted", anchor="end", size=SMALL)
+        elif narrow:
             drawing.label(0, y - 14, row.label, room=width * 0.5, size=SMALL)
             drawing.label(width, y - 14, f"{shown} ({range_text(figure)})", style="muted", anchor="end", size=SMALL)
         else:
@@ -61,8 +70,8 @@ def forest(rows: Sequence[Row], width: float, *, title: str, unit: str, better: 
     return drawing
 
 
-def documents(block: Mapping[str, Any], width: float) -> Drawing:
-    """Every document's difference as a dot, ordered, with the mean and its interval as a band."""
+def documents(block: Mapping[str, Any], width: float, one: str) -> Drawing:
+    """Every document's difference as a dot, ordered, with the mean and its interval as a band; `one` names such a document."""
     rows = sorted(block["documents"], key=lambda row: row["difference"])
     named, narrow, mean = len(rows) <= ROWS_WITH_NAMES, width < 500, block["difference"]
     left = 262.0 if named and not narrow else 8.0
@@ -74,7 +83,7 @@ def documents(block: Mapping[str, Any], width: float) -> Drawing:
     drawing = Drawing(
         width,
         bottom + 40,
-        "Loss difference of every held-out document",
+        f"Loss difference of every {one}",
         f"{lower} of {len(rows)} documents have a lower loss after fine-tuning. Differences from "
         f"{number(rows[0]['difference'], 2, signed=True)} to {number(rows[-1]['difference'], 2, signed=True)} nats "
         f"per token; weighted mean {interval_text(mean)}.",

@@ -93,6 +93,11 @@ def is_smoke(summary: Mapping[str, Any]) -> bool:
     return bool(known(summary.get("configuration")).get("smoke"))
 
 
+def is_of_records(summary: Mapping[str, Any]) -> bool:
+    """Whether the run learnt from records, which are not documents to whoever gave them."""
+    return bool(known(summary.get("configuration")).get("records"))
+
+
 def instance(summary: Summary, use: str) -> str | None:
     """The instance type that was used ("training" or "hosting") and which had no capacity before it; None where none was."""
     settings = known(summary.get("configuration"))

@@ -10,7 +10,7 @@ from report.content.circumstances import is_smoke
 from report.content.meaning import SMOKE_TITLE
 from report.content.meaning import title as title_of
 from report.content.run import elapsed_seconds
-from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
+from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE, Verdict
 from report.formatting import decimals_for, duration, moment, money, number, range_text, share
 from report.summary_types import Summary, known
 
@@ -47,7 +47,7 @@ def headline(summary: Summary) -> Headline:
         reason = summary.get("verdict_reason") or ""
     else:
         # A summary of an older deployment has no headline; its rule knew held-out and control text only.
-        title = summary.get("headline") or title_of(summary["verdict"], NOT_SHOWN, None)
+        title = summary.get("headline") or title_of(Verdict(summary["verdict"], ""), None)
         tone = TONES.get(summary["verdict"], "neutral")
         reason = summary.get("verdict_reason") or ""
     model = known(summary.get("base_model"))
@@ -78,15 +78,17 @@ def _key_figures(summary: Summary, results: bool) -> tuple[tuple[str, str, str],
     by_others = known(summary.get("outside")).get("difference")
     if block.get("difference"):
         change, ratio = block["difference"], block["perplexity_ratio"]
-        figures.append(("Held-out loss", _value(change), f"nats per token, {_range(change)}"))
+        figures.append(_change("Held-out loss", change))
         if not by_others:
             # The same change once more: it gives way where there is another text to show.
             figures.append(("Perplexity, tuned / base", _value(ratio, signed=False), _range(ratio, signed=False)))
     if by_others:
-        figures.append(("Loss on text by others", _value(by_others), f"nats per token, {_range(by_others)}"))
+        # What has decided comes first, for whoever reads one figure.
+        first = 0 if summary["verdict"] == WORSE_OUTSIDE else len(figures)
+        figures.insert(first, _change("Loss on text by others", by_others))
     beyond = known(summary.get("beyond_control")).get("difference")
     if beyond:
-        figures.append(("Beyond control text", _value(beyond), f"nats per token, {_range(beyond)}"))
+        figures.append(_change("Beyond control text", beyond))
     measure = known(known(summary.get("recall")).get("knowledge")).get("all")
     if measure:
         base, tuned = measure["base"], measure["tuned"]
@@ -104,8 +106,14 @@ def _key_figures(summary: Summary, results: bool) -> tuple[tuple[str, str, str],
     return tuple(figures)
 
 
+def _change(name: str, figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A loss in the strip: that it is a change has to be said, for it stands alone there."""
+    return name, _value(figure), f"change in nats per token, {_range(figure)}"
+
+
 def _range(figure: Mapping[str, Any], *, signed: bool = True) -> str:
-    return "no interval" if figure["low"] is None else range_text(figure, signed=signed)
+    # On one line: half an interval reads like a figure of its own.
+    return "no interval" if figure["low"] is None else range_text(figure, signed=signed).replace(" ", "\u00a0")
 
 
 def _value(figure: Mapping[str, Any], *, signed: bool = True) -> str:

@@ -9,8 +9,9 @@ from report.charts.losses import Row, documents, forest
 from report.content.blocks import Block, Notice, Para, Section, Table, figure, rows_of
 from report.findings.gains import SHUFFLES
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
+from report.findings.verdict import WORSE_OUTSIDE
 from report.formatting import format_p, interval_text, number, plural, range_text, with_error
-from report.summary_types import Summary
+from report.summary_types import Summary, known
 
 NATS = "nats per token, tuned minus base"
 
@@ -61,7 +62,7 @@ def _plus_minus(estimate: Mapping[str, Any]) -> str:
 
 def heldout(summary: Summary) -> Section:
     """The figure that the verdict rests on."""
-    block = summary.get("heldout")
+    block, outside = summary.get("heldout"), summary.get("outside")
     section = Section("heldout", "Loss on held-out documents")
     if not block or not usable(block):
         section.blocks.append(Notice("Not measured", summary.get("verdict_reason") or "No held-out loss.", "warn"))
@@ -73,12 +74,13 @@ def heldout(summary: Summary) -> Section:
             "is compared with itself."
         )
     )
-    others = [
-        ("Held-out text", block, "tuned"),
-        ("Outside text", summary.get("outside"), "tuned"),
-        ("Control text", summary.get("control"), "base"),
-    ]
-    rows = [Row(name, part["difference"], style) for name, part, style in others if part and usable(part)]
+    rows = [_row("Held-out text", block)]
+    if outside is not None:
+        # What has decided comes first, for whoever reads one line of the chart.
+        rows.insert(0 if summary["verdict"] == WORSE_OUTSIDE else 1, _row("Outside text", outside))
+    control = summary.get("control")
+    if control and usable(control):
+        rows.append(Row("Control text", control["difference"], "base"))
     beyond = summary.get("beyond_control")
     if beyond:
         rows.append(Row("Held-out minus control", beyond["difference"], "tuned"))
@@ -91,7 +93,7 @@ def heldout(summary: Summary) -> Section:
             better="tuned better",
             worse="tuned worse",
         ),
-        _rests_on(bool(beyond), summary.get("outside") is not None),
+        _rests_on(bool(beyond), outside is not None, usable(outside)),
     )
     section.blocks.append(
         loss_table(
@@ -118,24 +120,32 @@ def heldout(summary: Summary) -> Section:
                 "small",
             )
         )
-    section.blocks += each_document(block, "document", "Held-out documents")
+    section.blocks += each_document(block, "held-out document", "Held-out documents")
     return section
+
+
+def _row(name: str, block: Mapping[str, Any]) -> Row:
+    """A line of the first chart: in the colour of harm where the whole interval is, and empty where nothing was measured."""
+    change = known(block.get("difference"))
+    return Row(name, change, "bad" if (change.get("low") or 0) > 0 else "tuned")
 
 
 def each_document(block: Mapping[str, Any], one: str, caption: str) -> list[Block]:
     """A dot for every document, and its losses in a table. `one` names a document in the figure's caption."""
     dots = figure(
-        lambda width: documents(block, width),
+        lambda width: documents(block, width, one),
         f"Each dot is one {one}: {block['lower_documents']} of {block['documents_count']} have a lower loss after "
         "fine-tuning. The band is the 95 % interval of the mean.",
     )
     return [*dots, document_table(block, f"{caption}, loss in nats per token")]
 
 
-def _rests_on(beyond: bool, outside: bool) -> str:
-    """The caption: which of the figures decide."""
+def _rests_on(beyond: bool, outside: bool, measured: bool) -> str:
+    """The caption: which of the figures decide, and which that is asked for is not among them."""
     further = ", on how much further it went than the control text" if beyond else ""
-    return f"Loss difference with 95 % interval. The verdict rests on the held-out text{further}{', and on the outside text' if outside else ''}."
+    others = ", and on the outside text" if outside else ""
+    missing = "" if measured == outside else " No loss of the outside text came back."
+    return f"Loss difference with 95 % interval. The verdict rests on the held-out text{further}{others}.{missing}"
 
 
 def document_table(block: Mapping[str, Any], caption: str) -> Table:

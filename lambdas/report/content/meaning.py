@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
+from report.findings.verdict import IMPROVED, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import percent, plural
 
-HELD_OUT = "held-out documents of the same corpus"
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
+OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 _ALWAYS = (
     "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
@@ -22,44 +22,51 @@ _ALWAYS = (
 )
 
 
-def title(verdict: str, inside: str, outside: Mapping[str, Any] | None) -> str:
-    """The headline of a verdict. `inside` is what held-out and control text alone allowed; `outside` is None where none was given."""
-    if verdict == WORSE_OUTSIDE:
+def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT) -> str:
+    """The headline of a verdict; `outside` is None where no outside text was given."""
+    if judged.verdict == WORSE_OUTSIDE:
         return "Worse on text by others"
-    if verdict == WORSE:
-        return f"Worse on {HELD_OUT}"
-    if verdict == IMPROVED:
-        return f"Improved on {HELD_OUT}" + ("" if outside is None else " and on text by others")
-    return "No improvement shown" + (" on text by others" if inside == IMPROVED and outside is not None else "")
+    if judged.verdict == WORSE:
+        return f"Worse on {kind.held_out}"
+    if judged.verdict == IMPROVED:
+        return f"Improved on {kind.held_out}" + ("" if outside is None else " and on text by others")
+    return judged.headline or "No improvement shown"
 
 
-def plain_meaning(verdict: str, heldout: Mapping[str, Any] | None, outside: Mapping[str, Any] | None = None) -> str:
+def plain_meaning(
+    verdict: str,
+    heldout: Mapping[str, Any] | None,
+    outside: Mapping[str, Any] | None = None,
+    kind: Kind = TEXT,
+) -> str:
     """What the verdict says, in sentences without statistics. The blocks are of `report.findings.statistics.compare_losses`."""
     if verdict == WORSE_OUTSIDE:
         return (
             "It says that fine-tuning made the model worse at text of this kind by others: shown one of the outside documents, it "
             f"gives each token (a word or part of one) that really comes next about {_share(outside)} less probability. A gain on "
-            "documents like those of the corpus, where there is one, does not make up for that: it can be a gain in their manner of writing."
+            f"{kind.things} like those of the corpus, where there is one, does not make up for that: it can be a gain in their manner of writing."
         )
     share = _share(heldout)
     if verdict == NOT_SHOWN or not share:
-        more = "" if outside is None else ", and at text by others too"
+        # In one sentence for every way to miss it: no part of it may read as if that part alone had been tried in vain.
+        more = "" if outside is None else ", and better at text by others too"
         return (
-            f"It says that this run gives no proof that fine-tuning made the model better at documents like those of the corpus{more}. "
-            "It does not prove that it did not: a small effect can hide behind few documents."
+            f"It says that this run does not prove what the rule asks for: that the model became better at {kind.things} like those of "
+            f"the corpus, further than at text about unrelated subjects{more}. It does not prove the contrary either: a small effect "
+            f"can hide behind few {kind.things}."
         )
     if verdict == IMPROVED:
         learned = (
-            f"It says that the model has learned something about how documents like those of the corpus go on: shown a "
+            f"It says that the model has learned something about how {kind.things} like those of the corpus go on: shown a "
             f"held-out one, it gives each token (a word or part of one) that really comes next about {share} more probability, "
             "and that this is more than it gained on the control texts about unrelated subjects."
         )
         if outside is None:
-            unknown = "How much of that is knowledge of the field and how much is the style of these documents, it does not say."
+            unknown = f"How much of that is knowledge of the field and how much is the style of these {kind.things}, it does not say."
             return f"{learned} {unknown}"
         return f"{learned} On the outside documents, which others wrote, it gives such a token about {_share(outside)} more; that is not held against the control texts."
     return (
-        f"It says that fine-tuning did harm here: shown a held-out document of the same corpus, the model gives "
+        f"It says that fine-tuning did harm here: shown a held-out {kind.things[:-1]} of the same corpus, the model gives "
         f"each token (a word or part of one) that really comes next about {share} less probability."
     )
 
@@ -76,12 +83,20 @@ def _share(block: Mapping[str, Any] | None) -> str:
     return percent(abs(math.exp(min(-estimate, 50.0)) - 1), error)
 
 
-def does_not_say(outside: Mapping[str, Any] | None = None) -> list[str]:
+def measured(outside: Mapping[str, Any] | None) -> bool:
+    """Whether there are losses on outside text at all, however few."""
+    return bool((outside or {}).get("documents_count"))
+
+
+def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
     """What nobody may read out of the verdict."""
-    if outside is None:
+    if outside is None or not measured(outside):
+        why = (
+            "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
+        )
         first = (
-            "It does not say that the model got better at texts of the field that others wrote. The held-out documents were "
-            "written like those of the corpus, and what carries over to other texts was not measured: no outside text was given."
+            f"It does not say that the model got better at texts of the field that others wrote. The held-out {kind.things} were "
+            f"written like those of the corpus, and what carries over to other texts was not measured: {why}."
         )
     else:
         count = plural(int(outside.get("documents_count") or 0), "outside document")
@@ -89,5 +104,5 @@ def does_not_say(outside: Mapping[str, Any] | None = None) -> list[str]:
             f"It does not say how the model does at every text of the field. What others wrote was measured on {count}, which "
             "whoever started the run has chosen."
         )
-    texts = "these held-out documents" if outside is None else "these held-out and outside documents"
+    texts = f"these held-out {kind.things}" + (", these outside documents" if measured(outside) else "")
     return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from report.content.blocks import Notice, Para, Section
 from report.content.losses import each_document, loss_table, usable
-from report.content.meaning import NO_OUTSIDE_TEXT
+from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
 from report.formatting import format_p, number, plural
 from report.summary_types import Summary, known
 
@@ -25,7 +25,7 @@ def outside(summary: Summary) -> Section:
         return section
     told = known(summary.get("configuration")).get("outside_text")
     if not usable(block):
-        section.blocks.append(Notice("Not measured", "Outside text was given, but no usable loss came back.", "warn"))
+        section.blocks.append(Notice("Not measured", OUTSIDE_NOT_MEASURED, "warn"))
         return section
     section.blocks.append(
         Para(

@@ -11,7 +11,7 @@ from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import compare_copies
 from report.findings.recall import compare_recall
 from report.findings.statistics import compare_losses
-from report.findings.verdict import RECALL_RULE, RULE, SMOKE, judge_inside, judge_loss, judge_recall
+from report.findings.verdict import RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
 
 Rows = Sequence[Mapping[str, Any]]
 # Outside text that was given and of which no loss came back: it must not pass for none given.
@@ -29,11 +29,12 @@ def analyse(
     resamples: int = RESAMPLES,
     smoke: bool = False,
     outside_given: bool = False,
+    records: bool = False,
 ) -> dict[str, Any]:
     """The findings of a run: verdict, recall line, and every figure with its standard error and interval.
 
     `corpus` is the training text, for the longest copied run; without it that figure is left out. `outside_given` says that the run
-    was asked to measure outside text: where the metrics hold none, it counts as not measured. Missing or unusable
+    was asked to measure outside text: where the metrics hold none, it counts as not measured. `records` says that the corpus is of records. Missing or unusable
     data raises nothing: the section is None and the verdict "not shown". That is also the verdict of every smoke run.
     """
     evaluation = (metrics or {}).get("evaluation") or {}
@@ -45,7 +46,7 @@ def analyse(
     recall = compare_recall(prompts, base_answers, tuned_answers, seed=seed, resamples=resamples)
     return {
         "schema": 1,
-        **judged(heldout, beyond, recall, outside, smoke=smoke),
+        **judged(heldout, beyond, recall, outside, smoke=smoke, records=records),
         "resamples": resamples,
         "analysis_seed": seed,
         "heldout": heldout,
@@ -67,18 +68,20 @@ def judged(
     outside: Mapping[str, Any] | None = None,
     *,
     smoke: bool = False,
+    records: bool = False,
 ) -> dict[str, Any]:
     """Both verdicts on the figures of a run, with their reasons, the rules, and what they say and do not say."""
-    verdict, recall_verdict = (SMOKE, SMOKE) if smoke else (judge_loss(heldout, beyond, outside), judge_recall(recall))
-    inside = judge_inside(heldout, beyond).verdict
+    kind = RECORDS if records else TEXT
+    judged_loss = judge_loss(heldout, beyond, outside, kind)
+    verdict, recall_verdict = (SMOKE, SMOKE) if smoke else (judged_loss, judge_recall(recall))
     return {
         "verdict": verdict.verdict,
         "verdict_reason": verdict.reason,
-        "headline": SMOKE_TITLE if smoke else title(verdict.verdict, inside, outside),
+        "headline": SMOKE_TITLE if smoke else title(verdict, outside, kind),
         "recall_verdict": recall_verdict.verdict,
         "recall_reason": recall_verdict.reason,
         "rule": RULE,
         "recall_rule": RECALL_RULE,
-        "says": plain_meaning(verdict.verdict, heldout, outside),
-        "does_not_say": does_not_say(outside),
+        "says": plain_meaning(verdict.verdict, heldout, outside, kind),
+        "does_not_say": does_not_say(outside, kind),
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, plural
+from report.findings.clear_change import complete, finite, side_of_zero
+from report.formatting import change_text, format_p, interval_text, plural
 
 IMPROVED: Final = "improved"
 NOT_SHOWN: Final = "not shown"
@@ -38,131 +38,173 @@ RECALL_RULE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """One of `VERDICTS`, with the sentence that gives its reason."""
+    """One of `VERDICTS`, with the sentences that give its reason: the first of them alone must not mislead."""
 
     verdict: str
     reason: str
+    headline: str = ""  # of a verdict that is not shown: why, as short as a headline
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What the held-out part of a corpus is made of, and what counts once in an interval."""
+
+    things: str
+    cluster: str
+
+    @property
+    def held_out(self) -> str:
+        """What the verdict is about, named so that nobody takes it for the field."""
+        return f"held-out {self.things} of the same corpus"
+
+
+TEXT, RECORDS = Kind("documents", "document"), Kind("records", "record group")
 SMOKE = Verdict(NOT_SHOWN, "A smoke run shows that every step works and nothing about the model, whatever it measured.")
 
 
 def judge_loss(
-    heldout: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None, outside: Mapping[str, Any] | None = None
+    heldout: Mapping[str, Any] | None,
+    beyond: Mapping[str, Any] | None,
+    outside: Mapping[str, Any] | None = None,
+    kind: Kind = TEXT,
 ) -> Verdict:
     """The verdict by `RULE`.
 
     `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `report.findings.gains.compare_gains`. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
     """
-    inside = judge_inside(heldout, beyond)
+    inside = judge_inside(heldout, beyond, kind)
     if outside is None:
         return inside
-    without = _unmeasured(outside)
+    without, short = _unmeasured(outside)
     if without:
-        return Verdict(WORSE if inside.verdict == WORSE else NOT_SHOWN, f"{inside.reason} {without}")
-    change = _complete(outside.get("difference"))
+        if inside.verdict == WORSE:
+            return Verdict(WORSE, f"{inside.reason} {without}")
+        told = f"{without} {inside.reason}" if inside.verdict == IMPROVED else f"{inside.reason} {without}"
+        return Verdict(NOT_SHOWN, told, inside.headline or f"Nothing can be shown: {short}")
+    change = complete(outside.get("difference"))
     assert change is not None, "what is measured has an interval"
     tests = f"sign-flip {format_p(outside['p_value'])}, {plural(outside['documents_count'], 'document')}"
-    verdict = _decide(change, outside["p_value"], better_below=True)
+    side = side_of_zero(change, outside["p_value"])
     size = f"by {change_text(change, 'nats per token')}; {tests}."
-    if verdict == WORSE:
+    if side > 0:
         rose = f"On outside text, which others wrote, the loss of the tuned model rose {size}"
-        return Verdict(WORSE_OUTSIDE, f"{rose} That decides, whatever else was found: {_beside(heldout)}")
-    if verdict == IMPROVED:
-        return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, the loss fell {size}")
+        return Verdict(WORSE_OUTSIDE, f"{rose} That decides, whatever else was found: {_beside(heldout, kind)}")
+    if side < 0:
+        fell = f"On outside text, which others wrote, the loss fell {size}"
+        return Verdict(inside.verdict, f"{inside.reason} {fell}", inside.headline)
     figures = f"the change is {interval_text(change, 'nats per token')}; {tests}"
     if inside.verdict == IMPROVED:
         return Verdict(
             NOT_SHOWN,
-            f"{inside.reason} But it did not clearly fall on outside text, which others wrote: {figures}. A gain on the "
-            "corpus's own documents alone can be a gain in their manner of writing, so no improvement is shown.",
+            f"The loss of the tuned model did not clearly fall on outside text, which others wrote: {figures}. {inside.reason} A gain "
+            "on the corpus's own text alone can be a gain in its manner of writing, so no improvement is shown.",
+            "No improvement shown on text by others",
         )
-    return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, {figures}.")
+    return Verdict(inside.verdict, f"{inside.reason} On outside text, which others wrote, {figures}.", inside.headline)
 
 
-def _unmeasured(outside: Mapping[str, Any]) -> str:
-    """Why outside text that was given cannot be judged; empty where it can."""
+def _unmeasured(outside: Mapping[str, Any]) -> tuple[str, str]:
+    """Why outside text that was given cannot be judged, in a sentence and in a headline's words; empty where it can."""
     count = outside.get("documents_count") or 0
+    short = "text by others was given but not measured"
     if outside.get("unusable_documents"):
         what = f"no usable loss was measured on {plural(outside['unusable_documents'], 'document')} of it"
+        short = "text by others was not wholly measured"
     elif not count:
         what = "it was not measured"
     elif count < MINIMUM_DOCUMENTS:
         what = f"with only {plural(count, 'document')} of it, nothing can reach p below 0.05"
-    elif _complete(outside.get("difference")) is None or not _finite(outside.get("p_value")):
+        short = f"only {plural(count, 'document')} by others"
+    elif complete(outside.get("difference")) is None or not finite(outside.get("p_value")):
         what = "its change or interval is not a number"
     else:
-        return ""
-    return f"Outside text was given, but {what}, so no improvement is shown."
+        return "", ""
+    return f"Outside text was given, but {what}, so no improvement is shown.", short
 
 
-def _beside(heldout: Mapping[str, Any] | None) -> str:
+def _beside(heldout: Mapping[str, Any] | None, kind: Kind) -> str:
     """The held-out change in half a sentence, beside an outside one that has decided."""
-    change = _complete((heldout or {}).get("difference"))
+    change = complete((heldout or {}).get("difference"))
     if change is None:
-        return "on held-out documents of the same corpus, no change with an interval was measured."
-    return f"on held-out documents of the same corpus the loss changed by {interval_text(change, 'nats per token')}."
+        return f"on {kind.held_out}, no change with an interval was measured."
+    return f"on {kind.held_out} the loss changed by {interval_text(change, 'nats per token')}."
 
 
-def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None) -> Verdict:
+def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None, kind: Kind = TEXT) -> Verdict:
     """What held-out and control text alone allow: `IMPROVED`, `NOT_SHOWN` or `WORSE`, on documents of the same corpus."""
-    if not block or not block.get("documents_count"):
-        return Verdict(NOT_SHOWN, "No held-out loss was measured, so nothing can be shown.")
+    if not block or not (block.get("documents_count") or block.get("unusable_documents")):
+        return _nothing("No held-out loss was measured, so nothing can be shown.", "no held-out loss was measured")
     if block.get("unusable_documents"):
-        count = plural(block["unusable_documents"], "held-out document")
-        return Verdict(NOT_SHOWN, f"No usable loss was measured on {count}, so nothing can be shown.")
-    if block["documents_count"] < MINIMUM_DOCUMENTS:
-        return Verdict(
-            NOT_SHOWN,
-            f"The loss was measured on only {plural(block['documents_count'], 'held-out document')}. Fewer than "
-            f"{MINIMUM_DOCUMENTS} cannot reach p below 0.05, whatever they say.",
+        count = plural(block["unusable_documents"], f"held-out {kind.cluster}")
+        return _nothing(
+            f"No usable loss was measured on {count}, so nothing can be shown.", f"no usable loss on {count}"
         )
-    change = _complete(block.get("difference"))
-    if change is None or not _finite(block.get("p_value")):
-        return Verdict(NOT_SHOWN, "The held-out loss difference or its interval is not a number.")
-    verdict = _decide(change, block["p_value"], better_below=True)
-    tests = f"sign-flip {format_p(block['p_value'])}, {block['documents_count']} documents"
-    if verdict == NOT_SHOWN:
+    if block["documents_count"] < MINIMUM_DOCUMENTS:
+        count = f"only {plural(block['documents_count'], f'held-out {kind.cluster}')}"
+        return _nothing(
+            f"The loss was measured on {count}. Fewer than {MINIMUM_DOCUMENTS} cannot reach p below 0.05, whatever they say.",
+            count,
+        )
+    change = complete(block.get("difference"))
+    if change is None or not finite(block.get("p_value")):
+        return _nothing(
+            "The held-out loss difference or its interval is not a number.", "the held-out losses are not numbers"
+        )
+    side = side_of_zero(change, block["p_value"])
+    tests = f"sign-flip {format_p(block['p_value'])}, {plural(block['documents_count'], kind.cluster)}"
+    if not side:
         figures = interval_text(change, "nats per token")
         return Verdict(
-            verdict,
-            f"On held-out documents of the same corpus, the loss of the tuned model changed by {figures}; {tests}. "
-            "That can be chance, so no improvement is shown.",
+            NOT_SHOWN,
+            f"On {kind.held_out}, the loss of the tuned model changed by {figures}, which can be chance; {tests}. "
+            "So no improvement is shown.",
+            f"No improvement shown on {kind.held_out}",
         )
-    direction = "fell" if verdict == IMPROVED else "rose"
-    found = (
-        f"On held-out documents of the same corpus, the loss of the tuned model {direction} by "
-        f"{change_text(change, 'nats per token')}; {tests}."
-    )
-    if verdict == WORSE:
-        return Verdict(WORSE, found)
-    verdict, reason = _judge_beyond(beyond)
-    return Verdict(verdict, f"{found} {reason}")
+    size = f"{change_text(change, 'nats per token')}; {tests}"
+    if side > 0:
+        return Verdict(WORSE, f"On {kind.held_out}, the loss of the tuned model rose by {size}.")
+    return _judge_beyond(beyond, size, kind)
 
 
-def _judge_beyond(beyond: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Whether a gain is the corpus's own: `IMPROVED` or `NOT_SHOWN`, and why."""
+def _nothing(reason: str, short: str) -> Verdict:
+    """Too little came back to judge by, which is no finding about the model."""
+    return Verdict(NOT_SHOWN, reason, f"Nothing can be shown: {short}")
+
+
+def _judge_beyond(beyond: Mapping[str, Any] | None, size: str, kind: Kind) -> Verdict:
+    """Whether a gain, of this size on held-out text, is the corpus's own."""
+    fell = f"The loss of the tuned model fell on {kind.held_out}, but"
     if not beyond or beyond["control_documents"] < MINIMUM_DOCUMENTS:
-        return NOT_SHOWN, (
-            f"Without the losses of {MINIMUM_DOCUMENTS} control documents, a gain on any text cannot be told from a gain on "
-            "texts like those of the corpus, so no improvement is shown."
+        return _nothing(
+            f"{fell} without the losses of {MINIMUM_DOCUMENTS} control documents that cannot be told from a gain on any text, "
+            f"so no improvement is shown. It fell by {size}.",
+            "too little control text to compare with",
         )
-    if beyond.get("unusable_documents"):
-        count = plural(beyond["unusable_documents"], "document")
-        return NOT_SHOWN, f"No usable loss was measured on {count} of the two texts, so no improvement is shown."
-    change = _complete(beyond.get("difference"))
-    if change is None or not _finite(beyond.get("p_value")):
-        return NOT_SHOWN, "How that compares with the control text is not a number, so no improvement is shown."
+    change = complete(beyond.get("difference"))
+    if beyond.get("unusable_documents") or change is None or not finite(beyond.get("p_value")):
+        count = plural(beyond.get("unusable_documents") or 0, "document")
+        why = (
+            f"No usable loss was measured on {count} of the two texts"
+            if beyond.get("unusable_documents")
+            else "The difference is not a number"
+        )
+        return _nothing(
+            f"{fell} it cannot be compared with the control text, so no improvement is shown. {why}. It fell by {size}.",
+            "the control text could not be compared with",
+        )
     figures = f"{interval_text(change, 'nats per token')}; shuffle {format_p(beyond['p_value'])}"
-    if _decide(change, beyond["p_value"], better_below=True) == IMPROVED:
-        return (
+    if side_of_zero(change, beyond["p_value"]) < 0:
+        return Verdict(
             IMPROVED,
+            f"On {kind.held_out}, the loss of the tuned model fell by {size}. "
             f"On control text about unrelated subjects it fell less, or not at all: the difference is {figures}.",
         )
-    return NOT_SHOWN, (
-        f"But it did not clearly fall further than on control text about unrelated subjects: the difference is {figures}. "
-        "A model that gets better at any text has not shown that it learned from this corpus."
+    return Verdict(
+        NOT_SHOWN,
+        f"{fell} not clearly further than on control text about unrelated subjects, so no improvement is shown. It fell by "
+        f"{size}; the difference to control text is {figures}. A model that gets better at any text has not shown that it learned from this corpus.",
+        "No improvement shown: not clearly more than on unrelated text",
     )
 
 
@@ -183,40 +225,16 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
             NOT_SHOWN,
             f"Only {prompts} knowledge prompts have key facts{same}; at least {MINIMUM_PROMPTS} needed.",
         )
-    change = _complete(measure.get("difference"))
-    if change is None or not _finite(measure.get("p_value")):
+    change = complete(measure.get("difference"))
+    if change is None or not finite(measure.get("p_value")):
         return Verdict(NOT_SHOWN, "The recall difference or its interval is not a number.")
-    verdict = _decide(change, measure["p_value"], better_below=False)
+    side = side_of_zero(change, measure["p_value"])
     points = {key: 100 * value for key, value in change.items()}
     tests = f"sign-flip {format_p(measure['p_value'])}, {prompts} prompts"
     if clusters != prompts:
         tests += f" in {clusters} clusters"
-    if verdict == NOT_SHOWN:
+    if not side:
         figures = interval_text(points, "percentage points")
-        return Verdict(verdict, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")
-    direction = "rose" if verdict == IMPROVED else "fell"
+        return Verdict(NOT_SHOWN, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")
+    verdict, direction = (IMPROVED, "rose") if side > 0 else (WORSE, "fell")
     return Verdict(verdict, f"Key-fact recall {direction} by {change_text(points, 'percentage points')}; {tests}.")
-
-
-def _decide(change: Mapping[str, float], p_value: float, *, better_below: bool) -> str:
-    """Both conditions must hold: the interval excludes zero, and the permutation p is below 0.05."""
-    if not p_value < SIGNIFICANCE:
-        return NOT_SHOWN
-    if change["high"] < 0:
-        return IMPROVED if better_below else WORSE
-    if change["low"] > 0:
-        return WORSE if better_below else IMPROVED
-    return NOT_SHOWN
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _complete(change: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """The estimate, standard error, low and high, if all four are finite numbers in the right order."""
-    keys = ("estimate", "standard_error", "low", "high")
-    if not change or not all(_finite(change.get(key)) for key in keys):
-        return None
-    values = {key: float(change[key]) for key in keys}
-    return values if values["low"] <= values["high"] else None

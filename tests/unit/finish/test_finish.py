@@ -51,6 +51,24 @@ def test_the_message_tells_verdict_cost_and_where_the_report_lies(site: Site) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("verdict", "title", "subject", "sentence"),
+    [
+        ("improved", "Improved on held-out records of the same corpus", "improved on held-out records", "Verdict: improved on held-out records of the same corpus. The loss"),
+        ("not shown", "Nothing can be shown: only 5 held-out documents", "nothing can be shown", "Verdict: nothing can be shown: only 5 held-out documents. The loss"),
+        ("worse outside", "Worse on text by others", "worse on text by others", "Verdict: worse on text by others. The loss"),
+    ],
+)  # fmt: skip
+def test_an_email_says_what_the_report_says_first(
+    site: Site, verdict: str, title: str, subject: str, sentence: str
+) -> None:
+    site.with_report(verdict, headline=title, heldout={"documents_count": 0})
+    outcome = site.end()
+    assert outcome["subject"] == f"Captune: {subject}, $0.32 (captune-abc)"
+    assert sentence in outcome["message"]
+    assert "No outside text was given, so nothing is known about text of the field" in outcome["message"]
+
+
 def test_a_failure_without_a_report_gets_one_with_its_reason(site: Site) -> None:
     site.fails("TrainingFailed", "Training job captune-abc ended as Failed: disk full.")
     site.step_functions.histories[arn("abc")] += visit("WaitForTraining", 10, None)

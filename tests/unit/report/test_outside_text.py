@@ -11,8 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 
+from evidence.reports import examples
 from evidence.reports.examples import finished, settled, with_outside_text
 from evidence.reports.made_up import metrics
+from report.charts.drawing import Label
+from report.content.blocks import Figure
 from report.content.headline import headline
 from report.content.sections import sections
 from report.findings import analysis
@@ -108,11 +111,35 @@ OUTCOMES = {
     ),
     "better on its own text, unclear on that of others": Outcome(
         lambda: with_outside_text(0.0),
-        NOT_SHOWN, "No improvement shown on text by others", f"On {HELD_OUT}, the loss of the tuned model fell", ("Improved", "Worse"),
+        NOT_SHOWN, "No improvement shown on text by others", "The loss of the tuned model did not clearly fall on outside text", ("Improved", "Worse"),
     ),
     "nothing learned at all": Outcome(
         lambda: with_outside_text(0.0, effect=-0.01),
-        NOT_SHOWN, "No improvement shown", f"On {HELD_OUT}, the loss of the tuned model changed", ("Improved", "Worse"),
+        NOT_SHOWN, f"No improvement shown on {HELD_OUT}", f"On {HELD_OUT}, the loss of the tuned model changed", ("Improved", "Worse"),
+    ),
+    "better on any text, so on its own too": Outcome(
+        examples.control_gained_as_much,
+        NOT_SHOWN, "No improvement shown: not clearly more than on unrelated text",
+        f"The loss of the tuned model fell on {HELD_OUT}, but not clearly further than on control text", ("Improved", "Worse", "by others"),
+    ),
+    "too little held out to tell": Outcome(
+        examples.too_few_documents,
+        NOT_SHOWN, "Nothing can be shown: only 5 held-out documents", "The loss was measured on only 5 held-out documents.",
+        ("mprove", "Worse", "by others"),
+    ),
+    "text by others that nobody measured": Outcome(
+        examples.outside_not_measured,
+        NOT_SHOWN, "Nothing can be shown: text by others was given but not measured", "Outside text was given, but it was not measured",
+        ("mprove", "Worse"),
+    ),
+    "worse on its own text": Outcome(
+        lambda: settled(finished(effect=0.12)),
+        WORSE, f"Worse on {HELD_OUT}", f"On {HELD_OUT}, the loss of the tuned model rose", ("by others", "mprove", "field"),
+    ),
+    "better on conversations": Outcome(
+        examples.of_conversations,
+        IMPROVED, "Improved on held-out records of the same corpus", "On held-out records of the same corpus, the loss of the tuned model fell",
+        ("documents", "by others", "field"),
     ),
 }  # fmt: skip
 
@@ -128,7 +155,10 @@ def test_the_sentence_that_a_hurried_reader_takes_away_is_true(told: tuple[Outco
     assert (made["verdict"], headline(made).title) == (outcome.verdict, outcome.title)
     assert headline(made).reason.startswith(outcome.reason_begins)
     assert not [word for word in outcome.untrue if word in headline(made).title]
-    assert headline(made).tone == {IMPROVED: "good", WORSE_OUTSIDE: "bad", NOT_SHOWN: "neutral"}[outcome.verdict]
+    assert (
+        headline(made).tone
+        == {IMPROVED: "good", WORSE: "bad", WORSE_OUTSIDE: "bad", NOT_SHOWN: "neutral"}[outcome.verdict]
+    )
 
 
 def test_page_pdf_and_card_lead_with_the_same_sentence(told: tuple[Outcome, Summary]) -> None:
@@ -179,3 +209,22 @@ def test_a_summary_of_an_older_deployment_keeps_its_headline() -> None:
     older: Any = {key: value for key, value in settled(finished()).items() if key not in ("headline", "outside")}
     assert headline(older).title == f"Improved on {HELD_OUT}"
     assert "outside" in {part.identifier for part in sections(older)}
+
+
+def test_outside_text_that_was_not_measured_is_told_as_that_everywhere() -> None:
+    made = examples.outside_not_measured()
+    html, words = page.render(made), card.render(made)
+    for text in (html, words):
+        assert "Outside text was given, but no usable loss came back." in text
+        assert "0 outside documents" not in text
+    assert ">not measured<" in html  # its line in the first chart
+
+
+def test_what_decides_comes_first_in_figures_and_chart() -> None:
+    worse, better = with_outside_text(0.1), with_outside_text(-0.08)
+    assert [name for name, _, _ in headline(worse).figures][:2] == ["Loss on text by others", "Held-out loss"]
+    assert [name for name, _, _ in headline(better).figures][:2] == ["Held-out loss", "Loss on text by others"]
+    for made, first in ((worse, "Outside text"), (better, "Held-out text")):
+        figure = next(block for part in sections(made) for block in part.blocks if isinstance(block, Figure))
+        assert next(item.text for item in figure.wide.items if isinstance(item, Label) and "text" in item.text) == first
+    assert "s-bad-thick" in page.render(worse)

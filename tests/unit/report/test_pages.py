@@ -156,7 +156,7 @@ def test_marks_and_copies_may_overlap() -> None:
     ("name", "title"),
     [
         ("improved", "Improved on held-out documents of the same corpus"),
-        ("not-shown", "No improvement shown"),
+        ("not-shown", "No improvement shown on held-out documents of the same corpus"),
         ("worse", "Worse on held-out documents of the same corpus"),
         ("smoke", "A smoke run: nothing is shown about the model"),
         ("failed", "The run failed before anything could be compared"),

@@ -37,7 +37,7 @@ def made() -> dict[str, Any]:
 def test_hundreds_of_documents_are_drawn_without_names(made: dict[str, Any], width_: float) -> None:
     block = copy.deepcopy(made["improved"]["heldout"])
     block["documents"] = block["documents"] * 40
-    drawing = documents(block, width_)
+    drawing = documents(block, width_, "held-out document")
     assert drawing.height < 2_500
     assert "Splicing factor mutations" not in str(drawing.items)
 
