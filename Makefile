@@ -20,7 +20,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence bench nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -138,6 +138,9 @@ mutate-python: $(READY)  ## plant faults in the code that holds money, and see t
 
 evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md; OUTSIDE=file.jsonl measures on text by others too
 	@python -m evidence $(call given,OUTSIDE) $(ARGS)
+
+bench: $(READY)  ## the training recipe beside the usual one, three seeds each: gain, time, memory; OUTSIDE=file.jsonl measures on text by others too
+	@captune bench $(call given,OUTSIDE) $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
 	@{ echo '```text'; python -m evidence.null_statistics && echo '```'; } | tee results/null-statistics.md

@@ -43,6 +43,7 @@ COMMANDS = (
     _operation("release", MONEY, "Let runs spend again after the budget alarm."),
     Command("prove-cap", PROOF, "The cap against failures, random months and planted faults.", "proof.__main__"),
     Command("evidence", PROOF, "Null experiments and seeds: can the verdict be believed?", "evidence.__main__"),
+    Command("bench", PROOF, "The training recipe beside the usual one, on this machine.", "evidence.bench.__main__"),
     Command("conformance", PROOF, "Every contract against the part that owns it.", "conformance.__main__"),
 )  # fmt: skip
 EXAMPLES = """\

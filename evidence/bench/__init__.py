@@ -1,0 +1,1 @@
+"""The recipe of training/ beside the usual one: same model, same text, same machine, one run."""
