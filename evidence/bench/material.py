@@ -13,6 +13,7 @@ from common.storage import Storage
 from evidence.experiments import DATA
 from preflight import staging
 from preflight.request import Request
+from preflight.texts.large_text import Amount
 from preflight.texts.text_file import Document
 from rehearsal.conductor.options import DEFAULT_WORDS
 
@@ -50,7 +51,7 @@ def gather(words: int = DEFAULT_WORDS, most_documents: int = MOST_DOCUMENTS, out
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside) if outside else None)
-    material = staging.gather(cast(Storage, _Disk()), data, request, DOMAIN, lambda step: step(), corpus_words=words)
+    material = staging.gather(cast(Storage, _Disk()), data, request, DOMAIN, lambda step: step(), Amount(words))
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")
     measured = replace(
