@@ -22,7 +22,7 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     return {
         "inputs": inputs,
         **{name: summary.get(name) for name in _BLOCKS},
-        "outside": _without_titles(summary.get("outside")),
+        "outside": without_titles(summary.get("outside")),
         "knowledge": _recall_of_each(summary),
         "clusters": _cluster_of_each(summary),
         "device": environment.get("device_name"),
@@ -30,8 +30,8 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     }
 
 
-def _without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The losses on outside text; the titles of its documents are others' words, and these figures are kept in the repository."""
+def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The losses on outside text, its documents called by their ids; titles are others' words, and what is kept in the repository holds none."""
     if block is None:
         return None
     rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]

@@ -1,4 +1,4 @@
-"""python -m evidence.rewrite FOLDER [--to FOLDER]: judges a run's figures by today's rule and writes its report again.
+"""python -m evidence.rewrite FOLDER [--to FOLDER] [--for-the-repository]: judges a run's figures by today's rule and writes its report again.
 
 A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.storage import Storage
+from evidence.figures import without_titles
 from report import files
 from report.content.circumstances import is_of_records, is_smoke
 from report.findings.analysis import judged
@@ -38,8 +39,10 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {**summary, **judged(*figures, smoke=is_smoke(summary), records=is_of_records(summary))}
 
 
-def rewrite(source: Path, target: Path) -> str:
+def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
     """Writes the report of a results folder again, into another one with the run's other files if need be; answers its verdict.
+
+    `for_the_repository` calls the documents of text by others by their ids.
 
     Raises FileNotFoundError without a summary.json, ValueError for a run that was not measured.
     """
@@ -51,6 +54,8 @@ def rewrite(source: Path, target: Path) -> str:
         for name in ("plan.json", "pre-trained.jsonl", "fine-tuned.jsonl"):
             shutil.copyfile(source / name, target / name)
     document = judged_again(summary)
+    if for_the_repository and document.get("outside"):
+        document["outside"] = without_titles(document["outside"])
     answers = [json.loads(line) for line in (source / "pre-trained.jsonl").read_text("utf-8").split("\n") if line]
     document["configuration"]["decoding"] = decoding(answers)
     files.write(Storage(_Folder(target), "results"), "", cast(Summary, document))
@@ -62,9 +67,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence.rew
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder of results, with its summary.json")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
+    parser.add_argument("--for-the-repository", action="store_true", help="without the titles of text by others")
     given = parser.parse_args(arguments)
     try:
-        verdict = rewrite(given.folder, given.to or given.folder)
+        verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -381,6 +381,18 @@ def test_a_report_is_written_again_from_its_summary(finished: Path, tmp_path: Pa
     assert "an older rule" not in (tmp_path / "again" / "report.html").read_text()
 
 
+def test_what_is_kept_in_the_repository_holds_no_title_of_text_by_others(finished: Path, tmp_path: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    documents = [{**row, "title": f"A study by others, {row['id']}"} for row in summary["heldout"]["documents"]]
+    outside = {**summary["heldout"], "documents": documents}
+    (finished / "summary.json").write_text(json.dumps({**summary, "outside": outside}))
+    rewrite(finished, tmp_path / "own")
+    rewrite(finished, tmp_path / "kept", for_the_repository=True)
+    assert "A study by others" in (tmp_path / "own" / "summary.json").read_text()
+    kept = [path.read_bytes() for path in (tmp_path / "kept").iterdir()]
+    assert not any(b"A study by others" in content for content in kept)
+
+
 def test_a_run_that_failed_cannot_be_judged_again(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"status": "FAILED"}')
     with pytest.raises(ValueError, match="ended as FAILED"):
