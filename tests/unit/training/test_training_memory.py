@@ -86,7 +86,7 @@ def test_a_card_too_small_for_four_bits_is_refused(thirteen: Shape) -> None:
         TrainingFailure, match="does not fit one GPU: even 4-bit weights need about .* GB, and the GPU has 6.4 GB"
     ) as refusal:
         plan(thirteen, Arguments(), "cuda", 6 * GIB)
-    assert "more GPU memory" in refusal.value.mend
+    assert "whose GPU has more memory" in refusal.value.mend
 
 
 def test_a_cpu_is_never_given_four_bits(seven: Shape) -> None:

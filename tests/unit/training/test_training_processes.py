@@ -30,10 +30,15 @@ def one_of_two(rank: int, port: int, folder: Path) -> None:
     )  # fmt: skip
     with joined(torch.device("cpu")) as group:
         for case in CASES:
-            run = made(folder, case, group)
-            adapter = run.train()
-            if group.first:
-                torch.save((run.losses, adapter), folder / str(case))
+            learn(folder, case, group)
+
+
+def learn(folder: Path, case: tuple[int, int], group: Group) -> None:
+    """One case. What it made is gone when it ends: a reducer that outlives its group waits for ever in its own end."""
+    run = made(folder, case, group)
+    adapter = run.train()
+    if group.first:
+        torch.save((run.losses, adapter), folder / str(case))
 
 
 def made(folder: Path, case: tuple[int, int], group: Group = ALONE) -> Run:

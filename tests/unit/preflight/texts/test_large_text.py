@@ -19,11 +19,11 @@ from tests.doubles.run_settings import SETTINGS
 from tests.doubles.texts.made_up_prose import prose
 
 MINE = {"corpus": "corpora/mine.txt"}
-# Of the staged input of three runs, as it was before large corpora could be read.
+# Of the staged input of three runs, as it was before large corpora could be read; the prompts that are made from a user's text have changed since.
 STAGED = {
     "the project's own": "cb0b42372c23c795163a25cd9acbb556112dd965f95c9008aa606e1a9b940a20",
-    "documents": "e3254530dde8b388610e0be9552322b933d886a12e22a73185179230f8f952b6",
-    "one text without titles": "f5dcd8f17b2affe2bebd65fb03652f9e9ec057f8eeecc367f22c581b4e6df3a7",
+    "documents": "c6114ba0b0170e6bf394b960e69e17c1122bc471a831108d9d4c3f1c6f087f09",
+    "one text without titles": "39aed02fee45bbf53d7ebdb6eb6ac9f13bd8e0af85d1fe22ca70ccb1abeaae48",
 }
 
 
