@@ -6,6 +6,7 @@ A process that decided alone to stop would leave the others waiting for its grad
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     distributed.init_process_group(backend, timeout=PATIENCE)
     yield _Several()
+    gc.collect()  # a reducer that outlived its group, in a circle of references, would wait for ever in its own end
     distributed.destroy_process_group()  # not after an error: others may be gone
 
 
