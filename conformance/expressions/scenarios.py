@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from proof.matrix import spot_runs, whole_runs
 from proof.matrix.bench import INPUT, Bench
 from proof.matrix.case import ENDPOINTS, PERSON, TRAININGS, Case
 from proof.matrix.expectations import waits
 from proof.matrix.states import ANY, TaskState
-from proof.matrix.whole_runs import STORIES
 from rehearsal.sagemaker.fake import HostingPlan, TrainingPlan
 
 _PATIENCE_SECONDS = 90.0
@@ -56,7 +56,8 @@ def _scripted() -> Iterator[Scenario]:
     yield Scenario("a smoke run", lambda bench: _run(bench, smoke=True))
     yield Scenario("an adapter that an earlier run left", _second_hosting)
     yield Scenario("a tear-down that is told of no run", _told_of_no_run)
-    for name, story in STORIES.items():
+    yield Scenario("no spot instance for training", lambda bench: _run(bench, jobs=[_NO_INSTANCE], spot=True))
+    for name, story in {**whole_runs.STORIES, **spot_runs.STORIES}.items():
         yield Scenario(name, lambda bench, story=story: _told(story, bench))  # type: ignore[misc]
 
 
