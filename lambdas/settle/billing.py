@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
@@ -21,7 +21,8 @@ from settle.tariff import Tariff
 
 @dataclass(frozen=True)
 class Bill:
-    """The actual cost of a run, in cents, by month and by what it was for. Seconds are those of one instance.
+    """The actual cost of a run, in cents, by month and by what it was for. Seconds are those billed, of all
+    instances together.
 
     `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was.
     """
@@ -59,9 +60,10 @@ class _Sum:
         self.seconds += seconds
         self.cents += sum(shares.values())
         if seconds and not self.tariff.was_reserved(used.instance_type, used.count):
+            count = "one" if self.tariff.instances == 1 else self.tariff.instances
             reserved = " or ".join(one.instance_type for one in self.tariff.reserved) or "nothing"
             self.unreserved.append(
-                f"{what} ran on {used.count} x {used.instance_type or price.instance_type}; reserved was one of {reserved}: "
+                f"{what} ran on {used.count} x {used.instance_type or price.instance_type}; reserved was {count} of {reserved}: "
                 f"{dollars(sum(shares.values()))} at ${price.hourly_usd.normalize():f} an hour ({price.source})."
             )
 
@@ -125,6 +127,9 @@ def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[
 
     BillableTimeInSeconds is wall-clock time, to be multiplied by the instances (botocore, DescribeTrainingJob). Where it is
     missing the job's own time counts, and where that is missing too the time from its start to its end.
+
+    Nothing tells when a spot job waited. It is booked as if it had billed at its end: as much as can be in the later month, which may
+    take reservations still, where the earlier one takes none.
     """
     pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
     for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
@@ -137,6 +142,8 @@ def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[
         end = max(start, job.get("TrainingEndTime", until))
         elapsed = ceil((end - start).total_seconds()) if "TrainingStartTime" in job else 0
         seconds = int(job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", elapsed)))
+        if job.get("EnableManagedSpotTraining"):
+            start = max(start, end - timedelta(seconds=seconds))
         resources = job["ResourceConfig"]
         for group in resources.get("InstanceGroups") or [resources]:
             yield name, _Used(group.get("InstanceType", ""), int(group.get("InstanceCount", 1)), seconds, start, end)

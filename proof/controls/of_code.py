@@ -192,6 +192,7 @@ register("billing: each month its share", replacing(billing, "month_shares", lam
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), scenarios.two_machines)
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
+register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), random_months(first_seed=550))
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
 register("workflow: the dead man's switch", without("dead_mans_switch"), trials.nothing_but_the_schedule)
 register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), trials.nothing_but_the_schedule)

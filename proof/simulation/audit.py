@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from math import ceil
 
 from common.ledger import keys
 from proof.simulation.aws.definitions import constant, functions
@@ -140,7 +141,8 @@ class Audit:
     def _small(self, run: str) -> Fraction:
         """Everything beside the instances."""
         told = [self.used.get(who, (0.0, 0)) for who in (run, self.world.owners.get(run, ""))]
-        training = sum(job.billed_seconds() for job in self.world.sagemaker.jobs.values() if job.owner == run)
+        # By the clock, whatever share of it bills: checkpoints are written by the clock.
+        training = sum(ceil(job.seconds()) for job in self.world.sagemaker.jobs.values() if job.owner == run)
         use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
         # Each day ends at the next midnight: of the current version, and of the old one that it becomes.
         days = 2 + sum(constant("stacks/storage_stack.py", f"{name}_DAYS") for name in ("CHECKPOINT", "OLD_CHECKPOINT"))
@@ -151,7 +153,9 @@ class Audit:
         maker = self.world.sagemaker
         for job in maker.jobs.values():
             if job.owner == run and job.start is not None:
-                yield "training", job.start, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
+                # What waited lies before what billed: so as much as can be is of the later month, which may take reservations still.
+                begin = max(job.start, job.end - timedelta(seconds=job.billed_seconds()))
+                yield "training", begin, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
         for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
             if endpoint.owner == run and endpoint.bills:
                 gone = endpoint.gone or self.world.now
@@ -166,7 +170,7 @@ class Audit:
         return cents
 
     def _seconds(self, run: str) -> dict[str, Fraction]:
-        """How long a run's jobs and endpoints billed."""
+        """How long a run's jobs and endpoints billed, a job on spot without what it waited."""
         seconds = dict.fromkeys(("training", "endpoint"), Fraction(0))
         for what, begin, end, _ in self._billed(run):
             seconds[what] += Fraction((end - begin) // _MICROSECOND, 1_000_000)

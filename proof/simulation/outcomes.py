@@ -59,7 +59,7 @@ def _spot_job(world: World, wishes: Wishes, hourly_usd: Priced, name: str, run: 
     longest, most = int(stopping["MaxRuntimeInSeconds"]), int(stopping["MaxWaitTimeInSeconds"])
     stop = STOP_SECONDS if dice.random() < wishes.extreme else dice.uniform(1, STOP_SECONDS)
     made = Job(
-        name, run, hourly_usd(run, instance_type) * count, now, None, now, "Stopped", "", stop, instance_type, count
+        name, run, hourly_usd(run, instance_type) * count, now, None, now, "Stopped", "", stop, instance_type, count, spot=True
     )  # fmt: skip
     made.detail, made.end = "MaxWaitTimeExceeded", now + timedelta(seconds=most)
     if dice.random() < 0.1:

@@ -31,6 +31,7 @@ class Job:
     instance_type: str = "ml.g5.2xlarge"
     instances: int = 1
     pull: float = 0.0
+    spot: bool = False
     # On spot: how much of the time from its start to its end is billed. What it waited is not, and the rest is cheaper.
     billed_share: float = 1.0
     detail: str = ""
@@ -52,10 +53,12 @@ class Job:
         self.stop_asked, self.final, self.reason, self.detail = True, "Stopped", "", "Stopped"
 
     def billed_seconds(self) -> int:
-        """What AWS reports as BillableTimeInSeconds, for all instances of the job together."""
-        if self.start is None:
-            return 0
-        return ceil((self.end - self.start) / timedelta(seconds=1) * self.billed_share)
+        """What AWS reports as BillableTimeInSeconds: time by the clock, of which every instance bills as much (`hourly_usd` is of all)."""
+        return ceil(self.seconds() * self.billed_share)
+
+    def seconds(self) -> float:
+        """From its start to its end, whatever share of it bills."""
+        return (self.end - self.start) / timedelta(seconds=1) if self.start else 0
 
 
 @dataclass

@@ -82,6 +82,7 @@ class SageMaker:
             "TrainingJobStatus": job.status(now),
             "SecondaryStatus": job.detail if now >= job.end and job.detail else job.status(now),
             "CreationTime": job.created,
+            "EnableManagedSpotTraining": job.spot,
             "ResourceConfig": {"InstanceCount": job.instances, "InstanceType": job.instance_type},
         }
         if job.start is not None and job.start <= now:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -125,6 +125,22 @@ class TestWhatIsBilled:
 
         # 1,500 seconds at $1.515 an hour: 63.125 cents, rounded up.
         assert (cost["training_seconds"], cost["training_cents"]) == (1500, 64)
+
+    def test_a_spot_job_over_a_months_end_is_booked_in_the_later_month_as_far_as_it_can_have_billed_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(monkeypatch)
+        start, midnight = datetime(2026, 11, 30, 22, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+        item: Any = {**(site.ledger.run("captune-abc") or {}), "months": "2026-11,2026-12", "other_cents": 0}
+
+        def by_month(billed_seconds: int, end: datetime) -> dict[str, int]:
+            times = {"TrainingStartTime": start, "TrainingEndTime": end, "BillableTimeInSeconds": billed_seconds}
+            spot = {**job(), **times, "EnableManagedSpotTraining": True}
+            return bill(SageMaker(jobs={"captune-abc": spot}), "captune-abc", item, None, end).by_month
+
+        # It waited for all that it did not bill; nobody tells when. An hour costs 151.5 cents, rounded up in each month.
+        assert by_month(7200, midnight + 2 * HOUR) == {"2026-11": 0, "2026-12": 303}
+        assert by_month(7200, midnight + HOUR) == {"2026-11": 152, "2026-12": 152}
 
     def test_a_job_that_does_not_tell_its_instances_has_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         site = Site(monkeypatch)
