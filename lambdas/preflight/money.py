@@ -15,6 +15,7 @@ from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, WorstCas
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
+    SPOT_START_MINUTES,
     TEAR_DOWN_ALLOWANCE_SECONDS,
     TRAINING_START_ALLOWANCE_SECONDS,
     TRAINING_STOP_ALLOWANCE_SECONDS,
@@ -62,7 +63,8 @@ def allow(
     deadline.
 
     `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
-    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
+    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time. Raises BudgetExceeded with the
+    amount that is missing and the date when the next month's cap opens.
     """
     # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
     longest = (
@@ -80,6 +82,8 @@ def allow(
     # What AWS may bill of a job beside its MaxRuntimeInSeconds. Every start of a spot job lies within its MaxWaitTimeInSeconds.
     starts = max(TRAINING_START_ALLOWANCE_SECONDS, spot_wait_seconds)
     beside_seconds = starts + TRAINING_STOP_ALLOWANCE_SECONDS if wanted_training_seconds else 0
+    if spot_wait_seconds:
+        checkpoint_minutes = min(checkpoint_minutes, SPOT_START_MINUTES)
     # Of the training that is wanted: a clamped one writes no more.
     checkpoints = checkpoint_cents(
         wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank, checkpoint_minutes

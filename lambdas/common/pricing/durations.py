@@ -53,6 +53,9 @@ UNBILLED_ALLOWANCE_SECONDS = (
 # restarts together, nor whether an image that is pulled anew after each bills. The clock of MaxWaitTimeInSeconds does not stop: no
 # job can bill for longer, and no second of spot costs more than one on demand.
 SPOT_WAIT_SECONDS = 3600
+# An interrupted job writes a checkpoint as it is told to stop, and none before it has started again: 3 minutes of image and 3 of weights
+# at the least in public logs (common/estimate.py). A smaller model starts sooner, and its checkpoints are smaller by more.
+SPOT_START_MINUTES = 6
 
 # The most that the settings and the input of a run may ask for; tests hold them beside what refuses more.
 LONGEST_DEADLINE_SECONDS = 240 * 60

@@ -17,7 +17,8 @@ STARTING, STOPPING, NOTICING = 720 + 180, 420, 300
 def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
     """The most that the plan's job and endpoint can cost in cents, at the plan's own prices."""
     training, hosting, budget = plan["training"], plan["hosting"], plan["budget"]
-    trains = (STARTING + training["maxRuntimeSeconds"] + STOPPING) * training["instanceCount"]
+    clock = training["maxWaitSeconds"] if training["spot"] else STARTING + training["maxRuntimeSeconds"]
+    trains = (clock + STOPPING) * training["instanceCount"]
     serves = hosting["deadlineSeconds"] + hosting["downloadSeconds"] + hosting["startSeconds"] + NOTICING
     serves = (serves + keep_minutes * 60) * hosting["instanceCount"]
     hours = trains * Decimal(budget["trainingHourlyUsd"]) + serves * Decimal(budget["hostingHourlyUsd"])
@@ -28,6 +29,16 @@ def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(monkeypatch)
+
+
+@pytest.mark.parametrize("cap_cents", [550, 1000, 2500])
+@pytest.mark.parametrize("instances", [1, 3])
+def test_a_spot_job_is_paid_for_as_long_as_its_clock_runs(site: Site, cap_cents: int, instances: int) -> None:
+    site.settings["training_instance_count"], site.cap_cents = instances, cap_cents * instances
+    site.quotas.applied["L-CAEE7DB7"] = 3.0
+    plan = site.run({"spot": True})
+    assert plan["training"]["spot"] is True
+    assert most_cents(plan, 0) <= plan["budget"]["worstCaseCents"] <= cap_cents * instances
 
 
 @pytest.mark.parametrize("cap_cents", [400, 450, 1000, 2500])

@@ -60,8 +60,15 @@ class TestThePlan:
 
         assert seconds == [7200 + 900 + 420, 7200 + SPOT_WAIT_SECONDS + TRAINING_STOP_ALLOWANCE_SECONDS]
         assert usual["trainingHourlyUsd"] == spot["trainingHourlyUsd"]
-        # 2,700 seconds more at $1.515 an hour, rounded up as a whole, and five more checkpoints.
-        assert spot["worstCaseCents"] - usual["worstCaseCents"] == 114 + 4
+        # 2,700 seconds more at $1.515 an hour, rounded up as a whole, and a checkpoint in six minutes in place of one in ten.
+        assert spot["worstCaseCents"] - usual["worstCaseCents"] == 114 + 15
+
+    def test_sets_aside_a_checkpoint_for_every_interruption_that_the_clock_has_room_for(self, site: Site) -> None:
+        cents = {}
+        for minutes in (1, 6, 10, 60):
+            site.settings["checkpoint_minutes"] = minutes
+            cents[minutes] = site.run({"spot": True})["budget"]["worstCaseCents"]
+        assert cents[1] > cents[6] == cents[10] == cents[60]
 
     def test_ends_no_later_than_one_on_demand_for_three_attempts_may_wait_longer(self, site: Site) -> None:
         assert site.run({"spot": True})["tearDownAt"] == site.run()["tearDownAt"]
