@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from common import estimate
 from common.architecture import Shape
-from common.cards import card_of
+from common.cards import card_of, cards_in
 from common.ledger.ledger import Ledger, dollars
 from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
@@ -77,12 +77,19 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
     """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
     words = len((DATA / f"{settings.domain}dataset.txt").read_text("utf-8").split())
     tokens = estimated_tokens(words) * settings.epochs
-    card = card_of(settings.training_instance_type[0])
-    run = estimate.of_run(shape_in(settings), card, tokens=tokens, answers=estimate.COMPARED_ANSWERS)
+    kind, count = settings.training_instance_type[0], settings.training_instance_count
+    run = estimate.of_run(
+        shape_in(settings),
+        card_of(kind),
+        tokens=tokens,
+        answers=estimate.COMPARED_ANSWERS,
+        instances=count,
+        cards=cards_in(kind),
+    )
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
     return (
         "a usual run, estimated from public logs of the same model and instance",
-        f"about {dollars(run.cents(price, price, settings.lora_rank) or 0)}",
+        f"about {dollars(run.cents(price, price, settings.lora_rank, settings.checkpoint_minutes) or 0)}",
         f"{clock_time(run.training_seconds or 0)} of training ({tokens:,} tokens of Llama 2 in {_passes(settings.epochs)}), "
         f"{clock_time(run.endpoint_seconds or 0)} of endpoint",
     )
@@ -123,7 +130,7 @@ def _worst(
             moment,
             larger.checkpoint_rank(shape, settings.lora_rank),
             settings.checkpoint_minutes,
-            SPOT_WAIT_SECONDS if settings.spot and training_seconds else 0,
+            SPOT_WAIT_SECONDS if settings.spot else 0,
         )
 
     return larger.allow(training_seconds, shape, reserve)

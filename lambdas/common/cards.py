@@ -80,15 +80,19 @@ CARDS: Mapping[str, Card] = {
 
 def card_of(instance_type: str) -> Card | None:
     """The card of an instance type, or None for a family that is not in the table."""
-    family = re.fullmatch(r"ml\.([a-z0-9-]+)\.[a-z0-9]+", instance_type)
-    return CARDS.get(family[1]) if family else None
+    return CARDS.get(_family_and_size(instance_type)[0])
 
 
 def cards_in(instance_type: str) -> int:
     """How many cards an instance type has; 1 for one that nobody knows."""
-    _, _, kind = instance_type.partition("ml.")
-    family, _, size = kind.partition(".")
+    family, size = _family_and_size(instance_type)
     return _CARDS_IN.get(family, {}).get(size, 1)
+
+
+def _family_and_size(instance_type: str) -> tuple[str, str]:
+    """Such as ("g5", "2xlarge"); two empty ones for what is no instance type."""
+    found = re.fullmatch(r"ml\.([a-z0-9-]+)\.([a-z0-9]+)", instance_type)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def speed_up(processes: int) -> float:

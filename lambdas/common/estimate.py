@@ -117,14 +117,27 @@ def _training(shape: Shape, card: Card | None, tokens: int, cards: int) -> tuple
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int) -> Phase:
-    speed = next((speed for speed in SPEEDS if card and speed.card == card.name), None)
+    speed = _speed_of(card)
     if speed is None:
         return Phase("learn", None, f"no speed is known for {card.name if card else 'this instance type'}")
-    tokens_per_second = speed.tokens_per_second * speed_up(cards)
-    seconds = round(tokens * shape.parameters / (speed.parameters * tokens_per_second))
+    seconds = round(tokens / _faster(speed, shape, cards))
     shared = "" if cards == 1 else f", shared by {cards} cards without loss"
     scaled = "" if shape.parameters == speed.parameters else ", in proportion to the parameters"
     return Phase("learn", seconds, f"{speed.source}{scaled}{shared}")
+
+
+def tokens_per_second(shape: Shape, card: Card | None, cards: int) -> float | None:
+    """What so many cards learn of a model of this size; None where nobody has measured the card."""
+    speed = _speed_of(card)
+    return None if speed is None else _faster(speed, shape, cards)
+
+
+def _speed_of(card: Card | None) -> Speed | None:
+    return next((speed for speed in SPEEDS if card and speed.card == card.name), None)
+
+
+def _faster(speed: Speed, shape: Shape, cards: int) -> float:
+    return speed.tokens_per_second * speed_up(cards) * speed.parameters / shape.parameters
 
 
 def _sum(phases: tuple[Phase, ...]) -> int | None:

@@ -232,7 +232,7 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
         if quota.shortage(each[use])
     ]
     others = other_runs.runs_in_flight(services.ledger, found.run)
-    # Counted as if the others took as many each: what they were deployed with is not known here.
+    # Counted as if the others took as many each: what their items tell is not looked up, for SageMaker refuses what this lets through.
     all_of = {use: count * (len(others) + 1) for use, count in each.items()}
     free = {use: [quota for quota in of if not quota.shortage(all_of[use])] for use, of in usable.items()}
     crowded = [quota.shortage(all_of[use]) for use, of in usable.items() if not free[use] for quota in of]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import estimate
 from common.architecture import Shape
-from common.cards import card_of, cards_in, speed_up
+from common.cards import card_of, cards_in
 from common.environment import RunSettings
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from preflight import larger
@@ -21,7 +21,10 @@ MARGIN = 1.25
 def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
     """The most bytes of a corpus that a run may learn from; never less than a corpus may have that is taken whole."""
     count = settings.training_instance_count
-    speeds = [_tokens_per_second(shape, one, count) for one in settings.training_instance_types]
+    speeds = [
+        estimate.tokens_per_second(shape, card_of(one), count * cards_in(one))
+        for one in settings.training_instance_types
+    ]
     if any(speed is None for speed in speeds):
         return MOST_LEARNT_BYTES
     seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
@@ -29,13 +32,3 @@ def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
     tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
     learnt = int(tokens * MARGIN * BYTES_PER_TOKEN / (request.epochs or settings.epochs))
     return min(MOST_LEARNT_BYTES, max(text_file.MAXIMUM_BYTES, learnt))
-
-
-def _tokens_per_second(shape: Shape, instance_type: str, instances: int) -> float | None:
-    """What is known to be learnt on so many instances of a type; None where nobody has measured its card."""
-    card = card_of(instance_type)
-    known = next((one for one in estimate.SPEEDS if card and one.card == card.name), None)
-    if known is None:
-        return None
-    faster = speed_up(instances * cards_in(instance_type))
-    return known.tokens_per_second * faster * known.parameters / shape.parameters

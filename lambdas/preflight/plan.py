@@ -44,7 +44,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
     estimate = expected.of_plan(
         settings,
         found,
-        epochs=found.request.epochs or settings.epochs,
+        epochs=request.epochs or settings.epochs,
         samples=samples,
         steps=SMOKE_STEPS if request.smoke else 0,
     )
