@@ -94,6 +94,20 @@ class TestInstanceTypes:
         assert all(f'"{one} for endpoint usage"' in message for one in BOTH)
         assert "training job usage" not in message
 
+    def test_two_runs_of_several_instances_need_room_for_all_of_both(self, site: Site) -> None:
+        site.ledger.with_run("other")
+        site.settings["training_instance_count"] = 2
+        site.quotas.applied |= {"L-2D6DEB3C": 3.0, "L-9614C779": 2.0}
+        assert "4 are needed" in site.refusal(RunInFlight)
+        site.quotas.applied["L-2D6DEB3C"] = 4.0
+        assert site.run()["training"]["instanceCount"] == 2
+
+    def test_cards_that_would_be_idle_are_told_of_a_run_that_trains(self, site: Site) -> None:
+        site.settings |= {"training_instance_types": ["ml.g5.12xlarge"], "training_instance_count": 2}
+        site.quotas.names = {"L-A": "ml.g5.12xlarge for training job usage"}
+        site.quotas.applied["L-A"] = 2.0
+        assert any("4 of them learn nothing" in one for one in site.run()["warnings"])
+
     def test_a_second_run_takes_the_type_that_has_room_for_two(self, two_types: Site) -> None:
         two_types.ledger.with_run("other")
         two_types.refusal(RunInFlight)
@@ -152,6 +166,10 @@ class TestAnEarlierAdapter:
         site.quotas.applied["L-2D6DEB3C"] = 0.0
         site.ecr.missing = {"1"}
         assert with_adapter(site).run({"adapterUri": ADAPTER_URI})["warnings"] == []
+
+    def test_it_needs_no_spot_instance_whatever_the_setting_says(self, site: Site) -> None:
+        site.settings |= {"spot": True, "checkpoint_minutes": 0}
+        assert with_adapter(site).run({"adapterUri": ADAPTER_URI})["training"]["spot"] is False
 
     @pytest.mark.parametrize(
         ("change", "words"),

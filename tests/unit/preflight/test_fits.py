@@ -66,6 +66,11 @@ def test_cards_that_a_step_has_no_sequence_for_are_told() -> None:
     )
 
 
+def test_as_many_cards_as_a_step_has_sequences_are_all_of_use() -> None:
+    settings: Any = type("Settings", (), {"training_instance_count": 1})
+    assert idle_cards(settings, ["ml.g5.12xlarge", "ml.g5.2xlarge"]) == []
+
+
 def test_what_no_card_holds_is_said_so() -> None:
     huge = dataclasses.replace(shape("llama-2-13b"), layers=800)
     settings: Any = type("Settings", (), {"lora_rank": 16, "sequence_length": 512})

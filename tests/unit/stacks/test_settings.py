@@ -88,6 +88,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("alert_email", "a@b.org,c@d.org", "one address such as you@example.com"),
         ("alert_email", None, "write it as text"),
         ("epochs", "51", "from 1 to 50"),
+        ("training_instance_count", 0, "from 1 to 4"),
+        ("training_instance_count", 5, "from 1 to 4"),
+        ("checkpoint_minutes", -1, "from 0 to 60"),
+        ("checkpoint_minutes", 61, "from 0 to 60"),
         ("max_training_seconds", 1799, "from 1800 to 21600"),
         ("endpoint_deadline_minutes", 241, "from 20 to 240"),
         ("accept_eula", "yes", "write true or false"),
@@ -116,6 +120,12 @@ def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: o
 def test_all_problems_are_told_at_once() -> None:
     message = error_of(epochs="many", buget_usd=3, region="moon")
     assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
+
+
+def test_what_does_not_go_together_is_told_at_once_too() -> None:
+    assert "a spot job that was interrupted would begin anew each time" in error_of(spot=True, checkpoint_minutes=0)
+    both = error_of(spot=True, checkpoint_minutes=0, base_model="qwen-2.5-7b")
+    assert "would begin anew" in both and "copy the model's folder into a bucket of yours" in both
 
 
 def test_settings_cannot_be_changed_after_they_were_checked() -> None:
