@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.parsers import ResponseParserError
 
-from operations.check import command, run
+from operations.check import command, run, supplies
 from operations.check.findings import Finding, Level
 from operations.check.run import Project
 from operations.check.templates import Templates
@@ -302,3 +302,13 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_ends_no_check(project: Project,
     account.services[service].troubles[operation] = [ResponseParserError("<html>")]
     found = [one for one in findings(account, project) if one.level == Level.WARNING]
     assert len(found) == 1 and "did not answer" in found[0].text
+
+
+def test_a_quota_has_to_hold_every_instance_of_a_job() -> None:
+    def level(needed: int) -> Level:
+        (found,) = supplies.quota(
+            ServiceQuotas({"L-CAEE7DB7": 2.0}), ["ml.g5.2xlarge"], "spot training job usage", needed
+        )
+        return found.level
+
+    assert (level(2), level(3)) == (Level.OK, Level.PROBLEM)

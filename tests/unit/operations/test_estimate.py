@@ -65,3 +65,15 @@ def test_what_does_not_fit_and_weights_of_ones_own_are_told() -> None:
 def test_a_wrong_setting_or_file_ends_with_its_reason(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["estimate", *arguments]) == 1
     assert capsys.readouterr().err
+
+
+def test_several_instances_learn_in_a_share_of_the_time_and_cost_more_at_worst() -> None:
+    def told(instances: int) -> dict[str, str]:
+        lines = printed.of(Settings(training_instance_count=instances), []).splitlines()
+        return {line[:24].strip(): line[24:34].strip() for line in lines[1:]}
+
+    one, four = told(1), told(4)
+    seconds = [int(each["learn"].removesuffix(" s").replace(",", "")) for each in (one, four)]
+    assert abs(seconds[0] - 4 * seconds[1]) <= 4
+    dollars = [float(each["worst case"].removeprefix("$")) for each in (one, four)]
+    assert dollars[1] > 2 * dollars[0]
