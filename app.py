@@ -13,7 +13,7 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from stacks.application import add_stacks
-from stacks.settings import Settings, SettingsError
+from stacks.configuration.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parent
 

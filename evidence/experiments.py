@@ -76,7 +76,7 @@ class Experiment:
 
         The rule of the verdict is not among them: it is applied to the figures again whenever the table is made.
         """
-        code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).glob("*.py"))]
+        code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).rglob("*.py"))]
         code += [PROJECT / "rehearsal" / "sagemaker" / name for name in SERVER]
         code += [PROJECT / "lambdas" / "report" / "findings" / name for name in MEASURES]
         context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"] | DEFAULT_SETTINGS

@@ -15,7 +15,7 @@ from operations import alarm, bucket, costs, destruction, estimate, idle, ledger
 from operations.check import command
 from operations.data import losses as text_losses
 from operations.data import outside, texts
-from stacks.settings import Settings, SettingsError
+from stacks.configuration.settings import Settings, SettingsError
 
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "cdk.json"
 

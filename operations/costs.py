@@ -16,7 +16,7 @@ from common.pricing.prices import dearest, pinned
 from common.text.tokens import estimated_tokens
 from operations.data.texts import DATA
 from preflight import larger, money
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)

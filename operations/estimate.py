@@ -15,8 +15,8 @@ from operations.costs import clock_time, shape_in, worst_case_of
 from operations.data.texts import DATA
 from preflight import larger
 from preflight.records import reading
-from stacks.serving import MOST_TOKENS_SERVED
-from stacks.settings import Settings
+from stacks.configuration.serving import MOST_TOKENS_SERVED
+from stacks.configuration.settings import Settings
 
 
 def of(settings: Settings, corpora: Sequence[Path]) -> str:
@@ -96,7 +96,7 @@ def _memory(settings: Settings, card: Card | None) -> list[str]:
     if card:
         memory = training_memory(shape, settings.lora_rank, settings.sequence_length, card)
         how, fits = "4" if memory.quantised else "16", "fits" if memory.fits else "does not fit"
-        source = f"in {how} bits; {fits} the {card.name} ({card.gigabytes} GB); the plan of training/memory.py"
+        source = f"in {how} bits; {fits} the {card.name} ({card.gigabytes} GB); the plan of training/model/memory.py"
         lines.append(_line("to train", _gigabytes(memory.needed_bytes), source))
     if hosting:
         needed = serving_bytes(shape, settings.lora_rank, min(settings.model.context_tokens, MOST_TOKENS_SERVED))

@@ -7,11 +7,11 @@ from pathlib import Path
 import aws_cdk as cdk
 import cdk_nag
 
-from stacks.acknowledgements import acknowledge_findings
+from stacks.access.acknowledgements import acknowledge_findings
+from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.guardrail_stack import GuardrailStack
 from stacks.names import TAG
-from stacks.settings import Settings
 from stacks.storage_stack import StorageStack
 
 

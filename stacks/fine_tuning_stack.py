@@ -9,16 +9,16 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks import permissions as may
-from stacks import roles
-from stacks.dashboard import add_dashboard
+from stacks.access import permissions as may
+from stacks.access import roles
+from stacks.configuration.images import hosting_image, training_image
+from stacks.configuration.run_settings import definition_version, fine_tuning_definition, literals
+from stacks.configuration.settings import Settings
 from stacks.functions import Functions, Resources, asset
-from stacks.images import hosting_image, training_image
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
-from stacks.run_settings import definition_version, fine_tuning_definition, literals
-from stacks.settings import Settings
 from stacks.state_machine import StateMachine, definition_text
 from stacks.storage_stack import StorageStack
+from stacks.watching.dashboard import add_dashboard
 
 _HERE = Path(__file__).parent
 

@@ -13,14 +13,14 @@ from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks import permissions as may
-from stacks import serving
-from stacks.catalog import Weights
-from stacks.images import hosting_image, training_image
+from stacks.access import permissions as may
+from stacks.access.roles import service_role
+from stacks.configuration import serving
+from stacks.configuration.catalog import Weights
+from stacks.configuration.images import hosting_image, training_image
+from stacks.configuration.run_settings import definition_version, settings_json
+from stacks.configuration.settings import Settings
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
-from stacks.roles import service_role
-from stacks.run_settings import definition_version, settings_json
-from stacks.settings import Settings
 
 ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH

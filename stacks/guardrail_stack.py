@@ -12,12 +12,12 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks import permissions as may
-from stacks.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
-from stacks.budget import Budget
+from stacks.access import permissions as may
+from stacks.access.roles import service_role
+from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
-from stacks.roles import service_role
-from stacks.settings import Settings
+from stacks.watching.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
+from stacks.watching.budget import Budget
 
 TERMINAL = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 # EventBridge's own maximum: a tear-down that AWS could not start for a day is still worth starting.

@@ -8,9 +8,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks import permissions as may
+from stacks.access import permissions as may
+from stacks.configuration.settings import Settings
 from stacks.names import ONE_PER_ACCOUNT, PREFIX, Keys
-from stacks.settings import Settings
 
 # SageMaker reads a checkpoint only to resume the same job; a week leaves time to look into a failure.
 CHECKPOINT_DAYS = 7

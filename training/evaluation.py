@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from failure import TrainingFailure
-from network import Network
+from model.network import Network
 from processes.group import ALONE, Group
 from progress import Clock
 from records.record import SCORED, pieces

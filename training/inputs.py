@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from failure import TrainingFailure
+from model.weights import ModelFolder, find_model
 from text import Document, read_corpus, read_evaluation
-from weights import ModelFolder, find_model
 
 EVALUATION_SETS = ("heldout", "outside", "control")  # the first must be there
 

@@ -17,13 +17,13 @@ from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from accelerator import choose_device, self_test
 from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
 from checkpoints import Starts, count_start, fingerprint, newest, step_of
 from evaluation import OutOfTime, mean_loss, paired, score
 from inputs import Inputs
 from learning import make_trainer
-from network import Network, announce, describe_environment, load_network
+from model.accelerator import choose_device, self_test
+from model.network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
 from processes.group import Group, joined
 from progress import Clock, say

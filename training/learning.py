@@ -14,7 +14,7 @@ from trl import SFTConfig, SFTTrainer
 
 from arguments import LAST_RATE_SHARE, Arguments
 from checkpoints import KEPT
-from network import Network
+from model.network import Network
 from processes.group import ALONE, Group
 from processes.shares import Shares
 from progress import say

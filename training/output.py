@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import save as serialize
 
-from network import SERVED, Network
+from model.network import SERVED, Network
 
 PARTIAL = ".partial"  # inside the folder, because SageMaker may mount it: renames must not cross devices
 README = """# LoRA adapter

@@ -11,7 +11,7 @@ from conformance.contract import Contract
 from rehearsal.account.assembly import Assembly, substituted
 from rehearsal.sagemaker.real.programs import arguments_of
 from rehearsal.step_functions.expressions import evaluate
-from stacks.serving import MOST_TOKENS_SERVED
+from stacks.configuration.serving import MOST_TOKENS_SERVED
 
 # vLLM's parser, in vLLM's own environment: which of the flags it does not know, and what it makes of the rest.
 _PARSE = """

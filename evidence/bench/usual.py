@@ -25,7 +25,7 @@ from trl import SFTConfig, SFTTrainer
 from arguments import Arguments
 from evaluation import paired, score
 from inputs import Inputs, read_inputs
-from network import bfloat16_is_faster, describe_environment, load_network
+from model.network import bfloat16_is_faster, describe_environment, load_network
 from progress import Clock
 from text import boundaries, tokenize
 

@@ -1,6 +1,6 @@
 """The GPUs of SageMaker's instance families, and how much of one a model takes when it is trained and when it is served.
 
-Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are those of training/memory.py, and a
+Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are those of training/model/memory.py, and a
 test holds both together; those of serving are reckoned and were not measured on a card.
 """
 
@@ -21,7 +21,7 @@ SERVED_SHARE, ADAPTER_PLACES = 0.88, 2
 # What a server needs beside weights, keys and values: the widest step that it tries at its start, and its graphs. An assumption.
 SERVER_BYTES = 1_500_000_000
 
-# As in training/memory.py, where each has its reason.
+# As in training/model/memory.py, where each has its reason.
 USABLE, KEEP, FIXED_BYTES, ADAPTER_BYTES = 0.92, 0.6, 600_000_000, 4 + 4 + 8 + 2
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 LOGIT_BYTES, BLOCK, WIDTH_BYTES = 12, 256, 2

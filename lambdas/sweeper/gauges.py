@@ -1,4 +1,4 @@
-"""What the alarms of stacks/alarms.py look at: figures that only somebody who looks at everything can give."""
+"""What the alarms of stacks/watching/alarms.py look at: figures that only somebody who looks at everything can give."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from operations.check.account import NoCredentials, identify, sign_in
 from operations.check.findings import Finding, Level, ok
 from operations.check.run import Project, findings
 from rehearsal.account.assembly import SynthesisFailed, synthesize
-from stacks.settings import Settings, SettingsError
+from stacks.configuration.settings import Settings, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBLEMS, NOT_ASKED = 1, 2  # exit codes

@@ -50,7 +50,7 @@ def check(iam: Iam, role: Role, needs: Sequence[Need], unread: Sequence[Unread] 
         fix = (
             "if the budget alarm went off: make release; else ask who set that deny"
             if refusal.reason == "an explicit deny"
-            else "make deploy; if it stays, add it in stacks/permissions.py"
+            else "make deploy; if it stays, add it in stacks/access/permissions.py"
         )
         if "organisation" in refusal.reason or "boundary" in refusal.reason:
             fix = "ask your administrator to allow it"

@@ -11,8 +11,8 @@ from operations.check.findings import Finding, asking, later, ok, problem, warni
 from operations.check.rights import Role
 from operations.check.templates import Machine, Templates, Unresolved
 from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
-from stacks.catalog import public_bucket
-from stacks.settings import Settings
+from stacks.configuration.catalog import public_bucket
+from stacks.configuration.settings import Settings
 
 
 class Clients(Protocol):

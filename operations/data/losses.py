@@ -82,10 +82,10 @@ def stand_in() -> Score:
 
     from arguments import Arguments
     from evaluation import score
-    from network import load_network
+    from model.network import load_network
+    from model.weights import find_model
     from progress import Clock
     from text import Document, boundaries, tokenize
-    from weights import find_model
 
     arguments = Arguments()
     network: Any = load_network(find_model(ensure_weights()), arguments, torch.device("cpu"))

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from accelerator import tiny_layer
 from arguments import Arguments
 from checkpoints import count_start
 from learning import make_trainer
-from loss import OutputLayer
-from memory import Plan
-from network import Network
+from model.accelerator import tiny_layer
+from model.loss import OutputLayer
+from model.memory import Plan
+from model.network import Network
 from processes.group import ALONE, Group
 from progress import Clock
 from text import Boundaries, Document, Epochs

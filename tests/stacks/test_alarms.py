@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from common.pricing import durations
-from stacks import alarms
 from stacks.guardrail_stack import SWEEP_MINUTES
+from stacks.watching import alarms
 from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
 ALARM = "AWS::CloudWatch::Alarm"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stacks.catalog import BASE_MODELS
-from stacks.images import hosting_image, training_image
+from stacks.configuration.catalog import BASE_MODELS
+from stacks.configuration.images import hosting_image, training_image
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 SIZES = {

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stacks import images
-from stacks.settings import BUDGET_REGIONS, SettingsError
+from stacks.configuration import images
+from stacks.configuration.settings import BUDGET_REGIONS, SettingsError
 from tests.doubles.machines.stacks_bench import ROOT, as_list, synthesize
 
 pytestmark = pytest.mark.slow
@@ -88,6 +88,6 @@ def test_what_is_no_address_is_refused_wherever_it_comes_from() -> None:
 
 
 def test_synthesis_does_not_import_the_heavy_sdk() -> None:
-    code = "import sys, stacks.application, stacks.images as i; i.hosting_image('us-east-1'); print('pandas' in sys.modules)"
+    code = "import sys, stacks.application, stacks.configuration.images as i; i.hosting_image('us-east-1'); print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

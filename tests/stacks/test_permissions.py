@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stacks.permissions import EVERYWHERE
+from stacks.access.permissions import EVERYWHERE
 from tests.doubles.machines.lambda_calls import aws_actions, variables
 from tests.doubles.machines.stacks_bench import Stacks, Statement, actions, as_list, synthesize
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from cfnlint.api import ManualArgs, lint
 
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 from tests.doubles.machines.stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
 
 pytestmark = pytest.mark.slow

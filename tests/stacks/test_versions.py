@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from stacks import run_settings
-from stacks.run_settings import definition_version, literals
-from stacks.settings import Settings
+from stacks.configuration import run_settings
+from stacks.configuration.run_settings import definition_version, literals
+from stacks.configuration.settings import Settings
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 BARE = Settings()

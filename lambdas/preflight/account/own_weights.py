@@ -14,7 +14,7 @@ from common.environment import RunSettings
 from common.errors import WeightsNotFound, WeightsRejected
 from preflight.model import Model
 
-# What transformers can make a tokenizer of, as training/weights.py has them.
+# What transformers can make a tokenizer of, as training/model/weights.py has them.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 INDEX = "model.safetensors.index.json"

@@ -18,7 +18,7 @@ os.environ["CDK_VALIDATION"] = "false"
 import aws_cdk as cdk  # noqa: E402
 
 from stacks.application import add_stacks  # noqa: E402
-from stacks.settings import Settings  # noqa: E402
+from stacks.configuration.settings import Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 ACCOUNT = "111122223333"

@@ -24,7 +24,7 @@ from progress import Clock  # noqa: E402
 from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
 from rehearsal.sagemaker.real.server.server_settings import Settings  # noqa: E402
 from rehearsal.sagemaker.vllm.routing import COMPLETIONS  # noqa: E402
-from stacks.catalog import BASE_MODELS  # noqa: E402
+from stacks.configuration.catalog import BASE_MODELS  # noqa: E402
 from tests.doubles.rehearsal.toy_families import FAMILIES, Family, prose  # noqa: E402
 
 pytestmark = pytest.mark.slow

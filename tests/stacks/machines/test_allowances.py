@@ -11,7 +11,7 @@ import pytest
 from common.errors import InvalidInput
 from common.pricing import durations, hardware
 from preflight.request import parse
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 from stacks.state_machine import load_definition
 from tests.doubles.machines.stacks_bench import ROOT
 

@@ -8,8 +8,8 @@ import pytest
 
 from common.architecture import Shape
 from common.cards import CARDS, card_of, cards_in, serving_bytes, speed_up, training_bytes, training_memory
-from stacks.catalog import BASE_MODELS
-from stacks.settings import GPU_FAMILIES
+from stacks.configuration.catalog import BASE_MODELS
+from stacks.configuration.settings import GPU_FAMILIES
 
 A10G = CARDS["g5"]
 
@@ -42,8 +42,8 @@ def test_a_card_takes_whole_sequences_of_a_step() -> None:
 @pytest.mark.parametrize("model_id", BASE_MODELS)
 def test_the_formula_is_the_training_jobs_own(model_id: str) -> None:
     torch = pytest.importorskip("torch")
-    import memory
     from arguments import Arguments
+    from model import memory
 
     one, rank = shape(model_id), 16
     theirs = memory.Shape(

@@ -46,8 +46,8 @@ def test_settings_of_another_form_are_those_of_another_deployment(text: str) -> 
 
 
 def test_the_stack_writes_what_preflight_reads() -> None:
-    from stacks.run_settings import settings_json
-    from stacks.settings import Settings
+    from stacks.configuration.run_settings import settings_json
+    from stacks.configuration.settings import Settings
 
     settings = RunSettings.from_json(settings_json(Settings.from_context({"epochs": "5", "accept_eula": "true"})))
     assert (settings.epochs, settings.accept_eula, settings.base_model.id) == (5, True, "llama-2-7b")

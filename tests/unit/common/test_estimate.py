@@ -12,7 +12,7 @@ from common import estimate
 from common.architecture import Shape
 from common.cards import CARDS
 from common.pricing.prices import Price
-from stacks.catalog import BASE_MODELS
+from stacks.configuration.catalog import BASE_MODELS
 
 SEVEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-7b"].shape))
 ONE = Shape(**dataclasses.asdict(BASE_MODELS["llama-3.2-1b"].shape))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.pricing import costs
 from common.pricing.prices import Price
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 PRICE = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")

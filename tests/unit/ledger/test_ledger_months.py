@@ -13,7 +13,7 @@ from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger
 from common.pricing.prices import Price
 from preflight import money
 from proof.simulation.aws.table import Table
-from stacks.settings import Settings, SettingsError
+from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.ledger_turns import CAP, NOW, reservation, take_at_once
 from tests.doubles.moto_table import empty_table, moto_dynamodb
 

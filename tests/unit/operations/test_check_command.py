@@ -13,7 +13,7 @@ from operations.check import command
 from operations.check.findings import Finding, later, ok, problem, warning
 from operations.check.run import Project
 from operations.check.templates import Templates, Unresolved
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 
 GOOD = ok("quota", "1 of ml.g5.2xlarge")
 BAD = problem("licence", "is not accepted", "set accept_eula to true")

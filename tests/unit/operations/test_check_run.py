@@ -13,7 +13,7 @@ from operations.check import command, run, supplies
 from operations.check.findings import Finding, Level
 from operations.check.run import Project
 from operations.check.templates import Templates
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.operations.budget_fakes import Budgets
 from tests.doubles.operations.check_fakes import (

@@ -10,7 +10,7 @@ import pytest
 from common.text.tokens import estimated_tokens
 from operations import __main__ as command
 from operations import estimate as printed
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 
 
 def test_the_command_prints_tokens_seconds_dollars_and_memory(

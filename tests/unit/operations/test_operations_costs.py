@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operations import costs
 from operations.data.texts import DATA
-from stacks.settings import Settings
+from stacks.configuration.settings import Settings
 
 
 def test_the_table_in_the_results_is_what_the_code_reserves_today() -> None:

@@ -11,7 +11,7 @@ from common.architecture import Shape
 from common.errors import ModelDoesNotFit
 from preflight.fits import idle_cards, refuse_what_cannot_fit
 from preflight.model import Model
-from stacks.catalog import BASE_MODELS
+from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.preflight_site import Site
 from tests.doubles.run_settings import SETTINGS
 

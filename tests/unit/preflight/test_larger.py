@@ -15,7 +15,7 @@ from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from preflight.larger import PARAMETERS_PER_RANK, allow, checkpoint_rank, download_seconds
 from preflight.money import Allowance
-from stacks.catalog import BASE_MODELS
+from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.preflight_site import Site
 from tests.doubles.run_settings import SETTINGS
 

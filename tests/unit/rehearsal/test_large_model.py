@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.weights import find_model
 from rehearsal.models import large_model
 from rehearsal.models.large_model import PARAMETERS, SHAPE, ensure_large_model
-from weights import find_model
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,9 @@ from preflight.texts import large_text, outside_text, text_file
 from proof.simulation import storms
 from rehearsal import seven_billion
 from rehearsal.conductor import options
-from stacks import alarms, catalog, serving
-from stacks.settings import Settings, SettingsError
+from stacks.configuration import catalog, serving
+from stacks.configuration.settings import Settings, SettingsError
+from stacks.watching import alarms
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "app.py").is_file())
 DOCS = ROOT / "docs"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from common.architecture import BIASED_ATTENTION, Shape, UnknownShape, shape_of
-from stacks.catalog import BASE_MODELS, BaseModel, weights_of
-from stacks.settings import Settings
+from stacks.configuration.catalog import BASE_MODELS, BaseModel, weights_of
+from stacks.configuration.settings import Settings
 
 each = pytest.mark.parametrize("model", BASE_MODELS.values(), ids=lambda model: model.id)
 REGION = "eu-west-1"

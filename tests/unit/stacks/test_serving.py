@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from arguments import LIMITS, Arguments
-from stacks import serving
-from stacks.settings import Settings
+from stacks.configuration import serving
+from stacks.configuration.settings import Settings
 
 
 def test_the_server_has_room_for_all_that_is_asked_at_once() -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as some
 
-from stacks.settings import Settings, SettingsError
+from stacks.configuration.settings import Settings, SettingsError
 
 CDK_JSON = Path(__file__).resolve().parents[3] / "cdk.json"
 NAMES = {field.name for field in dataclasses.fields(Settings)}

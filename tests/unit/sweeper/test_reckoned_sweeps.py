@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from common.pricing import costs
-from stacks.alarms import SWEEP_MINUTES
+from stacks.watching.alarms import SWEEP_MINUTES
 
 ROOT = Path(__file__).parents[3]
 

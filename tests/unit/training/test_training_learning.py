@@ -12,9 +12,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 from trl import SFTTrainer
 
-from accelerator import tiny_layer
 from arguments import Arguments
 from failure import TrainingFailure
+from model.accelerator import tiny_layer
 from progress import Clock
 from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
 

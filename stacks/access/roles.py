@@ -6,9 +6,9 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks import permissions as may
-from stacks.catalog import Weights, jumpstart_buckets
-from stacks.images import Image
+from stacks.access import permissions as may
+from stacks.configuration.catalog import Weights, jumpstart_buckets
+from stacks.configuration.images import Image
 from stacks.names import Arns, Keys
 
 # Services documented to send aws:SourceAccount when they take a role. Lambda and EventBridge rules are not among them:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import aws_cdk as cdk
 from constructs import Construct
 
-from stacks.catalog import Weights, gated_bucket, public_bucket
+from stacks.configuration.catalog import Weights, gated_bucket, public_bucket
 from stacks.names import FINE_TUNING, Keys
 from stacks.storage_stack import BUCKET_ARN_EXPORT
 

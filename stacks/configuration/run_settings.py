@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stacks import serving
-from stacks.catalog import public_bucket
-from stacks.images import INFERENCE_AMI_VERSION, hosting_image, training_image
-from stacks.settings import Settings
+from stacks.configuration import serving
+from stacks.configuration.catalog import public_bucket
+from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
+from stacks.configuration.settings import Settings
 from stacks.state_machine import as_text, load_definition
 
-FINE_TUNING_DEFINITION = Path(__file__).parent / "fine_tuning.asl.yaml"
+FINE_TUNING_DEFINITION = Path(__file__).parent.parent / "fine_tuning.asl.yaml"
 
 
 def literals(settings: Settings) -> dict[str, str]:

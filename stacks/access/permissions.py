@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
 
-from stacks.images import Image
+from stacks.configuration.images import Image
 from stacks.names import PREFIX, Arns, Keys
 
 Statements = list[iam.PolicyStatement]

@@ -56,7 +56,7 @@ def _no_model(channel: Path, files: list[Path], mend: str) -> TrainingFailure:
     if nested:
         return TrainingFailure(
             f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
-            f"Add {nested[0]}/ to the end of weights_prefix in stacks/catalog.py and deploy again.",
+            f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.py and deploy again.",
         )
     packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
     what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from failure import TrainingFailure
-from weights import find_model
+from model.weights import find_model
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks import permissions as may
+from stacks.access import permissions as may
+from stacks.access.roles import service_role
+from stacks.configuration.settings import Settings
 from stacks.names import PREFIX, Arns
-from stacks.roles import service_role
-from stacks.settings import Settings
 
 _WARNINGS = (("ACTUAL", 50), ("ACTUAL", 80), ("FORECASTED", 100))
 _LIMIT_PERCENT = 100

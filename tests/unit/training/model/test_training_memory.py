@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-import memory
 from arguments import Arguments
 from failure import TrainingFailure
-from memory import Shape, estimate, kept_bytes, plan, shape_of
+from model import memory
+from model.memory import Shape, estimate, kept_bytes, plan, shape_of
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from network import _spare_float32_copies
+    from model.network import _spare_float32_copies
 
     tokens, layers = 128, 3
     shape = LlamaConfig(

@@ -16,13 +16,13 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-import memory
 from arguments import Arguments
 from failure import TrainingFailure
-from loss import OutputLayer
+from model import memory
+from model.loss import OutputLayer
+from model.weights import ModelFolder
 from processes.group import ALONE, Group
 from progress import say
-from weights import ModelFolder
 
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before we give up float32's accuracy
 SERVED = torch.bfloat16  # vLLM loads an adapter in the number format of its base model

@@ -6,8 +6,8 @@ from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from stacks.alarms import NAMES, alarm_name
 from stacks.names import METRICS, PREFIX, Arns
+from stacks.watching.alarms import NAMES, alarm_name
 
 _HALF = 12  # of the 24 columns of a dashboard
 _HEIGHT = 6  # of a graph

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-import accelerator
-from accelerator import choose_device, self_test, tiny_layer
 from failure import TrainingFailure
+from model import accelerator
+from model.accelerator import choose_device, self_test, tiny_layer
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
-from stacks import catalog
+from stacks.configuration import catalog
 
 # AWS CloudFormation has AWS::Budgets::Budget and AWS::Budgets::BudgetsAction in these regions of the standard partition
 # (resource schemas of cfn-lint 1.58). Elsewhere the Guardrail stack could not be deployed, and without it there is no alarm.
@@ -43,7 +43,7 @@ IMAGE_ADDRESS = re.compile(
 )
 WRITE_AN_ADDRESS = (
     "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-sagemaker-cuda-v2.6, or leave it "
-    "empty for the one of stacks/images.py"
+    "empty for the one of stacks/configuration/images.py"
 )
 # What the names of IAM's resources and the definition's text hold without a meaning of its own.
 _WEIGHTS_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9._=+@-]+/){1,16}", re.ASCII)
@@ -67,7 +67,9 @@ class Settings:
         1  # machines that share each step; more change the time and the cost, not what is learnt
     )
     hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
-    hosting_image: str = ""  # empty: the one of stacks/images.py; another must route requests by their CustomAttributes
+    hosting_image: str = (
+        ""  # empty: the one of stacks/configuration/images.py; another must route requests by their CustomAttributes
+    )
     budget_usd: int = 25
     alert_email: str = ""
     epochs: int = 1  # with more, the first corpus made the model far worse on text by others (docs/verdict.md)

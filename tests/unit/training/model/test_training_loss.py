@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from accelerator import tiny_layer
 from failure import TrainingFailure
-from loss import BLOCK, OutputLayer
+from model.accelerator import tiny_layer
+from model.loss import BLOCK, OutputLayer
 from text import IGNORED
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,1 @@
+"""What a person chooses and what follows from it: settings, models, images, and what a deployment fixes for its runs."""
