@@ -49,7 +49,7 @@ class Network:
     @property
     def autocast(self) -> bool:
         """Whether the float32 adapter must be narrowed to multiply with bfloat16 activations."""
-        return self.plan.dtype == torch.bfloat16
+        return self.plan.dtype is torch.bfloat16
 
     def token_losses(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Negative log likelihood in nats (batch, length) of `labels`, 0 where they are ignored, each after the token ids `inputs`.
