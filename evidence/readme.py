@@ -1,6 +1,7 @@
 """python -m evidence.readme   (make readme): puts what was measured into the README and docs/, between their markers.
 
-A section `<!-- name -->` … `<!-- end -->` is replaced by the text of results/name.md, so that no figure is typed by hand.
+A section `<!-- name -->` … `<!-- end -->` is replaced by the text of results/name.md, so that no figure is typed by hand; the
+section `settings` by what the settings say of themselves.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from evidence.experiments import PROJECT
+from stacks.configuration import settings
 
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -23,6 +25,8 @@ def filled(page: str, results: Path) -> str:
     """A page with each section that has a file of results replaced by it."""
 
     def text(match: re.Match[str]) -> str:
+        if match[1] == "settings":
+            return f"<!-- settings -->\n{settings.table()}\n<!-- end -->"
         source = results / f"{match[1]}.md"
         return (
             f"<!-- {match[1]} -->\n{source.read_text('utf-8').strip()}\n<!-- end -->" if source.is_file() else match[0]

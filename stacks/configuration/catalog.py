@@ -9,22 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-BYTES_PER_WEIGHT = 2  # all of them are published in 16 bits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """The sizes of a decoder with gated perceptrons; what is counted from them stands in lambdas/common/architecture.py."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    vocabulary: int
-    heads: int
-    key_value_heads: int
-    head_size: int
-    tied_embeddings: bool = False
-    biased_attention: bool = False
+from common.architecture import BYTES_PER_WEIGHT, Shape
 
 
 @dataclass(frozen=True, kw_only=True)

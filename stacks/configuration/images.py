@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stacks.configuration.settings import IMAGE_ADDRESS, WRITE_AN_ADDRESS, SettingsError
+from stacks.configuration.checks import IMAGE_ADDRESS, WRITE_AN_ADDRESS
+from stacks.configuration.settings import SettingsError
 
 # The newest Hugging Face PyTorch training image of the SDK. The training script is tested with the same library versions.
 TRANSFORMERS_VERSION = "5.3.0"

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from common.environment import BaseModel, RunSettings
 from stacks.configuration import serving
 from stacks.configuration.catalog import public_bucket
 from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
@@ -57,46 +58,36 @@ def definition_version(settings: Settings) -> str:
 
 def settings_json(settings: Settings) -> str:
     """The settings as Preflight reads them from SETTINGS_JSON."""
+    return json.dumps(dataclasses.asdict(run_settings(settings)), separators=(",", ":"))
+
+
+def run_settings(settings: Settings) -> RunSettings:
+    """What a run knows of its deployment: the settings of the same name as they are, and what follows from the others."""
+    follows: dict[str, Any] = {
+        "base_model": _base_model(settings),
+        "training_instance_types": list(settings.training_instance_type),
+        "hosting_instance_types": list(settings.hosting_instance_type),
+        "training_image": training_image(settings.region).uri,
+        "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
+    }
+    given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    return RunSettings(**{field.name: {**given, **follows}[field.name] for field in dataclasses.fields(RunSettings)})
+
+
+def _base_model(settings: Settings) -> BaseModel:
     model, weights, licence = settings.model, settings.weights, settings.model.licence
     # Whoever has a copy of their own has accepted its licence where they got it.
     asks = licence.must_be_accepted and not weights.own
-    return json.dumps(
-        {
-            "region": settings.region,
-            "domain": settings.domain,
-            "base_model": {
-                "id": model.id,
-                "name": model.name,
-                "parameters": model.parameters,
-                "weights_uri": weights.uri,
-                "own_weights": weights.own,
-                "requires_eula": asks,
-                "licensor": licence.licensor,
-                "eula_uri": f"s3://{public_bucket(settings.region)}/{licence.eula_file}" if asks else "",
-                "has_chat_template": model.has_chat_template,
-                "served_tokens": min(model.context_tokens, serving.MOST_TOKENS_SERVED),
-                "shape": dataclasses.asdict(model.shape),
-            },
-            "training_instance_types": settings.training_instance_type,
-            "training_instance_count": settings.training_instance_count,
-            "hosting_instance_types": settings.hosting_instance_type,
-            "training_image": training_image(settings.region).uri,
-            "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
-            "lora_rank": settings.lora_rank,
-            "epochs": settings.epochs,
-            "max_training_seconds": settings.max_training_seconds,
-            "spot": settings.spot,
-            "checkpoint_minutes": settings.checkpoint_minutes,
-            "endpoint_deadline_minutes": settings.endpoint_deadline_minutes,
-            "accept_eula": settings.accept_eula,
-            "samples_per_prompt": settings.samples_per_prompt,
-            "seed": settings.seed,
-            "sequence_length": settings.sequence_length,
-            "learning_rate": settings.learning_rate,
-            "adapter_strength": settings.adapter_strength,
-            "corpus_words": settings.corpus_words,
-            "long_records": settings.long_records,
-            "accept_lost_ledger": settings.accept_lost_ledger,
-        },
-        separators=(",", ":"),
+    return BaseModel(
+        id=model.id,
+        name=model.name,
+        parameters=model.parameters,
+        weights_uri=weights.uri,
+        own_weights=weights.own,
+        requires_eula=asks,
+        licensor=licence.licensor,
+        eula_uri=f"s3://{public_bucket(settings.region)}/{licence.eula_file}" if asks else "",
+        served_tokens=min(model.context_tokens, serving.MOST_TOKENS_SERVED),
+        has_chat_template=model.has_chat_template,
+        shape=model.shape,
     )

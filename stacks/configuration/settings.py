@@ -1,94 +1,181 @@
 """The settings a person changes, read from the CDK context, checked in one place before anything is synthesized.
 
-Defaults live in `Settings`; cdk.json repeats them so that a person sees what there is to change; `-c key=value`
-overrides both. Every problem is reported at once, each with the setting's name and the way to mend it.
+Each is declared once, in `Settings`: type, default, check and meaning, from which the table in docs/operating.md is made. cdk.json
+repeats the defaults so that a person sees what there is to change (a test holds that it does); `-c key=value` overrides both. Every
+problem is reported at once, each with the setting's name and the way to mend it.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
-from stacks.configuration import catalog
-
-# AWS CloudFormation has AWS::Budgets::Budget and AWS::Budgets::BudgetsAction in these regions of the standard partition
-# (resource schemas of cfn-lint 1.58). Elsewhere the Guardrail stack could not be deployed, and without it there is no alarm.
-BUDGET_REGIONS = (
-    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-west-1", "eu-west-2",
-    "eu-west-3", "eu-central-1", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
-)  # fmt: skip
-
-# 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
-GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
-
-# One for each attempt that the state machines make when AWS has no free instance.
-MOST_INSTANCE_TYPES = 3
-
-# A step learns from four sequences at most (training/arguments.py), so that more machines would only wait for one another.
-MOST_TRAINING_INSTANCES = 4
+from stacks.configuration import catalog, checks
+from stacks.configuration.checks import Check, Value
 
 # Keys that the CDK command line itself puts beside ours; all its others contain a colon or start with @.
 _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
-
-_EMAIL = re.compile(r"[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)")
-# An address in Amazon ECR, the only registry that SageMaker pulls an endpoint's image from without a network of one's own.
-IMAGE_ADDRESS = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z]{2}(-[a-z]+)+-\d)\.amazonaws\.com/"
-    r"(?P<repository>[a-z0-9]+([._/-][a-z0-9]+)*):(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})",
-    re.ASCII,
-)
-WRITE_AN_ADDRESS = (
-    "write a whole address such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-sagemaker-cuda-v2.6, or leave it "
-    "empty for the one of stacks/configuration/images.py"
-)
-# What the names of IAM's resources and the definition's text hold without a meaning of its own.
-_WEIGHTS_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9._=+@-]+/){1,16}", re.ASCII)
-_DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 
 
 class SettingsError(ValueError):
     """One or more settings are wrong. The message names each of them and how to mend it."""
 
 
+def _setting(default: Value, check: Check[Value], means: str) -> Value:
+    """A field of `Settings`, with all that there is to know of it; `means` is what docs/operating.md says."""
+    return field(default=default, metadata={"check": check, "means": means})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of one deployment, validated. Build it with `from_context`."""
 
-    region: str = "us-east-1"
-    domain: str = "medical"
-    base_model: str = "llama-2-7b"
-    weights_uri: str = ""  # a folder of one's own in place of JumpStart's, such as s3://bucket/models/mine/
-    training_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)  # in order of preference, at most three
-    training_instance_count: int = (
-        1  # machines that share each step; more change the time and the cost, not what is learnt
+    region: str = _setting(
+        "us-east-1",
+        checks.choice(
+            checks.BUDGET_REGIONS,
+            "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm",
+            accepts="where CloudFormation offers AWS Budgets",
+        ),
+        "one region of an account can be deployed, [why](cap.md#what-cannot-be-held-and-what-can-it-cost)",
     )
-    hosting_instance_type: tuple[str, ...] = ("ml.g5.2xlarge",)
-    hosting_image: str = (
-        ""  # empty: the one of stacks/configuration/images.py; another must route requests by their CustomAttributes
+    domain: str = _setting(
+        "medical",
+        checks.DOMAIN,
+        "the texts and prompts in `data/` that a run uses, and the fine-tuned model's name at the endpoint",
     )
-    budget_usd: int = 25
-    alert_email: str = ""
-    epochs: int = 1  # with more, the first corpus made the model far worse on text by others (docs/verdict.md)
-    max_training_seconds: int = 7200
-    spot: bool = False  # true trains on AWS's spare instances, which cost less and may be taken away
-    checkpoint_minutes: int = 10  # what an interruption may cost; each is kept for a week, and 0 writes none
-    endpoint_deadline_minutes: int = 60
-    accept_eula: bool = False
-    retain_data: bool = True
-    budget_scope: str = "account"
-    samples_per_prompt: int = 2
-    seed: int = 42
-    sequence_length: int = 512
-    learning_rate: str = "auto"  # the peak; auto takes it from the model's width
-    lora_rank: int = 16  # of the adapter that is trained, and the largest that the endpoint makes room for
-    adapter_strength: float = 0.6  # share of what was learnt that is kept: text by others gains more (docs/verdict.md)
-    corpus_words: int = 0  # 0 trains on all of it; else on whole documents of about so many words, spread over it
-    long_records: str = "split"  # what becomes of a record that is longer than a sequence; "refuse" ends the run
-    accept_lost_ledger: str = ""  # the month, such as 2026-11, that gets its whole cap although its ledger was lost
+    base_model: str = _setting(
+        "llama-2-7b",
+        checks.choice(
+            tuple(catalog.BASE_MODELS),
+            "; for any other model choose its nearest kin, and name its folder in weights_uri",
+            hints=3,
+            accepts=f"one of [{len(catalog.BASE_MODELS)} models](#how-to-use-another-model)",
+        ),
+        "what is fine-tuned",
+    )
+    weights_uri: str = _setting(
+        "",
+        checks.WEIGHTS_URI,
+        "[weights of your own](#how-to-use-weights-of-your-own) in place of JumpStart's",
+    )
+    training_instance_type: tuple[str, ...] = _setting(
+        ("ml.g5.2xlarge",),
+        checks.INSTANCE_TYPES,
+        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: the dearest is reserved, the next is tried where AWS has none free, and the report says which trained',
+    )
+    training_instance_count: int = _setting(
+        1,
+        checks.whole(1, checks.MOST_TRAINING_INSTANCES, "instances"),
+        "[instances that train together](#how-to-train-on-several-gpus): less time, the same result; the reservation and the bill are multiplied by it",
+    )
+    hosting_instance_type: tuple[str, ...] = _setting(
+        ("ml.g5.2xlarge",),
+        checks.INSTANCE_TYPES,
+        "the same for the endpoint",
+    )
+    hosting_image: str = _setting(
+        "",
+        checks.HOSTING_IMAGE,
+        "another serving image. It has to route requests by their CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
+    )
+    budget_usd: int = _setting(
+        25,
+        checks.whole(1, 1000, "US dollars"),
+        "the cap of a calendar month, and the budget of the alarm",
+    )
+    alert_email: str = _setting(
+        "",
+        checks.EMAIL,
+        "who hears of results, budget and alarms. Empty: nobody",
+    )
+    epochs: int = _setting(
+        1,
+        checks.whole(1, 50, "passes over the corpus"),
+        "passes over the corpus. With three, the first corpus made the model [far worse on text by others](verdict.md)",
+    )
+    max_training_seconds: int = _setting(
+        7200,
+        checks.whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
+        "the longest training job, with pulling its image and loading",
+    )
+    spot: bool = _setting(
+        False,
+        checks.switch("true trains on spot instances"),
+        "trains on [spot instances](#how-to-train-on-spot-instances), which cost less and may be taken away",
+    )
+    checkpoint_minutes: int = _setting(
+        10,
+        checks.whole(0, 60, "minutes"),
+        "between two checkpoints of a training job: what an interruption may cost at most. 0 writes none but at a stop signal",
+    )
+    endpoint_deadline_minutes: int = _setting(
+        60,
+        checks.whole(20, 240, "minutes"),
+        "the longest life of the endpoint; ten minutes of it go into loading",
+    )
+    accept_eula: bool = _setting(
+        False,
+        checks.switch("true says that you have read and accept the licence of the base model"),
+        "says that you have read and accept the base model's licence",
+    )
+    retain_data: bool = _setting(
+        True,
+        checks.switch("false lets cdk destroy delete the bucket and the ledger"),
+        "keeps bucket and ledger when the stacks are destroyed, and protects them",
+    )
+    budget_scope: str = _setting(
+        "account",
+        checks.choice(("account", "tag"), "; tag only after activating the cost-allocation tag project"),
+        "what the alarm counts; `tag` only after activating the cost-allocation tag `project`",
+    )
+    samples_per_prompt: int = _setting(
+        2,
+        checks.whole(0, 8, "sampled answers"),
+        "sampled answers of each model to each prompt, beside the greedy one",
+    )
+    seed: int = _setting(
+        42,
+        checks.whole(0, 2**31 - 1, "any kind"),
+        "of training and sampling",
+    )
+    sequence_length: int = _setting(
+        512,
+        checks.whole(128, 4096, "tokens"),
+        "tokens of a training sequence",
+    )
+    learning_rate: str = _setting(
+        "auto",
+        checks.LEARNING_RATE,
+        "the peak; `auto` takes it from the model's width",
+    )
+    lora_rank: int = _setting(
+        16,
+        checks.whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
+        "of the adapter that is trained, and the largest that is served",
+    )
+    adapter_strength: float = _setting(
+        0.6,
+        checks.STRENGTH,
+        "share of what was learnt that is kept ([why](verdict.md))",
+    )
+    corpus_words: int = _setting(
+        0,
+        checks.whole(0, 10_000_000, "words"),
+        "0 trains on all of the corpus; else on whole documents of about so many words, spread over it",
+    )
+    long_records: str = _setting(
+        "split",
+        checks.choice(("split", "refuse")),
+        "what becomes of [records](#how-to-use-records-instead-of-text) that are longer than `sequence_length`: split, so that every token of an answer is learnt, or the run is refused",
+    )
+    accept_lost_ledger: str = _setting(
+        "",
+        checks.MONTH,
+        "gives that month its whole cap although its ledger was lost (`LedgerLost`)",
+    )
 
     @property
     def cap_cents(self) -> int:
@@ -124,7 +211,7 @@ class Settings:
         for key, raw in context.items():
             if key in _CHECKS:
                 try:
-                    values[key] = _CHECKS[key](raw)
+                    values[key] = _CHECKS[key].read(raw)
                 except ValueError as error:
                     problems.append(f"{key} is {raw!r}: {error}")
             elif not _belongs_to_cdk(key):
@@ -161,165 +248,13 @@ def _belongs_to_cdk(key: str) -> bool:
     return key.startswith("@") or ":" in key or key in _CDK_KEYS
 
 
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise ValueError("write it as text")
-    return raw.strip()
+_CHECKS: dict[str, Check[object]] = {one.name: one.metadata["check"] for one in fields(Settings)}
 
 
-def _whole(low: int, high: int, unit: str) -> Callable[[object], int]:
-    def check(raw: object) -> int:
-        text = str(int(raw)) if isinstance(raw, float) and raw.is_integer() else str(raw).strip()
-        if isinstance(raw, bool) or not re.fullmatch(r"-?\d{1,12}", text, re.ASCII) or not low <= int(text) <= high:
-            raise ValueError(f"write a whole number of {unit} from {low} to {high}")
-        return int(text)
-
-    return check
-
-
-def _switch(meaning: str) -> Callable[[object], bool]:
-    def check(raw: object) -> bool:
-        text = str(raw).strip().lower()
-        if text not in ("true", "false"):
-            raise ValueError(f"write true or false ({meaning})")
-        return text == "true"
-
-    return check
-
-
-def _choice(options: tuple[str, ...], advice: str = "", *, hints: int = 1) -> Callable[[object], str]:
-    def check(raw: object) -> str:
-        text = _text(raw)
-        if text not in options:
-            nearest = difflib.get_close_matches(text.lower(), options, n=hints)
-            hint = f" (nearest: {', '.join(nearest)})" if nearest else ""
-            raise ValueError(f"choose one of {', '.join(options)}{hint}{advice}")
-        return text
-
-    return check
-
-
-def _learning_rate(raw: object) -> str:
-    text = str(raw).strip().lower()
-    if text == "auto":
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if isinstance(raw, bool) or not 1e-7 <= number <= 1:  # the limits of training/arguments.py
-        raise ValueError("write auto, or a number from 1e-7 to 1 such as 0.0003")
-    return f"{number:g}"
-
-
-def _strength(raw: object) -> float:
-    try:
-        number = float(str(raw).strip())
-    except ValueError:
-        number = math.nan
-    if isinstance(raw, bool) or not 0.05 <= number <= 1:  # the limits of training/arguments.py
-        raise ValueError("write a number from 0.05 to 1 such as 0.5")
-    return number
-
-
-def _domain(raw: object) -> str:
-    text = _text(raw)
-    if text == "base":
-        raise ValueError("the endpoint calls the untuned model base; choose another name")
-    if not _DOMAIN.fullmatch(text):
-        raise ValueError("use 2 to 32 lower-case letters, digits and hyphens, starting with a letter")
-    return text
-
-
-def _instance_type(raw: object) -> str:
-    text = _text(raw)
-    match = _INSTANCE_TYPE.fullmatch(text)
-    if not match:
-        raise ValueError("write a SageMaker instance type such as ml.g5.2xlarge")
-    if match[1] not in GPU_FAMILIES:
-        raise ValueError(
-            f"the family {match[1]} has no GPU with bfloat16; choose from {', '.join(GPU_FAMILIES)}, for example ml.g5.2xlarge"
-        )
-    return text
-
-
-def _instance_types(raw: object) -> tuple[str, ...]:
-    """One type, a list, or a text with commas, as -c passes it."""
-    parts = raw if isinstance(raw, (list, tuple)) else _text(raw).split(",")
-    types = tuple(_instance_type(part) for part in parts)
-    if not 1 <= len(types) <= MOST_INSTANCE_TYPES or len(set(types)) != len(types):
-        raise ValueError(f"list one to {MOST_INSTANCE_TYPES} different types, in order of preference")
-    return types
-
-
-def _hosting_image(raw: object) -> str:
-    text = _text(raw)
-    if text and not IMAGE_ADDRESS.fullmatch(text):
-        raise ValueError(WRITE_AN_ADDRESS)
-    return text
-
-
-def _weights_uri(raw: object) -> str:
-    text = _text(raw)
-    if text and not _WEIGHTS_URI.fullmatch(text):
-        raise ValueError(
-            "write a folder as s3://bucket/folder/ with a slash at its end, of letters, digits and . _ = + @ -, or leave it empty"
-        )
-    if text.startswith("s3://jumpstart-private-cache-"):
-        raise ValueError(
-            "that bucket hands its weights out under base_model only: choose it there, and leave this empty"
-        )
-    return text
-
-
-def _month(raw: object) -> str:
-    text = _text(raw)
-    if text and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", text, re.ASCII):
-        raise ValueError("write one month such as 2026-11, or leave it empty")
-    return text
-
-
-def _email(raw: object) -> str:
-    text = _text(raw)
-    if text and (len(text) > 254 or not _EMAIL.fullmatch(text)):  # 254: longest address SMTP can carry
-        raise ValueError("write one address such as you@example.com, or leave it empty")
-    return text
-
-
-_CHECKS: dict[str, Callable[[object], object]] = {
-    "region": _choice(
-        BUDGET_REGIONS, "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm"
-    ),
-    "domain": _domain,
-    "base_model": _choice(
-        tuple(catalog.BASE_MODELS),
-        "; for any other model choose its nearest kin, and name its folder in weights_uri",
-        hints=3,
-    ),
-    "weights_uri": _weights_uri,
-    "training_instance_type": _instance_types,
-    "training_instance_count": _whole(1, MOST_TRAINING_INSTANCES, "instances"),
-    "hosting_instance_type": _instance_types,
-    "hosting_image": _hosting_image,
-    "budget_usd": _whole(1, 1000, "US dollars"),
-    "alert_email": _email,
-    "epochs": _whole(1, 50, "passes over the corpus"),
-    "max_training_seconds": _whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
-    "spot": _switch("true trains on spot instances"),
-    "checkpoint_minutes": _whole(0, 60, "minutes"),
-    "endpoint_deadline_minutes": _whole(20, 240, "minutes"),
-    "accept_eula": _switch("true says that you have read and accept the licence of the base model"),
-    "retain_data": _switch("false lets cdk destroy delete the bucket and the ledger"),
-    "budget_scope": _choice(("account", "tag"), "; tag only after activating the cost-allocation tag project"),
-    "samples_per_prompt": _whole(0, 8, "sampled answers"),
-    "seed": _whole(0, 2**31 - 1, "any kind"),
-    "sequence_length": _whole(128, 4096, "tokens"),
-    "learning_rate": _learning_rate,
-    "lora_rank": _whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
-    "adapter_strength": _strength,
-    "corpus_words": _whole(0, 10_000_000, "words"),
-    "long_records": _choice(("split", "refuse")),
-    "accept_lost_ledger": _month,
-}
-
-assert set(_CHECKS) == {field.name for field in fields(Settings)}, "every setting needs its check"
+def table() -> str:
+    """All settings in Markdown: name, default, what each may be, and what it means."""
+    lines = ["| setting | default | may be | what it means |", "|---|---|---|---|"]
+    for one in fields(Settings):
+        check, means = one.metadata["check"], one.metadata["means"]
+        lines.append(f"| `{one.name}` | `{json.dumps(one.default)}` | {check.accepts} | {means} |")
+    return "\n".join(lines)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from stacks.configuration import images
-from stacks.configuration.settings import BUDGET_REGIONS, SettingsError
+from stacks.configuration.checks import BUDGET_REGIONS
+from stacks.configuration.settings import SettingsError
 from tests.doubles.machines.stacks_bench import ROOT, as_list, synthesize
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from common.architecture import Shape
 from common.cards import CARDS, card_of, cards_in, serving_bytes, speed_up, training_bytes, training_memory
 from stacks.configuration.catalog import BASE_MODELS
-from stacks.configuration.settings import GPU_FAMILIES
+from stacks.configuration.checks import GPU_FAMILIES
 
 A10G = CARDS["g5"]
 
