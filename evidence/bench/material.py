@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from common.contracts import run_folder
-from common.storage import Storage
+from common.storage import Head, Storage
 from evidence.experiments import DATA
 from preflight import staging
 from preflight.request import Request
@@ -74,9 +74,9 @@ class _Disk:
 
     bucket = "this machine"
 
-    def size(self, key: str) -> int | None:
+    def head(self, key: str) -> Head | None:
         path = Path(key)
-        return path.stat().st_size if path.is_file() else None
+        return Head(path.stat().st_size, "") if path.is_file() else None
 
     def read(self, key: str) -> bytes:
         return Path(key).read_bytes()

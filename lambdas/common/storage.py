@@ -7,11 +7,13 @@ import json
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from common.aws import error_code, is_missing
+from common.text.utf8 import encoded
 
 # A piece takes a tenth of a second from S3. No more than so many of a large object are held.
 PIECE_BYTES, PIECES_AHEAD = 8 * 2**20, 2
@@ -21,6 +23,14 @@ _CHANGED = {"PreconditionFailed", "412", "InvalidRange", "416"}
 
 class ObjectChanged(Exception):
     """An object was replaced or removed while it was read."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is known of an object without reading it: its size in bytes, and what tells one content of it from another (S3's ETag)."""
+
+    size: int
+    version: str
 
 
 class Storage:
@@ -41,18 +51,15 @@ class Storage:
             raise ValueError(f"{uri} is not in the bucket {self.bucket}")
         return uri[len(prefix) :]
 
-    def size(self, key: str) -> int | None:
-        """Size in bytes, or None when there is no such object."""
+    def head(self, key: str) -> Head | None:
+        """Size and version of an object, or None when there is no such object."""
         try:
-            return int(self._s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+            answer = self._s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if is_missing(error):
                 return None
             raise
-
-    def version(self, key: str) -> str:
-        """What tells one content of an object from another: S3's ETag."""
-        return str(self._s3.head_object(Bucket=self.bucket, Key=key)["ETag"])
+        return Head(int(answer["ContentLength"]), str(answer["ETag"]))
 
     def pieces(self, key: str, version: str, size: int) -> Generator[bytes, None, None]:
         """One content of an object, piece by piece; the next ones come while one is worked on. Raises ObjectChanged where there is another by now.
@@ -90,7 +97,7 @@ class Storage:
 
     def write(self, key: str, content: str | bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         """Writes an object, replacing what was there."""
-        body = _bytes(content) if isinstance(content, str) else content
+        body = encoded(content) if isinstance(content, str) else content
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def read_json(self, key: str) -> Any | None:
@@ -112,10 +119,5 @@ class Storage:
         """Writes a JSON Lines file."""
         lines = io.BytesIO()
         for value in values:
-            lines.write(_bytes(json.dumps(value, ensure_ascii=False) + "\n"))
+            lines.write(encoded(json.dumps(value, ensure_ascii=False) + "\n"))
         self.write(key, lines.getvalue(), "application/x-ndjson")
-
-
-def _bytes(text: str) -> bytes:
-    # A model can answer with half of a surrogate pair, which UTF-8 does not hold: it becomes a question mark.
-    return text.encode("utf-8", "replace")

@@ -33,8 +33,8 @@ from preflight.records import suitable
 from preflight.texts.large_text import Amount
 
 T = TypeVar("T")
-# For a large corpus, of the 120 seconds that Preflight has: what is asked of AWS takes some ten, and the comparison with held-out text
-# ten more.
+# For prompts and a large corpus together, of the 120 seconds that Preflight has: what is asked of AWS takes some ten, and the comparison
+# with held-out text ten more.
 READ_SECONDS = 90
 
 
@@ -96,13 +96,14 @@ def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_ce
     found.attempt(lambda: _spot(settings, found))
     found.attempt(lambda: _ledger(services, settings, found))
     found.attempt(lambda: _eula(settings))
+    # Before the texts: how much of them is learnt goes by the model that is there.
+    found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
     found.material = found.attempt(lambda: _material(services, found, settings))
     code = found.attempt(lambda: staging.asset(services.s3, "TRAINING"))
     if found.material and code:
         found.input_digest = staging.digest(staging.files(found.material, code))
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
-    found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
     if found.material:
         found.warnings += suitable.look(found.material.training, found.model, settings, found.attempt)
     found.attempt(lambda: _fits(settings, found))

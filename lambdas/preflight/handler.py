@@ -43,6 +43,6 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
         "planned",
         run=document["runName"],
         worst_case_cents=document["budget"]["worstCaseCents"],
-        warnings=found.warnings,
+        warnings=document["warnings"],
     )
     return document

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -20,6 +21,7 @@ from common.contracts import run_folder
 from common.environment import required
 from common.errors import AssetUnreadable
 from common.storage import Storage
+from common.text.utf8 import encoded
 from preflight.prompts import openings, prompt_file
 from preflight.prompts.from_records import from_records
 from preflight.records import gathering as training_records
@@ -82,17 +84,13 @@ def gather(
 ) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
 
-    `amount` says of how much of the corpus is learnt at most. The faults are DatasetRejected (or one of its kinds) and
-    PromptsRejected.
+    `amount` says how much of the corpus is learnt at most, and how long prompts and corpus may take to be read. The faults are
+    DatasetRejected (or one of its kinds) and PromptsRejected.
     """
+    begun = time.monotonic()
     files = Files(storage, data, domain)
     makes_prompts = request.corpus is not None and request.prompts is None
     amount = amount or Amount()
-    if large_text.is_large(files, request):
-        texts = large_text.gather(files, request, amount, attempt)
-    else:
-        gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
-        texts = gather_texts(files, request, amount.words, attempt)
     asked = None
     if not makes_prompts:
         name = files.name(request.prompts, "prompts.jsonl")
@@ -100,6 +98,14 @@ def gather(
     others = None
     if (key := request.held_outside) is not None:
         others = attempt(lambda: files.outside(key))
+    control = attempt(files.control) or []
+    if large_text.is_large(files, request):
+        # What the prompts took is not there for the corpus: PARSE_SECONDS at most.
+        left = replace(amount, seconds=amount.seconds - (time.monotonic() - begun))
+        texts = large_text.gather(files, request, left, attempt, [*control, *(others or [])])
+    else:
+        gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
+        texts = gather_texts(files, request, amount.words, attempt)
     if texts is None:
         return None
     held_out, overlap, warnings = texts.held_out, texts.overlap, texts.warnings
@@ -115,7 +121,7 @@ def gather(
         warnings += told
     if asked is None:
         return None
-    control = [part for part in attempt(files.control) or [] if overlap.first(part.text) is None]
+    control = [part for part in control if overlap.first(part.text) is None]
     if request.smoke:
         asked = asked[:SMOKE_PROMPTS]
     return Material(
@@ -139,24 +145,24 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     staged = {
         f"{run_folder.TRIAL}{run_folder.ADAPTER_CONFIGURATION}": _PLACEHOLDER.encode(),
         **_corpus(material.training),
-        run_folder.HELD_OUT: _bytes(text_file.as_lines(material.held_out)),
-        run_folder.PROMPTS: _bytes(
+        run_folder.HELD_OUT: encoded(text_file.as_lines(material.held_out)),
+        run_folder.PROMPTS: encoded(
             "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
         ),
     }
     if material.outside:
-        staged[run_folder.OUTSIDE] = _bytes(text_file.as_lines(material.outside))
+        staged[run_folder.OUTSIDE] = encoded(text_file.as_lines(material.outside))
     if material.control:
-        staged[run_folder.CONTROL] = _bytes(text_file.as_lines(material.control))
+        staged[run_folder.CONTROL] = encoded(text_file.as_lines(material.control))
     return staged | {f"{run_folder.CODE}{path}": content for path, content in code.items()}
 
 
 def _corpus(training: Sequence[Document]) -> dict[str, bytes]:
     """The corpus channel: running text, or records."""
     if training[0].records:
-        return {run_folder.RECORDS: _bytes(text_file.as_lines(training))}
+        return {run_folder.RECORDS: encoded(text_file.as_lines(training))}
     # As text_file.as_text has it, document by document: a large corpus is held once only.
-    return {run_folder.CORPUS: b"\n".join(_bytes(text_file.titled(part)) for part in training)}
+    return {run_folder.CORPUS: b"\n".join(encoded(text_file.titled(part)) for part in training)}
 
 
 def digest(staged: dict[str, bytes]) -> str:
@@ -167,8 +173,3 @@ def digest(staged: dict[str, bytes]) -> str:
         total.update(f"{len(path.encode())} {path} {len(content)} ".encode())
         total.update(content)
     return total.hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    # As Storage.write does it: half of a surrogate pair, which UTF-8 does not hold, becomes a question mark.
-    return text.encode("utf-8", "replace")

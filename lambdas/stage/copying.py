@@ -14,7 +14,7 @@ from common.storage import Storage
 from preflight import request, staging
 from preflight.texts.large_text import MOST_LEARNT_BYTES, Amount
 
-# Of StageInput's 180: it reads as long as Preflight did, and then writes.
+# Of StageInput's 180: it reads prompts and corpus as long as Preflight did, and then writes.
 READ_SECONDS = 130
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
@@ -38,7 +38,9 @@ def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
             Amount(plan["corpusWords"], plan.get("corpusBytes", MOST_LEARNT_BYTES), READ_SECONDS),
         )
     except (DatasetRejected, PromptsRejected) as fault:
-        raise DatasetChanged(f"A file of this run was changed after Preflight had checked it. {fault}") from fault
+        raise DatasetChanged(
+            f"What Preflight accepted for this run is refused now: a file was changed in between, or could not be read in time. {fault}"
+        ) from fault
     assert material is not None, "where every fault is raised, what is left is whole"
     files = staging.files(material, staging.asset(s3, "TRAINING"))
     if staging.digest(files) != plan["inputDigest"]:

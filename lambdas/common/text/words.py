@@ -47,6 +47,11 @@ def each(text: str) -> Iterator[str]:
     return (match[0] for match in _WORD.finditer(text))
 
 
+def plain(text: str) -> str:
+    """The words of a text in lower case with single blanks between them: what two texts that say the same have alike."""
+    return " ".join(each(text.lower()))
+
+
 def ends(text: str) -> list[int]:
     """Where each word of a text ends."""
     return [match.end() for match in _WORD.finditer(text)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.errors import PromptsRejected
 from common.text.prompt_kinds import RECORD
-from preflight.prompts.prompt_file import MAXIMUM_PROMPT_BYTES
+from preflight.prompts.prompt_file import MAXIMUM_PROMPT_BYTES, can_be_asked
 from preflight.records.record import Record
 from preflight.texts.text_file import Document
 
@@ -21,7 +21,7 @@ def from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[s
     A conversation is asked up to its last answer, as messages that the endpoint's server writes by the model's own template.
     Raises PromptsRejected where none is short enough.
     """
-    fitting = [[record for record in part.records if _bytes(record) <= MAXIMUM_PROMPT_BYTES] for part in held_out]
+    fitting = [[record for record in part.records if can_be_asked(_asked(record))] for part in held_out]
     turns = [record for turn in zip_longest(*_spread(fitting)) for record in turn if record is not None]
     long = sum(len(part.records) for part in held_out) - sum(map(len, fitting))
     if not turns:
@@ -54,6 +54,5 @@ def _prompt(record: Record, number: int) -> dict[str, Any]:
     return {**named, "prompt": record.prompt, **reference}
 
 
-def _bytes(record: Record) -> int:
-    asked = record.texts[:-1]
-    return len("\n".join(asked).encode("utf-8", "replace"))
+def _asked(record: Record) -> str:
+    return "\n".join(record.texts[:-1])

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.errors import PromptsRejected
 from common.text.prompt_kinds import KINDS
+from common.text.utf8 import encoded
 from preflight.prompts import patterns
 from preflight.texts import personal_data
 from preflight.texts.text_file import as_utf8
@@ -67,6 +68,11 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
     return prompts
 
 
+def can_be_asked(prompt: str) -> bool:
+    """Whether a prompt fits into the model beside its answer, whatever tokens it is made of."""
+    return len(encoded(prompt)) <= MAXIMUM_PROMPT_BYTES
+
+
 def _read(line: str) -> tuple[Any, str]:
     """A prompt and what is wrong with it, which is empty for a good one."""
     try:
@@ -89,8 +95,8 @@ def _fault(prompt: Any) -> str:
     for field in ("id", "kind", "prompt"):
         if not isinstance(prompt.get(field), str) or not prompt[field].strip():
             return f"has no text in `{field}`"
-    size = len(prompt["prompt"].encode("utf-8"))
-    if size > MAXIMUM_PROMPT_BYTES:
+    if not can_be_asked(prompt["prompt"]):
+        size = len(encoded(prompt["prompt"]))
         return f"has a prompt of {size} bytes; at most {MAXIMUM_PROMPT_BYTES} fit into the model beside the answer"
     if prompt["kind"] not in KINDS:
         return f"has the kind {_short(prompt['kind'])}; it must be one of {', '.join(KINDS)}"
@@ -141,7 +147,5 @@ def _is_personal(value: str) -> bool:
 
 
 def _short(value: str) -> str:
-    """A value for a message; not where it looks like data of a person, since messages end up in logs."""
-    if _is_personal(value):
-        return "(not shown here: it looks like data of a person)"
-    return repr(value) if len(value) <= 80 else repr(value[:80]) + "…"
+    """A value for a message; nothing of a pattern that reads like data of a person."""
+    return personal_data.NOT_SHOWN if _is_personal(value) else personal_data.shown(value)

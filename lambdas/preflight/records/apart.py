@@ -6,8 +6,9 @@ import hashlib
 
 from common.errors import HeldOutLeaks
 from common.text import words
-from preflight.records.reading import short
+from common.text.utf8 import encoded
 from preflight.records.record import Record
+from preflight.texts import personal_data
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document
 
@@ -60,7 +61,7 @@ def first(parts: list[Document], count: int) -> set[str]:
 
 def _place(part: Document) -> str:
     named = part.records[0].named_group
-    return hashlib.sha256((part.id if named else part.text).encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(encoded(part.id if named else part.text)).hexdigest()
 
 
 class Known:
@@ -82,7 +83,7 @@ def refuse_shared_groups(training: list[Document], held_out: list[Document]) -> 
     names = {part.id for part in training if part.records[0].named_group}
     both = [part.id for part in held_out if part.records[0].named_group and part.id in names]
     if both:
-        shown = ", ".join(short(name) for name in both[:_SHOWN])
+        shown = ", ".join(personal_data.shown(name) for name in both[:_SHOWN])
         raise HeldOutLeaks(
             f"{len(both)} group{'s have' if len(both) > 1 else ' has'} records in `corpus` and in `heldOut`: {shown}"
             f"{' and others' if len(both) > _SHOWN else ''}. Put all records of a group on one side, or leave `heldOut` out: then whole groups are held out."
@@ -101,4 +102,4 @@ def refuse_known(held_out: list[Document], known: Known, name: str) -> None:
 
 
 def _words(record: Record) -> list[str]:
-    return [" ".join(words.each(text.lower())) for text in record.texts]
+    return [words.plain(text) for text in record.texts]

@@ -49,7 +49,7 @@ def read(content: bytes, name: str, columns: Mapping[str, str], prefix: str) -> 
             continue
         record, fault = shape.record(row, number)
         if record and record.id in seen:
-            fault = f"repeats the {names[ID]} {short(record.id)} of line {seen[record.id]}"
+            fault = f"repeats the {names[ID]} {personal_data.shown(record.id)} of line {seen[record.id]}"
         if fault or record is None:
             faults.append(f"line {number} {fault}")
             continue
@@ -59,7 +59,7 @@ def read(content: bytes, name: str, columns: Mapping[str, str], prefix: str) -> 
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise DatasetRejected(f"{name}: {'; '.join(faults[:_SHOWN])}{more}. {FORM}")
     said = [(one.line, text) for one in found for text in (one.id, one.group, *one.texts)]
-    personal_data.refuse_patient_data_in(said, name, "A fine-tuned model can repeat what it has read.")
+    personal_data.refuse_patient_data_in(said, name, personal_data.LEARNT)
     return found, shape.told(name)
 
 
@@ -97,7 +97,7 @@ class _Shape:
         """What of the file is not used."""
         if not self._unused:
             return []
-        shown = ", ".join(short(column) for column in self._unused[:_SHOWN])
+        shown = ", ".join(personal_data.shown(column) for column in self._unused[:_SHOWN])
         return [f"Of {name} these columns are not used: {shown}{' and others' if len(self._unused) > _SHOWN else ''}."]
 
     def record(self, row: dict[str, Any], number: int) -> tuple[Record | None, str]:
@@ -142,7 +142,10 @@ def _turns(messages: Any, name: str) -> tuple[tuple[tuple[str, str], ...], str]:
         if not isinstance(role, str):
             return (), f"has a message without a role (message {place}); it is one of {', '.join(ROLES)}"
         if role not in ROLES:
-            return (), f"has the role {short(role)} in message {place}; it must be one of {', '.join(ROLES)}"
+            return (
+                (),
+                f"has the role {personal_data.shown(role)} in message {place}; it must be one of {', '.join(ROLES)}",
+            )
         text = message.get("content")
         if not isinstance(text, str) or not text.strip():
             return (), f"has no text in message {place} ({role})"
@@ -158,10 +161,3 @@ def _turns(messages: Any, name: str) -> tuple[tuple[tuple[str, str], ...], str]:
     if turns[-1][0] != ASSISTANT:
         return (), "ends without an answer: the last message must be the assistant's"
     return tuple(turns), ""
-
-
-def short(value: str) -> str:
-    """A value for a message; not where it looks like data of a person, since messages end up in logs."""
-    if personal_data.looks_personal(value):
-        return "(not shown here: it looks like data of a person)"
-    return repr(value) if len(value) <= _SHOWN_CHARACTERS else repr(value[:_SHOWN_CHARACTERS]) + "…"

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.errors import DatasetRejected
+from preflight.texts import personal_data
 
 # What spreadsheets write, by country.
 _DELIMITERS = (",", ";", "\t")
 _NEEDED = ("prompt", "completion")
+_SHOWN_HEADER = 300
 
 
 def rows(text: str, name: str, names: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """The rows of a CSV text, or what is wrong with one. Raises DatasetRejected for a header without the named columns, or a broken quote."""
-    header, delimiter = _header(text, name, names)
-    # A field may be as long as the file, which was looked at before.
+    # A field may be as long as the file, which was looked at before. The limit is the process's: an earlier file's may be too small.
     csv.field_size_limit(max(len(text), 1))
+    header, delimiter = _header(text, name, names)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         next(reader)
@@ -53,10 +55,13 @@ def _header(text: str, name: str, names: Mapping[str, str]) -> tuple[list[str], 
         if set(asked) <= set(header):
             if len(set(header)) < len(header):
                 twice = next(column for column in header if header.count(column) > 1)
-                raise DatasetRejected(f"{name} has two columns called {twice[:80]!r}. Give each a name of its own.")
+                raise DatasetRejected(
+                    f"{name} has two columns called {personal_data.shown(twice)}. Give each a name of its own."
+                )
             return header, delimiter
     missing = ", ".join(f"`{column}`" for column in asked if column not in best)
-    shown = ", ".join(column[:40] for column in best[:12]) or "none"
+    # Without a header, the first line is a record.
+    shown = personal_data.shown(", ".join(best), _SHOWN_HEADER) if any(best) else "none"
     raise DatasetRejected(
         f"{name} has no column {missing}; its first line names {shown}. Name the columns in the input, for example "
         '"columns": {"prompt": "question", "completion": "answer", "group": "patient"}.'

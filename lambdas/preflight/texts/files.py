@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.errors import DatasetRejected
-from common.storage import Storage
+from common.storage import Head, Storage
 from preflight.texts import outside_text, personal_data, text_file
 from preflight.texts.text_file import Document
 
@@ -17,6 +17,7 @@ class Files:
     storage: Storage
     data: dict[str, bytes]
     domain: str
+    _heads: dict[str, Head | None] = field(default_factory=dict, repr=False, compare=False)
 
     def name(self, key: str | None, default: str) -> str:
         """How a message calls the file."""
@@ -43,14 +44,20 @@ class Files:
                     f"data/{file} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
                 )
             return self.data[file]
-        size = self.storage.size(key)
-        if size is None:
+        head = self.head(key)
+        if head is None:
             raise DatasetRejected(
                 f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
             )
-        if size > text_file.MAXIMUM_BYTES:
-            raise text_file.too_large(key, size)
+        if head.size > text_file.MAXIMUM_BYTES:
+            raise text_file.too_large(key, head.size)
         return self.storage.read(key) or b""
+
+    def head(self, key: str) -> Head | None:
+        """Size and version of a user's file, as they were when it was first asked for; None for one that is missing."""
+        if key not in self._heads:
+            self._heads[key] = self.storage.head(key)
+        return self._heads[key]
 
     def control(self) -> list[Document]:
         """Text on unrelated subjects, to see what is forgotten; none where the data has none."""

@@ -22,16 +22,18 @@ def split(text: str) -> tuple[list[Document], list[Document]]:
     parts = documents(text, "corpus")
     if len(parts) < WHOLE_DOCUMENTS:
         parts = blocks(text)
-    wanted = min(max(MINIMUM_DOCUMENTS, len(parts) // 10), len(parts) // 2)
-    chosen = spread(wanted, len(parts))
+    held = chosen(len(parts))
     return (
-        [part for place, part in enumerate(parts) if place not in chosen],
-        [part for place, part in enumerate(parts) if place in chosen],
+        [part for place, part in enumerate(parts) if place not in held],
+        [part for place, part in enumerate(parts) if place in held],
     )
 
 
-def spread(wanted: int, total: int) -> set[int]:
-    """So many places of a total, as far apart as they can be."""
+def chosen(total: int, most: int | None = None) -> set[int]:
+    """Which of so many parts are held out: as many as `split` says, `most` of them at most, as far apart as they can be."""
+    wanted = min(max(MINIMUM_DOCUMENTS, total // 10), total // 2)
+    if most is not None:
+        wanted = min(wanted, most)
     return {(2 * number + 1) * total // (2 * wanted) for number in range(wanted)}
 
 
@@ -69,7 +71,7 @@ def different(parts: list[Document]) -> tuple[list[Document], int]:
     """
     kept: dict[str, Document] = {}
     for part in parts:
-        kept.setdefault(" ".join(words.each(part.text.lower())), part)
+        kept.setdefault(words.plain(part.text), part)
     return list(kept.values()), len(parts) - len(kept)
 
 

@@ -45,11 +45,14 @@ def read(content: bytes, name: str) -> list[Document]:
     # Line for line as in the file, so that a message names the line that a person has to mend.
     _check("\n".join(_on_one_line(part) if part else "" for part in parts), name)
     found = [part for part in parts if part]
+    personal_data.refuse_patient_data_in(
+        [(number, part.id) for number, part in enumerate(parts, 1) if part], name, personal_data.LEARNT
+    )
     seen: set[str] = set()
     for number, part in enumerate(parts, 1):
         if part and part.id in seen:
             raise DatasetRejected(
-                f"{name}, line {number} repeats the id {part.id[:80]}. Give each document an id of its own."
+                f"{name}, line {number} repeats the id {personal_data.shown(part.id)}. Give each document an id of its own."
             )
         seen |= {part.id} if part else set()
     return found
@@ -116,8 +119,8 @@ def measured(
 
 
 def _refuse_leaks(found: list[Document], name: str, overlap: Overlap, held_out: list[Document]) -> None:
-    ours = {_words(part) for part in held_out}
-    same = [part for part in found if _words(part) in ours]
+    ours = {words.plain(part.text) for part in held_out}
+    same = [part for part in found if words.plain(part.text) in ours]
     if same:
         raise HeldOutLeaks(
             f"{_named(same)} of the outside text {name} {'is' if len(same) == 1 else 'are'} held-out text of the run itself. Outside text is what others "
@@ -129,10 +132,6 @@ def _refuse_leaks(found: list[Document], name: str, overlap: Overlap, held_out: 
             f"{_named([part for part, _ in shared])} of the outside text {name} share{'s' if len(shared) == 1 else ''} eight words in a row with the training "
             f"text (“{shared[0][1]}”), so their loss would prove nothing. Take those documents out of {name}, or the passages out of the training text."
         )
-
-
-def _words(part: Document) -> str:
-    return " ".join(words.each(part.text.lower()))
 
 
 def _named(parts: list[Document]) -> str:

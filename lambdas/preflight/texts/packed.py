@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
+from common.text.utf8 import encoded
 from preflight.texts.text_file import Document
 
 
@@ -24,7 +25,7 @@ class Packed(Sequence[Document]):
         starts = []
         for field in (part.id, part.title, part.text):
             starts.append(len(self._bytes))
-            self._bytes += field.encode("utf-8", "replace")
+            self._bytes += encoded(field)
         self._places.append((starts[0], starts[1], starts[2]))
 
     @property

@@ -106,7 +106,10 @@ _PATIENT_DATA: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a name with a date of birth", re.compile(
         rf"{_name(' ', f'{_NO_NAME}|{_NO_PERSON}')}(?:{_LINK}| )(?:{_BORN} ?)?{_TEXTUAL_DATE}{_DATE_ENDS}")),
 )  # fmt: skip
+LEARNT = "A fine-tuned model can repeat what it has read."  # what could become of data in a text of a run
 _SHOWN = 8
+_SHOWN_CHARACTERS = 80
+NOT_SHOWN = "(not shown here: it looks like data of a person)"
 _ACROSS = 120  # characters on either side of a line's end
 _SEEN_ALIKE = {**dict.fromkeys(range(0x2010, 0x2014), "-"), 0x2212: "-"}
 
@@ -131,7 +134,7 @@ def places(text: str, first_line: int = 1) -> list[tuple[int, str]]:
 
 def refuse_places(found: list[tuple[int, str]], name: str) -> None:
     """Raises PatientDataSuspected where there is any place in the training text of a file."""
-    _refuse(sorted(found), name, "A fine-tuned model can repeat what it has read.")
+    _refuse(sorted(found), name, LEARNT)
 
 
 def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: str) -> None:
@@ -142,6 +145,16 @@ def refuse_patient_data_in(lines: Iterable[tuple[int, str]], name: str, reason: 
 def looks_personal(text: str) -> bool:
     """Whether a text must not be repeated in a message, because it looks like data of a person."""
     return any(_kinds(text))
+
+
+def shown(value: str, characters: int = _SHOWN_CHARACTERS) -> str:
+    """A value for a message, cut after so many characters; nothing of one that looks like data of a person, since messages end up in logs.
+
+    The whole value is looked at: the part of an address that a cut leaves does not look like one.
+    """
+    if looks_personal(value):
+        return NOT_SHOWN
+    return repr(value) if len(value) <= characters else repr(value[:characters]) + "…"
 
 
 def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:

@@ -25,7 +25,8 @@ class Prose:
             stripped = one.strip()
             if not stripped:
                 continue
-            if not stripped.startswith("# "):
+            # As text_file.without_titles has it: an indented one is text.
+            if not one.startswith("# "):
                 self._count(stripped)
             key, length = hash(stripped), len(stripped)
             self._lines[key] += 1

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from common.errors import DatasetRejected
+from preflight.texts.text_file import no_text, not_utf8, with_line_ends
 
 # A document longer than this comes in parts, so that no more of a text is ever held; in characters.
 LONGEST_PART = 2**20
@@ -32,9 +32,7 @@ def count_titles(pieces: Iterable[bytes], name: str) -> int:
     for piece in pieces:
         zero = piece.find(0)
         if zero >= 0:
-            raise DatasetRejected(
-                f"{name} is not a text: it has a zero byte at position {before + zero}. Export it as plain UTF-8 text."
-            )
+            raise no_text(name, before + zero)
         # A title may begin in one piece and end in the next one: two bytes of it are in the former at most.
         seen = kept + (piece.removeprefix(codecs.BOM_UTF8) if before == 0 else piece)
         titles += len(_TITLE.findall(seen)) - len(_TITLE.findall(kept))
@@ -59,22 +57,17 @@ def decoded(pieces: Iterable[bytes], name: str) -> Iterator[str]:
             text = held + decoder.decode(content)
         except UnicodeDecodeError as error:
             good = held + error.object[: error.start].decode("utf-8")
-            raise not_utf8(name, read - waiting + error.start, line + _with_line_ends(good).count("\n")) from None
+            raise not_utf8(name, read - waiting + error.start, line + with_line_ends(good).count("\n")) from None
         read += len(content)
         # Half of a line's end that is of two characters.
         held = "\r" if text.endswith("\r") else ""
-        text = _with_line_ends(text.removesuffix("\r"))
+        text = with_line_ends(text.removesuffix("\r"))
         line += text.count("\n")
         yield text
     if left := decoder.getstate()[0]:
         raise not_utf8(name, read - len(left), line + len(held))
     if held:
         yield "\n"
-
-
-def not_utf8(name: str, place: int, line: int) -> DatasetRejected:
-    """The refusal of a file with a byte that is not UTF-8."""
-    return DatasetRejected(f"{name} is not UTF-8: byte {place} in line {line} cannot be read. Save it as UTF-8.")
 
 
 def units(texts: Iterable[str], *, titled: bool) -> Iterator[Unit]:
@@ -126,7 +119,3 @@ def _with_last(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
         following = next(iterator, None)
         yield current, following is None
         current = following
-
-
-def _with_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -40,10 +40,8 @@ def decode(content: bytes, name: str) -> str:
         raise DatasetRejected(f"{name} is empty. Give a UTF-8 text of at least {MINIMUM_WORDS} words.")
     if len(content) > MAXIMUM_BYTES:
         raise too_large(name, len(content))
-    if b"\x00" in content:
-        raise DatasetRejected(
-            f"{name} is not a text: it has a zero byte at position {content.index(0)}. Export it as plain UTF-8 text."
-        )
+    if (zero := content.find(0)) >= 0:
+        raise no_text(name, zero)
     return as_utf8(content, name, DatasetRejected)
 
 
@@ -51,15 +49,28 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
     """The text of a file without a byte order mark and with the line ends of this system. Raises `refusal` for what is not UTF-8."""
     mark = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
     try:
-        return _with_line_ends(content[mark:].decode("utf-8"))
+        return with_line_ends(content[mark:].decode("utf-8"))
     except UnicodeDecodeError as error:
         start = mark + error.start
-        line = _with_line_ends(content[:start].decode("utf-8", "replace")).count("\n") + 1
-        raise refusal(f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8.") from None
+        line = with_line_ends(content[:start].decode("utf-8", "replace")).count("\n") + 1
+        raise not_utf8(name, start, line, refusal) from None
 
 
-def _with_line_ends(text: str) -> str:
+def with_line_ends(text: str) -> str:
+    """A text with the line ends of this system, whatever system it was written on."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def no_text(name: str, place: int) -> DatasetRejected:
+    """The refusal of a file with a zero byte, which no text has."""
+    return DatasetRejected(
+        f"{name} is not a text: it has a zero byte at position {place}. Export it as plain UTF-8 text."
+    )
+
+
+def not_utf8(name: str, place: int, line: int, refusal: type[CaptuneError] = DatasetRejected) -> CaptuneError:
+    """The refusal of a file with a byte that is not UTF-8."""
+    return refusal(f"{name} is not UTF-8: byte {place} in line {line} cannot be read. Save it as UTF-8.")
 
 
 def too_large(name: str, size: int, most: int = MAXIMUM_BYTES) -> DatasetRejected:

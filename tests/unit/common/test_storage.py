@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from common.aws import is_missing, reaching
 from common.errors import ServiceUnreachable
-from common.storage import Storage
+from common.storage import Head, Storage
 from tests.doubles.lambda_fakes import S3, refusal
 
 
@@ -24,11 +24,13 @@ def storage(s3: S3) -> Storage:
 def test_what_is_written_is_read(storage: Storage) -> None:
     storage.write("a.txt", "grün\n")
     storage.write("b.bin", b"\x00\xff")
-    assert (storage.read("a.txt"), storage.read("b.bin"), storage.size("a.txt")) == ("grün\n".encode(), b"\x00\xff", 6)
+    head = storage.head("a.txt")
+    assert head is not None
+    assert (storage.read("a.txt"), storage.read("b.bin"), head.size) == ("grün\n".encode(), b"\x00\xff", 6)
 
 
 def test_what_is_not_there_is_none(storage: Storage) -> None:
-    assert (storage.read("x"), storage.size("x"), storage.read_json("x"), storage.read_lines("x")) == (
+    assert (storage.read("x"), storage.head("x"), storage.read_json("x"), storage.read_lines("x")) == (
         None,
         None,
         None,
@@ -36,16 +38,16 @@ def test_what_is_not_there_is_none(storage: Storage) -> None:
     )
 
 
-def test_the_size_of_a_large_object_is_known_without_reading_it(storage: Storage, s3: S3) -> None:
+def test_size_and_version_of_a_large_object_are_known_without_reading_it(storage: Storage, s3: S3) -> None:
     s3.sizes["big"] = 5 * 2**30
-    assert storage.size("big") == 5 * 2**30
+    assert storage.head("big") == Head(5 * 2**30, '"large"')
 
 
 @pytest.mark.parametrize("operation", ["get_object", "head_object"])
 def test_a_refusal_is_not_taken_for_a_missing_object(storage: Storage, s3: S3, operation: str) -> None:
     s3.troubles[operation] = [refusal("AccessDenied")]
     with pytest.raises(ClientError):
-        storage.read("a") if operation == "get_object" else storage.size("a")
+        storage.read("a") if operation == "get_object" else storage.head("a")
 
 
 def test_json_is_written_for_people_and_read_back(storage: Storage) -> None:

@@ -25,10 +25,13 @@ def test_the_plan_holds_the_estimate_beside_the_worst_case(monkeypatch: pytest.M
     json.dumps(plan)
 
 
-def test_a_deadline_that_may_come_before_all_answers_is_told_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_that_may_come_before_all_answers_is_told_beforehand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     site = Site(monkeypatch)
     site.data["medicalprompts.jsonl"] = json_lines(*({**GOOD, "id": f"p{n}"} for n in range(1500)))
     (told,) = site.run({"samplesPerPrompt": 2})["warnings"]
+    assert json.loads(capsys.readouterr().out)["warnings"] == [told], "the log has all of the plan's"
     assert "is expected to need 74 minutes" in told
     assert "is removed after 60. Raise endpoint_deadline_minutes" in told
     site.settings["endpoint_deadline_minutes"] = 90

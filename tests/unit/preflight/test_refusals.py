@@ -172,10 +172,10 @@ def test_all_faults_are_told_in_one_attempt_under_the_name_of_the_first(site: Si
     assert message.startswith("9 things to mend before this run can start. (1) InvalidInput: ")
     kinds = [
         EulaNotAccepted,
+        WeightsNotFound,
+        PromptsRejected,
         DatasetRejected,
         PatientDataSuspected,
-        PromptsRejected,
-        WeightsNotFound,
         LeftoversFound,
         QuotaTooLow,
         BudgetExceeded,

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from common.architecture import Shape
+from common.environment import RunSettings
 from common.errors import ChatTemplateMissing, WeightsNotFound, WeightsRejected
+from preflight.request import Request
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import Site
 from tests.doubles.run_settings import SETTINGS
@@ -56,6 +59,20 @@ def test_the_plan_names_the_model_that_lies_there_and_warns_that_it_is_another(s
     assert plan["warnings"][0].startswith(
         f"The weights at {URI} are Tiny-Llama with 125,248 parameters, not Llama 2 7B (base_model)"
     )
+
+
+def test_how_much_of_a_corpus_is_learnt_goes_by_the_model_that_lies_there(
+    site: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Shape] = []
+
+    def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
+        asked.append(shape)
+        return 10**6
+
+    monkeypatch.setattr("preflight.learnable.most_bytes", most_bytes)
+    site.run()
+    assert [shape.hidden for shape in asked] == [CONFIGURATION["hidden_size"]]
 
 
 def test_no_licence_is_asked_for(site: Folder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from common.errors import PromptsRejected
 from common.text import sentences, words
 from preflight.prompts.openings import STRAINED, from_held_out
 from preflight.texts.holding_out import split
@@ -49,7 +50,17 @@ def test_an_opening_too_long_for_the_model_is_left_out() -> None:
     assert from_held_out([Document("heldout-001", "T", sequences), Document("heldout-002", "U", prose(60, 1))])[0][
         "prompt"
     ]
-    assert all(len(p["prompt"]) <= 4000 for p in from_held_out([Document("heldout-001", "T", sequences)]))
+    with pytest.raises(PromptsRejected, match="each has more than 4,000 bytes. Give `prompts` of your own"):
+        from_held_out([Document("heldout-001", "T", sequences)])
+
+
+def test_a_beginning_that_many_documents_share_is_asked_once() -> None:
+    shared = [Document(str(n), "T", f"{PLAIN[0]} {PLAIN[1]}") for n in range(8)]
+    assert sorted(prompt["prompt"] for prompt in from_held_out(shared)) == sorted(
+        str(sentences.opening(plain)) for plain in PLAIN[:2]
+    )
+    without_sentences = [Document(str(n), "T", "one two three four five six seven " * 5) for n in range(8)]
+    assert len(from_held_out(without_sentences)) == 1
 
 
 def test_a_table_that_has_become_one_line_is_not_asked_where_there_are_sentences() -> None:

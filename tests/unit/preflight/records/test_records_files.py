@@ -102,7 +102,7 @@ def test_csv_as_any_spreadsheet_writes_it(delimiter: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"question,answer\nWhy?,So.\n", "mine.csv has no column `prompt`, `completion`; its first line names question, answer"),
+    [(b"question,answer\nWhy?,So.\n", "mine.csv has no column `prompt`, `completion`; its first line names 'question, answer'"),
      (b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"), (b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
      (b"prompt,completion\nWhy?,So.,Hm.\n", "line 2 has 3 columns"), (b"prompt,completion\nWhy?,So.\nWhy?,\n", "line 3 has no text in `completion`"),
      (b'prompt,completion\n"Why?"x,So.\n', "mine.csv, line 2 is not CSV"), (b'prompt,completion\n"Why?,So.\n', "is not CSV"),
@@ -110,6 +110,12 @@ def test_csv_as_any_spreadsheet_writes_it(delimiter: str) -> None:
 )  # fmt: skip
 def test_faulty_csv_is_named(content: bytes, words: str) -> None:
     assert words in refused(content, name="mine.csv")
+
+
+def test_a_first_line_that_is_a_record_of_a_person_is_not_repeated() -> None:
+    message = refused(b"Jane Doe,03/05/1961,jane.doe@example.org and more\nJohn,b,c\n", name="mine.csv")
+    assert "its first line names (not shown here: it looks like data of a person)" in message
+    assert "Jane" not in message
 
 
 def test_a_column_that_the_input_names_must_be_there() -> None:

@@ -82,7 +82,7 @@ def test_a_run_without_outside_text_is_told_plainly_that_it_has_none(site: Site)
         (lines(entry(0)) + b'["a list"]\n', "line 2 has no text"),
         (lines(entry(0), {"id": "x", "text": " "}), "line 2 has no text"),
         (lines(entry(0), {"id": "x", "text": 7}), "line 2 has no text"),
-        (lines(*(entry(n) for n in range(6)), entry(9, id="o3")), "line 7 repeats the id o3"),
+        (lines(*(entry(n) for n in range(6)), entry(9, id="o3")), "line 7 repeats the id 'o3'"),
         (lines(entry(0)), "at least 200 are needed"),
         (lines(*(entry(1, id=f"o{n}") for n in range(8))), "repeats itself"),
     ],
@@ -90,6 +90,13 @@ def test_a_run_without_outside_text_is_told_plainly_that_it_has_none(site: Site)
 def test_what_is_no_text_to_measure_on_is_refused_with_its_line(site: Site, content: bytes, told: str) -> None:
     message = refusal(site, DatasetRejected, content)
     assert KEY in message and told in message
+
+
+def test_an_id_that_looks_like_data_of_a_person_is_refused_and_not_repeated(site: Site) -> None:
+    address = "jane.doe@example.org"
+    for content in (lines(*(entry(n) for n in range(6)), entry(9, id=address)), lines(*[entry(1, id=address)] * 2)):
+        message = refusal(site, PatientDataSuspected if b"o5" in content else DatasetRejected, content)
+        assert address[:8] not in message
 
 
 def test_outside_text_that_is_too_large_or_missing_is_refused(site: Site) -> None:
@@ -165,7 +172,7 @@ def test_a_file_that_changes_between_check_and_copy_is_refused(site: Site) -> No
 def test_every_fault_of_the_texts_is_told_at_once(site: Site) -> None:
     site.data["medicalheldout.txt"] += b"\n\n" + prose(100, 100).encode()
     site.upload("others.jsonl", b"{broken")
-    with pytest.raises(DatasetRejected, match=r"2 things to mend(?s:.*)HeldOutLeaks(?s:.*)not JSON"):
+    with pytest.raises(DatasetRejected, match=r"2 things to mend(?s:.*)not JSON(?s:.*)HeldOutLeaks"):
         site.run(ASKED)
 
 
