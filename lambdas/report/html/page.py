@@ -76,9 +76,10 @@ def _header(head: Headline) -> str:
         for name, value, note in head.figures
     )
     facts = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in head.facts)
+    title = text(head.title).replace("held-out", '<span class="whole">held-out</span>')  # no line ends inside it
     strip = f'<dl class="strip">{figures}</dl>' if figures else ""
     return (
-        f'<header class="{head.tone}"><p class="kicker">{text(head.kicker)}</p><h1>{text(head.title)}</h1>'
+        f'<header class="{head.tone}"><p class="kicker">{text(head.kicker)}</p><h1>{title}</h1>'
         f'<p class="reason">{text(head.reason)}</p>{strip}<dl class="about">{facts}</dl></header>'
     )
 

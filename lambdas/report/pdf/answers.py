@@ -7,45 +7,70 @@ from typing import Any
 
 from report.content.blocks import AnswerList
 from report.fonts import line_spans, wrap
+from report.formatting import tidy
 from report.pdf.flow import BODY, BOTTOM, INKS, ITALIC, LEFT, MUTED, ROOM, SANS, SANS_BOLD, TOP, Flow
 
 SIZE = 8.6
 GAP = 18.0
 COLUMN = (ROOM - GAP) / 2
 INDENT = 8.0
+_PAGE = BOTTOM - TOP - 10  # what is kept together is never higher
 
 
 def answer_list(flow: Flow, block: AnswerList) -> None:
-    """All prompts of one kind."""
+    """All prompts of one kind; a title, a question and the first answers to it stand on one page."""
     flow.space(6)
-    flow.text(block.title, SANS_BOLD, 10, after=2, keep=80, tag="H3")
+    opening = _opening_height(block.rows[0], block.notable_words) if block.rows else 0.0
+    flow.text(block.title, SANS_BOLD, 10, after=2, keep=min(opening, _PAGE - 30), tag="H3")
     for row in block.rows:
         _prompt(flow, row, block.notable_words)
     flow.y += 8
 
 
 def _prompt(flow: Flow, row: Mapping[str, Any], notable_words: int) -> None:
-    flow.need(70)
+    flow.need(_opening_height(row, notable_words))
     flow.rule(before=5, after=3)
-    flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, keep=40, tag="H4")
+    flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, tag="H4")
     if row.get("reference"):
-        flow.text(f"The record's own answer: {row['reference']}", SANS, 7.6, leading=1.3, after=1)
+        flow.text(_reference(row), SANS, 7.6, leading=1.3, after=1)
+    for place, items in enumerate(_pairs(row)):
+        _pair(flow, row, items, place, notable_words)
+
+
+def _opening_height(row: Mapping[str, Any], notable_words: int) -> float:
+    """What a question takes with the first answer of each model, at most a page."""
+    lines = len(wrap(tidy(row["prompt"]), ITALIC, 9.6, ROOM)) * 9.6 * 1.3
+    reference = len(wrap(tidy(_reference(row)), SANS, 7.6, ROOM)) * 7.6 * 1.3 + 1 if row.get("reference") else 0.0
+    return min(8 + lines + 1 + reference + _height(row, _pairs(row)[0], notable_words), _PAGE)
+
+
+def _reference(row: Mapping[str, Any]) -> str:
+    return f"The record's own answer: {row['reference']}"
+
+
+def _pairs(row: Mapping[str, Any]) -> list[list[dict[str, Any] | None]]:
+    """The greedy answers of both models, then their samples; None where one has fewer than the other."""
     answers = [row.get("base"), row.get("tuned")]
-    counts = [1 + len(answer["samples"]) if answer else 1 for answer in answers]
-    for place in range(max(counts)):
-        _pair(flow, row, answers, place, notable_words)
+    most = max(1 + len(answer["samples"]) if answer else 1 for answer in answers)
+    return [[_item(answer, place) for answer in answers] for place in range(most)]
 
 
-def _pair(flow: Flow, row: Mapping[str, Any], answers: list[Any], place: int, notable_words: int) -> None:
-    """One answer of each model beside the other, kept on one page."""
-    items = [_item(answer, place) for answer in answers]
+def _height(row: Mapping[str, Any], items: list[dict[str, Any] | None], notable_words: int) -> float:
+    """What two answers beside one another take."""
     heights = []
     for item in items:
         lines = len(line_spans(item["text"], BODY, SIZE, COLUMN - INDENT)) if item else 1
         notes = len(wrap(_note(item, row, notable_words), SANS, 7.2, COLUMN - INDENT)) if item else 1
         heights.append(12 + lines * SIZE * 1.3 + notes * 9.4)
-    height = max(heights) + 5
-    flow.need(min(height, BOTTOM - TOP - 10))
+    return max(heights) + 5
+
+
+def _pair(
+    flow: Flow, row: Mapping[str, Any], items: list[dict[str, Any] | None], place: int, notable_words: int
+) -> None:
+    """One answer of each model beside the other, kept on one page."""
+    height = _height(row, items, notable_words)
+    flow.need(min(height, _PAGE))
     top = flow.y
     kind = "greedy" if place == 0 else f"sample {place}"
     for side, (name, item) in enumerate(zip(("base", "tuned"), items, strict=True)):
