@@ -94,11 +94,11 @@ class Starts:
     path: Path
     identity: str  # whose they are: as for a checkpoint, another run's count for nothing
     pause: float  # seconds between two notes
+    begun: float  # when the present one was, by the machine's clock: loading the model takes of the job's time too
     count: int = 1
     step: int = 0  # how far the present one is
     steps_again: int = 0  # made by an earlier one, lost, and made again
     seconds_before: float = 0.0  # of all earlier ones, as far as they noted them
-    begun: float = dataclasses.field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._noted = time.monotonic()
@@ -121,12 +121,15 @@ class Starts:
         os.replace(partial, self.path)
 
 
-def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float) -> Starts:
-    """Counts another start of the job, which goes on from `resumed_step`. What the file of earlier ones lacks counts as nothing."""
+def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float, begun: float) -> Starts:
+    """Counts another start of the job, which goes on from `resumed_step` and `begun` at that second of the machine's clock.
+
+    What the file of earlier ones lacks counts as nothing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # Without checkpoints nothing is lost that was kept: one note in twenty seconds, as with the usual ten minutes.
     pause = (60 * checkpoint_minutes or 600) / NOTES_PER_CHECKPOINT
-    starts = Starts(folder / STARTS, identity, pause)
+    starts = Starts(folder / STARTS, identity, pause, begun)
     try:
         kept = json.loads(starts.path.read_text(encoding="utf-8"))
         if kept["identity"] == identity:

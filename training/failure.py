@@ -48,8 +48,11 @@ class TrainingFailure(Exception):
         self.mend = mend
 
 
-def explain(error: BaseException) -> TrainingFailure:
-    """Turns any error into a `TrainingFailure`; one that is already such comes back unchanged."""
+def explain(error: BaseException, process: str = "") -> TrainingFailure:
+    """Turns any error into a `TrainingFailure`; one that is already such comes back unchanged.
+
+    `process` says which one of several it happened in; it is empty where a job has one alone, which can lose no other.
+    """
     if isinstance(error, TrainingFailure):
         return error
     message = " ".join(str(error).split())
@@ -62,16 +65,21 @@ def explain(error: BaseException) -> TrainingFailure:
             "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
         )
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
+        if process:
+            return TrainingFailure(
+                f"The GPU's memory is full in {process}, and several processes cannot go on with fewer sequences at a time, as one could.",
+                "Lower sequence_length (for example to half) or lora_rank, or choose an instance whose GPUs have more memory each.",
+            )
         return TrainingFailure(
             "The GPU's memory is full even with one sequence at a time.",
             "Lower sequence_length (for example to half) or lora_rank, or choose an instance with more GPU memory.",
         )
     if isinstance(error, MemoryError) or "can't allocate memory" in message:
         return TrainingFailure(
-            "The machine's memory is full.",
+            f"The machine's memory is full{f' in {process}' if process else ''}.",
             "Lower sequence_length, or choose an instance type with more memory.",
         )
-    if any(sign in message for sign in LOST_SIGNS):
+    if process and any(sign in message for sign in LOST_SIGNS):
         return TrainingFailure(OF_ANOTHER, "The log of its host may say more; start again.")
     if any(sign in message for sign in DRIVER_SIGNS):
         return TrainingFailure(

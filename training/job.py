@@ -71,6 +71,7 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
             identity,
             resumed_step=step_of(checkpoint) if checkpoint else 0,
             checkpoint_minutes=arguments.checkpoint_minutes,
+            begun=clock.started,
         )
         if group.first
         else None
@@ -179,12 +180,15 @@ def _score_all(
 
 
 def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[str, Any]] | None:
-    """The newest that every process finds: each goes on from the same step, or all begin anew."""
+    """The newest that every process finds: each goes on from the same step, or all begin anew.
+
+    Every process of the group must call it: each looks in its own folder, and then all compare their steps.
+    """
     found = newest(folder, identity)
     step = step_of(found[0]) if found else 0
-    low, high = group.lowest(step), group.highest(step)[0]
-    if low != high:
-        say("note", text=f"the hosts found different checkpoints, of step {low:g} to {high:g}: none is used")
+    high, low = group.highest(step, -step)
+    if high != -low:
+        say("note", text=f"the hosts found different checkpoints, of step {-low:g} to {high:g}: none is used")
         return None
     return found
 

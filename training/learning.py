@@ -134,25 +134,28 @@ class CorpusTrainer(SFTTrainer):
         The loss is a sum over the step's tokens divided by their number, so that halves add up to the same gradient.
         """
         rows = len(inputs["input_ids"])
-        kept = [None if value.grad is None else value.grad.clone() for value in self._adapter] if rows > 1 else []
+        size = min(self._rows_at_a_time or rows, rows)
+        alone = self.args.world_size == 1  # the others of several would wait for gradients that never come
+        kept = self._gradients() if alone and size > 1 else []
         while True:
-            size = self._rows_at_a_time or rows
             parts = [{key: value[at : at + size] for key, value in inputs.items()} for at in range(0, rows, size)]
             try:
                 return torch.stack(
                     [super(CorpusTrainer, self).training_step(model, part, num_items_in_batch) for part in parts]
                 ).sum()
             except torch.cuda.OutOfMemoryError:
-                if (
-                    size == 1 or self.args.world_size > 1
-                ):  # the other processes would wait for gradients that never come
+                if size == 1 or not alone:
                     raise
-            self._rows_at_a_time = size // 2
-            say("note", text=f"GPU memory full: going on with {self._rows_at_a_time} sequences at a time")
+            self._rows_at_a_time = size = size // 2
+            say("note", text=f"GPU memory full: going on with {size} sequences at a time")
             for value, gradient in zip(self._adapter, kept, strict=True):
                 value.grad = gradient  # without what the failed attempt had added to it
-            kept = [None if gradient is None else gradient.clone() for gradient in kept]
+            kept = self._gradients() if size > 1 else []
             torch.cuda.empty_cache()
+
+    def _gradients(self) -> list[torch.Tensor | None]:
+        """A copy of what the adapter's gradients are now."""
+        return [None if value.grad is None else value.grad.clone() for value in self._adapter]
 
     def _save_rng_state(self, output_dir: str) -> None:
         """By the first process, like all of a checkpoint: a file that another one is still writing would not be whole."""

@@ -98,7 +98,7 @@ def one_of_several(root: Path) -> int:
     except BaseException as error:
         from processes import group
 
-        reason = failure.explain(error)
+        reason = failure.explain(error, launching.described())
         told = group.reason_of_another() if failure.is_of_another(reason) else None
         if told is None:
             if reason is not error:

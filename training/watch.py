@@ -143,10 +143,13 @@ class Watch(TrainerCallback):
         self._checkpointed = time.monotonic()
 
     def no_step(self) -> TrainingFailure:
-        """Why nothing could be learnt."""
-        if self.clock.stop_requested:
+        """Why nothing could be learnt; to be called by every process of the group."""
+        if self._group.highest(self.clock.stop_requested)[0]:
             return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
+        earlier = self.starts.seconds_before
+        used = f", and of which the job's earlier starts took {earlier:.0f} s" if earlier else ""
         return TrainingFailure(
-            f"The time budget of {self.clock.budget_seconds:g} s ended before the first training step.",
+            f"The time budget of {self.clock.budget_seconds + earlier:g} s, which max_training_seconds sets{used}, ended before the first "
+            "training step.",
             "Raise max_training_seconds, or shorten the held-out and control texts.",
         )

@@ -113,7 +113,7 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
         shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
-        fast = bool(group.of_first(device.type == "cuda" or bfloat16_is_faster()))
+        fast = fast_bfloat16(device, group)
         free = int(group.lowest(memory.free_bytes(device)))
         plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
@@ -200,6 +200,11 @@ def linear_layers(causal: Any) -> list[str]:
         name for name, layer in causal.named_modules() if isinstance(layer, torch.nn.Linear) and layer is not output
     ]
     return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def fast_bfloat16(device: torch.device, group: Group) -> bool:
+    """What the first process of the group finds: beside others that measure at the same time, its answer would be chance."""
+    return bool(group.of_first(group.first and (device.type == "cuda" or bfloat16_is_faster())))
 
 
 def bfloat16_is_faster() -> bool:

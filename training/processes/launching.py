@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psutil
 
@@ -26,6 +26,12 @@ _LISTENS_AFTER_SECONDS = 3.0
 def is_one_of_several() -> bool:
     """Whether torchrun has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def described(environment: Mapping[str, str] = os.environ) -> str:
+    """This process among several, such as "process 3 of 4 (number 1 on host 2)"."""
+    rank, host = int(environment["RANK"]) + 1, int(environment["GROUP_RANK"]) + 1
+    return f"process {rank} of {environment['WORLD_SIZE']} (number {int(environment['LOCAL_RANK']) + 1} on host {host})"
 
 
 def end_with_parent() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from evaluation import OutOfTime, mean_loss, paired, score, windows
+from processes.group import Group
 from progress import GRACE_SECONDS, Clock
 from text import Boundaries, Document
 
@@ -67,6 +69,19 @@ def test_a_stop_during_the_base_models_scoring_ends_it_at_once() -> None:
     documents = [Document("a", "", "x", (1, 2))]
     with pytest.raises(OutOfTime):
         score(Silent(), documents, Boundaries(1, 2), 8, tuned=False, clock=clock, keep_seconds=15)  # type: ignore[arg-type]
+
+
+class Out(Group):
+    """Another process that has given up its share."""
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        return [*values[:-1], values[-1] + 1]
+
+
+def test_where_another_process_has_no_time_left_every_one_gives_up() -> None:
+    """One that went on alone would wait for the others in the next collective."""
+    with pytest.raises(OutOfTime):
+        score(Silent(), [], Boundaries(1, 2), 8, tuned=True, clock=Clock(10_000), group=Out())  # type: ignore[arg-type]
 
 
 class Silent:

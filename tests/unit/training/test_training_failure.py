@@ -57,14 +57,31 @@ def test_writing_never_raises(tmp_path: Path) -> None:
             "another host",
         ),
         (KeyError("boom"), "Unexpected KeyError", "log"),
-        (RuntimeError("[gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:3"), "Another process", "start again"),
-        (RuntimeError("NCCL error: ncclRemoteError: A call failed"), "Another process", "start again"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Unexpected BrokenPipeError", "log"),
+        (ConnectionResetError("Connection reset by peer"), "Unexpected ConnectionResetError", "log"),
     ],
 )
 def test_errors_become_reasons(error: Exception, what: str, mend: str) -> None:
     reason = explain(error)
     assert what in reason.what
     assert mend in reason.mend
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "mend"),
+    [
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "full in process 2 of 4", "GPUs have more"),
+        (MemoryError(), "machine's memory is full in process 2 of 4", "sequence_length"),
+        (RuntimeError("[gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:3"), "Another process", "start again"),
+        (RuntimeError("NCCL error: ncclRemoteError: A call failed"), "Another process", "start again"),
+        (KeyError("boom"), "Unexpected KeyError", "log"),
+    ],
+)
+def test_errors_of_one_of_several_processes_become_reasons(error: Exception, what: str, mend: str) -> None:
+    reason = explain(error, "process 2 of 4")
+    assert what in reason.what
+    assert mend in reason.mend
+    assert "even with one sequence" not in reason.what
 
 
 def test_an_unexpected_error_names_its_place() -> None:

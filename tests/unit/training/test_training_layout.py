@@ -60,6 +60,11 @@ def test_a_machine_may_play_more_than_it_is(tmp_path: Path) -> None:
     assert (layout.processes, layout.meeting_point) == (2, "127.0.0.1:4711")
 
 
+def test_a_process_among_several_is_told_by_its_number_and_its_host() -> None:
+    environment = {"RANK": "2", "WORLD_SIZE": "4", "GROUP_RANK": "1", "LOCAL_RANK": "0"}
+    assert launching.described(environment) == "process 3 of 4 (number 1 on host 2)"
+
+
 def test_what_ended_without_a_word_is_said_with_how_many_there_were(tmp_path: Path) -> None:
     root = configured(tmp_path, hosts=["algo-1", "algo-2"], current_host="algo-1")
     assert (

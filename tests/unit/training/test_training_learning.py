@@ -12,9 +12,12 @@ import torch
 from peft.tuners.lora import LoraLayer
 from trl import SFTTrainer
 
+import checkpoints
+import job
 from arguments import Arguments
 from failure import TrainingFailure
 from model.accelerator import tiny_layer
+from processes.group import Group
 from progress import Clock
 from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
 
@@ -92,10 +95,61 @@ def test_a_gpu_that_is_too_small_is_given_halves_and_the_result_is_the_same(
     assert notes == [f"note text=GPU memory full: going on with {count} sequences at a time" for count in (2, 1)]
 
 
-def test_a_gpu_too_small_for_one_row_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> Any:
-        raise torch.cuda.OutOfMemoryError
+def full(*_: Any) -> Any:
+    raise torch.cuda.OutOfMemoryError
 
+
+def test_gradients_are_copied_only_where_a_batch_may_still_be_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy takes memory and time in every micro batch."""
+    run = Run(tmp_path)
+    copied: list[int] = []
+
+    def copy() -> list[torch.Tensor | None]:
+        copied.append(1)
+        return []
+
+    monkeypatch.setattr(SFTTrainer, "training_step", lambda *_: torch.tensor(0.0))
+    monkeypatch.setattr(run.trainer, "_gradients", copy)
+    rows = {"input_ids": torch.zeros(2, LENGTH)}
+    run.trainer.training_step(None, rows)
+    assert len(copied) == 1
+    run.trainer.training_step(None, {"input_ids": torch.zeros(1, LENGTH)})
+    run.trainer._rows_at_a_time = 1
+    run.trainer.training_step(None, rows)
+    assert len(copied) == 1
+    run.trainer._rows_at_a_time = None
+    monkeypatch.setattr(type(run.trainer.args), "world_size", 2)
+    run.trainer.training_step(None, rows)
+    assert len(copied) == 1
+
+
+def test_one_of_several_processes_does_not_go_on_in_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would wait for gradients that never come."""
+    run = Run(tmp_path)
+    monkeypatch.setattr(SFTTrainer, "training_step", full)
+    monkeypatch.setattr(type(run.trainer.args), "world_size", 2)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run.trainer.training_step(None, {"input_ids": torch.zeros(4, LENGTH)})
+    assert run.trainer._rows_at_a_time is None
+
+
+def test_a_last_batch_that_is_smaller_is_halved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path)
+    run.trainer._rows_at_a_time = 4
+    seen = []
+
+    def small(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], items: Any = None) -> Any:
+        seen.append(len(inputs["input_ids"]))
+        return full() if seen[-1] > 1 else torch.tensor(1.0)
+
+    monkeypatch.setattr(SFTTrainer, "training_step", small)
+    assert run.trainer.training_step(None, {"input_ids": torch.zeros(2, LENGTH)}) == 2.0
+    assert seen == [2, 1, 1]
+
+
+def test_a_gpu_too_small_for_one_row_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SFTTrainer, "training_step", full)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         Run(tmp_path).train()
@@ -118,6 +172,32 @@ def test_either_figure_that_is_no_number_ends_the_run(figure: str, tmp_path: Pat
     logs = {"loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.01} | {figure: math.inf}
     with pytest.raises(TrainingFailure, match="no longer a finite number"):
         run.watch.on_log(run.trainer.args, run.trainer.state, run.trainer.control, logs)
+
+
+class Compared(Group):
+    """Two processes, of which the other one found a checkpoint of step 2. Counts how often they ask one another."""
+
+    size = 2
+    asked = 0
+
+    def highest(self, *values: float) -> list[float]:
+        self.asked += 1
+        return [max(value, other) for value, other in zip(values, (2, -2), strict=True)]
+
+
+def test_a_checkpoint_is_used_where_every_process_has_found_one_of_the_same_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = Compared()
+    for step, used in ((1, False), (2, True), (3, False)):
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        checkpoints.seal(place, {}, "me")
+        found = job._checkpoint(tmp_path, "me", group)
+        assert found == ((place, {}) if used else None)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert [line.partition("of step ")[2] for line in told] == ["1 to 2: none is used", "2 to 3: none is used"]
+    assert group.asked == 3
 
 
 def test_two_checkpoints_are_kept_and_each_can_be_used(tmp_path: Path) -> None:
@@ -167,6 +247,30 @@ def test_a_stop_in_the_middle_of_a_step_does_not_wait_for_its_end(tmp_path: Path
     assert_same(after, before)
     assert run.watch.stopped_early == "stop signal"
     assert "stopped before the first training step" in str(run.watch.no_step())
+
+
+class Others(Group):
+    """Two processes, of which the other one has heard a stop signal and has no time left."""
+
+    size = 2
+
+    def highest(self, *values: float) -> list[float]:
+        return [1.0 for _ in values]
+
+
+def test_where_another_process_was_stopped_before_the_first_step_none_blames_the_time(tmp_path: Path) -> None:
+    assert "stopped before the first training step" in Run(tmp_path, group=Others()).watch.no_step().what
+
+
+def test_time_that_ended_before_the_first_step_is_told_with_the_setting_it_comes_from(tmp_path: Path) -> None:
+    watch = Run(tmp_path, clock=Clock(600.0)).watch
+    assert "The time budget of 600 s, which max_training_seconds sets, ended" in watch.no_step().what
+    assert watch.no_step().mend.startswith("Raise max_training_seconds")
+    watch.starts.seconds_before = 500.0
+    watch.clock.budget_seconds -= 500.0
+    assert "600 s, which max_training_seconds sets, and of which the job's earlier starts took 500 s," in str(
+        watch.no_step()
+    )
 
 
 def test_a_stop_leaves_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from checkpoints import STARTS, Starts, count_start
 
 
-def started(folder: Path, resumed: int = 0, identity: str = "me", minutes: float = 1e-6) -> Starts:
-    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes)
+def started(
+    folder: Path, resumed: int = 0, identity: str = "me", minutes: float = 1e-6, seconds_ago: float = 0.0
+) -> Starts:
+    begun = time.monotonic() - seconds_ago
+    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=begun)
 
 
 def test_the_first_start_has_made_nothing_again(tmp_path: Path) -> None:
@@ -40,12 +44,9 @@ def test_a_checkpoint_beyond_the_last_note_costs_nothing(tmp_path: Path) -> None
 
 
 def test_the_seconds_of_all_starts_are_carried_on(tmp_path: Path) -> None:
-    first = started(tmp_path)
-    first.begun -= 100
-    first.note(1)
-    second = started(tmp_path)
+    started(tmp_path, seconds_ago=100)
+    second = started(tmp_path, seconds_ago=50)
     assert 100 <= second.seconds_before < 110
-    second.begun -= 50
     second.note(2)
     assert 150 <= started(tmp_path).seconds_before < 170
 

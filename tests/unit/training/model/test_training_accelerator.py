@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from failure import TrainingFailure
-from model import accelerator
+from model import accelerator, network
 from model.accelerator import choose_device, self_test, tiny_layer
+from processes.group import ALONE, Group
 
 PROJECT = Path(__file__).parents[4]
 
@@ -54,6 +55,25 @@ def test_the_rehearsal_may_play_such_an_instance_on_a_cpu(tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", ["ml.c5.xlarge", "ml.m5.large", None])
 def test_other_instances_compute_on_their_cpu(tmp_path: Path, kind: object) -> None:
     assert choose_device(instance(tmp_path, kind), {}).type == "cpu"
+
+
+class Second(Group):
+    """A process of two, whose first found bfloat16 to be fast."""
+
+    rank, size = 1, 2
+
+    def of_first(self, value: Any) -> Any:
+        assert value is False, "it has measured too"
+        return True
+
+
+def test_the_first_process_alone_measures_how_fast_bfloat16_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "bfloat16_is_faster", lambda: True)
+    assert network.fast_bfloat16(torch.device("cpu"), Second())
+    assert network.fast_bfloat16(torch.device("cpu"), ALONE)
+    monkeypatch.setattr(network, "bfloat16_is_faster", lambda: False)
+    assert not network.fast_bfloat16(torch.device("cpu"), ALONE)
+    assert network.fast_bfloat16(torch.device("cuda", 0), ALONE)
 
 
 def test_outside_sagemaker_the_cpu_is_used(tmp_path: Path) -> None:
