@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from botocore.config import Config
 from conformance.environments import PROJECT, python_packages
 from rehearsal.sagemaker import StandIn
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.real.ports import free_port
 
 NUMBER, REGION = "123456789012", "us-east-1"
 REQUIREMENTS = PROJECT / "requirements-ministack.txt"
@@ -85,7 +85,7 @@ class Account:
         logs.mkdir(parents=True, exist_ok=True)
         self._folder, self._log = folder, logs / "emulator.log"
         self.ignored = folder / "ignored.jsonl"
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
         self.sagemaker = StandIn(
@@ -169,9 +169,3 @@ class Account:
                 return bool(json.load(answer))
         except (urllib.error.URLError, OSError, ValueError):
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

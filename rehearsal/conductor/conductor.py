@@ -143,10 +143,7 @@ class Conductor:
         if self.options.budget_left_cents is not None:
             materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(int(context["budget_usd"]) * 100))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
-        if (count := int(context["training_instance_count"])) > 1:  # the account has the quota that such a run needs
-            wanted = context["training_instance_type"]
-            types = wanted.split(",") if isinstance(wanted, str) else wanted
-            cloud.sagemaker.market.allow_training(types, count)
+        materials.allow_instances(cloud.sagemaker.market, context)
         run_input = materials.upload(cloud, self.options, str(context["domain"]))
         self._watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}

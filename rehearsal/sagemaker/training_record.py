@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
 from .clock import Clock
 
+_Span = tuple[datetime, datetime | None]  # open while it lasts
 # What a second of spot costs here of one on demand. AWS's own share changes by the hour; its saving is told the same way.
 SPOT_SHARE = 0.4
 _COPIED = (
@@ -39,8 +40,9 @@ class TrainingJob:
         self.ended: datetime | None = None
         self.failure_reason: str | None = None
         self.transitions: list[dict[str, Any]] = []
-        # From when to when it had its instance; the last one is open while it has.
-        self._busy: list[tuple[datetime, datetime | None]] = []
+        # From when to when it had its instance, and its command ran there.
+        self._busy: list[_Span] = []
+        self._ran: list[_Span] = []
         self.lock = threading.RLock()
         self.enter("Pending", "Preparing the instances for training")
 
@@ -87,6 +89,8 @@ class TrainingJob:
             if secondary == "Downloading":
                 self.started = self.started or now
                 self._busy.append((now, None))
+            elif secondary == "Training":
+                self._ran.append((now, None))
 
     def interrupt(self) -> None:
         """Lose the spot instance: the job is in progress still, and bills nothing until it has another one."""
@@ -95,8 +99,9 @@ class TrainingJob:
             self.enter("Interrupted", "The managed spot training instances were interrupted")
 
     def _leave(self, moment: datetime) -> None:
-        if self._busy and self._busy[-1][1] is None:
-            self._busy[-1] = (self._busy[-1][0], moment)
+        for spans in (self._busy, self._ran):
+            if spans and spans[-1][1] is None:
+                spans[-1] = (spans[-1][0], moment)
 
     def stopping(self) -> None:
         """Go to Stopping, as StopTrainingJob does at once."""
@@ -132,7 +137,16 @@ class TrainingJob:
     def trained_seconds(self, now: datetime) -> float:
         """How long it had its instance until `now`."""
         with self.lock:
-            return sum(max(0.0, ((end or now) - start).total_seconds()) for start, end in self._busy)
+            return _seconds(self._busy, now)
+
+    def ran_seconds(self, now: datetime) -> float:
+        """What counts of it against MaxRuntimeInSeconds until `now`: all starts of its command together.
+
+        AWS does not say whether it adds them up, nor that the image's pull and the downloads count; the script reckons with less time in
+        case they do, and the reservation with more in case they don't.
+        """
+        with self.lock:
+            return _seconds(self._ran, now)
 
     def billed_seconds(self, now: datetime) -> int:
         """Seconds billed until `now`, as AWS counts them: while it has its instance, and of spot its share."""
@@ -181,3 +195,7 @@ class TrainingJob:
             "SecondaryStatus",
         )
         return {name: whole[name] for name in names if name in whole}
+
+
+def _seconds(spans: Sequence[_Span], now: datetime) -> float:
+    return sum(max(0.0, ((end or now) - start).total_seconds()) for start, end in spans)

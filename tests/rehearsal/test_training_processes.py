@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rehearsal.sagemaker.real.ports import free_port
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
 
@@ -27,9 +27,7 @@ LONG = ALIKE | {"epochs": "50"}
 
 
 def meeting_point() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def with_two_gpus(container: Container) -> Container:

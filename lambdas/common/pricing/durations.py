@@ -11,8 +11,8 @@ IMAGE_PULL_SECONDS = 720
 WEIGHTS_DOWNLOAD_SECONDS = 180
 # To load the weights and to save the adapter, whatever training does. The evaluations are inside the script's own budget.
 LOAD_AND_SAVE_SECONDS = 300
-# MaxRuntimeInSeconds and the bill count from TrainingStartTime, which is before the image is pulled and the channels are
-# downloaded (botocore, DescribeTrainingJob: TrainingStartTime). So the script is given that much less.
+# The bill counts from TrainingStartTime, which is before the image is pulled and the channels are downloaded (botocore,
+# DescribeTrainingJob: TrainingStartTime), and MaxRuntimeInSeconds may. So the script is given that much less.
 TRAINING_MARGIN_SECONDS = IMAGE_PULL_SECONDS + WEIGHTS_DOWNLOAD_SECONDS + LOAD_AND_SAVE_SECONDS
 
 # Below these a run cannot finish: ten minutes to learn and to measure in; an endpoint takes ten minutes to load, and the

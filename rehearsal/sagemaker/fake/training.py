@@ -87,7 +87,7 @@ class FakeTraining(Attached):
         with progress.lock:
             if job.is_over:
                 return
-            beyond = job.trained_seconds(job.clock()) - job.max_runtime.total_seconds()
+            beyond = job.ran_seconds(job.clock()) - job.max_runtime.total_seconds()
             if beyond >= 0:
                 job.finish("Stopped", "MaxRuntimeExceeded", at=job.clock() - timedelta(seconds=beyond))
             elif job.is_spot and job.clock() - job.created >= job.max_wait:

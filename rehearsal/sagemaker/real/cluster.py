@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .container import Container
+from .ports import free_port
 
 
 class Cluster:
@@ -22,20 +22,15 @@ class Cluster:
     def __init__(self, on_end: Callable[[], None]) -> None:
         self.containers: list[Container] = []
         self._on_end = on_end
-        self._lock = threading.Lock()
-        self._failed: list[int] = []
 
     def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
         """Take in a container, which `start` makes of what is to be called at its end."""
-        number, known = len(self.containers), threading.Event()
+        known = threading.Event()
 
         def ended() -> None:
             known.wait()
-            with self._lock:
-                if self.containers[number].exit_code != 0:
-                    self._failed.append(number)
             # A host that fails ends the job, whatever the others do.
-            if self._failed or self.has_ended:
+            if self.first_failed is not None or self.has_ended:
                 self._on_end()
 
         self.containers.append(start(ended))
@@ -48,8 +43,13 @@ class Cluster:
 
     @property
     def first_failed(self) -> int | None:
-        """The number of the host that failed first."""
-        return self._failed[0] if self._failed else None
+        """The number of the host whose command failed first: what the others told of their ends may come in another order."""
+        failed = {
+            number: container.ended_at or 0.0
+            for number, container in enumerate(self.containers)
+            if container.ended.is_set() and container.exit_code != 0
+        }
+        return min(failed, key=failed.__getitem__, default=None)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end of every host; answers whether it came in time."""
@@ -93,8 +93,5 @@ def environment(hosts: Sequence[str]) -> dict[str, str]:
     """What several hosts on one machine need: a place to meet, for their names lead nowhere here, and a share of the cores each."""
     if len(hosts) == 1:
         return {}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     cores = max(1, (os.cpu_count() or 1) // len(hosts))
-    return {"CAPTUNE_MEETING_POINT": f"127.0.0.1:{port}", "OMP_NUM_THREADS": str(cores)}
+    return {"CAPTUNE_MEETING_POINT": f"127.0.0.1:{free_port()}", "OMP_NUM_THREADS": str(cores)}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Container:
 
     Attributes:
         ended: set when the command has ended and its output is read to the end.
+        ended_at: when the command ended, by the machine's clock; None while it runs.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Container:
             errors="replace",
         )
         self.ended = threading.Event()
+        self.ended_at: float | None = None
         self.last_line = ""
         self._on_line, self._on_end, self._log = on_line, on_end, log
         threading.Thread(target=self._pump, daemon=True, name=f"container {root.name}").start()
@@ -95,8 +98,13 @@ class Container:
 
     def _reap(self) -> None:
         """A container ends with its command. What the command started would else hold its output open, and the end unseen."""
-        self._process.wait()
+        self._await_end()
         self._signal(signal.SIGKILL)
+
+    def _await_end(self) -> None:
+        self._process.wait()
+        if self.ended_at is None:
+            self.ended_at = time.monotonic()
 
     def _pump(self) -> None:
         assert self._process.stdout is not None
@@ -110,7 +118,7 @@ class Container:
                     log.flush()
                 with contextlib.suppress(Exception):
                     self._on_line(text)
-        self._process.wait()
+        self._await_end()
         self.ended.set()
         self._on_end()
 

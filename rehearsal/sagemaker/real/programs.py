@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rehearsal.sagemaker.vllm import route_middleware, routing
+
+from .ports import free_port
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _PREFIX = "SM_VLLM_"
@@ -89,9 +90,7 @@ class Vllm:
             assert module.__file__ is not None
             shutil.copy(module.__file__, package)
         port_file = root / "port"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         port_file.write_text(str(port))
         words = [
             str(self._python),

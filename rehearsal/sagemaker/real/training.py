@@ -56,12 +56,12 @@ class TrainingHost(Attached):
         """Return the file that holds the output of a job's host."""
         return self.context.workdir / "logs" / f"training-{name}{f'-{host + 1}' if host else ''}.log"
 
-    def pid_of(self, name: str, host: int = 0) -> int | None:
-        """Return the process id of a job's command on a host while it runs there."""
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of a job's command on its first host while it runs there."""
         run = self._runs.get(name)
-        if run is None or run.cluster is None or len(run.cluster.containers) <= host:
+        if run is None or run.cluster is None or not run.cluster.containers:
             return None
-        container = run.cluster.containers[host]
+        container = run.cluster.containers[0]
         return None if container.ended.is_set() else container.pid
 
     def start(self, job: TrainingJob) -> None:
@@ -204,8 +204,7 @@ class TrainingHost(Attached):
     def _await(self, job: TrainingJob, run: _Run, hosts: Cluster) -> bool:
         """Wait for the end of all hosts, hasten it where needed, and return whether their time was up."""
         scale = self.context.time_scale
-        deadline = time.monotonic() + job.max_runtime.total_seconds() * scale
-        run.wake.wait(max(0.0, deadline - time.monotonic()))
+        run.wake.wait(max(0.0, job.max_runtime.total_seconds() * scale - job.ran_seconds(job.clock())))
         if hosts.has_ended:
             return False
         out_of_time = not run.stopped and not run.closed and hosts.first_failed is None

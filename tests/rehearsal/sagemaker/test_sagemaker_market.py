@@ -7,7 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from rehearsal.conductor.materials import allow_instances
 from rehearsal.sagemaker import Price, Quota
+from rehearsal.sagemaker.api.market import Market
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
 
@@ -37,6 +41,21 @@ def test_what_has_no_price_is_not_found(tmp_path: Path) -> None:
     with _account(tmp_path, prices=table) as aws:
         assert _products(aws, instanceName="ml.g5.2xlarge") == []
         assert len(_products(aws, usagetype="EUW1-Host:ml.g6.2xlarge")) == 1
+
+
+@pytest.mark.parametrize("types", ["ml.g5.2xlarge, ml.g6.2xlarge", ["ml.g5.2xlarge", "ml.g6.2xlarge"]])
+def test_a_rehearsal_of_several_instances_has_the_quotas_for_every_type(types: Any) -> None:
+    market = Market(None, None)
+    allow_instances(market, {"training_instance_count": "2", "training_instance_type": types})
+    for kind in ("ml.g5.2xlarge", "ml.g6.2xlarge"):
+        assert [market.limit(kind, f"{spot}training job") for spot in ("", "spot ")] == [2, 2]
+
+
+def test_a_rehearsal_of_one_instance_has_the_usual_quotas() -> None:
+    market = Market(None, None)
+    before = dict(market.quotas)
+    allow_instances(market, {"training_instance_count": 1, "training_instance_type": "ml.g5.2xlarge"})
+    assert market.quotas == before
 
 
 def test_quotas_are_told_one_by_one_and_together(tmp_path: Path) -> None:

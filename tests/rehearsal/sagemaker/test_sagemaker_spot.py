@@ -74,6 +74,20 @@ class TestAFakeJob:
 
         assert (done["SecondaryStatus"], done["BillableTimeInSeconds"]) == ("MaxWaitTimeExceeded", 0)
 
+    def test_has_its_longest_time_for_all_of_its_starts_together(
+        self, aws: Account, clock: Clock, training: FakeTraining
+    ) -> None:
+        training.plans = [TrainingPlan("hangs", interruptions=1)]
+        aws.train("job", **ON_SPOT)
+        clock.advance(seconds=2000)
+        assert aws.job("job")["SecondaryStatus"] == "Interrupted"
+        clock.advance(seconds=1000)
+        assert aws.job("job")["SecondaryStatus"] == "Training"
+        clock.advance(seconds=1600)
+        done = aws.job("job")
+
+        assert (done["SecondaryStatus"], done["TrainingTimeInSeconds"]) == ("MaxRuntimeExceeded", 3600)
+
     def test_that_waits_can_be_stopped(self, aws: Account, clock: Clock, training: FakeTraining) -> None:
         training.plans = [TrainingPlan("taken", looks=100, stop_looks=1)]
         aws.train("job", **ON_SPOT)
@@ -128,6 +142,21 @@ class TestARealJob:
         assert done["BillableTimeInSeconds"] < done["TrainingTimeInSeconds"]
         body = real_account.s3.get_object(Bucket=BUCKET, Key="runs/job/training/job/output/model/found.txt")["Body"]
         assert body.read() == b"[2]"
+
+    def test_has_its_longest_time_for_all_of_its_starts_together(
+        self, tmp_path: Path, host: TrainingHost, clock: Clock
+    ) -> None:
+        def first_line(job: str, line: str) -> None:
+            if line.startswith("progress step=1 "):
+                clock.advance(seconds=3600)
+
+        with account(
+            tmp_path, training=host, hosting=FakeHosting(), clock=clock, on_training_line=first_line, time_scale=1.0
+        ) as aws:
+            done = self.run(aws, **ON_SPOT)
+
+        assert statuses(done).count("Interrupted") == 1
+        assert (done["TrainingJobStatus"], done["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
     def test_on_demand_keeps_its_instance(self, real_account: Account) -> None:
         assert "Interrupted" not in statuses(self.run(real_account))

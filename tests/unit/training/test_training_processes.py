@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from arguments import Arguments
 from processes.group import ALONE, Group, joined
 from processes.shares import Shares
 from records.record import IGNORED
+from rehearsal.sagemaker.real.ports import free_port
 from tests.doubles.toy_training import Run, rows
 
 pytestmark = pytest.mark.slow
@@ -50,10 +50,7 @@ def made(folder: Path, case: tuple[int, int], group: Group = ALONE) -> Run:
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes learn."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (port, folder), nprocs=2)
+    torch.multiprocessing.spawn(one_of_two, (free_port(), folder), nprocs=2)
     return folder
 
 

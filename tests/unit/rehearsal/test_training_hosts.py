@@ -1,0 +1,104 @@
+"""The hosts of one training job as one: whose failure is the job's, and how long a job has run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rehearsal.sagemaker.real.cluster import Cluster
+from rehearsal.sagemaker.real.container import Container
+from rehearsal.sagemaker.training_record import TrainingJob
+from tests.doubles.rehearsal.sagemaker_account import Clock, eventually, training_request
+
+
+class Host:
+    """A container that ends when it is told to, and is heard of later."""
+
+    def __init__(self) -> None:
+        self.ended, self.ended_at, self.exit_code = threading.Event(), 0.0, 0
+
+    def ends(self, at: float, code: int) -> None:
+        self.ended_at, self.exit_code = at, code
+
+    def is_heard_of(self) -> None:
+        self.ended.set()
+        self.tell()
+
+    def joins(self, cluster: Cluster) -> Host:
+        def started(on_end: Any) -> Any:
+            self.tell = on_end
+            return self
+
+        cluster.add(started)
+        return self
+
+
+def test_the_failure_that_came_first_is_the_jobs_though_its_victims_is_heard_of_first() -> None:
+    told: list[int] = []
+    cluster = Cluster(lambda: told.append(1))
+    victim, cause, calm = (Host().joins(cluster) for _ in range(3))
+    cause.ends(at=1.0, code=3)
+    victim.ends(at=1.1, code=1)
+    failed_before = cluster.first_failed
+    victim.is_heard_of()
+    cause.is_heard_of()
+    assert (failed_before, cluster.first_failed, len(told)) == (None, 1, 2)
+    calm.ends(at=0.5, code=0)
+    calm.is_heard_of()
+    assert cluster.first_failed == 1
+
+
+def test_a_host_that_ends_well_ends_the_job_only_with_all_others() -> None:
+    told: list[int] = []
+    cluster = Cluster(lambda: told.append(1))
+    hosts = [Host().joins(cluster) for _ in range(2)]
+    hosts[1].is_heard_of()
+    assert not told
+    hosts[0].is_heard_of()
+    assert (told, cluster.first_failed) == ([1], None)
+
+
+def test_a_command_has_ended_when_it_ended_and_not_when_its_output_was_read(tmp_path: Path) -> None:
+    heard, go_on = threading.Event(), threading.Event()
+
+    def slow_to_hear(line: str) -> None:
+        heard.set()
+        go_on.wait(30)
+
+    def started(name: str, words: str, on_line: Any) -> Container:
+        root = tmp_path / name
+        root.mkdir()
+        return Container([sys.executable, "-c", words], {}, root, root / "log", on_line)
+
+    first = started("first", "print(1)", slow_to_hear)
+    heard.wait(30)
+    eventually(lambda: first.ended_at is not None)
+    second = started("second", "", lambda line: None)
+    second.ended.wait(30)
+    assert not first.ended.is_set()
+    go_on.set()
+    first.ended.wait(30)
+    assert first.ended_at is not None
+    assert second.ended_at is not None
+    assert first.ended_at < second.ended_at
+
+
+def test_a_jobs_longest_time_is_that_of_its_command_and_not_of_its_downloads() -> None:
+    clock = Clock()
+    job = TrainingJob("job", "arn", training_request("job"), clock)
+    for start in range(2):
+        job.enter("Starting", "")
+        clock.advance(seconds=5)
+        job.enter("Downloading", "")
+        clock.advance(seconds=100)
+        assert job.ran_seconds(clock()) == 10 * start
+        job.enter("Training", "")
+        clock.advance(seconds=10)
+        assert job.ran_seconds(clock()) == 10 * (start + 1)
+        job.interrupt()
+        clock.advance(seconds=1000)
+    assert (job.ran_seconds(clock()), job.trained_seconds(clock())) == (20, 220)
+    assert job.max_runtime == timedelta(hours=1)
