@@ -110,6 +110,7 @@ def of_an_earlier_adapter() -> Summary:
     """A run that trained nothing and served what an earlier run had left."""
     return in_circumstances(
         training_instance_type=None,
+        training_instance_count=None,
         training_hourly_cents=None,
         max_training_seconds=None,
         adapter_uri="s3://bucket/runs/captune-first/training/captune-first/output/model/",

@@ -152,7 +152,7 @@ def run() -> dict[str, Any]:
         "execution_arn": "arn:aws:states:us-east-1:123456789012:execution:FineTuning:genomics-first-run",
         "base_model": "Llama 2 7B", "base_model_parameters": 6_738_415_616,
         "base_model_source": "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/", "region": "us-east-1",
-        "training_instance_type": "ml.g5.2xlarge", "hosting_instance_type": "ml.g5.2xlarge",
+        "training_instance_type": "ml.g5.2xlarge", "training_instance_count": 1, "hosting_instance_type": "ml.g5.2xlarge",
         "training_hourly_cents": 152, "hosting_hourly_cents": 152, "price_source": "price list, us-east-1",
         "reserved_cents": 558, "cap_cents": 2500, "month": "2026-11", "started_at": "2026-11-24T14:03:11+00:00",
         "input": {"epochs": 3, "seed": 42}, "report_uri": "s3://bucket/runs/captune-genomics-first-run/report/",

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.cards import CARDS, MOST_SEQUENCES_PER_STEP, Card, card_of, cards_in, serving_bytes, training_memory
+from common.cards import (
+    CARDS,
+    MOST_SEQUENCES_PER_STEP,
+    Card,
+    card_of,
+    cards_in,
+    serving_bytes,
+    speed_up,
+    training_memory,
+)
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
 from preflight.model import Model
@@ -44,14 +53,16 @@ def refuse_what_cannot_fit(model: Model, settings: RunSettings, training: Sequen
 
 
 def idle_cards(settings: RunSettings, training: Sequence[str]) -> list[str]:
-    """A warning for each type of which there are more cards than a step has sequences."""
+    """A warning for each type of which fewer cards would go through a step as fast."""
     found = []
     for kind in training:
         cards = cards_in(kind) * settings.training_instance_count
-        if cards > MOST_SEQUENCES_PER_STEP:
+        enough = min(number for number in range(1, cards + 1) if speed_up(number) == speed_up(cards))
+        if cards > enough:
             found.append(
-                f"{settings.training_instance_count} x {kind} have {cards} cards, and a step learns from {MOST_SEQUENCES_PER_STEP} sequences at most: "
-                f"{cards - MOST_SEQUENCES_PER_STEP} of them learn nothing, and are paid for. Lower training_instance_count, or choose a smaller size."
+                f"{settings.training_instance_count} x {kind} have {cards} cards. A step learns from {MOST_SEQUENCES_PER_STEP} sequences at most, and a "
+                f"card takes whole ones: {enough} cards are as fast, and the others are paid for all the same. Lower training_instance_count, or choose a "
+                "smaller size."
             )
     return found
 

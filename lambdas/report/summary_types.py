@@ -260,10 +260,13 @@ class RunConfiguration(TypedDict, total=False):
 
     training_instance_type: Annotated[str | None, "The one that trained; null where nothing was trained."]
     training_instance_types: Annotated[list[str] | None, "in order of preference"]
+    training_instance_count: Annotated[
+        int | None, "How many of them trained together; null where nothing was trained.", {"minimum": 1}
+    ]
     hosting_instance_type: Annotated[str | None, "The one that served."]
     hosting_instance_types: Annotated[list[str] | None, "in order of preference"]
-    training_hourly_cents: Annotated[float | None, {"minimum": 0}]
-    hosting_hourly_cents: Annotated[float | None, {"minimum": 0}]
+    training_hourly_cents: Annotated[float | None, "of one instance", {"minimum": 0}]
+    hosting_hourly_cents: Annotated[float | None, "of one instance", {"minimum": 0}]
     price_source: Annotated[str | None, NOT_HELD]
     base_model_source: Annotated[str | None, NOT_HELD]
     input: Annotated[dict[str, Any] | None, NOT_HELD]

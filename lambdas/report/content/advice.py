@@ -28,7 +28,7 @@ ADVICE = {
     "ImageNotFound": "Deploy a newer version of this project, or name another image in hosting_image, and start again.",
     "AdapterRejected": "Name the folder that an earlier run's report gives as its adapter, or leave adapterUri out to train again.",
     "HostingRefused": "Nothing was paid. Where the cause speaks of an explicit deny, make release; else mend the setting that the cause names, and deploy.",
-    "NoCapacity": "Start again later, or list further instance types in cdk.json and deploy. An adapter that is trained already is named in the cause.",
+    "NoCapacity": 'Start again later, on demand with the input {"spot": false} if it was to be on spot, or list further instance types in cdk.json and deploy. An adapter that is trained already is named in the cause.',
     "TrainingOutOfTime": "Raise max_training_seconds in cdk.json and deploy, or train on less text or for fewer epochs.",
     "SpotOutOfTime": 'Start again later, or on demand with the input {"spot": false}.',
     "SpotWithoutCheckpoints": 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}. Nothing was paid.',

@@ -34,6 +34,7 @@ def facts(plan: Plan, event: ReportEvent | None = None) -> dict[str, Any]:
         "training_instance_type": training,
         "hosting_instance_type": hosting,
         "training_instance_types": to_train,
+        "training_instance_count": None if adapter else int(to_learn.get("instanceCount") or 1),
         "hosting_instance_types": to_serve,
         "training_hourly_cents": training_cents,
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
@@ -98,16 +99,26 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
     return bool(known(summary.get("configuration")).get("records"))
 
 
+def instances(summary: Summary, use: str) -> int:
+    """How many instances there were at a time, for "training" or "hosting"; one where an earlier version did not tell."""
+    return known(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1
+
+
 def instance(summary: Summary, use: str) -> str | None:
-    """The instance type that was used ("training" or "hosting") and which had no capacity before it; None where none was."""
+    """The instances that were used ("training" or "hosting"), such as "2 ml.g6.2xlarge (no ml.g5.2xlarge was free)"; None where none was.
+
+    A single one goes without its number.
+    """
     settings = known(summary.get("configuration"))
     used = settings.get(f"{use}_instance_type")
     wanted = settings.get(f"{use}_instance_types") or []
+    count = instances(summary, use)
+    number = f"{count} " if count > 1 else ""
     if not used:
-        return " or ".join(wanted) or None
+        return f"{number}{' or '.join(wanted)}" if wanted else None
     if used not in wanted or wanted[0] == used:
-        return str(used)
-    return f"{used} (no {' or '.join(wanted[: wanted.index(used)])} was free)"
+        return f"{number}{used}"
+    return f"{number}{used} (no {' or '.join(wanted[: wanted.index(used)])} was free)"
 
 
 def notes(summary: Summary) -> list[tuple[str, str]]:

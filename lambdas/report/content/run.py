@@ -12,7 +12,7 @@ from report.charts import cost as cost_charts
 from report.charts.losses import loss_curve
 from report.content import spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
-from report.content.circumstances import instance
+from report.content.circumstances import instance, instances
 from report.formatting import duration, money, number, rate, whole
 from report.summary_types import Summary, known
 
@@ -140,7 +140,9 @@ def _prices(summary: Summary) -> Para:
     for use, key in (("training", "training"), ("endpoint", "hosting")):
         cents, kind = settings.get(f"{key}_hourly_cents"), settings.get(f"{key}_instance_type")
         if cents is not None and kind:
-            parts.append(f"{kind} for the {use} at {rate(cents)} an hour")
+            count = instances(summary, key)
+            number, each = (f"{count} ", " each") if count > 1 else ("", "")
+            parts.append(f"{number}{kind} for the {use} at {rate(cents)} an hour{each}")
     source = f" Prices: {settings['price_source']}." if settings.get("price_source") else ""
     text = f"Amounts are billed seconds times list price: {', '.join(parts)}.{source}" if parts else source.strip()
     return Para(f"{text} Taxes and free tiers are left out; the invoice of AWS is what counts.".strip(), "small")

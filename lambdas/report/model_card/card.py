@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from report.content import spot
-from report.content.circumstances import notes
+from report.content.circumstances import instances, notes
 from report.content.headline import headline
 from report.content.losses import loss_cells
 from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED, measured
@@ -202,7 +202,8 @@ def _billed(summary: Summary) -> str:
     stood = f"the endpoint stood for {duration(cost['endpoint_seconds'])}"
     if settings.get("adapter_uri"):
         return f" Nothing was trained, {stood}{_on(summary, 'hosting')}."
-    took = f"Training took {duration(cost['training_seconds'])}"
+    # Billed are the seconds of all instances, which ran at the same time.
+    took = f"Training took {duration(cost['training_seconds'] / instances(summary, 'training'))}"
     return f" {took}{_on(summary, 'training')}, {stood}{_on(summary, 'hosting')}."
 
 
@@ -210,4 +211,5 @@ def _on(summary: Summary, use: str) -> str:
     """Where it ran. A stand-in ran on a person's own machine, whatever instance the plan names."""
     if known(summary.get("base_model")).get("matches_plan") is False:
         return ""
-    return f" on one {_plain(known(summary.get('configuration')).get(f'{use}_instance_type') or 'instance')}"
+    count, kind = instances(summary, use), known(summary.get("configuration")).get(f"{use}_instance_type")
+    return f" on {'one' if count == 1 else count} {_plain(kind or ('instance' if count == 1 else 'instances'))}"

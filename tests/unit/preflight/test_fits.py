@@ -58,17 +58,27 @@ def test_an_adapter_that_is_only_served_needs_no_card_to_be_trained_on(site: Siz
     )
 
 
+def idle(count: int, *kinds: str) -> list[str]:
+    settings: Any = type("Settings", (), {"training_instance_count": count})
+    return idle_cards(settings, kinds)
+
+
 def test_cards_that_a_step_has_no_sequence_for_are_told() -> None:
-    settings: Any = type("Settings", (), {"training_instance_count": 2})
-    (told,) = idle_cards(settings, ["ml.g5.2xlarge", "ml.g5.12xlarge"])
-    assert told.startswith(
-        "2 x ml.g5.12xlarge have 8 cards, and a step learns from 4 sequences at most: 4 of them learn nothing"
-    )
+    (told,) = idle(2, "ml.g5.2xlarge", "ml.g5.12xlarge")
+    assert told.startswith("2 x ml.g5.12xlarge have 8 cards. A step learns from 4 sequences at most,")
+    assert "4 cards are as fast, and the others are paid for all the same. Lower training_instance_count" in told
 
 
-def test_as_many_cards_as_a_step_has_sequences_are_all_of_use() -> None:
-    settings: Any = type("Settings", (), {"training_instance_count": 1})
-    assert idle_cards(settings, ["ml.g5.12xlarge", "ml.g5.2xlarge"]) == []
+def test_a_third_card_is_told_because_the_busiest_has_two_sequences_as_with_two() -> None:
+    (told,) = idle(3, "ml.g5.2xlarge")
+    assert "3 x ml.g5.2xlarge have 3 cards." in told
+    assert "2 cards are as fast, and the others are paid for" in told
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_cards_that_make_a_step_faster_are_all_of_use(count: int) -> None:
+    assert idle(count, "ml.g5.2xlarge") == []
+    assert idle(1, "ml.g5.12xlarge") == []
 
 
 def test_what_no_card_holds_is_said_so() -> None:

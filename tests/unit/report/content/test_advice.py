@@ -39,6 +39,10 @@ def test_an_error_has_advice_and_a_line_in_the_documentation(name: str) -> None:
     assert any(f"`{name}`" in line for line in table)
 
 
+def test_a_spot_job_that_got_no_instance_is_led_to_one_on_demand() -> None:
+    assert '{"spot": false}' in advice("NoCapacity")
+
+
 def test_an_unknown_name_gets_a_way_to_look() -> None:
     assert advice("SomethingElse") == advice(None) == DEFAULT
     assert all(text.endswith(".") for text in ADVICE.values())

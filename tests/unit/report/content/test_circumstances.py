@@ -64,6 +64,24 @@ def test_the_types_that_really_trained_and_served_are_told_with_their_own_prices
     assert (told["hosting_instance_type"], told["hosting_hourly_cents"]) == (TYPES[0], pytest.approx(151.5))
 
 
+def test_several_instances_that_trained_together_are_told_by_their_number() -> None:
+    plan = {**PLAN, "training": {**PLAN["training"], "instanceCount": 2}}
+    told = facts(plan, {"trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]})
+    document = with_configuration(told)
+    assert told["training_instance_count"] == 2
+    assert circumstances.instance(document, "training") == "2 ml.g6.2xlarge (no ml.g5.2xlarge was free)"
+    assert circumstances.instance(document, "hosting") == "ml.g5.2xlarge"
+    assert circumstances.instance(with_configuration(facts(plan)), "training") == "2 ml.g5.2xlarge or ml.g6.2xlarge"
+    whole: Any = {**made("improved")}
+    whole["configuration"] = {**whole["configuration"], "training_instance_count": 2}
+    text = everywhere(whole)[0]
+    assert re.search(r"Training instance ?2 ml.g5.2xlarge", text)
+    assert (
+        "2 ml.g5.2xlarge for the training at $1.52 an hour each, ml.g5.2xlarge for the endpoint at $1.52 an hour."
+        in text
+    )
+
+
 def test_without_an_event_no_type_is_claimed_where_there_was_a_choice() -> None:
     told = facts(PLAN)
     assert (told["training_instance_type"], told["training_hourly_cents"]) == (None, None)
@@ -73,6 +91,7 @@ def test_without_an_event_no_type_is_claimed_where_there_was_a_choice() -> None:
 def test_plans_and_events_of_an_older_deployment_are_still_read() -> None:
     told = facts(OLD_PLAN, {"adapterUri": "s3://bucket/runs/r/training/r/output/model/"})
     assert (told["training_instance_type"], told["hosting_hourly_cents"]) == (TYPES[0], pytest.approx(140.9))
+    assert told["training_instance_count"] == 1
     assert (told["training_cut"], told["smoke"], told["adapter_uri"], told["adapter_run"]) == (False, False, None, None)
     assert circumstances.notes(with_configuration(told)) == []
 
@@ -86,7 +105,8 @@ def test_a_run_that_served_an_earlier_adapter_claims_no_training_of_its_own() ->
     plan = {**PLAN, "adapterUri": "s3://bucket/runs/captune-first/training/captune-first-try2/output/model/"}
     told = facts(plan, {"trainingInstanceType": TYPES[0], "hostingInstanceType": TYPES[1]})
     assert told["adapter_run"] == "captune-first"
-    assert [told[f"training_{key}"] for key in ("instance_type", "instance_types", "hourly_cents")] == [None, [], None]
+    keys = ("instance_type", "instance_types", "instance_count", "hourly_cents")
+    assert [told[f"training_{key}"] for key in keys] == [None, [], None, None]
     assert told["max_training_seconds"] is None and told["hosting_instance_type"] == TYPES[1]
 
 

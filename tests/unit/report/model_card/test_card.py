@@ -64,6 +64,10 @@ def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained
     settled["base_model"]["matches_plan"] = True
     sentence = "Training took 16 min 40 s on one ml.g5.2xlarge, the endpoint stood for 25 min on one ml.g5.2xlarge."
     assert sentence in card.render(settled)
+    settled["configuration"]["training_instance_count"] = 2  # billed are the seconds of both
+    sentence = "Training took 8 min 20 s on 2 ml.g5.2xlarge, the endpoint stood for 25 min on one ml.g5.2xlarge."
+    assert sentence in card.render(settled)
+    settled["configuration"]["training_instance_count"] = None
     settled["base_model"]["matches_plan"] = False
     assert "Training took 16 min 40 s, the endpoint stood for 25 min." in card.render(settled)
 
