@@ -34,14 +34,15 @@ def row_bands(narrow: bool, top: float, pitch: float, count: int) -> list[tuple[
     return [(top + pitch * (place + 0.72) - 9, top + pitch * (place + 0.72) + 9) for place in range(count)]
 
 
-def whisker(drawing: Drawing, across: Scale, y: float, figure: Mapping[str, float | None], style: str) -> None:
-    """A dot with its interval."""
+def whisker(
+    drawing: Drawing, across: Scale, y: float, figure: Mapping[str, float | None], estimate: float, style: str
+) -> None:
+    """A dot at a figure's estimate with its interval, where it has one."""
     if figure["low"] is not None and figure["high"] is not None:
         low, high = across.place(figure["low"]), across.place(figure["high"])
         drawing.add(Line(low, y, high, y, f"{style}-thick"))
         drawing.add(Line(low, y - 4, low, y + 4, style), Line(high, y - 4, high, y + 4, style))
-    if figure["estimate"] is not None:
-        drawing.add(Dot(across.place(figure["estimate"]), y, 5, style))
+    drawing.add(Dot(across.place(estimate), y, 5, style))
 
 
 def legend(drawing: Drawing, x: float, y: float, entries: Sequence[tuple[str, str, bool]]) -> None:

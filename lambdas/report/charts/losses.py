@@ -20,18 +20,17 @@ class Row:
     label: str
     figure: Mapping[str, Any]
     style: str = "tuned"
-    factor: float = 1.0
 
-    def scaled(self) -> dict[str, float | None]:
-        """The figure in the unit of the chart."""
-        keys = ("estimate", "standard_error", "low", "high")
-        return {key: None if (value := self.figure.get(key)) is None else value * self.factor for key in keys}
+    @property
+    def values(self) -> dict[str, float | None]:
+        """The figure, with None for all of it where nothing was measured."""
+        return {key: self.figure.get(key) for key in ("estimate", "standard_error", "low", "high")}
 
 
 def forest(rows: Sequence[Row], width: float, *, title: str, unit: str, better: str, worse: str) -> Drawing:
     """Estimates with 95 % intervals against a line at zero; `better` and `worse` name the left and right side."""
     narrow = width < 500
-    figures = [row.scaled() for row in rows]
+    figures = [row.values for row in rows]
     values = [value for figure in figures for key in ("estimate", "low", "high") if (value := figure[key]) is not None]
     height_of_row = 46.0 if narrow else 34.0
     left, right = (8.0, width - 8) if narrow else (172.0, width - 200)
@@ -48,24 +47,17 @@ def forest(rows: Sequence[Row], width: float, *, title: str, unit: str, better: 
         drawing.label(middle + 6, 15, f"{worse} \u2192", style="muted", size=SMALL)
     for place, (row, figure) in enumerate(zip(rows, figures, strict=True)):
         y = top + height_of_row * (place + (0.72 if narrow else 0.5))
-        shown = number(figure["estimate"], decimals_for(figure["standard_error"]), signed=True)
+        words = y - 14 if narrow else y + 4
+        drawing.label(0, words, row.label, room=width * 0.5 if narrow else left - 14, size=SMALL if narrow else SIZE)
         if figure["estimate"] is None:
-            drawing.label(
-                0,
-                y - 14 if narrow else y + 4,
-                row.label,
-                room=width * 0.5 if narrow else left - 14,
-                size=SMALL if narrow else SIZE,
-            )
-            drawing.label(width, y - 14 if narrow else y + 4, "not measured", style="muted", anchor="end", size=SMALL)
-        elif narrow:
-            drawing.label(0, y - 14, row.label, room=width * 0.5, size=SMALL)
-            drawing.label(width, y - 14, f"{shown} ({range_text(figure)})", style="muted", anchor="end", size=SMALL)
-        else:
-            drawing.label(0, y + 4, row.label, room=left - 14)
-            drawing.label(right + 62, y + 4, shown, anchor="end", bold=True)
-            drawing.label(width, y + 4, range_text(figure), style="muted", anchor="end", size=SMALL)
-        whisker(drawing, across, y, figure, row.style)
+            drawing.label(width, words, "not measured", style="muted", anchor="end", size=SMALL)
+            continue
+        shown = number(figure["estimate"], decimals_for(figure["standard_error"]), signed=True)
+        if not narrow:
+            drawing.label(right + 62, words, shown, anchor="end", bold=True)
+        told = f"{shown} ({range_text(figure)})" if narrow else range_text(figure)
+        drawing.label(width, words, told, style="muted", anchor="end", size=SMALL)
+        whisker(drawing, across, y, figure, figure["estimate"], row.style)
     drawing.label((left + right) / 2, bottom + 33, unit, style="muted", anchor="middle", size=SMALL)
     return drawing
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from report.content.losses import usable
 from report.findings.verdict import IMPROVED, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import percent, plural
 
@@ -83,14 +84,9 @@ def _share(block: Mapping[str, Any] | None) -> str:
     return percent(abs(math.exp(min(-estimate, 50.0)) - 1), error)
 
 
-def measured(outside: Mapping[str, Any] | None) -> bool:
-    """Whether there are losses on outside text at all, however few."""
-    return bool((outside or {}).get("documents_count"))
-
-
 def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:
     """What nobody may read out of the verdict."""
-    if outside is None or not measured(outside):
+    if outside is None or not usable(outside):
         why = (
             "no outside text was given" if outside is None else "of the outside text that was given, no loss came back"
         )
@@ -104,5 +100,5 @@ def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) ->
             f"It does not say how the model does at every text of the field. What others wrote was measured on {count}, which "
             "whoever started the run has chosen."
         )
-    texts = f"these held-out {kind.things}" + (", these outside documents" if measured(outside) else "")
+    texts = f"these held-out {kind.things}" + (", these outside documents" if usable(outside) else "")
     return [first, *_ALWAYS, f"It holds for this corpus, {texts} and this seed, not for other fields or other models."]

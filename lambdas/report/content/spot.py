@@ -10,17 +10,17 @@ from report.summary_types import Spot, Summary, known
 
 
 def facts(told: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """What SageMaker told of a job on spot, in the form of the summary. What it did not tell is left open.
+    """What SageMaker told of a job on spot, in the form of the summary. What it did not tell, which FineTuning hands on as 0, is left open.
 
     Its own measure of what was saved is the time in training less the time that was billed.
     """
-    seconds, billed = told.get("trainingSeconds"), told.get("billedSeconds")
+    seconds, billed = (told.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
     saved = None
-    if seconds and billed is not None and hourly_cents is not None:
+    if seconds and billed and hourly_cents is not None:
         saved = round(max(0, seconds - billed) * int(instances or 1) * hourly_cents / 3600)
     return {
         "interruptions": told.get("interruptions"),
-        "training_seconds": seconds or None,
+        "training_seconds": seconds,
         "billed_seconds": billed,
         "saved_cents": saved,
     }

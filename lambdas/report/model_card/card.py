@@ -9,8 +9,8 @@ from typing import Any
 from report.content import spot
 from report.content.circumstances import instances, notes
 from report.content.headline import headline
-from report.content.losses import loss_cells
-from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED, measured
+from report.content.losses import loss_cells, usable
+from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
 from report.formatting import duration, format_p, interval_text, moment, money, share, whole
 from report.model_card.front_matter import base_model, domain, front_matter
 from report.summary_types import Summary, known
@@ -141,7 +141,7 @@ def _evaluation(summary: Summary) -> str:
     outside = summary.get("outside")
     if outside is None:
         lines += ["", NO_OUTSIDE_TEXT]
-    elif not measured(outside):
+    elif not usable(outside):
         lines += ["", OUTSIDE_NOT_MEASURED]
     elif outside.get("p_value") is not None:
         told = f"{format_p(outside['p_value'])}, {outside['documents_count']} documents"

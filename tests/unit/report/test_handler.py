@@ -189,12 +189,17 @@ def test_a_held_out_record_shows_its_own_answer_in_every_form_of_the_report(site
     assert site.s3.objects["bucket", f"{PREFIX}report/report.pdf"].startswith(b"%PDF")
 
 
-def test_the_report_says_that_losses_are_of_answers_and_what_counts_as_a_document(site: Site) -> None:
+def test_the_report_says_in_its_headline_too_that_losses_are_of_answers_and_what_counts_as_a_document(
+    site: Site,
+) -> None:
     of_records(site)
     measured = metrics()
     measured["corpus"] = {**measured["corpus"], "split_records": 4}
     site.put(f"{ADAPTER}metrics.json", measured)
-    told = site.report()["configuration"]["records"]
+    summary = site.report()
+    assert summary["headline"] == "Improved on held-out records of the same corpus"
+    assert "record groups" in summary["verdict_reason"], "groups are what counts once"
+    told = summary["configuration"]["records"]
     assert "learnt from 90 records (prompts with completions) of 30 groups, and held 30 out" in told.replace(
         "\u00a0", " "
     )

@@ -42,9 +42,15 @@ class TestTheFigures:
     def test_are_no_loss_where_more_was_billed_than_trained(self) -> None:
         assert spot.facts(TOLD | {"billedSeconds": 5000}, 1, 151.5)["saved_cents"] == 0
 
-    @pytest.mark.parametrize(("told", "hourly"), [({}, 151.5), (TOLD | {"trainingSeconds": 0}, 151.5), (TOLD, None)])
+    @pytest.mark.parametrize(
+        ("told", "hourly"),
+        [({}, 151.5), (TOLD | {"trainingSeconds": 0}, 151.5), (TOLD | {"billedSeconds": 0}, 151.5), (TOLD, None)],
+    )
     def test_claim_no_saving_where_something_of_it_is_not_known(self, told: Any, hourly: float | None) -> None:
         assert spot.facts(told, 1, hourly)["saved_cents"] is None
+
+    def test_leave_open_what_was_billed_where_sagemaker_did_not_tell(self) -> None:
+        assert spot.facts(TOLD | {"billedSeconds": 0}, 1, 151.5)["billed_seconds"] is None
 
     def test_are_told_of_runs_that_trained_on_spot_alone(self) -> None:
         event: Any = {"trainingJob": TOLD}
