@@ -25,6 +25,10 @@ TABLE = PROJECT / "results" / "evidence.md"
 FIGURES = PROJECT / "results" / "evidence.json"
 
 
+class NothingToShow(ValueError):
+    """None of the figures that are kept was made with what stands here today."""
+
+
 def main(arguments: list[str] | None = None, prog: str = "python -m evidence") -> int:
     """Runs the experiments; answers 0 when those that were chosen came out as declared."""
     parser = argparse.ArgumentParser(
@@ -81,11 +85,19 @@ def _outside(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Pat
 
 
 def _print_table(known: list[Experiment], chosen: set[str]) -> int:
-    """Prints and writes the table of all figures that were made with today's inputs; answers the exit code for those chosen."""
+    """Prints and writes the table of all figures that were made with today's inputs; answers the exit code for those chosen.
+
+    Raises NothingToShow where there are none: an earlier table is not replaced by an empty one.
+    """
     kept = load(FIGURES)
     found = [
         (e, judged_again(kept[e.name])) for e in known if e.name in kept and kept[e.name]["inputs"] == e.fingerprint()
     ]
+    if not found:
+        raise NothingToShow(
+            f"{FIGURES.name} holds no figures of today's texts, settings and code, so {TABLE.name} stays as it is. Run make evidence, or "
+            "make the table with the commit that results/README.md names."
+        )
     rows = [row(e, figures) for e, figures in found]
     seeds = [(e.seed, figures) for e, figures in found if not e.is_null]
     all_seeds = {e.name for e in known if not e.is_null}

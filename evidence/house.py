@@ -62,15 +62,19 @@ class ColdStart:
 
 
 def rooms(project: Path) -> dict[str, Room]:
-    """Every top-level folder with Python in it."""
+    """Every top-level folder with Python in it that git tracks: what a build leaves there is not of the house."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--", "*/*.py"], cwd=project, capture_output=True, check=True)
+    houses: dict[str, dict[Path, int]] = {}
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        path = Path(name)
+        # One that was removed and not yet committed is still listed.
+        if not path.parts[0].startswith(".") and (project / path).is_file():
+            houses.setdefault(path.parts[0], {})[path] = (project / path).read_bytes().count(b"\n")
     found = {}
-    for folder in sorted(path for path in project.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        lines = {path: path.read_bytes().count(b"\n") for path in folder.rglob("*.py")}
-        if lines:
-            longest = max(lines, key=lambda path: (lines[path], str(path)))
-            most = max(Counter(path.parent for path in lines).values())
-            place = longest.relative_to(project).as_posix()
-            found[folder.name] = Room(sum(lines.values()), len(lines), most, (lines[longest], place))
+    for folder, lines in sorted(houses.items()):
+        longest = max(lines, key=lambda path: (lines[path], str(path)))
+        most = max(Counter(path.parent for path in lines).values())
+        found[folder] = Room(sum(lines.values()), len(lines), most, (lines[longest], longest.as_posix()))
     return found
 
 

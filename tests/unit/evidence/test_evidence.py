@@ -191,7 +191,8 @@ def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since
 ) -> None:
     monkeypatch.setattr(command, "_run", lambda *_: None)  # as if it had just ended
     (finished / "inputs.sha256").write_text("older texts")
-    assert command.main(["--only", "seed-4"]) == 1
+    with pytest.raises(SystemExit, match="no figures of today's texts"):
+        command.main(["--only", "seed-4"])
     assert json.loads((tmp_path / "evidence.json").read_text())["seed-4"]["inputs"] == "older texts"
 
 
@@ -345,12 +346,28 @@ def test_the_table_is_made_again_from_the_figures_alone(
 
 
 def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: Path) -> None:
-    command.main(["--only", "seed-4"])
-    kept = json.loads((tmp_path / "evidence.json").read_text())
-    kept["seed-4"]["inputs"] = "of older texts"
-    (tmp_path / "evidence.json").write_text(json.dumps(kept))
+    copies(finished, tmp_path)
+    command.main(["--only", "seed-4", "--only", "seed-5"])
+    older(tmp_path, "seed-4")
     assert command.main(["--table", "--only", "seed-4"]) == 1
-    assert "seed 4" not in (tmp_path / "evidence.md").read_text()
+    table = (tmp_path / "evidence.md").read_text()
+    assert "seed 5" in table and "seed 4" not in table
+
+
+def test_a_table_is_not_replaced_by_one_without_rows(finished: Path, tmp_path: Path) -> None:
+    command.main(["--only", "seed-4"])
+    older(tmp_path, "seed-4")
+    before = (tmp_path / "evidence.md").read_text()
+    with pytest.raises(SystemExit, match="evidence.md stays as it is. Run make evidence"):
+        command.main(["--table"])
+    assert (tmp_path / "evidence.md").read_text() == before
+
+
+def older(tmp_path: Path, name: str) -> None:
+    """Lets the figures of an experiment be of other texts than today's."""
+    kept = json.loads((tmp_path / "evidence.json").read_text())
+    kept[name]["inputs"] = "of older texts"
+    (tmp_path / "evidence.json").write_text(json.dumps(kept))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": 1}', '{"seed-4": {}}'])

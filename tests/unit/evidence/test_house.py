@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,21 @@ def write(path: Path, text: str = "x = 1\n") -> None:
     path.write_text(text)
 
 
-def test_a_room_is_a_top_level_folder_with_python_in_it(tmp_path: Path) -> None:
+def track(project: Path) -> None:
+    """Lets git know what is there."""
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+
+
+def test_a_room_is_a_top_level_folder_with_python_in_it_that_git_tracks(tmp_path: Path) -> None:
     write(tmp_path / "lambdas" / "a.py", "1\n2\n3\n")
     write(tmp_path / "lambdas" / "one" / "b.py", "1\n")
     write(tmp_path / "lambdas" / "one" / "c.py", "1\n2\n")
     write(tmp_path / "docs" / "page.md")
-    write(tmp_path / ".venv" / "lib.py")
+    write(tmp_path / ".github" / "lib.py")
+    track(tmp_path)
+    write(tmp_path / "lambdas" / "built" / "d.py", "1\n" * 9)
+    write(tmp_path / "cdk.out" / "asset" / "e.py")
     assert rooms(tmp_path) == {"lambdas": Room(lines=6, files=3, most_files=2, longest=(3, "lambdas/a.py"))}
 
 

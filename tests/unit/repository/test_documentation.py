@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,17 @@ def test_every_folder_is_on_the_map() -> None:
     listed = set(re.findall(r"`([a-z_]+)/`", (ROOT / "README.md").read_text("utf-8")))
     code = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"stacks", "data", "training", "results"}
     assert code - listed - {"tests"} == set()
+
+
+def test_every_result_that_is_kept_is_told_and_none_that_is_told_is_left_out_by_git() -> None:
+    page = (ROOT / "results" / "README.md").read_text("utf-8")
+    told = {
+        name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+\.\w+)`", line)
+    }
+    there = {path.name for path in (ROOT / "results").glob("*.md")} | {"evidence.json", "bench.json"}
+    assert there - {"README.md"} <= told
+    ignored = subprocess.run(
+        ["git", "check-ignore", *(f"results/{name}" for name in sorted(told))],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ignored.stdout, ignored.returncode) == ("", 1)
