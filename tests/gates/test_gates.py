@@ -156,9 +156,20 @@ def test_what_the_tests_reach_is_measured_where_there_is_time_for_it(
     assert [("--cov" in words) for words in begun] == [is_measured]
 
 
-@pytest.mark.parametrize(("written", "code"), [(measured(), 1), (None, 1)])
+# Enough for the fast tests, which leave what trains to the slow ones, and too little for all of them.
+FAST = measured(stacks=(10, 10), lambdas=(10, 10), rehearsal=(6, 6), training=(7, 7))
+EVERY = measured(stacks=(9, 9), lambdas=(9, 9), rehearsal=(9, 9), training=(9, 9))
+
+
+@pytest.mark.parametrize(
+    ("written", "tests", "code"),
+    [
+        (measured(), "fast", 1), (None, "fast", 1), (FAST, "fast", 0), (FAST, "all", 1), (EVERY, "all", 0),
+        (EVERY, "fast", 1),
+    ],
+)  # fmt: skip
 def test_tests_that_pass_and_reach_too_little_fail(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str | None, code: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str | None, tests: str, code: int
 ) -> None:
     report = tmp_path / "coverage.json"
 
@@ -170,4 +181,4 @@ def test_tests_that_pass_and_reach_too_little_fail(
 
     monkeypatch.setattr(command, "MEASURED", report)
     monkeypatch.setattr("subprocess.run", run)
-    assert command.main(["--only", "tests", "--coverage"]) == code
+    assert command.main(["--only", "tests", "--tests", tests, "--coverage"]) == code
