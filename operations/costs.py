@@ -106,7 +106,12 @@ def _passes(number: int) -> str:
 
 def worst_case_of(settings: Settings) -> int:
     """What a run with these settings has reserved at most within a month, in cents. Raises PriceUnknown."""
-    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, settings=settings).worst.cents
+    return allowance_of(settings).worst.cents
+
+
+def allowance_of(settings: Settings) -> money.Allowance:
+    """What a run with these settings is given within a month that nothing was spent in. Raises PriceUnknown."""
+    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, settings=settings)
 
 
 def _worst(

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common.pricing import costs
+from common import cards
+from common.pricing import costs, prices
 from conformance.plants import PLANTS
+from operations import costs as costs_of_runs
 from preflight import request
 from preflight.prompts import prompt_file
 from preflight.texts import large_text, outside_text, text_file
@@ -213,6 +215,47 @@ def test_what_can_be_tried_is_an_option() -> None:
 def test_a_limit_in_prose_is_the_code_s(page: str, words: str) -> None:
     text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
     assert " ".join(words.split()) in text
+
+
+def test_what_dividing_the_weights_among_cards_would_bring_is_told_with_the_code_s_figures() -> None:
+    rank, tokens = Settings().lora_rank, Settings().sequence_length
+    small, large, several = "ml.g5.2xlarge", "ml.g6e.2xlarge", "ml.g5.12xlarge"
+    largest = max(catalog.BASE_MODELS.values(), key=lambda model: model.parameters)
+    in_4_bits, in_16_bits = (cards.training_memory(largest.shape, rank, tokens, card(kind)) for kind in (small, large))
+    assert (in_4_bits.fits, in_4_bits.quantised) == (in_16_bits.fits, in_16_bits.quantised is False) == (True, True)
+    served = cards.serving_bytes(largest.shape, rank, 4096)
+    assert card(small).served_bytes < served <= card(large).served_bytes
+    # Of Llama 2 70B: 80 layers, 8 heads of keys and values for 64.
+    beyond = dataclasses.replace(
+        largest.shape, layers=80, hidden=8192, intermediate=28672, heads=64, key_value_heads=8, head_size=128
+    )
+    learnt = cards.training_memory(beyond, rank, tokens, card(large))
+    assert (learnt.fits, learnt.quantised) == (True, True)
+    answering = cards.serving_bytes(beyond, rank, 4096)
+    assert card("ml.p5en.48xlarge").served_bytes < answering <= card("ml.p6-b200.48xlarge").served_bytes
+    assert answering <= cards.cards_in("ml.g6e.12xlarge") * card("ml.g6e.12xlarge").served_bytes
+    usual = costs_of_runs.allowance_of(Settings()).worst
+    hours = (usual.training_seconds + usual.endpoint_seconds) / 3600
+    hourly = {kind: float(prices.pinned("us-east-1", kind, "Training").hourly_usd) for kind in (large, several)}
+    page = " ".join((DOCS / "limits.md").read_text("utf-8").split())
+    for words in (
+        f"`{largest.id}`, is trained in 4 bits with {in_4_bits.needed_bytes / 1e9:.1f} GB of a {card(small).gigabytes} GB card",
+        f"in 16 bits with {in_16_bits.needed_bytes / 1e9:.1f} GB of the {card(large).gigabytes} GB card of an `{large}` (${hourly[large]:.2f} an hour)",
+        f"served there with {served / 1e9:.1f} GB",
+        f"trained in 4 bits with {learnt.needed_bytes / 1e9:.1f} GB",
+        f"it takes {answering / 1e9:.1f} GB",
+        f"`{several}` with {cards.cards_in(several) * card(several).gigabytes} GB, costs ${hourly[several]:.2f} an hour",
+        f"({hours:.1f}) would come to ${hours * hourly[several]:.2f}",
+    ):
+        assert words in page
+    assert hours * hourly[several] > Settings().budget_usd
+
+
+def card(instance_type: str) -> cards.Card:
+    """The card of an instance type that has a known one."""
+    found = cards.card_of(instance_type)
+    assert found is not None
+    return found
 
 
 def test_a_look_costs_the_third_and_a_refusal_the_tenth_of_a_cent_that_are_told() -> None:
