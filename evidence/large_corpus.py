@@ -9,6 +9,7 @@ size is read in a process of its own over a bucket in that folder, so that what 
 
 from __future__ import annotations
 
+import argparse
 import io
 import random
 import resource
@@ -114,11 +115,17 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["read"]:
         read(Path(arguments[1]))
         return 0
-    titled = "--untitled" not in arguments
-    sizes = [int(one) for one in arguments if one.isdigit()] or list(SIZES_MB)
-    for megabytes in sizes:
+    parser = argparse.ArgumentParser(
+        prog="python -m evidence.large_corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 10 100 1000)")
+    parser.add_argument("--untitled", action="store_true", help="one text without `# Title` lines")
+    asked = parser.parse_args(arguments)
+    for megabytes in asked.megabytes:
         with tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), megabytes, titled)
+            fill(Path(folder), megabytes, not asked.untitled)
             subprocess.run([sys.executable, "-m", __spec__.name, "read", folder], check=True)
     return 0
 

@@ -1,8 +1,9 @@
 """How much memory the largest run that Preflight allows needs in WriteReport and in FinishReport.
 
-    python -m evidence.reports.memory [PROMPTS SAMPLES RESAMPLES]    # 10,000 prompts with 8 samples each; twenty minutes
+    python -m evidence.reports.memory [PROMPTS [SAMPLES [RESAMPLES]]] [--words N]
 
-With fewer resamples than the 10,000 of a report it takes a minute and the same memory.
+Without arguments the largest that are allowed, which takes twenty minutes or more. Fewer resamples than the 10,000 of a report take less
+time and the same memory.
 
 Each handler runs in a process of its own over a bucket in a folder, so that what counts is its own peak (resident set).
 The answers are as long as Ask lets them be, 64 tokens of about four characters.
@@ -10,6 +11,7 @@ The answers are as long as Ask lets them be, 64 tokens of about four characters.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -68,13 +70,13 @@ def plan() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fill(folder: Path, prompts: int, samples: int) -> None:
+def fill(folder: Path, prompts: int, samples: int, corpus_words: int) -> None:
     """Writes the bucket of the largest run: corpus, metrics, prompts, and the answers of both models."""
     rng = random.Random(7)
     (folder / PREFIX / "input" / "corpus").mkdir(parents=True)
     (folder / PREFIX / "answers").mkdir()
     words = CORPUS.split() + " ".join(FILLER).split()
-    (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choices(words, k=CORPUS_WORDS)))
+    (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choices(words, k=corpus_words)))
     (folder / PREFIX / "metrics.json").write_text(json.dumps(metrics()))
     rows = [
         {
@@ -136,13 +138,20 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("report", "finish"):
         run(arguments[0], Path(arguments[1]), int(arguments[2]))
         return 0
-    prompts, samples, resamples = (
-        (int(one) for one in arguments) if arguments else (PROMPTS, SAMPLES, intervals.RESAMPLES)
+    parser = argparse.ArgumentParser(
+        prog="python -m evidence.reports.memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("prompts", type=int, nargs="?", default=PROMPTS, help="(default: %(default)s)")
+    parser.add_argument("samples", type=int, nargs="?", default=SAMPLES, help="of each (default: %(default)s)")
+    parser.add_argument("resamples", type=int, nargs="?", default=intervals.RESAMPLES, help="(default: %(default)s)")
+    parser.add_argument("--words", type=int, default=CORPUS_WORDS, help="of the corpus (default: %(default)s)")
+    asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), prompts, samples)
+        fill(Path(folder), asked.prompts, asked.samples, asked.words)
         for handler in ("report", "finish"):
-            subprocess.run([sys.executable, "-m", __spec__.name, handler, folder, str(resamples)], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, handler, folder, str(asked.resamples)], check=True)
         for path in sorted((Path(folder) / PREFIX / "report").iterdir()):
             print(f"{path.name:14} {path.stat().st_size / 2**20:7.1f} MiB")
     return 0

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from preflight import checks
+from preflight.prompts import prompt_file
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.images import hosting_image, training_image
+from stage import copying
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
 SIZES = {
@@ -33,6 +36,15 @@ def functions(stacks: Stacks) -> dict[str, dict[str, Any]]:
 def test_the_functions_are_of_the_agreed_size_and_time(stacks: Stacks) -> None:
     assert {name: (f["MemorySize"], f["Timeout"]) for name, f in functions(stacks).items()} == SIZES
     assert {f["Handler"] for f in functions(stacks).values()} == {f"{name}.handler.handle" for name in SIZES}
+
+
+def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after() -> None:
+    # Ten seconds for what AWS is asked, ten for the comparison with held-out text; StageInput writes in place of the former.
+    reading = {"preflight": checks.READ_SECONDS, "stage": copying.READ_SECONDS}
+    for name, seconds in reading.items():
+        assert seconds + 20 <= SIZES[name][1]
+        assert seconds > prompt_file.PARSE_SECONDS
+    assert reading["stage"] > reading["preflight"], "what Preflight has read in time can be read again in time"
 
 
 def test_every_function_is_current_traced_and_logs_json_for_a_month(stacks: Stacks) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import DatasetRejected
+from common.errors import DatasetChanged, DatasetRejected
 from preflight import staging
 from preflight.texts import text_file
 from preflight.texts.prose import Prose
@@ -134,6 +134,15 @@ class TestEachFile:
         )
         monkeypatch.setattr("preflight.checks.READ_SECONDS", 31)
         assert site.run(MINE | {"prompts": "corpora/prompts.jsonl"})["corpus"]["prompts"] == 1
+
+    def test_is_not_said_to_have_changed_where_it_only_took_too_long_to_be_read_again(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.upload("mine.txt", titled(60, 100, 100))
+        plan = site.run(MINE)
+        monkeypatch.setattr("stage.copying.READ_SECONDS", -1)
+        with pytest.raises(DatasetChanged, match="or could not be read in time. corpora/mine.txt has"):
+            site.stage(plan)
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
