@@ -148,9 +148,8 @@ class Market:
     def allow_training(self, instance_types: Sequence[str], instances: int) -> None:
         """Raise the training quotas of these types, on demand and on spot, to so many instances."""
         for name in (f"{kind} for {spot}training job usage" for kind in instance_types for spot in ("", "spot ")):
-            code = next(
-                (code for code, quota in self.quotas.items() if quota.name == name), f"L-{name.replace(' ', '-')}"
-            )
+            made_up = f"L-{name.replace(' ', '-').replace('.', '-')}"  # AWS takes no code with a dot
+            code = next((code for code, quota in self.quotas.items() if quota.name == name), made_up)
             self.quotas[code] = Quota(name, float(instances))
 
     def limit(self, instance_type: str, usage: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from preflight.account import quotas
 from rehearsal.conductor.materials import allow_instances
 from rehearsal.sagemaker import Price, Quota
 from rehearsal.sagemaker.api.market import Market
@@ -49,6 +50,12 @@ def test_a_rehearsal_of_several_instances_has_the_quotas_for_every_type(types: A
     allow_instances(market, {"training_instance_count": "2", "training_instance_type": types})
     for kind in ("ml.g5.2xlarge", "ml.g6.2xlarge"):
         assert [market.limit(kind, f"{spot}training job") for spot in ("", "spot ")] == [2, 2]
+
+
+def test_preflight_can_read_the_quotas_of_a_rehearsal_of_several_instances(tmp_path: Path) -> None:
+    with _account(tmp_path) as aws:
+        aws.standin.market.allow_training(["ml.g6.2xlarge"], 2)
+        assert quotas.read(aws.client("service-quotas"), "ml.g6.2xlarge", quotas.TRAINING).value == 2
 
 
 def test_a_rehearsal_of_one_instance_has_the_usual_quotas() -> None:
