@@ -11,6 +11,7 @@ from typing import Any
 from common.contracts import run_folder
 from common.errors import InvalidInput
 from preflight.records.reading import COLUMNS, FORMS
+from preflight.texts import personal_data
 
 _RANGES: dict[str, tuple[int, int]] = {
     "epochs": (1, 50),
@@ -104,8 +105,8 @@ def _unknown(key: str, known: list[str]) -> str:
     alike = {name.lower(): name for name in known}
     near = difflib.get_close_matches(key.lower().replace("_", "").replace("-", ""), alike, n=1, cutoff=0.5)
     hint = f" (did you mean `{alike[near[0]]}`?)" if near else f" (known: {', '.join(known)})"
-    shown = key if _is_text(key) else _short(key)
-    return f"unknown key `{shown[:_SHOWN_CHARACTERS]}`{hint}"
+    shown = key[:_SHOWN_CHARACTERS] if _is_text(key) and not personal_data.looks_personal(key) else _short(key)
+    return f"unknown key `{shown}`{hint}"
 
 
 def _bad_number(key: str, value: Any) -> str:
@@ -175,5 +176,8 @@ def _with_slash(uri: str) -> str:
 
 
 def _short(value: Any) -> str:
+    """A value for a message, as it was written; nothing of one that looks like data of a person."""
+    if personal_data.looks_personal(json.dumps(value, ensure_ascii=False)):
+        return personal_data.NOT_SHOWN
     shown = json.dumps(value)
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"

@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import InvalidInput
 from preflight.request import Request, parse
+from preflight.texts import personal_data
 
 
 def refusal_of(execution_input: Any) -> str:
@@ -109,6 +110,20 @@ LONE = "\ud800"
 def test_half_a_surrogate_pair_is_a_named_error_that_can_be_written(given: dict[str, Any]) -> None:
     assert r"\ud800" in refusal_of(given)
     refusal_of(given).encode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"corpus": "jane.doe@example.org.txt"}, {"jane.doe@example.org": 1}, {"epochs": "Jane Döe, 03/05/1961"},
+        {"corpus": "corpora/a.csv", "columns": {"group": ["jane.doe@example.org"]}},
+        {"adapterUri": f"s3://{'b' * 90}/jane.doe@example.org/"},
+    ],
+)  # fmt: skip
+def test_what_looks_like_data_of_a_person_is_not_repeated(given: dict[str, Any]) -> None:
+    message = refusal_of(given)
+    assert personal_data.NOT_SHOWN in message
+    assert not [word for word in ("jane", "Jane", "1961", "bbbb") if word in message]
 
 
 def test_a_whole_surrogate_pair_is_a_character_like_any_other() -> None:
