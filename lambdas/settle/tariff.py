@@ -23,7 +23,7 @@ class Tariff:
     use: str
     reserved: tuple[Price, ...]
     region: str
-    instances: int = 1
+    instances: int
 
     @classmethod
     def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
@@ -33,7 +33,7 @@ class Tariff:
         if f"{key}_prices" in item:
             return cls(use, tuple(read_prices(item[f"{key}_prices"], use, source)), region, instances)
         only = Price(item[f"{key}_instance_type"], use, Decimal(item[f"{key}_hourly_usd"]), source)
-        return cls(use, (only,), region)
+        return cls(use, (only,), region, instances)
 
     def of_type(self, instance_type: str) -> Price:
         """The price of a type. One that was never reserved costs what the pinned table says; one that nobody knows, the dearest."""

@@ -47,9 +47,13 @@ def allow(
     keep: int = 0,
     now: datetime = NOW,
     lora_rank: int = 64,
+    checkpoint_minutes: int = 10,
+    spot_wait: int = 0,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(ledger, cap, price(), price(), training, deadline, keep, now, lora_rank)
+    return money.allow(
+        ledger, cap, price(), price(), training, deadline, keep, now, lora_rank, checkpoint_minutes, spot_wait
+    )
 
 
 class TestEnough:
@@ -74,6 +78,15 @@ class TestEnough:
     def test_the_checkpoints_are_reserved_by_their_rank_and_only_where_there_are_any(self) -> None:
         assert allow(lora_rank=16).worst.other_cents == 13 + checkpoint_cents(8520, 16)
         assert allow(training=0, lora_rank=16).worst.other_cents == 13
+
+    def test_checkpoints_are_reserved_as_often_as_the_setting_says(self) -> None:
+        other = [allow(checkpoint_minutes=minutes).worst.other_cents - 13 for minutes in (1, 10, 60)]
+        assert other == [checkpoint_cents(8520, 64, minutes) for minutes in (1, 10, 60)]
+
+    def test_a_spot_job_may_write_a_checkpoint_at_each_of_its_starts_and_more_where_it_is_asked_to(self) -> None:
+        seconds = 7200 + 3600 + TRAINING_STOP_ALLOWANCE_SECONDS
+        other = [allow(checkpoint_minutes=minutes, spot_wait=3600).worst.other_cents - 13 for minutes in (2, 6, 10, 60)]
+        assert other == [checkpoint_cents(seconds, 64, minutes) for minutes in (2, 6, 6, 6)]
 
     def test_the_minutes_that_the_endpoint_is_kept_are_in_the_reservation(self) -> None:
         kept = allow(keep=3600)

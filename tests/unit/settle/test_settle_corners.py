@@ -163,7 +163,7 @@ class TestWhatIsBilled:
         }  # fmt: skip
         tariff = Tariff.of(item, "Hosting")
 
-        assert tariff == Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1")
+        assert tariff == Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1", 1)
 
     def test_a_bill_is_all_of_its_parts(self) -> None:
         assert Bill(0, 0, 1, 2, 4, {}).cents == 1 + 2 + 4

@@ -52,6 +52,11 @@ def test_a_subject_says_on_which_text_or_what_was_found_more_closely(told: dict[
     assert notice.subject(record(**told)) == f"Captune: {outcome}, $1.32 (captune-abc)"
 
 
+def test_the_headline_of_the_report_is_the_verdict_that_is_told() -> None:
+    told = record(headline="Improved on held-out documents of the same corpus")
+    assert "Verdict: Improved on held-out documents of the same corpus. The loss fell.\n" in notice.message(told)
+
+
 def test_circumstances_stand_beside_the_verdict_and_the_report_at_the_end() -> None:
     assert notice.message(record(), ["A smoke run: nothing."], ["Report: there", "Fetch it: so"]) == (
         "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\nA smoke run: nothing.\n\n"

@@ -73,6 +73,19 @@ def test_as_many_instances_as_were_reserved_are_counted_and_not_held_against_the
     assert "ran on 5 x ml.g5.2xlarge" in site.settle()["message"]
 
 
+def test_more_than_the_several_that_were_reserved_are_told_beside_their_number(site: Site) -> None:
+    site.ledger.table.rows = FakeLedger().with_run("abc", training_instances=4).table.rows
+    site.sagemaker.jobs["captune-abc"] = ran_on("ml.g5.2xlarge", count=5)
+    (told,) = site.settle()["record"]["unreserved"]
+    assert "ran on 5 x ml.g5.2xlarge; reserved was 4 of ml.g5.2xlarge: " in told
+
+
+def test_an_endpoint_of_another_type_is_billed_as_that_type(site: Site) -> None:
+    seen = {"1": {"createdAt": START.isoformat(), "instanceType": "ml.g5.12xlarge", "instanceCount": 1}}
+    (told,) = site.settle(seen=seen)["record"]["unreserved"]
+    assert told.endswith("at $7.09 an hour (pinned table of 2026-08-15).")
+
+
 def test_how_many_instances_train_says_nothing_of_the_endpoint(site: Site) -> None:
     site.ledger.table.rows = FakeLedger().with_run("abc", training_instances=4).table.rows
     seen = {"1": {"createdAt": START.isoformat(), "instanceType": "ml.g5.2xlarge", "instanceCount": 2}}
