@@ -24,8 +24,10 @@ from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 
 ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
-# The report of half the largest run that Preflight allows, 5,000 prompts with 8 samples each over 60,000 words of corpus, takes 555 MiB
-# and 151 s of a core to write, 505 MiB and 31 s to finish (python -m evidence.reports.memory 5000 --words 60000). Lambda gives a whole vCPU from 1,769 MB on.
+# The largest report that Preflight allows, 10,000 prompts with 8 samples each over 5 million words of corpus, takes 1,110 MiB and 248 s
+# of a core to write, 975 MiB and 47 s to finish (python -m evidence.reports.memory 10000 8 200). With all 10,000
+# resamples, half as many prompts over 60,000 words took 151 s in all: twice that on top is still within the 900 s. Lambda gives a whole
+# vCPU from 1,769 MB on.
 REPORT_MEMORY = 2048
 
 

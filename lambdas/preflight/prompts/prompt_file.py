@@ -15,7 +15,7 @@ from preflight.prompts import patterns
 from preflight.texts import personal_data
 from preflight.texts.text_file import as_utf8
 
-# The largest report that its Lambda is reckoned to write in its time and memory (stacks/functions.py).
+# The largest report that its Lambda writes in its memory and, as reckoned, in its time (stacks/functions.py).
 MAXIMUM_PROMPTS = 10_000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
