@@ -54,17 +54,25 @@ def newest(folder: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
         if not (place / MANIFEST).is_file():
             shutil.rmtree(place, ignore_errors=True)
             continue
-        try:
-            manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-            if manifest["identity"] != identity:
-                say("note", text=f"{place.name} belongs to other settings, corpus or model and is not used")
-                continue
-            if any(_hash(place / name) != expected for name, expected in manifest["files"].items()):
-                raise ValueError("a file has changed")
-            return place, dict(manifest["state"])
-        except Exception as error:  # whatever is wrong with it, the one before it may be whole
-            say("note", text=f"{place.name} is damaged ({type(error).__name__}: {error}) and is not used")
+        state = state_of(place, identity)
+        if state is not None:
+            return place, state
     return None
+
+
+def state_of(place: Path, identity: str) -> dict[str, Any] | None:
+    """The state that a folder was sealed with; None, with a note, where it is not whole or of another run."""
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["identity"] != identity:
+            say("note", text=f"{place.name} belongs to other settings, corpus or model and is not used")
+            return None
+        if any(_hash(place / name) != expected for name, expected in manifest["files"].items()):
+            raise ValueError("a file has changed")
+        return dict(manifest["state"])
+    except Exception as error:  # whatever is wrong with it, another one may be whole
+        say("note", text=f"{place.name} is damaged ({type(error).__name__}: {error}) and is not used")
+        return None
 
 
 def step_of(place: Path) -> int:

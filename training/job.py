@@ -1,25 +1,22 @@
-"""The run from loading the model to the last file: evaluate, train, evaluate again, save."""
+"""The run from loading the model to the last file: evaluate, train, save, evaluate again, and the same with further seeds."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import random
-import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
+from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, step_of
-from evaluation import OutOfTime, mean_loss, paired, score
+from describing import memory_of, model_of, training_of
+from evaluation import OutOfTime, mean_loss, paired
 from inputs import Inputs
 from learning import make_trainer
 from model.accelerator import choose_device, self_test
@@ -28,13 +25,12 @@ from output import publish, publish_metrics
 from processes.group import Group, joined
 from progress import Clock, say
 from records import choosing
-from text import Boundaries, Document, boundaries, excerpts, tokenize
-from watch import SAVE_SECONDS, Progress, Watch
-
-CURVE_POINTS = 500  # at most so many in metrics.json
-
-Sets = dict[str, list[Document]]
-Losses = dict[str, list[float]]
+from seeds import first as firsts
+from seeds import further
+from seeds.first import First
+from text import Document, Rows, boundaries, excerpts, tokenize
+from watch import Progress, Watch
+from work import Losses, Sets, Work, seed_everything
 
 
 def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
@@ -47,29 +43,26 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 
 
 def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> None:
-    _seed_everything(arguments.seed)
+    seed_everything(arguments.seed)
     network = load_network(inputs.model, arguments, device, group)
     announce(network)
     edges = boundaries(network.tokenizer)
     corpus = tokenize(inputs.corpus, network.tokenizer)
-    sets: Sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
+    sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
-    rows = choosing.rows_of(corpus, edges, arguments)
-    length = arguments.sequence_length
-    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(rows))
-    if arguments.max_steps:
-        rows.stop_after(arguments.max_steps * per_step)
-    arguments = dataclasses.replace(arguments, sequences_per_step=per_step)
-    identity = _identity(arguments, corpus, sets, network, inputs.model.configuration)
+    work = Work(root, network, corpus, sets, edges, clock, group)
+    rows, chosen = work.rows(arguments)
+    identity = _identity(chosen, corpus, sets, network, inputs.model.configuration)
 
-    found = _checkpoint(root / "checkpoints", identity, group)
-    checkpoint, progress = (found[0], Progress(**found[1])) if found else (None, Progress())
+    first = group.of_first(firsts.find(root, identity) if group.first and arguments.more_seeds else None)
+    found = None if first else _checkpoint(root / "checkpoints", identity, group)
+    checkpoint = found[0] if found else None
     starts: Starts = group.of_first(
         count_start(
             root / "checkpoints",
             identity,
-            resumed_step=step_of(checkpoint) if checkpoint else 0,
+            resumed_step=first.steps if first else step_of(checkpoint) if checkpoint else 0,
             checkpoint_minutes=arguments.checkpoint_minutes,
             begun=clock.started,
         )
@@ -78,27 +71,43 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     )
     # MaxRuntimeInSeconds may count all starts of an interrupted job together.
     clock.budget_seconds -= starts.seconds_before
-    steps = -(-len(rows) // per_step)
-    watch = Watch(
-        clock,
-        progress,
-        starts,
-        rows=rows,
-        rows_per_step=per_step,
-        checkpoint_minutes=arguments.checkpoint_minutes,
-        identity=identity,
-        group=group,
-    )
-    peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
+    if first:
+        say("note", text="the first seed was finished by an earlier start: its result is used")
+        first.metrics["training"] |= {"starts": starts.count, "steps_again": starts.steps_again}
+        if group.first:
+            firsts.publish_again(root, first)
+    else:
+        progress = Progress(**found[1]) if found else Progress()
+        watch = Watch(
+            clock,
+            progress,
+            starts,
+            rows=rows,
+            rows_per_step=chosen.sequences_per_step,
+            checkpoint_minutes=arguments.checkpoint_minutes,
+            identity=identity,
+            group=group,
+        )
+        first = _first(work, rows, chosen, watch, checkpoint)
+        if arguments.more_seeds and arguments.checkpoint_minutes and group.first and not first.cut_short:
+            firsts.keep(root, first, identity)
+    if arguments.more_seeds:
+        further.train(work, arguments, first, starts, identity)
+    say("finished", seconds=round(clock.elapsed, 1))
 
-    def measure(*, tuned: bool) -> Iterator[tuple[str, list[float]]]:
-        return _score_all(network, sets, edges, length, clock, group, tuned=tuned)
+
+def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoint: Path | None) -> First:
+    """Measures, trains, saves and measures again; what is saved is what is served."""
+    root, network, sets, group, progress = work.root, work.network, work.sets, work.group, watch.progress
+    length, starts = arguments.sequence_length, watch.starts
+    steps = -(-len(rows) // arguments.sequences_per_step)
+    peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
 
     if progress.base_evaluation is None:
         say("phase", name="evaluate-base")
         since = time.monotonic()
         try:
-            progress.base_evaluation = dict(measure(tuned=False))
+            progress.base_evaluation = dict(work.losses(length, list(sets), tuned=False))
         except OutOfTime:
             raise watch.no_step() from None
         progress.evaluation_seconds = time.monotonic() - since
@@ -131,16 +140,17 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
         raise watch.no_step()
     tuned: Losses = {}
 
-    def metrics() -> dict[str, object]:
+    def metrics() -> dict[str, Any]:
         return {
             "schema": 1,
-            "base_model": _describe_model(network),
+            "base_model": model_of(network),
             "settings": arguments.settings | {"learning_rate": peak_rate},
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
-            "memory": _describe_memory(network),
-            "corpus": choosing.describe(corpus, rows.rows_per_epoch, length),
-            "training": _describe_training(trainer.state, watch, steps, network),
+            "memory": memory_of(network),
+            "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, length),
+            "training": training_of(trainer.state, watch, steps, network),
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
+            **further.planned(arguments),
         }
 
     network.weaken(arguments.adapter_strength)
@@ -152,31 +162,15 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     say("phase", name="evaluate-tuned")
     network.round_adapter()
     try:
-        for name, losses in measure(tuned=True):
+        for name, losses in work.losses(length, list(sets), tuned=True):
             tuned[name] = losses
             _tell("tuned", name, sets[name], losses)
     except OutOfTime:
         say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
+    measured = metrics()
     if group.first:
-        publish_metrics(root, metrics())
-    say("finished", seconds=round(clock.elapsed, 1))
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)  # every device
-
-
-def _score_all(
-    network: Network, sets: Sets, edges: Boundaries, length: int, clock: Clock, group: Group, *, tuned: bool
-) -> Iterator[tuple[str, list[float]]]:
-    """(name, losses) of each set, the held-out one first: should the time end, it is the one that counts."""
-    for name, documents in sets.items():
-        yield (
-            name,
-            score(network, documents, edges, length, tuned=tuned, clock=clock, keep_seconds=SAVE_SECONDS, group=group),
-        )
+        publish_metrics(root, measured)
+    return First(measured, progress)
 
 
 def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[str, Any]] | None:
@@ -214,56 +208,3 @@ def _identity(
     ]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()
     return fingerprint(settings, texts, configuration, network.plan.quantization, network.plan.dtype_name)
-
-
-def _describe_training(state: TrainerState, watch: Watch, steps: int, network: Network) -> dict[str, object]:
-    curve = [entry for entry in state.log_history if "loss" in entry]
-    stride = -(-len(curve) // CURVE_POINTS) or 1
-    tokens, seconds = watch.tokens(state.global_step), watch.progress.seconds
-    return {
-        "steps": state.global_step,
-        "planned_steps": steps,
-        "epochs": round(watch.epochs(state.global_step), 4),
-        "seconds": round(seconds, 3),
-        "tokens_seen": tokens,
-        "tokens_per_second": round(tokens / max(seconds, 1e-9), 2),
-        "peak_memory_bytes": _peak_memory(network),
-        "stopped_early": watch.stopped_early,
-        "starts": watch.starts.count,
-        "steps_again": watch.starts.steps_again,
-        "loss_curve": [
-            {"step": entry["step"], "loss": round(entry["loss"], 5), "learning_rate": entry["learning_rate"]}
-            for entry in curve[::stride]
-        ],
-    }
-
-
-def _peak_memory(network: Network) -> int:
-    if network.device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(network.device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def _describe_model(network: Network) -> dict[str, object]:
-    configuration = network.causal.config
-    return {
-        "name": network.name,
-        "architecture": type(network.causal).__name__,
-        "parameters": network.parameters,
-        "trainable_parameters": sum(value.numel() for value in network.trainable.values()),
-        "hidden_size": configuration.hidden_size,
-        "layers": configuration.num_hidden_layers,
-        "quantization": network.plan.quantization,
-        "dtype": network.plan.dtype_name,
-    }
-
-
-def _describe_memory(network: Network) -> dict[str, object]:
-    """The plan, to be held against `peak_memory_bytes`."""
-    plan = network.plan
-    return {
-        "planned_bytes": plan.needed_bytes,
-        "free_bytes": plan.free_bytes,
-        "micro_batch": plan.micro_batch,
-        "activation_checkpointing": plan.checkpointing,
-    }

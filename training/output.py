@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from safetensors.torch import save as serialize
 from model.network import SERVED, Network
 
 PARTIAL = ".partial"  # inside the folder, because SageMaker may mount it: renames must not cross devices
+WEIGHTS = "adapter_model.safetensors"
+ADAPTER_FILES = (WEIGHTS, "adapter_config.json", "README.md")
 README = """# LoRA adapter
 
 `adapter_config.json` and `adapter_model.safetensors` are in PEFT's format; a server loads them beside the base
@@ -26,22 +29,40 @@ def publish(root: Path, network: Network, metrics: dict[str, Any]) -> int:
     All is written aside first, so that a full disk or a kill leaves no file that looks finished. The weights are in the number
     format in which they are served. Raises OSError.
     """
+
+    def write(partial: Path) -> None:
+        (partial / WEIGHTS).write_bytes(weights)
+        network.adapted.peft_config["default"].save_pretrained(partial)
+        name = metrics["base_model"]["name"]
+        (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
+
+    weights = serialize(network.adapter(SERVED), metadata={"format": "pt"})
+    _publish(root, write, metrics)
+    return len(weights)
+
+
+def publish_files(root: Path, folder: Path, metrics: dict[str, Any]) -> None:
+    """The same with the adapter's files as they lie in `folder`. Raises OSError."""
+
+    def write(partial: Path) -> None:
+        for file in ADAPTER_FILES:
+            shutil.copyfile(folder / file, partial / file)
+
+    _publish(root, write, metrics)
+
+
+def _publish(root: Path, write: Callable[[Path], None], metrics: dict[str, Any]) -> None:
     final = root / "model"
     partial = final / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        weights = serialize(network.adapter(SERVED), metadata={"format": "pt"})
-        (partial / "adapter_model.safetensors").write_bytes(weights)
-        network.adapted.peft_config["default"].save_pretrained(partial)
-        name = metrics["base_model"]["name"]
-        (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
-        for file in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        write(partial)
+        for file in ADAPTER_FILES:
             os.replace(partial / file, final / file)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     publish_metrics(root, metrics)
-    return len(weights)
 
 
 def publish_metrics(root: Path, metrics: dict[str, Any]) -> None:

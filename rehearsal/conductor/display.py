@@ -21,7 +21,9 @@ _PHASES = {
     "train": "training",
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
+    "further-seeds": "training again with further seeds",
 }
+_SHOWN_PHASES = ("train", "evaluate-base", "evaluate-tuned", "further-seeds")
 _LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
 
@@ -140,23 +142,33 @@ class Display:
             self.say(
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
-        elif kind == "progress" and "step" in values:
+        elif kind == "finished":
+            with self._lock:
+                self._end_bar()
+        elif kind == "further-seed":
+            self.say(f"    seed {values.get('seed')}: held-out loss {values.get('heldout')} nats a token")
+        elif kind in ("progress", "further") and "step" in values:
             self._training_progress(values)
 
     def _phase(self, name: str) -> None:
         if name not in _PHASES:
             return
         with self._lock:
-            if self._bar is not None and name != "train":
-                self._progress.remove_task(self._bar)
-                self._bar = None
-            if name in ("train", "evaluate-base", "evaluate-tuned") or not self.live:
+            if name != "train":
+                self._end_bar()
+            if name in _SHOWN_PHASES or not self.live:
                 self.say(f"    {_PHASES[name]} …")
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None
 
     def _training_progress(self, values: Mapping[str, str]) -> None:
         step, steps = int(values["step"]), int(values["steps"])
         left = duration(float(values.get("seconds_left", 0)))
-        note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+        seed = f"seed {values['seed']} · " if "seed" in values else ""
+        note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
         with self._lock:
             if self.live:
                 if self._bar is None:

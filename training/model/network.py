@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from arguments import Arguments
 from failure import TrainingFailure
 from model import memory
+from model.adapter import attach, linear_layers
 from model.loss import OutputLayer
 from model.weights import ModelFolder
 from processes.group import ALONE, Group
@@ -96,6 +96,12 @@ class Network:
         for value in self.trainable.values():
             value.data = value.data.float()
 
+    def renew_adapter(self, arguments: Arguments) -> None:
+        """Puts a fresh adapter, drawn by the seed, in the place of the trained one. The base model's weights were never changed."""
+        causal = self.adapted.unload()
+        del causal.peft_config  # which the library leaves behind, and would take for an adapter that is there
+        self.adapted = attach(causal, arguments, self.name, narrow=self.autocast)
+
     def restore(self, checkpoint: Path) -> None:
         """Takes the adapter's weights from a checkpoint."""
         set_peft_model_state_dict(self.adapted, load_file(checkpoint / "adapter_model.safetensors"))
@@ -107,7 +113,6 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
     4-bit NF4 only where the plan of memory finds no room for 16 bits. Raises TrainingFailure for a model that is not causal, does
     not load or does not fit.
     """
-    torch.manual_seed(arguments.seed)  # the adapter's initial weights are drawn here
     try:
         configuration = AutoConfig.from_pretrained(folder.path)
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
@@ -125,22 +130,8 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
             "It must be a causal language model that this container's transformers knows, with all its files whole.",
         ) from error
     causal.config.use_cache = False
-    lora = LoraConfig(
-        r=arguments.lora_rank,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=linear_layers(causal),
-        task_type="CAUSAL_LM",
-    )
-    adapted = get_peft_model(
-        causal, lora
-    )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
-    lora.base_model_name_or_path = folder.name  # a path inside this container would say nothing to a server
-    network = Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name, OutputLayer(causal))
-    if network.autocast:
-        _spare_float32_copies(adapted)
-    adapted.train()
-    return network
+    adapted = attach(causal, arguments, folder.name, narrow=plan.dtype is torch.bfloat16)
+    return Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name, OutputLayer(causal))
 
 
 def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
@@ -158,16 +149,6 @@ def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:
     return AutoModelForCausalLM.from_pretrained(
         path, quantization_config=quantisation, dtype=torch.bfloat16, device_map={"": device.index}
     )
-
-
-def _spare_float32_copies(adapted: Any) -> None:
-    """Lets bfloat16 activations into the adapter's layers as they are.
-
-    PEFT would widen each to the adapter's float32, only for autocast to narrow it again: the same numbers, twice the memory.
-    """
-    for module in adapted.modules():
-        if isinstance(module, LoraLayer):
-            module.cast_input_dtype_enabled = False
 
 
 def _tell(plan: memory.Plan) -> None:
@@ -188,18 +169,6 @@ def _tell(plan: memory.Plan) -> None:
         )
     elif plan.needed_bytes > plan.free_bytes:
         say("note", text="this machine may run out of memory: the plan needs more than is free")
-
-
-def linear_layers(causal: Any) -> list[str]:
-    """The names, such as q_proj, of every linear layer but the output layer, which stays frozen.
-
-    Short names, where PEFT's own "all-linear" writes full paths for small models: servers match short ones.
-    """
-    output = causal.get_output_embeddings()
-    linear = [
-        name for name, layer in causal.named_modules() if isinstance(layer, torch.nn.Linear) and layer is not output
-    ]
-    return sorted({name.rpartition(".")[2] for name in linear})
 
 
 def fast_bfloat16(device: torch.device, group: Group) -> bool:

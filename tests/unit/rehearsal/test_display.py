@@ -126,3 +126,17 @@ def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     with display, display.step("Synthesizing"):
         assert not display._progress.tasks
     assert "Synthesizing …" in said.getvalue()
+
+
+def test_further_seeds_have_a_bar_of_their_own_and_a_line_each() -> None:
+    display, said = shown(terminal=True)
+    with display:
+        training(display, "phase name=train", "progress step=1 steps=4 loss=3.1 tokens_per_second=400 seconds_left=5")
+        training(display, "phase name=further-seeds")
+        training(display, "further seed=8 step=2 steps=4 loss=3.0 tokens_per_second=400 seconds_left=5")
+        (bar,) = display._progress.tasks
+        assert (bar.completed, bar.fields["note"].split(" · ")[:2]) == (2, ["seed 8", "step 2/4"])
+        training(display, "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "finished seconds=9")
+        assert not display._progress.tasks
+    assert "training again with further seeds …" in said.getvalue()
+    assert "seed 8: held-out loss 2.9123 nats a token" in said.getvalue()

@@ -98,3 +98,23 @@ def test_a_file_that_is_no_object_is_refused(tmp_path: Path, content: str) -> No
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailure, match=r"hyperparameters\.json is missing"):
         read_arguments(tmp_path / "hyperparameters.json")
+
+
+@pytest.mark.parametrize(("given", "seeds"), [("", ()), ("8", (8,)), ("8,9, 10,0", (8, 9, 10, 0))])
+def test_further_seeds_are_a_list_and_shape_nothing_of_the_first_adapter(
+    tmp_path: Path, given: str, seeds: tuple[int, ...]
+) -> None:
+    arguments = read(tmp_path, {"more_seeds": given})
+    assert arguments.more_seeds == seeds
+    assert arguments.settings == Arguments().settings
+
+
+@pytest.mark.parametrize("given", ["8,8", "1,2,3,4,5", "-1", "2147483648", "one", "8,", "1.5", "[8, 9]"])
+def test_further_seeds_that_are_none_are_told(tmp_path: Path, given: str) -> None:
+    with pytest.raises(TrainingFailure, match="up to 4 different whole numbers from 0 to 2147483647"):
+        read(tmp_path, {"more_seeds": given})
+
+
+def test_a_further_seed_is_not_the_first_again(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailure, match="each seed is trained once"):
+        read(tmp_path, {"seed": "8", "more_seeds": "7,8"})

@@ -105,7 +105,7 @@ def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from model.network import _spare_float32_copies
+    from model.adapter import spare_float32_copies
 
     tokens, layers = 128, 3
     shape = LlamaConfig(
@@ -114,7 +114,7 @@ def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
     )  # fmt: skip
     causal = LlamaForCausalLM(shape).to(BFLOAT16)
     adapted = get_peft_model(causal, LoraConfig(r=4, target_modules=LINEAR))
-    _spare_float32_copies(adapted)
+    spare_float32_copies(adapted)
     weights = {value.data_ptr() for value in adapted.parameters()}
     kept: dict[int, int] = {}
 
