@@ -62,6 +62,16 @@ def outside_not_measured() -> Summary:
     return settled(finished(outside_given=True))
 
 
+def several_seeds() -> Summary:
+    """A run with four seeds, of which one was left out."""
+    return with_outside_text(-0.06, further={7: -0.13, 8: -0.11})
+
+
+def seeds_that_disagree() -> Summary:
+    """A run whose verdict hangs on its seed."""
+    return settled(finished(further={7: 0.1}))
+
+
 def too_few_documents() -> Summary:
     """A run of a text so short that only five documents could be held out."""
     return settled(finished(effect=-0.3, count=5))
@@ -169,6 +179,8 @@ KINDS = {
     "outside-not-measured": outside_not_measured,
     "too-few": too_few_documents,
     "records": of_conversations,
+    "seeds": several_seeds,
+    "seeds-disagree": seeds_that_disagree,
     "running": finished,
     "without-control": without_control,
     "smoke": lambda: in_circumstances(smoke=True),

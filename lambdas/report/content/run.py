@@ -10,7 +10,7 @@ from typing import Any
 
 from report.charts import cost as cost_charts
 from report.charts.losses import loss_curve
-from report.content import spot
+from report.content import seeds, spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.content.circumstances import instance, instances
 from report.formatting import duration, money, number, rate, whole
@@ -228,7 +228,7 @@ def limits(summary: Summary, results: bool) -> Section:
         "Held-out loss is measured on a few documents written like those of the corpus. They share its style, so part of a "
         "lower loss can be style rather than knowledge. "
         + (_STYLE if summary.get("outside") is None else "What others wrote is shown apart, above."),
-        "One training run with one seed. The intervals cover the choice of documents and prompts, not the choice of seed.",
+        seeds.covered(summary),
         "Key facts are found by patterns. A correct answer in other words counts as missing; a pattern can match a wrong sentence.",
         "Published work with billions of tokens moved medical benchmarks little. Do not expect a small corpus to.",
     ]

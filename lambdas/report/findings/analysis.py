@@ -10,6 +10,7 @@ from report.findings.gains import compare_gains
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import compare_copies
 from report.findings.recall import compare_recall
+from report.findings.seeds import compare_seeds
 from report.findings.statistics import compare_losses
 from report.findings.verdict import RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
 
@@ -43,6 +44,7 @@ def analyse(
     outside = compare_losses(evaluation.get("outside"), seed=seed, resamples=resamples)
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
+    control = compare_losses(evaluation.get("control"), seed=seed, resamples=resamples)
     recall = compare_recall(prompts, base_answers, tuned_answers, seed=seed, resamples=resamples)
     return {
         "schema": 1,
@@ -52,7 +54,13 @@ def analyse(
         "heldout": heldout,
         "outside": outside,
         "beyond_control": beyond,
-        "control": compare_losses(evaluation.get("control"), seed=seed, resamples=resamples),
+        "control": control,
+        "seeds": compare_seeds(
+            metrics,
+            {"heldout": heldout, "outside": outside, "control": control},
+            seed=seed,
+            resamples=resamples,
+        ),
         "recall": recall,
         "memorisation": {
             "training_text": compare_losses(evaluation.get("training_text"), seed=seed, resamples=resamples),
