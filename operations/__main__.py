@@ -82,10 +82,18 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
         metavar="FILE",
         help="the texts to train on (default: the domain's own)",
     )
+    expected.add_argument(
+        "--seeds",
+        type=int,
+        choices=range(1, 6),
+        default=1,
+        metavar="N",
+        help="with how many seeds it trains (default: 1)",
+    )
     command.add_setting(expected)
     chosen = parser.parse_args(arguments)
     if chosen.command == "estimate":
-        return _estimated(context | {"region": chosen.region}, chosen.context, chosen.corpus)
+        return _estimated(context | {"region": chosen.region}, chosen.context, chosen.corpus, chosen.seeds)
     if chosen.command in ("data", "costs"):
         print(_counted(chosen) if chosen.command == "data" else costs.table())
         return 0
@@ -120,10 +128,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
     return 0
 
 
-def _estimated(context: dict[str, object], given: list[str], corpora: list[Path]) -> int:
+def _estimated(context: dict[str, object], given: list[str], corpora: list[Path], seeds: int) -> int:
     """Prints the estimate; answers the exit code."""
     try:
-        print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora))
+        print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora, seeds))
     except (SettingsError, DatasetRejected, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return 1

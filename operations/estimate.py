@@ -19,8 +19,8 @@ from stacks.configuration.serving import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 
 
-def of(settings: Settings, corpora: Sequence[Path]) -> str:
-    """Tokens, seconds of each phase, dollars and memory, each with its source.
+def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
+    """Tokens, seconds of each phase, dollars and memory, each with its source, of a run with so many seeds.
 
     Raises OSError for a file that cannot be read, and DatasetRejected for records that Preflight would refuse.
     """
@@ -39,6 +39,7 @@ def of(settings: Settings, corpora: Sequence[Path]) -> str:
         answers=asked * (1 + settings.samples_per_prompt),
         instances=count,
         cards=cards_in(kind),
+        seeds=seeds,
     )
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {words:,} words",

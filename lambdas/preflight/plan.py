@@ -39,14 +39,16 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         return run_folder.key(found.run, path)
 
     allowance, request = found.allowance, found.request
-    seed = settings.seed if request.seed is None else request.seed
+    seed = request.seeds[0] if request.seeds else settings.seed if request.seed is None else request.seed
+    hyperparameters = _hyperparameters(settings, found, seed)
     samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
-    estimate = expected.of_plan(
+    estimate, told = expected.of_plan(
         settings,
         found,
         epochs=request.epochs or settings.epochs,
         samples=samples,
         steps=SMOKE_STEPS if request.smoke else 0,
+        budget_seconds=int(hyperparameters["time_budget_seconds"]),
     )
     return {
         "runName": found.run,
@@ -83,7 +85,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "maxPendingSeconds": MAX_PENDING_SECONDS,
             "spot": found.spot,
             "maxWaitSeconds": allowance.training_seconds + SPOT_WAIT_SECONDS if found.spot else 0,
-            "hyperparameters": _hyperparameters(settings, found, seed),
+            "hyperparameters": hyperparameters,
             "corpusUri": storage.uri(key(run_folder.CORPUS_CHANNEL)),
             "evaluationUri": storage.uri(key(run_folder.EVALUATION_CHANNEL)),
             "codeUri": storage.uri(key(run_folder.CODE)),
@@ -125,7 +127,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "ledgerDetails": ledger_details(event, settings, found),
         },
         "estimate": estimate,
-        "warnings": found.warnings + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
+        "warnings": found.warnings + told + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
     }
 
 
@@ -146,6 +148,8 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         values["long_records"] = settings.long_records
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
+    if found.request.seeds:
+        values["more_seeds"] = ",".join(map(str, found.request.seeds[1:]))
     return {name: str(value) for name, value in values.items()}
 
 

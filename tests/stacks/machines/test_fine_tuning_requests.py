@@ -104,8 +104,8 @@ class TestTheTrainingJob:
         assert algorithm["TrainingInputMode"] == "File"
 
     def test_is_given_the_hyperparameters_of_the_plan_and_prints_at_once(self) -> None:
-        job = asked("StartTraining", training_hyperparameters={"epochs": "7"})
-        assert job["HyperParameters"] == {"epochs": "7"}
+        job = asked("StartTraining", training_hyperparameters={"epochs": "7", "seed": "1", "more_seeds": "2,3"})
+        assert job["HyperParameters"] == {"epochs": "7", "seed": "1", "more_seeds": "2,3"}
         assert job["Environment"] == {"PYTHONUNBUFFERED": "1"}
 
     def test_reads_weights_corpus_evaluation_and_code_whole_and_as_they_are(self) -> None:

@@ -65,3 +65,25 @@ def test_more_answers_take_longer_in_proportion() -> None:
 def test_a_run_that_trains_nothing_has_no_training() -> None:
     found = estimate.of_run(SEVEN, CARDS["g5"], tokens=1000, answers=690, trains=False)
     assert (found.tokens, found.training, found.training_seconds) == (0, (), 0)
+
+
+def test_further_seeds_learn_as_long_each_and_are_measured() -> None:
+    one, three = (estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, seeds=seeds) for seeds in (1, 3))
+    assert (three.training_seconds or 0) - (one.training_seconds or 0) == 2 * (100 + 120)
+    assert seconds(three)["further seeds"] == 440 and "further seeds" not in seconds(one)
+    assert three.tokens == one.tokens
+
+
+@pytest.mark.parametrize(
+    ("budget", "fitting"), [(0, 0), (339, 0), (340, 1), (559, 1), (560, 2), (779, 2), (780, 3), (10_000, 44)]
+)
+def test_as_many_seeds_fit_as_come_to_their_end(budget: int, fitting: int) -> None:
+    for seeds in (1, 5):
+        run = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, seeds=seeds)
+        assert estimate.seeds_within(run, budget) == fitting
+
+
+def test_of_a_card_of_unknown_speed_nobody_knows_how_many_seeds_fit() -> None:
+    run = estimate.of_run(SEVEN, CARDS["g6e"], tokens=1000, answers=690, seeds=2)
+    assert (run.training_seconds, estimate.seeds_within(run, 10_000)) == (None, None)
+    assert seconds(run)["further seeds"] is None

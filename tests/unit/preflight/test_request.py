@@ -10,6 +10,9 @@ from common.errors import InvalidInput
 from preflight.request import Request, parse
 from preflight.texts import personal_data
 
+# JSON can name half of a surrogate pair: a text that neither a file nor a service can hold.
+LONE = "\ud800"
+
 
 def refusal_of(execution_input: Any) -> str:
     with pytest.raises(InvalidInput) as refused:
@@ -78,6 +81,32 @@ def test_held_out_text_without_a_corpus_of_its_own_is_refused() -> None:
     assert "`heldOut` belongs to a corpus of your own" in refusal_of({"heldOut": "corpora/b.txt"})
 
 
+def test_several_seeds_are_taken_in_their_order() -> None:
+    assert parse({"seeds": [7, 0, 2147483647]}).seeds == (7, 0, 2147483647)
+    assert parse({"seeds": [2, 1], "smoke": False}).seeds == (2, 1)
+    assert parse({"seeds": [1, 2, 3, 4, 5]}).seeds == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [[1], [], [1, 2, 3, 4, 5, 6], [1, 1], [1, -1], [1, 2**31], [1, True], [1, "2"], [1, 2.0], [1, [2]], 7, "1,2", None,
+     {"1": 2}, [LONE, LONE]],
+)  # fmt: skip
+def test_seeds_are_two_to_five_different_whole_numbers(seeds: Any) -> None:
+    message = refusal_of({"seeds": seeds})
+    assert "`seeds` must be 2 to 5 different whole numbers from 0 to 2147483647 such as [1, 2, 3], not " in message
+    assert "for a single one give `seed`" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("seed", 0), ("smoke", True), ("adapterUri", "s3://bucket/runs/a/training/b/output/model/")]
+)
+def test_seeds_stand_beside_nothing_that_says_otherwise(key: str, value: Any) -> None:
+    message = refusal_of({"seeds": [1, 2], key: value})
+    assert f"`seeds` cannot stand beside `{key}`" in message
+    assert "leave one of them out" in message
+
+
 def test_all_faults_are_told_at_once() -> None:
     message = refusal_of({"epochs": 0, "sed": 4, "corpus": "x"})
     assert all(part in message for part in ("`epochs`", "did you mean `seed`?", "`corpus` must be"))
@@ -88,10 +117,6 @@ def test_a_refusal_stays_readable_however_large_the_input_is() -> None:
     message = refusal_of(junk)
     assert len(message) < 3000
     assert "and 293 more" in message
-
-
-# JSON can name half of a surrogate pair: a text that neither a file nor a service can hold.
-LONE = "\ud800"
 
 
 @pytest.mark.parametrize(
