@@ -94,6 +94,12 @@ class TestTheRequest:
         execution = run(account_on_spot(), RedriveCount=1)
 
         assert (execution.error, execution.asked("StartSpotTraining")) == ("TrainingNotStarted", [])
+        assert "A redriven execution has no reservation any more. Start a new execution instead." in str(execution.cause)
+
+    def test_of_an_execution_that_was_never_redriven_is_made(self) -> None:
+        execution = run(account_on_spot(), RedriveCount=0)
+
+        assert (execution.status, len(execution.asked("StartSpotTraining"))) == ("SUCCEEDED", 1)
 
 
 class TestAnInterruptedJob:
@@ -147,6 +153,8 @@ class TestAnInterruptedJob:
         assert run(account_on_spot(job("Failed", reason="AlgorithmError", billed=0))).error == "TrainingFailed"
         assert run(account_on_spot(job("Failed", reason="CapacityError", billed=1))).error == "TrainingFailed"
         assert run(account_on_spot(job("Stopped", billed=1))).error == "TrainingFailed"
+        its_own = "AlgorithmError: the script said CapacityError"
+        assert run(account_on_spot(job("Failed", reason=its_own, billed=0))).error == "TrainingFailed"
 
 
 @pytest.mark.parametrize(
@@ -167,5 +175,6 @@ def test_a_spot_job_that_got_no_instance_has_waited_long_enough_and_is_the_only_
         f"AWS had no free spot {FIRST} for training within {WAIT_SECONDS} seconds, and nothing was billed. Start again later, or on demand "
         'with the input {"spot": false}.'
     )
-    assert (len(execution.asked("StartSpotTraining")), execution.asked("LookForAdapter")) == (1, [])
+    assert (len(execution.asked("StartSpotTraining")), execution.asked("StartTraining")) == (1, [])
+    assert execution.asked("LookForAdapter") == []
     assert dict(execution.inputs)["StopWithReason"] == {}
