@@ -94,7 +94,9 @@ class TestTheRequest:
         execution = run(account_on_spot(), RedriveCount=1)
 
         assert (execution.error, execution.asked("StartSpotTraining")) == ("TrainingNotStarted", [])
-        assert "A redriven execution has no reservation any more. Start a new execution instead." in str(execution.cause)
+        assert "A redriven execution has no reservation any more. Start a new execution instead." in str(
+            execution.cause
+        )
 
     def test_of_an_execution_that_was_never_redriven_is_made(self) -> None:
         execution = run(account_on_spot(), RedriveCount=0)
