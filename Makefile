@@ -20,7 +20,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence bench nulls example readme lock clean
+.PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast test-thorough coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence bench nulls example readme lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,8 +79,11 @@ check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, 
 test-fast: $(READY)  ## every test that takes no more than a second or so: under a minute on two cores
 	@python -m gates --only tests $(ARGS)
 
-test: $(READY)  ## the same gate with every test, on as many as four cores
-	@python -m gates --tests all $(ARGS)
+test: $(READY)  ## the same gate with all tests but the thorough ones, on as many as four cores
+	@python -m gates --tests usual $(ARGS)
+
+test-thorough: $(READY)  ## the other tests: several training processes, and what ends them
+	@python -m gates --only tests --tests thorough $(ARGS)
 
 coverage: $(READY)  ## every test with branch coverage by folder, each at least 90 %
 	@python -m gates --only tests --tests all --coverage $(ARGS)

@@ -16,6 +16,13 @@ from gates.checks import Check, Outcome
 
 PROJECT = Path(__file__).resolve().parent.parent
 MEASURED = PROJECT / ".coverage.json"
+MARKED = {"fast": "not slow", "usual": "not thorough", "thorough": "thorough"}
+TOLD = {
+    "fast": "the fast ones",
+    "usual": "all but the thorough ones",
+    "thorough": "the thorough ones",
+    "all": "all of them",
+}
 TESTS = ("-m", "pytest", "-q", "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 
 
@@ -27,7 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--tests", choices=("fast", "all", "none"), default="fast", help="which tests (default: fast)")
+    parser.add_argument(
+        "--tests",
+        choices=(*TOLD, "none"),
+        default="fast",
+        help="which tests; usual: all but the thorough ones (default: fast)",
+    )
     parser.add_argument(
         "--only", choices=(*checks.NAMES, "tests"), action="append", help="this gate only; may be repeated"
     )
@@ -42,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.tests != "none" and (not chosen.only or "tests" in chosen.only):
         # To measure takes twice the time: of the fast tests a minute, of all of them more than `make test` has to spare.
         measure = fast and not chosen.only if chosen.coverage is None else chosen.coverage
-        passed.append(_tests_pass(fast, for_pytest, measure))
+        passed.append(_tests_pass(chosen.tests, for_pytest, measure))
     return 0 if all(passed) else 1
 
 
@@ -60,19 +72,19 @@ def _passes(check: Check) -> bool:
     return outcome.passed
 
 
-def _tests_pass(fast: bool, for_pytest: list[str], measure: bool) -> bool:
+def _tests_pass(which: str, for_pytest: list[str], measure: bool) -> bool:
     """Runs the tests where a person can watch them, then looks at what they reached."""
     begun = time.monotonic()
-    chosen = ["-m", "not slow"] if fast else []
+    chosen = ["-m", MARKED[which]] if which in MARKED else []
     if measure:
         chosen += ["--cov", f"--cov-report=json:{MEASURED}"]
         MEASURED.unlink(missing_ok=True)
     ended = subprocess.run([sys.executable, *TESTS, *chosen, *for_pytest], cwd=PROJECT, check=False)
     passed = ended.returncode == 0
-    _tell("tests", Outcome(passed, "the fast ones" if fast else "all of them"), time.monotonic() - begun)
+    _tell("tests", Outcome(passed, TOLD[which]), time.monotonic() - begun)
     if not measure or not MEASURED.is_file():
         return passed and not measure
-    floors = coverage_floor.BY_THE_FAST_TESTS if fast else coverage_floor.BY_EVERY_TEST
+    floors = coverage_floor.BY_THE_FAST_TESTS if which == "fast" else coverage_floor.BY_EVERY_TEST
     covered = coverage_floor.judge(MEASURED.read_text("utf-8"), floors)
     _tell("coverage", covered, 0)
     return passed and covered.passed

@@ -1,4 +1,4 @@
-"""Which tests are slow: those marked so, and those that need what takes seconds to make, whoever asks for it.
+"""Which tests are slow: those marked so or thorough, and those that need what takes seconds to make, whoever asks for it.
 
 And how examples are tried: a deadline for each says something of a busy machine and nothing of the code.
 """
@@ -18,5 +18,5 @@ TAKES_SECONDS = {"assembly", "fork_server", "stacks"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs one of them, also by way of other fixtures."""
     for item in items:
-        if TAKES_SECONDS.intersection(getattr(item, "fixturenames", ())):
+        if item.get_closest_marker("thorough") or TAKES_SECONDS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

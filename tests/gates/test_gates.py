@@ -135,7 +135,8 @@ def test_the_fast_tests_alone_have_to_reach_nearly_all_that_decides_over_money()
     [
         ([], True),  # make check
         (["--no-coverage"], False),
-        (["--tests", "all"], False),  # make test
+        (["--tests", "usual"], False),  # make test
+        (["--only", "tests", "--tests", "thorough"], False),  # make test-thorough
         (["--only", "tests"], False),  # make test-fast
         (["--only", "tests", "--tests", "all", "--coverage"], True),  # make coverage
     ],
@@ -154,6 +155,25 @@ def test_what_the_tests_reach_is_measured_where_there_is_time_for_it(
     monkeypatch.setattr("subprocess.run", run)
     command.main(arguments)
     assert [("--cov" in words) for words in begun] == [is_measured]
+
+
+@pytest.mark.parametrize(
+    ("which", "marked"),
+    [("fast", "not slow"), ("usual", "not thorough"), ("thorough", "thorough"), ("all", None)],
+)
+def test_every_test_is_run_by_one_command_or_the_other(
+    monkeypatch: pytest.MonkeyPatch, which: str, marked: str | None
+) -> None:
+    begun: list[list[str]] = []
+
+    def run(words: list[str], **options: object) -> CompletedProcess[str]:
+        begun.append(words)
+        return ended("")
+
+    monkeypatch.setattr("subprocess.run", run)
+    assert command.main(["--only", "tests", "--tests", which]) == 0
+    (words,) = begun
+    assert words[len(command.TESTS) + 1 :] == (["-m", marked] if marked else [])
 
 
 # Enough for the fast tests, which leave what trains to the slow ones, and too little for all of them.

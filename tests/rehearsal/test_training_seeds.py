@@ -192,6 +192,7 @@ def test_a_seed_that_fails_takes_nothing_from_the_others(
     assert (seed, "it failed: The machine's memory is full" in why) == (8, True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_that_ends_in_a_further_seed_has_its_result_and_does_not_train_the_first_again(
     container: Container, three: tuple[Container, list[str]], end: signal.Signals
@@ -215,6 +216,7 @@ def test_a_job_that_ends_in_a_further_seed_has_its_result_and_does_not_train_the
     assert (losses(container), left_out(container)) == (losses(three[0]), {})
 
 
+@pytest.mark.thorough
 def test_what_was_kept_is_told_whole_and_not_used_where_it_has_changed(container: Container) -> None:
     container.settings(more_seeds="8", epochs="1")
     assert container.run()[0] == 0
@@ -230,6 +232,7 @@ def test_what_was_kept_is_told_whole_and_not_used_where_it_has_changed(container
     assert container.metrics["schema"] == 1
 
 
+@pytest.mark.thorough
 def test_a_first_seed_that_is_stopped_leaves_the_others_out_and_goes_on_at_the_next_start(container: Container) -> None:
     container.settings(more_seeds="8", epochs="20", learning_rate="0.001")
     code, lines = container.signal_after("progress", signal.SIGTERM)
@@ -245,6 +248,7 @@ def test_a_first_seed_that_is_stopped_leaves_the_others_out_and_goes_on_at_the_n
 ALIKE = {"lora_dropout": "0.0", "learning_rate": "0.001", "sequences_per_step": "3", "epochs": "2", "more_seeds": "8,9"}
 
 
+@pytest.mark.thorough
 def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_path: Path, tiny_model: Path) -> None:
     with_two_gpus(container).settings(**ALIKE)
     alone = Container(tmp_path / "alone", tiny_model)
@@ -257,6 +261,7 @@ def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_
         assert losses(container)[seed] == pytest.approx(found, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_seeds_result(
     container: Container,
 ) -> None:
@@ -273,6 +278,7 @@ def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_
     assert "a further seed ended with an error" in lines[-1]
 
 
+@pytest.mark.thorough
 def test_a_failure_before_the_first_seeds_result_is_a_failure_as_ever(container: Container) -> None:
     container.settings(more_seeds="8", time_budget_seconds="10")
     assert container.run()[0] == 1
