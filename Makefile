@@ -82,7 +82,7 @@ test-fast: $(READY)  ## every test that takes no more than a second or so: under
 test: $(READY)  ## the same gate with all tests but the thorough ones, on as many as four cores
 	@python -m gates --tests usual $(ARGS)
 
-test-thorough: $(READY)  ## the other tests: several training processes, and what ends them
+test-thorough: $(READY)  ## the other tests: trainings that are killed and go on, with several processes and seeds
 	@python -m gates --only tests --tests thorough $(ARGS)
 
 coverage: $(READY)  ## every test with branch coverage by folder, each at least 90 %

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_a_job_that_lost_its_instance_goes_on_and_the_report_tells_of_it(tmp_path: Path) -> None:
     def toy(cache: Path) -> Path:
         FAMILIES["Llama 2"].make(tmp_path / "toy")

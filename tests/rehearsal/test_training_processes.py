@@ -205,6 +205,7 @@ def test_what_is_wrong_with_the_input_is_told_before_any_process_starts(containe
     assert not starting(lines, "memory")
 
 
+@pytest.mark.thorough
 def test_a_corpus_shorter_than_a_step_teaches_several_processes_too(container: Container) -> None:
     """A process may have nothing but rows that teach nothing."""
     (container.root / "input" / "data" / "corpus" / "corpus.txt").write_text(prose(1, 80), encoding="utf-8")

@@ -159,6 +159,7 @@ def test_a_kill_in_the_middle_of_the_last_measuring_leaves_a_whole_adapter(conta
     assert [path.name for path in (container.root / "checkpoints").iterdir()]
 
 
+@pytest.mark.thorough
 def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_it_would_have(
     container: Container, finished: tuple[Container, list[str]]
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_where_i
     )
 
 
+@pytest.mark.thorough
 def test_a_run_killed_without_notice_at_any_step_ends_at_the_same_loss_and_knows_what_was_made_again(
     container: Container, finished: tuple[Container, list[str]]
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_run_killed_without_notice_at_any_step_ends_at_the_same_loss_and_knows
     )
 
 
+@pytest.mark.thorough
 def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container: Container) -> None:
     container.settings(epochs="20", learning_rate="0.001")
     code, lines = container.signal_after("progress", signal.SIGTERM)

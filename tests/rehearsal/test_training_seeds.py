@@ -121,7 +121,7 @@ def records(channels: Path) -> None:
     (channels / "corpus" / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
 
-@pytest.mark.parametrize("of_records", [False, True], ids=["text", "records"])
+@pytest.mark.parametrize("of_records", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["text", "records"])
 def test_a_further_seed_gives_what_a_run_with_that_seed_alone_gives(
     tmp_path: Path, channels: Path, monkeypatch: pytest.MonkeyPatch, of_records: bool
 ) -> None:
@@ -166,6 +166,7 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+@pytest.mark.thorough
 def test_a_seed_that_the_time_overtakes_is_left_out_and_ends_at_once(tmp_path: Path, channels: Path) -> None:
     arguments = Arguments(learning_rate=0.01, sequence_length=64, sequences_per_step=1, seed=3, more_seeds=(8, 9))
     job.run(tmp_path, read_inputs(channels, 64), arguments, EndingClock(tmp_path))
@@ -175,6 +176,7 @@ def test_a_seed_that_the_time_overtakes_is_left_out_and_ends_at_once(tmp_path: P
     assert nine.startswith("it needs about ")
 
 
+@pytest.mark.thorough
 def test_a_seed_that_fails_takes_nothing_from_the_others(
     tmp_path: Path, channels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

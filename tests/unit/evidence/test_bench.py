@@ -183,6 +183,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_whole_benchmark_with_a_toy(toy: Path, tmp_path: Path) -> None:
     words = ["--model", str(toy), "--words", "500", "--documents", "6", "--seed", "4", "--write", str(tmp_path)]
