@@ -12,26 +12,34 @@ from preflight.texts.text_file import Document, documents, without_titles
 MINIMUM_DOCUMENTS = 6
 # A corpus with fewer documents is cut into blocks of paragraphs first.
 WHOLE_DOCUMENTS = 20
+# Of some 4,000 words on, so many blocks are made at least and so many held out: ten are left for the verdict where two of them say what
+# stands in the training text, too. From 9,600 words on the blocks are as long as they get, and there are more of them.
+_BLOCKS, PASSAGES = 64, 12
 _BLOCK_WORDS = (50, 150)
 _BLOCK = "block-"  # how the id of a block begins
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 
 
 def split(text: str) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve."""
-    parts = documents(text, "corpus")
+    """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve.
+
+    Of a text that is cut into blocks, up to a third is held out where that makes it `PASSAGES` of them.
+    """
+    parts, least = documents(text, "corpus"), MINIMUM_DOCUMENTS
     if len(parts) < WHOLE_DOCUMENTS:
         parts = blocks(text)
-    held = chosen(len(parts))
+        least = max(least, min(PASSAGES, len(parts) // 3))
+    held = chosen(len(parts), least=least)
     return (
         [part for place, part in enumerate(parts) if place not in held],
         [part for place, part in enumerate(parts) if place in held],
     )
 
 
-def chosen(total: int, most: int | None = None) -> set[int]:
-    """Which of so many parts are held out: as many as `split` says, `most` of them at most, as far apart as they can be."""
-    wanted = min(max(MINIMUM_DOCUMENTS, total // 10), total // 2)
+def chosen(total: int, most: int | None = None, least: int = MINIMUM_DOCUMENTS) -> set[int]:
+    """Which of so many parts are held out: a tenth, `least` of them at least where half are as many, `most` of them at most, as far apart
+    as they can be."""
+    wanted = min(max(least, total // 10), total // 2)
     if most is not None:
         wanted = min(wanted, most)
     return {(2 * number + 1) * total // (2 * wanted) for number in range(wanted)}
@@ -43,10 +51,10 @@ def block(number: int, text: str) -> Document:
 
 
 def blocks(text: str) -> list[Document]:
-    """A text as blocks of whole paragraphs of at least 150 words each, or shorter ones where the text is short."""
+    """A text as blocks of whole paragraphs of 150 words or more each, or of fewer where the text is short."""
     body = without_titles(text)
     low, high = _BLOCK_WORDS
-    size = max(low, min(high, words.count(body) // 16))
+    size = max(low, min(high, words.count(body) // _BLOCKS))
     found: list[list[str]] = [[]]
     held = 0
     for piece, length in _pieces(body, size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.text import words
-from preflight.texts.holding_out import MINIMUM_DOCUMENTS, blocks, split
+from preflight.texts.holding_out import MINIMUM_DOCUMENTS, PASSAGES, blocks, split
 from preflight.texts.text_file import as_text, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.texts.made_up_prose import prose
@@ -63,8 +63,20 @@ def test_two_equal_documents_are_told_apart_by_their_place() -> None:
 @pytest.mark.parametrize("text", [TEXTS["one line"], TEXTS["no sentence ends"], TEXTS["Chinese"]])
 def test_long_lines_become_blocks_of_like_size(text: str) -> None:
     sizes = [words.count(block.text) for block in blocks(text)]
-    assert max(sizes) <= 2 * 150 + 20
-    assert min(sizes[:-1]) >= 100
+    size = min(150, words.count(text) // 64)
+    assert max(sizes) <= 2 * size + 20
+    assert min(sizes[:-1]) >= 0.6 * size
+
+
+@pytest.mark.parametrize("number", [4000, 5500, 7500])
+@pytest.mark.parametrize("join", ["\n\n", " "])
+def test_one_article_gives_twelve_passages_from_all_over_it_and_keeps_two_thirds(number: int, join: str) -> None:
+    training, held_out = split(prose(number).replace("\n\n", join))
+    count = sum(words.count(part.text) for part in held_out)
+    assert len(held_out) == PASSAGES == 12
+    assert count <= number / 3
+    places = sorted(int(part.title.split()[1]) for part in held_out)
+    assert places[0] <= 4 and places[-1] >= len(training) + len(held_out) - 4
 
 
 def test_blocks_break_between_sentences_where_there_are_any() -> None:
