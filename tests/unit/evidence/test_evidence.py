@@ -160,6 +160,21 @@ def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -
     assert experiment.fingerprint() != before
 
 
+def test_all_code_of_the_training_decides_over_what_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes((experiments.DATA / "financedataset.txt").read_bytes())
+    looked_at: list[str] = []
+
+    def what_is_done(code: str) -> str:
+        looked_at.append(code)
+        return code
+
+    monkeypatch.setattr(experiments, "what_is_done", what_is_done)
+    experiments.Experiment("e", "text", True, corpus=text).fingerprint()
+    modules = [path.read_text("utf-8") for path in (experiments.PROJECT / "training").rglob("*.py")]
+    assert set(modules) <= set(looked_at)
+
+
 def test_results_are_kept_when_code_is_moved_or_explained_and_not_when_it_does_something_else() -> None:
     code = 'import a\n\n\ndef rate(x):\n    """Half."""\n    return x / 2\n'
     explained = 'from b import a  # moved\n\ndef rate(x):\n    """The half of it."""\n    # because\n    return x / 2\n'

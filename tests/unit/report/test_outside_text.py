@@ -166,6 +166,7 @@ def test_page_pdf_and_card_lead_with_the_same_sentence(told: tuple[Outcome, Summ
     outcome, made = told
     html, words = page.render(made), " ".join(pdf_text(pdf.render(made)).split())
     assert f"<h1>{outcome.title}</h1>" in re.sub(r"</?span[^>]*>", "", html)
+    assert html.count('<span class="whole">held-out</span>') == outcome.title.count("held-out")
     assert words.index(outcome.title) < words.index("What the verdict says")
     assert f"**{outcome.title}.**" in card.render(made)
 

@@ -41,6 +41,17 @@ def test_a_title_and_a_question_stand_on_the_page_of_the_first_answers(words: in
             assert pages_of(one)[-1] == pages_of(after)[0], (words, len(file.pages))
 
 
+def test_wherever_on_a_page_a_question_comes_its_first_answers_are_with_it() -> None:
+    rows = tuple(row(number, 20 + 37 * number % 190) for number in range(150))
+    found, file = elements([AnswerList("Kind", rows, 8)])
+    apart = [
+        pages_of(one)
+        for one, after in zip(found, found[1:], strict=False)
+        if one.kind == "H4" and pages_of(one)[-1] != pages_of(after)[0]
+    ]
+    assert (apart, len(file.pages) > 30) == ([], True)
+
+
 def test_questions_share_pages_where_there_is_room() -> None:
     _, file = elements([AnswerList("Kind", tuple(row(n, 20) for n in range(40)), 8)])
     assert len(file.pages) < 20
