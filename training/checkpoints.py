@@ -45,6 +45,13 @@ def seal(place: Path, state: dict[str, Any], identity: str) -> None:
     os.replace(partial, place / MANIFEST)
 
 
+def write_whole(path: Path, value: object) -> None:
+    """Writes a value as JSON so that nobody ever finds half of it. Raises OSError."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(value), encoding="utf-8")
+    os.replace(partial, path)
+
+
 def newest(folder: Path, identity: str) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole and of this run's settings, corpus and model, with its state; None where there is none.
 
@@ -124,9 +131,7 @@ class Starts:
             "steps_again": self.steps_again,
             "seconds": self.seconds_before + time.monotonic() - self.begun,
         }
-        partial = self.path.with_name(f".{self.path.name}")
-        partial.write_text(json.dumps(kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        write_whole(self.path, kept)
 
 
 def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float, begun: float) -> Starts:

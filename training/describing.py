@@ -14,6 +14,7 @@ CURVE_POINTS = 500  # at most so many in metrics.json
 
 
 def training_of(state: TrainerState, watch: Watch, steps: int, network: Network) -> dict[str, object]:
+    """How the training of the first seed went: of `steps` that were planned, with its curve in nats a token, seconds and bytes."""
     curve = [entry for entry in state.log_history if "loss" in entry]
     stride = -(-len(curve) // CURVE_POINTS) or 1
     tokens, seconds = watch.tokens(state.global_step), watch.progress.seconds
@@ -42,6 +43,7 @@ def _peak_memory(network: Network) -> int:
 
 
 def model_of(network: Network) -> dict[str, object]:
+    """The base model as it was loaded, and how much of it the adapter adds."""
     configuration = network.causal.config
     return {
         "name": network.name,

@@ -29,6 +29,7 @@ from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
+from stacks.configuration.settings import Settings
 
 from . import materials, results
 from .display import Display
@@ -122,29 +123,30 @@ class Conductor:
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(self.options.project.absolute(), self._folder / "cdk.out", settings)
-        context = {**json.loads((self.options.project / "cdk.json").read_text())["context"], **settings}
+        context = json.loads((self.options.project / "cdk.json").read_text())["context"]
+        deployed = Settings.from_context({**context, **settings})
         training_log = self._open_log("training.log")
         with training_log, Cloud(
-            self._folder, gated_weights=weights, time_scale=self._time_scale, region=str(context["region"]),
+            self._folder, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
             on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
         ) as cloud:  # fmt: skip
-            return self._rehearse(cloud, assembly, context, weights)
+            return self._rehearse(cloud, assembly, deployed, weights)
 
-    def _rehearse(self, cloud: Cloud, assembly: Assembly, context: dict[str, Any], weights: Path | None) -> int:
+    def _rehearse(self, cloud: Cloud, assembly: Assembly, settings: Settings, weights: Path | None) -> int:
         with self.display.step("Deploying them into an account on this machine") as notes:
             deployment = cloud.deploy(assembly)
             notes.append(f"{len(assembly.stacks())} stacks")
             left_out = ", ".join(sorted(kind.removeprefix("AWS::") for kind in deployment.unsupported))
             if left_out:
                 notes.append(f"declared but not played here: {left_out}")
-        if weights and context.get("weights_uri"):
-            with self.display.step(f"Uploading them to {context['weights_uri']}, as a person's own"):
+        if weights and settings.weights_uri:
+            with self.display.step(f"Uploading them to {settings.weights_uri}, as a person's own"):
                 s3_folders.store(cloud.client("s3"), weights, deployment.weights_uri)
         if self.options.budget_left_cents is not None:
-            materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(int(context["budget_usd"]) * 100))
+            materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(settings.cap_cents))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
-        materials.allow_instances(cloud.sagemaker.market, context)
-        run_input = materials.upload(cloud, self.options, str(context["domain"]))
+        materials.allow_instances(cloud.sagemaker.market, settings)
+        run_input = materials.upload(cloud, self.options, settings.domain)
         self._watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)

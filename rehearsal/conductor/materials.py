@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.ledger import keys
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.api.market import Market
-from stacks.configuration.checks import INSTANCE_TYPES
+from stacks.configuration.settings import Settings
 
 from .options import Options
 
@@ -46,15 +45,10 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     return {**run_input, **options.input}
 
 
-def allow_instances(market: Market, context: Mapping[str, Any]) -> None:
-    """Give the account the quotas that a run of several instances needs.
-
-    Raises:
-        ValueError: a setting is not what the synthesis takes.
-    """
-    count = int(context["training_instance_count"])
-    if count > 1:
-        market.allow_training(INSTANCE_TYPES.read(context["training_instance_type"]), count)
+def allow_instances(market: Market, settings: Settings) -> None:
+    """Give the account the quotas that a run of several instances needs."""
+    if settings.training_instance_count > 1:
+        market.allow_training(settings.training_instance_type, settings.training_instance_count)
 
 
 def _safe(name: str) -> str:

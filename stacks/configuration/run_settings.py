@@ -63,15 +63,15 @@ def settings_json(settings: Settings) -> str:
 
 def run_settings(settings: Settings) -> RunSettings:
     """What a run knows of its deployment: the settings of the same name as they are, and what follows from the others."""
-    follows: dict[str, Any] = {
+    known: dict[str, Any] = {
+        **{field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)},
         "base_model": _base_model(settings),
         "training_instance_types": list(settings.training_instance_type),
         "hosting_instance_types": list(settings.hosting_instance_type),
         "training_image": training_image(settings.region).uri,
         "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
     }
-    given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
-    return RunSettings(**{field.name: {**given, **follows}[field.name] for field in dataclasses.fields(RunSettings)})
+    return RunSettings(**{field.name: known[field.name] for field in dataclasses.fields(RunSettings)})
 
 
 def _base_model(settings: Settings) -> BaseModel:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from arguments import Arguments
-from checkpoints import Starts
+from checkpoints import Starts, write_whole
 from evaluation import OutOfTime, paired
 from failure import explain, shown
 from learning import make_trainer
@@ -175,8 +174,6 @@ def _kept(folder: Path, seeds: tuple[int, ...], identity: str) -> dict[int, dict
 def _keep(folder: Path, result: dict[str, Any], identity: str) -> None:
     """For a later start of this job; nothing else depends on it."""
     try:
-        partial = folder / f".seed-{result['seed']}.json"
-        partial.write_text(json.dumps({"identity": identity, "result": result}), encoding="utf-8")
-        os.replace(partial, folder / f"seed-{result['seed']}.json")
+        write_whole(folder / f"seed-{result['seed']}.json", {"identity": identity, "result": result})
     except OSError as error:
         say("note", text=f"the result of seed {result['seed']} could not be kept for an interruption: {error}")

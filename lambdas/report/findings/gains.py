@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from report.findings.intervals import RESAMPLES, Clusters, Moments, difference_interval, moments, ratio_of_moments
-from report.findings.statistics import usable_documents
+from report.findings.statistics import changes, usable_documents
 
 SHUFFLES = 10_000
 
@@ -80,5 +80,4 @@ def _score(counts: tuple[int, int], total: Moments, chosen: Sequence[Moments]) -
 def _changes(measured: Mapping[str, Any] | None) -> tuple[Sides, int]:
     """(loss change in nats, tokens) of every usable document, and how many are not usable."""
     usable, unusable = usable_documents(list((measured or {}).get("documents") or []))
-    changes = [float(document["tuned_nll"]) - float(document["base_nll"]) for document in usable]
-    return (changes, [float(document["tokens"]) for document in usable]), unusable
+    return changes(usable), unusable

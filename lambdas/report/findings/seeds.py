@@ -10,7 +10,7 @@ from statistics import stdev
 from typing import Any
 
 from report.findings.intervals import RESAMPLES, interval
-from report.findings.statistics import usable_documents
+from report.findings.statistics import changes, usable_documents
 
 TEXTS = ("heldout", "outside", "control")
 Difference = Mapping[str, Any]
@@ -62,6 +62,4 @@ def _difference(measured: Mapping[str, Any] | None, seed: int, resamples: int) -
     usable, _ = usable_documents(list((measured or {}).get("documents") or []))
     if not usable:
         return None
-    change = [float(document["tuned_nll"]) - float(document["base_nll"]) for document in usable]
-    tokens = [float(document["tokens"]) for document in usable]
-    return interval(change, tokens, seed=seed, resamples=resamples).as_dict()
+    return interval(*changes(usable), seed=seed, resamples=resamples).as_dict()

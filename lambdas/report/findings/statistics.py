@@ -74,6 +74,14 @@ def usable_documents(documents: Sequence[Mapping[str, Any]]) -> tuple[list[Mappi
     return usable, len(documents) - len(usable)
 
 
+def changes(usable: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+    """(loss change in nats, tokens) of each usable document: the change is tuned minus base."""
+    return (
+        [float(document["tuned_nll"]) - float(document["base_nll"]) for document in usable],
+        [float(document["tokens"]) for document in usable],
+    )
+
+
 def compare_losses(
     measured: Mapping[str, Any] | None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
@@ -88,8 +96,7 @@ def compare_losses(
         return None if not documents else {"documents_count": 0, "unusable_documents": unusable}
     base = [float(document["base_nll"]) for document in usable]
     tuned = [float(document["tuned_nll"]) for document in usable]
-    tokens = [float(document["tokens"]) for document in usable]
-    change = [after - before for before, after in zip(base, tuned, strict=True)]
+    change, tokens = changes(usable)
     difference = interval(change, tokens, seed=seed, resamples=resamples)
     p_value, p_method = sign_flip(change, seed=seed)
     base_loss = interval(base, tokens, seed=seed, resamples=resamples)

@@ -20,7 +20,10 @@ _PAGE = BOTTOM - TOP - 10  # what is kept together is never higher
 def answer_list(flow: Flow, block: AnswerList) -> None:
     """All prompts of one kind; a title, a question and the first answers to it stand on one page."""
     flow.space(6)
-    opening = _opening_height(block.rows[0], block.notable_words) if block.rows else 0.0
+    opening = 0.0
+    if block.rows:
+        row = block.rows[0]
+        opening = _opening_height(row, _height(row, _pairs(row)[0], block.notable_words))
     flow.text(block.title, SANS_BOLD, 10, after=2, keep=min(opening, _PAGE - 30), tag="H3")
     for row in block.rows:
         _prompt(flow, row, block.notable_words)
@@ -28,20 +31,22 @@ def answer_list(flow: Flow, block: AnswerList) -> None:
 
 
 def _prompt(flow: Flow, row: Mapping[str, Any], notable_words: int) -> None:
-    flow.need(_opening_height(row, notable_words))
+    pairs = _pairs(row)
+    heights = [_height(row, items, notable_words) for items in pairs]
+    flow.need(_opening_height(row, heights[0]))
     flow.rule(before=5, after=3)
     flow.text(row["prompt"], ITALIC, 9.6, leading=1.3, after=1, tag="H4")
     if row.get("reference"):
         flow.text(_reference(row), SANS, 7.6, leading=1.3, after=1)
-    for place, items in enumerate(_pairs(row)):
-        _pair(flow, row, items, place, notable_words)
+    for place, (items, height) in enumerate(zip(pairs, heights, strict=True)):
+        _pair(flow, row, items, height, place, notable_words)
 
 
-def _opening_height(row: Mapping[str, Any], notable_words: int) -> float:
-    """What a question takes with the first answer of each model, at most a page."""
+def _opening_height(row: Mapping[str, Any], first_pair: float) -> float:
+    """What a question takes with the first answer of each model, which is `first_pair` high; at most a page."""
     lines = len(wrap(tidy(row["prompt"]), ITALIC, 9.6, ROOM)) * 9.6 * 1.3
     reference = len(wrap(tidy(_reference(row)), SANS, 7.6, ROOM)) * 7.6 * 1.3 + 1 if row.get("reference") else 0.0
-    return min(8 + lines + 1 + reference + _height(row, _pairs(row)[0], notable_words), _PAGE)
+    return min(8 + lines + 1 + reference + first_pair, _PAGE)
 
 
 def _reference(row: Mapping[str, Any]) -> str:
@@ -66,10 +71,14 @@ def _height(row: Mapping[str, Any], items: list[dict[str, Any] | None], notable_
 
 
 def _pair(
-    flow: Flow, row: Mapping[str, Any], items: list[dict[str, Any] | None], place: int, notable_words: int
+    flow: Flow,
+    row: Mapping[str, Any],
+    items: list[dict[str, Any] | None],
+    height: float,
+    place: int,
+    notable_words: int,
 ) -> None:
     """One answer of each model beside the other, kept on one page."""
-    height = _height(row, items, notable_words)
     flow.need(min(height, _PAGE))
     top = flow.y
     kind = "greedy" if place == 0 else f"sample {place}"

@@ -14,6 +14,7 @@ from rehearsal.conductor.materials import allow_instances
 from rehearsal.sagemaker import Price, Quota
 from rehearsal.sagemaker.api.market import Market
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from stacks.configuration.settings import Settings
 from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
 
 
@@ -47,7 +48,8 @@ def test_what_has_no_price_is_not_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("types", ["ml.g5.2xlarge, ml.g6.2xlarge", ["ml.g5.2xlarge", "ml.g6.2xlarge"]])
 def test_a_rehearsal_of_several_instances_has_the_quotas_for_every_type(types: Any) -> None:
     market = Market(None, None)
-    allow_instances(market, {"training_instance_count": "2", "training_instance_type": types})
+    settings = Settings.from_context({"training_instance_count": "2", "training_instance_type": types})
+    allow_instances(market, settings)
     for kind in ("ml.g5.2xlarge", "ml.g6.2xlarge"):
         assert [market.limit(kind, f"{spot}training job") for spot in ("", "spot ")] == [2, 2]
 
@@ -61,7 +63,7 @@ def test_preflight_can_read_the_quotas_of_a_rehearsal_of_several_instances(tmp_p
 def test_a_rehearsal_of_one_instance_has_the_usual_quotas() -> None:
     market = Market(None, None)
     before = dict(market.quotas)
-    allow_instances(market, {"training_instance_count": 1, "training_instance_type": "ml.g5.2xlarge"})
+    allow_instances(market, Settings(training_instance_count=1, training_instance_type=("ml.g5.2xlarge",)))
     assert market.quotas == before
 
 
