@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from describing import memory_of, model_of, training_of
 from evaluation import OutOfTime, mean_loss, paired
 from inputs import Inputs
 from learning import make_trainer
+from model import vocabulary
 from model.accelerator import choose_device, self_test
 from model.network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
@@ -51,6 +53,7 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
+    vocabulary.refuse_unknown_tokens(itertools.chain(corpus, *sets.values()), edges, network.known_tokens)
     work = Work(root, network, corpus, sets, edges, clock, group)
     rows, chosen = work.rows(arguments)
     identity = _identity(chosen, corpus, sets, network, inputs.model.configuration)
@@ -114,6 +117,8 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
     base = progress.base_evaluation
     for name, documents in sets.items():
         _tell("base", name, documents, base[name])
+    scored = sum(len(document.tokens) for documents in sets.values() for document in documents)
+    vocabulary.refuse_worse_than_guessing(base.values(), scored, network.known_tokens)
 
     say("phase", name="train")
     trainer = make_trainer(

@@ -247,8 +247,22 @@ def remove_heldout(data: Path) -> None:
     (data / "evaluation" / "heldout.jsonl").unlink()
 
 
-def spoil_weights(data: Path) -> None:
+def lengthen_tokenizer(data: Path) -> None:
+    path = data / "model" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    words = content["model"]["vocab"]
+    content["model"]["vocab"] = {word: number + len(words) for word, number in words.items()}
+    path.write_text(json.dumps(content))
 
+
+def make_sure_of_what_is_wrong(data: Path) -> None:
+    path = data / "model" / "model.safetensors"
+    weights = load_file(path)
+    weights["lm_head.weight"] *= 30
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def spoil_weights(data: Path) -> None:
     path = data / "model" / "model.safetensors"
     save_file({key: value * float("nan") for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
 
@@ -260,6 +274,8 @@ def spoil_weights(data: Path) -> None:
         (empty_corpus, "corpus is empty"),
         (remove_heldout, "held-out text is missing"),
         (spoil_weights, "not a finite number"),
+        (lengthen_tokenizer, "and the model knows 310 tokens, 0 to 309. The tokenizer in the model channel"),
+        (make_sure_of_what_is_wrong, "it reads other words than the texts hold. The tokenizer in the model channel"),
     ],
 )
 def test_a_wrong_input_is_told_and_leaves_no_model(

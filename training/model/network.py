@@ -47,6 +47,11 @@ class Network:
         return {name: value for name, value in self.adapted.named_parameters() if value.requires_grad}
 
     @property
+    def known_tokens(self) -> int:
+        """Rows of the embedding: token ids from 0 to one below."""
+        return int(self.causal.get_input_embeddings().num_embeddings)
+
+    @property
     def autocast(self) -> bool:
         """Whether the float32 adapter must be narrowed to multiply with bfloat16 activations."""
         return self.plan.dtype is torch.bfloat16

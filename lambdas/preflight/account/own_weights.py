@@ -15,11 +15,14 @@ from common.errors import WeightsNotFound, WeightsRejected
 from preflight.model import Model
 
 # What transformers can make a tokenizer of, as training/model/weights.py has them.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+TOKENIZER = "tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 INDEX = "model.safetensors.index.json"
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
 LEAST_SHARE = 0.95
+# Embeddings are rounded up by a few rows, never doubled: of Qwen 2.5's 152,064 its tokenizer has 151,643 words.
+LEAST_SHARE_OF_TOKENS = 0.5
 # Nobody's config.json is larger, and Preflight has a gigabyte of memory for all that it reads.
 MOST_BYTES_READ = 20_000_000
 _REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
@@ -44,7 +47,7 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
         if configuration.get("quantization_config"):
             problems.append("its weights are quantised, and adapters are trained on and served beside 16-bit ones")
     if shape and not problems:
-        problems = _too_small(sizes, shape)
+        problems = [*_too_small(sizes, shape), *_foreign_tokenizer(sizes, folder, shape)]
     context = configuration.get("max_position_embeddings")
     served = min(settings.base_model.served_tokens, context) if isinstance(context, int) else 0
     if configuration and served < settings.sequence_length:
@@ -114,6 +117,33 @@ def _too_small(sizes: Mapping[str, int], shape: Shape) -> list[str]:
         f"its *.safetensors hold {there / 1e9:.2f} GB, and {shape.parameters:,} parameters take {needed / 1e9:.2f} GB in 16 bits: "
         "some are missing, cut off or quantised"
     ]
+
+
+def _foreign_tokenizer(sizes: Mapping[str, int], folder: _Folder, shape: Shape) -> list[str]:
+    """What shows that the tokenizer is another model's. Only tokenizer.json can be read here; training looks at what each kind gives."""
+    if not 0 < sizes.get(TOKENIZER, 0) <= MOST_BYTES_READ:
+        return []
+    known = token_ids(folder.read(TOKENIZER))
+    if not known or LEAST_SHARE_OF_TOKENS * shape.vocabulary <= len(known) and max(known) < shape.vocabulary:
+        return []
+    return [
+        f"its {TOKENIZER} is another model's: its {len(known):,} tokens reach to the id {max(known)}, and the model has the ids 0 to {shape.vocabulary - 1} "
+        "(vocab_size in config.json)"
+    ]
+
+
+def token_ids(tokenizer: Mapping[str, Any]) -> set[int]:
+    """The ids of the words of a tokenizer.json; none where it is of a kind that is not known.
+
+    Tokens that were added to them, such as one for padding, are left out: models come with some that they have no room for and never meet.
+    """
+    model = tokenizer.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(words, list):  # of the Unigram kind: words with their weights, in the order of their ids
+        return set(range(len(words)))
+    if not isinstance(words, dict):
+        return set()
+    return {number for number in words.values() if isinstance(number, int)}
 
 
 def _tensors(sizes: Mapping[str, int]) -> dict[str, int]:

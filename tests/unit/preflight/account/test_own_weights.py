@@ -180,6 +180,53 @@ def test_a_model_that_cannot_be_trained_or_served_is_refused(site: Folder, chang
     assert said in site.refusal(WeightsRejected)
 
 
+def tokenizer(site: Folder, words: object, **more: Any) -> None:
+    site.put("tokenizer.json", json.dumps({"model": {"type": "BPE", "vocab": words}, **more}).encode())
+
+
+def numbered(count: int, first: int = 0) -> dict[str, int]:
+    return {f"word{number}": number for number in range(first, first + count)}
+
+
+@pytest.mark.parametrize(
+    "words", [numbered(400), numbered(200), [[f"word{number}", -1.5] for number in range(400)], None]
+)
+def test_a_tokenizer_whose_words_the_model_has_rows_for_is_taken(site: Folder, words: object) -> None:
+    tokenizer(site, words)
+    assert site.run()["baseModel"]["name"] == "Tiny-Llama"
+
+
+def test_a_token_that_was_added_for_padding_needs_no_row(site: Folder) -> None:
+    tokenizer(site, numbered(400), added_tokens=[{"id": 400, "content": "<pad>"}])
+    assert site.run()["baseModel"]["name"] == "Tiny-Llama"
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "highest"),
+    [
+        (numbered(401), 401, 400),
+        (numbered(300, 101), 300, 400),
+        (numbered(199), 199, 198),
+        ([["word", 0.0]] * 401, 401, 400),
+    ],
+)
+def test_the_tokenizer_of_another_model_is_refused(site: Folder, words: object, count: int, highest: int) -> None:
+    tokenizer(site, words)
+    assert (
+        f"its tokenizer.json is another model's: its {count} tokens reach to the id {highest}, and the model has the ids 0 to 399"
+    ) in site.refusal(WeightsRejected)
+
+
+def test_a_tokenizer_that_was_cut_off_is_refused_and_one_too_large_to_be_read_here_is_left_to_training(
+    site: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put("tokenizer.json", b'{"model": {"vocab": {"wo')
+    assert f"{URI}tokenizer.json is not a JSON object" in site.refusal(WeightsRejected)
+    monkeypatch.setattr("preflight.account.own_weights.MOST_BYTES_READ", 400)
+    tokenizer(site, numbered(401))
+    assert site.run()["baseModel"]["name"] == "Tiny-Llama"
+
+
 @pytest.mark.parametrize("content", [b"no json", b"[]"])
 def test_a_configuration_that_is_no_object_is_refused(site: Folder, content: bytes) -> None:
     site.put("config.json", content)
