@@ -13,6 +13,7 @@ from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from common.contracts.weights_folder import READ_BY_PREFLIGHT
 from stacks.access import permissions as may
 from stacks.access.roles import service_role
 from stacks.configuration import serving
@@ -266,7 +267,7 @@ def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> may.Statem
     return [
         may.list_bucket(bucket_arn),
         may.list_folder(own, weights.prefix),
-        may.read_objects(own, f"{weights.prefix}config.json", f"{weights.prefix}model.safetensors.index.json"),
+        may.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
     ]
 
 

@@ -193,7 +193,8 @@ def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_r
         for resource in as_list(statement["Resource"])
         if isinstance(resource, str) and resource.startswith((OWN, "arn:aws:s3:::jumpstart"))
     ]
-    files = ["config.json", "model.safetensors.index.json"] if "Preflight" in role else ["*"]
+    described = ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
+    files = described if "Preflight" in role else ["*"]
     listed = ("s3:ListBucket", OWN, {"StringLike": {"s3:prefix": "models/one/*"}})
     assert sorted(found, key=str) == sorted(
         [listed, *(("s3:GetObject", f"{OWN}/models/one/{file}", None) for file in files)], key=str

@@ -27,6 +27,8 @@ CONFIGURATION = {
 FILES = {
     "config.json": json.dumps(CONFIGURATION).encode(),
     "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "model.safetensors.index.json": b'{"weight_map": {"one": "model.safetensors"}}',
     "model.safetensors": bytes(2 * 125_248),
 }
 

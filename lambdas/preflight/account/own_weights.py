@@ -10,15 +10,13 @@ from botocore.exceptions import ClientError
 
 from common.architecture import Shape, UnknownShape, shape_of
 from common.aws import error_code
+from common.contracts.weights_folder import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS
 from common.environment import RunSettings
 from common.errors import WeightsNotFound, WeightsRejected
 from preflight.model import Model
 
 # What transformers can make a tokenizer of, as training/model/weights.py has them.
-TOKENIZER = "tokenizer.json"
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
-TOKENIZER_SETTINGS = "tokenizer_config.json"
-INDEX = "model.safetensors.index.json"
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
 LEAST_SHARE = 0.95
 # Embeddings are rounded up by a few rows, never doubled: of Qwen 2.5's 152,064 its tokenizer has 151,643 words.
@@ -37,7 +35,7 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
     folder = _Folder(s3, settings.base_model.weights_uri)
     sizes = folder.sizes()
     problems = [*_missing(sizes), *_cut_off(sizes, folder)]
-    configuration = folder.read("config.json") if "config.json" in sizes else {}
+    configuration = folder.read(CONFIGURATION) if CONFIGURATION in sizes else {}
     shape = None
     if configuration:
         try:
@@ -85,10 +83,10 @@ def _missing(sizes: Mapping[str, int]) -> list[str]:
         problems.append(
             f"SageMaker cannot load a folder with empty objects that stand for folders ({named}): delete them, for example with aws s3api delete-object"
         )
-    if "config.json" not in sizes:
-        nested = sorted(name for name in sizes if name.endswith("/config.json"))
-        where = f"; it lies in {nested[0].removesuffix('config.json')}, so add that to weights_uri" if nested else ""
-        problems.append(f"config.json is missing{where}")
+    if CONFIGURATION not in sizes:
+        nested = sorted(name for name in sizes if name.endswith(f"/{CONFIGURATION}"))
+        where = f"; it lies in {nested[0].removesuffix(CONFIGURATION)}, so add that to weights_uri" if nested else ""
+        problems.append(f"{CONFIGURATION} is missing{where}")
     if not any(name in sizes for name in TOKENIZER_FILES):
         problems.append(f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})")
     if not _tensors(sizes):
