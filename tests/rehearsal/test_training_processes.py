@@ -18,7 +18,7 @@ from rehearsal.sagemaker.real.ports import free_port
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 
 # Without dropout, whose masks no two processes share, and at a rate that does not make much of bfloat16's last bits: in float32 one
 # and two processes are held together closely, in tests/unit/training. Three sequences do not divide by two.
@@ -117,7 +117,6 @@ def test_two_hosts_learn_what_one_does_and_the_first_writes_it(two_hosts: list[C
     assert not [path for path in (two_hosts[1].root / "model").rglob("*") if path.is_file()]
 
 
-@pytest.mark.thorough
 def test_a_stop_signal_to_the_parent_ends_both_in_order_and_the_next_run_goes_on(
     container: Container,
 ) -> None:
@@ -135,7 +134,6 @@ def test_a_stop_signal_to_the_parent_ends_both_in_order_and_the_next_run_goes_on
     assert starting(lines, "resume") == [f"resume step={step} steps={training['planned_steps']} made_again=0"]
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_ends_the_job_with_a_reason_and_no_hang(container: Container, rank: int) -> None:
     with_two_gpus(container).settings(**LONG)
@@ -151,7 +149,6 @@ def test_a_process_that_is_killed_ends_the_job_with_a_reason_and_no_hang(contain
     assert not [path for path in (container.root / "model").rglob("*") if path.is_file()]
 
 
-@pytest.mark.thorough
 def test_a_host_that_dies_ends_the_job_on_the_other_one(two_hosts: list[Container]) -> None:
     for container in two_hosts:
         container.settings(**LONG)
@@ -164,7 +161,6 @@ def test_a_host_that_dies_ends_the_job_on_the_other_one(two_hosts: list[Containe
     assert "Another process of this job ended, or its host was lost" in two_hosts[0].failure
 
 
-@pytest.mark.thorough
 def test_the_parents_death_leaves_no_process_behind(container: Container) -> None:
     with_two_gpus(container).settings(**LONG)
     process = container.start()
@@ -184,7 +180,6 @@ def spoil_tokenizer(container: Container) -> None:
     (container.root / "input" / "data" / "model" / "tokenizer.json").write_text("{")
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("damage", "told"),
     [(spoil_weights, "loss on a document is not a finite number"), (spoil_tokenizer, "does not load")],
@@ -205,7 +200,6 @@ def test_what_is_wrong_with_the_input_is_told_before_any_process_starts(containe
     assert not starting(lines, "memory")
 
 
-@pytest.mark.thorough
 def test_a_corpus_shorter_than_a_step_teaches_several_processes_too(container: Container) -> None:
     """A process may have nothing but rows that teach nothing."""
     (container.root / "input" / "data" / "corpus" / "corpus.txt").write_text(prose(1, 80), encoding="utf-8")

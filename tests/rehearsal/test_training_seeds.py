@@ -22,7 +22,7 @@ from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
 from tests.rehearsal.test_training_processes import await_line, ended, with_two_gpus, workers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 SETS = ["heldout", "outside", "control"]
 
 
@@ -121,7 +121,7 @@ def records(channels: Path) -> None:
     (channels / "corpus" / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
 
-@pytest.mark.parametrize("of_records", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["text", "records"])
+@pytest.mark.parametrize("of_records", [False, True], ids=["text", "records"])
 def test_a_further_seed_gives_what_a_run_with_that_seed_alone_gives(
     tmp_path: Path, channels: Path, monkeypatch: pytest.MonkeyPatch, of_records: bool
 ) -> None:
@@ -166,7 +166,6 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-@pytest.mark.thorough
 def test_a_seed_that_the_time_overtakes_is_left_out_and_ends_at_once(tmp_path: Path, channels: Path) -> None:
     arguments = Arguments(learning_rate=0.01, sequence_length=64, sequences_per_step=1, seed=3, more_seeds=(8, 9))
     job.run(tmp_path, read_inputs(channels, 64), arguments, EndingClock(tmp_path))
@@ -176,7 +175,6 @@ def test_a_seed_that_the_time_overtakes_is_left_out_and_ends_at_once(tmp_path: P
     assert nine.startswith("it needs about ")
 
 
-@pytest.mark.thorough
 def test_a_seed_that_fails_takes_nothing_from_the_others(
     tmp_path: Path, channels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +192,6 @@ def test_a_seed_that_fails_takes_nothing_from_the_others(
     assert (seed, "it failed: The machine's memory is full" in why) == (8, True)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_that_ends_in_a_further_seed_has_its_result_and_does_not_train_the_first_again(
     container: Container, three: tuple[Container, list[str]], end: signal.Signals
@@ -218,7 +215,6 @@ def test_a_job_that_ends_in_a_further_seed_has_its_result_and_does_not_train_the
     assert (losses(container), left_out(container)) == (losses(three[0]), {})
 
 
-@pytest.mark.thorough
 def test_what_was_kept_is_told_whole_and_not_used_where_it_has_changed(container: Container) -> None:
     container.settings(more_seeds="8", epochs="1")
     assert container.run()[0] == 0
@@ -234,7 +230,6 @@ def test_what_was_kept_is_told_whole_and_not_used_where_it_has_changed(container
     assert container.metrics["schema"] == 1
 
 
-@pytest.mark.thorough
 def test_a_first_seed_that_is_stopped_leaves_the_others_out_and_goes_on_at_the_next_start(container: Container) -> None:
     container.settings(more_seeds="8", epochs="20", learning_rate="0.001")
     code, lines = container.signal_after("progress", signal.SIGTERM)
@@ -250,7 +245,6 @@ def test_a_first_seed_that_is_stopped_leaves_the_others_out_and_goes_on_at_the_n
 ALIKE = {"lora_dropout": "0.0", "learning_rate": "0.001", "sequences_per_step": "3", "epochs": "2", "more_seeds": "8,9"}
 
 
-@pytest.mark.thorough
 def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_path: Path, tiny_model: Path) -> None:
     with_two_gpus(container).settings(**ALIKE)
     alone = Container(tmp_path / "alone", tiny_model)
@@ -263,7 +257,6 @@ def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_
         assert losses(container)[seed] == pytest.approx(found, rel=1e-3)
 
 
-@pytest.mark.thorough
 def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_seeds_result(
     container: Container,
 ) -> None:
@@ -280,7 +273,6 @@ def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_
     assert "a further seed ended with an error" in lines[-1]
 
 
-@pytest.mark.thorough
 def test_a_failure_before_the_first_seeds_result_is_a_failure_as_ever(container: Container) -> None:
     container.settings(more_seeds="8", time_budget_seconds="10")
     assert container.run()[0] == 1
