@@ -30,6 +30,7 @@ from .assembly import Assembly
 from .clients import PERSON, Clients
 from .clock import Clock
 from .deployment import Deployment
+from .rights import Rights, refusal
 from .server import Server
 
 _one_at_a_time = threading.Lock()  # moto keeps one account per process
@@ -56,6 +57,7 @@ class Cloud:
         clock: the time of schedules and of SageMaker.
         deployment: what `deploy` made.
         messages: what was published to SNS, as (topic ARN, subject, message).
+        refused: the calls that the deployed policies forbid their roles, which were refused as AWS would: "role: action on resource".
         on_history: called with (execution ARN, history event) as executions go on.
     """
 
@@ -80,6 +82,8 @@ class Cloud:
         self.on_history: Callable[[str, Mapping[str, Any]], None] = lambda arn, event: None
         self.messages: list[tuple[str, str | None, str]] = []
         self.deployment: Deployment | None = None
+        self.refused: list[str] = []
+        self._rights: Rights | None = None
         self._engines: dict[str, Any] = {"training": training, "hosting": hosting}
         self._standin_options: dict[str, Any] = {
             "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
@@ -108,6 +112,7 @@ class Cloud:
         services.install(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
         self.recorder, self.url = self._server.begin(self.clock), self._server.url
+        self.recorder.authorize, self.recorder.hides = self._authorize, self._hides
         self._start_sagemaker()
         ahead = lambda: self.clock.ahead.total_seconds()  # noqa: E731
         self.functions = Functions(self.workdir / "lambda", self._fork_server, self.endpoints, self.region, ahead)
@@ -116,8 +121,9 @@ class Cloud:
 
     def _start_sagemaker(self, server: wire.Server | None = None) -> None:
         self.sagemaker = StandIn(
-            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, **self._engines, **self._standin_options
-        )
+            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._authorize,
+            s3_of=lambda role_arn: self.client_for("s3", role_arn), **self._engines, **self._standin_options,
+        )  # fmt: skip
         self.sagemaker.start(server)
 
     def __exit__(self, *_: object) -> None:
@@ -148,6 +154,7 @@ class Cloud:
                 self.deployment.clean()
             self.recorder.clear()
             self.messages.clear()
+            self.refused.clear()
             self.functions.timeouts.clear()
             self.functions.outcomes.clear()
             self.clock.begin_again()
@@ -197,6 +204,16 @@ class Cloud:
         finally:
             self.executions.ended(execution)
 
+    def _authorize(self, call: Call) -> None:
+        """Raise the refusal of a call that its role may not make."""
+        need = self._rights.lacking(call) if self._rights else None
+        if need:
+            self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
+            raise refusal(call, need)
+
+    def _hides(self, call: Call) -> bool:
+        return self._rights is not None and self._rights.hides_what_is_missing(call)
+
     def _notify(self) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -206,6 +223,7 @@ class Cloud:
     def deploy(self, assembly: Assembly) -> Deployment:
         """Create the stacks of a cloud assembly."""
         self.deployment = Deployment.create(self._clients, assembly)
+        self._rights = Rights(self._clients)
         return self.deployment
 
     def start(self, run_input: Any = None, *, name: str | None = None, machine: str | None = None) -> Execution:
@@ -239,6 +257,11 @@ class Cloud:
     def faults(self) -> Any:
         """Faults on the calls to everything but SageMaker, prices and quotas."""
         return self.recorder.faults
+
+    def calls_of_roles(self) -> int:
+        """The number of calls so far that deployed roles made, each of which was held against their policies."""
+        rights = self._rights
+        return sum(rights.knows(call.access_key) for call in self.calls) if rights else 0
 
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what would still bill or linger, by kind, empty lists included."""

@@ -30,6 +30,7 @@ _REST = ("s3", "lambda", "scheduler")
 # that is replaced while it is written is lost.
 _ONE_AT_A_TIME = {"dynamodb", "scheduler", "sns"}
 _OPERATIONS_ONE_AT_A_TIME = {"PutObject"}
+_READS = {"GetObject", "HeadObject"}
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -89,6 +90,12 @@ class Recorder:
         self.clock = clock
         self.faults = Faults()
         self.on_answer: Callable[[Call], None] = lambda call: None
+        self.authorize: Callable[[Call], None] = lambda call: (
+            None
+        )  # raises ServiceError for a call that its role may not make
+        self.hides: Callable[[Call], bool] = lambda call: (
+            False
+        )  # whether S3 must not tell the caller that an object is missing
         self._calls: list[Call] = []
         self._lock = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -122,9 +129,13 @@ class Recorder:
             if service in _ONE_AT_A_TIME or operation in _OPERATIONS_ONE_AT_A_TIME:
                 turn = self._turns[service]
             with turn:
-                return _ask(self.application, environ, body)
+                answer = _ask(self.application, environ, body)
+            if service == "s3" and operation in _READS and answer[0].startswith("404") and self.hides(call):
+                raise ServiceError("AccessDenied", "Access Denied", 403)
+            return answer
 
         try:
+            self.authorize(call)
             answer = self.faults.perform(call, forward)
         except ServiceError as error:
             answer = _error_answer(service, error)

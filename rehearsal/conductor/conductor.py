@@ -190,6 +190,7 @@ class Conductor:
             results.show_failure(self.display, execution)
         clean = results.show_proof(self.display, cloud, execution)
         clean = results.show_alarms(self.display, cloud, self._watch) and clean
+        clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._logs()))}[/]")

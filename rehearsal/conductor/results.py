@@ -129,6 +129,15 @@ def show_proof(display: Display, cloud: Cloud, execution: Execution) -> bool:
     return good and fine
 
 
+def show_rights(display: Display, cloud: Cloud) -> bool:
+    """Show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    if not cloud.refused:
+        display.say(f"  [green]✓[/] rights: each of {cloud.calls_of_roles()} calls is one that its role may make")
+    for refused in dict.fromkeys(cloud.refused):
+        display.say(f"  [red]✗[/] a right is missing in stacks/access: {escape(refused)}")
+    return not cloud.refused
+
+
 def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
     """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
     cloud.events.fire_timed_rules()

@@ -24,7 +24,7 @@ class Context:
 
     Attributes:
         workdir: a folder for jobs, endpoints and logs.
-        s3: a boto3 S3 client that reaches the rehearsed S3.
+        s3_of: gives a boto3 client that reaches the rehearsed S3 in the name of a role (ARN).
         gated_weights: the folder that plays the gated bucket's objects.
         on_training_line: called with (job name, line) for each line a training container prints.
         time_scale: real seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s
@@ -32,7 +32,7 @@ class Context:
     """
 
     workdir: Path
-    s3: Any
+    s3_of: Callable[[str], Any]
     gated_weights: Path | None
     clock: Clock
     on_training_line: Callable[[str, str], None]

@@ -35,6 +35,8 @@ class StandIn:
         quotas: quota code to value (or a whole `Quota`); see market.DEFAULT_QUOTAS.
         prices: instance type to dollars an hour, or `Price`s; ml.g5.2xlarge at 1.515 when left out.
         time_scale: real seconds for each second of SageMaker's own limits.
+        authorize: raises ServiceError for a call that its role may not make; left out, everybody may do everything.
+        s3_of: gives the S3 client with which a container acts as its role (ARN); left out, one that may do everything.
 
     Attributes:
         faults: the faults in force.
@@ -57,10 +59,12 @@ class StandIn:
         quotas: Mapping[str, float | Quota | None] | None = None,
         prices: Mapping[str, float | str] | Iterable[Price] | None = None,
         time_scale: float = 1.0,
+        authorize: Callable[[Call], None] = lambda call: None,
+        s3_of: Callable[[str], Any] | None = None,
     ) -> None:
         self.faults, self.calls, self.store = Faults(), list[Call](), Store()
         self.market, self.registry = Market(prices, quotas), Registry()
-        self._clock = clock
+        self._clock, self._authorize = clock, authorize
         self._gated_weights = gated_weights
         self._s3 = boto3.client(
             "s3",
@@ -72,7 +76,9 @@ class StandIn:
         )
         self._training, self._hosting = training or _real_training(), hosting or _real_hosting()
         workdir.mkdir(parents=True, exist_ok=True)
-        context = Context(workdir, self._s3, gated_weights, clock, on_training_line or _ignore, time_scale)
+        context = Context(
+            workdir, s3_of or (lambda role: self._s3), gated_weights, clock, on_training_line or _ignore, time_scale
+        )
         self._training.attach(context)
         self._hosting.attach(context)
         self.control = Control(self.store, self._training, self._hosting, self.market, clock, self._has_objects)
@@ -81,7 +87,7 @@ class StandIn:
     def start(self, server: Server | None = None) -> str:
         """Start the server, or take over one that another stand-in has handed over, and return its address."""
         service_model("sagemaker")  # a third of a second; better now than in the first call
-        played = self._dispatch, self._invoke, self.faults, self.calls, self._clock
+        played = self._dispatch, self._invoke, self.faults, self.calls, self._clock, self._authorize
         if server is not None:
             server.play(*played)
             self._server = server

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,13 +61,13 @@ class Program:
 def conduct(assembly: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Rehearses in this process; returns the exit code and everything that was said."""
 
-    def conduct(outcome: str, *arguments: str) -> tuple[int, str]:
+    def conduct(outcome: str, *arguments: str, deploying: Path = assembly) -> tuple[int, str]:
         options = parse(["--quick", "--results", str(tmp_path / "results"), *arguments])
         said = io.StringIO()
         display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
         engines = {"training": FakeTraining(TrainingPlan(outcome=cast(Any, outcome))), "hosting": FakeHosting()}
         project = dataclasses.replace(options, project=PROJECT)
-        conductor = Conductor(project, display, engines=engines, time_scale=500, assembly=Assembly(assembly))
+        conductor = Conductor(project, display, engines=engines, time_scale=500, assembly=Assembly(deploying))
         return conductor.run(), said.getvalue()
 
     return conduct
@@ -118,7 +119,32 @@ def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_p
         "✓ the 2 state machines ran the definitions of", "✓ alarms: none of 10 went off, after one sweep",
     ):  # fmt: skip
         assert expected in said
+    (calls,) = re.findall(r"✓ rights: each of (\d+) calls is one that its role may make", said)
+    assert int(calls) > 50
     assert "\x1b[" not in said, "colours do not belong into a file"
+
+
+def test_a_right_that_the_roles_lack_is_refused_as_on_aws_and_named(
+    conduct: Conduct, assembly: Path, tmp_path: Path
+) -> None:
+    lacking = tmp_path / "lacking"
+    shutil.copytree(assembly, lacking)
+    (template,) = lacking.glob("*FineTuning.template.json")
+    text = template.read_text(encoding="utf-8")
+    assert text.count('"sagemaker:CreateTrainingJob",') == 1
+    template.write_text(text.replace('"sagemaker:CreateTrainingJob",', ""), encoding="utf-8")
+
+    code, said = conduct("completed", deploying=lacking)
+
+    assert code == 1, said
+    assert "FAILED: " in said
+    assert "is not authorized to perform: sagemaker:CreateTrainingJob" in said
+    (line,) = [line for line in said.splitlines() if "a right is missing" in line]
+    assert re.search(
+        r"FineTuningRole\w+-\w+: sagemaker:CreateTrainingJob on arn:aws:sagemaker:us-east-1:\d+:training-job/captune-",
+        line,
+    )
+    assert "✓ TearDown: SUCCEEDED" in said
 
 
 def test_a_failed_training_job_gives_its_reason_and_what_to_do(conduct: Conduct) -> None:

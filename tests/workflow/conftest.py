@@ -16,6 +16,7 @@ from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import emptied
 
 PROJECT = Path(__file__).parents[2]
 
@@ -46,10 +47,12 @@ def account(tmp_path_factory: pytest.TempPathFactory, assembly: Assembly, fork_s
 
 
 @pytest.fixture
-def cloud(account: Cloud) -> Cloud:
-    """The deployed account without any trace of an earlier test. `cloud.reset(training=…)` changes the engines."""
-    account.reset(training=FakeTraining(), hosting=FakeHosting())
-    return account
+def cloud(account: Cloud) -> Iterator[Cloud]:
+    """The deployed account without any trace of an earlier test. `cloud.reset(training=…)` changes the engines.
+
+    Whatever a test does, no role may be refused a call by its own policies.
+    """
+    yield from emptied(account)
 
 
 @pytest.fixture

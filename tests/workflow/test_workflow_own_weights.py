@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
-from tests.doubles.rehearsal.deployed import deployed
-from tests.doubles.rehearsal.rights import missing
+from tests.doubles.rehearsal.deployed import deployed, emptied
 
 PROJECT = Path(__file__).parents[2]
 URI, BUCKET, FOLDER = "s3://mine/models/tiny/", "mine", "models/tiny/"
@@ -41,10 +40,9 @@ def own(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> It
 
 
 @pytest.fixture
-def cloud(own: Cloud) -> Cloud:
+def cloud(own: Cloud) -> Iterator[Cloud]:
     """The account without any trace of an earlier test."""
-    own.reset(training=FakeTraining(), hosting=FakeHosting())
-    return own
+    yield from emptied(own)
 
 
 def rehearse(cloud: Cloud, files: dict[str, bytes]) -> Execution:
@@ -87,7 +85,6 @@ def test_training_and_hosting_read_the_folder_and_no_licence_is_named(cloud: Clo
         if call.operation == "CreateModel"
     }
     assert served == "2048"
-    assert missing(cloud) == []
     assert not any(cloud.leftovers().values())
 
 
@@ -97,4 +94,15 @@ def test_a_folder_that_holds_no_model_ends_the_run_before_anything_is_paid(cloud
     assert (execution.status, execution.error) == ("FAILED", "WeightsRejected")
     assert "there is no tokenizer" in str(execution.cause)
     assert not {"CreateTrainingJob", "CreateModel"} & {call.operation for call in cloud.calls}
-    assert missing(cloud) == []
+
+
+def test_who_may_list_one_folder_alone_is_not_told_that_an_object_of_it_is_missing(cloud: Cloud) -> None:
+    rehearse(cloud, FILES)
+    roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
+    s3 = cloud.client("s3", next(name for name in roles if "PreflightRole" in name))
+
+    assert s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}tokenizer.json")["Body"].read() == FILES["tokenizer.json"]
+    cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{FOLDER}tokenizer.json")
+    with pytest.raises(ClientError) as refusal:
+        s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}tokenizer.json")
+    assert refusal.value.response["Error"]["Code"] == "AccessDenied"

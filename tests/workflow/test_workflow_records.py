@@ -10,10 +10,8 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
-from tests.doubles.rehearsal.deployed import deployed
-from tests.doubles.rehearsal.rights import missing
+from tests.doubles.rehearsal.deployed import deployed, emptied
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 
 COLUMNS = {"prompt": "question", "completion": "answer", "group": "patient"}
@@ -33,10 +31,9 @@ def chat(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> I
 
 
 @pytest.fixture
-def cloud(chat: Cloud) -> Cloud:
+def cloud(chat: Cloud) -> Iterator[Cloud]:
     """The account without any trace of an earlier test."""
-    chat.reset(training=FakeTraining(), hosting=FakeHosting())
-    return chat
+    yield from emptied(chat)
 
 
 def rehearse(cloud: Cloud, name: str, content: bytes, **more: Any) -> Execution:
@@ -71,7 +68,6 @@ def test_records_of_every_form_go_from_preflight_to_a_report(cloud: Cloud, name:
     assert all(row["reference"] and row["base"]["greedy"] != row["tuned"]["greedy"] for row in summary["prompts"])
     asked = {call.request["CustomAttributes"] for call in cloud.calls if call.operation == "InvokeEndpoint"}
     assert asked == {"route=/v1/chat/completions" if name == "talks.jsonl" else "route=/v1/completions"}
-    assert missing(cloud) == []
     assert not any(cloud.leftovers().values())
 
 

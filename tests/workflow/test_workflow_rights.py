@@ -1,63 +1,18 @@
-"""Every call that a run makes is one that its role may make, on that very resource. moto asks nobody for rights; AWS does."""
+"""The rehearsed account refuses what the deployed policies do not allow. That no run needs such a thing, each test here that uses `cloud` asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
-from rehearsal.step_functions.executions import Execution
-from tests.doubles.rehearsal.rights import Rights, missing
-
-Rehearse = Callable[..., Execution]
+from rehearsal.sagemaker.fake import FakeTraining, TrainingPlan
 
 
-def test_a_run_needs_no_right_that_it_does_not_have(cloud: Cloud, rehearse: Rehearse) -> None:
-    execution = rehearse()
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    assert missing(cloud) == []
-
-
-def test_a_run_that_finds_no_capacity_at_first_needs_none_either(cloud: Cloud, rehearse: Rehearse) -> None:
-    cloud.reset(
-        training=FakeTraining(TrainingPlan(outcome="capacity"), TrainingPlan()),
-        hosting=FakeHosting(HostingPlan(outcome="capacity", deleting_looks=0), HostingPlan()),
-    )
-
-    execution = rehearse()
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    assert missing(cloud) == []
-
-
-def test_a_run_whose_training_was_cut_needs_none_either(cloud: Cloud, rehearse: Rehearse) -> None:
-    cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut")))
-
-    assert rehearse().status == "SUCCEEDED"
-    assert missing(cloud) == []
-
-
-def test_a_run_with_an_earlier_adapter_needs_none_either(cloud: Cloud, rehearse: Rehearse) -> None:
-    rehearse(name="first")
-    made = [call.request for call in cloud.calls if call.operation == "CreateModel"][-1]
-    uri = made["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
-
-    assert rehearse(name="second", adapterUri=uri).status == "SUCCEEDED"
-    assert missing(cloud) == []
-
-
-@pytest.mark.parametrize("plan", [TrainingPlan(outcome="failed"), TrainingPlan(outcome="killed")])
-def test_a_run_that_fails_in_training_needs_none_either(cloud: Cloud, rehearse: Rehearse, plan: TrainingPlan) -> None:
-    cloud.reset(training=FakeTraining(plan))
-
-    assert rehearse().error == "TrainingFailed"
-    assert missing(cloud) == []
-
-
-def test_an_aborted_run_and_its_sweeper_need_none_either(cloud: Cloud) -> None:
+def test_an_aborted_run_and_its_sweeper_need_no_right_that_they_do_not_have(cloud: Cloud) -> None:
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
     held = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", hang=True)
     execution = cloud.start({})
@@ -73,17 +28,76 @@ def test_an_aborted_run_and_its_sweeper_need_none_either(cloud: Cloud) -> None:
     cloud.settle(timeout=120)
 
     assert not any(cloud.leftovers().values())
-    assert missing(cloud) == []
 
 
-def test_the_check_itself_sees_a_right_that_is_missing(cloud: Cloud, rehearse: Rehearse) -> None:
-    rehearse(name="other")
-    assert cloud.deployment is not None
-    role = next(call.access_key for call in cloud.calls if call.operation == "CreateEndpoint")
+@pytest.fixture
+def refusing(cloud: Cloud) -> Iterator[Cloud]:
+    """The account, of which these tests ask what it refuses."""
+    yield cloud
+    cloud.refused.clear()
 
-    rights = Rights(cloud)
 
-    good = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/captune-x"
-    assert rights.allow(role, ("sagemaker:CreateEndpoint", good))
-    assert not rights.allow(role, ("sagemaker:CreateEndpoint", good.replace("captune-x", "x")))
-    assert not rights.allow(role, ("sagemaker:DeleteModel", good))
+def role_of(cloud: Cloud, part: str) -> str:
+    names: list[str] = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
+    return next(name for name in names if part in name)
+
+
+def answer(call: Callable[[], object]) -> tuple[str, int]:
+    """The error's code and HTTP status; "done" where there is none."""
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return "done", 200
+
+
+def test_each_service_refuses_in_its_own_words(refusing: Cloud) -> None:
+    cloud, deployment = refusing, refusing.deployment
+    assert deployment is not None
+    role = role_of(cloud, "SchedulerRole")  # which may start a state machine, and nothing else
+
+    def of(service: str) -> Any:
+        return cloud.client(service, role)
+
+    s3, dynamodb, sagemaker, sns = (of(name) for name in ("s3", "dynamodb", "sagemaker", "sns"))
+    runtime, functions, machines = (of(name) for name in ("sagemaker-runtime", "lambda", "stepfunctions"))
+    key = {"id": {"S": "RUN#x"}}
+    assert [
+        answer(lambda: s3.put_object(Bucket=deployment.bucket, Key="x", Body=b"")),
+        answer(lambda: s3.list_objects_v2(Bucket=deployment.bucket)),
+        answer(lambda: sns.publish(TopicArn=deployment.topic, Message="x")),
+        answer(lambda: functions.invoke(FunctionName=deployment.functions["preflight"])),
+        answer(lambda: dynamodb.get_item(TableName=deployment.table, Key=key)),
+        answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")),
+        answer(lambda: runtime.invoke_endpoint(EndpointName="captune-x", Body=b"{}")),
+        answer(lambda: machines.start_execution(stateMachineArn=deployment.fine_tuning)),
+        answer(lambda: machines.start_execution(stateMachineArn=deployment.tear_down, input="{}")),
+    ] == [
+        ("AccessDenied", 403),
+        ("AccessDenied", 403),
+        ("AuthorizationError", 403),
+        *[("AccessDeniedException", status) for status in (403, 400, 400, 400, 400)],
+        ("done", 200),
+    ]
+    assert len(cloud.refused) == 8
+    assert cloud.refused[0] == f"{role}: s3:PutObject on arn:aws:s3:::{deployment.bucket}/x"
+    cloud.settle()
+
+
+def test_a_right_reaches_as_far_as_its_resources(refusing: Cloud) -> None:
+    sagemaker = refusing.client("sagemaker", role_of(refusing, "FineTuningRole"))
+
+    assert answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")) == ("ValidationException", 400)
+    assert answer(lambda: sagemaker.delete_endpoint(EndpointName="others-x")) == ("AccessDeniedException", 400)
+    # Only what was made to be tried may be taken away again by this machine.
+    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x-try0")) == ("ValidationException", 400)
+    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x")) == ("AccessDeniedException", 400)
+
+
+def test_a_condition_is_held_against_what_the_request_says(refusing: Cloud) -> None:
+    assert refusing.deployment is not None
+    bucket, s3 = refusing.deployment.bucket, refusing.client("s3", role_of(refusing, "FineTuningRole"))
+
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="runs/one/training/"))[0] == "done"
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="corpora/"))[0] == "AccessDenied"
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket))[0] == "AccessDenied"

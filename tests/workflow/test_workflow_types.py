@@ -14,9 +14,8 @@ from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker import Quota
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
-from tests.doubles.rehearsal.deployed import deployed
+from tests.doubles.rehearsal.deployed import deployed, emptied
 
 PROJECT = Path(__file__).parents[2]
 FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
@@ -37,9 +36,8 @@ def account(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -
 
 
 @pytest.fixture
-def cloud(account: Cloud) -> Cloud:
-    account.reset(training=FakeTraining(), hosting=FakeHosting())
-    return account
+def cloud(account: Cloud) -> Iterator[Cloud]:
+    yield from emptied(account)
 
 
 def rehearse(cloud: Cloud) -> Execution:

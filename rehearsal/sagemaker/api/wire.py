@@ -29,6 +29,7 @@ _SERVICES = {
 }
 LARGEST_BODY = 25 * 1024 * 1024  # InvokeEndpoint's limit
 
+Authorize = Callable[[Call], None]
 Dispatch = Callable[[str, str, Mapping[str, Any], str], Any]
 Invoke = Callable[[str, bytes, str, str, str], Answer]
 
@@ -45,24 +46,24 @@ class Server(ThreadingHTTPServer):
     Args:
         dispatch: answers (service, operation, request, region).
         invoke: answers (endpoint, body, content type, custom attributes, region).
+        authorize: raises ServiceError for a call that its caller may not make.
     """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock) -> None:
+    def __init__(
+        self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock, authorize: Authorize
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.play(dispatch, invoke, faults, calls, clock)
+        self.play(dispatch, invoke, faults, calls, clock, authorize)
 
-    def play(self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock) -> None:
+    def play(
+        self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock, authorize: Authorize
+    ) -> None:
         """Let another stand-in answer from now on, at the same address."""
-        self.dispatch, self.invoke, self.faults, self.calls, self.clock = (
-            dispatch,
-            invoke,
-            faults,
-            calls,
-            clock,
-        )
+        self.dispatch, self.invoke, self.faults = dispatch, invoke, faults
+        self.calls, self.clock, self.authorize = calls, clock, authorize
 
     @property
     def url(self) -> str:
@@ -118,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _settled(self, call: Call, operation: Callable[[], Any]) -> Any:
         """Perform a call and note in the log how it ended."""
         try:
+            self.server.authorize(call)
             answer = self.server.faults.perform(call, operation)
         except ServiceError as error:
             call.status, call.error, call.message = error.status, error.code, error.message

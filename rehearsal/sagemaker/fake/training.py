@@ -124,8 +124,9 @@ class FakeTraining(Attached):
             job.finish("Failed", reason=plan.reason or reason)
         else:
             job.enter("Uploading", "Uploading generated training model")
-            metrics = metrics_of(self.context.s3, job) if plan.metrics is None else plan.metrics
-            write_outputs(self.context.s3, job, metrics, plan.leave_out)
+            s3 = self.context.s3_of(job.request["RoleArn"])
+            metrics = metrics_of(s3, job) if plan.metrics is None else plan.metrics
+            write_outputs(s3, job, metrics, plan.leave_out)
             if plan.outcome == "cut":
                 job.finish("Stopped", "MaxRuntimeExceeded")
             else:

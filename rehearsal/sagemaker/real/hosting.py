@@ -109,9 +109,10 @@ class ModelHost(Attached):
 
     def _serve(self, endpoint: Endpoint, server: _Server, root: Path) -> None:
         context, container = self.context, endpoint.container
+        s3 = context.s3_of(endpoint.model["ExecutionRoleArn"])
         for channel, source in model_sources(container):
             place = f"additional-model-data-sources/{channel}" if channel else "model"
-            s3_folders.fetch(context.s3, source["S3Uri"], root / place, context.gated_weights)
+            s3_folders.fetch(s3, source["S3Uri"], root / place, context.gated_weights)
         root.mkdir(parents=True, exist_ok=True)
         isolated = bool(endpoint.model.get("EnableNetworkIsolation"))
         environment = environment_of(container.get("Environment") or {}, root, isolated=isolated)

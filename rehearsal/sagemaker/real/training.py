@@ -119,12 +119,13 @@ class TrainingHost(Attached):
 
     def _prepare(self, job: TrainingJob, root: Path, hosts: Sequence[str], host: str) -> None:
         context, request = self.context, job.request
+        s3 = context.s3_of(request["RoleArn"])
         for folder in ("input/config", "input/data", "model", "output/data", "checkpoints"):
             (root / folder).mkdir(parents=True)
         channels: dict[str, Any] = {}
         for channel in request.get("InputDataConfig") or []:
             name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
-            s3_folders.fetch(context.s3, source["S3Uri"], root / "input/data" / name, context.gated_weights)
+            s3_folders.fetch(s3, source["S3Uri"], root / "input/data" / name, context.gated_weights)
             mode = channel.get("InputMode") or request["AlgorithmSpecification"]["TrainingInputMode"]
             channels[name] = {
                 "TrainingInputMode": mode,
@@ -135,7 +136,7 @@ class TrainingHost(Attached):
         if checkpoints:
             # SageMaker brings back earlier checkpoints; that there are none is usual and no failure.
             with contextlib.suppress(s3_folders.DownloadFailed):
-                s3_folders.fetch(context.s3, checkpoints.rstrip("/") + "/", root / "checkpoints", None)
+                s3_folders.fetch(s3, checkpoints.rstrip("/") + "/", root / "checkpoints", None)
         files = {
             "hyperparameters": dict(request.get("HyperParameters") or {}),
             "inputdataconfig": channels,
@@ -219,14 +220,15 @@ class TrainingHost(Attached):
 
     def _end(self, job: TrainingJob, run: _Run, roots: Sequence[Path], hosts: Cluster, out_of_time: bool) -> None:
         failed = hosts.first_failed
+        s3 = self.context.s3_of(job.request["RoleArn"])
         code, early = 0 if failed is None else hosts.containers[failed].exit_code, out_of_time or run.stopped
         try:
             if code == 0 or early:
                 job.enter("Uploading", "Uploading generated training model")
             for root in reversed(roots):  # the first host's files last, for they are the ones that count
                 if code == 0 or early:
-                    s3_folders.store(self.context.s3, root / "model", job.artifacts)
-                s3_folders.store(self.context.s3, root / "output/data", f"{job.output_prefix}/data")
+                    s3_folders.store(s3, root / "model", job.artifacts)
+                s3_folders.store(s3, root / "output/data", f"{job.output_prefix}/data")
             self._keep_checkpoints(job, roots)
         except Exception as error:
             job.finish("Failed", reason=f"ClientError: Artifact upload failed: {error}")
@@ -242,8 +244,9 @@ class TrainingHost(Attached):
         """Bring them to the bucket. SageMaker does it all the time, here it is done when the instance goes."""
         checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
         if checkpoints:
+            s3 = self.context.s3_of(job.request["RoleArn"])
             for root in reversed(roots):
-                s3_folders.store(self.context.s3, root / "checkpoints", checkpoints)
+                s3_folders.store(s3, root / "checkpoints", checkpoints)
 
 
 def _failure(root: Path, code: int) -> str:

@@ -22,3 +22,10 @@ def deployed(folder: Path, settings: dict[str, str], fork_server: ForkServer, **
     with Cloud(folder / "account", **engines, time_scale=5000, fork_server=fork_server, **account) as cloud:
         cloud.deploy(synthesize(PROJECT, folder / "cdk.out", settings))
         yield cloud
+
+
+def emptied(account: Cloud) -> Iterator[Cloud]:
+    """The account without any trace of an earlier test; after this one it must not have refused a role what that role needed."""
+    account.reset(training=FakeTraining(), hosting=FakeHosting())
+    yield account
+    assert account.refused == []

@@ -1,0 +1,193 @@
+"""What the deployed roles may do. moto and the SageMaker stand-in ask nobody for rights; AWS does, so each call is held against them here.
+
+A call needs actions on resources, and each must be allowed by a policy of its role. Conditions are looked at where the request itself
+answers them (`s3:prefix`, `iam:PassedToService`), and are taken for met elsewhere. Whoever acts as no deployed role, such as the person
+at the console, may do everything.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from rehearsal.sagemaker.api.errors import ServiceError
+from rehearsal.sagemaker.api.faults import Call
+
+from .clients import ACCOUNT, Clients
+
+_IAM_PREFIX = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas"}
+_IAM_ACTION = {
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:UploadPart": "s3:PutObject",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+    "lambda:Invoke": "lambda:InvokeFunction",
+}
+_SAGEMAKER_KINDS = {
+    "TrainingJobName": "training-job",
+    "ModelName": "model",
+    "EndpointConfigName": "endpoint-config",
+    "EndpointName": "endpoint",
+}
+ANSWERED = (
+    "s3:prefix",
+    "iam:PassedToService",
+)  # conditions that a request itself answers; a request without the key fails them
+# How each service refuses, where not with AccessDeniedException and 400.
+_REFUSALS = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "lambda": ("AccessDeniedException", 403)}
+
+
+class Need(NamedTuple):
+    """An IAM action, the ARN of its resource, and what the request says to conditions."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+
+def needs(call: Call, region: str) -> Iterator[Need]:
+    """Yield what IAM would ask for before it let a call through."""
+    request, service = call.request, call.service
+    prefix = _IAM_PREFIX.get(service, service)
+    action = f"{prefix}:{call.operation}"
+    action = _IAM_ACTION.get(action, action)
+    arn = f"arn:aws:{prefix}:{region}:{ACCOUNT}:"
+    if service == "s3":
+        yield _of_s3(call, action)
+    elif service == "dynamodb" and call.operation == "TransactWriteItems":
+        for item in request["TransactItems"]:
+            ((kind, body),) = item.items()
+            inner = f"dynamodb:{'ConditionCheck' if kind == 'ConditionCheck' else kind}Item"
+            yield Need(inner, f"{arn}table/{body['TableName']}")
+    elif service == "dynamodb":
+        yield Need(action, f"{arn}table/{request['TableName']}")
+    elif service == "lambda":
+        yield Need(action, str(request["path"]).split("/functions/")[1].removesuffix("/invocations"))
+    elif service == "stepfunctions":
+        yield Need(action, str(request.get("stateMachineArn") or request["executionArn"]))
+    elif service == "sns":
+        yield Need(action, str(request["TopicArn"]))
+    elif service == "scheduler":
+        yield Need(action, f"{arn}schedule/default/{str(request['path']).rpartition('/')[2]}")
+        if "Target" in request:
+            yield _passing(str(request["Target"]["RoleArn"]), service)
+    elif service == "ecr":  # the registry is another account's
+        yield Need(action, f"arn:aws:ecr:{region}:{request['registryId']}:repository/{request['repositoryName']}")
+    elif prefix == "sagemaker":
+        yield from _of_sagemaker(call, action, arn)
+    else:
+        yield Need(action, "*")
+
+
+def _of_s3(call: Call, action: str) -> Need:
+    path = str(call.request["path"]).strip("/")
+    if action != "s3:ListBucket":
+        return Need(action, f"arn:aws:s3:::{path}")
+    return Need(action, f"arn:aws:s3:::{path.split('/')[0]}", (("s3:prefix", str(call.request.get("prefix", ""))),))
+
+
+def _of_sagemaker(call: Call, action: str, arn: str) -> Iterator[Need]:
+    request = call.request
+    named = [f"{arn}{kind}/{request[key]}" for key, kind in _SAGEMAKER_KINDS.items() if key in request]
+    if call.operation == "ListTags":
+        yield Need(action, str(request["ResourceArn"]))
+        return
+    if call.operation.startswith("List") or not named:
+        yield Need(action, "*")
+        return
+    for resource in named:
+        yield Need(action, resource)
+    if request.get("Tags"):
+        yield Need("sagemaker:AddTags", named[-1] if call.operation == "CreateEndpoint" else named[0])
+    for key in ("RoleArn", "ExecutionRoleArn"):
+        if key in request:
+            yield _passing(str(request[key]), "sagemaker")
+
+
+def _passing(role_arn: str, service: str) -> Need:
+    return Need("iam:PassRole", role_arn, (("iam:PassedToService", f"{service}.amazonaws.com"),))
+
+
+class Rights:
+    """The inline policies of every deployed role."""
+
+    def __init__(self, clients: Clients) -> None:
+        iam = clients.get("iam")
+        self._region = clients.region
+        self._statements: dict[str, list[dict[str, Any]]] = {}
+        self._known: dict[tuple[str, Need], bool] = {}
+        for role in iam.list_roles()["Roles"]:
+            name = role["RoleName"]
+            self._statements[name] = []
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+                document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                # moto keeps a policy made by CloudFormation as Python writes it.
+                read = ast.literal_eval(document) if isinstance(document, str) else document
+                self._statements[name] += read["Statement"]
+
+    def knows(self, identity: str) -> bool:
+        """Whether an identity is a deployed role; the person at the console and the stand-in's own calls are none."""
+        return identity in self._statements
+
+    def allow(self, role: str, need: Need) -> bool:
+        """Whether a role has a right; an identity that is no deployed role has every one."""
+        if not self.knows(role):
+            return True
+        if (role, need) not in self._known:
+            effects = {one["Effect"] for one in self._statements[role] if _speaks_of(one, need)}
+            self._known[role, need] = effects == {"Allow"}
+        return self._known[role, need]
+
+    def lacking(self, call: Call) -> Need | None:
+        """The first right that a call needs and its role does not have."""
+        if not self.knows(call.access_key):
+            return None
+        return next((need for need in needs(call, self._region) if not self.allow(call.access_key, need)), None)
+
+    def hides_what_is_missing(self, call: Call) -> bool:
+        """Whether S3 says "access denied" of an object that is not there, as it does to whoever may not list the bucket."""
+        bucket = str(call.request.get("path", "")).strip("/").split("/")[0]
+        return not self.allow(call.access_key, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
+
+
+def refusal(call: Call, need: Need) -> ServiceError:
+    """What the service answers to a call that lacks a right."""
+    code, status = _REFUSALS.get(call.service, ("AccessDeniedException", 400))
+    who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.access_key}/rehearsal"
+    return ServiceError(
+        code,
+        f"User: {who} is not authorized to perform: {need.action} on resource: {need.resource} because no identity-based policy "
+        f"allows the {need.action} action",
+        status,
+    )
+
+
+def _speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
+    return (
+        any(_pattern(one).fullmatch(need.action) for one in _listed(statement["Action"]))
+        and any(_pattern(one).fullmatch(need.resource) for one in _listed(statement["Resource"]))
+        and all(
+            _matches(wanted, dict(need.context).get(key))
+            for conditions in statement.get("Condition", {}).values()
+            for key, wanted in conditions.items()
+            if key in ANSWERED
+        )
+    )
+
+
+def _matches(wanted: str | list[str], given: str | None) -> bool:
+    return given is not None and any(_pattern(one).fullmatch(given) for one in _listed(wanted))
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """IAM's wildcards: * for any characters, ? for one."""
+    return re.compile("".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in text), re.DOTALL)
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
