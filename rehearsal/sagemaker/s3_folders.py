@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,10 +46,11 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        bucket, prefix = split(uri)
         if is_jumpstart(uri):
+            _ask_for_one(s3, bucket, prefix)
             _link(gated_weights, folder)
             return
-        bucket, prefix = split(uri)
         keys = list(_keys(s3, bucket, prefix))
         for key in keys:
             target = folder / _relative(key, prefix)
@@ -61,6 +64,13 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
             "source. Please ensure that the bucket exists in the selected region, that objects exist under "
             'that S3 prefix, and that the role has "s3:ListBucket" permissions on the bucket.'
         )
+
+
+def _ask_for_one(s3: Any, bucket: str, prefix: str) -> None:
+    """Reads one of the few names that stand for JumpStart's files, for a role without the right is refused there too."""
+    with suppress(s3.exceptions.NoSuchBucket):  # a stand-in by itself, without an account around it
+        for key in islice(_keys(s3, bucket, prefix), 1):
+            s3.head_object(Bucket=bucket, Key=key)
 
 
 def _link(weights: Path | None, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,11 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from rehearsal.sagemaker.fake import FakeHosting
 from rehearsal.sagemaker.real.training import TrainingHost
-from tests.doubles.rehearsal.sagemaker_account import BUCKET, GATED, Account, account, channel, eventually, s3_address
+from tests.doubles.rehearsal.sagemaker_account import (
+    BUCKET,
+    GATED,
+    ROLE,
+    Account,
+    account,
+    channel,
+    eventually,
+    s3_address,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -318,3 +330,34 @@ def test_a_command_dies_with_the_rehearsal_however_that_ends(tmp_path: Path) -> 
         return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
     eventually(gone)
+
+
+@pytest.mark.parametrize("uri", [GATED, f"s3://{BUCKET}/code/"])
+def test_what_its_role_may_not_read_fails_the_job(tmp_path: Path, host: TrainingHost, uri: str) -> None:
+    roles: list[str] = []
+
+    def refusing(role_arn: str) -> Any:
+        roles.append(role_arn)
+        client = boto3.client(
+            "s3", endpoint_url=s3_address(), aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+        )
+        refusal = b"<Error><Code>AccessDenied</Code><Message>No policy allows it</Message></Error>"
+        client.meta.events.register("before-send.s3", lambda **_: AWSResponse("", 403, {}, Raw(refusal)))
+        return client
+
+    with account(tmp_path, training=host, hosting=FakeHosting(), gated_weights=tmp_path, s3_of=refusing) as aws:
+        access = {"ModelAccessConfig": {"AcceptEula": True}} if uri == GATED else {}
+        aws.train("job", InputDataConfig=[channel("code", uri, **access)])
+        answer = _ended(aws)
+
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert answer["FailureReason"].startswith("ClientError: Data download failed:")
+    assert "AccessDenied" in answer["FailureReason"]
+    assert roles == [ROLE]
+
+
+class Raw(io.BytesIO):
+    """A body as urllib3 hands it out."""
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        yield self.read()
