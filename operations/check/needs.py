@@ -70,12 +70,13 @@ def of_training(definition: str, place: Place) -> list[Need]:
     (call,) = _calls(definition, "createTrainingJob")[:1]
     runs = f"arn:aws:s3:::{place.bucket}/{run_folder.prefix(RUN)}"
     inputs = [f"{runs}{run_folder.CORPUS}", f"{runs}{run_folder.HELD_OUT}", f"{runs}{run_folder.CODE}train.py"]
-    # Checkpoints are written while it trains and read when SageMaker starts the job again.
+    # Checkpoints are written while it trains, deleted as training deletes them, and read when SageMaker starts the job again.
     checkpoint = f"arn:aws:s3:::{place.bucket}/{run_folder.checkpoints(RUN)}checkpoint-1/{run_folder.ADAPTER_WEIGHTS}"
     outputs = [_adapter(place), checkpoint]
     return [
         *(Need("s3:GetObject", one) for one in (*inputs, checkpoint, *_weights(call))),
         *(Need("s3:PutObject", one) for one in outputs),
+        Need("s3:DeleteObject", checkpoint),
         *_listings(call, place),
         *_container(call["AlgorithmSpecification"]["TrainingImage"], "/aws/sagemaker/TrainingJobs", place),
     ]

@@ -21,7 +21,8 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+def keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """The keys under a prefix, without those that stand for folders."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
@@ -51,14 +52,14 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
             _ask_for_one(s3, bucket, prefix)
             _link(gated_weights, folder)
             return
-        keys = list(_keys(s3, bucket, prefix))
-        for key in keys:
+        found = list(keys(s3, bucket, prefix))
+        for key in found:
             target = folder / _relative(key, prefix)
             target.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(bucket, key, str(target))
     except (OSError, s3.exceptions.ClientError) as error:
         raise DownloadFailed(f"ClientError: Data download failed: {error}") from error
-    if not keys:
+    if not found:
         raise DownloadFailed(
             f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input data '
             "source. Please ensure that the bucket exists in the selected region, that objects exist under "
@@ -69,7 +70,7 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
 def _ask_for_one(s3: Any, bucket: str, prefix: str) -> None:
     """Reads one of the few names that stand for JumpStart's files, for a role without the right is refused there too."""
     with suppress(s3.exceptions.NoSuchBucket):  # a stand-in by itself, without an account around it
-        for key in islice(_keys(s3, bucket, prefix), 1):
+        for key in islice(keys(s3, bucket, prefix), 1):
             s3.head_object(Bucket=bucket, Key=key)
 
 

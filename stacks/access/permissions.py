@@ -102,6 +102,11 @@ def write_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
     return allow(["s3:PutObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
 
 
+def delete_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
+    """Deletes objects under key patterns; in a versioned bucket they stay as old versions until its lifecycle ends them."""
+    return allow(["s3:DeleteObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+
+
 def list_bucket(*bucket_arns: str) -> iam.PolicyStatement:
     """Lists buckets. Without it S3 answers a missing object with "access denied" instead of "not found"."""
     return allow(["s3:ListBucket"], *bucket_arns)

@@ -56,6 +56,8 @@ def training_role(scope: Construct, *, bucket_arn: str, weights: Weights, image:
             # SageMaker writes checkpoints while it trains and reads them when it resumes.
             may.read_objects(bucket_arn, Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
             may.write_objects(bucket_arn, Keys.TRAINING, Keys.CHECKPOINTS),
+            # What training deletes of its checkpoints, SageMaker deletes in the bucket: else each start would bring all of them back.
+            may.delete_objects(bucket_arn, Keys.CHECKPOINTS),
             may.list_bucket(bucket_arn),
             *may.container(arns, image, "/aws/sagemaker/TrainingJobs"),
         ],

@@ -131,14 +131,21 @@ def test_the_dead_mans_switch_may_start_the_tear_down_and_nothing_else(stacks: S
 
 
 @pytest.mark.parametrize("role", ["TrainingRole", "HostingRole"])
-def test_a_container_reads_the_weights_and_the_run_but_deletes_nothing(stacks: Stacks, role: str) -> None:
+def test_a_container_reads_the_weights_and_the_run_and_deletes_nothing_but_checkpoints(
+    stacks: Stacks, role: str
+) -> None:
     statements = stacks.statements(role)
     text = json.dumps(statements)
     for bucket in ("jumpstart-private-cache-prod-us-east-1", "jumpstart-cache-prod-us-east-1"):
         assert f"arn:aws:s3:::{bucket}/*" in text
         assert f'arn:aws:s3:::{bucket}"' in text
-    assert {a for a in actions(statements) if a.startswith("s3:")} <= {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
-    assert not [a for a in actions(statements) if "Delete" in a or a.startswith(("iam:", "sagemaker:", "lambda:"))]
+    deleting = [s for s in statements if any("Delete" in action for action in as_list(s["Action"]))]
+    assert [(s["Action"], json.dumps(s["Resource"]).count("/checkpoints/*")) for s in deleting] == (
+        [("s3:DeleteObject", 1)] if role == "TrainingRole" else []
+    )
+    rest = actions([s for s in statements if s not in deleting])
+    assert {a for a in rest if a.startswith("s3:")} <= {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+    assert not [a for a in rest if a.startswith(("iam:", "sagemaker:", "lambda:"))]
 
 
 def test_the_training_job_writes_only_adapters_and_checkpoints(stacks: Stacks) -> None:

@@ -33,8 +33,8 @@ CHECKPOINT_MINUTES, LAST_CHECKPOINTS = 10, 2
 # Adapter and both moments of Adam in 32 bits, 12 bytes for each of the 2,498,560 weights that one rank has in the linear layers of
 # Llama 2 7B, and a little for the loss curve.
 CHECKPOINT_BYTES_PER_RANK = 31_000_000
-# A folder is written under a name that marks it as partial and then renamed, so the upload may see both; SageMaker deletes nothing
-# that it has uploaded, whatever training has removed since.
+# A folder is written under a name that marks it as partial and then renamed, so the upload may see both. What training removes,
+# SageMaker removes in the bucket, where it stays as an old version for a day; counted is as if everything stayed to the end.
 CHECKPOINT_COPIES = 2
 # Each uploads eight files under both names and, in its interval, thirty notes of the step (training/checkpoints.py). The small items hold so
 # many requests for a job; a checkpoint every minute makes more.

@@ -15,7 +15,8 @@ from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import Attached
 from rehearsal.sagemaker.records import TrainingJob
 
-from . import cluster
+from . import checkpoint_agent, cluster
+from .checkpoint_agent import CheckpointAgent
 from .cluster import Cluster
 from .container import Container, clear_away, command_of, environment_of, signal_of
 
@@ -100,7 +101,8 @@ class TrainingHost(Attached):
                 clear_away(root)
                 for host, folder in zip(hosts, roots, strict=True):
                     self._prepare(job, folder, hosts, host)
-                self._train(job, run, roots, hosts)
+                with CheckpointAgent([folder / "checkpoints" for folder in roots]):
+                    self._train(job, run, roots, hosts)
                 if not run.taken:
                     break
                 job.interrupt()
@@ -241,12 +243,11 @@ class TrainingHost(Attached):
             job.finish("Failed", reason=_failure(roots[failed or 0], code))
 
     def _keep_checkpoints(self, job: TrainingJob, roots: Sequence[Path]) -> None:
-        """Bring them to the bucket. SageMaker does it all the time, here it is done when the instance goes."""
+        """Bring them to the bucket."""
         checkpoints = (job.request.get("CheckpointConfig") or {}).get("S3Uri")
         if checkpoints:
             s3 = self.context.s3_of(job.request["RoleArn"])
-            for root in reversed(roots):
-                s3_folders.store(s3, root / "checkpoints", checkpoints)
+            checkpoint_agent.keep(s3, [root / "checkpoints" for root in roots], checkpoints)
 
 
 def _failure(root: Path, code: int) -> str:

@@ -84,6 +84,30 @@ def test_one_that_is_written_again_is_not_whole_before_it_is_sealed(
     assert found_step(tmp_path) is None
 
 
+def test_sagemakers_own_marks_may_come_and_go(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoint-1"
+    place.mkdir()
+    marks = [place / f"optimizer.pt.sagemaker-{word}" for word in ("uploading", "uploaded", "ignore")]
+    for mark in marks:
+        mark.touch()
+    written(tmp_path, 1)
+    assert found_step(tmp_path) == 1
+
+    for mark in marks:  # none of them is there when SageMaker has brought the folder back
+        mark.unlink()
+    assert found_step(tmp_path) == 1
+
+
+def test_what_is_half_written_has_a_name_that_sagemaker_leaves_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[str] = []
+    monkeypatch.setattr(os, "replace", lambda old, new: replaced.append(Path(old).name))
+    written(tmp_path, 1)
+    checkpoints.write_whole(tmp_path / "starts.json", {})
+    assert replaced == ["manifest.json.sagemaker-ignore", "starts.json.sagemaker-ignore"]
+
+
 def test_the_manifest_names_every_file(tmp_path: Path) -> None:
     manifest = json.loads((written(tmp_path, 3) / checkpoints.MANIFEST).read_text())
     assert sorted(manifest["files"]) == ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"]

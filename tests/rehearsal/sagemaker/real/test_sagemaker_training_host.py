@@ -288,7 +288,7 @@ def test_a_command_dies_with_the_rehearsal_however_that_ends(tmp_path: Path) -> 
     code = f"""
         import sys, time
         from pathlib import Path
-        sys.path[:0] = {[str(Path(__file__).parents[3])]!r}
+        sys.path[:0] = {[str(Path(__file__).parents[4])]!r}
         import boto3
         from tests.doubles.rehearsal.sagemaker_account import training_request, channel
         from rehearsal.sagemaker import StandIn
