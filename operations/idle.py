@@ -14,9 +14,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all
+from common.resources import ENDPOINT, LONGEST_TRAINING_JOB, TRAINING_JOB, Tags, find_all
 from operations.deployed import output
 
 _GONE = {"StateMachineDoesNotExist", "ResourceNotFoundException"}
@@ -99,8 +100,12 @@ def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
 
 def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
     """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
-    ours, tags = f"{PREFIX}-", Tags(sagemaker)
-    jobs = [job for status in ("InProgress", "Stopping") for job in find_all(sagemaker, TRAINING_JOB, ours, status)]
+    ours, tags, began = f"{PREFIX}-", Tags(sagemaker), now() - LONGEST_TRAINING_JOB
+    jobs = [
+        job
+        for status in ("InProgress", "Stopping")
+        for job in find_all(sagemaker, TRAINING_JOB, ours, status, created_after=began)
+    ]
     for one in [*jobs, *find_all(sagemaker, ENDPOINT, ours)]:
         if one.name.startswith(ours) and not tags.disown(one):
             verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")

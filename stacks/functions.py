@@ -107,6 +107,8 @@ class Functions(Construct):
                     "sagemaker:ListTrainingJobs",
                     "sagemaker:ListEndpoints",
                 ),
+                # Whether a name of the run was used before.
+                may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
             ],
         )
         self.reserve = self._function(

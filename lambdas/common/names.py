@@ -58,6 +58,11 @@ def attempt_of(resource_name: str) -> int:
     return int(resource_name[-1]) if found else 1
 
 
+def attempt_names(run: str) -> list[str]:
+    """Every name that a resource of a run can have, the run's own first; the trial's is none of them."""
+    return [run, *(f"{run}-try{attempt}" for attempt in range(1, 10))]
+
+
 def belongs_to(resource_name: str, run: str) -> bool:
     """Whether a SageMaker resource is this run's: its exact name, or that name with an attempt suffix."""
     return resource_name == run or _ATTEMPT.sub("", resource_name) == run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,6 +12,11 @@ from common.logs import log
 from common.names import PREFIX
 
 TAG_KEY, TAG_VALUE = "project", PREFIX
+# SageMaker cuts a list into pages before it looks at names and statuses, so that each look pages through everything that the account has
+# ever had of a kind. A page of the largest size takes a tenth of the calls that one of the usual ten takes.
+LARGEST_PAGES = {"PageSize": 100}
+# No training job runs or waits longer: MaxRuntimeInSeconds and MaxPendingTimeInSeconds end at 28 days each.
+LONGEST_TRAINING_JOB = timedelta(days=2 * 28)
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,19 @@ class Resource:
         return f"{self.kind.words} {self.name}" + (f": {self.status}" if self.status else "")
 
 
-def find_all(sagemaker: Any, kind: Kind, name_contains: str, status: str | None = None) -> list[Resource]:
-    """Every resource of a kind with a text in its name and, if one is asked for, in a status. Raises what botocore raises.
+def find_all(
+    sagemaker: Any, kind: Kind, name_contains: str, status: str | None = None, *, created_after: datetime | None = None
+) -> list[Resource]:
+    """Every resource of a kind with a text in its name and, if asked for, in a status or from a time on. Raises what botocore raises.
 
     All pages are read before anything is answered: a list that shrinks while it is read would skip some.
     """
-    only = {"StatusEquals": status} if status else {}
-    pages = sagemaker.get_paginator(kind.operation).paginate(NameContains=name_contains, **only)
+    only: dict[str, Any] = {"StatusEquals": status} if status else {}
+    if created_after:
+        only["CreationTimeAfter"] = created_after
+    pages = sagemaker.get_paginator(kind.operation).paginate(
+        NameContains=name_contains, PaginationConfig=LARGEST_PAGES, **only
+    )
     return [
         Resource(
             kind,

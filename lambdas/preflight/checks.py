@@ -108,7 +108,7 @@ def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_ce
         found.warnings += suitable.look(found.material.training, found.model, settings, found.attempt)
     found.attempt(lambda: _fits(settings, found))
     found.attempt(lambda: _images(services, settings, found))
-    found.attempt(lambda: _leftovers(services))
+    found.attempt(lambda: _leftovers(services, found))
     # First the quotas: a type that the account may not use must not set the price.
     found.attempt(lambda: _quotas(services, settings, found))
     found.training_prices = found.attempt(lambda: _prices(services, settings, found.training_types, "Training")) or []
@@ -249,8 +249,8 @@ def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
         found.training_types = [quota.instance_type for quota in free[training]]
 
 
-def _leftovers(services: Services) -> None:
-    left = other_runs.leftovers(services.sagemaker, services.ledger)
+def _leftovers(services: Services, found: Found) -> None:
+    left = other_runs.leftovers(services.sagemaker, services.ledger, found.now)
     if left:
         raise LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "

@@ -15,8 +15,11 @@ from common.ledger.rows import RunItem
 from common.names import belongs_to
 from common.pricing.costs import month_shares
 from common.pricing.prices import Price
+from common.resources import TRAINING_JOB, find_all
 from settle.endpoints import stays
 from settle.tariff import Tariff
+
+CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def bill(
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
     training = _Sum(Tariff.of(item, "Training"), by_month)
-    for name, used in _training_jobs(sagemaker, run, until):
+    for name, used in _training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until):
         training.add(f"Training job {name}", used, training.tariff.of_type(used.instance_type))
     hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
     for stay in stays(item, seen, endpoint_entered_at, until, now):
@@ -122,7 +125,7 @@ def bill(
     )
 
 
-def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[str, _Used]]:
+def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datetime) -> Iterator[tuple[str, _Used]]:
     """Every training job of the run, retries included, with what SageMaker says that it billed.
 
     BillableTimeInSeconds is wall-clock time, to be multiplied by the instances (botocore, DescribeTrainingJob). Where it is
@@ -131,8 +134,8 @@ def _training_jobs(sagemaker: Any, run: str, until: datetime) -> Iterator[tuple[
     Nothing tells when a spot job waited. It is booked as if it had billed at its end: as much as can be in the later month, which may
     take reservations still, where the earlier one takes none.
     """
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
-    for name in (job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]):
+    for one in find_all(sagemaker, TRAINING_JOB, run, created_after=reserved_at - CLOCKS_APART):
+        name = one.name
         if not belongs_to(name, run):
             continue
         job = sagemaker.describe_training_job(TrainingJobName=name)

@@ -15,7 +15,17 @@ from common.ledger.ledger import Ledger
 from common.ledger.rows import RunRow
 from common.logs import log, metric
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all
+from common.resources import (
+    ENDPOINT,
+    ENDPOINT_CONFIGURATION,
+    LONGEST_TRAINING_JOB,
+    MODEL,
+    TRAINING_JOB,
+    Kind,
+    Resource,
+    Tags,
+    find_all,
+)
 from sweeper.gauges import gauges
 
 T = TypeVar("T")
@@ -60,7 +70,7 @@ class Evidence:
                 log("damaged ledger item", run=row.run, problems=row.problems)
 
 
-def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str) -> Evidence:
+def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str, now: datetime) -> Evidence:
     """Looks at everything once. Whatever raises leaves a gap, and its error among the problems."""
     problems: list[Exception] = []
 
@@ -73,7 +83,7 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
 
     tags = Tags(sagemaker)
     # In this order: a run that begins in between has its reservation before it has a resource.
-    found = {kind: look(partial(_own, sagemaker, kind, tags)) for kind in _KINDS}
+    found = {kind: look(partial(_own, sagemaker, kind, tags, now)) for kind in _KINDS}
     rows = look(lambda: {row.run: row for row in ledger.rows()})
     running = look(lambda: _running(step_functions, fine_tuning_arn))
     resources: dict[str, list[Resource]] = {}
@@ -82,9 +92,13 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
     return Evidence(resources, found[ENDPOINT] is not None, rows, running, problems)
 
 
-def _own(sagemaker: Any, kind: Kind, tags: Tags) -> list[Resource]:
+def _own(sagemaker: Any, kind: Kind, tags: Tags, now: datetime) -> list[Resource]:
     """The project's resources of a kind; of training jobs, which SageMaker remembers for ever, those that run."""
-    resources = find_all(sagemaker, kind, f"{PREFIX}-", "InProgress" if kind is TRAINING_JOB else None)
+    if kind is TRAINING_JOB:
+        began = now - LONGEST_TRAINING_JOB
+        resources = find_all(sagemaker, kind, f"{PREFIX}-", "InProgress", created_after=began)
+    else:
+        resources = find_all(sagemaker, kind, f"{PREFIX}-")
     return [one for one in resources if one.name.startswith(f"{PREFIX}-") and not tags.disown(one)]
 
 

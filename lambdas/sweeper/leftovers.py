@@ -52,7 +52,7 @@ class Sweep:
         return self._tear_down_each(sorted({*_candidates(judge.evidence), *running}), judge)
 
     def _look(self) -> Judge:
-        evidence = gather(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn)
+        evidence = gather(self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn, self.now)
         evidence.write_metrics(self.now)
         self.problems = evidence.problems
         return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)

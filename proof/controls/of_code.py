@@ -121,9 +121,9 @@ def _waits_unreserved(*of: Any) -> money.Allowance:
 _stays, _jobs = billing.stays, billing._training_jobs
 
 
-def _assumed_saving(maker: Any, run: str, until: datetime) -> Any:
+def _assumed_saving(*of: Any) -> Any:
     """As if every spot job saved the 70 % that is read of them."""
-    for name, used in _jobs(maker, run, until):
+    for name, used in _jobs(*of):
         yield name, replace(used, seconds=used.seconds * 3 // 10)
 
 
@@ -191,7 +191,7 @@ register("prices: the dearest of several", replacing(prices, "max", min), ledger
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), scenarios.two_machines)
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), scenarios.deleted_by_hand)
-register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda maker, run, now: []), scenarios.settled_too_early)
+register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), scenarios.settled_too_early)
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), random_months(first_seed=550))
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
 register("workflow: the dead man's switch", without("dead_mans_switch"), trials.nothing_but_the_schedule)

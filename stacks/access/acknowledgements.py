@@ -58,7 +58,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
 
 _SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans"),
+    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans", "training jobs"),
     "Functions/ReserveRole": ("everywhere",),
     "Functions/StageRole": ("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),

@@ -107,15 +107,16 @@ class Pages:
         self._service, self._operation = service, operation
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
-        """All pages, the first of them even when it is empty."""
-        token: dict[str, Any] = {}
+        """All pages, the first of them even when it is empty. The size that is asked for goes to the service, as botocore's goes."""
+        size = request.pop("PaginationConfig", {}).get("PageSize")
+        token: dict[str, Any] = {"MaxResults": size} if size else {}
         while True:
             page = getattr(self._service, self._operation)(**request, **token)
             yield page
             key = next((key for key in ("NextToken", "nextToken") if key in page), None)
             if key is None:
                 return
-            token = {key: page[key]}
+            token[key] = page[key]
 
 
 def page(field: str, entries: list[Any], token: str | None, token_field: str = "NextToken") -> dict[str, Any]:
@@ -123,6 +124,15 @@ def page(field: str, entries: list[Any], token: str | None, token_field: str = "
     start = int(token or 0)
     more = {token_field: str(start + 1)} if start + 1 < len(entries) else {}
     return {field: entries[start : start + 1], **more}
+
+
+def _cut_and_filtered(
+    field: str, name_field: str, every: list[dict[str, Any]], contains: str, token: str | None
+) -> dict[str, Any]:
+    """A page as SageMaker makes it: cut from everything there is, and only then looked through for the name."""
+    found = page(field, every, token)
+    found[field] = [one for one in found[field] if contains in one[name_field]]
+    return found
 
 
 class SageMaker(Service):
@@ -153,19 +163,22 @@ class SageMaker(Service):
         StatusEquals: str | None = None,
         CreationTimeAfter: datetime | None = None,
         NextToken: str | None = None,
+        MaxResults: int | None = None,
     ) -> dict[str, Any]:
-        found = [
+        every = [
             {
                 "TrainingJobName": name,
                 "TrainingJobArn": resource_arn("training-job", name),
                 "TrainingJobStatus": self.status(name),
-                "CreationTime": self.created,
+                "CreationTime": self.created_at.get(name, self.created),
             }
             for name in self.jobs
-            if NameContains in name and StatusEquals in (None, self.status(name))
-            if CreationTimeAfter is None or self.created >= CreationTimeAfter
+            if CreationTimeAfter is None or self.created_at.get(name, self.created) >= CreationTimeAfter
         ]
-        return page("TrainingJobSummaries", found, NextToken)
+        field = "TrainingJobSummaries"
+        found = _cut_and_filtered(field, "TrainingJobName", every, NameContains, NextToken)
+        found[field] = [one for one in found[field] if StatusEquals in (None, one["TrainingJobStatus"])]
+        return found
 
     def status(self, job: str) -> str:
         """The status of a job, which is kept alone or in the answer of DescribeTrainingJob."""
@@ -173,14 +186,19 @@ class SageMaker(Service):
         return str(kept if isinstance(kept, str) else kept["TrainingJobStatus"])
 
     def on_describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
-        return dict(self.jobs[TrainingJobName])
+        if TrainingJobName not in self.jobs:
+            raise refusal("ValidationException", "Requested resource not found.")
+        kept = self.jobs[TrainingJobName]
+        return {"TrainingJobStatus": kept} if isinstance(kept, str) else dict(kept)
 
     def on_stop_training_job(self, TrainingJobName: str) -> dict[str, Any]:
         self.jobs[TrainingJobName] = "Stopping"
         return {}
 
-    def on_list_endpoints(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
-        found = [
+    def on_list_endpoints(
+        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
+    ) -> dict[str, Any]:
+        every = [
             {
                 "EndpointName": name,
                 "EndpointArn": resource_arn("endpoint", name),
@@ -188,9 +206,8 @@ class SageMaker(Service):
                 "CreationTime": self.created_at.get(name, self.created),
             }
             for name, status in self.endpoints.items()
-            if NameContains in name
         ]
-        return page("Endpoints", found, NextToken)
+        return _cut_and_filtered("Endpoints", "EndpointName", every, NameContains, NextToken)
 
     def on_delete_endpoint(self, EndpointName: str) -> dict[str, Any]:
         self.endpoints[EndpointName] = "Deleting"
@@ -214,22 +231,26 @@ class SageMaker(Service):
         variant = {"VariantName": "a", "ModelName": "a", "InstanceType": kind, "InitialInstanceCount": count}
         return {"EndpointConfigName": EndpointConfigName, "ProductionVariants": [variant]}
 
-    def on_list_endpoint_configs(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
-        found = self._named("EndpointConfig", "endpoint-config", self.configurations, NameContains)
-        return page("EndpointConfigs", found, NextToken)
+    def on_list_endpoint_configs(
+        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
+    ) -> dict[str, Any]:
+        every = self._named("EndpointConfig", "endpoint-config", self.configurations)
+        return _cut_and_filtered("EndpointConfigs", "EndpointConfigName", every, NameContains, NextToken)
 
     def on_delete_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
         del self.configurations[EndpointConfigName]
         return {}
 
-    def on_list_models(self, NameContains: str, NextToken: str | None = None) -> dict[str, Any]:
-        return page("Models", self._named("Model", "model", self.models, NameContains), NextToken)
+    def on_list_models(
+        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
+    ) -> dict[str, Any]:
+        every = self._named("Model", "model", self.models)
+        return _cut_and_filtered("Models", "ModelName", every, NameContains, NextToken)
 
-    def _named(self, field: str, kind: str, names: dict[str, Any], contains: str) -> list[dict[str, Any]]:
+    def _named(self, field: str, kind: str, names: dict[str, Any]) -> list[dict[str, Any]]:
         return [
             {f"{field}Name": name, f"{field}Arn": resource_arn(kind, name), "CreationTime": self.created}
             for name in names
-            if contains in name
         ]
 
     def on_list_tags(self, ResourceArn: str, NextToken: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from common.clock import month_of, next_month_start
 from common.errors import LedgerLost
 from common.ledger.ledger import Ledger
 from common.names import PREFIX, run_of
+from common.resources import TRAINING_JOB, find_all
 
 _SHOWN = 3
 
@@ -21,8 +22,7 @@ def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_m
     """
     month = month_of(now)
     began = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=f"{PREFIX}-", CreationTimeAfter=began)
-    jobs = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+    jobs = [job.name for job in find_all(sagemaker, TRAINING_JOB, f"{PREFIX}-", created_after=began)]
     # In this order: a job that is found had its reservation before it.
     known = {row.run for row in ledger.rows()}
     lost = sorted(job for job in jobs if job.startswith(f"{PREFIX}-") and run_of(job) not in known)

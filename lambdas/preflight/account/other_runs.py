@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from common.aws import is_missing
 from common.errors import RunNameTaken
 from common.ledger.ledger import Ledger
-from common.names import PREFIX, belongs_to, run_of
+from common.names import PREFIX, attempt_names, run_of
+from common.resources import ENDPOINT, LONGEST_TRAINING_JOB, TRAINING_JOB, find_all
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -17,12 +22,21 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     item = ledger.run(run)
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=run)
-    jobs = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
-    if item is not None or any(belongs_to(job, run) for job in jobs):
+    if item is not None or any(_is_known(sagemaker, name) for name in attempt_names(run)):
         raise RunNameTaken(
             f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."
         )
+
+
+def _is_known(sagemaker: Any, job: str) -> bool:
+    """Whether SageMaker remembers a training job of this name. A list would be read through all that the account ever trained."""
+    try:
+        sagemaker.describe_training_job(TrainingJobName=job)
+    except ClientError as error:
+        if is_missing(error):
+            return False
+        raise
+    return True
 
 
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
@@ -35,17 +49,12 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
     return sorted(f"{row.run}{unreadable if row.is_damaged else ''}" for row in others)
 
 
-def leftovers(sagemaker: Any, ledger: Ledger) -> list[str]:
+def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
     """Endpoints and training jobs of this project that no reservation covers: they bill and nobody counts them."""
-    jobs = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=f"{PREFIX}-", StatusEquals="InProgress")
-    endpoints = sagemaker.get_paginator("list_endpoints").paginate(NameContains=f"{PREFIX}-")
-    found = [("training job", job["TrainingJobName"]) for page in jobs for job in page["TrainingJobSummaries"]]
-    found += [
-        ("endpoint", endpoint["EndpointName"])
-        for page in endpoints
-        for endpoint in page["Endpoints"]
-        if endpoint["EndpointStatus"] != "Deleting"
-    ]
+    ours, began = f"{PREFIX}-", now - LONGEST_TRAINING_JOB
+    found = find_all(sagemaker, TRAINING_JOB, ours, "InProgress", created_after=began)
+    found += [one for one in find_all(sagemaker, ENDPOINT, ours) if one.status != "Deleting"]
     # In this order: what is found has its reservation by the time the ledger is read.
     covered = {row.run for row in ledger.rows() if row.is_open}
-    return [f"{kind} {name}" for kind, name in found if name.startswith(f"{PREFIX}-") and run_of(name) not in covered]
+    uncovered = (one for one in found if one.name.startswith(ours) and run_of(one.name) not in covered)
+    return [f"{one.kind.words} {one.name}" for one in uncovered]

@@ -40,7 +40,7 @@ def listed(
     Raises:
         ServiceError: NextToken is not one of ours.
     """
-    kept = [row for row in rows if _kept(row, request, name, status)]
+    kept = [row for row in rows if _in_time(row, request)]
     by = {"Name": name, "Status": status or name}.get(request.get("SortBy", ""), "CreationTime")
     order = request.get("SortOrder", "Ascending" if ascending else "Descending")
 
@@ -54,24 +54,26 @@ def listed(
         # Rows may have gone between two pages, so a page starts after a row and not at a number.
         kept = [row for row in kept if (key(row) < last if order == "Descending" else key(row) > last)]
     size = request.get("MaxResults") or DEFAULT_PAGE
-    page = {answer_name: [dict(row) for row in kept[:size]]}
+    # SageMaker cuts a page before it looks at names and statuses: one may be empty and have another after it.
+    page = {answer_name: [dict(row) for row in kept[:size] if _wanted(row, request, name, status)]}
     if len(kept) > size:
         token = json.dumps(key(kept[size - 1])).encode()
         page["NextToken"] = base64.urlsafe_b64encode(token).decode()  # type: ignore[assignment]
     return page
 
 
-def _kept(row: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
+def _wanted(row: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
     if request.get("NameContains", "").lower() not in row[name].lower():
         return False
-    if status and request.get("StatusEquals") and row[status] != request["StatusEquals"]:
-        return False
-    for field, (member, sign) in _TIMES.items():
-        if request.get(field) is not None and member in row:
-            distance = (row[member] - from_wire(request[field])).total_seconds() * sign
-            if distance < 0:
-                return False
-    return True
+    return not status or request.get("StatusEquals") in (None, row[status])
+
+
+def _in_time(row: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    return all(
+        (row[member] - from_wire(request[field])).total_seconds() * sign >= 0
+        for field, (member, sign) in _TIMES.items()
+        if request.get(field) is not None and member in row
+    )
 
 
 def _read_token(token: str) -> list[Any]:

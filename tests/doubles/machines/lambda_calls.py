@@ -33,7 +33,15 @@ _LEDGER = {
     "note": {"UpdateItem"},
     "note_endpoint": {"UpdateItem"},
 }
-_REACHED = {LAMBDAS / "common" / "storage.py", LAMBDAS / "common" / "pricing" / "prices.py"}
+# What of common/resources.py a module names, and what is called for it.
+_FOUND = {
+    "TRAINING_JOB": "sagemaker:ListTrainingJobs",
+    "ENDPOINT": "sagemaker:ListEndpoints",
+    "ENDPOINT_CONFIGURATION": "sagemaker:ListEndpointConfigs",
+    "MODEL": "sagemaker:ListModels",
+    "Tags": "sagemaker:ListTags",
+}
+_REACHED = {LAMBDAS / "common" / path for path in ("storage.py", "resources.py", "pricing/prices.py")}
 _READS = {"read", "size", "read_json", "read_lines"}
 _WRITES = {"write", "write_json", "write_lines"}
 
@@ -59,7 +67,9 @@ def aws_actions(function: str) -> set[str]:
                 found.add("s3:ListBucket")
         mentioned = texts | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         found |= {action for name, action in _operations().items() if name in mentioned}
-        if "listed" in mentioned | {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}:
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        found |= {action for name, action in _FOUND.items() if name in names}
+        if "listed" in mentioned | names:
             found.add("pricing:GetProducts")
     return found
 

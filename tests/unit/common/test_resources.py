@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_all
+from common.resources import (
+    ENDPOINT,
+    ENDPOINT_CONFIGURATION,
+    LONGEST_TRAINING_JOB,
+    MODEL,
+    TRAINING_JOB,
+    Kind,
+    Resource,
+    Tags,
+    find_all,
+)
 from tests.doubles.lambda_fakes import NOW, SageMaker, refusal, resource_arn
 
 MINE = Resource(MODEL, "captune-a", resource_arn("model", "captune-a"), "", NOW)
@@ -42,6 +54,19 @@ def test_every_resource_of_a_kind_is_found_with_what_there_is_to_know(
 def test_only_the_status_that_is_asked_for_is_found() -> None:
     sagemaker = SageMaker(jobs={"captune-a": "Completed", "captune-b": "InProgress"})
     assert [job.name for job in find_all(sagemaker, TRAINING_JOB, "captune-", "InProgress")] == ["captune-b"]
+
+
+def test_pages_are_as_large_as_they_may_be_and_one_without_any_of_ours_does_not_end_the_list() -> None:
+    sagemaker = SageMaker(models=["others-1", "captune-a", "others-2", "captune-b"])
+    assert [model.name for model in find_all(sagemaker, MODEL, "captune-")] == ["captune-a", "captune-b"]
+    assert [asked["MaxResults"] for asked in sagemaker.called("list_models")] == [100] * 4
+
+
+def test_of_what_sagemaker_remembers_for_ever_only_what_is_young_enough_is_read() -> None:
+    sagemaker = SageMaker(jobs={"captune-old": "InProgress", "captune-new": "InProgress"})
+    sagemaker.created_at["captune-old"] = NOW - timedelta(days=57)
+    found = find_all(sagemaker, TRAINING_JOB, "captune-", created_after=NOW - LONGEST_TRAINING_JOB)
+    assert [job.name for job in found] == ["captune-new"]
 
 
 def test_a_list_that_cannot_be_read_is_an_error_and_no_empty_list() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from botocore.exceptions import ClientError
 
 from common.errors import RunNameTaken
 from preflight.account.other_runs import leftovers, refuse_taken_name, runs_in_flight
-from tests.doubles.lambda_fakes import SageMaker, arn
+from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 
 
@@ -37,6 +38,13 @@ def test_a_name_by_which_sagemaker_remembers_a_job_is_refused_even_with_a_new_le
         refuse_taken_name(SageMaker(jobs=jobs), FakeLedger(), "captune-abc", arn("abc"))
 
 
+def test_where_sagemaker_does_not_tell_a_name_is_not_taken_for_free() -> None:
+    sagemaker = SageMaker()
+    sagemaker.troubles["describe_training_job"] = [refusal("ThrottlingException")]
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        refuse_taken_name(sagemaker, FakeLedger(), "captune-abc", arn("abc"))
+
+
 def test_runs_in_flight_are_the_other_open_reservations() -> None:
     ledger = FakeLedger().with_run("a").with_run("b").with_run("c").with_run("me").settled("captune-b")
     assert runs_in_flight(ledger, "captune-me") == ["captune-a", "captune-c"]
@@ -48,7 +56,7 @@ def test_a_run_whose_item_cannot_be_read_may_be_in_flight_and_says_so() -> None:
     assert runs_in_flight(ledger, "captune-me") == [
         "captune-a (its item in the ledger cannot be read, see make ledger)"
     ]
-    assert leftovers(SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"}), ledger) == [
+    assert leftovers(SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"}), ledger, NOW) == [
         "endpoint captune-b"
     ]
 
@@ -62,7 +70,7 @@ def test_leftovers_are_what_bills_without_a_reservation() -> None:
             "captune-lost-2": "Failed",
         },
     )  # fmt: skip
-    assert leftovers(sagemaker, ledger) == [
+    assert leftovers(sagemaker, ledger, NOW) == [
         "training job captune-lost",
         "endpoint captune-done",
         "endpoint captune-lost-2",
