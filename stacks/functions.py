@@ -270,6 +270,7 @@ def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> may.Statem
         may.list_bucket(bucket_arn),
         may.list_folder(own, weights.prefix),
         may.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
+        may.decrypt_objects(arns, weights.region, own, weights.prefix),
     ]
 
 

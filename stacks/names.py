@@ -80,6 +80,10 @@ class Arns:
         """An image repository that another account owns."""
         return f"arn:{self._stack.partition}:ecr:{self._stack.region}:{account}:repository/{name}"
 
+    def keys(self) -> str:
+        """Every key of KMS in the region, of whatever account: whose key an object of another account has is not known here."""
+        return f"arn:{self._stack.partition}:kms:{self._stack.region}:*:key/*"
+
     def bucket(self, name: str) -> str:
         """A bucket by name."""
         return f"arn:{self._stack.partition}:s3:::{name}"

@@ -75,6 +75,7 @@ def of_training(definition: str, place: Place) -> list[Need]:
     outputs = [_adapter(place), checkpoint]
     return [
         *(Need("s3:GetObject", one) for one in (*inputs, checkpoint, *_weights(call))),
+        *_decryption(call, place),
         *(Need("s3:PutObject", one) for one in outputs),
         Need("s3:DeleteObject", checkpoint),
         *_listings(call, place),
@@ -87,6 +88,7 @@ def of_hosting(definition: str, place: Place) -> list[Need]:
     (call,) = _calls(definition, "createModel")[:1]
     return [
         *(Need("s3:GetObject", one) for one in (_adapter(place), *_weights(call))),
+        *_decryption(call, place),
         *_listings(call, place),
         *_container(call["PrimaryContainer"]["Image"], f"/aws/sagemaker/Endpoints/{RUN}", place),
     ]
@@ -153,6 +155,17 @@ def _weights(call: dict[str, Any]) -> Iterator[str]:
     for uri in _strings(call):
         if uri.startswith("s3://"):
             yield f"arn:aws:s3:::{uri.removeprefix('s3://')}config.json"
+
+
+def _decryption(call: dict[str, Any], place: Place) -> Iterator[Need]:
+    """S3 opens what a user's own folder has encrypted with a key of KMS in the role's name. JumpStart's buckets have none that is asked."""
+    for weights in sorted(set(_weights(call))):
+        if not weights.startswith("arn:aws:s3:::jumpstart-"):
+            context = (
+                ("kms:ViaService", f"s3.{place.region}.amazonaws.com"),
+                ("kms:EncryptionContext:aws:s3:arn", weights),
+            )
+            yield Need("kms:Decrypt", place.arn("kms", "key/of-the-weights"), context)
 
 
 def _listings(call: dict[str, Any], place: Place) -> Iterator[Need]:

@@ -45,6 +45,10 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
         "JumpStart's bucket, read only; a narrower prefix would break on a new version of the weights.",
     ),
     "own weights": ("arn:{partition}:s3:::{own}*", "The user's own folder of weights, read only, and nothing beside it."),
+    "keys of own weights": (
+        "arn:{partition}:kms:{region}:*:key/*",
+        "Whose key the user's folder is encrypted with is not known here; conditions hold it to S3 and to that folder.",
+    ),
     "public weights": ("arn:{partition}:s3:::{public}/*", "JumpStart's public bucket, read only, as AWS documents it."),
     "training log": (
         "arn:{partition}:logs:{region}:{account}:log-group:/aws/sagemaker/TrainingJobs:*",
@@ -58,7 +62,7 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
 
 _SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans", "training jobs"),
+    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans", "training jobs", "keys of weights"),
     "Functions/ReserveRole": ("everywhere",),
     "Functions/StageRole": ("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
@@ -68,10 +72,10 @@ _ROLES: Mapping[str, Sequence[str]] = {
     "Functions/FinishRole": ("everywhere", "plans", "report"),
     "Functions/SweeperRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
     "TrainingRole": (
-        "everywhere", "weights", "code", "input", "adapters", "checkpoints",
+        "everywhere", "weights", "keys of weights", "code", "input", "adapters", "checkpoints",
         "training log",
     ),
-    "HostingRole": ("everywhere", "weights", "adapters", "endpoint log"),
+    "HostingRole": ("everywhere", "weights", "keys of weights", "adapters", "endpoint log"),
     "TearDownRole": ("everywhere", "schedules"),
     "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
 }  # fmt: skip
@@ -137,10 +141,13 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
 
 
 def _spelled_out(wildcards: Sequence[str], weights: Weights) -> list[str]:
-    """The wildcards with the place of the weights in place of "weights"."""
+    """The wildcards with the places of the weights in place of "weights", and their keys in place of "keys of weights"."""
     jumpstart = ("gated weights", "public weights") if weights.gated else ("public weights",)
-    places = ("own weights",) if weights.own else jumpstart
-    return [name for each in wildcards for name in (places if each == "weights" else (each,))]
+    stand_for = {
+        "weights": ("own weights",) if weights.own else jumpstart,
+        "keys of weights": ("keys of own weights",) if weights.own else (),
+    }
+    return [name for each in wildcards for name in stand_for.get(each, (each,))]
 
 
 def _find(scope: Construct, path: str) -> Construct:

@@ -117,6 +117,19 @@ def list_folder(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
     return allow(["s3:ListBucket"], bucket_arn, StringLike={"s3:prefix": f"{prefix}*"})
 
 
+def decrypt_objects(arns: Arns, region: str, bucket_arn: str, prefix: str) -> iam.PolicyStatement:
+    """Reads objects of a folder that lie encrypted with a key of KMS, through S3 and for nothing else.
+
+    S3 tells KMS the object, or the bucket where that has a key of its own (S3 Bucket Keys).
+    """
+    return allow(
+        ["kms:Decrypt"],
+        arns.keys(),
+        StringEquals={"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        StringLike={"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/{prefix}*"]},
+    )
+
+
 def table(table_arn: str, *actions: str) -> iam.PolicyStatement:
     """Ledger access; a transaction is authorised by the actions inside it."""
     return allow([f"dynamodb:{action}" for action in actions], table_arn)

@@ -99,6 +99,10 @@ def _weights(arns: Arns, weights: Weights) -> may.Statements:
     """
     if weights.own:
         bucket = arns.bucket(weights.bucket)
-        return [may.read_objects(bucket, f"{weights.prefix}*"), may.list_folder(bucket, weights.prefix)]
+        return [
+            may.read_objects(bucket, f"{weights.prefix}*"),
+            may.list_folder(bucket, weights.prefix),
+            may.decrypt_objects(arns, weights.region, bucket, weights.prefix),
+        ]
     buckets = [arns.bucket(name) for name in jumpstart_buckets(weights)]
     return [may.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), may.list_bucket(*buckets)]

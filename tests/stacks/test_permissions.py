@@ -209,6 +209,32 @@ def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_r
 
 
 @pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
+def test_a_key_of_whatever_account_opens_the_folder_of_the_weights_through_s3_and_nothing_else(role: str) -> None:
+    stacks = synthesize("weights_uri=s3://mine/models/one/")
+    (opening,) = [one for one in stacks.statements(role) if "kms" in json.dumps(one["Action"])]
+    assert opening == {
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": "arn:aws:kms:us-east-1:*:key/*",
+        "Condition": {
+            "StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"},
+            "StringLike": {"kms:EncryptionContext:aws:s3:arn": [OWN, f"{OWN}/models/one/*"]},
+        },
+    }
+
+
+def test_nobody_else_may_use_a_key_and_nobody_at_all_without_weights_of_the_user_s_own(stacks: Stacks) -> None:
+    def using(built: Stacks) -> list[str]:
+        return sorted(owner for owner, one in built.all_statements() if "kms:Decrypt" in as_list(one["Action"]))
+
+    assert using(stacks) == []
+    found = using(synthesize("weights_uri=s3://mine/models/one/"))
+    assert [next(name for name in ("Preflight", "Training", "Hosting") if name in owner) for owner in found] == [
+        "Preflight", "Hosting", "Training",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
 @pytest.mark.parametrize(("model", "gated"), [("llama-3.1-8b", True), ("mistral-7b", False)])
 def test_the_gated_bucket_is_read_for_gated_weights_only(role: str, model: str, gated: bool) -> None:
     text = json.dumps(synthesize(f"base_model={model}").statements(role))

@@ -13,7 +13,7 @@ PLACE = Place("123456789012", "us-east-1", "data")
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:123456789012"
 RUN = "captune-check-aws"
 ROLE = "arn:aws:iam::123456789012:role/training"
-WEIGHTS = "s3://jumpstart/llama/"
+WEIGHTS = "s3://jumpstart-cache/llama/"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:2.4"
 
 
@@ -120,10 +120,22 @@ def test_the_containers_read_the_weights_that_the_definition_names_and_pull_its_
     both = definition(StartTraining=TRAINING, CreateModel=HOSTING)
     repository = "arn:aws:ecr:us-east-1:763104351884:repository/vllm"
     for found in (of_training(both, PLACE), of_hosting(both, PLACE)):
-        assert Need("s3:GetObject", "arn:aws:s3:::jumpstart/llama/config.json") in found
-        assert Need("s3:ListBucket", "arn:aws:s3:::jumpstart", (("s3:prefix", "llama/"),)) in found
+        assert Need("s3:GetObject", "arn:aws:s3:::jumpstart-cache/llama/config.json") in found
+        assert Need("s3:ListBucket", "arn:aws:s3:::jumpstart-cache", (("s3:prefix", "llama/"),)) in found
         assert Need("ecr:BatchGetImage", repository) in found
+        assert "kms:Decrypt" not in {need.action for need in found}
     assert images(both) == [IMAGE]
+
+
+def test_a_folder_of_the_user_s_own_may_be_encrypted_with_a_key_that_the_containers_use_through_s3() -> None:
+    both = definition(StartTraining=TRAINING, CreateModel=HOSTING).replace(WEIGHTS, "s3://mine/one/")
+    context = (
+        ("kms:ViaService", "s3.us-east-1.amazonaws.com"),
+        ("kms:EncryptionContext:aws:s3:arn", "arn:aws:s3:::mine/one/config.json"),
+    )
+    expected = Need("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/of-the-weights", context)
+    for found in (of_training(both, PLACE), of_hosting(both, PLACE)):
+        assert [need for need in found if need.action == "kms:Decrypt"] == [expected]
 
 
 def test_training_writes_what_hosting_reads_and_its_checkpoints() -> None:
