@@ -138,7 +138,7 @@ def _worst(
             SPOT_WAIT_SECONDS if settings.spot else 0,
         )
 
-    return larger.allow(training_seconds, shape, reserve)
+    return larger.allow(training_seconds, shape.weights_bytes, reserve)
 
 
 def clock_time(seconds: int) -> str:

@@ -95,12 +95,15 @@ def of_run(
     instances: int = 1,
     cards: int = 1,
     seeds: int = 1,
+    downloaded_bytes: int | None = None,
 ) -> Estimate:
     """The estimate of a run that learns `tokens` with each of so many `seeds` and asks each model for so many `answers`.
 
-    It trains on so many `instances` with so many `cards` each; the price of an instance is that of all its cards.
+    It trains on so many `instances` with so many `cards` each; the price of an instance is that of all its cards. `downloaded_bytes` is
+    what each of them downloads of the model, None for its weights in 16 bits and nothing else.
     """
-    training = _training(shape, card, tokens, instances * cards) if trains else ()
+    download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
+    training = _training(shape, card, tokens, instances * cards, download) if trains else ()
     if training and seeds > 1:
         training = (*training, _again(training[-1].seconds, seeds - 1))
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
@@ -111,8 +114,8 @@ def of_run(
     return Estimate(tokens if trains else 0, training, endpoint, instances)
 
 
-def _training(shape: Shape, card: Card | None, tokens: int, cards: int) -> tuple[Phase, ...]:
-    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * shape.weights_bytes / _DOWNLOADED_BYTES)
+def _training(shape: Shape, card: Card | None, tokens: int, cards: int, downloaded_bytes: int) -> tuple[Phase, ...]:
+    download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * downloaded_bytes / _DOWNLOADED_BYTES)
     return (
         Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
         Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),

@@ -164,7 +164,7 @@ def _eula(settings: RunSettings) -> None:
 
 def _material(services: Services, found: Found, settings: RunSettings) -> staging.Material | None:
     data = staging.asset(services.s3, "DATA")
-    found.corpus_bytes = learnable.most_bytes(settings, found.request, found.model.shape)
+    found.corpus_bytes = learnable.most_bytes(settings, found.request, found.model)
     amount = Amount(settings.corpus_words, found.corpus_bytes, READ_SECONDS)
     material = staging.gather(services.storage, data, found.request, settings.domain, found.attempt, amount)
     found.warnings += material.warnings if material else ()
@@ -277,4 +277,4 @@ def _allowance(services: Services, settings: RunSettings, found: Found, cap_cent
             SPOT_WAIT_SECONDS if found.spot else 0,
         )
 
-    return larger.allow(0 if found.request.adapter_uri else training_seconds, found.model.shape, reserve)
+    return larger.allow(0 if found.request.adapter_uri else training_seconds, found.model.downloaded_bytes, reserve)

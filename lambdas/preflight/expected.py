@@ -36,6 +36,7 @@ def of_plan(
         trains=trains,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
+        downloaded_bytes=found.model.downloaded_bytes,
     )
     seeds = found.request.seeds
     fitting = estimate.seeds_within(expected_of(), budget_seconds) if seeds else None

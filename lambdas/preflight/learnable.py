@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from common import estimate
-from common.architecture import Shape
 from common.cards import card_of, cards_in
 from common.environment import RunSettings
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from preflight import larger
+from preflight.model import Model
 from preflight.request import Request
 from preflight.texts import text_file
 from preflight.texts.large_text import MOST_LEARNT_BYTES
@@ -18,17 +18,17 @@ BYTES_PER_TOKEN = 4
 MARGIN = 1.25
 
 
-def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
+def most_bytes(settings: RunSettings, request: Request, model: Model) -> int:
     """The most bytes of a corpus that a run may learn from; never less than a corpus may have that is taken whole."""
     count = settings.training_instance_count
     speeds = [
-        estimate.tokens_per_second(shape, card_of(one), count * cards_in(one))
+        estimate.tokens_per_second(model.shape, card_of(one), count * cards_in(one))
         for one in settings.training_instance_types
     ]
     if any(speed is None for speed in speeds):
         return MOST_LEARNT_BYTES
     seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
-    seconds -= TRAINING_MARGIN_SECONDS + larger.download_seconds(shape)
+    seconds -= TRAINING_MARGIN_SECONDS + larger.download_seconds(model.downloaded_bytes)
     tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
     learnt = int(tokens * MARGIN * BYTES_PER_TOKEN / (request.epochs or settings.epochs))
     return min(MOST_LEARNT_BYTES, max(text_file.MAXIMUM_BYTES, learnt))

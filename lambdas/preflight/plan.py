@@ -141,7 +141,10 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         "seed": seed,
         "checkpoint_minutes": settings.checkpoint_minutes,
         "time_budget_seconds": max(
-            0, found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - larger.download_seconds(found.model.shape)
+            0,
+            found.allowance.training_seconds
+            - TRAINING_MARGIN_SECONDS
+            - larger.download_seconds(found.model.downloaded_bytes),
         ),
     }
     if any(part.records for part in found.material.training):

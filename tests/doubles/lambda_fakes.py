@@ -57,6 +57,8 @@ def _pageable(service: str) -> set[str]:
 def _check_answer(answer: Any, shape: Any, place: str) -> None:
     if isinstance(shape, StructureShape) and isinstance(answer, dict):
         for key, value in answer.items():
+            if key == "ResponseMetadata":  # botocore's own
+                continue
             assert key in shape.members, f"AWS does not answer {place}.{key}"
             _check_answer(value, shape.members[key], f"{place}.{key}")
     elif isinstance(shape, ListShape) and isinstance(answer, list):
@@ -315,6 +317,7 @@ class S3(Service):
         super().__init__()
         self.objects = objects if objects is not None else {}
         self.sizes: dict[str, int] = {}
+        self.region = ""  # of the buckets; without one S3 says none
 
     def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if Key in self.sizes:
@@ -345,4 +348,5 @@ class S3(Service):
     def on_list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int = 1000) -> dict[str, Any]:
         keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))[:MaxKeys]
         contents = [{"Key": key, "Size": self.sizes.get(key, len(self.objects[Bucket, key]))} for key in keys]
-        return {"KeyCount": len(keys), "Contents": contents}
+        headers = {"x-amz-bucket-region": self.region} if self.region else {}
+        return {"KeyCount": len(keys), "Contents": contents, "ResponseMetadata": {"HTTPHeaders": headers}}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from common.architecture import Shape, UnknownShape, shape_of
-from common.aws import error_code
-from common.contracts.weights_folder import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS
+from common.contracts.weights_folder import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
 from common.environment import RunSettings
-from common.errors import WeightsNotFound, WeightsRejected
+from common.errors import WeightsRejected
+from preflight.account.own_folder import MOST_BYTES_READ, Folder
 from preflight.model import Model
 
 # What transformers can make a tokenizer of, as training/model/weights.py has them.
@@ -21,20 +18,22 @@ TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
 LEAST_SHARE = 0.95
 # Embeddings are rounded up by a few rows, never doubled: of Qwen 2.5's 152,064 its tokenizer has 151,643 words.
 LEAST_SHARE_OF_TOKENS = 0.5
-# Nobody's config.json is larger, and Preflight has a gigabyte of memory for all that it reads.
-MOST_BYTES_READ = 20_000_000
-_REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"}
-_NO_BUCKET = {"NoSuchBucket", "404"}
+# SageMaker downloads whatever lies below the address ("all objects that match the prefix": botocore, S3DataSource and
+# S3ModelDataSource). Tokenizers, read-me files and a small quantised copy stay below this; the same weights in another form, or the
+# states of an optimiser, do not. A gigabyte takes ten seconds, so that small models may have whatever lies beside them.
+MOST_SPARE_SHARE, MOST_SPARE_BYTES = 0.5, 1_000_000_000
 
 
 def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
     """The model in the user's folder, and a warning where it is another than the settings name, else "".
 
-    Raises WeightsNotFound where nothing can be read there, and WeightsRejected naming all that is wrong with what is there.
+    Raises WeightsNotFound where nothing can be read there or SageMaker could not read it, and WeightsRejected naming all that is wrong
+    with what is there.
     """
-    folder = _Folder(s3, settings.base_model.weights_uri)
+    folder = Folder(s3, settings.base_model.weights_uri, settings.region)
     sizes = folder.sizes()
-    problems = [*_missing(sizes), *_cut_off(sizes, folder)]
+    named, cut_off = _named(sizes, folder)
+    problems = [*_missing(sizes), *cut_off]
     configuration = folder.read(CONFIGURATION) if CONFIGURATION in sizes else {}
     shape = None
     if configuration:
@@ -45,7 +44,10 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
         if configuration.get("quantization_config"):
             problems.append("its weights are quantised, and adapters are trained on and served beside 16-bit ones")
     if shape and not problems:
-        problems = [*_too_small(sizes, shape), *_foreign_tokenizer(sizes, folder, shape)]
+        loaded = loaded_files(sizes, named)
+        problems = [*_too_small(loaded, shape), *_foreign_tokenizer(sizes, folder, shape)]
+        if spare := told_of_spare(sizes, loaded, shape.weights_bytes):
+            problems.append(spare)
     context = configuration.get("max_position_embeddings")
     served = min(settings.base_model.served_tokens, context) if isinstance(context, int) else 0
     if configuration and served < settings.sequence_length:
@@ -54,8 +56,8 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
         )
     if problems or shape is None:
         raise WeightsRejected(
-            f"The folder {folder.uri} of weights_uri holds no model that can be trained and served: {'; '.join(problems)}. "
-            "It needs config.json, a tokenizer and *.safetensors side by side, as Hugging Face's save_pretrained writes them."
+            f"The folder {folder.uri} of weights_uri cannot be trained and served: {'; '.join(problems)}. "
+            "It needs config.json, a tokenizer and *.safetensors side by side, as Hugging Face's save_pretrained writes them, and nothing large beside them."
         )
     name = str(configuration.get("_name_or_path") or "").rstrip("/").rpartition("/")[2] or folder.name
     planned, warning = settings.base_model, ""
@@ -64,10 +66,34 @@ def look(s3: Any, settings: RunSettings) -> tuple[Model, str]:
             f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model); "
             "they are taken as they are."
         )
-    return Model(name, shape.parameters, shape, served, _has_chat_template(sizes, folder)), warning
+    has_template = _has_chat_template(sizes, folder)
+    return Model(name, shape.parameters, shape, served, has_template, sum(sizes.values())), warning
 
 
-def _has_chat_template(sizes: Mapping[str, int], folder: _Folder) -> bool:
+def loaded_files(sizes: Mapping[str, int], named: Collection[str] = ()) -> dict[str, int]:
+    """The files of weights that are loaded, with their bytes: those that an index has `named`, else the one of the usual name.
+
+    All of the folder's own where there is neither, as in a listing whose index was not read.
+    """
+    tensors = {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
+    return {name: size for name, size in tensors.items() if name in (named or {UNDIVIDED})} or tensors
+
+
+def told_of_spare(sizes: Mapping[str, int], loaded: Mapping[str, int], weights_bytes: int) -> str:
+    """What is wrong with a folder of which far more is downloaded than the model's weights, else ""."""
+    spare = {name: size for name, size in sizes.items() if name not in loaded}
+    if sum(spare.values()) <= MOST_SPARE_SHARE * weights_bytes + MOST_SPARE_BYTES:
+        return ""
+    largest = sorted(spare, key=lambda name: (-spare[name], name))[:3]
+    return (
+        f"SageMaker downloads all that lies below it, for training and again for the endpoint, and beside the {sum(loaded.values()) / 1e9:.1f} GB of weights "
+        f"there are {sum(spare.values()) / 1e9:.1f} GB that nobody reads, the largest of them "
+        f"{', '.join(f'{name} ({spare[name] / 1e9:.1f} GB)' for name in largest)}: move them elsewhere, or copy the model alone to a folder of its own and "
+        "point weights_uri at that"
+    )
+
+
+def _has_chat_template(sizes: Mapping[str, int], folder: Folder) -> bool:
     """Whether conversations can be written as the model knows them, by a file of its own or by what its tokenizer's settings hold."""
     if "chat_template.jinja" in sizes:
         return True
@@ -89,26 +115,28 @@ def _missing(sizes: Mapping[str, int]) -> list[str]:
         problems.append(f"{CONFIGURATION} is missing{where}")
     if not any(name in sizes for name in TOKENIZER_FILES):
         problems.append(f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})")
-    if not _tensors(sizes):
+    if not loaded_files(sizes):
         others = sorted(name for name in sizes if name.endswith((".bin", ".pt", ".pth", ".gguf", ".tar.gz", ".zip")))
         found = f", but {others[0]}: convert it, or unpack it" if others else ""
         problems.append(f"there are no *.safetensors{found}")
     return problems
 
 
-def _cut_off(sizes: Mapping[str, int], folder: _Folder) -> list[str]:
-    """The files of weights that the index names and that are not there."""
+def _named(sizes: Mapping[str, int], folder: Folder) -> tuple[set[str], list[str]]:
+    """The files of weights that the index names, none without an index; and what is wrong with it, or missing of them."""
     if INDEX not in sizes:
-        return []
-    named = folder.read(INDEX).get("weight_map")
-    if not isinstance(named, dict):
-        return [f"{INDEX} has no weight_map"]
-    gone = sorted({str(file) for file in named.values()} - sizes.keys())
-    return [f"{', '.join(gone[:3])} of {INDEX} {'is' if len(gone) == 1 else 'are'} missing"] if gone else []
+        return set(), []
+    weight_map = folder.read(INDEX).get("weight_map")
+    if not isinstance(weight_map, dict):
+        return set(), [f"{INDEX} has no weight_map"]
+    named = {str(file) for file in weight_map.values()}
+    gone = sorted(named - sizes.keys())
+    missing = f"{', '.join(gone[:3])} of {INDEX} {'is' if len(gone) == 1 else 'are'} missing"
+    return named, [missing] if gone else []
 
 
-def _too_small(sizes: Mapping[str, int], shape: Shape) -> list[str]:
-    there, needed = sum(_tensors(sizes).values()), shape.weights_bytes
+def _too_small(loaded: Mapping[str, int], shape: Shape) -> list[str]:
+    there, needed = sum(loaded.values()), shape.weights_bytes
     if there >= LEAST_SHARE * needed:
         return []
     return [
@@ -117,7 +145,7 @@ def _too_small(sizes: Mapping[str, int], shape: Shape) -> list[str]:
     ]
 
 
-def _foreign_tokenizer(sizes: Mapping[str, int], folder: _Folder, shape: Shape) -> list[str]:
+def _foreign_tokenizer(sizes: Mapping[str, int], folder: Folder, shape: Shape) -> list[str]:
     """What shows that the tokenizer is another model's. Only tokenizer.json can be read here; training looks at what each kind gives."""
     if not 0 < sizes.get(TOKENIZER, 0) <= MOST_BYTES_READ:
         return []
@@ -142,65 +170,3 @@ def token_ids(tokenizer: Mapping[str, Any]) -> set[int]:
     if not isinstance(words, dict):
         return set()
     return {number for number in words.values() if isinstance(number, int)}
-
-
-def _tensors(sizes: Mapping[str, int]) -> dict[str, int]:
-    return {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
-
-
-class _Folder:
-    """What lies under the address, by name and size."""
-
-    def __init__(self, s3: Any, uri: str) -> None:
-        self.uri = uri
-        self._s3 = s3
-        self._bucket, _, self._prefix = uri.removeprefix("s3://").partition("/")
-
-    @property
-    def name(self) -> str:
-        """The last part of the address."""
-        return self._prefix.rstrip("/").rpartition("/")[2]
-
-    def sizes(self) -> dict[str, int]:
-        """The files by their names below the folder. Raises WeightsNotFound where there are none, or none can be seen."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        try:
-            sizes = {
-                entry["Key"].removeprefix(self._prefix): int(entry["Size"])
-                for page in pages
-                for entry in page.get("Contents", [])
-            }
-        except ClientError as error:
-            raise self._unreadable(self.uri, "list", "s3:ListBucket", error) from error
-        if not sizes:
-            raise WeightsNotFound(f"There is nothing at {self.uri}, which weights_uri names. Upload the model there.")
-        return sizes
-
-    def read(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder. Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none."""
-        place = f"{self.uri}{name}"
-        try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
-            content = answer["Body"].read(MOST_BYTES_READ)
-        except ClientError as error:
-            raise self._unreadable(place, "read", "s3:GetObject", error) from error
-        try:
-            value = json.loads(content)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise WeightsRejected(f"{place} is not a JSON object. Upload the model's own file again.")
-        return value
-
-    def _unreadable(self, place: str, verb: str, action: str, error: ClientError) -> WeightsNotFound:
-        code = error_code(error)
-        if code in _NO_BUCKET:
-            return WeightsNotFound(
-                f"There is no bucket {self._bucket}, which weights_uri names. Correct it and deploy."
-            )
-        if code in _REFUSED:
-            return WeightsNotFound(
-                f"{place} cannot be {verb if verb == 'read' else 'listed'} ({code}). The roles of this deployment are allowed {action} there, so a policy "
-                "of the bucket, its key or your organisation refuses it: allow it for this account."
-            )
-        raise error

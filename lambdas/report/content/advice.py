@@ -21,7 +21,7 @@ ADVICE = {
     "RunInFlight": "Wait until the other run and its tear-down are done, or ask for a quota of two instances.",
     "RunNameTaken": "Start the execution under another name.",
     "LeftoversFound": "Let the TearDown state machine finish (start it by hand if need be), then start a new execution.",
-    "WeightsNotFound": "Check that the base model is still offered in this region, or choose another region.",
+    "WeightsNotFound": "With weights_uri, mend what the cause names; without it, choose another region or base_model. Deploy, and start again.",
     "WeightsRejected": "Mend what the cause names in the folder of weights_uri, or leave weights_uri empty and deploy, and start again.",
     "ModelDoesNotFit": "Set an instance type that the cause names, or choose a smaller base_model, deploy, and start again. Nothing was paid.",
     "AssetUnreadable": "Let the policy of the bootstrap's key allow kms:Decrypt through S3, or deploy again where the file was deleted.",

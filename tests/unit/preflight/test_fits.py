@@ -49,7 +49,7 @@ def test_thirteen_billion_on_24_gb_are_refused_with_what_would_do(site: Sized) -
 
 def test_an_adapter_that_is_only_served_needs_no_card_to_be_trained_on(site: Sized) -> None:
     one = shape("llama-2-13b")
-    model = Model("Thirteen", one.parameters, one, 4096, False)
+    model = Model("Thirteen", one.parameters, one, 4096, False, one.weights_bytes)
     settings: Any = type("Settings", (), {"lora_rank": 16, "sequence_length": 512})
     assert refuse_what_cannot_fit(model, settings, [], ["ml.g6e.2xlarge"]) == ""
     said = refuse_what_cannot_fit(model, settings, ["ml.g5.2xlarge"], ["ml.g6e.2xlarge", "ml.new1.large"])
@@ -86,5 +86,8 @@ def test_what_no_card_holds_is_said_so() -> None:
     settings: Any = type("Settings", (), {"lora_rank": 16, "sequence_length": 512})
     with pytest.raises(ModelDoesNotFit, match="even on 4-bit weights.*No card of SageMaker holds it"):
         refuse_what_cannot_fit(
-            Model("Huge", huge.parameters, huge, 4096, False), settings, ["ml.g5.2xlarge"], ["ml.g5.2xlarge"]
+            Model("Huge", huge.parameters, huge, 4096, False, huge.weights_bytes),
+            settings,
+            ["ml.g5.2xlarge"],
+            ["ml.g5.2xlarge"],
         )

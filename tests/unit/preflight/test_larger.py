@@ -44,13 +44,13 @@ def plan_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
 
 def test_the_allowances_hold_llama_2_7b_and_whatever_is_no_larger() -> None:
-    assert [download_seconds(shape) for shape in (LLAMA_2_7B, EIGHT, ONE)] == [0, 0, 0]
+    assert [download_seconds(shape.weights_bytes) for shape in (LLAMA_2_7B, EIGHT, ONE)] == [0, 0, 0]
     assert LLAMA_2_7B.adapter_parameters(1) == PARAMETERS_PER_RANK
     assert [checkpoint_rank(shape, 16) for shape in (LLAMA_2_7B, ONE)] == [16, 16]
 
 
 def test_a_larger_download_is_added_and_a_larger_adapter_counts_as_a_higher_rank() -> None:
-    assert download_seconds(THIRTEEN) == 261 - WEIGHTS_DOWNLOAD_SECONDS
+    assert download_seconds(THIRTEEN.weights_bytes) == 261 - WEIGHTS_DOWNLOAD_SECONDS
     assert [checkpoint_rank(shape, 16) for shape in (EIGHT, THIRTEEN)] == [17, 26]
     for shape in (EIGHT, THIRTEEN):  # adapter and both moments of Adam in 32 bits
         assert 12 * shape.adapter_parameters(16) < checkpoint_rank(shape, 16) * CHECKPOINT_BYTES_PER_RANK
@@ -60,7 +60,7 @@ def test_the_longer_download_is_paid_for_beside_the_time_that_the_job_may_last(
     plan_of: Callable[..., dict[str, Any]],
 ) -> None:
     small, large = plan_of(LLAMA_2_7B), plan_of(THIRTEEN)
-    longer = download_seconds(THIRTEEN)
+    longer = download_seconds(THIRTEEN.weights_bytes)
     assert large["training"]["maxRuntimeSeconds"] == small["training"]["maxRuntimeSeconds"] == 7200
     budgets = [plan["training"]["hyperparameters"]["time_budget_seconds"] for plan in (small, large)]
     assert budgets == [str(7200 - TRAINING_MARGIN_SECONDS), str(7200 - TRAINING_MARGIN_SECONDS - longer)]
@@ -97,5 +97,5 @@ def test_a_run_that_trains_nothing_downloads_nothing_more() -> None:
         nothing = WorstCase(0, 0, 0, 0, 0)
         return Allowance(seconds, 0, 0, nothing, ("2026-11",), datetime(2026, 11, 1, tzinfo=UTC), False)
 
-    assert allow(0, THIRTEEN, reserve).training_seconds == 0
+    assert allow(0, THIRTEEN.weights_bytes, reserve).training_seconds == 0
     assert asked == [0]

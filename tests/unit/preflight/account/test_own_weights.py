@@ -7,45 +7,14 @@ from typing import Any
 
 import pytest
 
-from common.architecture import Shape
 from common.environment import RunSettings
-from common.errors import ChatTemplateMissing, WeightsNotFound, WeightsRejected
+from common.errors import ChatTemplateMissing, WeightsRejected
+from common.pricing.durations import TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
+from preflight.model import Model
 from preflight.request import Request
-from tests.doubles.lambda_fakes import refusal
-from tests.doubles.preflight_site import Site
-from tests.doubles.run_settings import SETTINGS
+from tests.doubles.own_weights_site import CONFIGURATION, FOLDER, PARAMETERS, URI, Folder
 from tests.doubles.texts.made_up_records import conversations as made_up_conversations
 from tests.doubles.texts.made_up_records import lines
-
-URI, FOLDER = "s3://mine/models/tiny/", "models/tiny/"
-CONFIGURATION: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"], "_name_or_path": "somebody/Tiny-Llama", "hidden_size": 64, "intermediate_size": 128,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 400, "max_position_embeddings": 2048,
-}  # fmt: skip
-PARAMETERS = 125_248
-
-
-class Folder(Site):
-    """An account whose settings name a folder of weights, with a whole model in it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(monkeypatch)
-        self.settings["base_model"] = {
-            **SETTINGS["base_model"], "weights_uri": URI, "own_weights": True, "requires_eula": False,
-        }  # fmt: skip
-        self.s3.objects = {}
-        self.put("config.json", json.dumps(CONFIGURATION).encode())
-        self.put("tokenizer.json", b"{}")
-        self.put("model.safetensors", bytes(2 * PARAMETERS))
-
-    def put(self, name: str, content: bytes) -> None:
-        self.s3.objects["mine", FOLDER + name] = content
-
-    def configure(self, **changes: Any) -> None:
-        self.put("config.json", json.dumps(CONFIGURATION | changes).encode())
-
-    def remove(self, name: str) -> None:
-        del self.s3.objects["mine", FOLDER + name]
 
 
 @pytest.fixture
@@ -64,15 +33,15 @@ def test_the_plan_names_the_model_that_lies_there_and_warns_that_it_is_another(s
 def test_how_much_of_a_corpus_is_learnt_goes_by_the_model_that_lies_there(
     site: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Shape] = []
+    asked: list[Model] = []
 
-    def most_bytes(settings: RunSettings, request: Request, shape: Shape) -> int:
-        asked.append(shape)
+    def most_bytes(settings: RunSettings, request: Request, model: Model) -> int:
+        asked.append(model)
         return 10**6
 
     monkeypatch.setattr("preflight.learnable.most_bytes", most_bytes)
     site.run()
-    assert [shape.hidden for shape in asked] == [CONFIGURATION["hidden_size"]]
+    assert [model.shape.hidden for model in asked] == [CONFIGURATION["hidden_size"]]
 
 
 def test_no_licence_is_asked_for(site: Folder) -> None:
@@ -113,7 +82,7 @@ def test_it_is_served_with_its_own_context_and_with_no_more_than_others(
 def test_what_is_missing_is_named(site: Folder, name: str, said: str) -> None:
     site.remove(name)
     message = site.refusal(WeightsRejected)
-    assert message.startswith(f"The folder {URI} of weights_uri holds no model that can be trained and served: {said}")
+    assert message.startswith(f"The folder {URI} of weights_uri cannot be trained and served: {said}")
 
 
 def test_all_that_is_wrong_is_told_at_once(site: Folder) -> None:
@@ -227,40 +196,66 @@ def test_a_tokenizer_that_was_cut_off_is_refused_and_one_too_large_to_be_read_he
     assert site.run()["baseModel"]["name"] == "Tiny-Llama"
 
 
+GB = 10**9
+
+
+def test_a_folder_of_which_far_more_is_downloaded_than_the_model_is_refused_with_the_largest_of_it(
+    site: Folder,
+) -> None:
+    for name, size in (
+        ("checkpoint-500/optimizer.pt", 27 * GB), ("checkpoint-1000/optimizer.pt", 27 * GB), ("original/consolidated.00.pth", 13_500_000_000),
+        ("tiny.gguf", 4 * GB), ("README.md", 5000),
+    ):  # fmt: skip
+        site.lay(name, size)
+    message = site.refusal(WeightsRejected)
+    assert "beside the 0.0 GB of weights there are 71.5 GB that nobody reads" in message
+    assert (
+        "the largest of them checkpoint-1000/optimizer.pt (27.0 GB), checkpoint-500/optimizer.pt (27.0 GB), original/consolidated.00.pth (13.5 GB): move them "
+        "elsewhere, or copy the model alone to a folder of its own and point weights_uri at that"
+    ) in message
+
+
+def test_a_little_beside_the_model_is_let_be(site: Folder) -> None:
+    beside = sum(len(content) for (bucket, _), content in site.s3.objects.items() if bucket == "mine") - 2 * PARAMETERS
+    most = PARAMETERS + GB  # half of its weights in 16 bits, and a gigabyte
+    site.lay("tiny.gguf", most - beside)
+    assert site.run()["baseModel"]["name"] == "Tiny-Llama"
+    site.lay("tiny.gguf", most - beside + 1)
+    assert "tiny.gguf (1.0 GB)" in site.refusal(WeightsRejected)
+
+
+@pytest.mark.parametrize("index", [b'{"weight_map": {"a": "model.safetensors"}}', None])
+def test_weights_that_the_index_does_not_name_are_read_by_nobody(site: Folder, index: bytes | None) -> None:
+    if index:
+        site.put("model.safetensors.index.json", index)
+    site.lay("consolidated.safetensors", 2 * GB)
+    assert "consolidated.safetensors (2.0 GB)" in site.refusal(WeightsRejected)
+    site.remove("consolidated.safetensors")
+    site.put("consolidated.safetensors", bytes(2 * PARAMETERS))
+    site.put("model.safetensors", bytes(PARAMETERS))
+    assert "some are missing, cut off or quantised" in site.refusal(WeightsRejected)
+
+
+def test_all_that_is_downloaded_counts_for_time_and_money_and_not_only_what_the_shape_needs(site: Folder) -> None:
+    before = site.run()
+    site.lay("model.safetensors", 30 * GB - 10_000)  # with all that lies beside it, just under 30 GB
+    plan = site.run()
+    longer = 300 - WEIGHTS_DOWNLOAD_SECONDS
+    assert [int(one["training"]["hyperparameters"]["time_budget_seconds"]) for one in (before, plan)] == [
+        7200 - TRAINING_MARGIN_SECONDS,
+        7200 - TRAINING_MARGIN_SECONDS - longer,
+    ]
+    reserved = [one["budget"]["ledgerDetails"]["max_training_seconds"] for one in (before, plan)]
+    assert reserved[1] - reserved[0] == longer
+    assert plan["budget"]["worstCaseCents"] > before["budget"]["worstCaseCents"]
+    (download,) = [phase["seconds"] for phase in plan["estimate"]["phases"] if phase["name"] == "weights"]
+    assert download == 400
+
+
 @pytest.mark.parametrize("content", [b"no json", b"[]"])
 def test_a_configuration_that_is_no_object_is_refused(site: Folder, content: bytes) -> None:
     site.put("config.json", content)
     assert f"{URI}config.json is not a JSON object" in site.refusal(WeightsRejected)
-
-
-def test_an_empty_folder_and_a_bucket_that_is_not_there_are_said_so(site: Folder) -> None:
-    site.s3.objects = {}
-    assert f"There is nothing at {URI}" in site.refusal(WeightsNotFound)
-    site.s3.troubles["list_objects_v2"] = [refusal("NoSuchBucket")]
-    assert "There is no bucket mine" in site.refusal(WeightsNotFound)
-
-
-@pytest.mark.parametrize(
-    ("operation", "said"),
-    [
-        (
-            "list_objects_v2",
-            f"{URI} cannot be listed (AccessDenied). The roles of this deployment are allowed s3:ListBucket",
-        ),
-        (
-            "get_object",
-            f"{URI}config.json cannot be read (AccessDenied). The roles of this deployment are allowed s3:GetObject",
-        ),
-    ],
-)
-def test_what_may_not_be_read_is_refused_because_training_would_be_refused_too(
-    site: Folder, operation: str, said: str
-) -> None:
-    site.deploy()
-    site.s3.troubles[operation] = [refusal("AccessDenied")] * 3
-    with pytest.raises(Exception) as refused:
-        site.run()
-    assert said in str(refused.value)
 
 
 def conversations(site: Folder) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -234,11 +235,16 @@ class TestHowMuchARunCanLearn:
     @staticmethod
     def bytes_of(**settings: object) -> int:
         read = RunSettings.from_json(json.dumps({**SETTINGS, **settings}))
-        return most_bytes(read, Request(), catalogued(read).shape)
+        return most_bytes(read, Request(), catalogued(read))
 
     def test_goes_by_the_time_the_speed_of_the_card_and_the_passes(self) -> None:
         # 6,000 seconds beside image, weights, loading and saving, at 1,190 tokens a second of 4 bytes, and a quarter more.
         assert self.bytes_of(max_training_seconds=7200, epochs=2) == 6000 * 1190 * 4 * 5 // 4 // 2
+
+    def test_leaves_out_the_time_that_a_larger_download_takes(self) -> None:
+        read = RunSettings.from_json(json.dumps({**SETTINGS, "max_training_seconds": 7200, "epochs": 2}))
+        model = replace(catalogued(read), downloaded_bytes=28 * 10**9)  # 280 seconds, where the allowances hold 180
+        assert most_bytes(read, Request(), model) == 5900 * 1190 * 4 * 5 // 4 // 2
 
     def test_is_no_less_than_a_corpus_that_is_taken_whole_and_no_more_than_can_be_checked(self) -> None:
         assert self.bytes_of(max_training_seconds=1800, epochs=3) == text_file.MAXIMUM_BYTES
