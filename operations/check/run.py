@@ -109,7 +109,7 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
     yield from asking(
         "weights",
         f"s3:ListBucket on {settings.weights.bucket}",
-        lambda: supplies.weights(aws.client("s3"), settings.weights.uri),
+        lambda: supplies.weights(aws.client("s3"), settings.weights),
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
     yield from _quota(aws, training, SPOT_TRAINING if settings.spot else TRAINING, settings.training_instance_count)

@@ -13,6 +13,9 @@ from common.pricing import prices
 from operations.check.clients import S3
 from operations.check.findings import Finding, ok, problem, warning
 from preflight.account import images, quotas
+from preflight.account.own_folder import told_of_region
+from preflight.account.own_weights import loaded_files, told_of_spare
+from stacks.configuration.catalog import Weights
 
 _ASK_FOR_QUOTAS = "Service Quotas > Amazon SageMaker in the console; AWS answers within hours to days"
 
@@ -29,14 +32,20 @@ def image(ecr_in: Callable[[str], Any], address: str) -> Iterator[Finding]:
         yield ok(subject, "exists")
 
 
-def weights(s3: S3, uri: str) -> Iterator[Finding]:
-    """Whether the base model lies at the address in the form that training and hosting read."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+def weights(s3: S3, place: Weights) -> Iterator[Finding]:
+    """Whether the base model lies at the address in the form that training and hosting read, and nothing large beside it.
+
+    Of a folder of the user's only: nobody here can move what lies in JumpStart's.
+    """
+    uri, bucket, prefix = place.uri, place.bucket, place.prefix
+    found: dict[str, int] = {}
     try:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        found = {
-            entry["Key"].removeprefix(prefix): entry["Size"] for page in pages for entry in page.get("Contents", [])
-        }
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            if elsewhere := told_of_region(page, bucket, place.region):
+                text, _, fix = elsewhere.partition(": ")
+                yield problem("weights", text, fix)
+                return
+            found |= {entry["Key"].removeprefix(prefix): entry["Size"] for entry in page.get("Contents", [])}
     except ClientError as error:
         if error_code(error) != "NoSuchBucket":
             raise
@@ -46,18 +55,22 @@ def weights(s3: S3, uri: str) -> Iterator[Finding]:
             "set region in cdk.json to one with JumpStart, or correct weights_uri",
         )
         return
-    tensors = {name: size for name, size in found.items() if name.endswith(".safetensors")}
+    tensors = loaded_files(found)
+    spare = told_of_spare(found, tensors, sum(tensors.values())) if place.own else ""
     if not found:
         yield problem(
             "weights", f"there is nothing at {uri}", "set region in cdk.json, another base_model, or weights_uri"
         )
-    elif not tensors or "config.json" not in found or any("/" in name for name in tensors):
+    elif not tensors or "config.json" not in found:
         listed = ", ".join(sorted(found)[:5])
         yield problem(
             "weights",
             f"{uri} does not hold config.json and *.safetensors side by side, but {listed}",
             "training and hosting read that form only: choose another base_model, or copy the weights in that form",
         )
+    elif spare:
+        text, _, fix = spare.rpartition(": ")
+        yield problem("weights", f"{uri}: {text}", fix)
     else:
         size = sum(tensors.values()) / 1e9
         yield ok("weights", f"{len(tensors)} safetensors of {size:.1f} GB in {bucket}")

@@ -35,7 +35,6 @@ from tests.doubles.service_quotas import ServiceQuotas
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:topic"
-URI = "s3://gated/llama/v1/"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-2.4"
 
 
@@ -214,31 +213,6 @@ def test_an_image_that_is_gone_is_a_problem_and_a_silent_registry_a_warning() ->
     silent.troubles["batch_get_image"] = [refusal("AccessDeniedException")]
     refused = one(supplies.image(lambda region: silent, IMAGE))
     assert refused.level == WARNING and "ecr:BatchGetImage" in refused.fix
-
-
-@pytest.mark.parametrize(
-    ("objects", "level"),
-    [
-        ({"config.json": 1, "model-1.safetensors": 5 * 10**9, "model-2.safetensors": 8 * 10**9}, OK),
-        ({}, PROBLEM),
-        ({"config.json": 1, "pytorch_model.bin": 1}, PROBLEM),
-        ({"model-1.safetensors": 1}, PROBLEM),
-        ({"config.json": 1, "nested/model-1.safetensors": 1}, PROBLEM),
-    ],
-    ids=["right", "nothing", "another form", "no config.json", "in a folder"],
-)
-def test_the_weights_have_the_form_that_training_and_hosting_read(objects: dict[str, int], level: Level) -> None:
-    found = one(supplies.weights(S3(objects), URI))
-    assert found.level == level
-    if level == OK:
-        assert "2 safetensors of 13.0 GB" in found.text
-
-
-def test_a_region_without_jumpstart_has_no_weights() -> None:
-    s3 = S3()
-    s3.troubles["list_objects_v2"] = [refusal("NoSuchBucket")]
-    found = one(supplies.weights(s3, URI))
-    assert (found.level, "gated" in found.text) == (PROBLEM, True)
 
 
 @pytest.mark.parametrize(
