@@ -132,7 +132,7 @@ def _of_tear_downs(watched: Watched) -> list[Watch]:
 
 
 def _of_sweeps(watched: Watched) -> list[Watch]:
-    log = "Read the sweeper's log (CloudWatch, log group of the function Captune-FineTuning-…Sweeper…)"
+    log = "Read the sweeper's log (CloudWatch, log group of the function Captune-FineTuning-*Sweeper*)"
     return [
         Watch(
             "sweeper-failed",
@@ -152,7 +152,7 @@ def _of_sweeps(watched: Watched) -> list[Watch]:
             "sweeper-silent",
             f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes, so nobody looks for leftovers, old "
             "endpoints and old reservations. Minutes after the first deployment this means nothing. Else see in the console "
-            "whether the rule Captune-Guardrail-Sweep… is enabled and the function still there; make deploy puts both back.",
+            "whether the rule Captune-Guardrail-Sweep* is enabled and the function still there; make deploy puts both back.",
             _function(watched, "Invocations"),
             threshold=1,
             comparison=_BELOW,
@@ -168,14 +168,14 @@ def _of_queues(watched: Watched) -> list[Watch]:
     return [
         Watch(
             "events-undelivered",
-            "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered…): the end of a run did not start its "
+            "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered*): the end of a run did not start its "
             f"tear-down, or a sweep or the kill switch was not heard. {read} If it names a run, start "
-            'captune-tear-down with {"executionName": "…", "reason": "person"}.',
+            'captune-tear-down with {"executionName": "NAME", "reason": "person"}.',
             _queue(watched.undelivered_name),
         ),
         Watch(
             "sweeps-given-up",
-            "Lambda gave up a sweep or the kill switch after all its attempts (the queue Captune-FineTuning-…FailedSweeps…). "
+            "Lambda gave up a sweep or the kill switch after all its attempts (the queue Captune-FineTuning-*FailedSweeps*). "
             f"{read} If it came from the kill switch, stop every running execution of captune-fine-tuning yourself.",
             _queue(watched.failed_sweeps_name),
         ),

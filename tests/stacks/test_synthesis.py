@@ -109,6 +109,16 @@ def test_every_finding_is_acknowledged_when_the_account_is_known() -> None:
     assert ACCOUNT in json.dumps(stacks.template("FineTuning"))
 
 
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "defaults")
+def test_no_template_holds_a_character_that_cloudformation_gives_back_as_a_question_mark(
+    variant: tuple[str, ...],
+) -> None:
+    """`cdk diff` leaves out what differs in such characters only, as if nothing had changed there."""
+    for name in NAMES:
+        text = json.dumps(synthesize(*variant).template(name), ensure_ascii=False)
+        assert re.findall(r".{0,40}[^\x00-\x7f].{0,40}", text) == []
+
+
 @pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: " ".join(variant) or "defaults")
 def test_cfn_lint_finds_no_error_in_templates_and_definitions(variant: tuple[str, ...]) -> None:
     stacks = synthesize(*variant)

@@ -54,7 +54,11 @@ class Ssm(Service):
 
 
 class CloudFormation(Service):
-    """Stacks by name with their template; `toolkit` says whether the bootstrap made a key of its own."""
+    """Stacks by name with the template that was synthesized; `own_key` says whether the bootstrap made a key of its own.
+
+    The CDK CLI has put its Metadata into each resource before it uploaded the template, and CloudFormation gives `?` for what
+    is not ASCII.
+    """
 
     name = "cloudformation"
 
@@ -90,7 +94,11 @@ class CloudFormation(Service):
 
     def on_get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:
         assert TemplateStage == "Original"
-        return {"TemplateBody": json.dumps(self.templates[StackName])}
+        template: dict[str, Any] = json.loads(json.dumps(self.templates[StackName]))
+        for logical_id, resource in template.get("Resources", {}).items():
+            resource["Metadata"] = {"aws:cdk:path": f"{StackName}/{logical_id}/Resource"}
+        text = json.dumps(template, ensure_ascii=False)
+        return {"TemplateBody": text.encode("ascii", errors="replace").decode()}
 
     def on_describe_stack_resource(self, StackName: str, LogicalResourceId: str) -> dict[str, Any]:
         if not self.own_key:
