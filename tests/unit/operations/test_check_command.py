@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from operations.__main__ import main
 from operations.check import command
@@ -106,6 +107,16 @@ def test_the_settings_of_the_command_line_are_the_ones_that_are_checked(
     monkeypatch.setattr(command.Settings, "from_context", from_context)
     check([GOOD], "-c", "region=eu-west-1", "-c", "budget_usd=40")
     assert (seen[0].region, seen[0].budget_usd) == ("eu-west-1", 40)
+
+
+def test_the_workflow_deploys_what_the_check_complains_of_and_only_then_takes_it_for_a_failure() -> None:
+    workflow = yaml.safe_load((command.ROOT / ".github" / "workflows" / "deploy.yaml").read_text("utf-8"))
+    steps = [step for step in workflow["jobs"]["deploy"]["steps"] if "run" in step]
+    assert [(step["run"].split()[:2], step.get("continue-on-error", False)) for step in steps] == [
+        (["make", "check-aws"], True),
+        (["make", "deploy"], False),
+        (["make", "check-aws"], False),
+    ]
 
 
 TEMPLATE = {
