@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from common.aws import error_code
+
 STACK = "Captune-Storage"
+_LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the access logs of the other one
 
 
 def empty(session: Any) -> str:
-    """Deletes every version of every object in the project's buckets. Raises LookupError while the data is protected."""
+    """Ends the access logging, then deletes every version of every object in the project's buckets. Safe to repeat.
+
+    A bucket that is gone counts as empty. Raises LookupError while the data is protected, ClientError where S3 refuses.
+    """
     refuse_protected(session)
-    stacks = session.client("cloudformation")
-    resources = stacks.describe_stack_resources(StackName=STACK)["StackResources"]
-    names = [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::S3::Bucket"]
-    lines = []
-    for name in names:
-        answers = session.resource("s3").Bucket(name).object_versions.delete()
-        lines.append(
-            f"Deleted {sum(len(answer.get('Deleted', [])) for answer in answers)} object versions from {name}."
-        )
-    return "\n".join(lines)
+    s3 = session.resource("s3")
+    buckets = _buckets(session)
+    # S3 delivers access logs hours late. One that came after the emptying would keep the bucket from being deleted, so
+    # their sender is turned away first: by the setting, which takes effect slowly, and by the policy that lets it write.
+    for logical_id, name in buckets:
+        _unless_gone(s3.meta.client.put_bucket_logging, Bucket=name, BucketLoggingStatus={})
+        if logical_id.startswith(_LOGS):
+            _unless_gone(s3.meta.client.delete_bucket_policy, Bucket=name)
+    return "\n".join(_emptied(s3.Bucket(name)) for _, name in buckets)
+
+
+def _buckets(session: Any) -> list[tuple[str, str]]:
+    """Logical id and name of each bucket that is there, the access logs' last: emptying the other one is logged too."""
+    resources = session.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    found = [
+        (resource["LogicalResourceId"], resource["PhysicalResourceId"])
+        for resource in resources
+        # After a deletion that failed, CloudFormation still lists what it has deleted.
+        if resource["ResourceType"] == "AWS::S3::Bucket" and resource["ResourceStatus"] != "DELETE_COMPLETE"
+    ]
+    return sorted(found, key=lambda one: one[0].startswith(_LOGS))
+
+
+def _emptied(bucket: Any) -> str:
+    answers = _unless_gone(bucket.object_versions.delete)
+    if answers is None:
+        return f"{bucket.name} is gone already."
+    return f"Deleted {sum(len(answer.get('Deleted', [])) for answer in answers)} object versions from {bucket.name}."
+
+
+def _unless_gone(call: Callable[..., Any], **request: Any) -> Any:
+    """What a call answers, None where its bucket does not exist."""
+    try:
+        return call(**request)
+    except ClientError as error:
+        if error_code(error) != "NoSuchBucket":
+            raise
+        return None
 
 
 def refuse_protected(session: Any) -> None:

@@ -1,4 +1,4 @@
-"""The owner's commands, against moto's account and a price list of our own."""
+"""The owner's commands, against a price list of our own, and what `make destroy` runs."""
 
 from __future__ import annotations
 
@@ -8,59 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from operations import bucket, price_list
+from operations import price_list
 from operations.__main__ import main
 from operations.data import texts
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        yield boto3.Session(region_name="us-east-1")
-
-
-def stack(session: boto3.Session, name: str, resources: dict[str, Any], outputs: dict[str, str]) -> None:
-    template = {
-        "Resources": resources,
-        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
-    }
-    session.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
-
-
-def test_the_buckets_are_emptied_of_every_version(session: boto3.Session) -> None:
-    stack(session, "Captune-Storage", {"Data": {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}}, {})  # fmt: skip
-    s3 = session.client("s3")
-    name = s3.list_buckets()["Buckets"][0]["Name"]
-    for text in (b"one", b"two"):
-        s3.put_object(Bucket=name, Key="k", Body=text)
-    assert name in bucket.empty(session)
-    assert "Versions" not in s3.list_object_versions(Bucket=name)
-
-
-class _Protected:
-    """A session whose Storage stack is protected; any other call would be a mistake."""
-
-    def client(self, service: str) -> _Protected:
-        assert service == "cloudformation"
-        return self
-
-    def describe_stacks(self, StackName: str) -> dict[str, Any]:
-        return {"Stacks": [{"StackName": StackName, "EnableTerminationProtection": True}]}
-
-
-def test_protected_data_is_not_deleted() -> None:
-    with pytest.raises(LookupError, match="retain_data=false"):
-        bucket.empty(_Protected())
 
 
 class _PriceList:
