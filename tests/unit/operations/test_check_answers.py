@@ -17,7 +17,6 @@ from tests.doubles.operations.budget_fakes import POLICY, Budgets
 from tests.doubles.operations.check_fakes import (
     ACCOUNT,
     CALLER,
-    S3,
     CloudWatch,
     Ecr,
     Iam,
