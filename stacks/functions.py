@@ -103,6 +103,7 @@ class Functions(Construct):
                     "servicequotas:GetServiceQuota",
                     "servicequotas:ListServiceQuotas",
                     "servicequotas:GetAWSDefaultServiceQuota",
+                    "servicequotas:ListAWSDefaultServiceQuotas",
                     "pricing:GetProducts",
                     "sagemaker:ListTrainingJobs",
                     "sagemaker:ListEndpoints",

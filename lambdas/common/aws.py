@@ -18,6 +18,9 @@ _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect
 # For what is done again anyway: a pass of the tear-down must not wait for one silent service until its own time is over.
 _HASTY = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=10)
 
+# For what has some seconds and no more: a throttled call is made again within 15 seconds, and a silent service is left within half a minute.
+_BRISK = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=5)
+
 
 @cache
 def client(service: str, region: str | None = None) -> Any:
@@ -29,6 +32,12 @@ def client(service: str, region: str | None = None) -> Any:
 def hasty_client(service: str) -> Any:
     """A client that gives up a call within half a minute."""
     return boto3.client(service, config=_HASTY)
+
+
+@cache
+def brisk_client(service: str) -> Any:
+    """A client for a question that may stay unanswered: it is patient with throttling, and gives up a call within half a minute."""
+    return boto3.client(service, config=_BRISK)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +15,6 @@ from common.errors import (
     EulaNotAccepted,
     ImageNotFound,
     LeftoversFound,
-    QuotaTooLow,
-    RunInFlight,
     ServiceUnreachable,
     SpotWithoutCheckpoints,
     WeightsNotFound,
@@ -23,18 +22,17 @@ from common.errors import (
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
-from common.pricing.hardware import ENDPOINT_INSTANCES
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import fits, larger, learnable, money, request, staging
-from preflight.account import adapter, images, known_jobs, other_runs, own_weights, quotas, weights
+from preflight.account import adapter, images, instances, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
 from preflight.records import suitable
 from preflight.texts.large_text import Amount
 
 T = TypeVar("T")
-# For prompts and a large corpus together, of the 120 seconds that Preflight has: what is asked of AWS takes some ten, and the comparison
-# with held-out text ten more.
+# For the quotas, the prompts and a large corpus together, of the 120 seconds that Preflight has: what else is asked of AWS takes some ten,
+# and the comparison with held-out text ten more.
 READ_SECONDS = 90
 
 
@@ -58,6 +56,9 @@ class Found:
     model: Model
     run: str = ""
     request: request.Request = field(default_factory=request.Request)
+    needs: list[quotas.Need] = field(default_factory=list)
+    quotas: dict[str, list[quotas.Quota]] = field(default_factory=dict)
+    read_seconds: float = 0  # what the quotas have left of READ_SECONDS
     material: Any = None
     spot: bool = False
     input_digest: str = ""
@@ -96,6 +97,7 @@ def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_ce
     found.attempt(lambda: _spot(settings, found))
     found.attempt(lambda: _ledger(services, settings, found))
     found.attempt(lambda: _eula(settings))
+    _read_quotas(services, settings, found)
     # Before the texts: how much of them is learnt goes by the model that is there.
     found.model = found.attempt(lambda: _weights(services, settings, found)) or found.model
     found.material = found.attempt(lambda: _material(services, found, settings))
@@ -165,7 +167,7 @@ def _eula(settings: RunSettings) -> None:
 def _material(services: Services, found: Found, settings: RunSettings) -> staging.Material | None:
     data = staging.asset(services.s3, "DATA")
     found.corpus_bytes = learnable.most_bytes(settings, found.request, found.model)
-    amount = Amount(settings.corpus_words, found.corpus_bytes, READ_SECONDS)
+    amount = Amount(settings.corpus_words, found.corpus_bytes, found.read_seconds)
     material = staging.gather(services.storage, data, found.request, settings.domain, found.attempt, amount)
     found.warnings += material.warnings if material else ()
     return material
@@ -208,45 +210,22 @@ def _prices(services: Services, settings: RunSettings, types: list[str], use: st
     return [money.find_price(services.pricing, settings.region, one, use) for one in types]
 
 
+def _read_quotas(services: Services, settings: RunSettings, found: Found) -> None:
+    """Notes the quotas before the texts, which may take all the time that there is."""
+    begun = time.monotonic()
+    found.needs = instances.needed(settings, found.spot, trains=not found.request.adapter_uri)
+    found.quotas = quotas.read(services.service_quotas, found.needs)
+    found.read_seconds = READ_SECONDS - (time.monotonic() - begun)
+
+
 def _quotas(services: Services, settings: RunSettings, found: Found) -> None:
     """Leaves the types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
-    uses = [(settings.hosting_instance_types, quotas.ENDPOINT)]
-    training = quotas.SPOT_TRAINING if found.spot else quotas.TRAINING
-    if not found.request.adapter_uri:
-        uses.insert(0, (settings.training_instance_types, training))
-    read = {use: [quotas.read(services.service_quotas, one, use) for one in types] for types, use in uses}
-    found.warnings += [
-        f"The quota {quota.name} could not be read." for of in read.values() for quota in of if quota.value is None
-    ]
-    each = {training: settings.training_instance_count, quotas.ENDPOINT: ENDPOINT_INSTANCES}
-    usable = {use: [quota for quota in of if not quota.shortage(each[use])] for use, of in read.items()}
-    shortages = [quota.shortage(each[use]) for use, of in read.items() if not usable[use] for quota in of]
-    if shortages:
-        raise QuotaTooLow(
-            f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
-            "within hours to days."
-        )
-    found.warnings += [
-        f"{quota.instance_type} is left out: {quota.shortage(each[use])}."
-        for use, of in read.items()
-        for quota in of
-        if quota.shortage(each[use])
-    ]
     others = other_runs.runs_in_flight(services.ledger, found.run)
-    # Counted as if the others took as many each: what their items tell is not looked up, for SageMaker refuses what this lets through.
-    all_of = {use: count * (len(others) + 1) for use, count in each.items()}
-    free = {use: [quota for quota in of if not quota.shortage(all_of[use])] for use, of in usable.items()}
-    crowded = [quota.shortage(all_of[use]) for use, of in usable.items() if not free[use] for quota in of]
-    if crowded:
-        raise RunInFlight(
-            f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
-            "Wait until it has ended and its tear-down is done, or ask for a higher quota."
-        )
-    if others:
-        found.warnings.append(f"Other runs are in flight and share the quotas and the cap: {', '.join(others[:3])}.")
-    found.hosting_types = [quota.instance_type for quota in free[quotas.ENDPOINT]]
-    if training in free:
-        found.training_types = [quota.instance_type for quota in free[training]]
+    left = instances.usable(found.needs, found.quotas, others, settings.region)
+    found.warnings += left.warnings
+    found.hosting_types = left.hosting
+    if left.training:
+        found.training_types = left.training
 
 
 def _leftovers(services: Services, found: Found) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common import versions
-from common.aws import client, reaching
+from common.aws import brisk_client, client, reaching
 from common.clock import month_of, now
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan
@@ -30,7 +30,7 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
         storage=Storage(client("s3"), required("BUCKET_NAME")),
         s3=client("s3"),
         sagemaker=client("sagemaker"),
-        service_quotas=client("service-quotas"),
+        service_quotas=brisk_client("service-quotas"),
         # The Price List has endpoints in a few regions only.
         pricing=client("pricing", "us-east-1"),
         ledger=ledger,

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from common.pricing.hardware import ENDPOINT_INSTANCES
 from operations.check import alarm, definitions, deployment, needs, rights, supplies
 from operations.check.findings import Finding, asking, later, ok, problem, warning
 from operations.check.rights import Role
 from operations.check.templates import Machine, Templates, Unresolved
-from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
+from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING, Need
 from stacks.configuration.catalog import public_bucket
 from stacks.configuration.settings import Settings
 
@@ -112,8 +113,15 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
         lambda: supplies.weights(aws.client("s3"), settings.weights),
     )
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
-    yield from _quota(aws, training, SPOT_TRAINING if settings.spot else TRAINING, settings.training_instance_count)
-    yield from _quota(aws, hosting, ENDPOINT, 1)
+    wanted = [
+        Need(training, SPOT_TRAINING if settings.spot else TRAINING, settings.training_instance_count),
+        Need(hosting, ENDPOINT, ENDPOINT_INSTANCES),
+    ]
+    yield from asking(
+        "quotas",
+        "servicequotas:GetServiceQuota",
+        lambda: supplies.quota(aws.client("service-quotas"), wanted, settings.region),
+    )
     for types, use in ((training, "Training"), (hosting, "Hosting")):
         yield from _price(aws, settings.region, types, use)
 
@@ -121,11 +129,6 @@ def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iter
 def _image(aws: Clients, address: str) -> Iterator[Finding]:
     question = supplies.image(lambda region: aws.client("ecr", region), address)
     yield from asking("image", "ecr:BatchGetImage", lambda: question)
-
-
-def _quota(aws: Clients, types: tuple[str, ...], use: str, instances: int) -> Iterator[Finding]:
-    question = supplies.quota(aws.client("service-quotas"), types, use, instances)
-    yield from asking(f"quota for {use}", "servicequotas:GetServiceQuota", lambda: question)
 
 
 def _price(aws: Clients, region: str, types: tuple[str, ...], use: str) -> Iterator[Finding]:

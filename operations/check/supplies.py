@@ -17,6 +17,9 @@ from preflight.account.own_folder import told_of_region
 from preflight.account.own_weights import loaded_files, told_of_spare
 from stacks.configuration.catalog import Weights
 
+_RIGHTS = (
+    "allow servicequotas:GetServiceQuota, ListServiceQuotas, GetAWSDefaultServiceQuota and ListAWSDefaultServiceQuotas"
+)
 _ASK_FOR_QUOTAS = "Service Quotas > Amazon SageMaker in the console; AWS answers within hours to days"
 
 
@@ -76,10 +79,15 @@ def weights(s3: S3, place: Weights) -> Iterator[Finding]:
         yield ok("weights", f"{len(tensors)} safetensors of {size:.1f} GB in {bucket}")
 
 
-def quota(service_quotas: Any, types: Sequence[str], use: str, instances: int = 1) -> Iterator[Finding]:
-    """Whether the account may run so many instances of at least one of the types, which are in order of preference."""
-    subject = f"quota for {use}"
-    read = [quotas.read(service_quotas, one, use) for one in types]
+def quota(service_quotas: Any, needs: Sequence[quotas.Need], region: str) -> Iterator[Finding]:
+    """Whether the account may run so many instances of at least one of the types of each need. All are sought in one listing."""
+    read = quotas.read(service_quotas, needs)
+    for need in needs:
+        yield from _of_one_use(read[need.use], need, region)
+
+
+def _of_one_use(read: Sequence[quotas.Quota], need: quotas.Need, region: str) -> Iterator[Finding]:
+    subject, instances = f"quota for {need.use}", need.instances
     short = [quota for quota in read if quota.shortage(instances)]
     unknown = [quota for quota in read if quota.value is None]
     for one in read:
@@ -93,8 +101,8 @@ def quota(service_quotas: Any, types: Sequence[str], use: str, instances: int = 
     for one in unknown:
         yield warning(
             subject,
-            f'"{one.name}" could not be read',
-            "allow servicequotas:GetServiceQuota, ListServiceQuotas and GetAWSDefaultServiceQuota, or look in the console",
+            f"{one.named} could not be read: {one.why_unknown}",
+            f"{_RIGHTS}, or look before a run pays for its training: {quotas.console(region)}",
         )
 
 

@@ -8,7 +8,8 @@ with StandIn(folder, s3_endpoint=url, training=FakeTraining(), hosting=FakeHosti
 """
 
 from .api.faults import Call, Fault, Faults
-from .api.market import Price, Quota
+from .api.market import Price
+from .api.quotas import Quota
 from .engines import Answer, Context, HostingEngine, TrainingEngine
 from .standin import StandIn
 

@@ -12,7 +12,8 @@ from botocore.config import Config
 
 from .api.control import Control
 from .api.faults import Call, Faults
-from .api.market import Market, Price, Quota
+from .api.market import Market, Price
+from .api.quotas import Quota
 from .api.registry import Registry
 from .api.rules import is_jumpstart
 from .api.validation import check_request, service_model
@@ -32,7 +33,7 @@ class StandIn:
         training, hosting: engines; left out, the real ones, which run the containers' commands here.
         clock: the time that every record, and so the billing, goes by.
         on_training_line: called with (job name, line) for each line a training container prints.
-        quotas: quota code to value (or a whole `Quota`); see market.DEFAULT_QUOTAS.
+        quotas: quota code to value (or a whole `Quota`); see quotas.DEFAULT_QUOTAS.
         prices: instance type to dollars an hour, or `Price`s; ml.g5.2xlarge at 1.515 when left out.
         time_scale: real seconds for each second of SageMaker's own limits.
         authorize: raises ServiceError for a call that its role may not make; left out, everybody may do everything.

@@ -34,6 +34,7 @@ EVERYWHERE: dict[str, str] = {
     "servicequotas:GetServiceQuota": "Preflight reads quotas before a run needs them",
     "servicequotas:ListServiceQuotas": "Preflight reads quotas before a run needs them",
     "servicequotas:GetAWSDefaultServiceQuota": "Preflight reads quotas before a run needs them",
+    "servicequotas:ListAWSDefaultServiceQuotas": "Preflight reads quotas before a run needs them",
     "pricing:GetProducts": "Preflight asks the Price List for the hourly price",
     "sagemaker:ListTrainingJobs": "leftovers of the project are found by name prefix",
     "sagemaker:ListEndpoints": "leftovers of the project are found by name prefix",

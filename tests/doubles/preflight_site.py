@@ -80,6 +80,7 @@ class Site:
         self.version = self.deployed_version = "v1"
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(handler, "client", self.client)
+        monkeypatch.setattr(handler, "brisk_client", self.client)
         monkeypatch.setattr(stage_handler, "client", self.client)
         monkeypatch.setattr(handler, "now", lambda: NOW)
 

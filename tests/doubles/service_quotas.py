@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.doubles.lambda_fakes import Service, page, refusal
+from tests.doubles.lambda_fakes import Service, refusal
 
 
 class ServiceQuotas(Service):
-    """Applied and default values by code, and the names of codes."""
+    """Applied and default values by code, the names of codes, and so many quotas besides that none of a run is on the first page."""
 
     name = "service-quotas"
+    OTHERS = 250
 
     def __init__(self, applied: dict[str, float], defaults: dict[str, float] | None = None) -> None:
         super().__init__()
@@ -23,10 +24,26 @@ class ServiceQuotas(Service):
     def on_get_aws_default_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
         return self._value(self.defaults, QuotaCode)
 
-    def on_list_service_quotas(self, ServiceCode: str, NextToken: str | None = None) -> dict[str, Any]:
-        rows = [{"QuotaCode": code, "QuotaName": name} for code, name in self.names.items()]
-        answer: dict[str, Any] = page("Quotas", rows, NextToken)
-        return answer
+    def on_list_service_quotas(self, ServiceCode: str, MaxResults: int, NextToken: str = "0") -> dict[str, Any]:
+        return self._page(self.applied, MaxResults, int(NextToken))
+
+    def on_list_aws_default_service_quotas(
+        self, ServiceCode: str, MaxResults: int, NextToken: str = "0"
+    ) -> dict[str, Any]:
+        return self._page(self.defaults, MaxResults, int(NextToken))
+
+    def _page(self, values: dict[str, float], most: int, start: int) -> dict[str, Any]:
+        others = [
+            {"QuotaCode": f"L-OTHER{n}", "QuotaName": f"ml.m{n} for endpoint usage", "Value": 0.0}
+            for n in range(self.OTHERS)
+        ]
+        ours = [
+            {"QuotaCode": code, "QuotaName": name, "Value": values[code]}
+            for code, name in self.names.items()
+            if code in values
+        ]
+        rows, end = [*others, *ours], start + most
+        return {"Quotas": rows[start:end], **({"NextToken": str(end)} if end < len(rows) else {})}
 
     def _value(self, values: dict[str, float], code: str) -> dict[str, Any]:
         if code not in values:

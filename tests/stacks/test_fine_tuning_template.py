@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from preflight import checks
+from preflight.account import quotas
 from preflight.prompts import prompt_file
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.images import hosting_image, training_image
@@ -44,6 +45,7 @@ def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(
     for name, seconds in reading.items():
         assert seconds + 20 <= SIZES[name][1]
         assert seconds > prompt_file.PARSE_SECONDS
+    assert checks.READ_SECONDS - quotas.ASKING_SECONDS > 65, "what a text of 1 GB takes"
     assert reading["stage"] > reading["preflight"], "what Preflight has read in time can be read again in time"
 
 

@@ -31,7 +31,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 _NOW = common.clock.now
 # What makes clients, by its name in common.aws, with the patience of what it makes.
 _FACTORIES: dict[str, Any] = {
-    name: vars(common.aws)["_HASTY" if name.startswith("hasty") else "_PATIENT"]
+    name: vars(common.aws)[{"hasty_client": "_HASTY", "brisk_client": "_BRISK"}.get(name, "_PATIENT")]
     for name in vars(common.aws)
     if name.endswith("client")
 }

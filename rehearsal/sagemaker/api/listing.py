@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rehearsal.sagemaker.clock import from_wire
 
-from .errors import invalid
+from .errors import ServiceError, invalid
 
 _TIMES = {
     "CreationTimeBefore": ("CreationTime", -1),
@@ -84,3 +84,20 @@ def _read_token(token: str) -> list[Any]:
     if not isinstance(last, list) or len(last) != 2:
         raise invalid("Invalid NextToken.")
     return last
+
+
+def sliced(
+    rows: Sequence[Any], request: Mapping[str, Any], most: int, refused: str
+) -> tuple[Sequence[Any], dict[str, str]]:
+    """Return the page that a request asks for, of rows of another service, and the member that leads to the next one, if there is one.
+
+    Args:
+        most: the rows of a page where MaxResults is left out.
+        refused: the error's name for a token that is none.
+    """
+    try:
+        start = int(request.get("NextToken") or 0)
+    except ValueError:
+        raise ServiceError(refused, "The pagination token is invalid.") from None
+    end = start + int(request.get("MaxResults") or most)
+    return rows[start:end], {"NextToken": str(end)} if end < len(rows) else {}

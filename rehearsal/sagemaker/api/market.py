@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from rehearsal.sagemaker.records import ACCOUNT
-
-from .errors import ServiceError
+from .listing import sliced
+from .quotas import DEFAULT_QUOTAS, Quota, answer, code_of
 
 # The beginning of a usage type names the region; only those that the price list writes out are here.
 _USAGE_PREFIX = {
@@ -99,22 +98,8 @@ def prices_of(table: Mapping[str, float | str] | Iterable[Price] | None) -> list
     ]
 
 
-@dataclass(frozen=True)
-class Quota:
-    """A service quota; `value` None is one that has no applied value, only the default."""
-
-    name: str
-    value: float | None
-    default: float = 0.0
-
-
-DEFAULT_QUOTAS: Mapping[str, Quota] = {
-    "L-2D6DEB3C": Quota("ml.g5.2xlarge for training job usage", 1.0),
-    "L-CAEE7DB7": Quota("ml.g5.2xlarge for spot training job usage", 1.0),
-    "L-9614C779": Quota("ml.g5.2xlarge for endpoint usage", 1.0),
-}
-
-
+# The uses of each component of the price list that have a quota.
+_USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
 CAPACITY_TRAINING = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
 )
@@ -148,8 +133,7 @@ class Market:
     def allow_training(self, instance_types: Sequence[str], instances: int) -> None:
         """Raise the training quotas of these types, on demand and on spot, to so many instances."""
         for name in (f"{kind} for {spot}training job usage" for kind in instance_types for spot in ("", "spot ")):
-            made_up = f"L-{name.replace(' ', '-').replace('.', '-')}"  # AWS takes no code with a dot
-            code = next((code for code, quota in self.quotas.items() if quota.name == name), made_up)
+            code = next((code for code, quota in self.quotas.items() if quota.name == name), code_of(name))
             self.quotas[code] = Quota(name, float(instances))
 
     def limit(self, instance_type: str, usage: str) -> int:
@@ -160,47 +144,20 @@ class Market:
         return 1
 
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """Answer one of GetProducts, GetServiceQuota, GetAWSDefaultServiceQuota, ListServiceQuotas.
+        """Answer GetProducts, or an operation of Service Quotas.
 
         Raises:
             ServiceError: the service, the quota or the operation does not exist.
         """
         if operation == "GetProducts":
             return self._products(request)
-        if request["ServiceCode"] != "sagemaker":
-            raise ServiceError(
-                "NoSuchResourceException", "The request failed because the specified service does not exist."
-            )
-        if operation in ("ListServiceQuotas", "ListAWSDefaultServiceQuotas"):
-            default = operation == "ListAWSDefaultServiceQuotas"
-            rows = [
-                self._quota(code, quota, region, default=default)
-                for code, quota in sorted(self.quotas.items())
-                if default or quota.value is not None
-            ]
-            if code := request.get("QuotaCode"):
-                rows = [row for row in rows if row["QuotaCode"] == code]
-            return _page("Quotas", rows, request, 100)
-        found = self.quotas.get(request["QuotaCode"])
-        default = operation == "GetAWSDefaultServiceQuota"
-        if found is None or (found.value is None and not default):
-            raise ServiceError(
-                "NoSuchResourceException", "The request failed because the specified quota does not exist."
-            )
-        return {"Quota": self._quota(request["QuotaCode"], found, region, default=default)}
+        return answer(self._every_quota(), operation, request, region)
 
-    def _quota(self, code: str, quota: Quota, region: str, *, default: bool) -> dict[str, Any]:
-        return {
-            "ServiceCode": "sagemaker",
-            "ServiceName": "Amazon SageMaker",
-            "QuotaCode": code,
-            "QuotaName": quota.name,
-            "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
-            "Unit": "None",
-            "Value": float(quota.default if default or quota.value is None else quota.value),
-            "Adjustable": True,
-            "GlobalQuota": False,
-        }
+    def _every_quota(self) -> dict[str, Quota]:
+        """Every type that has a price may be used once, where nothing else is said of it."""
+        named = {quota.name for quota in self.quotas.values()}
+        priced = [f"{price.instance} for {use}" for price in self.prices for use in _USES[price.component]]
+        return {code_of(name): Quota(name, 1.0) for name in priced if name not in named} | self.quotas
 
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
         products = [price.product() for price in self.prices]
@@ -208,8 +165,8 @@ class Market:
             products = []
         for term in request.get("Filters") or []:
             products = [item for item in products if _matches(item["product"]["attributes"], term)]
-        answer = _page("PriceList", [json.dumps(item) for item in products], request, 100)
-        return {"FormatVersion": "aws_v1"} | answer
+        page, more = sliced(products, request, 100, "InvalidNextTokenException")
+        return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(item) for item in page]} | more
 
 
 def _matches(attributes: Mapping[str, str], term: Mapping[str, str]) -> bool:
@@ -220,12 +177,3 @@ def _matches(attributes: Mapping[str, str], term: Mapping[str, str]) -> bool:
         "NONE_OF": value not in [choice.strip() for choice in wanted.split(",")],
     }
     return tests.get(term["Type"], value == wanted)  # TERM_MATCH and EQUALS
-
-
-def _page(name: str, rows: list[Any], request: Mapping[str, Any], most: int) -> dict[str, Any]:
-    try:
-        start = int(request.get("NextToken") or 0)
-    except ValueError:
-        raise ServiceError("InvalidNextTokenException", "The pagination token is invalid.") from None
-    end = start + int(request.get("MaxResults") or most)
-    return {name: rows[start:end]} | ({"NextToken": str(end)} if end < len(rows) else {})

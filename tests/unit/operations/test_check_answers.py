@@ -12,6 +12,7 @@ from operations.check import account, alarm, definitions, rights, supplies
 from operations.check.findings import Level, asking
 from operations.check.needs import Need, Unread
 from operations.check.rights import Role
+from preflight.account import quotas
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.operations.budget_fakes import POLICY, Budgets
 from tests.doubles.operations.check_fakes import (
@@ -136,13 +137,8 @@ def test_an_image_that_is_gone_is_a_problem_and_a_silent_registry_a_warning() ->
     ids=["both", "only the second", "neither", "one unknown"],
 )
 def test_one_type_of_the_list_is_enough(values: dict[str, float], expected: list[Level]) -> None:
-    service = ServiceQuotas(values)
-    assert levels(supplies.quota(service, ["ml.g5.2xlarge", "ml.g6.xlarge"], "endpoint usage")) == expected
-
-
-def test_a_quota_that_is_too_low_names_its_code() -> None:
-    found = one(supplies.quota(ServiceQuotas({"L-9614C779": 0.0}), ["ml.g5.2xlarge"], "endpoint usage"))
-    assert (found.level, "L-9614C779" in found.text) == (PROBLEM, True)
+    needs = [quotas.Need(["ml.g5.2xlarge", "ml.g6.xlarge"], "endpoint usage", 1)]
+    assert levels(supplies.quota(ServiceQuotas(values), needs, "us-east-1")) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from typing import Any
@@ -13,6 +14,7 @@ from operations.check import command, run, supplies
 from operations.check.findings import Finding, Level
 from operations.check.run import Project
 from operations.check.templates import Templates
+from preflight.account.quotas import Need
 from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.operations.budget_fakes import Budgets
@@ -304,11 +306,27 @@ def test_a_page_of_a_proxy_in_place_of_an_answer_ends_no_check(project: Project,
     assert len(found) == 1 and "did not answer" in found[0].text
 
 
-def test_a_quota_has_to_hold_every_instance_of_a_job() -> None:
-    def level(needed: int) -> Level:
-        (found,) = supplies.quota(
-            ServiceQuotas({"L-CAEE7DB7": 2.0}), ["ml.g5.2xlarge"], "spot training job usage", needed
-        )
-        return found.level
+def test_a_quota_has_to_hold_every_instance_of_a_job_and_is_told_with_its_code() -> None:
+    def told(needed: int) -> Finding:
+        needs = [Need(["ml.g5.2xlarge"], "spot training job usage", needed)]
+        (found,) = supplies.quota(ServiceQuotas({"L-CAEE7DB7": 2.0}), needs, "us-east-1")
+        return found
 
-    assert (level(2), level(3)) == (Level.OK, Level.PROBLEM)
+    assert (told(2).level, told(3).level) == (Level.OK, Level.PROBLEM)
+    assert "(code L-CAEE7DB7) is 2 and 3 are needed" in told(3).text
+
+
+def test_the_quotas_of_training_and_endpoint_are_sought_in_one_listing(project: Project) -> None:
+    settings = dataclasses.replace(
+        project.settings, training_instance_type=("ml.g6.xlarge",), hosting_instance_type=("ml.g6.2xlarge",)
+    )
+    account = cloud()
+    found = findings(account, dataclasses.replace(project, settings=settings))
+    asked = account.services["service-quotas"]
+    # Two pages full of others and one with what is left, of the applied values and of the defaults.
+    assert [operation for operation, _ in asked.calls] == ["list_service_quotas"] * 3 + [
+        "list_aws_default_service_quotas"
+    ] * 3
+    unknown = [one for one in found if "could not be read" in one.text]
+    assert len(unknown) == 2
+    assert all("servicequotas/home/services/sagemaker/quotas" in one.fix for one in unknown)

@@ -167,6 +167,11 @@ class TestAnEarlierAdapter:
         site.ecr.missing = {"1"}
         assert with_adapter(site).run({"adapterUri": ADAPTER_URI})["warnings"] == []
 
+    def test_the_types_of_the_endpoint_are_not_taken_for_those_of_training(self, two_types: Site) -> None:
+        two_types.settings["training_instance_types"] = BOTH[:1]
+        plan = with_adapter(two_types).run({"adapterUri": ADAPTER_URI})
+        assert (plan["training"]["instanceTypes"], plan["hosting"]["instanceTypes"]) == (BOTH[:1], BOTH)
+
     def test_it_needs_no_spot_instance_whatever_the_setting_says(self, site: Site) -> None:
         site.settings |= {"spot": True, "checkpoint_minutes": 0}
         assert with_adapter(site).run({"adapterUri": ADAPTER_URI})["training"]["spot"] is False

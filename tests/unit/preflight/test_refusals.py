@@ -104,10 +104,13 @@ def test_a_quota_of_zero_is_refused_with_its_code_and_the_way_to_ask_for_more(si
 
 def test_quotas_that_cannot_be_read_are_a_warning(site: Site) -> None:
     site.quotas.troubles["get_service_quota"] = [refusal("AccessDeniedException")] * 2
-    assert site.run()["warnings"] == [
-        "The quota ml.g5.2xlarge for training job usage could not be read.",
-        "The quota ml.g5.2xlarge for endpoint usage could not be read.",
-    ]
+    (warning,) = site.run()["warnings"]
+    assert warning.startswith(
+        'Quotas that could not be read: "ml.g5.2xlarge for training job usage" (code L-2D6DEB3C): 1 needed, AWS answered AccessDeniedException; '
+        '"ml.g5.2xlarge for endpoint usage" (code L-9614C779): 1 needed, AWS answered AccessDeniedException. The run goes on without knowing. '
+        "Look them up now, at https://us-east-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas: "
+    )
+    assert "stop this execution" in warning
 
 
 def test_a_second_run_needs_a_second_instance(site: Site) -> None:

@@ -135,6 +135,22 @@ class TestEachFile:
         monkeypatch.setattr("preflight.checks.READ_SECONDS", 31)
         assert site.run(MINE | {"prompts": "corpora/prompts.jsonl"})["corpus"]["prompts"] == 1
 
+    def test_has_the_time_that_the_quotas_have_left(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        tell = site.quotas.on_get_service_quota
+
+        def slow(**asked: str) -> dict[str, object]:
+            clock.now += 15
+            return tell(**asked)
+
+        monkeypatch.setattr(site.quotas, "on_get_service_quota", slow)
+        monkeypatch.setattr("preflight.checks.READ_SECONDS", 29)
+        site.upload("mine.txt", titled(60, 100, 100))
+        assert "could not be read and checked in -1 seconds" in site.refusal(DatasetRejected, MINE)
+        monkeypatch.setattr("preflight.checks.READ_SECONDS", 31)
+        assert site.run(MINE)["corpus"]["words"] > 1000
+
     def test_is_not_said_to_have_changed_where_it_only_took_too_long_to_be_read_again(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -148,6 +164,6 @@ class TestEachFile:
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
         """The clock by which texts are read."""
         clock = Clock()
-        for module in ("preflight.staging", "preflight.texts.large_text"):
+        for module in ("preflight.checks", "preflight.staging", "preflight.texts.large_text"):
             monkeypatch.setattr(f"{module}.time", clock)
         return clock
