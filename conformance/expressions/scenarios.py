@@ -106,13 +106,13 @@ def _stopped_training(bench: Bench) -> None:
         for name in list(bench.cloud.sagemaker.store.jobs):
             bench.cloud.client("sagemaker").stop_training_job(TrainingJobName=name)
 
-    bench.cloud.sagemaker.faults.add(operation="DescribeTrainingJob", skip=1, before=stop)
+    bench.cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=bench.cloud.machine_role, skip=1, before=stop)
     _start(bench)
 
 
 def _stopped_run(bench: Bench) -> None:
     bench.empty(jobs=[TrainingPlan(outcome="hangs")])
-    reached = bench.cloud.sagemaker.faults.add(operation="DescribeTrainingJob", skip=1)
+    reached = bench.cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=bench.cloud.machine_role, skip=1)
     execution = bench.cloud.start(INPUT)
     bench.wait_for(lambda: reached.hits > 0 or execution.is_over, "a look at the training job")
     bench.cloud.stop(execution, error=PERSON, cause="Stopped in the console.")

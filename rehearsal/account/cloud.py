@@ -30,7 +30,7 @@ from .assembly import Assembly
 from .clients import PERSON, Clients
 from .clock import Clock
 from .deployment import Deployment
-from .rights import Rights, refusal
+from .rights import Guard, Rights
 from .server import Server
 
 _one_at_a_time = threading.Lock()  # moto keeps one account per process
@@ -82,8 +82,8 @@ class Cloud:
         self.on_history: Callable[[str, Mapping[str, Any]], None] = lambda arn, event: None
         self.messages: list[tuple[str, str | None, str]] = []
         self.deployment: Deployment | None = None
-        self.refused: list[str] = []
-        self._rights: Rights | None = None
+        self._guard = Guard()
+        self.refused = self._guard.refused
         self._engines: dict[str, Any] = {"training": training, "hosting": hosting}
         self._standin_options: dict[str, Any] = {
             "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
@@ -112,7 +112,7 @@ class Cloud:
         services.install(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
         self.recorder, self.url = self._server.begin(self.clock), self._server.url
-        self.recorder.authorize, self.recorder.hides = self._authorize, self._hides
+        self.recorder.authorize, self.recorder.hides = self._guard.authorize, self._guard.hides
         self._start_sagemaker()
         ahead = lambda: self.clock.ahead.total_seconds()  # noqa: E731
         self.functions = Functions(self.workdir / "lambda", self._fork_server, self.endpoints, self.region, ahead)
@@ -121,7 +121,7 @@ class Cloud:
 
     def _start_sagemaker(self, server: wire.Server | None = None) -> None:
         self.sagemaker = StandIn(
-            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._authorize,
+            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._guard.authorize,
             s3_of=lambda role_arn: self.client_for("s3", role_arn), **self._engines, **self._standin_options,
         )  # fmt: skip
         self.sagemaker.start(server)
@@ -204,16 +204,6 @@ class Cloud:
         finally:
             self.executions.ended(execution)
 
-    def _authorize(self, call: Call) -> None:
-        """Raise the refusal of a call that its role may not make."""
-        need = self._rights.lacking(call) if self._rights else None
-        if need:
-            self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
-            raise refusal(call, need)
-
-    def _hides(self, call: Call) -> bool:
-        return self._rights is not None and self._rights.hides_what_is_missing(call)
-
     def _notify(self) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -223,7 +213,7 @@ class Cloud:
     def deploy(self, assembly: Assembly) -> Deployment:
         """Create the stacks of a cloud assembly."""
         self.deployment = Deployment.create(self._clients, assembly)
-        self._rights = Rights(self._clients)
+        self._guard.rights = Rights(self._clients)
         return self.deployment
 
     def start(self, run_input: Any = None, *, name: str | None = None, machine: str | None = None) -> Execution:
@@ -249,6 +239,12 @@ class Cloud:
         self.executions.settle(execution, self.events, timeout)
 
     @property
+    def machine_role(self) -> str:
+        """The name of FineTuning's role, by which its own calls are known."""
+        assert self.deployment is not None, "deploy before you ask"
+        return self.deployment.fine_tuning_role
+
+    @property
     def calls(self) -> list[Call]:
         """Every AWS call so far, in order; `access_key` is the role that made it."""
         return sorted([*self.recorder.calls, *self.sagemaker.calls], key=lambda call: call.time)
@@ -260,8 +256,7 @@ class Cloud:
 
     def calls_of_roles(self) -> int:
         """The number of calls so far that deployed roles made, each of which was held against their policies."""
-        rights = self._rights
-        return sum(rights.knows(call.access_key) for call in self.calls) if rights else 0
+        return self._guard.count(self.calls)
 
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what would still bill or linger, by kind, empty lists included."""

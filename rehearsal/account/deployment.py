@@ -34,6 +34,7 @@ class Deployment:
         definitions: the definition that each state machine (ARN) runs.
         unsupported: resource types that moto leaves out, with the number of resources.
         fine_tuning, tear_down: ARNs of the state machines.
+        fine_tuning_role: name of FineTuning's role, by which its own calls are known.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
         functions: names of the Lambda functions by the first part of their handler, for example "preflight".
         dead_letters: for each function (ARN) that has one, the queue (ARN) of the events that it failed on.
@@ -46,7 +47,7 @@ class Deployment:
         self.definitions: dict[str, str] = {}
         self.unsupported: dict[str, int] = {}
         self.functions: dict[str, str] = {}
-        self.fine_tuning = self.tear_down = self.bucket = self.table = self.topic = ""
+        self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
         self.dead_letters: dict[str, str] = {}
         self._subscriptions: list[tuple[str, str, str]] = []
         self._kept: set[tuple[str, str]] = set()
@@ -125,6 +126,7 @@ class Deployment:
         self.definitions[machine.arn] = definition
         if "TearDownArn" in values:
             self.fine_tuning = machine.arn
+            self.fine_tuning_role = str(machine.roleArn).rpartition("/")[2]
         else:
             self.tear_down = machine.arn
             self.topic = str(values.get("ResultTopicArn", ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -154,7 +154,35 @@ class Rights:
         return not self.allow(call.access_key, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
 
 
-def refusal(call: Call, need: Need) -> ServiceError:
+class Guard:
+    """Lets calls through as the rights say, all of them before there are any.
+
+    Attributes:
+        rights: those of what was deployed.
+        refused: the calls that were refused, as "role: action on resource".
+    """
+
+    def __init__(self) -> None:
+        self.rights: Rights | None = None
+        self.refused: list[str] = []
+
+    def authorize(self, call: Call) -> None:
+        """Raise the refusal of a call that its role may not make."""
+        need = self.rights.lacking(call) if self.rights else None
+        if need:
+            self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
+            raise _refusal(call, need)
+
+    def hides(self, call: Call) -> bool:
+        """Whether S3 must not tell the caller that an object is missing."""
+        return self.rights is not None and self.rights.hides_what_is_missing(call)
+
+    def count(self, calls: Iterable[Call]) -> int:
+        """How many of these calls deployed roles made."""
+        return sum(self.rights.knows(call.access_key) for call in calls) if self.rights else 0
+
+
+def _refusal(call: Call, need: Need) -> ServiceError:
     """What the service answers to a call that lacks a right."""
     code, status = _REFUSALS.get(call.service, ("AccessDeniedException", 400))
     who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{call.access_key}/rehearsal"

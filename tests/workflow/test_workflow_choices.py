@@ -110,7 +110,7 @@ class TestNoCapacity:
         cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs", stop_looks=0)))
         cloud.clock.advance(seconds=1)
         cloud.sagemaker.faults.add(
-            operation="DescribeTrainingJob", before=_once(lambda call: _later(cloud, stop, call))
+            operation="DescribeTrainingJob", by=cloud.machine_role, before=_once(lambda call: _later(cloud, stop, call))
         )
 
         execution = rehearse()

@@ -14,7 +14,7 @@ from rehearsal.sagemaker.fake import FakeTraining, TrainingPlan
 
 def test_an_aborted_run_and_its_sweeper_need_no_right_that_they_do_not_have(cloud: Cloud) -> None:
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
-    held = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", hang=True)
+    held = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
     execution = cloud.start({})
     assert held.reached.wait(60)
     cloud.events.drop_next()  # so that something is left to sweep

@@ -90,7 +90,7 @@ def test_removal_is_tried_for_as_long_as_its_function_fails(cloud: Cloud) -> Non
 
 def test_without_the_ledger_everything_is_removed_and_it_is_settled_when_the_ledger_is_back(cloud: Cloud) -> None:
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
-    watched = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", hang=True)
+    watched = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
     run = cloud.start({"samplesPerPrompt": 0})
     assert watched.reached.wait(60)
     outages = [
@@ -123,7 +123,7 @@ def until(what: Callable[[], bool]) -> None:
 
 def test_an_event_of_a_running_execution_leaves_it_running(cloud: Cloud) -> None:
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
-    watched = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", hang=True)
+    watched = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
     run = cloud.start({"samplesPerPrompt": 0})
     assert watched.reached.wait(60)
 
