@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from common.clock import from_iso
 from common.errors import ServiceUnreachable
 from common.names import run_name
 from settle.billing import StillRunning
@@ -130,6 +131,13 @@ def test_a_sagemaker_that_does_not_answer_settles_nothing(site: Site, operation:
     with pytest.raises(ServiceUnreachable, match=r"^Asking SageMaker what the run billed"):
         site.settle()
     assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
+
+
+def test_jobs_are_sought_from_a_day_before_the_reservation_on(site: Site) -> None:
+    site.settle()
+    reserved_at = from_iso((site.ledger.run("captune-abc") or {})["reserved_at"])
+    asked = site.sagemaker.called("list_training_jobs")
+    assert {one["CreationTimeAfter"] for one in asked} == {reserved_at - timedelta(days=1)}
 
 
 def test_a_run_that_still_bills_is_not_settled(site: Site) -> None:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS
+from common.resources import LONGEST_TRAINING_JOB
 from sweeper import handler
 from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
@@ -40,6 +41,13 @@ def test_what_exists_without_a_reservation_is_torn_down(resources: dict[str, Any
 def test_resources_of_others_and_jobs_that_ended_are_left_alone() -> None:
     site = Site(jobs={"captune-old": "Completed"}, endpoints={"my-captune-x": "InService"})
     assert site.sweep().remove_leftovers() == []
+
+
+def test_of_training_jobs_only_what_can_still_run_is_read() -> None:
+    site = Site()
+    site.sweep().remove_leftovers()
+    asked = site.sagemaker.called("list_training_jobs")
+    assert {one["CreationTimeAfter"] for one in asked} == {NOW - LONGEST_TRAINING_JOB}
 
 
 def test_a_run_whose_event_was_lost_is_torn_down_under_its_own_name() -> None:

@@ -10,8 +10,9 @@ from botocore.exceptions import EndpointConnectionError
 from common.contracts.tear_down import Seen, TearDownEvent
 from common.errors import InvalidInput
 from common.names import belongs_to
+from common.resources import LONGEST_TRAINING_JOB
 from teardown import handler
-from tests.doubles.lambda_fakes import MACHINE, refusal
+from tests.doubles.lambda_fakes import MACHINE, NOW, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
@@ -29,6 +30,13 @@ def test_a_training_job_is_stopped_and_waited_for() -> None:
     assert len(site.sagemaker.called("stop_training_job")) == 1
     site.sagemaker.jobs["captune-abc"] = "Stopped"
     assert site.tear_down()["quiet"]
+
+
+def test_of_training_jobs_only_what_can_still_run_is_read() -> None:
+    site = Site(jobs={"captune-abc": "InProgress"})
+    site.tear_down()
+    asked = site.sagemaker.called("list_training_jobs")
+    assert {one["CreationTimeAfter"] for one in asked} == {NOW - LONGEST_TRAINING_JOB}
 
 
 def test_an_endpoint_that_is_creating_is_waited_for_because_it_cannot_be_deleted() -> None:
