@@ -13,6 +13,8 @@ from stacks.guardrail_stack import SWEEP_MINUTES
 from stacks.watching import alarms
 from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
+pytestmark = pytest.mark.slow  # templates of settings of their own
+
 ALARM = "AWS::CloudWatch::Alarm"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 # Namespace, metric, comparison, threshold, minutes of a period, periods, missing data.

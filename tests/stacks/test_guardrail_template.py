@@ -9,6 +9,8 @@ import pytest
 
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
+pytestmark = pytest.mark.slow  # templates of settings of their own
+
 
 def budget(stacks: Stacks) -> dict[str, Any]:
     answer: dict[str, Any] = stacks.one("Guardrail", "AWS::Budgets::Budget")

@@ -11,6 +11,8 @@ from stacks.access.permissions import EVERYWHERE
 from tests.doubles.machines.lambda_calls import aws_actions, variables
 from tests.doubles.machines.stacks_bench import Stacks, Statement, actions, as_list, synthesize
 
+pytestmark = pytest.mark.slow  # templates of settings of their own
+
 FUNCTIONS = {
     "preflight": "Preflight",
     "reserve": "Reserve",

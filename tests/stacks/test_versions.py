@@ -12,6 +12,8 @@ from stacks.configuration.run_settings import definition_version, literals
 from stacks.configuration.settings import Settings
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
+pytestmark = pytest.mark.slow  # templates of settings of their own
+
 BARE = Settings()
 
 

@@ -29,11 +29,6 @@ from report.summary_types import known
 SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    return {name: make() for name, make in KINDS.items()}
-
-
 class Reader(HTMLParser):
     """Collects what the page holds, and fails on a tag that is closed out of turn."""
 
@@ -188,16 +183,17 @@ def test_memorisation_stands_apart_from_the_results(made: dict[str, Any]) -> Non
 
 
 def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made: dict[str, Any]) -> None:
-    before = copy.deepcopy(made["running"])
-    after = summary.settle(made["running"], status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
-    assert made["running"] == before
+    running = made["running"]
+    before = copy.deepcopy(running)
+    after = summary.settle(running, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+    assert running == before
     assert after["cost"]["actual_cents"] == 121
     assert after["cost"]["cap_cents"] == 2500
     assert after["status"] == "SUCCEEDED"
     assert after["verdict"] == before["verdict"]
     assert after["error"] is None
     # The answers of a large run are not held twice in a function's memory.
-    assert after["prompts"] is made["running"]["prompts"]
+    assert after["prompts"] is running["prompts"]
 
 
 def test_a_stand_in_is_called_by_its_own_name_everywhere(made: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
 from report.charts.drawing import NARROW, WIDE, scale
 from report.charts.losses import documents
 from report.content.run import elapsed_seconds
@@ -26,11 +25,6 @@ from report.formatting import (
     share,
     with_error,
 )
-
-
-@pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    return {name: make() for name, make in KINDS.items()}
 
 
 @pytest.mark.parametrize("width_", [WIDE, NARROW])

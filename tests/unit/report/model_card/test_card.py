@@ -16,11 +16,6 @@ from report.html import page
 from report.model_card import card
 
 
-@pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    return {name: make() for name, make in KINDS.items()}
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_every_state_renders_a_model_card_with_its_sections(made: dict[str, Any], name: str) -> None:
     text = card.render(made[name])

@@ -108,11 +108,6 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    return {name: make() for name, make in KINDS.items()}
-
-
-@pytest.fixture(scope="module")
 def read(made: dict[str, Any]) -> dict[str, Reader]:
     return {name: Reader(document.render(summary)) for name, summary in made.items()}
 
