@@ -11,7 +11,7 @@ from gates.checks import Outcome
 # Percent of lines and branches together, in each of these folders.
 BY_EVERY_TEST = {"stacks": 90, "lambdas": 90, "rehearsal": 90, "training": 90}
 # What only starts processes and trains is left to the slow tests; what decides over money is not.
-BY_THE_FAST_TESTS = {"stacks": 95, "lambdas": 95, "rehearsal": 55, "training": 64}
+BY_THE_FAST_TESTS = {"stacks": 95, "lambdas": 95, "rehearsal": 55, "training": 60}
 
 
 def judge(report: str, floors: Mapping[str, int]) -> Outcome:

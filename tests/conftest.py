@@ -11,8 +11,8 @@ from hypothesis import settings
 settings.register_profile("captune", deadline=None)
 settings.load_profile("captune")
 
-# Fixtures that synthesize the templates or start the processes of the Lambdas.
-TAKES_SECONDS = {"assembly", "fork_server", "stacks"}
+# Fixtures that synthesize the templates, start the processes of the Lambdas, or make a report of every kind.
+TAKES_SECONDS = {"assembly", "fork_server", "made", "stacks"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

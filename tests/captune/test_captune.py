@@ -46,6 +46,7 @@ def test_the_options_of_a_command_are_those_of_its_module(words: list[str], caps
     assert code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -16,8 +16,6 @@ from stacks.configuration.images import hosting_image, training_image
 from stage import copying
 from tests.doubles.machines.stacks_bench import Stacks, synthesize
 
-pytestmark = pytest.mark.slow  # templates of settings of their own
-
 SIZES = {
     "preflight": (1024, 120),
     "reserve": (256, 30),

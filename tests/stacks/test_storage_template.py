@@ -13,8 +13,6 @@ from moto import mock_aws
 from common.pricing import costs
 from tests.doubles.machines.stacks_bench import ROOT, Stacks, synthesize
 
-pytestmark = pytest.mark.slow  # templates of settings of their own
-
 
 def buckets(stacks: Stacks) -> dict[str, dict[str, Any]]:
     answer: dict[str, dict[str, Any]] = stacks.resources("Storage", "AWS::S3::Bucket")
