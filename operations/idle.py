@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, LONGEST_TRAINING_JOB, TRAINING_JOB, Tags, find_all
+from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present
 from operations.deployed import output
 
 _GONE = {"StateMachineDoesNotExist", "ResourceNotFoundException"}
@@ -100,13 +100,10 @@ def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
 
 def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
     """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
-    ours, tags, began = f"{PREFIX}-", Tags(sagemaker), now() - LONGEST_TRAINING_JOB
-    jobs = [
-        job
-        for status in ("InProgress", "Stopping")
-        for job in find_all(sagemaker, TRAINING_JOB, ours, status, created_after=began)
-    ]
-    for one in [*jobs, *find_all(sagemaker, ENDPOINT, ours)]:
+    ours, tags, at = f"{PREFIX}-", Tags(sagemaker), now()
+    running = ("InProgress", "Stopping")
+    jobs = [job for status in running for job in find_present(sagemaker, TRAINING_JOB, ours, at, status)]
+    for one in [*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]:
         if one.name.startswith(ours) and not tags.disown(one):
             verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
             yield one.name, str(one), f"{verb}-{option} --{option}-name {one.name}"

@@ -18,8 +18,8 @@ from typing import Any
 from progress import say
 
 # SageMaker's own notes beside a file that it copies to S3: they come and go at any moment, and are nothing of ours.
-SYNC_MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
-NOT_UPLOADED = ".sagemaker-ignore"  # the end of a name that SageMaker leaves alone, as its XGBoost container uses it
+_SYNC_MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
+_NOT_UPLOADED = ".sagemaker-ignore"  # the end of a name that SageMaker leaves alone, as its XGBoost container uses it
 KEPT = 2  # the newest may turn out damaged, so the one before it stays
 MANIFEST = "manifest.json"
 STARTS = "starts.json"
@@ -38,21 +38,19 @@ def seal(place: Path, state: dict[str, Any], identity: str) -> None:
     Raises OSError for a full disk.
     """
     (place / MANIFEST).unlink(missing_ok=True)  # of an earlier run that got as far
-    passing = (*SYNC_MARKS, NOT_UPLOADED)
+    passing = (*_SYNC_MARKS, _NOT_UPLOADED)
     files = sorted(path for path in place.iterdir() if path.suffix not in passing and path.is_file())
     for path in files:
         _flush(path)
     manifest = {"identity": identity, "files": {path.name: _hash(path) for path in files}, "state": state}
-    partial = place / f"{MANIFEST}{NOT_UPLOADED}"
-    partial.write_text(json.dumps(manifest), encoding="utf-8")
-    _flush(partial)
-    os.replace(partial, place / MANIFEST)
+    write_whole(place / MANIFEST, manifest)
 
 
 def write_whole(path: Path, value: object) -> None:
     """Writes a value as JSON so that nobody ever finds half of it. Raises OSError."""
-    partial = path.with_name(f"{path.name}{NOT_UPLOADED}")
+    partial = path.with_name(f"{path.name}{_NOT_UPLOADED}")
     partial.write_text(json.dumps(value), encoding="utf-8")
+    _flush(partial)
     os.replace(partial, path)
 
 

@@ -117,8 +117,9 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
     base = progress.base_evaluation
     for name, documents in sets.items():
         _tell("base", name, documents, base[name])
-    scored = sum(len(document.tokens) for documents in sets.values() for document in documents)
-    vocabulary.refuse_worse_than_guessing(base.values(), scored, network.known_tokens)
+    scored = [document for documents in sets.values() for document in documents]
+    loss = mean_loss(scored, [nats for name in sets for nats in base[name]])
+    vocabulary.refuse_worse_than_guessing(loss, network.known_tokens)
 
     say("phase", name="train")
     trainer = make_trainer(

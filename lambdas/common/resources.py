@@ -40,6 +40,14 @@ ENDPOINT_CONFIGURATION = Kind(
 )  # fmt: skip
 MODEL = Kind("model", "list_models", "Models", "ModelName", "ModelArn")
 
+# By what a request names a resource, the kind in its ARN. CreateEndpoint names two: the configuration, and then what it makes.
+ARN_KINDS = {
+    "TrainingJobName": "training-job",
+    "ModelName": "model",
+    "EndpointConfigName": "endpoint-config",
+    "EndpointName": "endpoint",
+}
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -79,6 +87,15 @@ def find_all(
         for page in pages
         for entry in page[kind.listing]
     ]
+
+
+def find_present(
+    sagemaker: Any, kind: Kind, name_contains: str, now: datetime, status: str | None = None
+) -> list[Resource]:
+    """What may still run or bill: every resource as `find_all` finds it, but of training jobs, which SageMaker remembers for ever, those
+    alone that are young enough."""
+    youngest = now - LONGEST_TRAINING_JOB if kind is TRAINING_JOB else None
+    return find_all(sagemaker, kind, name_contains, status, created_after=youngest)
 
 
 class Tags:

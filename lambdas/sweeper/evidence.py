@@ -15,17 +15,7 @@ from common.ledger.ledger import Ledger
 from common.ledger.rows import RunRow
 from common.logs import log, metric
 from common.names import PREFIX, run_name, run_of
-from common.resources import (
-    ENDPOINT,
-    ENDPOINT_CONFIGURATION,
-    LONGEST_TRAINING_JOB,
-    MODEL,
-    TRAINING_JOB,
-    Kind,
-    Resource,
-    Tags,
-    find_all,
-)
+from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
 from sweeper.gauges import gauges
 
 T = TypeVar("T")
@@ -93,12 +83,8 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
 
 
 def _own(sagemaker: Any, kind: Kind, tags: Tags, now: datetime) -> list[Resource]:
-    """The project's resources of a kind; of training jobs, which SageMaker remembers for ever, those that run."""
-    if kind is TRAINING_JOB:
-        began = now - LONGEST_TRAINING_JOB
-        resources = find_all(sagemaker, kind, f"{PREFIX}-", "InProgress", created_after=began)
-    else:
-        resources = find_all(sagemaker, kind, f"{PREFIX}-")
+    """The project's resources of a kind; of training jobs those that run."""
+    resources = find_present(sagemaker, kind, f"{PREFIX}-", now, "InProgress" if kind is TRAINING_JOB else None)
     return [one for one in resources if one.name.startswith(f"{PREFIX}-") and not tags.disown(one)]
 
 

@@ -21,17 +21,7 @@ from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.names import belongs_to
-from common.resources import (
-    ENDPOINT,
-    ENDPOINT_CONFIGURATION,
-    LONGEST_TRAINING_JOB,
-    MODEL,
-    TRAINING_JOB,
-    Kind,
-    Resource,
-    Tags,
-    find_all,
-)
+from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
 from teardown.lives import Lives
 
 _DELETABLE = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
@@ -169,14 +159,10 @@ class Removal:
             self._try(str(one), partial(self.sagemaker.delete_model, ModelName=one.name))
 
     def _own(self, kind: Kind, statuses: set[str] | None = None) -> list[Resource]:
-        """This run's resources of one kind: NameContains also finds those of runs whose name only begins like this one's.
-
-        Of training jobs, which SageMaker remembers for ever, those that may still run.
-        """
-        created_after = self.now - LONGEST_TRAINING_JOB if kind is TRAINING_JOB else None
+        """This run's resources of one kind: NameContains also finds those of runs whose name only begins like this one's."""
         return [
             resource
-            for resource in find_all(self.sagemaker, kind, self.run, created_after=created_after)
+            for resource in find_present(self.sagemaker, kind, self.run, self.now)
             if belongs_to(resource.name, self.run)
             and (statuses is None or resource.status in statuses)
             and not self._tags.disown(resource)

@@ -10,15 +10,10 @@ from typing import Any
 
 from common.contracts import run_folder
 from common.names import PREFIX, trial_name
+from common.resources import ARN_KINDS
 
 # No execution can have this name's run: it only gives the patterns of the roles something to match.
 RUN = f"{PREFIX}-check-aws"
-_SAGEMAKER_KINDS = {
-    "TrainingJobName": "training-job",
-    "ModelName": "model",
-    "EndpointConfigName": "endpoint-config",
-    "EndpointName": "endpoint",
-}
 _IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)[:@]")
 
 
@@ -129,7 +124,7 @@ def _of_call(service: str, operation: str, arguments: dict[str, Any], place: Pla
         case "sagemaker":
             named = [
                 place.arn("sagemaker", f"{kind}/{_name(arguments[key])}")
-                for key, kind in _SAGEMAKER_KINDS.items()
+                for key, kind in ARN_KINDS.items()
                 if key in arguments
             ]
             yield from (Need(action, resource) for resource in named)

@@ -13,7 +13,7 @@ from common.pricing import prices
 from operations.check.clients import S3
 from operations.check.findings import Finding, ok, problem, warning
 from preflight.account import images, quotas
-from preflight.account.own_folder import told_of_region
+from preflight.account.own_folder import list_folder
 from preflight.account.own_weights import loaded_files, told_of_spare
 from stacks.configuration.catalog import Weights
 
@@ -40,15 +40,9 @@ def weights(s3: S3, place: Weights) -> Iterator[Finding]:
 
     Of a folder of the user's only: nobody here can move what lies in JumpStart's.
     """
-    uri, bucket, prefix = place.uri, place.bucket, place.prefix
-    found: dict[str, int] = {}
+    uri, bucket = place.uri, place.bucket
     try:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            if elsewhere := told_of_region(page, bucket, place.region):
-                text, _, fix = elsewhere.partition(": ")
-                yield problem("weights", text, fix)
-                return
-            found |= {entry["Key"].removeprefix(prefix): entry["Size"] for entry in page.get("Contents", [])}
+        found, elsewhere = list_folder(s3, bucket, place.prefix, place.region)
     except ClientError as error:
         if error_code(error) != "NoSuchBucket":
             raise
@@ -57,6 +51,10 @@ def weights(s3: S3, place: Weights) -> Iterator[Finding]:
             f"there is no bucket {bucket}",
             "set region in cdk.json to one with JumpStart, or correct weights_uri",
         )
+        return
+    if elsewhere:
+        text, _, fix = elsewhere.partition(": ")
+        yield problem("weights", text, fix)
         return
     tensors = loaded_files(found)
     spare = told_of_spare(found, tensors, sum(tensors.values())) if place.own else ""

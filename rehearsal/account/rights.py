@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from common.resources import ARN_KINDS
 from rehearsal.sagemaker.api.errors import ServiceError
 from rehearsal.sagemaker.api.faults import Call
 
@@ -26,12 +27,6 @@ _IAM_ACTION = {
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "lambda:Invoke": "lambda:InvokeFunction",
-}
-_SAGEMAKER_KINDS = {
-    "TrainingJobName": "training-job",
-    "ModelName": "model",
-    "EndpointConfigName": "endpoint-config",
-    "EndpointName": "endpoint",
 }
 ANSWERED = (
     "s3:prefix",
@@ -92,7 +87,7 @@ def _of_s3(call: Call, action: str) -> Need:
 
 def _of_sagemaker(call: Call, action: str, arn: str) -> Iterator[Need]:
     request = call.request
-    named = [f"{arn}{kind}/{request[key]}" for key, kind in _SAGEMAKER_KINDS.items() if key in request]
+    named = [f"{arn}{kind}/{request[key]}" for key, kind in ARN_KINDS.items() if key in request]
     if call.operation == "ListTags":
         yield Need(action, str(request["ResourceArn"]))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from failure import TrainingFailure
 from text import Boundaries, Document
@@ -34,15 +34,13 @@ def _highest(document: Document) -> int:
     return max([0, *document.tokens, *(token for one in document.read for token in one.tokens)])
 
 
-def refuse_worse_than_guessing(losses: Iterable[Sequence[float]], tokens: int, known: int) -> None:
-    """Raises TrainingFailure where the base model's summed losses say that it finds such text less likely than any other.
+def refuse_worse_than_guessing(loss: float | None, known: int) -> None:
+    """Raises TrainingFailure where the base model's loss in nats a token says that it finds such text less likely than any other.
 
     Looked at before anything is trained: the ids may all be known and still mean other words.
     """
-    if not tokens:
-        return
-    loss, guessing = sum(sum(sums) for sums in losses) / tokens, math.log(known)
-    if loss > guessing + ABOVE_GUESSING:
+    guessing = math.log(known)
+    if loss is not None and loss > guessing + ABOVE_GUESSING:
         raise TrainingFailure(
             f"The base model's loss is {loss:.1f} nats a token, and guessing among its {known} tokens alike would give {guessing:.1f}: "
             "it reads other words than the texts hold.",

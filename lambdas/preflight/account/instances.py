@@ -38,8 +38,7 @@ def usable(needs: Sequence[Need], read: dict[str, list[Quota]], others: Sequence
     """
     each = {need.use: need.instances for need in needs}
     warnings = _unknown(read, each, region)
-    allowed = {use: [quota for quota in of if not quota.shortage(each[use])] for use, of in read.items()}
-    shortages = [quota.shortage(each[use]) for use, of in read.items() if not allowed[use] for quota in of]
+    allowed, shortages = _that_allow(read, each)
     if shortages:
         raise QuotaTooLow(
             f"SageMaker would refuse this run: {'; '.join(shortages)}. Ask for more in the console under Service Quotas > Amazon SageMaker; AWS answers "
@@ -53,8 +52,7 @@ def usable(needs: Sequence[Need], read: dict[str, list[Quota]], others: Sequence
     ]
     # Counted as if the others took as many each: what their items tell is not looked up, for SageMaker refuses what this lets through.
     all_of = {use: count * (len(others) + 1) for use, count in each.items()}
-    free = {use: [quota for quota in of if not quota.shortage(all_of[use])] for use, of in allowed.items()}
-    crowded = [quota.shortage(all_of[use]) for use, of in allowed.items() if not free[use] for quota in of]
+    free, crowded = _that_allow(allowed, all_of)
     if crowded:
         raise RunInFlight(
             f"Another run of this project is in flight ({', '.join(others[:3])}), and there is no instance for two: {'; '.join(crowded)}. "
@@ -65,6 +63,12 @@ def usable(needs: Sequence[Need], read: dict[str, list[Quota]], others: Sequence
     types = {use: [quota.instance_type for quota in of] for use, of in free.items()}
     training = next((of for use, of in types.items() if use != ENDPOINT), [])
     return Usable(training, types[ENDPOINT], warnings)
+
+
+def _that_allow(read: dict[str, list[Quota]], counts: dict[str, int]) -> tuple[dict[str, list[Quota]], list[str]]:
+    """The quotas that allow so many instances of their use, and of each use for which none does, why not."""
+    enough = {use: [quota for quota in of if not quota.shortage(counts[use])] for use, of in read.items()}
+    return enough, [quota.shortage(counts[use]) for use, of in read.items() if not enough[use] for quota in of]
 
 
 def _unknown(read: dict[str, list[Quota]], each: dict[str, int], region: str) -> list[str]:

@@ -33,6 +33,19 @@ def told_of_region(listing: Mapping[str, Any], bucket: str, region: str) -> str:
     )
 
 
+def list_folder(s3: Any, bucket: str, prefix: str, region: str) -> tuple[dict[str, int], str]:
+    """The objects under a prefix by the rest of their names, in bytes; and what `told_of_region` says, after which nothing more is listed.
+
+    Raises ClientError where S3 refuses.
+    """
+    sizes: dict[str, int] = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        if elsewhere := told_of_region(page, bucket, region):
+            return sizes, elsewhere
+        sizes |= {entry["Key"].removeprefix(prefix): int(entry["Size"]) for entry in page.get("Contents", [])}
+    return sizes, ""
+
+
 class Folder:
     """What lies under the address, by name and size. `region` is the deployment's."""
 
@@ -51,17 +64,12 @@ class Folder:
 
         Raises WeightsNotFound where there are none, none can be seen, or SageMaker could not read them from its region.
         """
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        sizes: dict[str, int] = {}
         try:
-            for page in pages:
-                if elsewhere := told_of_region(page, self._bucket, self._region):
-                    raise WeightsNotFound(f"weights_uri names {self.uri}: {elsewhere}.")
-                sizes |= {
-                    entry["Key"].removeprefix(self._prefix): int(entry["Size"]) for entry in page.get("Contents", [])
-                }
+            sizes, elsewhere = list_folder(self._s3, self._bucket, self._prefix, self._region)
         except ClientError as error:
             raise self._unreadable(self.uri, "listed", "s3:ListBucket", error) from error
+        if elsewhere:
+            raise WeightsNotFound(f"weights_uri names {self.uri}: {elsewhere}.")
         if not sizes:
             raise WeightsNotFound(f"There is nothing at {self.uri}, which weights_uri names. Upload the model there.")
         return sizes

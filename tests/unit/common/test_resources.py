@@ -17,6 +17,7 @@ from common.resources import (
     Resource,
     Tags,
     find_all,
+    find_present,
 )
 from tests.doubles.lambda_fakes import NOW, SageMaker, refusal, resource_arn
 
@@ -67,6 +68,17 @@ def test_of_what_sagemaker_remembers_for_ever_only_what_is_young_enough_is_read(
     sagemaker.created_at["captune-old"] = NOW - timedelta(days=57)
     found = find_all(sagemaker, TRAINING_JOB, "captune-", created_after=NOW - LONGEST_TRAINING_JOB)
     assert [job.name for job in found] == ["captune-new"]
+
+
+def test_of_what_may_still_be_there_jobs_alone_have_an_age() -> None:
+    names = ["captune-a"]
+    sagemaker = SageMaker(jobs=dict.fromkeys(names, "InProgress"), models=names)
+    for kind in (TRAINING_JOB, MODEL):
+        assert [one.name for one in find_present(sagemaker, kind, "captune-", NOW)] == names
+    (jobs,), (models,) = sagemaker.called("list_training_jobs"), sagemaker.called("list_models")
+    assert jobs["CreationTimeAfter"] == NOW - LONGEST_TRAINING_JOB
+    assert "CreationTimeAfter" not in models
+    assert find_present(sagemaker, TRAINING_JOB, "captune-", NOW, "Stopping") == []
 
 
 def test_a_list_that_cannot_be_read_is_an_error_and_no_empty_list() -> None:
