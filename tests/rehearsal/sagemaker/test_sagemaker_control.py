@@ -168,6 +168,17 @@ def test_lists_come_in_pages_that_survive_a_deletion_between_them(aws: Account) 
     assert rest == [f"model-{number:02}" for number in range(10, 25)]
 
 
+def test_a_page_is_cut_before_it_is_looked_through_and_may_be_empty(aws: Account) -> None:
+    for name in ("mine", "other-1", "other-2"):
+        aws.sagemaker.create_model(**model_request(name))
+    request = {"SortBy": "Name", "SortOrder": "Descending", "NameContains": "mine", "MaxResults": 2}
+    first = aws.sagemaker.list_models(**request)
+    assert first["Models"] == []
+    second = aws.sagemaker.list_models(**request, NextToken=first["NextToken"])
+    assert [row["ModelName"] for row in second["Models"]] == ["mine"]
+    assert "NextToken" not in second
+
+
 def test_tags_are_kept_and_added_to(aws: Account) -> None:
     aws.train("job", Tags=[{"Key": "project", "Value": "captune"}])
     where = f"{ARN}:training-job/job"
