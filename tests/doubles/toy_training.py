@@ -65,7 +65,11 @@ class Run:
         per_step = self.arguments.sequences_per_step
         self.network = network(self.micro_batch)
         self.steps = -(-len(self.rows) // per_step)
-        begun = count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started)
+        begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
+            count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started)
+            if self.group.first
+            else None
+        )
         self.watch = Watch(
             self.clock, Progress(), begun, rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me",
             group=self.group,
