@@ -16,7 +16,8 @@ _LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the a
 def empty(session: Any) -> str:
     """Ends the access logging, then deletes every version of every object in the project's buckets. Safe to repeat.
 
-    A bucket that is gone counts as empty. Raises LookupError while the data is protected, ClientError where S3 refuses.
+    A bucket that is gone counts as empty. Raises LookupError while the data is protected or where S3 kept some of it, ClientError
+    where S3 refuses the request.
     """
     refuse_protected(session)
     s3 = session.resource("s3")
@@ -46,6 +47,14 @@ def _emptied(bucket: Any) -> str:
     answers = _unless_gone(bucket.object_versions.delete)
     if answers is None:
         return f"{bucket.name} is gone already."
+    # S3 answers a bulk deletion with success even where it kept every object, and says so for each of them.
+    kept = [error for answer in answers for error in answer.get("Errors", [])]
+    if kept:
+        raise LookupError(
+            f"S3 kept {len(kept)} object versions of {bucket.name}, the first of them {kept[0].get('Key')} "
+            f"({kept[0].get('Code')}: {kept[0].get('Message')}). The others are deleted: mend that and run it again, "
+            "for SlowDown or InternalError just run it again"
+        )
     return f"Deleted {sum(len(answer.get('Deleted', [])) for answer in answers)} object versions from {bucket.name}."
 
 

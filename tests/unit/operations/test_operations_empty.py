@@ -29,6 +29,7 @@ class S3(Service):
         super().__init__()
         self.objects = {DATA: ["corpora/a", "runs/b"], LOGS: ["data/1"]}
         self.logging, self.may_be_written = True, True
+        self.held: list[str] = []  # what a legal hold keeps
 
     def on_put_bucket_logging(self, Bucket: str, BucketLoggingStatus: dict[str, Any]) -> dict[str, Any]:
         self.of(Bucket)
@@ -62,11 +63,13 @@ class Bucket:
 
     def delete(self) -> list[dict[str, Any]]:
         found = self._s3.of(self.name)
-        deleted = [{"Key": key} for key in found]
-        found.clear()
+        kept = [key for key in found if key in self._s3.held]
+        deleted = [{"Key": key} for key in found if key not in kept]
+        found[:] = kept
         if self.name == DATA:
             self._s3.deliver(although_ended=True)
-        return [{"Deleted": deleted}]
+        errors = [{"Key": key, "Code": "AccessDenied", "Message": "object is locked"} for key in kept]
+        return [{"Deleted": deleted, "Errors": errors}] if errors else [{"Deleted": deleted}]
 
 
 class CloudFormation(Service):
@@ -164,6 +167,16 @@ def test_what_s3_refuses_is_not_taken_for_a_bucket_that_is_gone() -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
         bucket.empty(account)
     assert account.s3.objects[DATA]
+
+
+def test_what_s3_kept_in_an_answer_of_success_is_told_with_its_reason() -> None:
+    account = Account()
+    account.s3.held = ["runs/b"]
+    with pytest.raises(
+        LookupError, match=r"kept 1 object versions of .*data-1.* runs/b \(AccessDenied: object is locked\)"
+    ):
+        bucket.empty(account)
+    assert account.s3.objects[DATA] == ["runs/b"]
 
 
 def test_protected_data_is_left_as_it_is() -> None:
