@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from operations.data import facts
 from operations.data import index as text_index
 from preflight.texts.text_file import documents
 
@@ -13,7 +14,7 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def count(folder: Path = DATA) -> str:
-    """Words and documents of each text, prompts by kind, and words by register and area of each text with an index."""
+    """Words and documents of each text, prompts by kind, how often core facts are stated, and words by register and area of each text with an index."""
     lines = []
     for file in sorted(folder.glob("*.txt")):
         text = file.read_text("utf-8")
@@ -24,6 +25,9 @@ def count(folder: Path = DATA) -> str:
         lines.append(
             f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         )
+    for file in sorted(folder.glob("*facts.jsonl")):
+        text = (folder / file.name.replace("facts.jsonl", "dataset.txt")).read_text("utf-8")
+        lines.append(f"{file.name:<24} {facts.summary(facts.statements(facts.read(file), documents(text, file.stem)))}")
     for domain in domains(folder):
         rows = text_index.pairs(folder, domain)
         for split, ending in text_index.FILES.items():

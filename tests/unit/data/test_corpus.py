@@ -98,7 +98,7 @@ def test_the_medical_corpus_holds_every_register_of_every_area_and_a_share_of_ge
     for entry, document in training:
         words[entry.register == "general"] += len(document.text.split())
     assert words[False] >= 60_000
-    # Replay, so that less is forgotten. It is 4.4 % of the field since the abstracts were added, and so the seeds 7 to 9 were measured: control
+    # Replay, so that less is forgotten. It was 4.4 % of the field when the seeds 7 to 9 were measured: control
     # text got easier. What a smaller share does nobody has measured, so text of the field that thins it out further needs more of it, or a
     # measurement. Much more would be learnt in place of the field.
     assert 0.04 <= words[True] / words[False] <= 0.15

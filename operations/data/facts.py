@@ -1,0 +1,72 @@
+"""How often a corpus states the facts that it must teach: a small model learns a fact from many statements of it and not from one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from preflight.texts.text_file import Document
+
+# Five wordings or more, so that what is learnt is the fact and not a sentence, and from more than one document.
+FEWEST_SENTENCES, FEWEST_DOCUMENTS = 5, 3
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A core fact of a field. A sentence states it where both patterns are found in it, without regard to case."""
+
+    fact: str
+    subject: str
+    object: str
+
+    def stated_in(self, sentences: list[str]) -> int:
+        """How many of these name both what the fact is of and what it says of it."""
+        subject, says = (re.compile(pattern, re.IGNORECASE).search for pattern in (self.subject, self.object))
+        return sum(1 for sentence in sentences if subject(sentence) and says(sentence))
+
+
+@dataclass(frozen=True)
+class Statements:
+    """How often a text states one fact."""
+
+    fact: str
+    sentences: int
+    documents: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether a model can be expected to learn it from this text."""
+        return self.sentences >= FEWEST_SENTENCES and self.documents >= FEWEST_DOCUMENTS
+
+    def __str__(self) -> str:
+        return f"{self.fact}: {self.sentences} sentences of {self.documents} documents"
+
+
+def read(file: Path) -> list[Fact]:
+    """The facts of a JSON Lines file, in its order. Raises TypeError for a line with other keys."""
+    return [Fact(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
+
+
+def statements(facts: Iterable[Fact], texts: Iterable[Document]) -> list[Statements]:
+    """How often these documents state each fact, in the order of the facts. Titles don't count."""
+    split = [_SENTENCE_END.split(text.text) for text in texts]
+    found = []
+    for fact in facts:
+        counts = list(map(fact.stated_in, split))
+        found.append(Statements(fact.fact, sum(counts), sum(count > 0 for count in counts)))
+    return found
+
+
+def summary(found: list[Statements]) -> str:
+    """One line on all of them, for people. Takes at least one."""
+    sentences = sorted(row.sentences for row in found)
+    documents = min(row.documents for row in found)
+    return (
+        f"{len(found):>7,} core facts, each stated in {sentences[0]} to {sentences[-1]} sentences "
+        f"(median {median(sentences):.0f}) of {documents} documents or more"
+    )
