@@ -35,6 +35,7 @@ SETTINGS = (
     "adapter_strength",
     "base_model",
     "corpus_words",
+    "document_order",
     "domain",
     "epochs",
     "learning_rate",

@@ -65,6 +65,7 @@ class RunSettings:
     adapter_strength: float
     corpus_words: int
     long_records: str  # "split" or "refuse"
+    document_order: str  # "auto", "shuffled" or "written"
     accept_lost_ledger: str
 
     @classmethod

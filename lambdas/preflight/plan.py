@@ -149,11 +149,20 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
     }
     if any(part.records for part in found.material.training):
         values["long_records"] = settings.long_records
+    else:
+        values["document_order"] = _document_order(settings, found)
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
     if found.request.seeds:
         values["more_seeds"] = ",".join(map(str, found.request.seeds[1:]))
     return {name: str(value) for name, value in values.items()}
+
+
+def _document_order(settings: RunSettings, found: Found) -> str:
+    """The order of running text: that of the file only where somebody has thought of it."""
+    if settings.document_order != "auto":
+        return settings.document_order
+    return "shuffled" if found.request.corpus else "written"
 
 
 def _corpus(found: Found) -> PlannedCorpus:

@@ -74,6 +74,7 @@ class Wishes:
                 "adapter_strength": 0.6,
                 "corpus_words": 0,
                 "long_records": "split",
+                "document_order": "auto",
                 "accept_lost_ledger": "",
             }
         )

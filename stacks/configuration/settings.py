@@ -171,6 +171,11 @@ class Settings:
         checks.choice(("split", "refuse")),
         "what becomes of [records](#how-to-use-records-instead-of-text) that are longer than `sequence_length`: split, so that every token of an answer is learnt, or the run is refused",
     )
+    document_order: str = _setting(
+        "auto",
+        checks.choice(("auto", "shuffled", "written")),
+        "in which running text is learnt: `written` is the order of the file, so that what stands last is learnt last; `auto` is that for the project's own texts and `shuffled` for a corpus of yours ([why](verdict.md))",
+    )
     accept_lost_ledger: str = _setting(
         "",
         checks.MONTH,

@@ -15,6 +15,7 @@ SETTINGS: dict[str, Any] = {
     "adapter_strength": 0.6,
     "corpus_words": 0,
     "long_records": "split",
+    "document_order": "auto",
     "accept_lost_ledger": "",
     "base_model": {
         "id": "llama-2-7b", "name": "Llama 2 7B", "parameters": 6738415616, "weights_uri": "s3://gated/llama/", "own_weights": False,

@@ -105,6 +105,7 @@ def test_preflight_knows_the_settings_and_the_facts_of_the_base_model() -> None:
         "adapter_strength": 0.6,
         "corpus_words": 0,
         "long_records": "split",
+        "document_order": "auto",
         "spot": False,
         "checkpoint_minutes": 10,
         "accept_lost_ledger": "",

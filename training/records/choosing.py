@@ -17,7 +17,8 @@ def rows_of(corpus: Sequence[Document], edges: Boundaries, arguments: Arguments)
     """All rows of the run."""
     length, seed, epochs = arguments.sequence_length, arguments.seed, arguments.epochs
     if not corpus[0].records:
-        return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs)
+        order = arguments.document_order
+        return Epochs(corpus, edges, length=length, seed=seed, epochs=epochs, document_order=order)
     read = [one for document in corpus for one in document.read]
     return RecordRows(read, edges.end, length=length, seed=seed, epochs=epochs)
 

@@ -153,8 +153,9 @@ def test_recipes_take_turns_and_ours_gets_the_time_that_the_usual_one_has_just_t
     monkeypatch.setattr(Bench, "_run", run)
     found = Bench(gather(words=500, most_documents=6), Path("model")).seed(5)
     assert [recipe for recipe, _ in asked] == [USUAL, WHOLE, SAME_TIME]
-    assert asked[1][1] == {"seed": "5"}, "the defaults of training/ decide everything else"
-    assert asked[2][1] == {"seed": "5", "max_steps": "13", "epochs": "2", "sequences_per_step": "1"}
+    given = {"seed": "5", "document_order": "written"}  # as a run's plan has it for the project's texts
+    assert asked[1][1] == given, "the defaults of training/ decide everything else"
+    assert asked[2][1] == given | {"max_steps": "13", "epochs": "2", "sequences_per_step": "1"}
     assert found.keys() == set(RECIPES)
 
 

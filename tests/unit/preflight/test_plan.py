@@ -31,6 +31,7 @@ def test_the_plan_holds_what_the_state_machine_reads(site: Site) -> None:
         "hyperparameters": {
             "epochs": "3", "learning_rate": "auto", "sequence_length": "512", "lora_rank": "16", "adapter_strength": "0.6", "seed": "42",
             "checkpoint_minutes": "10", "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
+            "document_order": "written",
         },
     }  # fmt: skip
     assert plan["answers"] == {
@@ -98,6 +99,24 @@ def test_the_input_overrides_the_settings(site: Site) -> None:
     assert (plan["seed"], plan["training"]["hyperparameters"]["seed"], plan["samplesPerPrompt"]) == (0, "0", 0)
     assert plan["budget"]["ledgerDetails"]["keep_endpoint_seconds"] == 1800
     assert plan["input"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "order"),
+    [
+        ("auto", False, "written"),
+        ("auto", True, "shuffled"),
+        ("shuffled", False, "shuffled"),
+        ("written", True, "written"),
+    ],
+)
+def test_the_projects_texts_are_learnt_in_the_order_of_the_file_and_others_shuffled_unless_it_is_set(
+    site: Site, setting: str, own: bool, order: str
+) -> None:
+    site.settings["document_order"] = setting
+    site.upload("mine.txt", prose(3000, 7).encode())
+    plan = site.run({"corpus": "corpora/mine.txt"} if own else {})
+    assert plan["training"]["hyperparameters"]["document_order"] == order
 
 
 def test_a_corpus_of_ones_own_needs_nothing_else(site: Site) -> None:

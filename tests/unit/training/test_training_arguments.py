@@ -47,7 +47,9 @@ def test_the_automatic_rate_falls_with_the_models_width(width: int, rate: float)
     assert automatic_learning_rate(width) == pytest.approx(rate, rel=0.01)
 
 
-@pytest.mark.parametrize(("rows", "sequences"), [(1, 1), (44, 1), (127, 1), (128, 2), (264, 4), (10_000, 4)])
+@pytest.mark.parametrize(
+    ("rows", "sequences"), [(1, 1), (44, 1), (1023, 1), (1024, 2), (1148, 2), (2048, 4), (10_000, 4)]
+)
 def test_a_small_corpus_is_learnt_in_small_steps_and_a_larger_one_in_larger(rows: int, sequences: int) -> None:
     assert automatic_sequences_per_step(rows) == sequences
 
@@ -67,6 +69,13 @@ def test_what_becomes_of_long_records_is_one_of_two(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailure, match="long_records is 'cut'") as refusal:
         read(tmp_path, {"long_records": "cut"})
     assert refusal.value.mend == "Set long_records to split or refuse."
+
+
+def test_the_order_of_documents_is_one_of_two_and_shuffled_without_a_word(tmp_path: Path) -> None:
+    assert read(tmp_path, {}).document_order == "shuffled"
+    assert read(tmp_path, {"document_order": "written"}).document_order == "written"
+    with pytest.raises(TrainingFailure, match="document_order is 'auto'"):
+        read(tmp_path, {"document_order": "auto"})
 
 
 @pytest.mark.parametrize("key", sorted(LIMITS))

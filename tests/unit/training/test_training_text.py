@@ -16,6 +16,7 @@ from text import (
     Document,
     Epochs,
     excerpts,
+    ordered,
     pack,
     read_corpus,
     read_evaluation,
@@ -145,6 +146,35 @@ def test_documents_stay_whole_and_the_order_changes_with_the_epoch_only_by_seed(
     assert order(1, 0) != order(1, 1)
     assert order(1, 0) != order(2, 0)
     assert all(order(3, 0)[i : i + 5] == list(range(order(3, 0)[i], order(3, 0)[i] + 5)) for i in range(0, 50, 5))
+
+
+@given(count=st.integers(1, 400), seed=st.integers(0, 9), epoch=st.integers(0, 3))
+def test_in_the_order_of_the_file_no_document_passes_one_that_stands_a_twentieth_before_it(
+    count: int, seed: int, epoch: int
+) -> None:
+    order = ordered(count, seed, epoch, "written")
+    assert sorted(order) == list(range(count))
+    latest = 0
+    for place in order:
+        assert place >= latest - count / 20
+        latest = max(latest, place)
+
+
+def test_in_the_order_of_the_file_neighbors_change_places_with_seed_and_epoch() -> None:
+    orders = [ordered(100, seed, epoch, "written") for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    assert orders[0] == ordered(100, 1, 0, "written")
+    assert len({tuple(order) for order in orders}) == 3
+    assert all(order != list(range(100)) for order in orders)
+
+
+def test_a_run_in_the_order_of_the_file_learns_its_end_last_in_each_epoch() -> None:
+    documents, edges = [document(*[place] * 5) for place in range(100, 140)], Boundaries(START, END)
+    rows = Epochs(documents, edges, length=24, seed=1, epochs=2, document_order="written")
+    half = rows.rows_per_epoch // 2
+    for begin in (0, rows.rows_per_epoch):
+        early = [t for row in list(rows)[begin : begin + half - 1] for t in row["input_ids"] if t >= 100]
+        late = [t for row in list(rows)[begin + half + 1 : begin + 2 * half] for t in row["input_ids"] if t >= 100]
+        assert max(early) < min(late) + 3 and max(early) < 122 < max(late)
 
 
 def test_the_rows_of_a_run_are_its_epochs_one_after_the_other() -> None:

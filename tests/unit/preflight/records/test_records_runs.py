@@ -51,12 +51,14 @@ def test_prompts_and_completions_are_split_into_training_and_held_out_records(si
     assert plan["corpus"]["words"] == 30 * 60
     assert plan["evaluation"]["heldOutDocuments"] == 10
     assert plan["training"]["hyperparameters"]["long_records"] == "split"
+    assert "document_order" not in plan["training"]["hyperparameters"]
     assert plan["warnings"] == []
 
 
 def test_running_text_is_staged_and_trained_as_before(site: Site) -> None:
     plan = site.begin()
     assert TRAINED not in site.staged and "long_records" not in plan["training"]["hyperparameters"]
+    assert plan["training"]["hyperparameters"]["document_order"] == "written"
     assert "records" not in plan["corpus"]
 
 

@@ -118,3 +118,15 @@ def test_running_text_goes_its_own_way() -> None:
     corpus = [Document("d", "", "text", tuple(range(50)))]
     assert isinstance(rows_of(corpus, Boundaries(1, END), arguments()), Epochs)
     assert "split_records" not in describe(corpus, 4, LENGTH)
+
+
+def test_running_text_is_learnt_in_the_order_that_the_settings_name() -> None:
+    corpus = [Document(str(number), "", "text", (number,) * LENGTH) for number in range(100, 140)]
+
+    def latest_before(order: str) -> int:
+        """How far before the farthest document so far one comes, at most."""
+        made = rows_of(corpus, Boundaries(1, END), arguments(document_order=order))
+        tokens = [token for row in made for token in row["input_ids"] if token >= 100]
+        return max(max(tokens[: place + 1]) - token for place, token in enumerate(tokens))
+
+    assert latest_before("written") <= 2 < 20 < latest_before("shuffled")
