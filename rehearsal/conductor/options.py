@@ -20,7 +20,7 @@ what to do are printed); 2 the options or settings are wrong; 130 stopped with C
 """
 # The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so no licence is accepted by this. A part of
 # the corpus, and sampled answers to nothing but the starters, keep it within ten minutes on two cores; --words 0 trains on all.
-DEFAULT_WORDS = 10_000
+DEFAULT_WORDS = 20_000
 DEFAULT_SETTINGS: dict[str, str] = {
     "accept_eula": "true",
     "epochs": "1",
