@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from preflight.texts.text_file import Document
+from operations.data import index as text_index
+from preflight.texts.text_file import Document, documents
 
 # Five wordings or more, so that what is learnt is the fact and not a sentence, and from more than one document.
 FEWEST_SENTENCES, FEWEST_DOCUMENTS = 5, 3
+LISTED = "facts.jsonl"  # how the name of a domain's list ends
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
@@ -52,12 +54,19 @@ def read(file: Path) -> list[Fact]:
     return [Fact(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
 
 
+def in_corpus(file: Path) -> list[Statements]:
+    """How often the training text of a domain, which lies beside its list of facts, states each of them."""
+    domain = file.name.removesuffix(LISTED)
+    text = file.with_name(domain + text_index.FILES[text_index.TRAIN]).read_text("utf-8")
+    return statements(read(file), documents(text, domain))
+
+
 def statements(facts: Iterable[Fact], texts: Iterable[Document]) -> list[Statements]:
     """How often these documents state each fact, in the order of the facts. Titles don't count."""
     split = [_SENTENCE_END.split(text.text) for text in texts]
     found = []
     for fact in facts:
-        counts = list(map(fact.stated_in, split))
+        counts = [fact.stated_in(sentences) for sentences in split]
         found.append(Statements(fact.fact, sum(counts), sum(count > 0 for count in counts)))
     return found
 

@@ -25,9 +25,8 @@ def count(folder: Path = DATA) -> str:
         lines.append(
             f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         )
-    for file in sorted(folder.glob("*facts.jsonl")):
-        text = (folder / file.name.replace("facts.jsonl", "dataset.txt")).read_text("utf-8")
-        lines.append(f"{file.name:<24} {facts.summary(facts.statements(facts.read(file), documents(text, file.stem)))}")
+    for file in sorted(folder.glob(f"*{facts.LISTED}")):
+        lines.append(f"{file.name:<24} {facts.summary(facts.in_corpus(file))}")
     for domain in domains(folder):
         rows = text_index.pairs(folder, domain)
         for split, ending in text_index.FILES.items():

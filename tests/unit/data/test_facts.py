@@ -12,7 +12,7 @@ from operations.data.facts import Fact, Statements
 from preflight.texts.text_file import Document, documents
 
 IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"BCR::ABL1|tyrosine kinase")
-LISTED = sorted(texts.DATA.glob("*facts.jsonl"))
+LISTED = sorted(texts.DATA.glob(f"*{facts.LISTED}"))
 
 
 def document(title: str, text: str) -> Document:
@@ -55,8 +55,7 @@ def test_the_data_command_says_how_often_the_facts_of_each_domain_are_stated(tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("file", LISTED, ids=lambda file: file.stem)
 def test_the_corpus_states_each_of_its_core_facts_in_five_wordings_or_more(file: Path) -> None:
-    text = file.with_name(file.name.replace("facts.jsonl", "dataset.txt")).read_text("utf-8")
-    found = facts.statements(facts.read(file), documents(text, file.stem))
+    found = facts.in_corpus(file)
     assert len(found) >= 400
     assert [str(row) for row in found if not row.enough] == []
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as some
 
+from arguments import CHOICES
 from stacks.configuration.settings import Settings, SettingsError
 
 CDK_JSON = Path(__file__).resolve().parents[3] / "cdk.json"
@@ -115,6 +116,13 @@ def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: o
     message = error_of(**{key: value})
     assert f"{key} is {value!r}: " in message
     assert advice in message
+
+
+@pytest.mark.parametrize(("key", "more"), [("document_order", {"auto"}), ("long_records", set())])
+def test_what_the_training_job_may_be_told_can_be_set_and_nothing_else(key: str, more: set[str]) -> None:
+    for value in {*CHOICES[key], *more}:
+        assert getattr(Settings.from_context({key: value}), key) == value
+    assert f"choose one of {', '.join([*sorted(more), *CHOICES[key]])}" in error_of(**{key: "sorted"})
 
 
 def test_all_problems_are_told_at_once() -> None:
