@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from common import estimate
 from common.architecture import Shape
-from common.cards import card_of, cards_in
+from common.cards import card_of, cards_in, sequences_per_step
 from common.ledger.ledger import Ledger, dollars
 from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
@@ -82,6 +82,7 @@ def _typical(settings: Settings) -> tuple[str, str, str]:
         shape_in(settings),
         card_of(kind),
         tokens=tokens,
+        sequences=sequences_per_step(tokens, settings.sequence_length),
         answers=estimate.COMPARED_ANSWERS,
         instances=count,
         cards=cards_in(kind),

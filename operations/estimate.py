@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import estimate
-from common.cards import Card, card_of, cards_in, serving_bytes, training_memory
+from common.cards import Card, card_of, cards_in, sequences_per_step, serving_bytes, training_memory
 from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
@@ -36,6 +36,7 @@ def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
         shape,
         card,
         tokens=tokens,
+        sequences=sequences_per_step(tokens, settings.sequence_length),
         answers=asked * (1 + settings.samples_per_prompt),
         instances=count,
         cards=cards_in(kind),

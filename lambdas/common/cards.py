@@ -26,6 +26,7 @@ USABLE, KEEP, FIXED_BYTES, ADAPTER_BYTES = 0.92, 0.6, 600_000_000, 4 + 4 + 8 + 2
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 LOGIT_BYTES, BLOCK, WIDTH_BYTES = 12, 256, 2
 MICRO_TOKENS, MOST_SEQUENCES_PER_STEP = 2048, 4
+FEWEST_STEPS = 512  # as in training/arguments.py, which says why
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,17 @@ def _family_and_size(instance_type: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", "")
 
 
-def speed_up(processes: int) -> float:
-    """How many times faster than one a number of cards goes through a step of four sequences, of which each card takes whole ones.
+def sequences_per_step(tokens: int, sequence_length: int) -> int:
+    """How many sequences a step learns from in a run over so many tokens, all passes together, as the training job chooses it."""
+    return max(1, min(MOST_SEQUENCES_PER_STEP, tokens // sequence_length // FEWEST_STEPS))
+
+
+def speed_up(processes: int, sequences: int) -> float:
+    """How many times faster than one a number of cards goes through a step of so many sequences, of which each card takes whole ones.
 
     What they lose by waiting for one another is not counted: nobody has measured it.
     """
-    return MOST_SEQUENCES_PER_STEP / math.ceil(MOST_SEQUENCES_PER_STEP / processes)
+    return sequences / math.ceil(sequences / processes)
 
 
 def training_bytes(shape: Shape, rank: int, tokens: int, *, quantised: bool, checkpointing: bool) -> int:

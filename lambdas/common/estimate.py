@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from common.architecture import Shape
-from common.cards import Card, speed_up
+from common.cards import MOST_SEQUENCES_PER_STEP, Card, speed_up
 from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_items_cents
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price
@@ -90,6 +90,7 @@ def of_run(
     card: Card | None,
     *,
     tokens: int,
+    sequences: int,
     answers: int,
     trains: bool = True,
     instances: int = 1,
@@ -99,11 +100,13 @@ def of_run(
 ) -> Estimate:
     """The estimate of a run that learns `tokens` with each of so many `seeds` and asks each model for so many `answers`.
 
-    It trains on so many `instances` with so many `cards` each; the price of an instance is that of all its cards. `downloaded_bytes` is
-    what each of them downloads of the model, None for its weights in 16 bits and nothing else.
+    A step of it learns from so many `sequences`. It trains on so many `instances` with so many `cards` each; the price of an instance
+    is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
+    nothing else.
     """
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
-    training = _training(shape, card, tokens, instances * cards, download) if trains else ()
+    learning = _learning(shape, card, tokens, instances * cards, sequences)
+    training = _training(learning, download) if trains else ()
     if training and seeds > 1:
         training = (*training, _again(training[-1].seconds, seeds - 1))
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
@@ -114,13 +117,13 @@ def of_run(
     return Estimate(tokens if trains else 0, training, endpoint, instances)
 
 
-def _training(shape: Shape, card: Card | None, tokens: int, cards: int, downloaded_bytes: int) -> tuple[Phase, ...]:
+def _training(learning: Phase, downloaded_bytes: int) -> tuple[Phase, ...]:
     download = math.ceil(WEIGHTS_DOWNLOAD_SECONDS * downloaded_bytes / _DOWNLOADED_BYTES)
     return (
         Phase("image", IMAGE_PULL_SECONDS, f"{LOGS}: 3 to 12 minutes"),
         Phase("weights", download, f"{LOGS}: 180 s for 13.5 GB, in proportion"),
         Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
-        _learning(shape, card, tokens, cards),
+        learning,
     )
 
 
@@ -145,28 +148,29 @@ def seeds_within(run: Estimate, budget_seconds: int) -> int | None:
     return 0 if left < 0 else 1 + left // (learning + MEASURE_AGAIN_SECONDS)
 
 
-def _learning(shape: Shape, card: Card | None, tokens: int, cards: int) -> Phase:
+def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:
     speed = _speed_of(card)
     if speed is None:
         return Phase(LEARN, None, f"no speed is known for {card.name if card else 'this instance type'}")
-    seconds = round(tokens / _faster(speed, shape, cards))
-    shared = "" if cards == 1 else f", shared by {cards} cards without loss"
+    times = speed_up(cards, sequences)
+    seconds = round(tokens / (times * _of_one(speed, shape)))
+    shared = "" if cards == 1 else f", on {cards} cards, without loss {times:g} times as fast in steps of {sequences}"
     scaled = "" if shape.parameters == speed.parameters else ", in proportion to the parameters"
     return Phase(LEARN, seconds, f"{speed.source}{scaled}{shared}")
 
 
 def tokens_per_second(shape: Shape, card: Card | None, cards: int) -> float | None:
-    """What so many cards learn of a model of this size; None where nobody has measured the card."""
+    """What so many cards learn at most of a model of this size; None where nobody has measured the card."""
     speed = _speed_of(card)
-    return None if speed is None else _faster(speed, shape, cards)
+    return None if speed is None else speed_up(cards, MOST_SEQUENCES_PER_STEP) * _of_one(speed, shape)
 
 
 def _speed_of(card: Card | None) -> Speed | None:
     return next((speed for speed in SPEEDS if card and speed.card == card.name), None)
 
 
-def _faster(speed: Speed, shape: Shape, cards: int) -> float:
-    return speed.tokens_per_second * speed_up(cards) * speed.parameters / shape.parameters
+def _of_one(speed: Speed, shape: Shape) -> float:
+    return speed.tokens_per_second * speed.parameters / shape.parameters
 
 
 def _sum(phases: tuple[Phase, ...]) -> int | None:

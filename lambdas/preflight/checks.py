@@ -24,6 +24,7 @@ from common.names import run_name
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
+from common.text.tokens import estimated_tokens
 from preflight import fits, larger, learnable, money, request, staging
 from preflight.account import adapter, images, instances, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
@@ -189,7 +190,10 @@ def _weights(services: Services, settings: RunSettings, found: Found) -> Model:
 def _fits(settings: RunSettings, found: Found) -> None:
     training = [] if found.request.adapter_uri else settings.training_instance_types
     warning = fits.refuse_what_cannot_fit(found.model, settings, training, settings.hosting_instance_types)
-    found.warnings += [*([warning] if warning else []), *fits.idle_cards(settings, training)]
+    found.warnings += [warning] if warning else []
+    if found.material:
+        tokens = estimated_tokens(found.material.words) * (found.request.epochs or settings.epochs)
+        found.warnings += fits.idle_cards(settings, training, tokens)
 
 
 def _images(services: Services, settings: RunSettings, found: Found) -> None:

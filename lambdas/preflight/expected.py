@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from common import estimate
-from common.cards import card_of, cards_in, serving_bytes, training_memory
+from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
 from common.contracts.plan import PlannedEstimate
 from common.environment import RunSettings
 from common.text.tokens import estimated_tokens
@@ -27,11 +27,13 @@ def of_plan(
     shape, kind = found.model.shape, found.training_types[0]
     trains = not found.request.adapter_uri
     tokens = estimated_tokens(found.material.words) * epochs
+    sequences = sequences_per_step(tokens, settings.sequence_length)
     expected_of = partial(
         estimate.of_run,
         shape,
         card_of(kind),
-        tokens=min(tokens, steps * settings.sequence_length) if steps else tokens,
+        tokens=min(tokens, steps * sequences * settings.sequence_length) if steps else tokens,
+        sequences=sequences,
         answers=len(found.material.prompts) * (1 + samples),
         trains=trains,
         instances=settings.training_instance_count,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from common.cards import (
     CARDS,
-    MOST_SEQUENCES_PER_STEP,
     Card,
     card_of,
     cards_in,
+    sequences_per_step,
     serving_bytes,
     speed_up,
     training_memory,
@@ -52,17 +52,21 @@ def refuse_what_cannot_fit(model: Model, settings: RunSettings, training: Sequen
     return " ".join(warnings)
 
 
-def idle_cards(settings: RunSettings, training: Sequence[str]) -> list[str]:
-    """A warning for each type of which fewer cards would go through a step as fast."""
+def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
+    """A warning for each type of which fewer cards would go through a step as fast, in a run over so many tokens, all passes together."""
     found = []
+    sequences = sequences_per_step(tokens, settings.sequence_length)
+    learns = f"{sequences} sequences" if sequences > 1 else "one sequence"
     for kind in training:
         cards = cards_in(kind) * settings.training_instance_count
-        enough = min(number for number in range(1, cards + 1) if speed_up(number) == speed_up(cards))
+        enough = min(
+            number for number in range(1, cards + 1) if speed_up(number, sequences) == speed_up(cards, sequences)
+        )
         if cards > enough:
             found.append(
-                f"{settings.training_instance_count} x {kind} have {cards} cards. A step learns from {MOST_SEQUENCES_PER_STEP} sequences at most, and a "
-                f"card takes whole ones: {enough} cards are as fast, and the others are paid for all the same. Lower training_instance_count, or choose a "
-                "smaller size."
+                f"{settings.training_instance_count} x {kind} have {cards} cards. A step of a run over so much text learns from {learns}, and a card takes whole "
+                f"ones: {enough} card{'s are' if enough > 1 else ' is'} as fast, and the others are paid for all the same. Lower training_instance_count, or "
+                "choose a smaller size."
             )
     return found
 

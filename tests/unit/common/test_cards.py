@@ -7,7 +7,16 @@ import dataclasses
 import pytest
 
 from common.architecture import Shape
-from common.cards import CARDS, card_of, cards_in, serving_bytes, speed_up, training_bytes, training_memory
+from common.cards import (
+    CARDS,
+    card_of,
+    cards_in,
+    sequences_per_step,
+    serving_bytes,
+    speed_up,
+    training_bytes,
+    training_memory,
+)
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.checks import GPU_FAMILIES
 
@@ -36,7 +45,17 @@ def test_an_instance_type_has_so_many_cards(instance_type: str, cards: int) -> N
 
 
 def test_a_card_takes_whole_sequences_of_a_step() -> None:
-    assert [speed_up(cards) for cards in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
+    assert [speed_up(cards, 4) for cards in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
+    assert [speed_up(cards, 3) for cards in (1, 2, 3, 4)] == [1, 1.5, 3, 3]
+    assert [speed_up(cards, 1) for cards in (1, 2, 4)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 511, 512, 1023, 1024, 1535, 1536, 2047, 2048, 9999])
+def test_a_step_has_as_many_sequences_as_the_training_job_gives_it(rows: int) -> None:
+    pytest.importorskip("torch")
+    from arguments import automatic_sequences_per_step
+
+    assert sequences_per_step(rows * 512 + 511, 512) == automatic_sequences_per_step(rows)
 
 
 @pytest.mark.parametrize("model_id", BASE_MODELS)

@@ -23,7 +23,7 @@ def seconds(found: estimate.Estimate) -> dict[str, int | None]:
 
 
 def test_a_usual_run_is_the_sum_of_what_was_logged() -> None:
-    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690)
+    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, sequences=4, answers=690)
     assert seconds(found) == {
         "image": 450, "weights": 180, "load, measure, save": 240, "learn": 100, "endpoint starts": 570, "answers, report, removal": 600,
     }  # fmt: skip
@@ -32,7 +32,10 @@ def test_a_usual_run_is_the_sum_of_what_was_logged() -> None:
 
 
 def test_another_size_is_reckoned_in_proportion_and_says_so() -> None:
-    found = {phase.name: phase for phase in estimate.of_run(ONE, CARDS["g5"], tokens=119_000, answers=1).training}
+    found = {
+        phase.name: phase
+        for phase in estimate.of_run(ONE, CARDS["g5"], tokens=119_000, sequences=4, answers=1).training
+    }
     assert (found["learn"].seconds, found["weights"].seconds) == (18, 33)
     assert found["learn"].source.endswith("in proportion to the parameters")
 
@@ -40,35 +43,49 @@ def test_another_size_is_reckoned_in_proportion_and_says_so() -> None:
 def test_several_cards_share_the_learning_alone_and_every_instance_is_paid_for() -> None:
     price = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "list")
     alone, four = (
-        estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, instances=instances, cards=cards)
+        estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, sequences=4, answers=690, instances=instances, cards=cards)
         for instances, cards in ((1, 1), (2, 2))
     )
     assert (seconds(alone)["learn"], seconds(four)["learn"]) == (100, 25)
-    assert {phase.name: phase.source for phase in four.training}["learn"].endswith("shared by 4 cards without loss")
+    assert {phase.name: phase.source for phase in four.training}["learn"].endswith(
+        ", on 4 cards, without loss 4 times as fast in steps of 4"
+    )
     assert four.training_seconds == 970 - 75
     difference = (four.cents(price, price, 16) or 0) - (alone.cents(price, price, 16) or 0)
     assert difference == price.cents(2 * 895) - price.cents(970)
 
 
+def test_cards_that_a_step_has_no_sequence_for_make_nothing_faster() -> None:
+    taken = {
+        sequences: estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, sequences=sequences, answers=690, cards=4)
+        for sequences in (1, 2, 3, 4)
+    }
+    assert {sequences: seconds(found)["learn"] for sequences, found in taken.items()} == {1: 100, 2: 50, 3: 33, 4: 25}
+
+
 @pytest.mark.parametrize("card", [CARDS["g6e"], None])
 def test_a_card_of_unknown_speed_leaves_time_and_cost_unknown(card: Any) -> None:
-    found = estimate.of_run(SEVEN, card, tokens=1000, answers=690)
+    found = estimate.of_run(SEVEN, card, tokens=1000, sequences=4, answers=690)
     assert seconds(found)["learn"] is None and found.training_seconds is None
     assert "no speed is known" in {phase.name: phase.source for phase in found.training}["learn"]
     assert found.endpoint_seconds == 1170
 
 
 def test_more_answers_take_longer_in_proportion() -> None:
-    assert seconds(estimate.of_run(SEVEN, None, tokens=0, answers=1380))["answers, report, removal"] == 1200
+    assert (
+        seconds(estimate.of_run(SEVEN, None, tokens=0, sequences=4, answers=1380))["answers, report, removal"] == 1200
+    )
 
 
 def test_a_run_that_trains_nothing_has_no_training() -> None:
-    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=1000, answers=690, trains=False)
+    found = estimate.of_run(SEVEN, CARDS["g5"], tokens=1000, sequences=4, answers=690, trains=False)
     assert (found.tokens, found.training, found.training_seconds) == (0, (), 0)
 
 
 def test_further_seeds_learn_as_long_each_and_are_measured() -> None:
-    one, three = (estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, seeds=seeds) for seeds in (1, 3))
+    one, three = (
+        estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, sequences=4, answers=690, seeds=seeds) for seeds in (1, 3)
+    )
     assert (three.training_seconds or 0) - (one.training_seconds or 0) == 2 * (100 + 120)
     assert seconds(three)["further seeds"] == 440 and "further seeds" not in seconds(one)
     assert three.tokens == one.tokens
@@ -79,11 +96,11 @@ def test_further_seeds_learn_as_long_each_and_are_measured() -> None:
 )
 def test_as_many_seeds_fit_as_come_to_their_end(budget: int, fitting: int) -> None:
     for seeds in (1, 5):
-        run = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, answers=690, seeds=seeds)
+        run = estimate.of_run(SEVEN, CARDS["g5"], tokens=119_000, sequences=4, answers=690, seeds=seeds)
         assert estimate.seeds_within(run, budget) == fitting
 
 
 def test_of_a_card_of_unknown_speed_nobody_knows_how_many_seeds_fit() -> None:
-    run = estimate.of_run(SEVEN, CARDS["g6e"], tokens=1000, answers=690, seeds=2)
+    run = estimate.of_run(SEVEN, CARDS["g6e"], tokens=1000, sequences=4, answers=690, seeds=2)
     assert (run.training_seconds, estimate.seeds_within(run, 10_000)) == (None, None)
     assert seconds(run)["further seeds"] is None

@@ -41,3 +41,23 @@ def test_a_deadline_that_may_come_before_all_answers_is_told_beforehand(
 def test_a_smoke_run_is_expected_to_learn_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Site(monkeypatch).run({"smoke": True})
     assert plan["estimate"]["tokens"] == 512
+
+
+def test_a_run_over_much_text_has_larger_steps_and_work_for_more_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(monkeypatch)
+    words = site.run()["corpus"]["words"]
+    site.settings |= {"sequence_length": 128, "training_instance_count": 2}
+    site.quotas.applied |= {"L-2D6DEB3C": 9.0, "L-9614C779": 9.0}
+
+    def learning(epochs: int) -> tuple[float, bool]:
+        """Tokens a second, and whether idle cards are told of."""
+        plan = site.run({"epochs": epochs})
+        seconds = next(phase["seconds"] for phase in plan["estimate"]["phases"] if phase["name"] == "learn")
+        return plan["estimate"]["tokens"] / seconds, any("paid for" in one for one in plan["warnings"])
+
+    few = 1
+    many = -(-2 * 512 * 128 // estimated_tokens(words))  # passes that leave 512 steps of two sequences
+    assert few < many <= 50, "what a request may ask"
+    (slow, idle), (fast, busy) = learning(few), learning(many)
+    assert fast / slow == pytest.approx(2, rel=0.1) and (idle, busy) == (True, False)
+    assert site.run({"epochs": many, "smoke": True})["estimate"]["tokens"] == 2 * 128

@@ -58,14 +58,17 @@ def test_an_adapter_that_is_only_served_needs_no_card_to_be_trained_on(site: Siz
     )
 
 
-def idle(count: int, *kinds: str) -> list[str]:
-    settings: Any = type("Settings", (), {"training_instance_count": count})
-    return idle_cards(settings, kinds)
+def idle(count: int, *kinds: str, sequences: int = 4) -> list[str]:
+    """The warnings of a run with as much text as steps of so many sequences need."""
+    settings: Any = type("Settings", (), {"training_instance_count": count, "sequence_length": 512})
+    return idle_cards(settings, kinds, sequences * 512 * 512)
 
 
 def test_cards_that_a_step_has_no_sequence_for_are_told() -> None:
     (told,) = idle(2, "ml.g5.2xlarge", "ml.g5.12xlarge")
-    assert told.startswith("2 x ml.g5.12xlarge have 8 cards. A step learns from 4 sequences at most,")
+    assert told.startswith(
+        "2 x ml.g5.12xlarge have 8 cards. A step of a run over so much text learns from 4 sequences,"
+    )
     assert "4 cards are as fast, and the others are paid for all the same. Lower training_instance_count" in told
 
 
@@ -73,6 +76,14 @@ def test_a_third_card_is_told_because_the_busiest_has_two_sequences_as_with_two(
     (told,) = idle(3, "ml.g5.2xlarge")
     assert "3 x ml.g5.2xlarge have 3 cards." in told
     assert "2 cards are as fast, and the others are paid for" in told
+
+
+def test_less_text_has_work_for_fewer_cards() -> None:
+    (told,) = idle(4, "ml.g5.2xlarge", sequences=2)
+    assert "learns from 2 sequences, and a card takes whole ones: 2 cards are as fast" in told
+    (told,) = idle(1, "ml.g5.12xlarge", sequences=1)
+    assert "learns from one sequence, and a card takes whole ones: 1 card is as fast" in told
+    assert idle(2, "ml.g5.2xlarge", sequences=2) == idle(1, "ml.g5.2xlarge", sequences=1) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
