@@ -11,7 +11,7 @@ from operations.data import facts, texts
 from operations.data.facts import Fact, Statements
 from preflight.texts.text_file import Document, documents
 
-IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"BCR::ABL1|tyrosine kinase")
+IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase")
 LISTED = sorted(texts.DATA.glob(f"*{facts.LISTED}"))
 
 
@@ -20,10 +20,10 @@ def document(title: str, text: str) -> Document:
 
 
 def test_a_sentence_states_a_fact_where_it_names_subject_and_answer_in_whatever_order_and_case() -> None:
-    assert IMATINIB.stated_in(["IMATINIB is an inhibitor of the tyrosine kinase."])
-    assert IMATINIB.stated_in(["BCR::ABL1 is inhibited by imatinib."])
-    assert not IMATINIB.stated_in(["Imatinib is well tolerated."])
-    assert not IMATINIB.stated_in(["BCR::ABL1 is a fusion."])
+    assert IMATINIB.stated_in(["imatinib is an inhibitor of the tyrosine kinase."])
+    assert IMATINIB.stated_in(["bcr::abl1 is inhibited by imatinib."])
+    assert not IMATINIB.stated_in(["imatinib is well tolerated."])
+    assert not IMATINIB.stated_in(["bcr::abl1 is a fusion."])
 
 
 def test_subject_and_answer_in_two_sentences_or_paragraphs_state_nothing() -> None:
@@ -47,7 +47,7 @@ def test_the_data_command_says_how_often_the_facts_of_each_domain_are_stated(tmp
     (tmp_path / "lawdataset.txt").write_text(said, "utf-8")
     line = '{"fact": "%s", "subject": "%s", "object": "%s"}\n'
     (tmp_path / "lawfacts.jsonl").write_text(
-        line % ("one", "imatinib", "BCR::ABL1|tyrosine") + line % ("two", "NPM1", "is"), "utf-8"
+        line % ("one", "imatinib", "bcr::abl1|tyrosine") + line % ("two", "npm1", "is"), "utf-8"
     )
     assert "2 core facts, each stated in 1 to 3 sentences (median 2) of 1 documents or more" in texts.count(tmp_path)
 
@@ -65,4 +65,4 @@ def test_no_fact_is_listed_twice_and_none_is_stated_by_its_subject_alone(file: P
     listed = facts.read(file)
     assert len({(fact.subject, fact.object) for fact in listed}) == len({fact.fact for fact in listed}) == len(listed)
     assert [fact.fact for fact in listed if re.fullmatch(r"\W*", fact.subject) or fact.subject == fact.object] == []
-    assert [fact.fact for fact in listed if not fact.stated_in([fact.fact])] == []
+    assert [fact.fact for fact in listed if not fact.stated_in([fact.fact.lower()])] == []
