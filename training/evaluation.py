@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from failure import TrainingFailure
 from model.network import Network
 from processes.group import ALONE, Group
-from progress import Clock
+from progress import Clock, say
 from records.record import SCORED, pieces
 from text import IGNORED, Boundaries, Document
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}  # per forward pass: more gains nothing on either
+TELL_SECONDS = 5.0  # between two lines on how far a set is scored
 
 
 class OutOfTime(Exception):
@@ -47,12 +49,13 @@ def score(
     *,
     tuned: bool,
     clock: Clock,
+    name: str = "documents",
     keep_seconds: float = 0.0,
     group: Group = ALONE,
 ) -> list[float]:
     """Summed negative log likelihood in nats of each document; each process of the group scores its share of them.
 
-    Raises OutOfTime when fewer than `keep_seconds` remain, or when the base model's losses will have nothing to be compared with
+    Lines tell now and then how much of the set `name` is done. Raises OutOfTime when fewer than `keep_seconds` remain, or when the base model's losses will have nothing to be compared with
     because the job is being stopped. Raises TrainingFailure when a loss is not finite.
     """
     todo = [
@@ -63,6 +66,7 @@ def score(
     todo.sort(key=lambda item: len(item[1]))  # windows of like length together: little padding
     todo = todo[group.rank :: group.size]
     sums = [0.0] * len(documents)
+    windows_count, spoken = len(todo), time.monotonic()
     given_up = False
     with network.scoring(tuned=tuned):
         while todo and not given_up:
@@ -77,6 +81,10 @@ def score(
             losses = network.token_losses(torch.tensor(inputs), torch.tensor(labels))
             for (number, _, _), nats in zip(batch, losses.double().sum(dim=-1).tolist(), strict=True):
                 sums[number] += nats
+            now = time.monotonic()
+            if now - spoken >= TELL_SECONDS:
+                spoken = now
+                say("scored", set=name, windows=windows_count - len(todo), of=windows_count)
     *sums, gave_up = group.sums([*sums, float(given_up)])
     if gave_up:
         raise OutOfTime

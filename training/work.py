@@ -55,6 +55,7 @@ class Work:
                     length,
                     tuned=tuned,
                     clock=self.clock,
+                    name=name,
                     keep_seconds=SAVE_SECONDS,
                     group=self.group,
                 ),

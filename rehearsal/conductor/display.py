@@ -25,6 +25,12 @@ _PHASES = {
 }
 _SHOWN_PHASES = ("train", "evaluate-base", "evaluate-tuned", "further-seeds")
 _LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
+_SETS = {
+    "heldout": "held-out documents",
+    "outside": "text by others",
+    "control": "control text",
+    "training_text": "training text",
+}
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
 
 
@@ -139,6 +145,8 @@ class Display:
         if kind == "phase":
             self._phase(values.get("name", ""))
         elif kind in _LOSSES:
+            with self._lock:
+                self._end_bar()
             self.say(
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
@@ -149,6 +157,10 @@ class Display:
             self.say(f"    seed {values.get('seed')}: held-out loss {values.get('heldout')} nats a token")
         elif kind in ("progress", "further") and "step" in values:
             self._training_progress(values)
+        elif kind == "scored":
+            name = _SETS.get(values.get("set", ""), "documents")
+            done, of = int(values["windows"]), int(values["of"])
+            self._move_bar(name, done, of, f"{name} · {done} of {of} parts")
 
     def _phase(self, name: str) -> None:
         if name not in _PHASES:
@@ -169,11 +181,14 @@ class Display:
         left = duration(float(values.get("seconds_left", 0)))
         seed = f"seed {values['seed']} · " if "seed" in values else ""
         note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+        self._move_bar("training", step, steps, note)
+
+    def _move_bar(self, what: str, done: int, of: int, note: str) -> None:
         with self._lock:
             if self.live:
                 if self._bar is None:
-                    self._bar = self._progress.add_task("training", total=steps, note=note)
-                self._progress.update(self._bar, completed=step, total=steps, note=note)
-            elif step == steps or time.monotonic() - self._last_plain >= _PLAIN_EVERY:
+                    self._bar = self._progress.add_task(what, total=of, note=note)
+                self._progress.update(self._bar, description=what, completed=done, total=of, note=note)
+            elif done == of or time.monotonic() - self._last_plain >= _PLAIN_EVERY:
                 self._last_plain = time.monotonic()
                 self.say(f"    {note}")

@@ -121,6 +121,24 @@ def test_on_a_terminal_steps_and_training_have_a_bar_that_goes_when_they_end() -
     assert "losses of the tuned model …" in said.getvalue()
 
 
+def test_a_text_that_takes_its_time_to_be_measured_has_a_bar_until_its_loss_is_told() -> None:
+    display, said = shown(terminal=True)
+    with display:
+        training(display, "phase name=evaluate-base", "scored set=heldout windows=20 of=80")
+        training(display, "scored set=heldout windows=60 of=80")
+        (bar,) = display._progress.tasks
+        assert (bar.description, bar.completed, bar.total) == ("held-out documents", 60, 80)
+        assert bar.fields["note"] == "held-out documents · 60 of 80 parts"
+        training(display, "heldout model=base loss=4.59 tokens=1200")
+        assert not display._progress.tasks
+        training(display, "scored set=outside windows=1 of=9", "scored set=training_text windows=1 of=2")
+        (bar,) = display._progress.tasks
+        assert (bar.description, bar.total) == ("training text", 2)
+    display, said = shown()
+    training(display, "scored set=control windows=1 of=9")
+    assert said.getvalue() == "    control text · 1 of 9 parts\n"
+
+
 def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     display, said = shown(terminal=True, plain=True)
     with display, display.step("Synthesizing"):

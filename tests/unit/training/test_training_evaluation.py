@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import evaluation
 from evaluation import OutOfTime, mean_loss, paired, score, windows
 from processes.group import Group
 from progress import GRACE_SECONDS, Clock
@@ -91,3 +94,21 @@ class Silent:
 
     def scoring(self, *, tuned: bool) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
+
+
+class Zero(Silent):
+    """A network to which each token is certain."""
+
+    def token_losses(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(labels.shape)
+
+
+def test_a_set_that_takes_its_time_tells_how_much_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each batch of four windows takes two seconds here, and a line comes after five or more."""
+    seconds = itertools.count(0, 2)
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    documents = [Document(str(number), "", "x", (1, 2) * 128) for number in range(33)]
+    score(Zero(), documents, Boundaries(1, 2), 256, tuned=True, clock=Clock(10_000), name="outside")  # type: ignore[arg-type]
+    assert capsys.readouterr().out.splitlines() == [f"scored set=outside windows={done} of=33" for done in (12, 24, 33)]
