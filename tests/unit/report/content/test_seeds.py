@@ -42,6 +42,13 @@ def test_every_form_shows_each_seed_and_what_was_left_out(three: Summary) -> Non
     assert "| 7 | −0." in forms["card"]
 
 
+def test_a_reader_is_told_how_to_see_what_another_seed_changes(three: Summary) -> None:
+    told = "Training on other hardware gives slightly other losses, and so does another seed: "
+    assert told + "its section above shows by how much." in text_of(page.render(three))
+    alone = text_of(page.render(settled(finished()))).replace("&quot;", '"').replace("&#34;", '"')
+    assert told + 'a run with {"seeds": [1, 2, 3]} in its input shows by how much.' in alone
+
+
 def test_the_spread_stands_beside_the_interval_over_documents(three: Summary) -> None:
     first = three["seeds"]["results"][0]["heldout"]
     assert first and first["high"] is not None and first["low"] is not None
