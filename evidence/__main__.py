@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence") -
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
     parser.add_argument(
-        "--again", action="store_true", help="run experiments once more whose results, for the same texts, are there"
+        "--again",
+        action="store_true",
+        help="run experiments once more whose results, for the same texts, are there; without it, those whose figures are in results/evidence.json are left out",
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
     parser.add_argument(
@@ -64,6 +66,9 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence") -
         try:
             for number, experiment in enumerate(experiments if not chosen.table else [], 1):
                 print(f"[{number}/{len(experiments)}] {experiment.name}: {experiment.describes}", flush=True)
+                if not (chosen.only or chosen.again or _is_kept(experiment)) and _has_figures(experiment):
+                    print(f"  its figures are in results/{FIGURES.name} (--again runs it once more)", flush=True)
+                    continue
                 _run(experiment, chosen.again)
                 # With what it was made with, should a text have been changed since.
                 inputs = _mark(experiment).read_text("utf-8")
@@ -149,6 +154,11 @@ def _mark(experiment: Experiment) -> Path:
 def _is_kept(experiment: Experiment) -> bool:
     mark = _mark(experiment)
     return mark.is_file() and mark.read_text("utf-8") == experiment.fingerprint()
+
+
+def _has_figures(experiment: Experiment) -> bool:
+    """Whether it was run with today's inputs, wherever that was: all of them take longer than many a machine can be had."""
+    return load(FIGURES).get(experiment.name, {}).get("inputs") == experiment.fingerprint()
 
 
 def _summary(experiment: Experiment) -> dict[str, object]:

@@ -13,7 +13,7 @@ import pytest
 
 from evidence import __main__ as command
 from evidence import experiments, picture
-from evidence.figures import figures_of
+from evidence.figures import figures_of, store
 from evidence.readme import filled, pages
 from evidence.reports.made_up import COST, answers, metrics, prompts, run
 from evidence.rewrite import rewrite
@@ -319,6 +319,22 @@ def test_the_exit_code_is_about_the_experiments_that_were_chosen(finished: Path,
     (finished.parent / "seed-5" / "inputs.sha256").write_text(other.fingerprint())
     assert command.main(["--only", "seed-4"]) == 0
     assert command.main(["--only", "seed-4", "--only", "seed-5"]) == 1
+
+
+def test_what_another_machine_has_run_is_not_run_again_unless_it_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = experiments.all_experiments(tmp_path, tmp_path / "by_others.jsonl")
+    figures = figures_of(json.loads((finished / "summary.json").read_text()), "")
+    for e in made:
+        store(tmp_path / "evidence.json", e.name, figures | {"inputs": e.fingerprint()})
+    shutil.rmtree(finished)
+    command.main([])
+    assert capsys.readouterr().out.count("its figures are in results/evidence.json (--again runs it once more)") == 7
+    store(tmp_path / "evidence.json", "seed-5", figures | {"inputs": "of older texts"})
+    for arguments in ([], ["--only", "seed-4"], ["--again"]):
+        with pytest.raises(AssertionError, match=f"--as.*{'null-' if '--again' in arguments else 'seed-'}"):
+            command.main(arguments)
 
 
 def copies(finished: Path, tmp_path: Path, **changes: object) -> None:
