@@ -23,11 +23,13 @@ class Fact:
     """A core fact of a field. A sentence states it where both patterns are found in it.
 
     The patterns are in lower case, and so is what they are looked for in: thrice as fast as without regard to case.
+    `source` is where it was read that the fact holds, "" where nothing was found.
     """
 
     fact: str
     subject: str
     object: str
+    source: str
 
     def stated_in(self, sentences: list[str]) -> int:
         """How many of these, in lower case, name both what the fact is of and what it says of it."""

@@ -11,7 +11,7 @@ from operations.data import facts, texts
 from operations.data.facts import Fact, Statements
 from preflight.texts.text_file import Document, documents
 
-IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase")
+IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase", "")
 LISTED = sorted(texts.DATA.glob(f"*{facts.LISTED}"))
 
 
@@ -45,7 +45,7 @@ def test_five_sentences_of_three_documents_are_enough(sentences: int, of: int, e
 def test_the_data_command_says_how_often_the_facts_of_each_domain_are_stated(tmp_path: Path) -> None:
     said = "# A\n\nImatinib inhibits BCR::ABL1. Imatinib hits a tyrosine kinase.\n\n# B\n\nImatinib blocks BCR::ABL1. So NPM1 is NPM1.\n"
     (tmp_path / "lawdataset.txt").write_text(said, "utf-8")
-    line = '{"fact": "%s", "subject": "%s", "object": "%s"}\n'
+    line = '{"fact": "%s", "subject": "%s", "object": "%s", "source": ""}\n'
     (tmp_path / "lawfacts.jsonl").write_text(
         line % ("one", "imatinib", "bcr::abl1|tyrosine") + line % ("two", "npm1", "is"), "utf-8"
     )
@@ -66,3 +66,10 @@ def test_no_fact_is_listed_twice_and_none_is_stated_by_its_subject_alone(file: P
     assert len({(fact.subject, fact.object) for fact in listed}) == len({fact.fact for fact in listed}) == len(listed)
     assert [fact.fact for fact in listed if re.fullmatch(r"\W*", fact.subject) or fact.subject == fact.object] == []
     assert [fact.fact for fact in listed if not fact.stated_in([fact.fact.lower()])] == []
+
+
+@pytest.mark.parametrize("file", LISTED, ids=lambda file: file.stem)
+def test_a_fact_has_the_address_of_a_text_that_states_it(file: Path) -> None:
+    sources = [fact.source for fact in facts.read(file)]
+    assert [one for one in sources if not re.fullmatch(r"(https://[^/\s]+\.[^\s]+)?", one)] == []
+    assert sum(not one for one in sources) <= len(sources) // 100

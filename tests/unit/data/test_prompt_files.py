@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import permutations
 from typing import Any
@@ -99,3 +100,12 @@ def test_a_cluster_of_the_project_holds_two_prompts_or_more() -> None:
 def test_central_facts_and_questions_are_asked_in_words_of_their_own() -> None:
     overlap = Overlap(CORPUS)
     assert [prompt["id"] for prompt in kind("central", "question") if overlap.first(prompt["prompt"])] == []
+
+
+def test_what_each_prompt_of_the_field_expects_has_the_address_of_a_text_that_states_it() -> None:
+    lines = (DATA / "medicalpromptsources.jsonl").read_text("utf-8").splitlines()
+    sources = {row["id"]: row["source"] for row in map(json.loads, lines)}
+    assert len(sources) == len(lines)
+    assert sources.keys() == {prompt["id"] for prompt in PROMPTS if prompt["facts"] and prompt["kind"] != "control"}
+    assert [one for one in sources.values() if not re.fullmatch(r"(https?://[^/\s]+\.[^\s]+)?", one)] == []
+    assert sum(not one for one in sources.values()) <= len(sources) // 25
