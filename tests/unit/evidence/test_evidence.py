@@ -1,4 +1,4 @@
-"""The experiments behind the verdict: what they train on, how they are judged, and how the README quotes them."""
+"""The experiments behind the verdict: what they train on, how they are judged, and what is kept of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from evidence import __main__ as command
-from evidence import experiments, picture
+from evidence import experiments
 from evidence.figures import figures_of, store
-from evidence.readme import filled, pages
 from evidence.reports.made_up import COST, answers, metrics, prompts, run
 from evidence.rewrite import rewrite
 from evidence.table import as_markdown, recall_together, row
@@ -209,30 +208,6 @@ def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since
     with pytest.raises(SystemExit, match="no figures of today's texts"):
         command.main(["--only", "seed-4"])
     assert json.loads((tmp_path / "evidence.json").read_text())["seed-4"]["inputs"] == "older texts"
-
-
-def test_only_sections_with_results_are_replaced(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text("new\n")
-    readme = "x\n<!-- a -->\nold\n<!-- end -->\ny\n<!-- b -->\nkept\n<!-- end -->\n"
-    assert filled(readme, tmp_path) == "x\n<!-- a -->\nnew\n<!-- end -->\ny\n<!-- b -->\nkept\n<!-- end -->\n"
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_a_page_quotes_the_results_as_they_are(page: Path) -> None:
-    text = page.read_text("utf-8")
-    assert filled(text, experiments.PROJECT / "results") == text, "make readme"
-
-
-def test_every_file_of_printed_results_is_quoted_once() -> None:
-    quoted = re.findall(r"<!-- ([a-z0-9-]+) -->\n(?=.+)", "\n".join(page.read_text("utf-8") for page in pages()))
-    assert sorted(set(quoted) - {"end"}) == sorted(name for name in quoted if name != "end")
-    assert {"costs", "prove-cap", "evidence", "null-statistics", "conformance"} <= set(quoted)
-
-
-def test_without_a_browser_the_picture_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="chromium"):
-        picture.take(tmp_path / "r.html", tmp_path / "p.png")
 
 
 def seed(changes: dict[str, float]) -> dict[str, object]:

@@ -72,8 +72,9 @@ def test_several_instances_learn_in_a_share_of_the_time_and_cost_more_at_worst()
         lines = printed.of(Settings(training_instance_count=instances), []).splitlines()
         return {line[:24].strip(): line[24:34].strip() for line in lines[1:]}
 
-    one, four = told(1), told(4)
-    seconds = [int(each["learn"].removesuffix(" s").replace(",", "")) for each in (one, four)]
-    assert abs(seconds[0] - 4 * seconds[1]) <= 4
+    one, two, four = told(1), told(2), told(4)
+    seconds = [int(each["learn"].removesuffix(" s").replace(",", "")) for each in (one, two, four)]
+    # The corpus leaves a step two sequences: two cards learn twice as fast, and two more have nothing to do.
+    assert abs(seconds[0] - 2 * seconds[1]) <= 2 and seconds[2] == seconds[1]
     dollars = [float(each["worst case"].removeprefix("$")) for each in (one, four)]
     assert dollars[1] > 2 * dollars[0]
