@@ -150,8 +150,8 @@ nulls: $(READY)  ## how often the statistics alone say improved where nothing wa
 	@tail -n 1 results/null-statistics.md | grep -q '```'
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
-	@python -m evidence --only seed-7 $(call given,OUTSIDE) $(ARGS)
-	@python -m evidence.rewrite results/evidence/seed-7 --to results/example --for-the-repository
+	@python -m evidence --only seed-10 $(call given,OUTSIDE) $(ARGS)
+	@python -m evidence.rewrite results/evidence/seed-10 --to results/example --for-the-repository
 	@python -m evidence.picture results/example/report.html results/example/report.png
 
 readme: $(READY)  ## put the figures of results/ into the README and docs/

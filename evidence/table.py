@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evidence.experiments import Experiment
+from evidence.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 from report.findings.recall import clustered_mean
 from report.findings.verdict import IMPROVED, judge_recall
 from report.formatting import format_p
@@ -33,8 +33,8 @@ class Row:
 def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     """Reads the figures of an experiment, judged.
 
-    As expected is a null that is not judged improved, a real effect that is, and the declared verdict where there is one. A run without figures is
-    none of them.
+    As expected is a null that is not judged improved, a real effect that is and gains on text by others what was declared, and the declared verdict where there is one. A
+    run without figures is none of them.
     """
     measured = figures.get("status") == "SUCCEEDED" and bool((figures.get("heldout") or {}).get("documents_count"))
     verdict = figures["verdict"]
@@ -49,9 +49,18 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         verdict=verdict,
         recall_verdict=figures["recall_verdict"],
         machine=f"{figures.get('precision')} on {figures.get('device')}",
-        as_expected=measured
-        and (verdict == experiment.must_be if experiment.must_be else (verdict == IMPROVED) is not experiment.is_null),
+        as_expected=measured and _came_out(experiment, verdict, (figures.get("outside") or {}).get("difference")),
     )
+
+
+def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float] | None) -> bool:
+    if experiment.must_be:
+        return verdict == experiment.must_be
+    if experiment.is_null:
+        return verdict != IMPROVED
+    if verdict != IMPROVED or outside is None:
+        return False
+    return outside["estimate"] <= -OUTSIDE_GAIN and outside["high"] < -OUTSIDE_GAIN_SHOWN
 
 
 def as_markdown(

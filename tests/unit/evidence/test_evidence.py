@@ -1,12 +1,10 @@
-"""The experiments behind the verdict: what they train on, how they are judged, and what is kept of them."""
+"""How the experiments behind the verdict are judged, and what is kept of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ def figures(verdict: str, recall_verdict: str = "improved") -> dict[str, object]
         "verdict": verdict,
         "recall_verdict": recall_verdict,
         "heldout": {"documents_count": 18, "difference": figure},
+        "outside": {"difference": figure | {"high": -0.12}},
         "recall": {"knowledge": {"all": {"difference": figure}}},
         "device": "a processor, 2 cores",
         "precision": "float32",
@@ -48,6 +47,19 @@ def test_a_null_experiment_must_not_be_judged_improved_and_a_real_one_must(
 
 
 @pytest.mark.parametrize(
+    ("estimate", "high", "as_expected"),
+    [(-0.15, -0.101, True), (-0.149, -0.12, False), (-0.2, -0.1, False), (None, None, False)],
+)
+def test_a_seed_must_gain_on_text_by_others_what_was_declared(
+    estimate: float | None, high: float | None, as_expected: bool
+) -> None:
+    made = figures("improved")
+    made["outside"] = {"difference": {"estimate": estimate, "low": -0.3, "high": high}} if estimate else None
+    assert row(experiments.Experiment("e", "text", False), made).as_expected is as_expected
+    assert row(experiments.Experiment("e", "text", True), made | {"verdict": "not shown"}).as_expected
+
+
+@pytest.mark.parametrize(
     ("verdict", "as_expected"), [("worse outside", True), ("improved", False), ("not shown", False), ("worse", False)]
 )
 def test_the_first_corpus_must_come_out_as_worse_outside(verdict: str, as_expected: bool, tmp_path: Path) -> None:
@@ -57,53 +69,13 @@ def test_the_first_corpus_must_come_out_as_worse_outside(verdict: str, as_expect
     assert row(first, figures(verdict)).as_expected is as_expected
 
 
-def test_the_first_corpus_is_measured_on_its_own_held_out_text_at_its_own_rate(tmp_path: Path) -> None:
-    others = tmp_path / "others.jsonl"
-    others.write_text("by others")
-    (first,) = [e for e in experiments.all_experiments(tmp_path, others) if e.name == "first-corpus"]
-    line = first.command(tmp_path)
-    assert line[line.index("--heldout") + 1].endswith("first_heldout.txt")
-    assert line[line.index("--corpus") + 1].endswith("first_corpus.txt")
-    assert "learning_rate=0.002" in line and line[line.index("--epochs") + 1] == "3"
-
-
-def test_with_a_text_by_others_every_experiment_is_measured_on_it(tmp_path: Path) -> None:
-    others = tmp_path / "others.jsonl"
-    others.write_text("by others")
-    for e in experiments.all_experiments(tmp_path, others):
-        line = e.command(tmp_path)
-        assert line[line.index("--outside") + 1] == str(others)
-
-
-def test_without_the_file_the_declared_text_by_others_is_meant_and_nothing_can_be_run(tmp_path: Path) -> None:
-    for e in experiments.all_experiments(tmp_path):
-        assert e.outside is None and e.outside_sha256 == experiments.OUTSIDE_SHA256
-
-
 def test_the_text_by_others_must_be_fetched_before_anything_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "TARGET", tmp_path / "none.jsonl")
     with pytest.raises(SystemExit):
-        command.main(["--only", "seed-7"])
+        command.main(["--only", "seed-10"])
     assert "run make outside first" in capsys.readouterr().err
-
-
-def test_figures_on_another_text_by_others_are_other_figures(tmp_path: Path) -> None:
-    others = tmp_path / "others.jsonl"
-    others.write_text("by others")
-    experiment = experiments.Experiment("e", "text", True, corpus=experiments.TEXTS / "german.txt")
-    measured = replace(experiment, outside=others, outside_sha256="00" * 32)
-    assert measured.fingerprint() != experiment.fingerprint()
-    assert replace(measured, outside_sha256="11" * 32).fingerprint() != measured.fingerprint()
-
-
-def test_the_text_by_others_is_known_by_what_it_holds(tmp_path: Path) -> None:
-    others = tmp_path / "others.jsonl"
-    others.write_text("by others")
-    before = experiments.all_experiments(tmp_path, others)[0].outside_sha256
-    others.write_text("by yet others")
-    assert experiments.all_experiments(tmp_path, others)[0].outside_sha256 != before
 
 
 def test_no_title_of_a_text_by_others_is_kept_in_the_repository() -> None:
@@ -125,79 +97,11 @@ def test_the_key_facts_of_a_single_seed_decide_nothing() -> None:
 
 def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
     lines = as_markdown([row(experiments.Experiment("e", "text", True), figures("worse"))]).splitlines()
-    cells = "-0.200 (-0.300 to -0.100) | – | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
+    cells = (
+        "-0.200 (-0.300 to -0.100) | -0.200 (-0.300 to -0.120) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
+    )
     assert lines[2] == f"| text | {cells} |"
     assert lines[-1].endswith("Trained in float32 on a processor, 2 cores.")
-
-
-def test_the_shuffled_text_has_the_words_of_the_corpus_but_not_its_sentences(tmp_path: Path) -> None:
-    text = experiments.shuffled(tmp_path).read_text("utf-8")
-    corpus = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
-    assert len(text.split()) == experiments.SHUFFLED_WORDS
-    assert set(text.split()) <= set(corpus.split())
-    assert not any(line[:60] in corpus for line in text.splitlines() if line)
-
-
-def test_three_seeds_three_nulls_and_the_first_corpus_are_run(tmp_path: Path) -> None:
-    found = experiments.all_experiments(tmp_path)
-    assert sorted(e.is_null for e in found) == [False] * 3 + [True] * 4
-    assert len({e.seed for e in found if not e.is_null}) == 3
-    assert all(e.corpus is not None and e.corpus.is_file() for e in found if e.is_null)
-
-
-def test_results_are_kept_only_for_the_same_texts_and_settings(tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    finance = (experiments.DATA / "financedataset.txt").read_text("utf-8")
-    text.write_text(finance, "utf-8")
-    experiment = experiments.Experiment("e", "text", True, corpus=text)
-    before = experiment.fingerprint()
-    assert experiment.fingerprint() == before
-    assert experiments.Experiment("e", "text", True, seed=7, corpus=text).fingerprint() != before
-    text.write_text(finance.replace("\n", "\r\n"), "utf-8")
-    assert experiment.fingerprint() == before  # what is trained on is the same
-    text.write_text(f"{finance}\nOne sentence more.\n", "utf-8")
-    assert experiment.fingerprint() != before
-
-
-def test_all_code_of_the_training_decides_over_what_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    text.write_bytes((experiments.DATA / "financedataset.txt").read_bytes())
-    looked_at: list[str] = []
-
-    def what_is_done(code: str) -> str:
-        looked_at.append(code)
-        return code
-
-    monkeypatch.setattr(experiments, "what_is_done", what_is_done)
-    experiments.Experiment("e", "text", True, corpus=text).fingerprint()
-    modules = [path.read_text("utf-8") for path in (experiments.PROJECT / "training").rglob("*.py")]
-    assert set(modules) <= set(looked_at)
-
-
-def test_results_are_kept_when_code_is_moved_or_explained_and_not_when_it_does_something_else() -> None:
-    code = 'import a\n\n\ndef rate(x):\n    """Half."""\n    return x / 2\n'
-    explained = 'from b import a  # moved\n\ndef rate(x):\n    """The half of it."""\n    # because\n    return x / 2\n'
-    assert experiments.what_is_done(code) == experiments.what_is_done(explained)
-    assert experiments.what_is_done(code) != experiments.what_is_done(code.replace("2", "3"))
-
-
-def test_every_setting_that_results_depend_on_is_one() -> None:
-    context = json.loads((experiments.PROJECT / "cdk.json").read_text("utf-8"))["context"]
-    assert set(experiments.SETTINGS) <= set(context)
-
-
-def test_the_code_that_answers_is_all_that_the_model_server_is_made_of() -> None:
-    folder = experiments.PROJECT / "rehearsal" / "sagemaker"
-    found, waiting = set(), ["real/server/model_server.py"]
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        text = (folder / name).read_text("utf-8")
-        beside = [f"{Path(name).parent}/{module}.py" for module in re.findall(r"(?m)^from \.(\w+) import", text)]
-        across = re.findall(r"(?m)^from rehearsal\.sagemaker\.([\w.]+) import", text)
-        imported = [*beside, *(f"{module.replace('.', '/')}.py" for module in across)]
-        waiting += [module for module in imported if module not in found]
-    assert set(experiments.SERVER) == found
 
 
 def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since(
@@ -267,9 +171,12 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     asked = prompts(40)
     replies = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.6)
-    findings = analyse(metrics(), asked, *replies, resamples=300)
+    findings = analyse(metrics(outside=-0.2), asked, *replies, resamples=300)
     made = settle(
-        build(run(), metrics(), asked, *replies, findings), status="SUCCEEDED", cost=COST, seconds_by_state={}
+        build(run(), metrics(outside=-0.2), asked, *replies, findings),
+        status="SUCCEEDED",
+        cost=COST,
+        seconds_by_state={},
     )
     (folder / "summary.json").write_text(json.dumps(made | {"verdict": "worse", "verdict_reason": "an older rule"}))
     for name, rows in zip(("pre-trained", "fine-tuned"), replies, strict=True):
