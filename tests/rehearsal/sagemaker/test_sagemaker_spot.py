@@ -103,7 +103,7 @@ class TestARealJob:
     SCRIPT = """
         import pathlib, sys, time
         root = pathlib.Path(sys.argv[2])
-        found = sorted(int(path.name) for path in (root / "checkpoints").iterdir())
+        found = sorted(int(path.name) for path in (root / "checkpoints").iterdir() if path.name.isdigit())  # no marks
         for step in range((found or [0])[-1] + 1, 7):
             if step % 2 == 0:
                 (root / "checkpoints" / str(step)).write_text("")
