@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence") -
         try:
             for number, experiment in enumerate(experiments if not chosen.table else [], 1):
                 print(f"[{number}/{len(experiments)}] {experiment.name}: {experiment.describes}", flush=True)
-                if not (chosen.only or chosen.again or _is_kept(experiment)) and _has_figures(experiment):
+                if not (chosen.only or chosen.again) and _has_figures(experiment):
                     print(f"  its figures are in results/{FIGURES.name} (--again runs it once more)", flush=True)
                     continue
                 _run(experiment, chosen.again)

@@ -24,7 +24,6 @@ from common.names import run_name
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
-from common.text.tokens import estimated_tokens
 from preflight import fits, larger, learnable, money, request, staging
 from preflight.account import adapter, images, instances, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
@@ -192,7 +191,7 @@ def _fits(settings: RunSettings, found: Found) -> None:
     warning = fits.refuse_what_cannot_fit(found.model, settings, training, settings.hosting_instance_types)
     found.warnings += [warning] if warning else []
     if found.material:
-        tokens = estimated_tokens(found.material.words) * (found.request.epochs or settings.epochs)
+        tokens = learnable.tokens(settings, found.request, found.material.words)
         found.warnings += fits.idle_cards(settings, training, tokens)
 
 

@@ -11,13 +11,12 @@ from common import estimate
 from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
 from common.contracts.plan import PlannedEstimate
 from common.environment import RunSettings
-from common.text.tokens import estimated_tokens
-from preflight import larger
+from preflight import larger, learnable
 from preflight.checks import Found
 
 
 def of_plan(
-    settings: RunSettings, found: Found, *, epochs: int, samples: int, steps: int, budget_seconds: int
+    settings: RunSettings, found: Found, *, samples: int, steps: int, budget_seconds: int
 ) -> tuple[PlannedEstimate, list[str]]:
     """What the run is expected to take, with the source of each figure, and what is to be told of seeds that do not fit into its time.
 
@@ -26,7 +25,7 @@ def of_plan(
     """
     shape, kind = found.model.shape, found.training_types[0]
     trains = not found.request.adapter_uri
-    tokens = estimated_tokens(found.material.words) * epochs
+    tokens = learnable.tokens(settings, found.request, found.material.words)
     sequences = sequences_per_step(tokens, settings.sequence_length)
     expected_of = partial(
         estimate.of_run,

@@ -6,6 +6,7 @@ from common import estimate
 from common.cards import card_of, cards_in
 from common.environment import RunSettings
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
+from common.text.tokens import estimated_tokens
 from preflight import larger
 from preflight.model import Model
 from preflight.request import Request
@@ -16,6 +17,16 @@ from preflight.texts.large_text import MOST_LEARNT_BYTES
 BYTES_PER_TOKEN = 4
 # Rather too much text than too little: the time budget stops the training, and a speed is an average.
 MARGIN = 1.25
+
+
+def passes(settings: RunSettings, request: Request) -> int:
+    """How often a run goes through its corpus."""
+    return request.epochs or settings.epochs
+
+
+def tokens(settings: RunSettings, request: Request, words: int) -> int:
+    """About how many tokens a run over a corpus of so many words learns, all passes together."""
+    return estimated_tokens(words) * passes(settings, request)
 
 
 def most_bytes(settings: RunSettings, request: Request, model: Model) -> int:
@@ -29,6 +40,6 @@ def most_bytes(settings: RunSettings, request: Request, model: Model) -> int:
         return MOST_LEARNT_BYTES
     seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
     seconds -= TRAINING_MARGIN_SECONDS + larger.download_seconds(model.downloaded_bytes)
-    tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
-    learnt = int(tokens * MARGIN * BYTES_PER_TOKEN / (request.epochs or settings.epochs))
+    most_tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
+    learnt = int(most_tokens * MARGIN * BYTES_PER_TOKEN / passes(settings, request))
     return min(MOST_LEARNT_BYTES, max(text_file.MAXIMUM_BYTES, learnt))

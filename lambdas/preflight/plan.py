@@ -25,7 +25,7 @@ from common.pricing.durations import (
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
 from common.storage import Storage
-from preflight import expected, larger
+from preflight import expected, larger, learnable
 from preflight.checks import Found
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
@@ -45,7 +45,6 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
     estimate, told = expected.of_plan(
         settings,
         found,
-        epochs=request.epochs or settings.epochs,
         samples=samples,
         steps=SMOKE_STEPS if request.smoke else 0,
         budget_seconds=int(hyperparameters["time_budget_seconds"]),
@@ -133,7 +132,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
 
 def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str, str]:
     values = {
-        "epochs": found.request.epochs or settings.epochs,
+        "epochs": learnable.passes(settings, found.request),
         "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,

@@ -22,7 +22,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 class Fact:
     """A core fact of a field. A sentence states it where both patterns are found in it.
 
-    The patterns are in lower case, and so is what they are looked for in: thrice as fast as without regard to case.
+    The patterns are in lower case, and so is what they are looked for in: more than twice as fast as without regard to case.
     `source` is where it was read that the fact holds, "" where nothing was found.
     """
 
