@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import boto3
@@ -95,7 +96,8 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
     if chosen.command == "estimate":
         return _estimated(context | {"region": chosen.region}, chosen.context, chosen.corpus, chosen.seeds)
     if chosen.command in ("data", "costs"):
-        print(_counted(chosen) if chosen.command == "data" else costs.table())
+        for lines in _counted(chosen) if chosen.command == "data" else [costs.table()]:
+            print(lines, flush=True)
         return 0
     if chosen.command == "outside":
         return _fetched(chosen.from_file)
@@ -148,8 +150,8 @@ def _fetched(source: Path | None) -> int:
     return 0
 
 
-def _counted(chosen: argparse.Namespace) -> str:
-    return text_losses.table(words=chosen.words, others=chosen.others) if chosen.loss else texts.count()
+def _counted(chosen: argparse.Namespace) -> Iterable[str]:
+    return [text_losses.table(words=chosen.words, others=chosen.others)] if chosen.loss else texts.count()
 
 
 if __name__ == "__main__":

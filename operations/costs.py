@@ -76,23 +76,34 @@ def table() -> str:
 def _typical(settings: Settings) -> tuple[str, str, str]:
     """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
     words = len((DATA / f"{settings.domain}dataset.txt").read_text("utf-8").split())
-    tokens = estimated_tokens(words) * settings.epochs
-    kind, count = settings.training_instance_type[0], settings.training_instance_count
-    run = estimate.of_run(
-        shape_in(settings),
-        card_of(kind),
-        tokens=tokens,
-        sequences=sequences_per_step(tokens, settings.sequence_length),
-        answers=estimate.COMPARED_ANSWERS,
-        instances=count,
-        cards=cards_in(kind),
-    )
+    tokens = tokens_learnt(settings, words)
+    run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)
     price = pinned(settings.region, settings.training_instance_type[0], "Training")
     return (
         "a usual run, estimated from public logs of the same model and instance",
         f"about {dollars(run.cents(price, price, settings.lora_rank, settings.checkpoint_minutes) or 0)}",
         f"{clock_time(run.training_seconds or 0)} of training ({tokens:,} tokens of Llama 2 in {_passes(settings.epochs)}), "
         f"{clock_time(run.endpoint_seconds or 0)} of endpoint",
+    )
+
+
+def tokens_learnt(settings: Settings, words: int) -> int:
+    """Tokens that so many words have in all passes over them."""
+    return estimated_tokens(words) * settings.epochs
+
+
+def expected_run(settings: Settings, tokens: int, answers: int, seeds: int = 1) -> estimate.Estimate:
+    """How long a run is expected to take that learns so many tokens with each of `seeds` and asks each model for so many answers."""
+    kind = settings.training_instance_type[0]
+    return estimate.of_run(
+        shape_in(settings),
+        card_of(kind),
+        tokens=tokens,
+        sequences=sequences_per_step(tokens, settings.sequence_length),
+        answers=answers,
+        instances=settings.training_instance_count,
+        cards=cards_in(kind),
+        seeds=seeds,
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import estimate
-from common.cards import Card, card_of, cards_in, sequences_per_step, serving_bytes, training_memory
+from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
-from common.text.tokens import MOST_PER_WORD, estimated_tokens
-from operations.costs import clock_time, shape_in, worst_case_of
+from common.text.tokens import MOST_PER_WORD
+from operations.costs import clock_time, expected_run, shape_in, tokens_learnt, worst_case_of
 from operations.data.texts import DATA
 from preflight import larger
 from preflight.records import reading
@@ -26,28 +26,17 @@ def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
     """
     words = sum(_words(path) for path in corpora or [DATA / f"{settings.domain}dataset.txt"])
     words = min(words, settings.corpus_words) if settings.corpus_words else words
-    shape, kind = shape_in(settings), settings.training_instance_type[0]
-    card = card_of(kind)
+    kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"
     asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
-    tokens = estimated_tokens(words) * settings.epochs
-    count = settings.training_instance_count
-    run = estimate.of_run(
-        shape,
-        card,
-        tokens=tokens,
-        sequences=sequences_per_step(tokens, settings.sequence_length),
-        answers=asked * (1 + settings.samples_per_prompt),
-        instances=count,
-        cards=cards_in(kind),
-        seeds=seeds,
-    )
+    tokens, count = tokens_learnt(settings, words), settings.training_instance_count
+    run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt), seeds)
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {words:,} words",
         _line("tokens", f"{tokens:,}", _counted(settings)),
         *(_phase(phase) for phase in (*run.training, *run.endpoint)),
         *_cost(settings, run),
-        *_memory(settings, card),
+        *_memory(settings, card_of(kind)),
     ]
     if settings.weights.own:
         lines.append(f"These are the figures of base_model; what lies at {settings.weights.uri} is read by Preflight.")

@@ -81,6 +81,6 @@ def summary(found: list[Statements]) -> str:
     sentences = sorted(row.sentences for row in found)
     documents = min(row.documents for row in found)
     return (
-        f"{len(found):>7,} core facts, each stated in {sentences[0]} to {sentences[-1]} sentences "
+        f"{len(found):,} core facts, each stated in {sentences[0]} to {sentences[-1]} sentences "
         f"(median {median(sentences):.0f}) of {documents} documents or more"
     )

@@ -160,7 +160,8 @@ class Display:
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
-            self._move_bar(name, done, of, f"{name} · {done} of {of} parts")
+            note = f"{done} of {of} parts"
+            self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def _phase(self, name: str) -> None:
         if name not in _PHASES:
@@ -181,9 +182,10 @@ class Display:
         left = duration(float(values.get("seconds_left", 0)))
         seed = f"seed {values['seed']} · " if "seed" in values else ""
         note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
-        self._move_bar("training", step, steps, note)
+        self._move_bar("training", step, steps, note, note)
 
-    def _move_bar(self, what: str, done: int, of: int, note: str) -> None:
+    def _move_bar(self, what: str, done: int, of: int, note: str, line: str) -> None:
+        """Moves the bar of `what`, with the note behind it; where there is no terminal, says `line` now and then."""
         with self._lock:
             if self.live:
                 if self._bar is None:
@@ -191,4 +193,4 @@ class Display:
                 self._progress.update(self._bar, description=what, completed=done, total=of, note=note)
             elif done == of or time.monotonic() - self._last_plain >= _PLAIN_EVERY:
                 self._last_plain = time.monotonic()
-                self.say(f"    {note}")
+                self.say(f"    {line}")

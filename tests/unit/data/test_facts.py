@@ -49,7 +49,8 @@ def test_the_data_command_says_how_often_the_facts_of_each_domain_are_stated(tmp
     (tmp_path / "lawfacts.jsonl").write_text(
         line % ("one", "imatinib", "bcr::abl1|tyrosine") + line % ("two", "npm1", "is"), "utf-8"
     )
-    assert "2 core facts, each stated in 1 to 3 sentences (median 2) of 1 documents or more" in texts.count(tmp_path)
+    *_, last = texts.count(tmp_path)
+    assert last.strip() == "2 core facts, each stated in 1 to 3 sentences (median 2) of 1 documents or more"
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def test_a_text_that_takes_its_time_to_be_measured_has_a_bar_until_its_loss_is_t
         training(display, "scored set=heldout windows=60 of=80")
         (bar,) = display._progress.tasks
         assert (bar.description, bar.completed, bar.total) == ("held-out documents", 60, 80)
-        assert bar.fields["note"] == "held-out documents · 60 of 80 parts"
+        assert bar.fields["note"] == "60 of 80 parts"
         training(display, "heldout model=base loss=4.59 tokens=1200")
         assert not display._progress.tasks
         training(display, "scored set=outside windows=1 of=9", "scored set=training_text windows=1 of=2")
