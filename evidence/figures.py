@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from report.findings.recall import CONTROL
 
 _BLOCKS = ("status", "heldout", "beyond_control", "control", "recall")
@@ -71,9 +73,13 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def store(path: Path, name: str, figures: Mapping[str, Any]) -> None:
-    """Puts the figures of one experiment beside those that are there; a reader never sees half a file."""
-    kept = {**load(path), name: dict(figures)}
-    lines = [f"{json.dumps(key)}: {json.dumps(kept[key], sort_keys=True)}" for key in sorted(kept)]
-    partial = path.with_suffix(".partial")
-    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
-    os.replace(partial, path)
+    """Puts the figures of one experiment beside those that are there; a reader never sees half a file.
+
+    Experiments may end at the same time: each waits until the other has written.
+    """
+    with FileLock(path.with_suffix(".lock")):
+        kept = {**load(path), name: dict(figures)}
+        lines = [f"{json.dumps(key)}: {json.dumps(kept[key], sort_keys=True)}" for key in sorted(kept)]
+        partial = path.with_suffix(".partial")
+        partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+        os.replace(partial, path)

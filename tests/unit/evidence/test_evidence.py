@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from evidence import __main__ as command
 from evidence import experiments
-from evidence.figures import figures_of, store
+from evidence.figures import figures_of, load, store
 from evidence.reports.made_up import COST, answers, metrics, prompts, run
 from evidence.rewrite import rewrite
 from evidence.table import as_markdown, recall_together, row
@@ -112,6 +114,17 @@ def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since
     with pytest.raises(SystemExit, match="no figures of today's texts"):
         command.main(["--only", "seed-4"])
     assert json.loads((tmp_path / "evidence.json").read_text())["seed-4"]["inputs"] == "older texts"
+
+
+def test_figures_of_experiments_that_end_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    file = tmp_path / "evidence.json"
+    store(file, "seed-4", {"inputs": "a"})
+    with ThreadPoolExecutor() as pool, FileLock(file.with_suffix(".lock")):  # as one that is just writing
+        waits = pool.submit(store, file, "seed-5", {"inputs": "b"})
+        with pytest.raises(TimeoutError):
+            waits.result(timeout=0.3)
+        file.write_text(json.dumps({"seed-6": {"inputs": "c"}}))
+    assert sorted(load(file)) == ["seed-5", "seed-6"]
 
 
 def seed(changes: dict[str, float]) -> dict[str, object]:
