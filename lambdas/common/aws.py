@@ -35,9 +35,9 @@ def hasty_client(service: str) -> Any:
 
 
 @cache
-def brisk_client(service: str) -> Any:
+def brisk_client(service: str, region: str | None = None) -> Any:
     """A client for a question that may stay unanswered: it is patient with throttling, and gives up a call within half a minute."""
-    return boto3.client(service, config=_BRISK)
+    return boto3.client(service, region_name=region, config=_BRISK)
 
 
 @contextmanager

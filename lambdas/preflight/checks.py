@@ -27,6 +27,7 @@ from common.storage import Storage
 from preflight import fits, larger, learnable, money, request, staging
 from preflight.account import adapter, images, instances, known_jobs, other_runs, own_weights, quotas, weights
 from preflight.model import Model, catalogued
+from preflight.prompts import prompt_file
 from preflight.records import suitable
 from preflight.texts.large_text import Amount
 
@@ -107,6 +108,7 @@ def run(event: PreflightEvent, settings: RunSettings, services: Services, cap_ce
     if found.request.adapter_uri:
         found.attempt(lambda: adapter.refuse_unusable(services.storage, found.request.adapter_uri, settings))
     if found.material:
+        found.warnings += prompt_file.too_long_for(found.material.prompts, found.model.served_tokens)
         found.warnings += suitable.look(found.material.training, found.model, settings, found.attempt)
     found.attempt(lambda: _fits(settings, found))
     found.attempt(lambda: _images(services, settings, found))

@@ -32,9 +32,9 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
         sagemaker=client("sagemaker"),
         service_quotas=brisk_client("service-quotas"),
         # The Price List has endpoints in a few regions only.
-        pricing=client("pricing", "us-east-1"),
+        pricing=brisk_client("pricing", "us-east-1"),
         ledger=ledger,
-        ecr_in=lambda region: client("ecr", region),
+        ecr_in=lambda region: brisk_client("ecr", region),
     )
     with reaching("Preflight"):
         found = checks.run(event, settings, services, costs.for_runs(cap_cents), moment)

@@ -10,7 +10,7 @@ from typing import Any
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
-from preflight.records.reading import COLUMNS, FORMS
+from preflight.records.reading import COLUMNS, COMPLETION, FORMS, PROMPT
 from preflight.texts import personal_data
 
 _RANGES: dict[str, tuple[int, int]] = {
@@ -150,8 +150,10 @@ def _bad_records(given: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"`columns` must say what columns of the records are called, {{{', '.join(f'{key}: …' for key in COLUMNS)}}}, not {_short(columns)}"
         )
-    elif len(set(columns.values())) < len(columns):
-        faults.append("`columns` names one column for two things")
+    elif len(set(columns.values())) < len(columns) or len({columns.get(one, one) for one in (PROMPT, COMPLETION)}) < 2:
+        faults.append(
+            f"`columns` names one column for two things ({PROMPT} and {COMPLETION} are called so where it gives no other name)"
+        )
     elif not corpus:
         faults.append("`columns` belongs to a corpus of records: give `corpus` as .jsonl or .csv too, or leave it out")
     return faults

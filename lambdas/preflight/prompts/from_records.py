@@ -22,7 +22,12 @@ def from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[s
     Raises PromptsRejected where none is short enough.
     """
     fitting = [[record for record in part.records if can_be_asked(_asked(record))] for part in held_out]
-    turns = [record for turn in zip_longest(*_spread(fitting)) for record in turn if record is not None]
+    turns = [
+        record
+        for turn in zip_longest(*_spread([group for group in fitting if group]))
+        for record in turn
+        if record is not None
+    ]
     long = sum(len(part.records) for part in held_out) - sum(map(len, fitting))
     if not turns:
         raise PromptsRejected(

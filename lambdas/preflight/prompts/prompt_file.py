@@ -19,6 +19,7 @@ from preflight.texts.text_file import as_utf8
 MAXIMUM_PROMPTS = 10_000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
+_OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat template adds
 PARSE_SECONDS = 40  # of Preflight's 120; 10,000 prompts with as many sound patterns take 7 s of a core, 12 s there
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
@@ -71,6 +72,19 @@ def parse(content: bytes, name: str) -> list[dict[str, Any]]:
 def can_be_asked(prompt: str) -> bool:
     """Whether a prompt fits into the model beside its answer, whatever tokens it is made of."""
     return len(encoded(prompt)) <= MAXIMUM_PROMPT_BYTES
+
+
+def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
+    """What is to be told where a server that takes fewer tokens may refuse prompts, by how its tokeniser cuts them."""
+    most = served_tokens - _OTHER_TOKENS
+    long = [prompt for prompt in prompts if len(encoded(prompt["prompt"])) > most]
+    if most >= MAXIMUM_PROMPT_BYTES or not long:
+        return []
+    size = max(len(encoded(prompt["prompt"])) for prompt in long)
+    return [
+        f"{len(long)} prompts may be too long: the longest has {size:,} bytes, and this model takes {most:,} tokens beside the answer. Where its tokeniser "
+        f"makes a token of less than {size / most:.1f} bytes, the endpoint refuses the prompt after training. Shorten them, or name others in `prompts`."
+    ]
 
 
 def _read(line: str) -> tuple[Any, str]:

@@ -48,7 +48,8 @@ def _header(text: str, name: str, names: Mapping[str, str]) -> tuple[list[str], 
     best: list[str] = []
     for delimiter in _DELIMITERS:
         try:
-            header = [cell.strip() for cell in next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))]
+            first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+            header = [cell.strip() for cell in first]
         except csv.Error:
             continue
         best = max(best, header, key=len)

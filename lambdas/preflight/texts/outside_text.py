@@ -74,7 +74,8 @@ def _document(line: str, number: int, name: str) -> Document | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str) or not entry["text"].strip():
         raise DatasetRejected(f"{name}, line {number} has no text. {_FORM}")
     identifier = str(entry.get("id") or f"{PREFIX}-{number:03d}")
-    return Document(identifier, str(entry.get("title") or identifier), entry["text"].strip())
+    clean = text_file.with_line_ends_of_text
+    return Document(clean(identifier), clean(str(entry.get("title") or identifier)), clean(entry["text"]).strip())
 
 
 def _on_one_line(part: Document) -> str:
@@ -101,7 +102,8 @@ def measured(
     if len(kept) < len(parts):
         told += f", of which {len(kept)} from all over it are measured ({MAXIMUM_WORDS:,} words are enough)"
     if len(kept) < holding_out.MINIMUM_DOCUMENTS:
-        kept = holding_out.blocks(text_file.as_text(kept))
+        # A single document of any length is kept whole until here.
+        kept = text_file.part(holding_out.blocks(text_file.as_text(kept)), MAXIMUM_WORDS)
         told += f", too few for a verdict, so it was cut into {len(kept)} passages"
         warnings.append(
             f"{name} has fewer than {holding_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. Passages of one "

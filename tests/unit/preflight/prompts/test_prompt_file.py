@@ -48,6 +48,17 @@ def test_the_cluster_of_a_prompt_is_kept_where_it_names_one() -> None:
     assert parse(lines(named, {**GOOD, "id": "q-2"}), "p") == [named, {**GOOD, "id": "q-2"}]
 
 
+def test_a_server_that_takes_fewer_tokens_may_refuse_long_prompts() -> None:
+    prompts = [{**GOOD, "prompt": "a" * 1000}, {**GOOD, "prompt": "b" * 3000}]
+    assert prompt_file.too_long_for(prompts, 4096) == []
+    (told,) = prompt_file.too_long_for(prompts, 1596)
+    assert told.startswith(
+        "1 prompts may be too long: the longest has 3,000 bytes, and this model takes 1,500 tokens beside the answer."
+    )
+    assert "less than 2.0 bytes" in told
+    assert prompt_file.too_long_for(prompts[:1], 1596) == []
+
+
 def test_a_byte_order_mark_and_the_line_ends_of_windows_do_not_matter() -> None:
     assert parse(b"\xef\xbb\xbf" + lines(GOOD) + b"\r\n", "p") == [GOOD]
 

@@ -102,7 +102,8 @@ def test_csv_as_any_spreadsheet_writes_it(delimiter: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"question,answer\nWhy?,So.\n", "mine.csv has no column `prompt`, `completion`; its first line names 'question, answer'"),
+    [(b"\xef\xbb\xbf", "mine.csv has no column `prompt`, `completion`; its first line names none"),
+     (b"question,answer\nWhy?,So.\n", "mine.csv has no column `prompt`, `completion`; its first line names 'question, answer'"),
      (b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"), (b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
      (b"prompt,completion\nWhy?,So.,Hm.\n", "line 2 has 3 columns"), (b"prompt,completion\nWhy?,So.\nWhy?,\n", "line 3 has no text in `completion`"),
      (b'prompt,completion\n"Why?"x,So.\n', "mine.csv, line 2 is not CSV"), (b'prompt,completion\n"Why?,So.\n', "is not CSV"),

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from common.errors import HeldOutLeaks, InvalidInput, PromptsRejected
+from preflight.prompts.from_records import from_records
 from preflight.records import apart
+from preflight.records.record import Record
+from preflight.texts.text_file import Document
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 from tests.doubles.texts.prompt_lines import GOOD
@@ -231,6 +234,15 @@ def test_where_no_prompt_is_short_enough_the_run_is_refused_and_own_prompts_mend
     assert site.run({**CORPUS, "prompts": "corpora/asked.jsonl"})["corpus"]["prompts"] == 1
 
 
+def test_of_many_groups_those_that_can_be_asked_are() -> None:
+    records = [
+        Record(f"r{n}", f"r{n}", False, n, prompt="Why? " * (1 if n % 20 == 7 else 1000), completion="So.")
+        for n in range(200)
+    ]
+    asked, told = from_records([Document(one.id, one.id, "", (one,)) for one in records])
+    assert len(asked) == 10 and told[0].startswith("190 held-out records are measured but not asked")
+
+
 def test_up_to_twenty_records_are_asked_in_turn_from_their_groups(site: Site) -> None:
     plan = begin(site, pairs(88, groups=22))
     asked, held_out = staged(site, PROMPTS), staged(site, HELD_OUT)
@@ -248,7 +260,8 @@ def test_up_to_twenty_records_are_asked_in_turn_from_their_groups(site: Site) ->
      ({"corpus": "corpora/a.csv", "columns": ["x"]}, "`columns` must say what columns of the records are called, {prompt: …"),
      ({"corpus": "corpora/a.csv", "columns": {"question": "x"}}, "`columns` must say what columns"),
      ({"corpus": "corpora/a.csv", "columns": {"prompt": " "}}, "`columns` must say what columns"),
-     ({"corpus": "corpora/a.csv", "columns": {"prompt": "x", "completion": "x"}}, "`columns` names one column for two things")],
+     ({"corpus": "corpora/a.csv", "columns": {"prompt": "x", "completion": "x"}}, "`columns` names one column for two things"),
+     ({"corpus": "corpora/a.csv", "columns": {"prompt": "completion"}}, "`columns` names one column for two things")],
 )  # fmt: skip
 def test_an_input_that_does_not_fit_together_is_refused(site: Site, given: dict[str, Any], words: str) -> None:
     assert words in site.refusal(InvalidInput, given)

@@ -65,6 +65,21 @@ def test_a_line_needs_no_more_than_its_text(site: Site) -> None:
     assert staged(site)[0] == {"id": "outside-002", "title": "outside-002", "text": prose(60, 700)}
 
 
+def test_line_ends_of_unicode_end_no_line_of_what_the_training_job_reads(site: Site) -> None:
+    site.upload(
+        "others.jsonl", lines(*(entry(n, title="One\u2028two", text=f"{prose(60, n)}\u0085End.") for n in range(8)))
+    )
+    site.begin(ASKED)
+    assert len(site.staged[STAGED].decode().splitlines()) == 8
+    assert (staged(site)[0]["title"], staged(site)[0]["text"][-5:]) == ("One two", " End.")
+
+
+def test_a_single_long_document_is_measured_in_passages_from_all_over_it(site: Site) -> None:
+    site.upload("others.txt", prose(MAXIMUM_WORDS + 30_000, 700).replace(". ", ".\n\n").encode())
+    site.begin({"heldOutside": "corpora/others.txt"})
+    assert sum(len(one["text"].split()) for one in staged(site)) <= MAXIMUM_WORDS + 300
+
+
 def test_a_run_without_outside_text_is_told_plainly_that_it_has_none(site: Site) -> None:
     plan = site.begin()
     assert STAGED not in site.staged
