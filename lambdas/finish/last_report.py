@@ -17,6 +17,7 @@ from common.storage import Storage
 from report import files, summary
 from report.summary_types import Status, Summary
 
+DAMAGED_TITLE = "Nothing can be shown: the report was damaged"
 # What reading and drawing raise where a summary or a plan is not of the form that this code writes.
 _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -85,7 +86,7 @@ def _failed(facts: Mapping[str, Any], record: Record, problems: Sequence[str]) -
         told = f"{'; '.join(problems)}. The run itself ended with the verdict: {record['verdict']}."
         document["verdict_reason"] = f"The figures of this run cannot be shown: {told}"
         if record["status"] == "SUCCEEDED":
-            document |= {"error": ReportDamaged.__name__, "cause": told}
+            document |= {"headline": DAMAGED_TITLE, "error": ReportDamaged.__name__, "cause": told}
     return _settled(document, record)
 
 

@@ -16,12 +16,16 @@ from report.pdf import document as pdf
 from report.summary_types import Summary, known
 
 
-def run_facts(plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None) -> dict[str, Any]:
+def run_facts(
+    plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None, learnt: Plan | None = None
+) -> dict[str, Any]:
     """What the report says of the run itself, from its plan, its reservation and, where it came so far, WriteReport's event.
 
-    A plan that an earlier deployment made may lack what came later: it is left empty.
+    `learnt` is the plan of the run that trained what is served, where that is an earlier one: it tells of the texts whose losses
+    the report shows. A plan that an earlier deployment made may lack what came later: it is left empty.
     """
     budget, model = known(plan.get("budget")), known(plan.get("baseModel"))
+    learnt = learnt or plan
     return {
         "run": plan.get("runName"),
         "domain": plan.get("domain"),
@@ -30,17 +34,15 @@ def run_facts(plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | N
         "base_model_parameters": model.get("parameters"),
         "base_model_source": model.get("weightsUri"),
         "region": plan.get("region"),
-        **circumstances.facts(plan, event),
+        **circumstances.facts(plan, event, learnt),
         "price_source": budget.get("priceSource"),
         "reserved_cents": reservation["reservedCents"],
         "cap_cents": reservation["capCents"],
         "month": (budget.get("months") or [None])[0],
-        "clamped": budget.get("clamped"),
         "expected": _expected(known(plan.get("estimate"))),
         "started_at": plan.get("startedAt"),
         "input": plan.get("input"),
-        "corpus_words": known(plan.get("corpus")).get("words"),
-        "warnings": plan.get("warnings") or [],
+        "warnings": list(dict.fromkeys([*(plan.get("warnings") or []), *(learnt.get("warnings") or [])])),
         "report_uri": known(plan.get("report")).get("uri"),
         "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
         if plan.get("region")

@@ -7,6 +7,7 @@ from typing import Any
 from common.aws import client, reaching
 from common.contracts import run_folder
 from common.contracts.fine_tuning import Reported, ReportEvent
+from common.contracts.plan import read as read_plan
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
@@ -25,10 +26,11 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     """
     plan = event["plan"]
     storage = Storage(client("s3"), required("BUCKET_NAME"))
-    run = files.run_facts(plan, event["reservation"], event)
-    trained_by = run_folder.prefix(run["adapter_run"]) if run["adapter_run"] else plan["prefix"]
+    earlier = run_folder.run_of_uri(plan.get("adapterUri") or "")
+    trained_by = run_folder.prefix(earlier) if earlier else plan["prefix"]
     try:
         with reaching("Reading the run's files"):
+            learnt = read_plan(storage.read_json(f"{trained_by}{run_folder.PLAN}") or {}) if earlier else plan
             metrics = storage.read_json(storage.key_of(event["adapterUri"]) + run_folder.METRICS)
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
@@ -44,6 +46,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         raise ReportIncomplete(
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
+    run = files.run_facts(plan, event["reservation"], event, learnt)
     served.refuse_base_answers(metrics, base, tuned, event["adapterUri"])
     findings = analysis.analyse(
         metrics,
@@ -52,9 +55,9 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         tuned,
         seed=plan["seed"],
         corpus=corpus,
-        smoke=bool(plan.get("smoke")),
-        outside_given=bool(known(plan.get("input")).get("heldOutside")),
-        records=bool(known(plan.get("corpus")).get("records")),
+        smoke=bool(run["smoke"]),
+        outside_given=bool(known(learnt.get("input")).get("heldOutside")),
+        records=bool(run["records"]),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):

@@ -318,7 +318,10 @@ class RunConfiguration(TypedDict, total=False):
     smoke: Annotated[bool | None, "The run was to show only that every step works: nothing is judged."]
     adapter_uri: Annotated[str | None, "The adapter of an earlier run, served in place of training one."]
     adapter_run: Annotated[str | None, "The run that trained it: losses, corpus and training are its own."]
-    outside_text: Annotated[str | None, "Which outside text the run was given, or that it had none."]
+    trained_adapter_uri: Annotated[
+        str | None, "Where the adapter lies that this run trained, for `adapterUri` of a later one."
+    ]
+    outside_text: Annotated[str | None, "Which outside text the run that trained was given, or that it had none."]
     records: Annotated[str | None, "What the run was trained on in place of running text."]
     expected: Expected | None
     warnings: Annotated[list[str] | None, NOT_HELD]

@@ -39,7 +39,8 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
         is_first = item["state"] == "reserved"
         item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
         later = int(item["actual_cents"]) - booked
-    committed = ledger.committed_cents(month_of(moment), cap_cents) + costs.standing_cents(cap_cents)
+    month = month_of(moment)
+    committed = ledger.committed_cents(month, cap_cents) + costs.standing_cents(cap_cents)
     left = cap_cents - committed
     if bill is not None and (is_first or later):
         # Once a run, and once for what came later: a second tear-down must not count its cost again.
@@ -49,7 +50,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
             CapCents=cap_cents,
             UnreservedInstances=len(bill.unreserved),
         )
-    cost = notice.cost(None if is_earlier else item, left, cap_cents)
+    cost = notice.cost(None if is_earlier else item, left, cap_cents, month)
     record: Record = {
         "run": run,
         "executionArn": execution_arn,

@@ -21,8 +21,8 @@ _IN_A_SUBJECT = {
 }
 
 
-def cost(item: RunItem | None, left_cents: int, cap_cents: int) -> FinalCost:
-    """The money of a run as the report shows it; a run that reserved nothing did cost nothing."""
+def cost(item: RunItem | None, left_cents: int, cap_cents: int, month: str) -> FinalCost:
+    """The money of a run as the report shows it; a run that reserved nothing did cost nothing. `month` is the one of which so much is left."""
     if item is None:
         return {
             "reserved_cents": 0,
@@ -32,6 +32,7 @@ def cost(item: RunItem | None, left_cents: int, cap_cents: int) -> FinalCost:
             "other_cents": 0,
             "remaining_cents": left_cents,
             "cap_cents": cap_cents,
+            "month": month,
         }
     return {
         "reserved_cents": int(item["reserved_cents"]),
@@ -43,6 +44,7 @@ def cost(item: RunItem | None, left_cents: int, cap_cents: int) -> FinalCost:
         "endpoint_seconds": int(item["endpoint_seconds"]),
         "remaining_cents": left_cents,
         "cap_cents": cap_cents,
+        "month": month,
     }
 
 

@@ -54,7 +54,7 @@ class Removed(TypedDict):
 
 
 class FinalCost(TypedDict):
-    """What a run did cost, in US cents, and what is left of the month's cap. A run that reserved nothing has no seconds."""
+    """What a run did cost, in US cents, and what is left of the cap in the month of the settlement. A run that reserved nothing has no seconds."""
 
     reserved_cents: int
     actual_cents: int
@@ -65,6 +65,7 @@ class FinalCost(TypedDict):
     endpoint_seconds: NotRequired[int]
     remaining_cents: int
     cap_cents: int
+    month: str
 
 
 class Record(TypedDict):

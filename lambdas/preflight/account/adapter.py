@@ -19,7 +19,7 @@ def refuse_unusable(storage: Storage, uri: str, settings: RunSettings) -> None:
     found = run_folder.ADAPTER_URI.fullmatch(uri)
     if found is None or found[1] != storage.bucket:
         raise AdapterRejected(
-            f"The adapter {uri} is not in the project's bucket. Give the address that an earlier run's report names: "
+            f"The adapter {uri} is not in the project's bucket. Give the address that an earlier run's report names as its adapter: "
             f"{run_folder.adapter_uri(storage.bucket, 'RUN', 'JOB')}."
         )
     prefix = storage.key_of(uri)

@@ -9,21 +9,21 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
-from report.content import spot
+from report.content import seeds, spot
 from report.formatting import duration, whole
 from report.summary_types import Summary, known
 
 QUANTISED = "nf4"
 
 
-def facts(plan: Plan, event: ReportEvent | None = None) -> dict[str, Any]:
+def facts(plan: Plan, event: ReportEvent | None = None, learnt: Plan | None = None) -> dict[str, Any]:
     """What the plan and, where it is known, WriteReport's event tell of the run's circumstances.
 
-    Instances and their prices are those that really trained and served. Without an event they are known only where the plan
+    `learnt` is the plan of the run that trained the adapter, where that is not this one: texts and losses are that run's. Instances and their prices are those that really trained and served. Without an event they are known only where the plan
     has a single choice; a run that serves the adapter of an earlier one trained on none. Whatever an older plan or event lacks
     is taken as it was before.
     """
-    told, budget = known(event), known(plan.get("budget"))
+    told, budget, learnt = known(event), known(plan.get("budget")), learnt or plan
     to_learn = known(plan.get("training"))
     adapter = str(plan.get("adapterUri") or "")
     to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(known(plan.get("hosting")))
@@ -43,11 +43,12 @@ def facts(plan: Plan, event: ReportEvent | None = None) -> dict[str, Any]:
         "spot": spot.facts(known(told.get("trainingJob")), to_learn.get("instanceCount"), training_cents)
         if to_learn.get("spot") and not adapter
         else None,
-        "smoke": bool(plan.get("smoke")),
+        "smoke": bool(plan.get("smoke") or learnt.get("smoke")),
         "adapter_uri": adapter or None,
+        "trained_adapter_uri": None if adapter else told.get("adapterUri"),
         "adapter_run": run_folder.run_of_uri(adapter),
-        "outside_text": _outside_text(plan, adapter),
-        "records": _records(known(plan.get("corpus"))),
+        "outside_text": known(learnt.get("evaluation")).get("outsideText") or None,
+        "records": _records(known(learnt.get("corpus"))),
     }
 
 
@@ -61,12 +62,6 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
         f"{whole(corpus.get('heldOutRecords'))} out. Every loss on them is that of their answers alone, each after its own prompt; "
         "where this report speaks of a document of theirs, it is a group of records."
     )
-
-
-def _outside_text(plan: Plan, adapter: str) -> str | None:
-    """What the plan says of outside text. A run that trained nothing measured none: there the earlier run's losses speak."""
-    told = known(plan.get("evaluation")).get("outsideText")
-    return None if adapter or not told else str(told)
 
 
 def _wanted(part: Mapping[str, Any]) -> list[str]:
@@ -149,14 +144,25 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     if settings.get("training_cut"):
         longest = settings.get("max_training_seconds")
         after = f" of {duration(longest)}" if longest else ""
+        waiting = ", or its longest time with all waiting for spot instances" if settings.get("spot") else ""
         steps = f" It had taken {whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps."
         found.append(
             (
                 "Training was cut",
-                f"SageMaker stopped the training job when its longest time{after} was over.{steps if training else ''} "
+                f"SageMaker stopped the training job when its longest time{after} was over{waiting}.{steps if training else ''} "
                 "What it had learned until then is what was measured and served.",
             )
         )
+    elif training.get("stopped_early"):
+        steps = f"{whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps"
+        found.append(
+            (
+                "Training stopped early",
+                f"It ended after {steps}: {training['stopped_early']}. What it had learned until then is what was measured and served.",
+            )
+        )
+    if disagreement := seeds.disagreement(summary):
+        found.append(("The seeds disagree", disagreement))
     if known(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(
             (

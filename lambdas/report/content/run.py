@@ -13,6 +13,7 @@ from report.charts.losses import loss_curve
 from report.content import seeds, spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.content.circumstances import instance, instances
+from report.content.losses import usable
 from report.formatting import duration, money, number, rate, whole
 from report.summary_types import Summary, known
 
@@ -119,16 +120,18 @@ def cost(summary: Summary) -> Section:
 
 
 def _expectation(summary: Summary) -> list[Block]:
-    """What the plan expected beside what was measured."""
-    expected = known(summary.get("configuration")).get("expected")
+    """What the plan expected beside what was measured. Of learning nothing, where an earlier run has learnt."""
+    settings = known(summary.get("configuration"))
+    expected = settings.get("expected")
     if not expected:
         return []
     measured, actual = known(summary.get("training")), known(summary.get("cost")).get("actual_cents")
-    rows = [
-        ("Cost, all together", _known(money, expected.get("cents")), money(actual)),
-        ("Tokens learned", _known(whole, expected.get("tokens")), whole(measured.get("tokens_seen"))),
-        ("Learning", _known(duration, expected.get("learning_seconds")), duration(measured.get("seconds"))),
-    ]
+    rows = [("Cost, all together", _known(money, expected.get("cents")), money(actual))]
+    if not settings.get("adapter_uri"):
+        rows += [
+            ("Tokens learned", _known(whole, expected.get("tokens")), whole(measured.get("tokens_seen"))),
+            ("Learning", _known(duration, expected.get("learning_seconds")), duration(measured.get("seconds"))),
+        ]
     return [Table("Expected before the run, and measured", ("Item", "Expected", "Measured"), rows_of(*rows))]
 
 
@@ -169,7 +172,7 @@ def configuration(summary: Summary) -> Section:
     named = (
         ("Region", summary.get("region")),
         ("Weights", block.get("base_model_source")),
-        ("Adapter", block.get("adapter_uri")),
+        ("Adapter", block.get("adapter_uri") or block.get("trained_adapter_uri")),
         ("Training instance", instance(summary, "training")),
         ("Endpoint instance", instance(summary, "hosting")),
         ("Longest training", duration(block["max_training_seconds"]) if block.get("max_training_seconds") else None),
@@ -201,9 +204,9 @@ def _plain(value: Any) -> str:
 def reproduce(summary: Summary) -> Section:
     """The command that starts the same run again, and where its files are."""
     section = Section("reproduce", "How to reproduce it")
-    given = known(summary.get("configuration")).get("input") or {}
+    given = known(summary.get("configuration")).get("input")
     arn = re.sub(r":execution:([^:]+):[^:]+$", r":stateMachine:\1", str(summary.get("execution_arn") or ""))
-    if arn:
+    if arn and given is not None:  # of a run that was refused before its plan was written, the input is not known
         words = ["aws stepfunctions start-execution", f"--state-machine-arn {shlex.quote(arn)}"]
         if summary.get("region"):
             words.append(f"--region {shlex.quote(str(summary['region']))}")
@@ -215,7 +218,7 @@ def reproduce(summary: Summary) -> Section:
         section.blocks.append(
             Para(
                 f"The analysis is seeded ({summary['analysis_seed']}): the same metrics and answers give the same figures. "
-                f"Training on other hardware gives slightly other losses, and so does another seed: {_SEEDS_SHOWN if summary.get('seeds') else _OTHER_SEEDS}.",
+                f"Training on other hardware gives slightly other losses, and so does another seed: {_SEEDS_SHOWN if seeds.several(summary) else _OTHER_SEEDS}.",
                 "small",
             )
         )
@@ -228,7 +231,7 @@ def limits(summary: Summary, results: bool) -> Section:
     items = [
         "Held-out loss is measured on a few documents written like those of the corpus. They share its style, so part of a "
         "lower loss can be style rather than knowledge. "
-        + (_STYLE if summary.get("outside") is None else "What others wrote is shown apart, above."),
+        + ("What others wrote is shown apart, above." if usable(summary.get("outside")) else _STYLE),
         seeds.covered(summary),
         "Key facts are found by patterns. A correct answer in other words counts as missing; a pattern can match a wrong sentence.",
         "Published work with billions of tokens moved medical benchmarks little. Do not expect a small corpus to.",

@@ -98,13 +98,28 @@ def left_out(block: Seeds) -> list[str]:
     return [f"Seed {one['seed']}: {one['why'].rstrip('.')}." for one in block["left_out"]]
 
 
+def several(summary: Summary) -> bool:
+    """Whether more than the first seed came to its end."""
+    block = summary.get("seeds")
+    return block is not None and len(block["results"]) > 1
+
+
+def disagreement(summary: Summary) -> str:
+    """The sentences of `agreement` where a text's loss falls with one seed and rises with another; empty where all agree."""
+    block = summary.get("seeds")
+    if not block or all(
+        spread is None or spread["agree"] for spread in (block["spread"]["heldout"], block["spread"]["outside"])
+    ):
+        return ""
+    return " ".join(agreement(block))
+
+
 def covered(summary: Summary) -> str:
     """What the figures say of the choice of seed, for the limits."""
     block = summary.get("seeds")
-    count = len(block["results"]) if block else 1
-    if count == 1:
+    if block is None or not several(summary):
         return "One training run with one seed. The intervals cover the choice of documents and prompts, not the choice of seed."
     return (
-        f"The verdict and all answers are those of one seed. The intervals cover the choice of documents and prompts; how far {count} seeds "
+        f"The verdict and all answers are those of one seed. The intervals cover the choice of documents and prompts; how far {len(block['results'])} seeds "
         "differ is shown apart, above, and few seeds tell little of all the others."
     )

@@ -67,15 +67,24 @@ Research and teaching: to study what fine-tuning on a small corpus changes in a 
 - No decision about a person may rest on its output. It is not a medical device.
 
 ### How to load it
-
+{_fetching(summary)}
 ```python
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = {json.dumps(name)}
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/to/this/folder")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "adapter")
 tokenizer = AutoTokenizer.from_pretrained(base)
 ```"""
+
+
+def _fetching(summary: Summary) -> str:
+    """How the adapter comes into the folder `adapter`. Of a stand-in nothing is kept."""
+    settings = known(summary.get("configuration"))
+    uri = settings.get("adapter_uri") or settings.get("trained_adapter_uri")
+    if not uri or known(summary.get("base_model")).get("matches_plan") is False:
+        return "\n`adapter` is the folder of the adapter's files.\n"
+    return f"\n```\naws s3 cp --recursive {uri} adapter/\n```\n"
 
 
 def _data(summary: Summary) -> str:
@@ -217,7 +226,9 @@ def _billed(summary: Summary) -> str:
     if settings.get("adapter_uri"):
         return f" Nothing was trained, {stood}{_on(summary, 'hosting')}."
     # Billed are the seconds of all instances, which ran at the same time.
-    took = f"Training took {duration(cost['training_seconds'] / instances(summary, 'training'))}"
+    # On spot fewer than it took.
+    billed = duration(cost["training_seconds"] / instances(summary, "training"))
+    took = f"Billed were {billed} of training" if settings.get("spot") else f"Training took {billed}"
     return f" {took}{_on(summary, 'training')}, {stood}{_on(summary, 'hosting')}."
 
 

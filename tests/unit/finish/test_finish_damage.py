@@ -54,6 +54,7 @@ def test_a_damaged_summary_is_named_and_the_cost_is_told(site: Site, content: by
     assert document["cost"]["actual_cents"] == 32
     page = site.s3.objects["bucket", f"{FOLDER}report/report.html"].decode()
     assert "summary.json is damaged" in page
+    assert "Nothing can be shown: the report was damaged" in page and "No improvement shown" not in page
 
 
 def test_a_damaged_summary_is_put_aside_for_a_person(site: Site) -> None:

@@ -125,6 +125,46 @@ def test_an_earlier_adapter_brings_its_own_losses_and_its_own_corpus(site: Site)
     assert document["configuration"]["training_instance_type"] is None
 
 
+def test_a_report_on_an_earlier_adapter_is_about_the_texts_that_it_learnt(site: Site) -> None:
+    site.plan["adapterUri"] = site.event["adapterUri"] = f"s3://bucket/{EARLIER}"
+    site.plan["warnings"] = ["The deadline is short."]
+    earlier = {
+        "corpus": {"records": 400, "documents": 120, "heldOutRecords": 40, "conversations": True},
+        "warnings": ["The deadline is short.", "Passages of one document are alike."],
+        "evaluation": {"outsideText": "The outside text others.jsonl has 8 documents"},
+        "input": {"heldOutside": "corpora/others.jsonl"},
+    }
+    site.put("runs/captune-first/plan.json", earlier)
+    site.put(f"{EARLIER}metrics.json", metrics())
+    document = site.report()
+    told = document["configuration"]
+    assert told["records"].startswith("The run learnt from 400 records (conversations) of 120 groups")
+    assert told["warnings"] == earlier["warnings"]
+    assert told["outside_text"].startswith("The outside text others.jsonl")
+    assert (
+        document["headline"] == "Improved on held-out records of the same corpus" or document["verdict"] != "improved"
+    )
+    assert document["outside"] == {"documents_count": 0, "unusable_documents": 0}, "it was given, and no loss came back"
+
+
+def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: Site) -> None:
+    site.plan["adapterUri"] = site.event["adapterUri"] = f"s3://bucket/{EARLIER}"
+    site.put("runs/captune-first/plan.json", {"smoke": True})
+    site.put(f"{EARLIER}metrics.json", metrics())
+    document = site.report()
+    assert (document["verdict"], document["configuration"]["smoke"]) == ("not shown", True)
+
+
+def test_the_address_for_serving_an_adapter_again_is_in_the_report_of_the_run_that_trained_it(site: Site) -> None:
+    site.plan["baseModel"]["parameters"] = metrics()["base_model"]["parameters"]
+    told = site.report()["configuration"]
+    assert (told["trained_adapter_uri"], told["adapter_uri"]) == (f"s3://bucket/{ADAPTER}", None)
+    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+    assert f"s3://bucket/{ADAPTER}" in page
+    card = site.s3.objects["bucket", f"{PREFIX}report/MODEL_CARD.md"].decode()
+    assert f"aws s3 cp --recursive s3://bucket/{ADAPTER} adapter/" in card
+
+
 def test_answers_of_the_base_model_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
     site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
     with pytest.raises(AdapterNotServed, match=f"s3://bucket/{ADAPTER}"):

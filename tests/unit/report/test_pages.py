@@ -275,3 +275,19 @@ def test_pdf_pages_keep_their_text_inside_the_margins(made: dict[str, Any]) -> N
                 float(y) for y in re.findall(r"rg [\d.]+ (-?[\d.]+) Td", zlib.decompress(stream).decode("ascii"))
             ]
             assert min(heights) > 20 and max(heights) < 800
+
+
+def test_a_command_to_start_the_run_again_is_given_only_where_its_input_is_known(made: dict[str, Any]) -> None:
+    known_input: Any = {
+        **made["failed"],
+        "configuration": {**made["failed"]["configuration"], "input": {"smoke": True}},
+    }
+    assert "--input &#x27;{&quot;smoke&quot;: true}&#x27;" in page.render(known_input)
+    refused: Any = {**made["failed"], "configuration": {**made["failed"]["configuration"], "input": None}}
+    assert "start-execution" not in page.render(refused)
+
+
+def test_no_sentence_sends_to_outside_text_that_was_not_measured(made: dict[str, Any]) -> None:
+    assert "What others wrote is shown apart" in page.render(made["improved-outside"])
+    for name in ("improved", "outside-not-measured"):
+        assert "What others wrote is shown apart" not in page.render(made[name])

@@ -94,18 +94,18 @@ def test_a_subject_is_cut_to_what_sns_takes_and_keeps_to_ascii() -> None:
 
 
 def test_a_run_that_reserved_nothing_did_cost_nothing() -> None:
-    assert notice.cost(None, 2500, 2500) == {
+    assert notice.cost(None, 2500, 2500, "2026-11") == {
         "reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0,
-        "remaining_cents": 2500, "cap_cents": 2500,
+        "remaining_cents": 2500, "cap_cents": 2500, "month": "2026-11",
     }  # fmt: skip
 
 
 def test_the_cost_of_a_run_is_what_the_ledger_holds() -> None:
     parts = {"training_cents": 3, "endpoint_cents": 4, "other_cents": 5, "training_seconds": 6, "endpoint_seconds": 7}
     item: Any = {"reserved_cents": 1, "actual_cents": 2, **parts}
-    assert notice.cost(item, 8, 9) == {**item, "remaining_cents": 8, "cap_cents": 9}
+    assert notice.cost(item, 8, 9, "2026-11") == {**item, "remaining_cents": 8, "cap_cents": 9, "month": "2026-11"}
     del item["other_cents"]  # an item of the first deployments
-    assert notice.cost(item, 8, 9)["other_cents"] == 0
+    assert notice.cost(item, 8, 9, "2026-11")["other_cents"] == 0
 
 
 class TestTheRecord:
@@ -124,7 +124,7 @@ class TestTheRecord:
         }  # fmt: skip
         assert cost == {
             "reserved_cents": 600, "actual_cents": 32, "training_cents": 26, "endpoint_cents": 0, "other_cents": 6,
-            "training_seconds": 600, "endpoint_seconds": 0, "remaining_cents": 2468 - 95, "cap_cents": 2500,
+            "training_seconds": 600, "endpoint_seconds": 0, "remaining_cents": 2468 - 95, "cap_cents": 2500, "month": "2026-11",
         }  # fmt: skip
 
     def test_the_ledger_keeps_what_was_billed_for_what(self, site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
+from evidence.reports.examples import KINDS, seeds_that_disagree, several_seeds
 from report.content import circumstances
 from report.content.headline import headline
 from report.html import page
@@ -124,6 +124,27 @@ def test_a_cut_training_is_told_with_the_steps_it_took() -> None:
             "stopped the training job when its longest time of 2 h 0 min was over. It had taken 120 of 120 steps."
             in text
         )
+
+
+def test_the_limit_that_ended_a_spot_job_may_have_been_its_waiting() -> None:
+    cut: Any = {**made("not-as-planned")}
+    cut["configuration"] = {**cut["configuration"], "spot": {"interruptions": 1}}
+    assert (
+        "2 h 0 min was over, or its longest time with all waiting for spot instances." in circumstances.notes(cut)[0][1]
+    )
+
+
+def test_a_training_that_ended_by_itself_before_its_last_step_is_told() -> None:
+    early: Any = {**made("improved")}
+    early["training"] = {**early["training"], "steps": 60, "planned_steps": 512, "stopped_early": "time budget"}
+    ((title, text),) = circumstances.notes(early)
+    assert title == "Training stopped early" and text.startswith("It ended after 60 of 512 steps: time budget.")
+
+
+def test_seeds_that_disagree_are_told_to_whoever_reads_the_verdict_alone() -> None:
+    ((title, text),) = circumstances.notes(seeds_that_disagree())
+    assert title == "The seeds disagree" and "The verdict hangs on the seed." in text
+    assert circumstances.notes(several_seeds()) == []
 
 
 def test_a_smoke_run_is_never_judged_whatever_it_measured() -> None:

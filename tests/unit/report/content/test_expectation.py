@@ -73,6 +73,13 @@ def test_each_figure_stands_beside_what_was_measured() -> None:
     ]
 
 
+def test_of_a_run_that_trained_nothing_no_learning_was_expected() -> None:
+    served = settled({"cents": 110, "tokens": 0, "learning_seconds": 0})
+    served["configuration"]["adapter_uri"] = "s3://bucket/runs/captune-first/training/captune-first/output/model/"
+    found = table(served)
+    assert found is not None and [str(row[0]) for row in found.rows] == ["Cost, all together"]
+
+
 def test_what_nobody_knew_is_said_so() -> None:
     found = table(settled({"cents": None, "tokens": 156_186, "learning_seconds": None}))
     assert found is not None

@@ -86,6 +86,7 @@ def test_where_no_other_seed_came_to_its_end_nothing_is_claimed() -> None:
     section = seeds.seeds(made)
     assert section and "Seeds that were left out" in [getattr(block, "title", "") for block in section.blocks]
     assert "One training run with one seed." in seeds.covered(made)
+    assert "its section above shows by how much" not in text_of(page.render(made))
 
 
 def test_a_run_with_one_seed_has_no_such_section_and_says_that_it_is_one_seed(three: Summary) -> None:
