@@ -45,7 +45,7 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
         outside=_interval((figures.get("outside") or {}).get("difference"), 1, 3),
         control=_interval((figures.get("control") or {}).get("difference"), 1, 3),
         beyond=_interval((figures.get("beyond_control") or {}).get("difference"), 1, 3),
-        recall=_interval(_recall(figures), 100, 1),
+        recall=_stated(((figures.get("recall") or {}).get("knowledge") or {}).get("all") or {}),
         verdict=verdict,
         recall_verdict=figures["recall_verdict"],
         machine=f"{figures.get('precision')} on {figures.get('device')}",
@@ -67,7 +67,7 @@ def as_markdown(
     rows: list[Row], together: Together | None = None, lacking: Sequence[str] = (), outside: str = ""
 ) -> str:
     """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
-    head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts, percentage points | second line |\n|---|---|---|---|---|---|---|---|"
+    head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts stated, and the change in percentage points | second line |\n|---|---|---|---|---|---|---|---|"
     lines = [
         f"| {r.trained_on} | {r.heldout} | {r.outside} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
         for r in rows
@@ -129,6 +129,10 @@ def _interval(figure: Mapping[str, Any] | None, factor: float, digits: int) -> s
     return f"{estimate:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
-def _recall(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    knowledge: Mapping[str, Any] = ((figures.get("recall") or {}).get("knowledge") or {}).get("all") or {}
-    return knowledge.get("difference")
+def _stated(knowledge: Mapping[str, Any]) -> str:
+    """Such as `3.6 to 4.4 %: +0.8 (-2.6 to +4.0)`; the change alone where the shares were not kept."""
+    change = _interval(knowledge.get("difference"), 100, 1)
+    before, after = ((knowledge.get(model) or {}).get("estimate") for model in ("base", "tuned"))
+    if before is None or after is None:
+        return change
+    return f"{100 * before:.1f} to {100 * after:.1f} %: {change}"

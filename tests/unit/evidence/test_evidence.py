@@ -106,6 +106,13 @@ def test_the_table_shows_intervals_and_a_dash_for_what_is_missing() -> None:
     assert lines[-1].endswith("Trained in float32 on a processor, 2 cores.")
 
 
+def test_the_table_shows_how_many_facts_were_stated_before_and_after() -> None:
+    made = figures("worse")
+    share = {"base": {"estimate": 0.0364}, "tuned": {"estimate": 0.0443}}
+    made["recall"]["knowledge"]["all"] |= share  # type: ignore[index]
+    assert row(experiments.Experiment("e", "text", True), made).recall == "3.6 to 4.4 %: -20.0 (-30.0 to -10.0)"
+
+
 def test_figures_of_a_run_bear_what_it_was_made_with_though_a_text_changed_since(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
