@@ -24,8 +24,12 @@ _BOOTSTRAP = "make bootstrap"
 
 @dataclass
 class Deployed:
-    """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id."""
+    """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id.
 
+    `stacks` are those of ours that are there, and None where CloudFormation has not said so.
+    """
+
+    stacks: set[str] | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -78,24 +82,27 @@ def _made_by_the_bootstrap(cloudformation: CloudFormation) -> bool:
 def read(cloudformation: CloudFormation, names: Mapping[str, dict[str, Any]], deployed: Deployed) -> Iterator[Finding]:
     """The state of each stack, and whether it is what this checkout would deploy; fills `deployed`."""
     pages = cloudformation.get_paginator("describe_stacks").paginate()
-    found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"]}
-    for name, template in names.items():
-        stack = found.get(name)
-        if stack is None:
-            yield later(name, "is not deployed")
-            continue
+    found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"] if stack["StackName"] in names}
+    deployed.stacks = set(found)
+    # First what later questions need of all stacks: whichever question AWS refuses ends this reading.
+    for stack in found.values():
         deployed.outputs.update({one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])})
+    for name in found:
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
             for resource in page["StackResourceSummaries"]:
                 if "PhysicalResourceId" in resource:
                     deployed.ids[name, resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
-        yield _state(cloudformation, stack, template)
+    for name, template in names.items():
+        if name in found:
+            yield _state(cloudformation, found[name], template)
+        else:
+            yield later(name, "is not deployed")
 
 
 def only_region(iam: Iam, account: str, deployed: Deployed) -> Iterator[Finding]:
     """Whether another region of the account has a deployment, or has kept its data: CloudFormation would refuse a second one."""
-    if any(stack == STORAGE for stack, _ in deployed.ids):
-        return  # it is this one
+    if deployed.stacks is None or STORAGE in deployed.stacks:
+        return  # not known, or it is this one
     try:
         iam.get_policy(PolicyArn=f"arn:aws:iam::{account}:policy/{ONE_PER_ACCOUNT}")
     except ClientError as error:

@@ -60,7 +60,7 @@ def _findings(aws: Clients, account: str, project: Project) -> Iterator[Finding]
     yield from _supplies(aws, settings, machines)
     for machine in machines:
         yield from _rights(aws, templates, machine)
-    yield from _alarm(aws, settings, deployed.outputs, templates.alarms())
+    yield from _alarm(aws, settings, deployed, templates.alarms())
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -168,14 +168,15 @@ def _role(
     yield from asking(f"rights of {title}", right, lambda: rights.check(aws.client("iam"), role, wanted, unread))
 
 
-def _alarm(aws: Clients, settings: Settings, outputs: Mapping[str, str], alarms: list[str]) -> Iterator[Finding]:
+def _alarm(aws: Clients, settings: Settings, deployed: deployment.Deployed, alarms: list[str]) -> Iterator[Finding]:
+    outputs = deployed.outputs
     if policy := outputs.get("DenySpendingPolicyArn"):
         yield from asking(
             "budget",
             "budgets:ViewBudget and budgets:DescribeBudgetActionsForAccount",
             lambda: alarm.budget(aws.client("budgets"), policy, settings.budget_usd),
         )
-    else:
+    elif deployed.stacks is not None:
         yield later("budget", "is not deployed")
     right = "sns:ListSubscriptionsByTopic"
     if topic := outputs.get("KillSwitchTopic"):

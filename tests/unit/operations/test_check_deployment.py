@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from operations.check import deployment
 from operations.check.findings import Finding, Level
@@ -51,10 +52,16 @@ def test_a_deployment_in_another_region_is_found_before_cloudformation_refuses_t
 ) -> None:
     iam = Iam()
     iam.policies = {MARKER} if exists else set()
-    deployed = deployment.Deployed(ids={("Captune-Storage", "Ledger"): "table"} if here else {})
+    deployed = deployment.Deployed(stacks={"Captune-Storage"} if here else set())
     found = list(deployment.only_region(iam, "123456789012", deployed))
     assert [one.level for one in found] == ([level] if level else [])
     assert all(("DATA=delete" in one.fix) == (level == PROBLEM) for one in found)
+
+
+def test_where_the_stacks_are_not_known_no_other_region_is_suspected() -> None:
+    iam = Iam()
+    iam.policies = {MARKER}
+    assert list(deployment.only_region(iam, "123456789012", deployment.Deployed())) == []
 
 
 def test_a_bucket_that_no_bootstrap_made_needs_no_second_line() -> None:
@@ -120,5 +127,19 @@ def test_outputs_and_names_of_all_stacks_are_kept() -> None:
     stacks.ids = {"Captune-B": {"One": "1", "Two": "2"}}
     deployed = deployment.Deployed()
     assert levels(deployment.read(stacks, {"Captune-A": {}, "Captune-B": {}, "Captune-C": {}}, deployed)) == [OK, OK, LATER]  # fmt: skip
+    assert deployed.stacks == {"Captune-A", "Captune-B"}
     assert deployed.outputs == {"Topic": "arn"}
     assert deployed.ids == {("Captune-B", "One"): "1", ("Captune-B", "Two"): "2"}
+
+
+@pytest.mark.parametrize(("refused", "names_too"), [("get_template", True), ("list_stack_resources", False)])
+def test_a_question_that_aws_refuses_keeps_no_output_back(refused: str, names_too: bool) -> None:
+    stacks = CloudFormation({"Captune-A": {}, "Captune-B": {}})
+    stacks.outputs = {"Captune-B": {"Topic": "arn"}}
+    stacks.ids = {"Captune-B": {"One": "1"}}
+    stacks.troubles[refused] = [refusal("AccessDenied")]
+    deployed = deployment.Deployed()
+    with pytest.raises(ClientError):
+        list(deployment.read(stacks, {"Captune-A": {}, "Captune-B": {}}, deployed))
+    assert (deployed.stacks, deployed.outputs) == ({"Captune-A", "Captune-B"}, {"Topic": "arn"})
+    assert deployed.ids == ({("Captune-B", "One"): "1"} if names_too else {})

@@ -16,6 +16,7 @@ from operations.check.run import Project
 from operations.check.templates import Templates
 from preflight.account.quotas import Need
 from stacks.configuration.settings import Settings
+from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.operations.budget_fakes import Budgets
 from tests.doubles.operations.check_fakes import (
@@ -242,6 +243,14 @@ def test_so_is_one_that_is_needed_after_the_deployment(
     (found,) = [one for one in findings(account, project) if one.level == Level.WARNING]
     assert found.subject.startswith(subject)
     assert action in found.fix
+
+
+@pytest.mark.parametrize("operation", ["describe_stacks", "list_stack_resources", "get_template"])
+def test_stacks_that_could_not_be_read_are_not_said_to_be_missing(project: Project, operation: str) -> None:
+    account = after_deployment(project)
+    account.services["iam"].policies = {f"arn:aws:iam::{ACCOUNT}:policy/{ONE_PER_ACCOUNT}"}
+    account.services["cloudformation"].troubles[operation] = [refusal("Throttling")]
+    assert [(one.level, one.subject) for one in not_in_order(findings(account, project))] == [(Level.WARNING, "stacks")]
 
 
 def test_a_licence_that_is_not_accepted_is_a_problem_and_a_missing_address_a_warning(project: Project) -> None:
