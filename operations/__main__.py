@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.errors import DatasetRejected
+from common.errors import CaptuneError
 from operations import alarm, bucket, costs, destruction, estimate, idle, ledger_listing, price_list
 from operations.check import command
 from operations.data import losses as text_losses
@@ -103,8 +103,8 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
         return _fetched(chosen.from_file)
     if chosen.command == "check":
         return command.main(chosen.region, chosen.context, chosen.json)
-    session = boto3.Session(region_name=chosen.region)
     try:
+        session = boto3.Session(region_name=chosen.region)
         if chosen.command == "ledger":
             print(ledger_listing.show(session, Settings.from_context(context).cap_cents, as_json=chosen.json))
         elif chosen.command == "prices":
@@ -117,13 +117,14 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
             print(bucket.empty(session))
         else:
             print(alarm.release(session))
-    except (idle.NotIdle, destruction.NotWanted) as refusal:
+    except (idle.NotIdle, destruction.NotWanted, SettingsError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except (ClientError, BotoCoreError, LookupError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         print(
-            "Check that your AWS credentials are set (aws sts get-caller-identity) and that the stacks are deployed in this region.",
+            "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
+            "and that the stacks are deployed in this region.",
             file=sys.stderr,
         )
         return 1
@@ -134,7 +135,7 @@ def _estimated(context: dict[str, object], given: list[str], corpora: list[Path]
     """Prints the estimate; answers the exit code."""
     try:
         print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora, seeds))
-    except (SettingsError, DatasetRejected, OSError, UnicodeDecodeError) as error:
+    except (SettingsError, CaptuneError, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from common import estimate
 from common.architecture import Shape
 from common.cards import card_of, cards_in, sequences_per_step
+from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
@@ -28,6 +30,10 @@ class _Untouched:
     def committed_cents(self, month: str, cap_cents: int) -> int:
         """Nothing."""
         return 0
+
+    def damaged_runs(self, months: Sequence[str]) -> list[str]:
+        """None."""
+        return []
 
 
 def table() -> str:
@@ -116,14 +122,10 @@ def _passes(number: int) -> str:
     return "one pass" if number == 1 else f"{number} passes"
 
 
-def worst_case_of(settings: Settings) -> int:
-    """What a run with these settings has reserved at most within a month, in cents. Raises PriceUnknown."""
-    return allowance_of(settings).worst.cents
-
-
 def allowance_of(settings: Settings) -> money.Allowance:
-    """What a run with these settings is given within a month that nothing was spent in. Raises PriceUnknown."""
-    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, settings=settings)
+    """What a run with these settings is given within a month that nothing was spent in. Raises PriceUnknown and BudgetExceeded."""
+    this_month = now().replace(day=_MIDDLE.day, hour=_MIDDLE.hour)
+    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, this_month, settings)
 
 
 def _worst(

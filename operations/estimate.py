@@ -10,11 +10,18 @@ from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
+from common.text import words
 from common.text.tokens import MOST_PER_WORD
-from operations.costs import clock_time, expected_run, shape_in, tokens_learnt, worst_case_of
+from operations.costs import allowance_of, clock_time, expected_run, shape_in, tokens_learnt
 from operations.data.texts import DATA
-from preflight import larger
+from preflight import larger, learnable
+from preflight.model import catalogued
+from preflight.money import Allowance
 from preflight.records import reading
+from preflight.request import Request
+from preflight.texts import text_file
+from preflight.texts.large_text import LARGEST_BYTES, MOST_LEARNT_BYTES
+from stacks.configuration.run_settings import run_settings
 from stacks.configuration.serving import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 
@@ -22,17 +29,17 @@ from stacks.configuration.settings import Settings
 def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
     """Tokens, seconds of each phase, dollars and memory, each with its source, of a run with so many seeds.
 
-    Raises OSError for a file that cannot be read, and DatasetRejected for records that Preflight would refuse.
+    Raises OSError for a file that cannot be read, and what Preflight would refuse the run with: DatasetRejected and
+    PatientDataSuspected for its texts, BudgetExceeded where the cap is too small for any run.
     """
-    words = sum(_words(path) for path in corpora or [DATA / f"{settings.domain}dataset.txt"])
-    words = min(words, settings.corpus_words) if settings.corpus_words else words
+    learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
     kind = settings.training_instance_type[0]
     prompts = DATA / f"{settings.domain}prompts.jsonl"
     asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
-    tokens, count = tokens_learnt(settings, words), settings.training_instance_count
+    tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
     run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt), seeds)
     lines = [
-        f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {words:,} words",
+        f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
         _line("tokens", f"{tokens:,}", _counted(settings)),
         *(_phase(phase) for phase in (*run.training, *run.endpoint)),
         *_cost(settings, run),
@@ -43,12 +50,35 @@ def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
     return "\n".join(lines)
 
 
+def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
+    """How many words a run learns of these files together, and what is to be told of the number."""
+    size = sum(path.stat().st_size for path in corpora)
+    largest = text_file.MAXIMUM_BYTES if any(reading.are_records(path.name) for path in corpora) else LARGEST_BYTES
+    if size > largest:
+        raise text_file.too_large(" with ".join(path.name for path in corpora), size, largest)
+    there = sum(_words(path) for path in corpora)
+    of_run = run_settings(settings)
+    most_bytes = learnable.most_bytes(of_run, Request(), catalogued(of_run))
+    in_time = there * most_bytes // size if size > most_bytes else there
+    if settings.corpus_words and settings.corpus_words < in_time:
+        return settings.corpus_words, f"of {there:,} words: corpus_words asks for no more"
+    if in_time == there:
+        return there, "words"
+    limit = (
+        "a run of this length learns no more (max_training_seconds, epochs)"
+        if most_bytes < MOST_LEARNT_BYTES
+        else "the most that is checked and learnt of any"
+    )
+    return in_time, f"of {there:,} words: {limit}"
+
+
 def _words(path: Path) -> int:
     """What is learnt from or read before it: of records their texts, and not the file's own marks and names."""
     if not reading.are_records(path.name):
-        return len(path.read_text("utf-8").split())
+        with path.open(encoding="utf-8") as lines:
+            return sum(map(words.count, lines))
     records, _ = reading.read(path.read_bytes(), path.name, {}, "record")
-    return sum(len(record.text.split()) for record in records)
+    return sum(words.count(record.text) for record in records)
 
 
 def _line(name: str, figure: str, source: str) -> str:
@@ -62,7 +92,7 @@ def _phase(phase: estimate.Phase) -> str:
 def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     try:
         training, hosting = (_price(settings, use) for use in ("Training", "Hosting"))
-        worst = worst_case_of(settings)
+        allowance = allowance_of(settings)
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
     rank = larger.checkpoint_rank(shape_in(settings), settings.lora_rank)
@@ -72,8 +102,16 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
     said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"
     return [
         _line("expected", expected, f"{said}; {training.source}"),
-        _line("worst case", dollars(worst), "what is reserved before anything starts"),
+        _line("worst case", dollars(allowance.worst.cents), _reserved(allowance)),
     ]
+
+
+def _reserved(allowance: Allowance) -> str:
+    said = "what is reserved before anything starts"
+    if not allowance.clamped:
+        return said
+    training, endpoint = clock_time(allowance.training_seconds), clock_time(allowance.deadline_seconds)
+    return f"{said}; the cap pays for no more: the run is shortened to {training} of training, {endpoint} of endpoint"
 
 
 def _price(settings: Settings, use: str) -> Price:

@@ -10,6 +10,8 @@ import pytest
 from common.text.tokens import estimated_tokens
 from operations import __main__ as command
 from operations import estimate as printed
+from preflight import learnable
+from preflight.texts import large_text, text_file
 from stacks.configuration.settings import Settings
 
 
@@ -45,6 +47,71 @@ def test_records_that_preflight_would_refuse_are_refused(tmp_path: Path, capsys:
     file.write_text('{"prompt": "What?", "completion": ""}', "utf-8")
     assert command.main(["estimate", "--corpus", str(file)]) == 1
     assert "line 1" in capsys.readouterr().err
+
+
+def first_line(capsys: pytest.CaptureFixture[str], file: Path, *more: str) -> str:
+    """What is said of a run that learns from a file."""
+    assert command.main(["estimate", "--corpus", str(file), *more]) == 0
+    return capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("most", "most_of_any", "said"),
+    [
+        (1250, 5000, "250 of 1,000 words: a run of this length learns no more (max_training_seconds, epochs)"),
+        (1250, 1250, "250 of 1,000 words: the most that is checked and learnt of any"),
+        (5000, 5000, "1,000 words"),
+    ],
+)
+def test_of_a_large_text_as_much_is_counted_as_preflight_lets_a_run_learn(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    most_of_any: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr(learnable, "most_bytes", lambda settings, request, model: most)
+    monkeypatch.setattr(printed, "MOST_LEARNT_BYTES", most_of_any)
+    file = tmp_path / "large.txt"
+    file.write_text("word " * 1000, "utf-8")
+    assert first_line(capsys, file) == f"Llama 2 7B on ml.g5.2xlarge, {said}"
+    asked = first_line(capsys, file, "-c", "corpus_words=200")
+    assert asked.endswith("200 of 1,000 words: corpus_words asks for no more")
+
+
+def test_the_most_of_a_large_text_is_what_preflight_reckons_from_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "large.txt"
+    file.write_text("word " * 2**20, "utf-8")  # 5 MiB, of which 4 are learnt whatever the settings are
+    assert first_line(capsys, file).endswith(" 1,048,576 words")
+    assert " 838,860 of 1,048,576 words: " in first_line(capsys, file, "-c", "epochs=50")
+
+
+@pytest.mark.parametrize(("name", "largest"), [("a.txt", large_text.LARGEST_BYTES), ("a.csv", text_file.MAXIMUM_BYTES)])
+def test_a_file_that_preflight_would_not_read_is_refused_by_its_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, largest: int
+) -> None:
+    file = tmp_path / name
+    with file.open("wb") as written:
+        written.truncate(largest + 1)  # of which nothing is on the disk
+    assert command.main(["estimate", "--corpus", str(file)]) == 1
+    assert f"{name} has" in (said := capsys.readouterr().err) and "Take a part of it" in said
+
+
+def test_a_cap_that_pays_for_no_run_is_a_refusal_with_its_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["estimate", "-c", "budget_usd=3"]) == 1
+    assert "Set budget_usd in cdk.json to at least 4" in capsys.readouterr().err
+
+
+def test_a_run_that_the_cap_shortens_is_said_to_be_shortened_and_to_what() -> None:
+    worst = [
+        next(line for line in printed.of(Settings(budget_usd=usd), []).splitlines() if line.startswith("worst case"))
+        for usd in (6, 25)
+    ]
+    assert "shortened to 1 h 22 min of training, 1 h 0 min of endpoint" in worst[0]
+    assert "shortened" not in worst[1]
 
 
 def test_what_is_not_known_is_printed_as_not_known() -> None:
