@@ -29,20 +29,24 @@ def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agre
     if data:
         bucket.refuse_protected(session)
     if not agreed:
-        if not _says_yes(ask, _question(session.region_name, data)):
+        if not _says_yes(ask, _question(_account(session), session.region_name, data)):
             raise NotWanted("Nothing was changed and nothing was destroyed.")
         idle.check(session)
     return alarm.release(session)
 
 
-def _question(region: str, data: bool) -> str:
+def _account(session: Any) -> str:
+    return str(session.client("sts").get_caller_identity()["Account"])
+
+
+def _question(account: str, region: str, data: bool) -> str:
     kept = (
         "The bucket and the ledger go too, with every corpus, adapter and report, and with the record of what was spent: this cannot be taken back."
         if data
         else "The bucket and the ledger are kept."
     )
     return (
-        f"This destroys the stacks of Captune in {region}: state machines, functions, alarms and the budget. {kept}\n"
+        f"This destroys the stacks of Captune in {region} of account {account}: state machines, functions, alarms and the budget. {kept}\n"
         f"Type {YES} to go on: "
     )
 

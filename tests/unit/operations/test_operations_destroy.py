@@ -9,6 +9,7 @@ import pytest
 from operations import destruction, idle
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.operations.budget_fakes import POLICY, Budgets
+from tests.doubles.operations.check_fakes import ACCOUNT, Sts
 from tests.doubles.operations.deny_policy import Iam
 from tests.doubles.operations.deployed_account import Account as Deployed
 
@@ -20,7 +21,7 @@ class Account(Deployed):
         super().__init__(**more)
         self._outputs |= {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
         self.iam, self.budgets = Iam(attached=True), Budgets()
-        self._services |= {"iam": self.iam, "budgets": self.budgets}
+        self._services |= {"iam": self.iam, "budgets": self.budgets, "sts": Sts()}
         self._protected = protected
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:
@@ -84,12 +85,12 @@ def test_who_has_said_yes_beforehand_is_not_asked() -> None:
     assert not person.asked and not account.iam.attached
 
 
-def test_the_question_names_the_region_and_what_becomes_of_the_data() -> None:
+def test_the_question_names_the_account_the_region_and_what_becomes_of_the_data() -> None:
     kept, lost = Person("no"), Person("no")
     for person, data in ((kept, False), (lost, True)):
         with pytest.raises(destruction.NotWanted):
             destruction.prepare(Account(), person, data=data)
-    assert "us-east-1" in kept.asked[0] and "are kept" in kept.asked[0]
+    assert f"in us-east-1 of account {ACCOUNT}" in kept.asked[0] and "are kept" in kept.asked[0]
     assert "cannot be taken back" in lost.asked[0]
 
 
