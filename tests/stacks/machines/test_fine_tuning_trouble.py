@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rehearsal.step_functions.walk import Failure
-from tests.doubles.machines.fine_tuning_run import DEFINITION, FIRST, RUN, account, job, plan, run
+from tests.doubles.machines.fine_tuning_run import ADAPTER, DEFINITION, FIRST, RUN, account, endpoint, job, plan, run
 
 THROTTLED = Failure("SageMaker.SageMakerException", "Slow down.")
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
@@ -21,6 +21,9 @@ SERVICES = [
     "ScheduleTearDown", "TryModel", "TryEndpointConfig", "RemoveTrialEndpointConfig", "RemoveTrialModel", "StartTraining",
     "DescribeTraining", "CreateModel", "SetEndpointDeadline", "CreateEndpointConfig", "CreateEndpoint", "DescribeEndpoint",
 ]  # fmt: skip
+# The functions that are called when training has been paid, and what the run's cause ends with from then on.
+AFTER_TRAINING = LAMBDAS[3:]
+KEPT = f' What was trained is not lost: start again with {{"adapterUri": "{ADAPTER}"}}.'
 # Errors of Lambda itself, of the network, and of a sandbox that died: the function's answer may come the next time.
 PASSING = [
     "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
@@ -65,14 +68,15 @@ def test_what_a_function_refuses_by_name_is_not_asked_again_and_ends_the_run_und
     cause = json.dumps({"errorMessage": "The text is too short.", "errorType": "DatasetTooSmall"})
     execution = run(account().fail(state, Failure("DatasetTooSmall", cause)))
     assert (execution.status, execution.error) == ("FAILED", "DatasetTooSmall")
-    assert execution.cause == "The text is too short."
+    assert execution.cause == "The text is too short." + (KEPT if state in AFTER_TRAINING else "")
     assert len(execution.asked(state)) == 1
 
 
 @pytest.mark.parametrize("state", LAMBDAS)
 def test_a_function_that_never_answers_ends_the_run_under_a_name_that_a_run_may_bear(state: str) -> None:
     execution = run(account().fail(state, Failure("States.Timeout", "{it took too long"), for_ever=True))
-    assert (execution.status, execution.error, execution.cause) == ("FAILED", "Timeout", "{it took too long")
+    cause = "{it took too long" + (KEPT if state in AFTER_TRAINING else "")
+    assert (execution.status, execution.error, execution.cause) == ("FAILED", "Timeout", cause)
     assert execution.states[-1] == "StopWithReason"
     assert len(execution.asked(state)) == 1 + len(LAMBDA_WAITS)
 
@@ -87,7 +91,7 @@ HOSTING_REFUSED = (
     "SageMaker refused the model or endpoint configuration that this run would need later, so nothing was started that "
     "bills. No luck.",
 )
-ENDPOINT_FAILED = ("EndpointFailed", "SageMaker refused the model or its endpoint: No luck.")
+ENDPOINT_FAILED = ("EndpointFailed", f"SageMaker refused the model or its endpoint: No luck.{KEPT}")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ ENDPOINT_FAILED = ("EndpointFailed", "SageMaker refused the model or its endpoin
         (
             "SetEndpointDeadline",
             "TearDownNotScheduled",
-            "The deadline of the endpoint could not be scheduled, so the endpoint was not created. No luck.",
+            f"The deadline of the endpoint could not be scheduled, so the endpoint was not created. No luck.{KEPT}",
         ),
         ("CreateEndpointConfig", *ENDPOINT_FAILED),
         ("CreateEndpoint", *ENDPOINT_FAILED),
@@ -170,8 +174,43 @@ def test_a_quota_that_is_too_low_is_named_with_its_own_name(state: str, use: str
     assert (execution.status, execution.error) == ("FAILED", "QuotaTooLow")
     assert execution.cause == (
         f'Too many. Ask for a higher "{FIRST} for {use} usage" in the Service Quotas console, then start again.'
+        + (KEPT if use == "endpoint" else "")
     )
     assert len(execution.asked(state)) == asked
+
+
+class TestWhatWasTrained:
+    """It has been paid for: whatever ends the run later, the cause says how not to pay for it again."""
+
+    UNSERVED = "AskFineTunedModel"
+    REFUSED = Failure("AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"}))
+
+    def test_is_named_where_sagemaker_says_that_it_lies(self) -> None:
+        elsewhere = job() | {"ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/elsewhere"}}
+        scripts = account().script("sagemaker:describeTrainingJob", elsewhere)
+        execution = run(scripts.fail(self.UNSERVED, self.REFUSED))
+        assert execution.error == "AdapterNotServed"
+        assert execution.cause == f"Base answered.{KEPT.replace(ADAPTER, 's3://bucket/elsewhere/')}"
+
+    def test_is_named_where_the_job_was_cut_and_had_written_it(self) -> None:
+        scripts = account().script("sagemaker:describeTrainingJob", job("Stopped", "MaxRuntimeExceeded"))
+        execution = run(scripts.fail(self.UNSERVED, self.REFUSED))
+        assert execution.cause == f"Base answered.{KEPT}"
+
+    def test_is_not_named_where_the_job_was_cut_and_had_written_nothing(self) -> None:
+        scripts = account().script("sagemaker:describeTrainingJob", job("Stopped", "MaxRuntimeExceeded"))
+        execution = run(scripts.script("s3:listObjectsV2", {"KeyCount": 0}))
+        assert execution.error == "TrainingOutOfTime"
+        assert ADAPTER not in str(execution.cause)
+
+    def test_is_named_once_where_the_cause_names_it_already(self) -> None:
+        execution = run(account().script("sagemaker:describeEndpoint", endpoint("Failed", "It broke.")))
+        assert (execution.error, str(execution.cause).count(ADAPTER)) == ("EndpointFailed", 1)
+        assert KEPT not in str(execution.cause)
+
+    def test_is_not_named_where_an_earlier_run_trained_it_for_the_input_names_that(self) -> None:
+        scripts = account().script("${PreflightFunctionArn}", plan(adapterUri="s3://bucket/earlier/"))
+        assert run(scripts.fail(self.UNSERVED, self.REFUSED)).cause == "Base answered."
 
 
 @pytest.mark.parametrize("redrives", [1, 2])

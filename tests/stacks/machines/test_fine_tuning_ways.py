@@ -148,8 +148,20 @@ class TestATrainingJobThatFailed:
         assert (reason or "no reason given") in str(execution.cause)
         assert len(execution.asked("StartTraining")) == 1
 
-    def test_has_billed_nothing_where_sagemaker_counts_no_seconds(self) -> None:
+    def test_has_billed_nothing_where_sagemaker_counts_no_seconds_and_it_never_started(self) -> None:
         execution = jobs(job("Stopped", billed=None), job())
+        assert (execution.status, len(execution.asked("StartTraining"))) == ("SUCCEEDED", 2)
+
+    @pytest.mark.parametrize("told", [{"TrainingTimeInSeconds": 900}, {"TrainingStartTime": "2026-11-25T12:00:00Z"}])
+    def test_has_billed_where_sagemaker_counts_no_billed_seconds_but_it_had_its_instance(
+        self, told: dict[str, Any]
+    ) -> None:
+        execution = jobs(job("Stopped", billed=None) | told, job())
+        assert (execution.error, len(execution.asked("StartTraining"))) == ("TrainingFailed", 1)
+
+    def test_is_believed_in_the_seconds_that_it_tells_as_billed_before_all_others(self) -> None:
+        waited = {"TrainingTimeInSeconds": 900, "TrainingStartTime": "2026-11-25T12:00:00Z"}
+        execution = jobs(job("Stopped", billed=0) | waited, job())
         assert (execution.status, len(execution.asked("StartTraining"))) == ("SUCCEEDED", 2)
 
 
