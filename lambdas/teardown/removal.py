@@ -1,7 +1,7 @@
 """One idempotent pass over everything of a run that bills or lingers. The state machine repeats it until nothing is found.
 
 Removal needs SageMaker and nothing else. What it finds by the run's name it stops and deletes; the ledger is only asked what may
-be kept, and no answer means that nothing is. No failure of one call stops the next: it is told in `problems`, and such a pass is
+be kept, and whose a run is whose name does not tell it. No answer means that nothing is kept. No failure of one call stops the next: it is told in `problems`, and such a pass is
 not quiet, so that another follows.
 """
 
@@ -51,7 +51,7 @@ class Removal:
         self._tags = Tags(self.sagemaker)
         self._lives = Lives(event.get("seen"), self.now)
         self._none_listed = False
-        execution_arn = execution_arn_of(event, self.fine_tuning_arn)
+        execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._owner()
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
         if is_event and status not in _ENDED:
@@ -100,6 +100,16 @@ class Removal:
             if event.get("reason") != "event":
                 self._problem("the execution", error)
             return told
+
+    def _owner(self) -> str | None:
+        """The execution that the ledger knows the run by: the name of a run does not always tell it."""
+        try:
+            item = self.ledger.run(self.run)
+            return str(item["execution_arn"]) if item else None
+        except Exception as error:
+            # Silent or damaged: what the run left is removed all the same.
+            log("execution unknown", run=self.run, error=str(error))
+            return None
 
     def _keep_until(self, execution_arn: str | None) -> datetime | None:
         """Until when the endpoint was asked to stay: only after a success, and only until the schedule returns."""

@@ -17,14 +17,17 @@ SCHEDULE: TearDownEvent = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
 class Site:
     """One run's surroundings, torn down pass by pass. `seen` travels from pass to pass, as the state machine carries it."""
 
-    def __init__(self, ledger: FakeLedger | None = None, execution: str = "FAILED", **resources: Any) -> None:
+    def __init__(
+        self, ledger: FakeLedger | None = None, execution: str = "FAILED", run: str = "captune-abc", **resources: Any
+    ) -> None:
+        self.run = run
         self.sagemaker = SageMaker(**resources)
         self.ledger = ledger if ledger is not None else FakeLedger().with_run("abc")
         self.step_functions = StepFunctions({arn("abc"): {"status": execution}})
         self.seen: Seen = {}
 
     def tear_down(self, event: Any = None, after: timedelta = timedelta(0)) -> Removed:
-        removal = Removal("captune-abc", self.sagemaker, self.step_functions, self.ledger, MACHINE, NOW + after)
+        removal = Removal(self.run, self.sagemaker, self.step_functions, self.ledger, MACHINE, NOW + after)
         outcome = removal.one_pass({**(EVENT if event is None else event), "seen": self.seen})
         self.seen = outcome["seen"]
         return outcome
@@ -39,4 +42,4 @@ class Site:
 
     @property
     def item(self) -> Any:
-        return self.ledger.run("captune-abc") or {}
+        return self.ledger.run(self.run) or {}

@@ -137,3 +137,34 @@ def test_a_run_whose_execution_nobody_can_name_is_removed_without_asking_for_it(
     site.tear_down({"runName": "captune-Old-Name"})
     assert site.step_functions.calls == []
     assert site.changes == ["delete_endpoint"]
+
+
+class TestARunWhoseNameDoesNotTellItsExecution:
+    EVENT: TearDownEvent = {"runName": "captune-abc-0123456789"}
+
+    def site(self) -> Site:
+        """The run of an execution `A.bc` that still runs."""
+        ledger = FakeLedger().with_run("A.bc", run="captune-abc-0123456789")
+        site = Site(ledger, run="captune-abc-0123456789", endpoints={"captune-abc-0123456789": "InService"})
+        site.step_functions.executions = {arn("A.bc"): {"status": "RUNNING"}}
+        return site
+
+    def test_is_stopped_as_the_ledger_knows_it(self) -> None:
+        site = self.site()
+        outcome = site.tear_down(self.EVENT)
+        assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")]
+        assert "execution A.bc: RUNNING" in outcome["found"]
+        assert site.changes == ["delete_endpoint"]
+
+    def test_is_removed_where_the_ledger_does_not_answer(self) -> None:
+        site = self.site()
+        site.silence_the_ledger()
+        outcome = site.tear_down(self.EVENT)
+        assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
+        assert site.step_functions.calls == []
+
+    def test_is_removed_where_its_item_is_damaged(self) -> None:
+        site = self.site()
+        del site.ledger.table.rows["RUN#captune-abc-0123456789"]["execution_arn"]
+        assert site.tear_down(self.EVENT)["problems"] == []
+        assert (site.changes, site.step_functions.calls) == (["delete_endpoint"], [])
