@@ -108,8 +108,9 @@ class Functions(Construct):
                     "sagemaker:ListTrainingJobs",
                     "sagemaker:ListEndpoints",
                 ),
-                # Whether a name of the run was used before.
-                may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
+                # Whether a name of the run was used before, and whether what bills is the project's.
+                may.allow(["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")),
+                may.allow(["sagemaker:ListTags"], arns.sagemaker("endpoint")),
             ],
         )
         self.reserve = self._function(

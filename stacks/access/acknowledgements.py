@@ -62,7 +62,9 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
 
 _SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": ("everywhere", "corpora", "adapters", "plans", "training jobs", "keys of weights"),
+    "Functions/PreflightRole": (
+        "everywhere", "corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights",
+    ),
     "Functions/ReserveRole": ("everywhere",),
     "Functions/StageRole": ("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
     "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),

@@ -183,7 +183,9 @@ class TestWhatWasTrained:
     """It has been paid for: whatever ends the run later, the cause says how not to pay for it again."""
 
     UNSERVED = "AskFineTunedModel"
-    REFUSED = Failure("AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"}))
+    REFUSED = Failure(
+        "AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"})
+    )
 
     def test_is_named_where_sagemaker_says_that_it_lies(self) -> None:
         elsewhere = job() | {"ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/elsewhere"}}

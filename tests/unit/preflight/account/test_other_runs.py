@@ -75,3 +75,17 @@ def test_leftovers_are_what_bills_without_a_reservation() -> None:
         "endpoint captune-done",
         "endpoint captune-lost-2",
     ]
+
+
+def test_what_only_has_a_name_like_the_projects_is_no_leftover_for_nobody_would_remove_it() -> None:
+    sagemaker = SageMaker(
+        jobs={"captune-theirs": "InProgress"}, endpoints={"captune-demo": "InService", "captune-lost": "InService"}
+    )
+    sagemaker.tags = {"captune-theirs": {}, "captune-demo": {"project": "demo"}}
+    assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
+
+
+def test_where_sagemaker_does_not_tell_the_tags_the_name_counts() -> None:
+    sagemaker = SageMaker(endpoints={"captune-lost": "InService"})
+    sagemaker.troubles["list_tags"] = [refusal("ThrottlingException")]
+    assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
