@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common import cards
-from common.pricing import costs, prices
+from common import cards, estimate
+from common.ledger.ledger import dollars
+from common.pricing import costs, durations, prices
 from conformance.plants import PLANTS
 from operations import costs as costs_of_runs
-from preflight import request
+from preflight import plan, request
 from preflight.prompts import prompt_file
 from preflight.texts import large_text, outside_text, text_file
 from proof.simulation import storms
@@ -32,6 +33,7 @@ NAMING_PATHS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
     *(page for page in sorted(DOCS.glob("*.md")) if page.name != "limits.md"),
 ]
+STORAGE = "S3 storage of earlier runs and their last checkpoints, GB-months"
 _PATH = re.compile(r"`([A-Za-z_.]+/[A-Za-z0-9_./-]*)`")
 _GENERATED = re.compile(r"<!-- [a-z0-9-]+ -->\n.*?<!-- end -->|```.*?```", re.DOTALL)
 
@@ -215,6 +217,42 @@ def test_what_can_be_tried_is_an_option() -> None:
 def test_a_limit_in_prose_is_the_code_s(page: str, words: str) -> None:
     text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
     assert " ".join(words.split()) in text
+
+
+def test_what_a_smoke_run_costs_is_told_with_the_code_s_figures() -> None:
+    """What it is expected to, and the most that its training may before hosting fails."""
+    settings = Settings()
+    price = prices.pinned(settings.region, settings.training_instance_type[0], "Training")
+    tokens = plan.SMOKE_STEPS * cards.MOST_SEQUENCES_PER_STEP * settings.sequence_length
+    expected = costs_of_runs.expected_run(settings, tokens, estimate.COMPARED_ANSWERS)
+    cents = expected.cents(price, price, settings.lora_rank, settings.checkpoint_minutes)
+    assert cents is not None
+    least = durations.MINIMUM_TRAINING_SECONDS + durations.TRAINING_START_ALLOWANCE_SECONDS
+    training = price.cents(least + durations.TRAINING_STOP_ALLOWANCE_SECONDS)
+    page = " ".join((DOCS / "limits.md").read_text("utf-8").split())
+    assert f"it shows nearly all of it for about {dollars(cents)}," in page
+    assert f"at most {dollars(training)} of a smoke run" in page
+
+
+def test_what_no_reservation_holds_is_told_with_the_code_s_figures() -> None:
+    settings = Settings()
+    usual = costs_of_runs.allowance_of(settings)
+    price = prices.pinned(settings.region, settings.training_instance_type[0], "Training")
+    # A job that ends just before the schedule of the tear-down has all of its endpoint still before it.
+    until_torn_down = usual.training_seconds + usual.deadline_seconds + durations.UNBILLED_ALLOWANCE_SECONDS
+    beyond = until_torn_down - usual.worst.training_seconds
+    checkpoints = costs.checkpoint_cents(usual.worst.training_seconds, settings.lora_rank, settings.checkpoint_minutes)
+    stored = {name: amount for name, amount, _ in costs.STANDING_ITEMS}
+    page = (DOCS / "cap.md").read_text("utf-8")
+    section = page[page.index("## What cannot be held") :].split("\n\n## ")[0]
+    for words in (
+        f"the {durations.TRAINING_START_ALLOWANCE_SECONDS // 60} minutes that are reserved for it",
+        f"at most {costs_of_runs.clock_time(beyond)} and {dollars(price.cents(beyond))} in a usual run",
+        f"more than the {stored[STORAGE]} GB",
+        f"${costs.S3_GB_MONTH} for each GB and month; {dollars(checkpoints)} for the checkpoints of a usual run",
+        f"on {dollars(usual.worst.other_cents)} of a usual run and {dollars(costs.standing_cents(settings.cap_cents))} a month",
+    ):
+        assert words in section
 
 
 def test_what_dividing_the_weights_among_cards_would_bring_is_told_with_the_code_s_figures() -> None:
