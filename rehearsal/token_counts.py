@@ -17,6 +17,7 @@ from common.text.tokens import TOKENS_PER_WORD
 from .models.llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
 from .models.weights import NAME, WeightsMissing, ensure_weights
 
+PROJECT = Path(__file__).resolve().parent.parent
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 
 
@@ -79,7 +80,7 @@ def differences(counts: list[Count]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Counts, prints and compares; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rehearsal.token_counts", description=__doc__)
-    parser.add_argument("--project", type=Path, default=Path(), help="the folder with data/ (default: this one)")
+    parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
     project = parser.parse_args(arguments).project
     cache = (project / ".rehearsal" / "weights").absolute()
     try:

@@ -31,7 +31,7 @@ def test_too_little_memory_is_told_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine(monkeypatch, memory=LEAST_MEMORY - 1)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seven_billion, "PROJECT", tmp_path)
     assert main(["--plain"]) == 2
     assert "GB of memory are free and 18 are needed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -42,6 +42,10 @@ def test_the_disk_counts_only_while_the_weights_are_not_made(tmp_path: Path, mon
     assert "on the disk" in str(missing(tmp_path))
     (tmp_path / seven_billion.CACHE / f"{seven_billion.NAME}-1").mkdir()
     assert missing(tmp_path) is None
+
+
+def test_it_is_this_checkout_that_is_rehearsed_from_wherever_it_is_called() -> None:
+    assert (seven_billion.PROJECT / "cdk.json").is_file()
 
 
 def answer(text: str, seconds: float) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def test_the_weights_stay_for_the_next_time_unless_they_are_to_go(
     remove: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine(monkeypatch)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seven_billion, "PROJECT", tmp_path)
     monkeypatch.setattr(seven_billion, "Conductor", Conductor)
 
     assert main(["--plain", *(["--remove"] if remove else [])]) == 0

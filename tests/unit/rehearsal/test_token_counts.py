@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from common.text.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
-from rehearsal.token_counts import Count, count, differences, documents, table
+from rehearsal import token_counts
+from rehearsal.models.weights import WeightsMissing
+from rehearsal.token_counts import Count, count, differences, documents, main, table
 from text import split_documents
 
 PROJECT = Path(__file__).parents[3]
@@ -56,3 +58,16 @@ def test_an_estimate_is_at_the_rate_of_the_densest_text() -> None:
 def test_the_table_names_its_sources() -> None:
     assert "llama-tokenizer-js 1.2.2" in table([Count("control", 100, 144, 127)])
     assert "1.440" in table([Count("control", 100, 144, 127)])
+
+
+def test_from_another_folder_the_texts_of_this_checkout_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(cache: Path) -> Path:
+        raise WeightsMissing(str(cache))
+
+    monkeypatch.setattr(token_counts, "ensure_vocabulary", asked)
+    monkeypatch.chdir(tmp_path)
+
+    assert main([]) == 1
+    assert capsys.readouterr().err.strip() == str(PROJECT / ".rehearsal" / "weights")
