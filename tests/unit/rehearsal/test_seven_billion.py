@@ -11,6 +11,7 @@ import pytest
 from rehearsal import seven_billion
 from rehearsal.conductor.options import Options
 from rehearsal.memory_watch import OWN, Memory, MemoryWatch, Reading
+from rehearsal.models import model_folders
 from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, TimedDisplay, lines, main, missing
 
 Machine = namedtuple("Machine", "available")
@@ -42,6 +43,18 @@ def test_the_disk_counts_only_while_the_weights_are_not_made(tmp_path: Path, mon
     assert "on the disk" in str(missing(tmp_path))
     (tmp_path / seven_billion.CACHE / f"{seven_billion.NAME}-1").mkdir()
     assert missing(tmp_path) is None
+
+
+def test_what_a_killed_process_left_half_made_does_not_count_as_made_and_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, disk=LEAST_DISK - 1)
+    monkeypatch.setattr(model_folders.psutil, "pid_exists", lambda _: False)
+    partial = tmp_path / seven_billion.CACHE / f".{seven_billion.NAME}-123-abc"
+    partial.mkdir(parents=True)
+
+    assert "on the disk" in str(missing(tmp_path))
+    assert not partial.exists()
 
 
 def test_it_is_this_checkout_that_is_rehearsed_from_wherever_it_is_called() -> None:
