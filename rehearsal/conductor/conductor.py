@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,9 +31,9 @@ from stacks.configuration.settings import Settings
 from . import materials, results
 from .display import Display
 from .options import Options
+from .run_folders import STATE, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-_STATE = Path(".rehearsal")
 
 
 class Interrupted(Exception):
@@ -77,13 +74,14 @@ class Conductor:
         self._watch: Watch
         self._engines, self._time_scale = engines or {}, time_scale
         self._interrupts = 0
-        self._name = f"rehearsal-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid() % 10000:04d}"
-        self._folder = (options.project / _STATE / "runs" / self._name).absolute()
+        self._name = new_name()
+        self._folders = RunFolders(options.project, self._name)
 
     def run(self) -> int:
         """Rehearse, and return the exit code."""
         with self.display, self._signals():
             try:
+                clear_abandoned(self.options.project)
                 return self._run()
             except SynthesisFailed as error:
                 self.display.say(f"[red]The settings were refused:[/] {escape(str(error))}")
@@ -101,7 +99,7 @@ class Conductor:
                 self._say_what_is_left(interrupted.left)
                 return STOPPED
             finally:
-                self._clear_away()
+                self._folders.clear_away()
 
     def _run(self) -> int:
         self.display.say(
@@ -117,17 +115,17 @@ class Conductor:
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
-                weights = self.model.ensure((self.options.project / _STATE / "weights").absolute())
+                weights = self.model.ensure((self.options.project / STATE / "weights").absolute())
         settings = self.options.context(materials.QUICK_SETTINGS if self.options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
-                assembly = synthesize(self.options.project.absolute(), self._folder / "cdk.out", settings)
+                assembly = synthesize(self.options.project.absolute(), self._folders.assembly, settings)
         context = json.loads((self.options.project / "cdk.json").read_text())["context"]
         deployed = Settings.from_context({**context, **settings})
         training_log = self._open_log("training.log")
         with training_log, Cloud(
-            self._folder, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
+            self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
             on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, deployed, weights)
@@ -193,7 +191,7 @@ class Conductor:
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
-        self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._logs()))}[/]")
+        self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if self._interrupts:
             return STOPPED
         return 0 if execution.status == "SUCCEEDED" and clean and summary else 1
@@ -212,7 +210,10 @@ class Conductor:
         if threading.current_thread() is not threading.main_thread():  # a test; signals belong to the main thread
             yield
             return
-        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started with nohup
+            handlers[signal.SIGHUP] = self._hang_up
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
@@ -226,6 +227,12 @@ class Conductor:
         if self._interrupts == 1 and self.execution is not None:
             # In a thread of its own: a handler must not wait for a lock that the interrupted code may hold.
             threading.Thread(target=self._stop, daemon=True).start()
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """The terminal was closed: that is one Ctrl-C, although the shell and the kernel send a signal each."""
+        self.display.go_on_unread()
+        if not self._interrupts:
+            self._interrupt(number, frame)
 
     def _stop(self) -> None:
         assert self._cloud is not None
@@ -244,30 +251,15 @@ class Conductor:
 
     # files ---------------------------------------------------------------------------------------------------------
 
-    def _logs(self) -> Path:
-        return self.options.project / _STATE / "logs" / self._name
-
     def _open_log(self, name: str) -> Any:
-        self._logs().mkdir(parents=True, exist_ok=True)
-        return (self._logs() / name).open("a", encoding="utf-8")
+        self._folders.logs.mkdir(parents=True, exist_ok=True)
+        return (self._folders.logs / name).open("a", encoding="utf-8")
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:
             log.write(line.rstrip("\n") + "\n")
             log.flush()
         self.display.training(line)
-
-    def _clear_away(self) -> None:
-        """Keep the assembly and the logs; take the rest away."""
-        lambda_logs = self._folder / "lambda" / "logs"
-        if lambda_logs.is_dir():
-            shutil.copytree(lambda_logs, self._logs(), dirs_exist_ok=True)
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if path.name != "cdk.out":
-                    shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):  # it stays while the assembly is in it
-                self._folder.rmdir()
 
 
 def _machine_of(execution_arn: str) -> str:

@@ -6,8 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -49,6 +49,27 @@ class _Bar(BarColumn):
         return super().render(task) if task.total is not None else Text("")
 
 
+class _Unread:
+    """A file whose reader may have gone: what is written goes there as long as it can."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write, or not."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class Display:
     """Prints steps, states and training. Thread-safe; use it in a with-statement.
 
@@ -78,6 +99,10 @@ class Display:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def go_on_unread(self) -> None:
+        """From now on a line that cannot be printed is no failure: the terminal was closed. Waits for no lock."""
+        self.console.file = cast(IO[str], _Unread(self.console.file))
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print a line."""

@@ -202,10 +202,26 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_would_be_left_on_aws(assem
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_model_that_cannot_be_made_is_told_before_anything_is_synthesized(tmp_path: Path) -> None:
-    def lacking(cache: Path) -> Path:
-        raise WeightsMissing("Run: pip install it")
+def lacking(cache: Path) -> Path:
+    """A model that cannot be made."""
+    raise WeightsMissing("Run: pip install it")
 
+
+def test_what_a_killed_rehearsal_left_goes_when_the_next_one_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".rehearsal" / "runs" / "rehearsal-20260102-030405-0002"
+    (left / "sagemaker").mkdir(parents=True)
+    monkeypatch.setattr("rehearsal.conductor.run_folders.psutil.pids", list)
+    options = dataclasses.replace(parse(["--results", str(tmp_path)]), project=tmp_path)
+    display = Display(console=Console(file=io.StringIO()))
+
+    assert Conductor(options, display, model=Substitute("Small Llama", 1_000_000, lacking)).run() == 2
+
+    assert not left.exists()
+
+
+def test_a_model_that_cannot_be_made_is_told_before_anything_is_synthesized(tmp_path: Path) -> None:
     said = io.StringIO()
     display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
     options = dataclasses.replace(parse(["--results", str(tmp_path)]), project=tmp_path)
@@ -240,6 +256,25 @@ def test_ctrl_c_before_the_start_leaves_nothing(start: Callable[..., Program]) -
 
     assert code == 130, said
     assert "nothing is left" in said or "✓ training jobs: none" in said
+
+
+def test_a_closed_terminal_stops_the_execution_and_leaves_no_account_behind(start: Callable[..., Program]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may have been started with nohup
+    program = start("hangs", "--as", "closed")
+    signal.signal(signal.SIGHUP, before)
+    program.wait_for("✓ DescribeTraining")
+    assert program.process.stdout is not None
+    runs = PROJECT / ".rehearsal" / "runs"
+    mine = f"rehearsal-*-{program.process.pid % 10_000:04d}"
+    assert list(runs.glob(mine))
+
+    program.process.stdout.close()
+    for _ in range(2):  # the shell sends one, and the kernel
+        program.process.send_signal(signal.SIGHUP)
+    program.process.wait(timeout=120)
+
+    assert (program.results / "closed" / "plan.json").is_file(), "it did not wait for TearDown"
+    assert not list(runs.glob(mine))
 
 
 def test_with_a_dollar_left_the_run_is_refused_before_any_sagemaker_job(conduct: Conduct) -> None:

@@ -158,3 +158,31 @@ def test_further_seeds_have_a_bar_of_their_own_and_a_line_each() -> None:
         assert not display._progress.tasks
     assert "training again with further seeds …" in said.getvalue()
     assert "seed 8: held-out loss 2.9123 nats a token" in said.getvalue()
+
+
+class Closed(io.StringIO):
+    """A terminal that somebody has closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    def flush(self) -> None:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_closed_terminal_is_no_failure_once_it_is_known() -> None:
+    display = Display(console=Console(file=Closed()))
+    with pytest.raises(OSError, match="Input/output"):
+        display.say("to somebody")
+
+    display.go_on_unread()
+
+    with display:
+        display.say("to nobody")
+
+
+def test_what_is_still_read_is_told_after_the_terminal_was_closed() -> None:
+    display, said = shown()
+    display.go_on_unread()
+    display.say("into a file")
+    assert said.getvalue() == "into a file\n"
