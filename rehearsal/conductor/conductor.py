@@ -181,6 +181,8 @@ class Conductor:
     def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run = self._run_name(cloud)
         target = self.options.results / (self.options.name or run)
+        if earlier := results.set_aside(target):
+            self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
         summary = self.summary = results.copy_out(cloud, run, target)
         if execution.status == "SUCCEEDED" and summary:
             results.show_summary(self.display, summary)

@@ -54,6 +54,12 @@ class Options:
         return {**DEFAULT_SETTINGS, **(quick or {}), **self.settings}
 
 
+def _folder_name(text: str) -> str:
+    if text in ("", ".", "..") or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of one folder; --results says where it goes")
+    return text
+
+
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -171,8 +177,9 @@ def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal")
         "--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes (default: results/)"
     )
     show.add_argument(
-        "--as", dest="name", metavar="NAME", help="name of the folder in the results (default: the run's name)"
-    )
+        "--as", dest="name", type=_folder_name, metavar="NAME",
+        help="name of the folder in the results (default: the run's name); an earlier run's folder of that name is moved aside",
+    )  # fmt: skip
     show.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
     given = parser.parse_args(arguments)
     if given.heldout and not given.corpus:

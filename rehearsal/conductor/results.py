@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,30 @@ SHOWN_PROMPTS = 3
 _SWEEP_SECONDS = 120
 
 
+def set_aside(target: Path) -> Path | None:
+    """Move what an earlier run left in `target` beside it, lest it pass for another run's; return where it is now, None for nothing."""
+    if not any((target / name).is_file() for name in (run_folder.PLAN, run_folder.SUMMARY, run_folder.PAGE)):
+        return None
+    beside = (target.with_name(f"{target.name}-earlier-{number}") for number in count(1))
+    return target.rename(next(place for place in beside if not place.exists()))
+
+
 def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
-    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if there is none."""
+    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if it has none."""
     assert cloud.deployment is not None
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     target.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, Any] = {}
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.prefix(run))
     for key in [item["Key"] for page in pages for item in page.get("Contents", [])]:
         path = key.removeprefix(run_folder.prefix(run))
         folder, _, name = path.rpartition("/")
         if f"{folder}/" in (run_folder.REPORT, run_folder.ANSWERS) or path == run_folder.PLAN:
-            (target / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    summary = target / run_folder.SUMMARY
-    return dict(json.loads(summary.read_text())) if summary.is_file() else {}
+            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            (target / name).write_bytes(content)
+            if path == f"{run_folder.REPORT}{run_folder.SUMMARY}":
+                summary = dict(json.loads(content))
+    return summary
 
 
 def dollars(cents: Any) -> str:

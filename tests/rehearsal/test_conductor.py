@@ -312,6 +312,23 @@ def test_a_wrong_input_is_refused_by_name(conduct: Conduct) -> None:
     assert "did you mean `epochs`" in said
 
 
+def test_what_an_earlier_run_of_that_name_left_is_not_mixed_with_a_refused_runs_files(
+    conduct: Conduct, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "results" / "mine"
+    earlier.mkdir(parents=True)
+    for name in ("summary.json", "fine-tuned.jsonl"):
+        (earlier / name).write_text("{}")
+
+    code, said = conduct("completed", "--input", '{"epoch": 3}', "--as", "mine")
+
+    assert code == 1, said
+    assert re.search(r"What an earlier run left in \S+/mine is now in \S+/mine-earlier-1\.", said)
+    assert json.loads((earlier / "summary.json").read_text())["error"] == "InvalidInput"
+    assert not (earlier / "fine-tuned.jsonl").exists()
+    assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
+
+
 def test_an_instance_that_is_to_be_taken_away_is_asked_for_on_spot(conduct: Conduct) -> None:
     code, said = conduct("completed", "--plain", "--interrupt-at", "5")
 

@@ -55,6 +55,8 @@ def test_an_instance_that_is_taken_away_is_one_on_spot() -> None:
         (["--input", "{"], "not JSON"),
         (["--budget-left", "much"], "not an amount"),
         (["--budget-left", "-1"], "0 to 1000"),
+        (["--as", "/tmp/mine"], "is no name of one folder; --results says where it goes"),
+        (["--as", ".."], "is no name of one folder"),
     ],
 )
 def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,17 @@
-"""The last screen of a rehearsal: which prompts it shows, and whether a right was missing."""
+"""The end of a rehearsal: whose report it copies out, which prompts its last screen shows, and whether a right was missing."""
 
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
-from rehearsal.conductor.results import show_rights, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_rights, show_summary
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
@@ -52,3 +54,47 @@ def test_a_run_is_not_clean_where_a_right_was_missing_however_it_ended(refused: 
 
     assert show_rights(cast(Any, display), cast(Any, cloud)) is not bool(refused)
     assert cast(io.StringIO, console.file).getvalue().strip() == told
+
+
+def account(**files: bytes) -> Any:
+    """A cloud whose bucket holds these files of the run "mine", by their keys."""
+    contents = {f"runs/mine/{path}": content for path, content in files.items()}
+    pages = SimpleNamespace(paginate=lambda **_: [{"Contents": [{"Key": key} for key in contents]}])
+    s3 = SimpleNamespace(
+        get_paginator=lambda _: pages, get_object=lambda Bucket, Key: {"Body": io.BytesIO(contents[Key])}
+    )
+    return SimpleNamespace(deployment=SimpleNamespace(bucket="bucket"), client=lambda _: s3)
+
+
+def earlier(target: Path) -> Path:
+    target.mkdir()
+    (target / "summary.json").write_text('{"verdict": "improved"}')
+    (target / "inputs.sha256").write_text("a mark")
+    return target
+
+
+def test_the_summary_is_the_one_that_this_run_wrote(tmp_path: Path) -> None:
+    summary = json.dumps({"verdict": "none"}).encode()
+    cloud = account(**{"report/summary.json": summary, "answers/fine-tuned.jsonl": b"{}", "input/prompts.jsonl": b"{}"})
+
+    assert copy_out(cloud, "mine", tmp_path / "mine") == {"verdict": "none"}
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"summary.json", "fine-tuned.jsonl"}
+
+
+def test_an_earlier_runs_summary_is_not_taken_for_that_of_a_run_without_one(tmp_path: Path) -> None:
+    assert copy_out(account(**{"plan.json": b"{}"}), "mine", earlier(tmp_path / "mine")) == {}
+
+
+def test_what_an_earlier_run_left_is_moved_aside_whole(tmp_path: Path) -> None:
+    moved = [set_aside(earlier(tmp_path / "mine")) for _ in range(2)]
+
+    assert moved == [tmp_path / "mine-earlier-1", tmp_path / "mine-earlier-2"]
+    assert {path.name for path in (tmp_path / "mine-earlier-1").iterdir()} == {"summary.json", "inputs.sha256"}
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert set_aside(tmp_path) is None
+    assert set_aside(tmp_path / "nowhere") is None
+    assert (tmp_path / "notes.txt").is_file()
