@@ -30,7 +30,7 @@ from stacks.configuration.settings import Settings
 
 from . import materials, results
 from .display import Display
-from .options import Options
+from .options import NeedsLinux, Options, refuse_what_needs_linux
 from .run_folders import STATE, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -83,7 +83,7 @@ class Conductor:
             try:
                 clear_abandoned(self.options.project)
                 return self._run()
-            except SynthesisFailed as error:
+            except (SynthesisFailed, NeedsLinux) as error:
                 self.display.say(f"[red]The settings were refused:[/] {escape(str(error))}")
                 return 2
             except WeightsMissing as error:
@@ -123,6 +123,7 @@ class Conductor:
                 assembly = synthesize(self.options.project.absolute(), self._folders.assembly, settings)
         context = json.loads((self.options.project / "cdk.json").read_text())["context"]
         deployed = Settings.from_context({**context, **settings})
+        refuse_what_needs_linux(deployed.training_instance_count)
         training_log = self._open_log("training.log")
         with training_log, Cloud(
             self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,19 @@ class Options:
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
         """The context values for the synthesis: a person's, over those of a quick rehearsal, over the defaults here."""
         return {**DEFAULT_SETTINGS, **(quick or {}), **self.settings}
+
+
+class NeedsLinux(ValueError):
+    """A setting that is sound, and that a rehearsal on this system cannot follow; the message says what to do."""
+
+
+def refuse_what_needs_linux(training_instance_count: int) -> None:
+    """Raise NeedsLinux for several training processes on another system: they are launched with a call to Linux's kernel."""
+    if training_instance_count > 1 and platform.system() != "Linux":
+        raise NeedsLinux(
+            f"training_instance_count={training_instance_count} trains with as many processes, which a rehearsal can do on Linux only. "
+            "Rehearse here with --set training_instance_count=1; a run on AWS is not concerned."
+        )
 
 
 def _folder_name(text: str) -> str:

@@ -329,6 +329,18 @@ def test_what_an_earlier_run_of_that_name_left_is_not_mixed_with_a_refused_runs_
     assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
 
 
+def test_two_training_processes_are_refused_where_the_system_cannot_launch_them(
+    conduct: Conduct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+
+    code, said = conduct("completed", "--set", "training_instance_count=2")
+
+    assert code == 2, said
+    assert "The settings were refused: training_instance_count=2 trains with as many processes" in said
+    assert "Deploying" not in said
+
+
 def test_an_instance_that_is_to_be_taken_away_is_asked_for_on_spot(conduct: Conduct) -> None:
     code, said = conduct("completed", "--plain", "--interrupt-at", "5")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor import materials
-from rehearsal.conductor.options import DEFAULT_WORDS, Options, parse
+from rehearsal.conductor.options import DEFAULT_WORDS, NeedsLinux, Options, parse, refuse_what_needs_linux
 
 
 def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
@@ -65,6 +66,18 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
 
     assert ended.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("system", "count", "refused"), [("Darwin", 2, True), ("Darwin", 1, False), ("Linux", 2, False)]
+)
+def test_several_training_processes_are_refused_by_name_where_they_cannot_be_launched(
+    system: str, count: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    said = pytest.raises(NeedsLinux, match="training_instance_count=2 .* on Linux only") if refused else nullcontext()
+    with said:
+        refuse_what_needs_linux(count)
 
 
 class _Deployed:
