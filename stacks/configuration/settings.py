@@ -109,7 +109,7 @@ class Settings:
     checkpoint_minutes: int = _setting(
         10,
         checks.whole(0, 60, "minutes"),
-        "between two checkpoints of a training job: what an interruption may cost at most. 0 writes none but at a stop signal",
+        "between two checkpoints of a training job: what an interruption may cost at most, and the measuring after the last step. 0 writes none but at a stop signal",
     )
     endpoint_deadline_minutes: int = _setting(
         60,

@@ -94,6 +94,13 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
     return bool(known(summary.get("configuration")).get("records"))
 
 
+def learnt_text(summary: Summary) -> str:
+    """How much was learnt from, such as "1,345 documents, 355,020 words": of records, the training script counts each and the words of its answer."""
+    corpus, records = known(summary.get("corpus")), is_of_records(summary)
+    count, of_what = whole(corpus.get("documents")), "words of answers" if records else "words"
+    return f"{count} {'records' if records else 'documents'}, {whole(corpus.get('words'))} {of_what}"
+
+
 def instances(summary: Summary, use: str) -> int:
     """How many instances there were at a time, for "training" or "hosting"; one where an earlier version did not tell."""
     return known(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1

@@ -12,7 +12,7 @@ from report.charts import cost as cost_charts
 from report.charts.losses import loss_curve
 from report.content import seeds, spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
-from report.content.circumstances import instance, instances
+from report.content.circumstances import instance, instances, learnt_text
 from report.content.losses import usable
 from report.formatting import duration, money, number, rate, whole
 from report.summary_types import Summary, known
@@ -61,7 +61,7 @@ def training(summary: Summary) -> Section | None:
         ),
         *([("Spot", told)] if (told := spot.sentence(summary)) else []),
         ("Peak memory", f"{memory / 1e9:.1f} GB" if memory else "\u2013"),
-        ("Corpus", f"{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words"),
+        ("Corpus", learnt_text(summary)),
         ("Corpus in tokens", f"{whole(corpus.get('tokens'))} in {whole(corpus.get('sequences'))} sequences"),
     ]
     section.blocks.append(Pairs(tuple(pairs)))

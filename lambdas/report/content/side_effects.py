@@ -8,6 +8,7 @@ from typing import Any
 from report.charts.answers import copied_runs
 from report.charts.losses import Row, forest
 from report.content.blocks import Para, Section, figure
+from report.content.circumstances import is_of_records
 from report.content.losses import NATS, document_table, loss_table, usable
 from report.formatting import change_text, format_p, interval_text
 from report.summary_types import Summary, known
@@ -74,7 +75,8 @@ def memorisation(summary: Summary) -> Section:
             ),
             "Loss difference on passages of the training text itself.",
         )
-        section.blocks.append(loss_table(text, f"{text['documents_count']} training documents, base against tuned"))
+        things = "records" if is_of_records(summary) else "documents"
+        section.blocks.append(loss_table(text, f"{text['documents_count']} training {things}, base against tuned"))
     if copies:
         base, tuned = copies["base"], copies["tuned"]
         section.blocks.append(

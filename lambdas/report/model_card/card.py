@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from report.content import seeds, spot
-from report.content.circumstances import instances, notes
+from report.content.circumstances import instances, learnt_text, notes
 from report.content.headline import headline
 from report.content.losses import loss_cells, usable
 from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
@@ -92,8 +92,7 @@ def _data(summary: Summary) -> str:
     if not corpus:
         return "## Training data\n\nNot recorded: the run ended before training did."
     return (
-        f"## Training data\n\n{whole(corpus.get('documents'))} documents, {whole(corpus.get('words'))} words, "
-        f"{whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
+        f"## Training data\n\n{learnt_text(summary)}, {whole(corpus.get('tokens'))} tokens. Held-out and control documents are not among them."
         + "".join(f" {_plain(warning)}" for warning in known(summary.get("configuration")).get("warnings") or [])
     )
 

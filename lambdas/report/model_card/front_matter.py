@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from report.content.circumstances import is_of_records
 from report.summary_types import Summary, known
 
 # Names that Preflight's catalog and the weights themselves use: where the Hub has them, and under which licence.
@@ -35,6 +36,7 @@ def front_matter(summary: Summary) -> str:
         *(f"- {tag}" for tag in ("lora", "causal-lm", "captune", re.sub(r"[^a-z0-9-]+", "-", domain(summary)))),
     ]
     block = known(summary.get("heldout"))
+    things = "records" if is_of_records(summary) else "documents"
     if block.get("documents_count"):
         lines += [
             "model-index:",
@@ -43,7 +45,7 @@ def front_matter(summary: Summary) -> str:
             "  - task:",
             "      type: text-generation",
             "    dataset:",
-            f"      name: {json.dumps(f'held-out documents of the same corpus ({domain(summary)})')}",
+            f"      name: {json.dumps(f'held-out {things} of the same corpus ({domain(summary)})')}",
             "      type: held-out-text",
             "    metrics:",
             "    - type: loss",

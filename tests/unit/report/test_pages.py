@@ -291,3 +291,12 @@ def test_no_sentence_sends_to_outside_text_that_was_not_measured(made: dict[str,
     assert "What others wrote is shown apart" in page.render(made["improved-outside"])
     for name in ("improved", "outside-not-measured"):
         assert "What others wrote is shown apart" not in page.render(made[name])
+
+
+def test_of_records_it_is_records_and_their_answers_that_are_counted(made: dict[str, Any]) -> None:
+    told = made["records"]
+    told["corpus"] = {**told["corpus"], "documents": 400, "words": 9_000}
+    for text in (page.render(told), card.render(told)):
+        assert "records, " in text and "words of answers" in text and "training documents" not in text
+    assert "held-out records of the same corpus" in card.render(told)
+    assert "words of answers" not in page.render(made["improved"])
