@@ -42,12 +42,19 @@ def run_facts(
         "expected": _expected(known(plan.get("estimate"))),
         "started_at": plan.get("startedAt"),
         "input": plan.get("input"),
-        "warnings": list(dict.fromkeys([*(plan.get("warnings") or []), *(learnt.get("warnings") or [])])),
+        "warnings": [*(plan.get("warnings") or []), *_earlier(plan, learnt)],
         "report_uri": known(plan.get("report")).get("uri"),
         "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
         if plan.get("region")
         else None,
     }
+
+
+def _earlier(plan: Plan, learnt: Plan) -> list[str]:
+    """What was noted before the earlier run that trained what is served: of its texts, and of its own circumstances."""
+    if learnt is plan:
+        return []
+    return [f"Of the run that trained the adapter: {told}" for told in learnt.get("warnings") or []]
 
 
 def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:

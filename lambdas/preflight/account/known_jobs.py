@@ -9,23 +9,25 @@ from common.clock import month_of, next_month_start
 from common.errors import LedgerLost
 from common.ledger.ledger import Ledger
 from common.names import PREFIX, run_of
-from common.resources import TRAINING_JOB, find_all
+from common.resources import TRAINING_JOB, Tags, find_all
 
 _SHOWN = 3
 
 
 def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_month: str) -> str:
-    """A warning, or nothing. Raises LedgerLost for training jobs of this month of which the ledger has no run.
+    """A warning, or nothing. Raises LedgerLost for training jobs of this month of which the ledger has no run. What only has a name like the project's does not count.
 
     `accepted_month`, such as `2026-11`, is the one month for which the owner lets a ledger begin anew. An endpoint leaves no
     trace once it is deleted, and SageMaker remembers jobs by region, so this finds a lost ledger only where a run has trained.
     """
     month = month_of(now)
     began = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    jobs = [job.name for job in find_all(sagemaker, TRAINING_JOB, f"{PREFIX}-", created_after=began)]
+    jobs = find_all(sagemaker, TRAINING_JOB, f"{PREFIX}-", created_after=began)
     # In this order: a job that is found had its reservation before it.
     known = {row.run for row in ledger.rows()}
-    lost = sorted(job for job in jobs if job.startswith(f"{PREFIX}-") and run_of(job) not in known)
+    unknown = [job for job in jobs if job.name.startswith(f"{PREFIX}-") and run_of(job.name) not in known]
+    tags = Tags(sagemaker)
+    lost = sorted(job.name for job in unknown if not tags.disown(job))
     if not lost:
         return ""
     shown = f"{', '.join(lost[:_SHOWN])}{f' and {len(lost) - _SHOWN} more' if len(lost) > _SHOWN else ''}"

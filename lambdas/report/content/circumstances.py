@@ -127,7 +127,13 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
     settings, training = known(summary.get("configuration")), known(summary.get("training"))
     found = []
-    if settings.get("smoke"):
+    if settings.get("smoke") and settings.get("adapter_uri"):
+        told = (
+            "The adapter was trained in a single optimizer step, or this run asked a few prompts only. The verdict is not shown, "
+            "whatever the figures are."
+        )
+        found.append(("Nothing to be judged", told))
+    elif settings.get("smoke"):
         found.append(
             (
                 "A smoke run",

@@ -23,7 +23,10 @@ SERVICES = [
 ]  # fmt: skip
 # The functions that are called when training has been paid, and what the run's cause ends with from then on.
 AFTER_TRAINING = LAMBDAS[3:]
-KEPT = f' What was trained is not lost: start again with {{"adapterUri": "{ADAPTER}"}}.'
+KEPT = (
+    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, seeds, '
+    "spot and heldOutside."
+)
 # Errors of Lambda itself, of the network, and of a sandbox that died: the function's answer may come the next time.
 PASSING = [
     "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",

@@ -139,7 +139,10 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_that_it_learnt(site: 
     document = site.report()
     told = document["configuration"]
     assert told["records"].startswith("The run learnt from 400 records (conversations) of 120 groups")
-    assert told["warnings"] == earlier["warnings"]
+    assert told["warnings"] == [
+        "The deadline is short.",
+        *(f"Of the run that trained the adapter: {one}" for one in earlier["warnings"]),
+    ]
     assert told["outside_text"].startswith("The outside text others.jsonl")
     assert (
         document["headline"] == "Improved on held-out records of the same corpus" or document["verdict"] != "improved"

@@ -40,6 +40,12 @@ def test_a_ledger_that_lacks_one_run_is_refused_for_that_one() -> None:
         refuse_lost_ledger(SageMaker(jobs=dict(TRAINED)), FakeLedger().with_run("abc"), NOW, "")
 
 
+def test_a_job_that_is_only_called_like_the_projects_is_none_of_its_runs() -> None:
+    sagemaker = SageMaker(jobs={"captune-theirs": "Completed"})
+    sagemaker.tags = {"captune-theirs": {}}
+    assert refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "") == ""
+
+
 def test_of_many_only_some_are_named() -> None:
     with pytest.raises(LedgerLost, match="captune-0, captune-1, captune-2 and 4 more"):
         refuse_lost_ledger(SageMaker(jobs={f"captune-{n}": "Completed" for n in range(7)}), FakeLedger(), NOW, "")
