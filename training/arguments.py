@@ -14,7 +14,7 @@ AUTO = "auto"
 # A step learns from as many sequences as leave so many steps, and from four at most. Text by others does not care once a part of the
 # adapter is kept: one pass over 79,400 words gained 0.135 nats a token on it in steps of one and 0.138 in steps of four, over 126,100
 # words 0.164 and 0.161 (SmolLM2-135M, seed 1, 0.5 and 0.6 of the adapter). The corpus that states
-# its facts again, before its other texts, was measured in steps of two only (docs/verdict.md).
+# its facts again, before its other texts, was measured in steps of two only (docs/recipe.md).
 FEWEST_STEPS, MOST_SEQUENCES_PER_STEP = 512, 4
 LAST_RATE_SHARE = 0.1  # of the peak rate, at the last step: the last documents are learnt from too
 

@@ -159,7 +159,7 @@ class Settings:
     adapter_strength: float = _setting(
         0.6,
         checks.STRENGTH,
-        "share of what was learnt that is kept ([why](verdict.md))",
+        "share of what was learnt that is kept ([why](recipe.md#how-much-of-the-adapter-is-kept))",
     )
     corpus_words: int = _setting(
         0,
@@ -174,7 +174,7 @@ class Settings:
     document_order: str = _setting(
         "auto",
         checks.choice(("auto", "shuffled", "written")),
-        "in which running text is learnt: `written` is the order of the file, so that what stands last is learnt last; `auto` is that for the project's own texts and `shuffled` for a corpus of yours ([why](verdict.md))",
+        "in which running text is learnt: `written` is the order of the file, so that what stands last is learnt last; `auto` is that for the project's own texts and `shuffled` for a corpus of yours ([why](recipe.md#can-it-teach-facts-too))",
     )
     accept_lost_ledger: str = _setting(
         "",
