@@ -57,7 +57,7 @@ def test_any_other_refusal_ends_the_run_with_its_reason(cloud: Cloud, rehearse: 
 
     assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
     assert "no luck" in str(execution.cause)
-    assert 'start again with {"adapterUri": "s3://' in str(execution.cause)
+    assert 'start again with "adapterUri": "s3://' in str(execution.cause)
     assert not any(cloud.leftovers().values())
 
 
