@@ -100,13 +100,12 @@ def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
 
 def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
     """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
-    ours, tags, at = f"{PREFIX}-", Tags(sagemaker), now()
+    ours, at = f"{PREFIX}-", now()
     running = ("InProgress", "Stopping")
     jobs = [job for status in running for job in find_present(sagemaker, TRAINING_JOB, ours, at, status)]
-    for one in [*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]:
-        if one.name.startswith(ours) and not tags.disown(one):
-            verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
-            yield one.name, str(one), f"{verb}-{option} --{option}-name {one.name}"
+    for one in Tags(sagemaker).own([*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]):
+        verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
+        yield one.name, str(one), f"{verb}-{option} --{option}-name {one.name}"
 
 
 def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.ledger import keys
@@ -18,7 +17,6 @@ from .sagemaker.fake import FakeHosting, FakeTraining
 if TYPE_CHECKING:
     from .account.deployment import Deployment
 
-PROJECT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 120
 
 
@@ -163,7 +161,7 @@ def _end_a_run(cloud: Cloud) -> None:
 
 
 def _quick_input(cloud: Cloud) -> dict[str, Any]:
-    return {**upload(cloud, Options(project=PROJECT, quick=True), "medical"), "samplesPerPrompt": 0}
+    return {**upload(cloud, Options(quick=True), "medical"), "samplesPerPrompt": 0}
 
 
 def _lose_a_run(cloud: Cloud) -> None:

@@ -15,8 +15,9 @@ from rich.markup import escape
 from . import alarm_causes
 from .account.assembly import synthesize
 from .account.cloud import Cloud
-from .alarm_causes import CAUSES, PROJECT
+from .alarm_causes import CAUSES
 from .conductor.display import Display
+from .conductor.options import PROJECT
 from .sagemaker.fake import FakeHosting, FakeTraining
 
 _TIME_SCALE = 5000

@@ -26,8 +26,6 @@ from .models.large_model import NAME, PARAMETERS, ensure_large_model
 from .models.model_folders import remove_abandoned
 from .models.weights import Substitute
 
-# From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
-PROJECT = Path(__file__).resolve().parent.parent
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
 CACHE = Path(".rehearsal") / "weights"
@@ -116,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--remove", action="store_true", help="remove the 13.5 GB of weights at the end")
     parser.add_argument("--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes")
     given = parser.parse_args(arguments)
-    options = Options(project=PROJECT, results=given.results, plain=given.plain, quick=True)
+    options = Options(results=given.results, plain=given.plain, quick=True)
     lack = missing(options.project)
     if lack:
         print(lack, file=sys.stderr)

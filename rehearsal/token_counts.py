@@ -14,10 +14,10 @@ from typing import Any
 
 from common.text.tokens import TOKENS_PER_WORD
 
+from .conductor.options import PROJECT
 from .models.llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
 from .models.weights import NAME, WeightsMissing, ensure_weights
 
-PROJECT = Path(__file__).resolve().parent.parent
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 
 

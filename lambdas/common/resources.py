@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -128,3 +129,7 @@ class Tags:
             return False
         log("left alone: not of this project", resource=str(resource), tags=tags)
         return True
+
+    def own(self, found: Iterable[Resource]) -> list[Resource]:
+        """Those of the project among what was found: called like it, for NameContains finds more, and not disowned."""
+        return [one for one in found if one.name.startswith(f"{PREFIX}-") and not self.disown(one)]

@@ -85,7 +85,7 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
 def _own(sagemaker: Any, kind: Kind, tags: Tags, now: datetime) -> list[Resource]:
     """The project's resources of a kind; of training jobs those that run."""
     resources = find_present(sagemaker, kind, f"{PREFIX}-", now, "InProgress" if kind is TRAINING_JOB else None)
-    return [one for one in resources if one.name.startswith(f"{PREFIX}-") and not tags.disown(one)]
+    return tags.own(resources)
 
 
 def _running(step_functions: Any, fine_tuning_arn: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """One idempotent pass over everything of a run that bills or lingers. The state machine repeats it until nothing is found.
 
-Removal needs SageMaker and nothing else. What it finds by the run's name it stops and deletes; the ledger is only asked what may
-be kept, and whose a run is whose name does not tell it. No answer means that nothing is kept. No failure of one call stops the next: it is told in `problems`, and such a pass is
-not quiet, so that another follows.
+Removal needs SageMaker and nothing else. What it finds by the run's name it stops and deletes; the ledger is only asked what may be
+kept, and for the execution of a run whose name does not tell it. No answer means that nothing is kept. No failure of one call stops
+the next: it is told in `problems`, and such a pass is not quiet, so that another follows.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
+PROJECT = Path(__file__).resolve().parents[2]
 DESCRIPTION = """\
 Rehearse the whole path on this machine, without an AWS account: the synthesized stacks, the same state machines, the
 same Lambda code and the same training script, against a Llama of 135 million parameters. Ends with a before/after
@@ -34,7 +36,7 @@ DEFAULT_SETTINGS: dict[str, str] = {
 class Options:
     """What a person asked for."""
 
-    project: Path = Path()
+    project: Path = PROJECT
     results: Path = Path("results")
     name: str | None = None  # of the folder in results; the run's name when None
     corpus: Path | None = None

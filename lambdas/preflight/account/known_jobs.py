@@ -15,7 +15,7 @@ _SHOWN = 3
 
 
 def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_month: str) -> str:
-    """A warning, or nothing. Raises LedgerLost for training jobs of this month of which the ledger has no run. What only has a name like the project's does not count.
+    """A warning, or nothing. Raises LedgerLost for training jobs of this month, the project's, of which the ledger has no run.
 
     `accepted_month`, such as `2026-11`, is the one month for which the owner lets a ledger begin anew. An endpoint leaves no
     trace once it is deleted, and SageMaker remembers jobs by region, so this finds a lost ledger only where a run has trained.
@@ -25,9 +25,7 @@ def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_m
     jobs = find_all(sagemaker, TRAINING_JOB, f"{PREFIX}-", created_after=began)
     # In this order: a job that is found had its reservation before it.
     known = {row.run for row in ledger.rows()}
-    unknown = [job for job in jobs if job.name.startswith(f"{PREFIX}-") and run_of(job.name) not in known]
-    tags = Tags(sagemaker)
-    lost = sorted(job.name for job in unknown if not tags.disown(job))
+    lost = sorted(job.name for job in Tags(sagemaker).own(job for job in jobs if run_of(job.name) not in known))
     if not lost:
         return ""
     shown = f"{', '.join(lost[:_SHOWN])}{f' and {len(lost) - _SHOWN} more' if len(lost) > _SHOWN else ''}"

@@ -59,6 +59,5 @@ def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]
     # In this order: what is found has its reservation by the time the ledger is read.
     covered = {row.run for row in ledger.rows() if row.is_open}
-    uncovered = (one for one in found if one.name.startswith(ours) and run_of(one.name) not in covered)
-    tags = Tags(sagemaker)
-    return [f"{one.kind.words} {one.name}" for one in uncovered if not tags.disown(one)]
+    uncovered = Tags(sagemaker).own(one for one in found if run_of(one.name) not in covered)
+    return [f"{one.kind.words} {one.name}" for one in uncovered]

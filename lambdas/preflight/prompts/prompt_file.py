@@ -77,10 +77,10 @@ def can_be_asked(prompt: str) -> bool:
 def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
     """What is to be told where a server that takes fewer tokens may refuse prompts, by how its tokeniser cuts them."""
     most = served_tokens - _OTHER_TOKENS
-    long = [prompt for prompt in prompts if len(encoded(prompt["prompt"])) > most]
+    long = [size for prompt in prompts if (size := len(encoded(prompt["prompt"]))) > most]
     if most >= MAXIMUM_PROMPT_BYTES or not long:
         return []
-    size = max(len(encoded(prompt["prompt"])) for prompt in long)
+    size = max(long)
     return [
         f"{len(long)} prompts may be too long: the longest has {size:,} bytes, and this model takes {most:,} tokens beside the answer. Where its tokeniser "
         f"makes a token of less than {size / most:.1f} bytes, the endpoint refuses the prompt after training. Shorten them, or name others in `prompts`."

@@ -14,6 +14,16 @@ from report.formatting import duration, whole
 from report.summary_types import Summary, known
 
 QUANTISED = "nf4"
+_NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
+_SMOKE_RUN = (
+    "A smoke run",
+    "It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report works. "
+    + _NOTHING_SHOWN,
+)
+_SMOKE_ADAPTER = (
+    "The adapter of a smoke run",
+    f"It was trained in a single optimizer step, to show that every step works. {_NOTHING_SHOWN}",
+)
 
 
 def facts(plan: Plan, event: ReportEvent | None = None, learnt: Plan | None = None) -> dict[str, Any]:
@@ -127,20 +137,9 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
     settings, training = known(summary.get("configuration")), known(summary.get("training"))
     found = []
-    if settings.get("smoke") and settings.get("adapter_uri"):
-        told = (
-            "The adapter was trained in a single optimizer step, or this run asked a few prompts only. The verdict is not shown, "
-            "whatever the figures are."
-        )
-        found.append(("Nothing to be judged", told))
-    elif settings.get("smoke"):
-        found.append(
-            (
-                "A smoke run",
-                "It takes one optimizer step and asks a few prompts, to show that every step from the corpus to this report "
-                "works. It shows nothing about the model: the verdict is not shown, whatever the figures are.",
-            )
-        )
+    if settings.get("smoke"):
+        served = settings.get("adapter_uri") and not known(settings.get("input")).get("smoke")
+        found.append(_SMOKE_ADAPTER if served else _SMOKE_RUN)
     if settings.get("records"):
         split = known(summary.get("corpus")).get("split_records")
         cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""

@@ -218,7 +218,7 @@ def reproduce(summary: Summary) -> Section:
         section.blocks.append(
             Para(
                 f"The analysis is seeded ({summary['analysis_seed']}): the same metrics and answers give the same figures. "
-                f"Training on other hardware gives slightly other losses, and so does another seed: {_SEEDS_SHOWN if seeds.several(summary) else _OTHER_SEEDS}.",
+                f"Training on other hardware gives slightly other losses, and so does another seed: {_SEEDS_SHOWN if seeds.ended(summary) > 1 else _OTHER_SEEDS}.",
                 "small",
             )
         )

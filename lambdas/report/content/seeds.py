@@ -98,10 +98,10 @@ def left_out(block: Seeds) -> list[str]:
     return [f"Seed {one['seed']}: {one['why'].rstrip('.')}." for one in block["left_out"]]
 
 
-def several(summary: Summary) -> bool:
-    """Whether more than the first seed came to its end."""
+def ended(summary: Summary) -> int:
+    """How many seeds came to their end, the first included."""
     block = summary.get("seeds")
-    return block is not None and len(block["results"]) > 1
+    return len(block["results"]) if block else 1
 
 
 def disagreement(summary: Summary) -> str:
@@ -116,10 +116,10 @@ def disagreement(summary: Summary) -> str:
 
 def covered(summary: Summary) -> str:
     """What the figures say of the choice of seed, for the limits."""
-    block = summary.get("seeds")
-    if block is None or not several(summary):
+    count = ended(summary)
+    if count == 1:
         return "One training run with one seed. The intervals cover the choice of documents and prompts, not the choice of seed."
     return (
-        f"The verdict and all answers are those of one seed. The intervals cover the choice of documents and prompts; how far {len(block['results'])} seeds "
+        f"The verdict and all answers are those of one seed. The intervals cover the choice of documents and prompts; how far {count} seeds "
         "differ is shown apart, above, and few seeds tell little of all the others."
     )

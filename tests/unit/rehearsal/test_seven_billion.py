@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_too_little_memory_is_told_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine(monkeypatch, memory=LEAST_MEMORY - 1)
-    monkeypatch.setattr(seven_billion, "PROJECT", tmp_path)
+    monkeypatch.setattr(seven_billion, "Options", partial(Options, project=tmp_path))
     assert main(["--plain"]) == 2
     assert "GB of memory are free and 18 are needed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -58,7 +59,7 @@ def test_what_a_killed_process_left_half_made_does_not_count_as_made_and_goes(
 
 
 def test_it_is_this_checkout_that_is_rehearsed_from_wherever_it_is_called() -> None:
-    assert (seven_billion.PROJECT / "cdk.json").is_file()
+    assert (Options().project / "cdk.json").is_file()
 
 
 def answer(text: str, seconds: float) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def test_the_weights_stay_for_the_next_time_unless_they_are_to_go(
     remove: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine(monkeypatch)
-    monkeypatch.setattr(seven_billion, "PROJECT", tmp_path)
+    monkeypatch.setattr(seven_billion, "Options", partial(Options, project=tmp_path))
     monkeypatch.setattr(seven_billion, "Conductor", Conductor)
 
     assert main(["--plain", *(["--remove"] if remove else [])]) == 0

@@ -156,6 +156,12 @@ def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: S
     site.put(f"{EARLIER}metrics.json", metrics())
     document = site.report()
     assert (document["verdict"], document["configuration"]["smoke"]) == ("not shown", True)
+    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+    assert "The adapter of a smoke run" in page and "asks a few prompts" not in page
+
+    site.plan["input"] = {"smoke": True, "adapterUri": site.plan["adapterUri"]}
+    site.report()
+    assert "asks a few prompts" in site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
 
 
 def test_the_address_for_serving_an_adapter_again_is_in_the_report_of_the_run_that_trained_it(site: Site) -> None:
