@@ -21,7 +21,9 @@ _NO_INSTANCE, _NO_ENDPOINT = TrainingPlan(outcome="capacity"), HostingPlan(outco
 _CUT, _WAITING = TrainingPlan(outcome="cut"), TrainingPlan(outcome="waits")
 _ENOUGH = 6  # attempts without capacity: more than any run makes
 _FAILED_PASSES = 3  # of a state that is tried again until its trouble is over
-_LONGER_THAN_ALLOWED = 400  # minutes that a job is at work when somebody looks: over every MaxRuntimeInSeconds
+# Minutes that a job is at work when somebody looks: over the MaxRuntimeInSeconds of a usual run, 2 hours, and before its tear-down's
+# schedule, 5 and a half, which would race with the run for its end.
+_LONGER_THAN_ALLOWED = 200
 
 
 @dataclass(frozen=True)
