@@ -37,6 +37,12 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Sized:
     return Sized(monkeypatch)
 
 
+def test_prompts_that_a_short_context_may_not_hold_are_told_before_training(site: Sized) -> None:
+    assert not [told for told in site.run()["warnings"] if "may be too long" in told]
+    site.settings["base_model"] = {**SETTINGS["base_model"], "served_tokens": 100}
+    assert [told for told in site.run()["warnings"] if "may be too long" in told]
+
+
 def test_thirteen_billion_on_24_gb_are_refused_with_what_would_do(site: Sized) -> None:
     site.choose("llama-2-13b", "ml.g5.2xlarge")
     message = site.refusal(ModelDoesNotFit)

@@ -59,7 +59,7 @@ def test_what_a_killed_process_left_half_made_does_not_count_as_made_and_goes(
 
 
 def test_it_is_this_checkout_that_is_rehearsed_from_wherever_it_is_called() -> None:
-    assert (Options().project / "cdk.json").is_file()
+    assert (Options().project / "cdk.json").is_file() and Options().project.is_absolute()
 
 
 def answer(text: str, seconds: float) -> dict[str, Any]:

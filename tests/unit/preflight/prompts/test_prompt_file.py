@@ -51,6 +51,8 @@ def test_the_cluster_of_a_prompt_is_kept_where_it_names_one() -> None:
 def test_a_server_that_takes_fewer_tokens_may_refuse_long_prompts() -> None:
     prompts = [{**GOOD, "prompt": "a" * 1000}, {**GOOD, "prompt": "b" * 3000}]
     assert prompt_file.too_long_for(prompts, 4096) == []
+    # As it is shown, a conversation that can be asked may be somewhat longer than its messages.
+    assert prompt_file.too_long_for([{**GOOD, "prompt": "c" * 4100}], 4096) == []
     (told,) = prompt_file.too_long_for(prompts, 1596)
     assert told.startswith(
         "1 prompts may be too long: the longest has 3,000 bytes, and this model takes 1,500 tokens beside the answer."

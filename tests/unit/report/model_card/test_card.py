@@ -59,6 +59,9 @@ def test_the_card_names_an_instance_only_where_the_model_of_the_plan_was_trained
     settled["base_model"]["matches_plan"] = True
     sentence = "Training took 16 min 40 s on one ml.g5.2xlarge, the endpoint stood for 25 min on one ml.g5.2xlarge."
     assert sentence in card.render(settled)
+    settled["configuration"]["spot"] = {"interruptions": 1}
+    assert "Billed were 16 min 40 s of training on one ml.g5.2xlarge, the endpoint" in card.render(settled)
+    settled["configuration"]["spot"] = None
     settled["configuration"]["training_instance_count"] = 2  # billed are the seconds of both
     sentence = "Training took 8 min 20 s on 2 ml.g5.2xlarge, the endpoint stood for 25 min on one ml.g5.2xlarge."
     assert sentence in card.render(settled)
