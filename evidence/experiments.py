@@ -54,6 +54,8 @@ OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN = 0.15, 0.10
 # What `make outside` writes, and the text by others that was declared.
 OUTSIDE_SHA256 = "566bdfd7ec3fcf82eb7fc173579a585694e1bef0d43c76a0478cc6f108008e56"
 FIRST_CORPUS_WORDS, FIRST_CORPUS_EPOCHS = 20_000, 3
+# What an experiment shows must not depend on how fast the machine is: on two old cores the whole corpus takes two hours.
+MAX_TRAINING_SECONDS = 4 * 3600
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Experiment:
     def command(self, results: Path) -> list[str]:
         """The arguments of `python -m rehearsal` for this experiment."""
         line = ["--plain", "--results", str(results), "--as", self.name, "--seed", str(self.seed), *self.arguments]
+        line += ["--set", f"max_training_seconds={MAX_TRAINING_SECONDS}"]
         if self.outside:
             line += ["--outside", str(self.outside)]
         if self.corpus is None:
