@@ -17,7 +17,7 @@ from typing import Any
 from evidence.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
 from evidence.figures import figures_of, load, store
 from evidence.rewrite import judged_again
-from evidence.table import as_markdown, recall_together, row
+from evidence.table import as_markdown, carried_over, recall_together, row
 from operations.data.outside import TARGET
 
 RESULTS = PROJECT / "results" / "evidence"
@@ -109,7 +109,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     complete = len(seeds) == len(all_seeds)
     together = recall_together(dict(seeds)) if complete else None
     lacking = sorted({e.name for e in known} - {r.name for r in rows})
-    table = as_markdown(rows, together, lacking, _measured_on(known, found))
+    table = as_markdown(rows, together, lacking, _measured_on(known, found), carried_over(found))
     TABLE.write_text(table + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [r.name for r in rows if not r.as_expected]

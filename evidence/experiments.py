@@ -84,6 +84,13 @@ class Experiment:
         code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).rglob("*.py"))]
         code += [PROJECT / "rehearsal" / "sagemaker" / name for name in SERVER]
         code += [PROJECT / "lambdas" / "report" / "findings" / name for name in MEASURES]
+        digest = self.material()
+        for module in code:
+            digest.update(hashlib.sha256(what_is_done(module.read_text("utf-8")).encode()).digest())
+        return digest.hexdigest()
+
+    def material(self) -> hashlib._Hash:
+        """The part of the fingerprint that is no code: what is trained on and asked, how, and with which weights."""
         context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"] | DEFAULT_SETTINGS
         settings = {key: value for key, value in context.items() if key in SETTINGS}
         digest = hashlib.sha256(repr((self.seed, self.arguments, sorted(settings.items()))).encode())
@@ -91,9 +98,7 @@ class Experiment:
         if self.outside_sha256:
             digest.update(bytes.fromhex(self.outside_sha256))
         digest.update(hashlib.sha256((PROJECT / "requirements-weights.txt").read_bytes()).digest())
-        for module in code:
-            digest.update(hashlib.sha256(what_is_done(module.read_text("utf-8")).encode()).digest())
-        return digest.hexdigest()
+        return digest
 
     def command(self, results: Path) -> list[str]:
         """The arguments of `python -m rehearsal` for this experiment."""

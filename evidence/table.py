@@ -64,7 +64,11 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
 
 
 def as_markdown(
-    rows: list[Row], together: Together | None = None, lacking: Sequence[str] = (), outside: str = ""
+    rows: list[Row],
+    together: Together | None = None,
+    lacking: Sequence[str] = (),
+    outside: str = "",
+    carried: Sequence[str] = (),
 ) -> str:
     """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
     head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts stated, and the change in percentage points | second line |\n|---|---|---|---|---|---|---|---|"
@@ -75,12 +79,25 @@ def as_markdown(
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({r.machine for r in rows}))}."
-    more = [part for part in (outside, together.text if together else "") if part]
+    more = [part for part in (outside, together.text if together else "", *carried) if part]
     if lacking:
         more.append(
             f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
         )
     return "\n\n".join(["\n".join([head, *lines]), note, *more])
+
+
+def carried_over(found: Sequence[tuple[Experiment, Mapping[str, Any]]]) -> list[str]:
+    """A sentence for each change of the code that figures have outlived (carry_over.py): which ones, and what it was."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for experiment, figures in found:
+        for told in figures.get("carried", []):
+            names.setdefault((told["commit"], told["why"]), []).append(experiment.name)
+    return [
+        f"Measured with commit {commit} or one before, and kept for today's code, with which a small run gave the same losses and "
+        f"answers: {', '.join(kept)}. What has changed: {why}."
+        for (commit, why), kept in names.items()
+    ]
 
 
 @dataclass(frozen=True)
