@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 
 import torch
 from transformers import TrainerState
@@ -13,8 +14,13 @@ from watch import Watch
 CURVE_POINTS = 500  # at most so many in metrics.json
 
 
-def training_of(state: TrainerState, watch: Watch, steps: int, network: Network) -> dict[str, object]:
-    """How the training of the first seed went: of `steps` that were planned, with its curve in nats a token, seconds and bytes."""
+def training_of(
+    state: TrainerState, watch: Watch, steps: int, network: Network, unmeasured: str | None
+) -> dict[str, object]:
+    """How the training of the first seed went: of `steps` that were planned, with its curve in nats a token, seconds and bytes.
+
+    `unmeasured` is why losses of the tuned model lack, where some do.
+    """
     curve = [entry for entry in state.log_history if "loss" in entry]
     stride = -(-len(curve) // CURVE_POINTS) or 1
     tokens, seconds = watch.tokens(state.global_step), watch.progress.seconds
@@ -27,6 +33,7 @@ def training_of(state: TrainerState, watch: Watch, steps: int, network: Network)
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 2),
         "peak_memory_bytes": _peak_memory(network),
         "stopped_early": watch.stopped_early,
+        "unmeasured": unmeasured,
         "starts": watch.starts.count,
         "steps_again": watch.starts.steps_again,
         "loss_curve": [
@@ -39,7 +46,8 @@ def training_of(state: TrainerState, watch: Watch, steps: int, network: Network)
 def _peak_memory(network: Network) -> int:
     if network.device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(network.device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB, macOS in bytes
 
 
 def model_of(network: Network) -> dict[str, object]:

@@ -69,18 +69,22 @@ def score(
     todo = todo[group.rank :: group.size]
     sums = [0.0] * len(documents)
     windows_count, spoken = len(todo), time.monotonic()
-    given_up = False
+    given_up, at_once = False, BATCH_TOKENS[network.device.type]
     with network.scoring(tuned=tuned):
         while todo and not given_up:
             if clock.remaining < keep_seconds or (clock.stop_requested and not tuned):
                 given_up = True
                 continue
             longest = len(todo[-1][1])
-            count = max(1, BATCH_TOKENS[network.device.type] // longest)
+            count = max(1, at_once // longest)
             batch, todo = todo[-count:], todo[:-count]
             inputs = [row + [edges.end] * (longest - len(row)) for _, row, _ in batch]
             labels = [row + [IGNORED] * (longest - len(row)) for _, _, row in batch]
-            losses = network.token_losses(torch.tensor(inputs), torch.tensor(labels))
+            losses = _losses_where_they_fit(network, inputs, labels)
+            if losses is None:
+                todo, at_once = todo + batch, len(batch) // 2 * longest
+                say("note", text="GPU memory full: scoring goes on with fewer windows at a time")
+                continue
             for (number, _, _), nats in zip(batch, losses.double().sum(dim=-1).tolist(), strict=True):
                 sums[number] += nats
             now = time.monotonic()
@@ -97,6 +101,19 @@ def score(
             "Lower learning_rate." if tuned else "Check that the weights in the model channel are whole.",
         )
     return sums
+
+
+def _losses_where_they_fit(
+    network: Network, inputs: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]
+) -> torch.Tensor | None:
+    """The losses; None where the GPU's memory is full and fewer windows than these may fit."""
+    try:
+        return network.token_losses(torch.tensor(inputs), torch.tensor(labels))
+    except torch.cuda.OutOfMemoryError:
+        if len(inputs) == 1:
+            raise
+    torch.cuda.empty_cache()
+    return None
 
 
 def mean_loss(documents: Sequence[Document], sums: Sequence[float] | None) -> float | None:

@@ -62,12 +62,12 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
         place = f" while writing {file}" if file else ""
         return TrainingFailure(
             f"The disk is full{place}.",
-            "Choose an instance with a larger disk (or raise VolumeSizeInGB) and run again; the newest checkpoint is used.",
+            "Free some of it where it is yours; else choose a training_instance_type with a larger disk. A new run begins anew.",
         )
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
         if process:
             return TrainingFailure(
-                f"The GPU's memory is full in {process}, and several processes cannot go on with fewer sequences at a time, as one could.",
+                f"The GPU's memory is full in {process}.",
                 "Lower sequence_length (for example to half) or lora_rank, or choose an instance whose GPUs have more memory each.",
             )
         return TrainingFailure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, step_of
 from describing import memory_of, model_of, training_of
 from evaluation import OutOfTime, mean_loss, paired
+from failure import TrainingFailure, explain, shown
 from inputs import Inputs
 from learning import make_trainer
 from model import vocabulary
 from model.accelerator import choose_device, self_test
 from model.network import Network, announce, describe_environment, load_network
 from output import publish, publish_metrics
-from processes.group import Group, joined
+from processes.group import Group, joined, reason_of
 from progress import Clock, say
 from records import choosing
 from seeds import first as firsts
-from seeds import further
+from seeds import further, safe
 from seeds.first import First
 from text import Document, Rows, boundaries, excerpts, tokenize
 from watch import Progress, Watch
@@ -77,8 +79,8 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     if first:
         say("note", text="the first seed was finished by an earlier start: its result is used")
         first.metrics["training"] |= {"starts": starts.count, "steps_again": starts.steps_again}
-        if group.first:
-            firsts.publish_again(root, first)
+        # All wait for it: further seeds take what is published for safe.
+        group.of_first(firsts.publish_again(root, first) if group.first else None)
     else:
         progress = Progress(**found[1]) if found else Progress()
         watch = Watch(
@@ -146,7 +148,7 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
         raise watch.no_step()
     tuned: Losses = {}
 
-    def metrics() -> dict[str, Any]:
+    def metrics(unmeasured: str | None) -> dict[str, Any]:
         return {
             "schema": 1,
             "base_model": model_of(network),
@@ -154,7 +156,7 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": memory_of(network),
             "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, length),
-            "training": training_of(trainer.state, watch, steps, network),
+            "training": training_of(trainer.state, watch, steps, network, unmeasured),
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
             **further.planned(arguments),
         }
@@ -162,21 +164,46 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
     network.weaken(arguments.adapter_strength)
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
-    if group.first:
-        say("adapter", bytes=publish(root, network, metrics()))
+    say(
+        "adapter",
+        bytes=group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None),
+    )
+    safe.mark(root)
 
     say("phase", name="evaluate-tuned")
-    network.round_adapter()
-    try:
-        for name, losses in work.losses(length, list(sets), tuned=True):
-            tuned[name] = losses
-            _tell("tuned", name, sets[name], losses)
-    except OutOfTime:
-        say("note", text="the time ended during the tuned evaluation: the losses that lack are null")
-    measured = metrics()
+    unmeasured, error = _measure_tuned(work, length, tuned)
+    measured = metrics(unmeasured)
     if group.first:
         publish_metrics(root, measured)
+    if unmeasured:
+        say("note", text=f"losses of the tuned model lack and are null: {unmeasured}")
+    if error:
+        raise error
     return First(measured, progress)
+
+
+def _measure_tuned(work: Work, length: int, tuned: Losses) -> tuple[str | None, Exception | None]:
+    """Fills `tuned` set by set. Returns why some lack, if any do, and the error with which the job must end for that.
+
+    One of several processes must end: the others may wait for it in a collective. Raises TrainingFailure where losses are no numbers:
+    such an adapter is worth no endpoint.
+    """
+    try:
+        work.network.round_adapter()
+        for name, losses in work.losses(length, list(work.sets), tuned=True):
+            tuned[name] = losses
+            _tell("tuned", name, work.sets[name], losses)
+    except OutOfTime:
+        return "the time was over", None
+    except TrainingFailure:
+        safe.withdraw(work.root)
+        raise
+    except Exception as error:
+        if work.group.size > 1:
+            return reason_of(error)[0], error
+        traceback.print_exc()
+        return shown(explain(error)), None
+    return None, None
 
 
 def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[str, Any]] | None:

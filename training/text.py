@@ -105,7 +105,7 @@ def read_evaluation(path: Path) -> list[Document]:
         return [of_records(group) for group in groups.values()]
     documents = []
     seen = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -15,7 +15,8 @@ itself once for each GPU by torchrun (processes/), and the adapter is the same a
     model                                adapter_config.json, adapter_model.safetensors, metrics.json (there as soon as the
                                          last step is made; the tuned losses follow)
     output/data                          metrics.json again, and tensorboard/: the curves as event files
-    output/failure                       on failure: what happened and how to mend it (exit code 1)
+    output/failure                       on failure: what happened and how to mend it (exit code 1). An error after the adapter is
+                                         saved is none: the losses that lack are null, and metrics.json says why (exit code 0)
 """
 
 from __future__ import annotations
@@ -102,13 +103,10 @@ def one_of_several(root: Path) -> int:
     except BaseException as error:
         from processes import group
 
-        reason = failure.explain(error, launching.described())
-        told = group.reason_of_another() if failure.is_of_another(reason) else None
-        if told is None:
-            if reason is not error:
-                traceback.print_exc()
-            group.tell_reason(failure.shown(reason))
-        failure.write_first(root, told or failure.shown(reason))
+        reason, own = group.reason_of(error)
+        if own and not isinstance(error, failure.TrainingFailure):
+            traceback.print_exc()
+        failure.write_first(root, reason)
         sys.stdout.flush()
         os._exit(1)  # what waits in a collective with a process that is gone would not let the interpreter end
     return 0

@@ -155,9 +155,9 @@ class Watch(TrainerCallback):
         if self._group.highest(self.clock.stop_requested)[0]:
             return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
         earlier = self.starts.seconds_before
-        used = f", and of which the job's earlier starts took {earlier:.0f} s" if earlier else ""
+        used = f" ({earlier:.0f} s of it by the job's earlier starts)" if earlier else ""
         return TrainingFailure(
-            f"The time budget of {self.clock.budget_seconds + earlier:g} s, which max_training_seconds sets{used}, ended before the first "
-            "training step.",
-            "Raise max_training_seconds, or shorten the held-out and control texts.",
+            f"The time budget of {self.clock.budget_seconds + earlier:g} s{used} ended before the first training step.",
+            "Raise max_training_seconds, or shorten the held-out, outside and control texts. The time of a smoke run, and of a run whose "
+            "plan says that the month's budget cut it, is not that setting's.",
         )

@@ -219,6 +219,7 @@ class Training(TypedDict):
     tokens_per_second: NotRequired[Annotated[float | None, NOT_HELD]]
     peak_memory_bytes: NotRequired[Annotated[int | None, NOT_HELD]]
     stopped_early: NotRequired[Annotated[str | None, NOT_HELD]]
+    unmeasured: NotRequired[Annotated[str | None, "why losses of the tuned model lack; null where none do"]]
     starts: NotRequired[Annotated[int | None, NOT_HELD]]
     steps_again: NotRequired[Annotated[int | None, NOT_HELD]]
 

@@ -11,6 +11,7 @@ from rehearsal.account.assembly import synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.real.ports import free_port
 from tests.doubles.rehearsal.rehearsal_bench import Bench
 from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
 from tests.doubles.rehearsal.toy_container import Container, make_model
@@ -89,6 +90,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def container(tmp_path: Path, tiny_model: Path) -> Container:
     """A training job that has not begun."""
     return Container(tmp_path / "ml", tiny_model)
+
+
+@pytest.fixture
+def two_hosts(tmp_path: Path, tiny_model: Path) -> list[Container]:
+    """A folder each, as every instance of a training job has its own /opt/ml."""
+    names, address = ["algo-1", "algo-2"], f"127.0.0.1:{free_port()}"
+    made = [Container(tmp_path / name, tiny_model) for name in names]
+    for name, container in zip(names, made, strict=True):
+        container.environment |= {"CAPTUNE_MEETING_POINT": address}
+        container.instance("ml.c5.large", hosts=names, current_host=name, network_interface_name="lo")
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -26,24 +26,9 @@ ALIKE = {"lora_dropout": "0.0", "learning_rate": "0.001", "sequences_per_step": 
 LONG = ALIKE | {"epochs": "50"}
 
 
-def meeting_point() -> str:
-    return f"127.0.0.1:{free_port()}"
-
-
 def with_two_gpus(container: Container) -> Container:
-    container.environment |= {"CAPTUNE_PROCESSES": "2", "CAPTUNE_MEETING_POINT": meeting_point()}
+    container.environment |= {"CAPTUNE_PROCESSES": "2", "CAPTUNE_MEETING_POINT": f"127.0.0.1:{free_port()}"}
     return container
-
-
-@pytest.fixture
-def two_hosts(tmp_path: Path, tiny_model: Path) -> list[Container]:
-    """A folder each, as every instance of a training job has its own /opt/ml."""
-    names, address = ["algo-1", "algo-2"], meeting_point()
-    made = [Container(tmp_path / name, tiny_model) for name in names]
-    for name, container in zip(names, made, strict=True):
-        container.environment |= {"CAPTUNE_MEETING_POINT": address}
-        container.instance("ml.c5.large", hosts=names, current_host=name, network_interface_name="lo")
-    return made
 
 
 def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, list[str]]]:

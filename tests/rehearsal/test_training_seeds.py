@@ -270,7 +270,7 @@ def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_
     assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
     assert list(left_out(container)) == [8, 9]
     assert not (container.root / "output" / "failure").exists()
-    assert "a further seed ended with an error" in lines[-1]
+    assert "an error ended the job after its adapter was saved" in lines[-1]
 
 
 def test_a_failure_before_the_first_seeds_result_is_a_failure_as_ever(container: Container) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import distributed
 
+from failure import explain, is_of_another, shown
+from processes import launching
+
 # Longer than any process legitimately waits for another: for the first one's files, or for a slower disk under the weights.
 # One that is killed is noticed at once, because its connections close.
 PATIENCE = timedelta(minutes=15)
@@ -92,13 +95,26 @@ def joined(device: torch.device) -> Iterator[Group]:
     distributed.destroy_process_group()  # not after an error: others may be gone
 
 
-def tell_reason(text: str) -> None:
+def reason_of(error: BaseException) -> tuple[str, bool]:
+    """Why one of several processes ends, and whether that is its own error: then the others are told.
+
+    Where its error only says that another one is gone, that one's reason counts as soon as it has been told.
+    """
+    reason = explain(error, launching.described())
+    told = _reason_of_another() if is_of_another(reason) else None
+    if told is not None:
+        return told, False
+    _tell_reason(shown(reason))
+    return shown(reason), True
+
+
+def _tell_reason(text: str) -> None:
     """Leaves the reason of a failure where the other processes find it, unless one is there already."""
     with contextlib.suppress(Exception):  # the first host may be gone
         _store().compare_set(_REASON, "", text)
 
 
-def reason_of_another() -> str | None:
+def _reason_of_another() -> str | None:
     """Why another process failed, as soon as it has said so; None where it has not."""
     with contextlib.suppress(Exception):
         store = _store()

@@ -34,8 +34,8 @@ class First:
         stopped = self.metrics["training"]["stopped_early"]
         if stopped:
             return f"the first seed's own training ended early ({stopped})"
-        if any(part["tuned_loss"] is None for part in self.metrics["evaluation"].values()):
-            return "the time ended while the first seed's losses were measured"
+        if unmeasured := self.metrics["training"]["unmeasured"]:
+            return f"the first seed's losses were not measured ({unmeasured})"
         return None
 
 

@@ -20,7 +20,7 @@ from evaluation import OutOfTime, paired
 from failure import explain, shown
 from learning import make_trainer
 from output import publish_metrics
-from processes import launching
+from processes.group import reason_of
 from progress import say
 from seeds import safe
 from seeds.first import First
@@ -60,7 +60,7 @@ def train(work: Work, arguments: Arguments, first: First, starts: Starts, identi
     Raises what ended one of several processes; of a single process nothing but what cannot be written: OSError.
     """
     say("phase", name="further-seeds")
-    safe.mark(work.root)
+    safe.mark(work.root)  # where an earlier start of the job has trained the first seed
     folder = work.root / "checkpoints"
     done: dict[int, dict[str, Any]] = work.group.of_first(
         _kept(folder, arguments.more_seeds, identity) if work.group.first else None
@@ -86,7 +86,7 @@ def train(work: Work, arguments: Arguments, first: First, starts: Starts, identi
             left[seed] = str(reason)
         except Exception as error:
             several = work.group.size > 1
-            left[seed] = f"it failed: {shown(explain(error, launching.described() if several else ''))}"
+            left[seed] = f"it failed: {reason_of(error)[0] if several else shown(explain(error))}"
             if several:  # the others may wait in a collective: the job ends with what is there
                 tell()
                 raise

@@ -153,6 +153,7 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
                 "then; the answers are of this run.",
             )
         )
+    kept = "served" if training.get("unmeasured") else "measured and served"
     if settings.get("training_cut"):
         longest = settings.get("max_training_seconds")
         after = f" of {duration(longest)}" if longest else ""
@@ -162,7 +163,7 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
             (
                 "Training was cut",
                 f"SageMaker stopped the training job when its longest time{after} was over{waiting}.{steps if training else ''} "
-                "What it had learned until then is what was measured and served.",
+                f"What it had learned until then is what was {kept}.",
             )
         )
     elif training.get("stopped_early"):
@@ -170,7 +171,15 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
         found.append(
             (
                 "Training stopped early",
-                f"It ended after {steps}: {training['stopped_early']}. What it had learned until then is what was measured and served.",
+                f"It ended after {steps}: {training['stopped_early']}. What it had learned until then is what was {kept}.",
+            )
+        )
+    if training.get("unmeasured"):
+        found.append(
+            (
+                "The fine-tuned model was not wholly measured",
+                f"Losses of it lack: {training['unmeasured'].rstrip('.')}. Its adapter had been saved before; the "
+                "answers are of that adapter.",
             )
         )
     if disagreement := seeds.disagreement(summary):

@@ -52,6 +52,7 @@ class Container:
     def __init__(self, root: Path, model: Path) -> None:
         self.root = root
         self.environment = {"OMP_NUM_THREADS": "1"}
+        self.script = SCRIPT
         data = root / "input" / "data"
         for folder in (data / "corpus", data / "evaluation", root / "input" / "config", root / "model"):
             folder.mkdir(parents=True)
@@ -71,10 +72,19 @@ class Container:
         path = self.root / "input" / "config" / "resourceconfig.json"
         path.write_text(json.dumps({"current_instance_type": kind, **more}), encoding="utf-8")
 
+    def breaks_where(self, module: str, code: str, instead: str) -> None:
+        """The job is of a copy of the script, in which `code`, found once in that module, is `instead`."""
+        folder = self.root.with_name(f"{self.root.name}-script")
+        shutil.copytree(SCRIPT.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        text = (folder / module).read_text(encoding="utf-8")
+        assert text.count(code) == 1
+        (folder / module).write_text(text.replace(code, instead), encoding="utf-8")
+        self.script = folder / SCRIPT.name
+
     def start(self) -> subprocess.Popen[str]:
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
         return subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--root", str(self.root)],
+            [sys.executable, str(self.script), "--root", str(self.root)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | self.environment,
         )  # fmt: skip
 

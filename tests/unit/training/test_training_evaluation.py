@@ -15,7 +15,7 @@ import evaluation
 from evaluation import OutOfTime, mean_loss, paired, score, windows
 from processes.group import Group
 from progress import GRACE_SECONDS, Clock
-from text import Boundaries, Document
+from text import IGNORED, Boundaries, Document
 
 
 def test_windows_score_every_token_once_after_the_start_token() -> None:
@@ -112,3 +112,29 @@ def test_a_set_that_takes_its_time_tells_how_much_is_done(
     documents = [Document(str(number), "", "x", (1, 2) * 128) for number in range(33)]
     score(Zero(), documents, Boundaries(1, 2), 256, tuned=True, clock=Clock(10_000), name="outside")  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines() == [f"scored set=outside windows={done} of=33" for done in (12, 24, 33)]
+
+
+class Crowded(Silent):
+    """A GPU on which so many windows fit at a time; a window's loss is its number of tokens."""
+
+    def __init__(self, fits: int) -> None:
+        self.fits, self.asked = fits, list[int]()
+
+    def token_losses(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(inputs))
+        if len(inputs) > self.fits:
+            raise torch.cuda.OutOfMemoryError
+        return (labels != IGNORED).float()
+
+
+def test_where_the_gpus_memory_is_full_scoring_goes_on_with_fewer_windows_at_a_time() -> None:
+    network = Crowded(fits=3)
+    documents = [Document(str(number), "", "x", (1, 2) * (100 + number)) for number in range(10)]
+    sums = score(network, documents, Boundaries(1, 2), 256, tuned=True, clock=Clock(10_000))  # type: ignore[arg-type]
+    assert sums == [2.0 * (100 + number) for number in range(10)]
+    assert network.asked[:3] == [4, 2, 2] and max(network.asked[1:]) <= 3
+
+
+def test_a_single_window_that_does_not_fit_ends_it() -> None:
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        score(Crowded(0), [Document("a", "", "x", (1, 2))], Boundaries(1, 2), 8, tuned=True, clock=Clock(10_000))  # type: ignore[arg-type]

@@ -84,6 +84,14 @@ def test_evaluation_documents_are_read_in_order(tmp_path: Path) -> None:
     assert [item.id for item in read_evaluation(path)] == ["0", "1", "2"]
 
 
+def test_a_line_separator_within_a_text_ends_no_document(tmp_path: Path) -> None:
+    """U+2028 stands unescaped in JSON, and in what is copied from a word processor."""
+    path = tmp_path / "outside.jsonl"
+    entries = [{"id": name, "title": "", "text": "one\u2028two\x85three"} for name in "ab"]
+    path.write_text("\n".join(json.dumps(one, ensure_ascii=False) for one in entries), encoding="utf-8")
+    assert [item.text for item in read_evaluation(path)] == ["one\u2028two\x85three"] * 2
+
+
 def test_an_absent_evaluation_set_is_empty(tmp_path: Path) -> None:
     assert read_evaluation(tmp_path / "control.jsonl") == []
 

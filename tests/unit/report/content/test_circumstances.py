@@ -141,6 +141,16 @@ def test_a_training_that_ended_by_itself_before_its_last_step_is_told() -> None:
     assert title == "Training stopped early" and text.startswith("It ended after 60 of 512 steps: time budget.")
 
 
+def test_losses_that_lack_are_told_with_their_reason() -> None:
+    lacking: Any = {**made("improved")}
+    lacking["training"] = {**lacking["training"], "unmeasured": "Unexpected RuntimeError: the card is gone. Run again."}
+    ((title, text),) = circumstances.notes(lacking)
+    assert title == "The fine-tuned model was not wholly measured"
+    lacking["training"] |= {"steps": 60, "planned_steps": 512, "stopped_early": "time budget"}
+    assert circumstances.notes(lacking)[0][1].endswith("What it had learned until then is what was served.")
+    assert text.startswith("Losses of it lack: Unexpected RuntimeError: the card is gone. Run again. Its adapter had")
+
+
 def test_seeds_that_disagree_are_told_to_whoever_reads_the_verdict_alone() -> None:
     ((title, text),) = circumstances.notes(seeds_that_disagree())
     assert title == "The seeds disagree" and "The verdict hangs on the seed." in text
