@@ -35,6 +35,12 @@ def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Findi
         yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", "make deploy")
     elif costs.get("IncludeCredit", True) or costs.get("IncludeRefund", True):
         yield warning("budget", "credits or refunds hide spending from it", "make deploy")
+    elif spent >= limit:
+        yield warning(
+            "budget",
+            f"${spent:.2f} of ${limit:.2f} were spent this month, so the alarm stops every run, or will as soon as AWS has seen it",
+            "raise budget_usd and make deploy, or wait for the next month",
+        )
     else:
         yield ok("budget", f"${spent:.2f} of ${limit:.2f} this month, as far as AWS has counted")
     yield _state(action.status)

@@ -237,6 +237,16 @@ def test_a_budget_of_another_size_or_one_that_credits_hide_spending_from_is_to_b
         assert (found.level, "hide spending" in found.text) == (WARNING, True)
 
 
+@pytest.mark.parametrize(("spent", "level"), [("24.99", OK), ("25.00", WARNING), ("40.00", WARNING)])
+def test_spending_that_has_reached_the_limit_is_told_before_the_action_goes_off(spent: str, level: Level) -> None:
+    """It may be of anything in the account: the alarm counts all of it, half a day late."""
+    budgets = Budgets()
+    budgets.spent = spent
+    found, action = alarm.budget(budgets, POLICY, 25)
+    assert (found.level, action.level) == (level, OK)
+    assert f"${spent} of $25.00" in found.text and ("raise budget_usd" in found.fix) == (level == WARNING)
+
+
 def test_no_action_and_no_budget_are_problems() -> None:
     without = Budgets()
     without.policy = None
