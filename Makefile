@@ -34,11 +34,13 @@ AGREED := --force -f --yes
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' Makefile
 
+# A folder that another Python has begun is begun anew: venv would leave that one in it.
+WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
 # Deploying needs neither torch nor moto; everything else does.
 $(DEPENDENCIES): requirements-lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Setting up $(VENV): a minute or two, once."
-	@$(PYTHON) -m venv $(VENV)
+	@cmp -s <($(PYTHON) -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; $(PYTHON) -m venv $$clear $(VENV)
 	@$(PIP) install --upgrade 'pip>=25'
 	@$(PIP) install --require-hashes -r requirements-lock.txt
 	@touch $@
@@ -61,7 +63,7 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name SERVER=vllm ARGS="--help"
+rehearse: $(READY) $(if $(filter vllm,$(SERVER)),vllm)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
 	@captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
 rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour

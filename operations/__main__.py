@@ -96,8 +96,12 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
     if chosen.command == "estimate":
         return _estimated(context | {"region": chosen.region}, chosen.context, chosen.corpus, chosen.seeds)
     if chosen.command in ("data", "costs"):
-        for lines in _counted(chosen) if chosen.command == "data" else [costs.table()]:
-            print(lines, flush=True)
+        try:
+            for lines in _counted(chosen) if chosen.command == "data" else [costs.table()]:
+                print(lines, flush=True)
+        except (OSError, UnicodeDecodeError) as error:
+            print(error, file=sys.stderr)
+            return 1
         return 0
     if chosen.command == "outside":
         return _fetched(chosen.from_file)
@@ -135,7 +139,7 @@ def _estimated(context: dict[str, object], given: list[str], corpora: list[Path]
     """Prints the estimate; answers the exit code."""
     try:
         print(estimate.of(Settings.from_context(context | command.settings_of(given)), corpora, seeds))
-    except (SettingsError, CaptuneError, OSError, UnicodeDecodeError) as error:
+    except (SettingsError, CaptuneError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

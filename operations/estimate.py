@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import estimate
 from common.cards import Card, card_of, serving_bytes, training_memory
-from common.errors import PriceUnknown
+from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
 from common.text import words
@@ -29,7 +29,7 @@ from stacks.configuration.settings import Settings
 def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
     """Tokens, seconds of each phase, dollars and memory, each with its source, of a run with so many seeds.
 
-    Raises OSError for a file that cannot be read, and what Preflight would refuse the run with: DatasetRejected and
+    Raises OSError for a file that cannot be opened, and what Preflight would refuse the run with: DatasetRejected and
     PatientDataSuspected for its texts, BudgetExceeded where the cap is too small for any run.
     """
     learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
@@ -53,7 +53,9 @@ def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     """How many words a run learns of these files together, and what is to be told of the number."""
     size = sum(path.stat().st_size for path in corpora)
-    largest = text_file.MAXIMUM_BYTES if any(reading.are_records(path.name) for path in corpora) else LARGEST_BYTES
+    largest = (
+        text_file.MAXIMUM_BYTES if any(reading.are_records(path.name.lower()) for path in corpora) else LARGEST_BYTES
+    )
     if size > largest:
         raise text_file.too_large(" with ".join(path.name for path in corpora), size, largest)
     there = sum(_words(path) for path in corpora)
@@ -74,10 +76,14 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
 
 def _words(path: Path) -> int:
     """What is learnt from or read before it: of records their texts, and not the file's own marks and names."""
-    if not reading.are_records(path.name):
-        with path.open(encoding="utf-8") as lines:
-            return sum(map(words.count, lines))
-    records, _ = reading.read(path.read_bytes(), path.name, {}, "record")
+    name = path.name.lower()
+    if not reading.are_records(name):
+        try:
+            with path.open(encoding="utf-8") as lines:
+                return sum(map(words.count, lines))
+        except UnicodeDecodeError as error:
+            raise DatasetRejected(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8.") from error
+    records, _ = reading.read(path.read_bytes(), name, {}, "record")
     return sum(words.count(record.text) for record in records)
 
 

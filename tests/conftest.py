@@ -5,9 +5,14 @@ And how examples are tried: a deadline for each says something of a busy machine
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
+# What is asked here is on this machine: somebody's proxy knows nothing of it.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))
 settings.register_profile("captune", deadline=None)
 settings.load_profile("captune")
 

@@ -85,7 +85,8 @@ def train(inputs: Inputs, seed: int, folder: Path, dtype: torch.dtype) -> dict[s
         "seconds": timer.seconds,
         "tokens_seen": tokens,
         "tokens_per_second": tokens / timer.seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),  # Linux counts in KiB
     }
 
 

@@ -85,6 +85,8 @@ class Functions:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # macOS would be asked for its proxies otherwise: in a forked process that can crash, and a proxy knows nothing of this machine.
+            "NO_PROXY": "127.0.0.1,localhost",
             "LAMBDA_TASK_ROOT": str(folder),
             "_HANDLER": function.handler,
             "PATH": os.defpath,

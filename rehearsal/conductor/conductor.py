@@ -187,6 +187,7 @@ class Conductor:
         summary = self.summary = results.copy_out(cloud, run, target)
         if execution.status == "SUCCEEDED" and summary:
             results.show_summary(self.display, summary)
+            results.show_missed(self.display, summary, self.options.interruptions)
         else:
             results.show_failure(self.display, execution)
         clean = results.show_proof(self.display, cloud, execution)

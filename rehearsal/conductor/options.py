@@ -32,6 +32,13 @@ DEFAULT_SETTINGS: dict[str, str] = {
 }
 
 
+# Forms that are neither running text nor records, and what to do with them.
+_OTHER_FORMS = {
+    ".json": "write each record on a line of its own and call the file .jsonl",
+    ".tsv": "call it .csv, whose columns may be separated by tabs",
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """What a person asked for."""
@@ -77,9 +84,16 @@ def _folder_name(text: str) -> str:
 
 
 def _file(text: str) -> Path:
-    path = Path(text)
+    path = Path(text).expanduser()  # which zsh does not do behind CORPUS=
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def _text(text: str) -> Path:
+    path = _file(text)
+    if mend := _OTHER_FORMS.get(path.suffix.lower()):
+        raise argparse.ArgumentTypeError(f"{text} would be learnt as running text, marks and all: {mend}")
     return path
 
 
@@ -121,14 +135,14 @@ def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal")
     text = parser.add_argument_group("the text")
     text.add_argument(
         "--corpus",
-        type=_file,
+        type=_text,
         metavar="FILE",
         help="train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own",
     )
     text.add_argument(
         "--heldout",
         "--held-out",
-        type=_file,
+        type=_text,
         metavar="FILE",
         help="measure on this text; else a part of the corpus is kept apart",
     )

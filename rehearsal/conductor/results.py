@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -64,6 +64,12 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
         f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
         f"{escape(str(summary.get('verdict_reason') or ''))}"
     )
+    training = summary.get("training") or {}
+    if training.get("stopped_early"):
+        display.say(
+            f"[yellow]Training ended after {training.get('steps')} of {training.get('planned_steps')} steps: "
+            f"{escape(str(training['stopped_early']))}.[/] --set max_training_seconds=14400 gives it more time."
+        )
     for name in ("heldout", "outside"):
         block = summary.get(name) or {}
         if isinstance(block.get("base_loss"), float) and isinstance(block.get("tuned_loss"), float):
@@ -98,6 +104,15 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
         f"reserved (training {dollars(cost.get('training_cents'))}, endpoint {dollars(cost.get('endpoint_cents'))}, "
         f"everything else {dollars(cost.get('other_cents'))}); {dollars(cost.get('remaining_cents'))} of the cap is left."
     )
+
+
+def show_missed(display: Display, summary: Mapping[str, Any], steps: Sequence[int]) -> None:
+    """Say which of the interruptions at these steps never came, because the training had ended before."""
+    missed = sorted(steps)[max(0, ((summary.get("training") or {}).get("starts") or 1) - 1) :]
+    if missed:
+        display.say(
+            f"[yellow]No instance was taken away at step {', '.join(map(str, missed))}: the training ended before.[/]"
+        )
 
 
 def _greedy(answer: Any) -> str:

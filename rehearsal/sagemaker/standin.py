@@ -73,7 +73,7 @@ class StandIn:
             region_name="us-east-1",
             aws_access_key_id="standin",
             aws_secret_access_key="standin",  # pragma: allowlist secret
-            config=Config(s3={"addressing_style": "path"}, max_pool_connections=32),
+            config=Config(s3={"addressing_style": "path"}, max_pool_connections=32, proxies={}),
         )
         self._training, self._hosting = training or _real_training(), hosting or _real_hosting()
         workdir.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from rehearsal.sagemaker.real.ports import free_port
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
 
-pytestmark = pytest.mark.thorough
+# Processes that end with their parent are Linux's; a rehearsal of several refuses other systems.
+on_linux = pytest.mark.skipif(platform.system() != "Linux", reason="several processes need Linux")
+pytestmark = [pytest.mark.thorough, on_linux]
 
 # Without dropout, whose masks no two processes share, and at a rate that does not make much of bfloat16's last bits: in float32 one
 # and two processes are held together closely, in tests/unit/training. Three sequences do not divide by two.

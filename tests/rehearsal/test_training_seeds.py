@@ -20,7 +20,7 @@ from progress import Clock
 from seeds import further
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_prose import prose
-from tests.rehearsal.test_training_processes import await_line, ended, with_two_gpus, workers
+from tests.rehearsal.test_training_processes import await_line, ended, on_linux, with_two_gpus, workers
 
 pytestmark = pytest.mark.thorough
 SETS = ["heldout", "outside", "control"]
@@ -245,6 +245,7 @@ def test_a_first_seed_that_is_stopped_leaves_the_others_out_and_goes_on_at_the_n
 ALIKE = {"lora_dropout": "0.0", "learning_rate": "0.001", "sequences_per_step": "3", "epochs": "2", "more_seeds": "8,9"}
 
 
+@on_linux
 def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_path: Path, tiny_model: Path) -> None:
     with_two_gpus(container).settings(**ALIKE)
     alone = Container(tmp_path / "alone", tiny_model)
@@ -257,6 +258,7 @@ def test_two_processes_find_the_losses_that_one_finds(container: Container, tmp_
         assert losses(container)[seed] == pytest.approx(found, rel=1e-3)
 
 
+@on_linux
 def test_a_process_that_is_killed_in_a_further_seed_ends_the_job_with_the_first_seeds_result(
     container: Container,
 ) -> None:

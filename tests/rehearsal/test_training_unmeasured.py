@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.doubles.rehearsal.toy_container import Container
-from tests.rehearsal.test_training_processes import ALIKE, ended, with_two_gpus
+from tests.rehearsal.test_training_processes import ALIKE, ended, on_linux, with_two_gpus
 
 ASKED = "            losses = _losses_where_they_fit(network, inputs, labels)\n"
 LOST = f'            if tuned:\n                raise RuntimeError("the card is gone")\n{ASKED}'
@@ -44,6 +44,7 @@ def test_an_adapter_whose_losses_are_no_numbers_is_a_failure(container: Containe
     assert "The tuned model's loss on a document is not a finite number. Lower learning_rate." in container.failure
 
 
+@on_linux
 @pytest.mark.thorough
 def test_it_stands_where_one_of_two_processes_meets_the_error(container: Container) -> None:
     container.breaks_where("evaluation.py", ASKED, LOST.replace("if tuned:", "if tuned and group.rank == 1:"))
@@ -55,6 +56,7 @@ def test_it_stands_where_one_of_two_processes_meets_the_error(container: Contain
     assert "RuntimeError: the card is gone" in lines
 
 
+@on_linux
 @pytest.mark.thorough
 @pytest.mark.parametrize("rank", [0, 1])
 def test_it_stands_where_one_of_two_hosts_meets_the_error(two_hosts: list[Container], rank: int) -> None:
@@ -67,6 +69,7 @@ def test_it_stands_where_one_of_two_hosts_meets_the_error(two_hosts: list[Contai
     assert "the card is gone" in two_hosts[0].metrics["training"]["unmeasured"]
 
 
+@on_linux
 @pytest.mark.thorough
 def test_losses_that_are_no_numbers_are_a_failure_of_two_hosts_too(two_hosts: list[Container]) -> None:
     for container in two_hosts:
@@ -75,6 +78,7 @@ def test_losses_that_are_no_numbers_are_a_failure_of_two_hosts_too(two_hosts: li
     assert [code for code, _ in ended([container.start() for container in two_hosts])] == [1, 1]
 
 
+@on_linux
 @pytest.mark.thorough
 def test_an_adapter_that_cannot_be_saved_is_a_failure_on_every_host(two_hosts: list[Container]) -> None:
     """The second one has nothing to save, and must not take the job for done."""

@@ -33,17 +33,20 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
     Raises TrainingFailure with the versions on an instance whose GPU torch cannot use: on its CPU, 7 billion parameters
     would train, and bill, until the time is over.
     """
+    allowed = environment.get(PERMISSION) == "cpu"
     if torch.cuda.is_available():
         device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
+            if allowed:  # an older card in somebody's own machine
+                return torch.device("cpu")
             raise TrainingFailure(
                 f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",
                 "Choose a training instance with an A10G, L4, A100 or newer, such as ml.g5.2xlarge.",
             )
         return device
     kind = instance_type(root)
-    if ACCELERATED.match(kind) and environment.get(PERMISSION) != "cpu":
+    if ACCELERATED.match(kind) and not allowed:
         raise TrainingFailure(f"The {kind} should have a GPU, but {_why_no_gpu()} ({versions()}).", ANOTHER_HOST)
     return torch.device("cpu")
 

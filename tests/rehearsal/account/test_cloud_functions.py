@@ -29,6 +29,7 @@ def test_a_function_sees_its_variables_and_lambdas_own_and_no_others(
     assert environment["AWS_LAMBDA_FUNCTION_NAME"] == "show"
     assert environment["AWS_REGION"] == "us-east-1"
     assert environment["AWS_ACCESS_KEY_ID"] == "function-role"
+    assert environment["NO_PROXY"] == "127.0.0.1,localhost"
     assert {"SECRET_OF_THIS_MACHINE", "HOME", "PYTHONPATH", "VIRTUAL_ENV"}.isdisjoint(environment)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor import materials
-from rehearsal.conductor.options import DEFAULT_WORDS, NeedsLinux, Options, parse, refuse_what_needs_linux
+from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, NeedsLinux, Options, parse, refuse_what_needs_linux
 
 
 def test_without_options_the_licence_is_rehearsed_and_one_epoch_run() -> None:
@@ -40,6 +42,23 @@ def test_options_become_settings_and_input(tmp_path: Path) -> None:
     assert options.budget_left_cents == 150
 
 
+def test_a_home_folder_that_the_shell_has_left_alone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """zsh leaves CORPUS=~/mine.txt as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.txt").write_text("words")
+    assert parse(["--corpus", "~/mine.txt"]).corpus == tmp_path / "mine.txt"
+
+
+def test_a_table_is_one_whatever_the_case_of_its_ending(tmp_path: Path) -> None:
+    file = tmp_path / "DATA.CSV"
+    file.write_text("prompt,completion\nWhat?,That.\n")
+    put: dict[str, bytes] = {}
+    s3 = SimpleNamespace(put_object=lambda Bucket, Key, Body: put.update({Key: Body}))
+    cloud = SimpleNamespace(deployment=SimpleNamespace(bucket="b"), client=lambda name: s3)
+    given = materials.upload(cast(Any, cloud), parse(["--corpus", str(file)]), "medical")
+    assert given == {"corpus": "corpora/corpus-DATA.csv"} and list(put) == ["corpora/corpus-DATA.csv"]
+
+
 def test_an_instance_that_is_taken_away_is_one_on_spot() -> None:
     options = parse(["--interrupt-at", "20", "--interrupt-at", "5", "--input", '{"seed": 7}'])
     assert (options.interruptions, options.input) == ((20, 5), {"seed": 7, "spot": True})
@@ -51,6 +70,10 @@ def test_an_instance_that_is_taken_away_is_one_on_spot() -> None:
     [
         (["--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
         (["--heldout", __file__], "give --corpus too"),
+        (
+            ["--corpus", str(PROJECT / "package.json")],
+            "write each record on a line of its own and call the file .jsonl",
+        ),
         (["--set", "epochs"], "key=value"),
         (["--input", "[1]"], "must be a JSON object"),
         (["--input", "{"], "not JSON"),

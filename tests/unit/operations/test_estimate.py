@@ -33,7 +33,7 @@ def test_the_command_prints_tokens_seconds_dollars_and_memory(
 def test_of_records_the_texts_are_counted_and_not_the_files_own_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records, table = tmp_path / "records.jsonl", tmp_path / "records.csv"
+    records, table = tmp_path / "records.jsonl", tmp_path / "RECORDS.CSV"
     pairs = [(f"What is gene {number}?", "It codes for a protein.") for number in range(3)]
     records.write_text("\n".join(json.dumps({"prompt": one, "completion": two}) for one, two in pairs), "utf-8")
     table.write_text("prompt,completion\n" + "\n".join(f"{one},{two}" for one, two in pairs), "utf-8")
@@ -47,6 +47,13 @@ def test_records_that_preflight_would_refuse_are_refused(tmp_path: Path, capsys:
     file.write_text('{"prompt": "What?", "completion": ""}', "utf-8")
     assert command.main(["estimate", "--corpus", str(file)]) == 1
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_text_in_another_code_is_refused_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "windows.txt"
+    file.write_bytes("naïve\n".encode("cp1252") * 30)
+    assert command.main(["estimate", "--corpus", str(file)]) == 1
+    assert f"{file} is not UTF-8" in (said := capsys.readouterr().err) and "Save it as UTF-8." in said
 
 
 def first_line(capsys: pytest.CaptureFixture[str], file: Path, *more: str) -> str:

@@ -11,19 +11,37 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.conductor.results import copy_out, set_aside, show_rights, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_missed, show_rights, show_summary
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
 
 
-def screen(*prompts: str, tuned: str = "so.") -> str:
+def said(show: Any, *given: Any) -> str:
+    """What is on the screen after that."""
     console = Console(file=io.StringIO(), width=160)
+    show(cast(Any, SimpleNamespace(console=console, say=lambda text="": console.print(text))), *given)
+    return cast(io.StringIO, console.file).getvalue()
+
+
+def screen(*prompts: str, tuned: str = "so.") -> str:
     answer: dict[str, Any] = {"greedy": {"text": "so."}}
     rows = [{"prompt": text, "base": answer, "tuned": {"greedy": {"text": tuned}}} for text in prompts]
-    display = SimpleNamespace(console=console, say=lambda text="": console.print(text))
-    show_summary(cast(Any, display), {"verdict": "improved", "prompts": rows})
-    return cast(io.StringIO, console.file).getvalue()
+    return said(show_summary, {"verdict": "improved", "prompts": rows})
+
+
+def test_a_training_that_was_ended_before_its_last_step_is_told_with_what_gives_it_more_time() -> None:
+    training = {"stopped_early": "time budget", "steps": 60, "planned_steps": 512}
+    shown = said(show_summary, {"verdict": "improved", "training": training})
+    assert "Training ended after 60 of 512 steps: time budget." in shown and "max_training_seconds" in shown
+    assert "Training ended" not in said(show_summary, {"verdict": "improved", "training": {"stopped_early": None}})
+
+
+@pytest.mark.parametrize(("starts", "missed"), [(1, "5, 20"), (2, "20"), (3, None)])
+def test_an_interruption_that_came_too_late_is_told(starts: int, missed: str | None) -> None:
+    shown = said(show_missed, {"training": {"starts": starts}}, (20, 5))
+    assert (f"at step {missed}: the training ended before" in shown) if missed else not shown
+    assert not said(show_missed, {"training": {"starts": 1}}, ())
 
 
 def test_the_most_readable_prompts_are_shown() -> None:

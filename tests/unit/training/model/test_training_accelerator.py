@@ -52,6 +52,21 @@ def test_the_rehearsal_may_play_such_an_instance_on_a_cpu(tmp_path: Path) -> Non
     assert choose_device(instance(tmp_path, "ml.g5.2xlarge"), allowed).type == "cpu"
 
 
+def test_an_older_card_without_bfloat16_is_left_alone_by_the_rehearsal_and_refused_on_aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GTX 1660")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    root = instance(tmp_path, "ml.g5.2xlarge")
+    assert choose_device(root, {"CAPTUNE_ACCELERATOR": "cpu"}).type == "cpu"
+    with pytest.raises(TrainingFailure, match="The GPU GTX 1660 has no bfloat16"):
+        choose_device(root, {})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_device(root, {"CAPTUNE_ACCELERATOR": "cpu"}).type == "cuda"
+
+
 @pytest.mark.parametrize("kind", ["ml.c5.xlarge", "ml.m5.large", None])
 def test_other_instances_compute_on_their_cpu(tmp_path: Path, kind: object) -> None:
     assert choose_device(instance(tmp_path, kind), {}).type == "cpu"
