@@ -92,7 +92,7 @@ def without_control() -> Summary:
     asked = [{**row, "facts": []} for row in prompts(8)]
     base, tuned = answers(asked, "base", skill=0), answers(asked, "custom", skill=0)
     found = analysis.analyse(measured, asked, base, tuned, resamples=500)
-    return settled(summary.build({**run(), "domain": "custom"}, measured, asked, base, tuned, found))
+    return settled(summary.build({**run(), "domain": None}, measured, asked, base, tuned, found))
 
 
 def in_circumstances(*, quantization: str = "none", **told: Any) -> Summary:

@@ -28,7 +28,8 @@ def run_facts(
     learnt = learnt or plan
     return {
         "run": plan.get("runName"),
-        "domain": plan.get("domain"),
+        # A text of one's own is of no domain, whichever one the deployment is for.
+        "domain": None if known(learnt.get("input")).get("corpus") else learnt.get("domain"),
         "execution_arn": plan["executionArn"],
         "base_model": model.get("name"),
         "base_model_parameters": model.get("parameters"),

@@ -133,6 +133,11 @@ def _glyphs(character: str, font: str) -> tuple[tuple[str, int, int], ...]:
     return ((font, 63, _table(font)[63 - 32]),)
 
 
+def lacks(character: str) -> bool:
+    """Whether it is set as a question mark, because none of the fonts has it."""
+    return character != "?" and [code for _, code, _ in _glyphs(character, "Times-Roman")] == [63]
+
+
 @lru_cache(maxsize=4096)
 def _advance(character: str, font: str) -> int:
     """How wide one character is set, in thousandths. Setting a large report asks for it tens of millions of times."""

@@ -113,8 +113,8 @@ def share(figure: Mapping[str, Any]) -> str:
 
 
 def money(cents: float | None) -> str:
-    """Integer cents as dollars."""
-    return NONE if cents is None else f"${cents / 100:,.2f}"
+    """Integer cents as dollars, the sign before them."""
+    return NONE if cents is None else f"{MINUS if cents < 0 else ''}${abs(cents) / 100:,.2f}"
 
 
 def rate(cents: float) -> str:
@@ -135,8 +135,8 @@ def duration(seconds: float | None) -> str:
     return f"{rest} s" if whole or not seconds else f"{seconds:.1f} s"
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 document`, `4 documents`."""
+def plural(count: int | None, noun: str) -> str:
+    """`1 document`, `4 documents`, `– documents` where it is not known."""
     return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from report.content.meaning import does_not_say
+from report.findings.analysis import NOT_MEASURED
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
 from report.summary_types import (
@@ -27,6 +28,7 @@ from report.summary_types import (
     Status,
     Summary,
     Training,
+    known,
 )
 
 RUNNING: Status = "RUNNING"
@@ -162,7 +164,7 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
         "rule": RULE,
         "recall_rule": RECALL_RULE,
         "says": "",
-        "does_not_say": does_not_say(),
+        "does_not_say": does_not_say(NOT_MEASURED if known(run.get("input")).get("heldOutside") else None),
         "resamples": None,
         "analysis_seed": None,
         "base_model": _planned_model(run),

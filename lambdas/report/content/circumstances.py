@@ -10,7 +10,7 @@ from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
 from report.content import seeds, spot
-from report.formatting import duration, whole
+from report.formatting import duration, plural, whole
 from report.summary_types import Summary, known
 
 QUANTISED = "nf4"
@@ -107,8 +107,8 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
 def learnt_text(summary: Summary) -> str:
     """How much was learnt from, such as "1,345 documents, 355,020 words": of records, the training script counts each and the words of its answer."""
     corpus, records = known(summary.get("corpus")), is_of_records(summary)
-    count, of_what = whole(corpus.get("documents")), "words of answers" if records else "words"
-    return f"{count} {'records' if records else 'documents'}, {whole(corpus.get('words'))} {of_what}"
+    of_what = "words of answers" if records else "words"
+    return f"{plural(corpus.get('documents'), 'record' if records else 'document')}, {whole(corpus.get('words'))} {of_what}"
 
 
 def instances(summary: Summary, use: str) -> int:

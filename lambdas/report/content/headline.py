@@ -56,9 +56,9 @@ def headline(summary: Summary) -> Headline:
         name += f", standing in for {model.get('planned_name') or 'the planned model'}"
     facts = [
         ("Run", summary["run"]),
-        ("Status", STATUS_WORDS.get(status, status.lower()).removeprefix("was ")),
+        ("Status", STATUS_WORDS.get(status, status.lower()).removeprefix("was ").removesuffix(",")),
         ("Base model", name),
-        ("Domain", summary.get("domain") or "\u2013"),
+        ("Domain", summary.get("domain") or "a text of its own"),
         ("Started", moment(summary.get("started_at"))),
     ]
     return Headline(

@@ -81,7 +81,9 @@ def _share(block: Mapping[str, Any] | None) -> str:
     estimate, error = change.get("estimate"), change.get("standard_error")
     if not isinstance(estimate, int | float) or not math.isfinite(estimate):
         return ""
-    return percent(abs(math.exp(min(-estimate, 50.0)) - 1), error)
+    share = abs(math.exp(min(-estimate, 50.0)) - 1)
+    # What was shown must not be told as nothing.
+    return percent(share, error) if share >= 0.0005 or not share else "less than 0.1\u00a0%"
 
 
 def does_not_say(outside: Mapping[str, Any] | None = None, kind: Kind = TEXT) -> list[str]:

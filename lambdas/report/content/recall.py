@@ -35,13 +35,21 @@ def clustering(measure: Mapping[str, Any]) -> str:
     return f"95 % intervals over {clusters} clusters: prompts that ask the same fact are one"
 
 
+def _why_not(summary: Summary) -> str:
+    """Why nothing can be said of key facts."""
+    if not any(row["facts"] for row in summary.get("prompts") or []):
+        return "No prompt of this run has key facts to look for, so recall is not reported."
+    if known(known(summary.get("recall")).get("control")).get("all"):
+        return "Only prompts of general knowledge have key facts here, so recall of the corpus's own is not reported."
+    return "No prompt with key facts was answered by both models, so recall is not reported."
+
+
 def recall(summary: Summary) -> Section:
     """Key facts stated, the second line."""
     block = summary.get("recall")
     section = Section("recall", "Key facts stated in the answers")
     if not block or not block["knowledge"]["all"]:
-        text = "No prompt with key facts was answered by both models, so recall is not reported."
-        section.blocks.append(Notice("Not measured", text))
+        section.blocks.append(Notice("Not measured", _why_not(summary)))
         return section
     section.blocks.append(
         Para(
@@ -51,8 +59,8 @@ def recall(summary: Summary) -> Section:
     )
     section.blocks += figure(
         lambda width: recall_chart(block["by_kind"], width),
-        "Key-fact recall by kind of prompt: ring base, disc tuned. Facts not in the corpus and general knowledge are "
-        "there to see what training did not teach.",
+        "Key-fact recall by kind of prompt: ring base, disc tuned."
+        + (" General knowledge is there to see what training did not teach." if known(block["control"])["all"] else ""),
     )
     names = {
         "all": "All answers (the declared line)",

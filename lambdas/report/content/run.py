@@ -14,7 +14,7 @@ from report.content import seeds, spot
 from report.content.blocks import Block, Bullets, Code, Notice, Pairs, Para, Section, Table, figure, rows_of
 from report.content.circumstances import instance, instances, learnt_text
 from report.content.losses import usable
-from report.formatting import duration, money, number, rate, whole
+from report.formatting import duration, money, number, plural, rate, whole
 from report.summary_types import Summary, known
 
 _OTHER_SEEDS = 'a run with {"seeds": [1, 2, 3]} in its input shows by how much'
@@ -53,7 +53,7 @@ def training(summary: Summary) -> Section | None:
     memory = block.get("peak_memory_bytes")
     pairs = [
         ("Steps", f"{whole(block.get('steps'))} of {whole(block.get('planned_steps'))}"),
-        ("Epochs", number(block.get("epochs"), 1)),
+        ("Epochs", number(block.get("epochs"), 1 if (block.get("epochs") or 1) >= 0.1 else 4)),
         ("Time in training", duration(block.get("seconds"))),
         (
             "Tokens seen",
@@ -85,16 +85,19 @@ def cost(summary: Summary) -> Section:
             )
         )
     elif actual is None:
+        stays = known(known(summary.get("configuration")).get("input")).get("keepEndpointMinutes")
+        when = f"the {stays} minutes that its endpoint was asked to stay" if stays else "the run's end"
         section.blocks.append(
             Notice(
                 "Not settled yet",
                 f"{money(reserved)} is reserved: the most this run can cost. The actual cost is filled in when everything "
-                "that bills has been removed, a few minutes after the run ends.",
+                f"that bills has been removed, a few minutes after {when}.",
             )
         )
     section.blocks += figure(
         lambda width: cost_charts.cost(figures, width),
-        "What the run used of what was reserved for it. The rest went back.",
+        "What the run used of what was reserved for it."
+        + (" The rest went back." if actual is not None and reserved is not None and actual < reserved else ""),
     )
     if reserved is not None or actual is not None:
         month = f" in {figures['month']}" if figures.get("month") else " this month"
@@ -236,11 +239,8 @@ def limits(summary: Summary, results: bool) -> Section:
         "Key facts are found by patterns. A correct answer in other words counts as missing; a pattern can match a wrong sentence.",
         "Published work with billions of tokens moved medical benchmarks little. Do not expect a small corpus to.",
     ]
-    if block.get("documents_count", 99) < 10:
-        items.insert(
-            0,
-            f"Only {block['documents_count']} held-out documents: small effects cannot be seen with so few.",
-        )
+    if 0 < (count := block.get("documents_count") or 0) < 10:
+        items.insert(0, f"Only {plural(count, 'held-out document')}: small effects cannot be seen with so few.")
     items += map(str, known(summary.get("configuration")).get("warnings") or [])
     blocks: list[Block] = [Bullets(tuple(items))] if results else []
     return Section("limits", "Limits", blocks)

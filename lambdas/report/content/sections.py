@@ -92,10 +92,9 @@ def _answers(summary: Summary) -> Section | None:
     decoding = known(summary.get("configuration")).get("decoding") or {}
     copies = known(summary.get("memorisation")).get("copies") or {}
     words = copies.get("notable_words", 8)
-    text = (
-        "Every prompt went to both models on one endpoint, with the same settings and the same seeds. Nothing was "
-        "selected. Key facts found are marked; missing ones are listed. "
-    )
+    text = "Every prompt went to both models on one endpoint, with the same settings and the same seeds. Nothing was selected. "
+    if any(row["facts"] for row in prompts):
+        text += "Key facts found are marked; missing ones are listed. "
     different, both = differing(prompts)
     if both:
         text += f"The greedy answers of the two models differ on {different} of {plural(both, 'prompt')}. "

@@ -21,10 +21,13 @@ def seeds(summary: Summary) -> Section | None:
         return None
     section = Section("seeds", "How much hangs on the seed")
     first = block["results"][0]["seed"]
+    again = (
+        " The same training from the same base model was made again with the other seeds below, which change the adapter's first "
+        "weights and the order of the texts and nothing else."
+    )
     section.blocks.append(
         Para(
-            f"Seed {first} made the adapter that is served, and the verdict is its own. The same training from the same base model was "
-            "made again with the other seeds, which change the adapter's first weights and the order of the texts and nothing else."
+            f"Seed {first} made the adapter that is served, and the verdict is its own.{again if len(block['results']) > 1 else ''}"
         )
     )
     section.blocks += [Para(text) for text in agreement(block)]
@@ -73,10 +76,13 @@ def agreement(block: Seeds) -> list[str]:
 
 
 def _sentence(name: str, spread: SeedSpread, first: Any) -> str:
+    places = 3  # no difference must be written as none
+    while places < 6 and any(value and round(value, places) == 0 for value in (spread["lowest"], spread["highest"])):
+        places += 1
     count, low, high = (
         plural(spread["seeds"], "seed"),
-        number(spread["lowest"], signed=True),
-        number(spread["highest"], signed=True),
+        number(spread["lowest"], places, signed=True),
+        number(spread["highest"], places, signed=True),
     )
     range_ = f"from {low} to {high} nats per token, standard deviation {number(spread['standard_deviation'])}"
     if spread["agree"]:

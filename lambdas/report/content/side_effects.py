@@ -8,9 +8,10 @@ from typing import Any
 from report.charts.answers import copied_runs
 from report.charts.losses import Row, forest
 from report.content.blocks import Para, Section, figure
-from report.content.circumstances import is_of_records
+from report.content.circumstances import is_of_records, is_smoke
 from report.content.losses import NATS, document_table, loss_table, usable
-from report.formatting import change_text, format_p, interval_text
+from report.findings.clear_change import side_of_zero
+from report.formatting import change_text, format_p, interval_text, plural
 from report.summary_types import Summary, known
 
 NATS_EACH = "nats per token"
@@ -20,8 +21,7 @@ def forgetting(summary: Summary) -> Section:
     """Loss on unrelated text and recall of general knowledge."""
     block, section = summary.get("control"), Section("forgetting", "What was forgotten")
     if block and usable(block):
-        change = block["difference"]
-        section.blocks.append(Para(_forgetting_words(change, known(summary.get("heldout")))))
+        section.blocks.append(Para(_forgetting_words(block, known(summary.get("heldout")), is_smoke(summary))))
         section.blocks.append(loss_table(block, "Control text on unrelated subjects, base against tuned"))
         section.blocks.append(document_table(block, "Control documents, loss in nats per token"))
     else:
@@ -31,22 +31,27 @@ def forgetting(summary: Summary) -> Section:
         points = {key: None if value is None else 100 * value for key, value in measure["difference"].items()}
         section.blocks.append(
             Para(
-                f"Recall on {measure['prompts']} general-knowledge prompts changed by "
+                f"Recall on {plural(measure['prompts'], 'general-knowledge prompt')} changed by "
                 f"{interval_text(points, 'percentage points')}, {format_p(measure['p_value'])}."
             )
         )
     return section
 
 
-def _forgetting_words(change: Mapping[str, Any], heldout: Mapping[str, Any]) -> str:
+def _forgetting_words(block: Mapping[str, Any], heldout: Mapping[str, Any], smoke: bool) -> str:
+    """What the change on control text shows, by what counts as a change in the verdict; of a smoke run nothing."""
+    change, p_value = block["difference"], block.get("p_value")
     figures = interval_text(change, NATS_EACH)
     if change["low"] is None:
         return f"The loss on control text changed by {figures}; too few documents for an interval."
-    if change["low"] > 0:
+    if smoke:
+        return f"The loss on text about other subjects changed by {figures}."
+    side = side_of_zero(change, 1.0 if p_value is None else p_value)
+    if side > 0:
         return (
             f"Something was forgotten: the loss on text about other subjects rose by {change_text(change, NATS_EACH)}."
         )
-    if change["high"] < 0:
+    if side < 0:
         fell = f"The loss on text about other subjects fell by {change_text(change, NATS_EACH)}"
         gained = ((heldout.get("difference") or {}).get("high") or 0) < 0
         return f"{fell}: part of the gain on held-out documents is not the corpus's own." if gained else f"{fell}."

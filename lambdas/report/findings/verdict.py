@@ -220,10 +220,10 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
         )
     prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
     if clusters < MINIMUM_PROMPTS:
-        same = "" if clusters == prompts else f", and ask only {clusters} different facts"
+        same = "" if clusters == prompts else f", which ask {plural(clusters, 'different fact')}"
         return Verdict(
             NOT_SHOWN,
-            f"Only {prompts} knowledge prompts have key facts{same}; at least {MINIMUM_PROMPTS} needed.",
+            f"Only {plural(prompts, 'knowledge prompt')} with key facts{same}; at least {MINIMUM_PROMPTS} needed.",
         )
     change = complete(measure.get("difference"))
     if change is None or not finite(measure.get("p_value")):

@@ -34,8 +34,12 @@ def answer_list(block: AnswerList) -> str:
 
 def _prompt(row: Mapping[str, Any], notable_words: int) -> str:
     sides = "".join(_side(name, row, notable_words) for name in ("base", "tuned"))
-    own = f'<p class="facts">The record\'s own answer: {escape(row["reference"])}</p>' if row.get("reference") else ""
-    return f'<article class="prompt"><h4>{escape(row["prompt"])}</h4>{own}<div class="sides">{sides}</div></article>'
+    own = (
+        f'<p class="facts">The record\'s own answer: <bdi>{escape(row["reference"])}</bdi></p>'
+        if row.get("reference")
+        else ""
+    )
+    return f'<article class="prompt"><h4 dir="auto">{escape(row["prompt"])}</h4>{own}<div class="sides">{sides}</div></article>'
 
 
 def _side(name: str, row: Mapping[str, Any], notable_words: int) -> str:
@@ -65,7 +69,7 @@ def _text(item: Mapping[str, Any], facts: Sequence[str], notable_words: int) -> 
         html = f'<span class="copied">{html}</span>' if copied else html
         pieces.append(f"<mark>{html}</mark>" if marked else html)
     shown = "".join(pieces).strip() or "(nothing)"
-    return f'<p class="answer">{shown}</p>{_facts(item, facts)}{_copied(item, notable_words)}'
+    return f'<p class="answer" dir="auto">{shown}</p>{_facts(item, facts)}{_copied(item, notable_words)}'
 
 
 def _facts(item: Mapping[str, Any], facts: Sequence[str]) -> str:

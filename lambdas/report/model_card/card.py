@@ -11,8 +11,8 @@ from report.content.circumstances import instances, learnt_text, notes
 from report.content.headline import headline
 from report.content.losses import loss_cells, usable
 from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
-from report.formatting import duration, format_p, interval_text, moment, money, share, whole
-from report.model_card.front_matter import base_model, domain, front_matter
+from report.formatting import duration, format_p, interval_text, moment, money, plural, share, whole
+from report.model_card.front_matter import domain, front_matter, on_the_hub
 from report.summary_types import Summary, known
 
 
@@ -39,8 +39,7 @@ def _description(summary: Summary) -> str:
     lines = [
         f"# {_plain(summary['run'])}",
         "",
-        f"A LoRA adapter for {_plain(model.get('name') or 'an unknown base model')}, fine-tuned on a corpus of the "
-        f"{_plain(domain(summary))} domain by Captune.",
+        f"A LoRA adapter for {_plain(model.get('name') or 'an unknown base model')}, fine-tuned by Captune on {_corpus(summary)}.",
         "",
         f"**{head.title}.** {_plain(head.reason)}",
     ]
@@ -55,8 +54,12 @@ def _description(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def _corpus(summary: Summary) -> str:
+    return f"a corpus of the {_plain(domain(summary))} domain" if summary.get("domain") else "a text of its user's own"
+
+
 def _use(summary: Summary) -> str:
-    name, _ = base_model(summary)
+    name, _ = on_the_hub(summary) or ("the folder or name of the base model", "")
     return f"""## Intended use
 
 Research and teaching: to study what fine-tuning on a small corpus changes in a language model.
@@ -115,7 +118,7 @@ def _procedure(summary: Summary) -> str:
         [
             "## Training procedure",
             "",
-            f"{trained} trained parameters (LoRA), {whole(training.get('steps'))} optimizer steps in "
+            f"{trained} trained parameters (LoRA), {plural(training.get('steps'), 'optimizer step')} in "
             f"{duration(training.get('seconds'))}, {begun}.{stopped}{on_spot}",
             "",
             "| setting | value |",
@@ -144,7 +147,7 @@ def _evaluation(summary: Summary) -> str:
     if block.get("p_value") is not None:
         lines += [
             "",
-            f"Held-out sign-flip test: {format_p(block['p_value'])}, {block['documents_count']} documents.",
+            f"Held-out sign-flip test: {format_p(block['p_value'])}, {plural(block['documents_count'], 'document')}.",
         ]
     outside = summary.get("outside")
     if outside is None:
@@ -152,7 +155,7 @@ def _evaluation(summary: Summary) -> str:
     elif not usable(outside):
         lines += ["", OUTSIDE_NOT_MEASURED]
     elif outside.get("p_value") is not None:
-        told = f"{format_p(outside['p_value'])}, {outside['documents_count']} documents"
+        told = f"{format_p(outside['p_value'])}, {plural(outside['documents_count'], 'document')}"
         lines += ["", f"Sign-flip test on text of the field by others: {told}."]
     lines += _seeds(summary)
     beyond = summary.get("beyond_control")
@@ -169,7 +172,7 @@ def _evaluation(summary: Summary) -> str:
         lines += [
             "",
             f"Key-fact recall, a second line: {summary['recall_verdict']}. {before} before and {after} after, difference "
-            f"{interval_text(points)} points, {format_p(measure['p_value'])}, {measure['prompts']} prompts.",
+            f"{interval_text(points)} points, {format_p(measure['p_value'])}, {plural(measure['prompts'], 'prompt')}.",
         ]
     return "\n".join(lines)
 

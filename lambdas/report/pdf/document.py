@@ -7,7 +7,7 @@ import re
 from report.content.blocks import AnswerList, Block, Bullets, Code, Figure, Headline, Notice, Pairs, Para, Table
 from report.content.headline import document_title, headline
 from report.content.sections import sections
-from report.fonts import shorten, width, wrap
+from report.fonts import lacks, shorten, width, wrap
 from report.formatting import printable
 from report.pdf.answers import answer_list
 from report.pdf.file import PAGE, File
@@ -26,12 +26,25 @@ def render(summary: Summary) -> bytes:
     )
     flow = Flow(file)
     _head(flow, headline(summary))
+    if any(map(lacks, _characters(summary))):
+        note = "Letters that the fonts of this file lack are shown as ?. They are in report.html."
+        flow.text(note, SANS, 8.4, ink=MUTED, after=4)
     for part in sections(summary):
         flow.heading(part.title, 15, before=20, bookmark=True)
         for block in part.blocks:
             _block(flow, block)
     _number_pages(file, summary)
     return file.save()
+
+
+def _characters(summary: Summary) -> set[str]:
+    """Those of the prompts and of all answers, which may be in any language."""
+    found: set[str] = set()
+    for row in summary.get("prompts") or []:
+        found.update(row["prompt"], row.get("reference") or "")
+        for answer in filter(None, (row["base"], row["tuned"])):
+            found.update(answer["greedy"]["text"], *(sample["text"] for sample in answer["samples"]))
+    return found
 
 
 def _head(flow: Flow, head: Headline) -> None:
@@ -114,25 +127,38 @@ def _notice(flow: Flow, block: Notice) -> None:
 
 
 def _pairs(flow: Flow, items: tuple[tuple[str, str], ...]) -> None:
-    """Two columns of names and values."""
+    """Two columns of names and values; what does not fit into one goes across both, on as many lines as it takes."""
     gap = 24.0
     room = (ROOM - gap) / 2
+
+    def fits(item: tuple[str, str]) -> bool:
+        return sum(width(words, SANS, 8.6) for words in item) + 12 <= room
+
+    rows: list[list[tuple[str, str]]] = []
+    for item in items:
+        if rows and len(rows[-1]) == 1 and fits(rows[-1][0]) and fits(item):
+            rows[-1].append(item)
+        else:
+            rows.append([item])
     with flow.tagged("Table"):
-        for first in range(0, len(items), 2):
+        for row in rows:
             flow.need(18)
             flow.y += 15
-            for place, (name, value) in enumerate(items[first : first + 2]):
-                _pair(flow, name, value, LEFT + place * (room + gap), room)
+            for place, (name, value) in enumerate(row):
+                _pair(flow, name, value, LEFT + place * (room + gap), room if fits(row[0]) else ROOM)
     flow.y += 12
 
 
 def _pair(flow: Flow, name: str, value: str, x: float, room: float) -> None:
-    fitting = shorten(value, SANS, 8.6, room - width(name, SANS, 8.6) - 12)
     with flow.tagged("TR"):
         with flow.tagged("TH", scope="Row"):
             flow.page.text(x, flow.y - 3, name, SANS, 8.6, MUTED)
         with flow.tagged("TD"):
-            flow.page.text(x + room - width(fitting, SANS, 8.6), flow.y - 3, fitting, SANS, 8.6, INK)
+            for place, line in enumerate(wrap(value, SANS, 8.6, room - width(name, SANS, 8.6) - 12)):
+                if place:
+                    flow.need(12)
+                    flow.y += 12
+                flow.page.text(x + room - width(line, SANS, 8.6), flow.y - 3, line, SANS, 8.6, INK)
     flow.page.lines([(x, flow.y + 1), (x + room, flow.y + 1)], INKS["grid"], 0.6)
 
 

@@ -128,7 +128,8 @@ class Flow:
 
     def chart(self, drawing: Drawing) -> None:
         """A chart across the page, from the same primitives as on the page in HTML."""
-        factor = ROOM / drawing.width
+        # One of hundreds of documents is higher than a page.
+        factor = min(ROOM / drawing.width, (BOTTOM - TOP - 30) / drawing.height)
         self.need(drawing.height * factor + 30)
         with self.tagged("Figure", alt=f"{drawing.title}. {drawing.description}"):
             self._draw(drawing, LEFT, self.y, factor)

@@ -234,7 +234,7 @@ def test_a_held_out_record_shows_its_own_answer_in_every_form_of_the_report(site
     site.lines(f"{PREFIX}input/prompts.jsonl", asked)
     assert site.report()["prompts"][3]["reference"] == "Own answer 3 <b>"
     page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
-    assert "The record's own answer: Own answer 3 &lt;b&gt;" in page and "Held-out records (48)" in page
+    assert "The record's own answer: <bdi>Own answer 3 &lt;b&gt;</bdi>" in page and "Held-out records (48)" in page
     assert site.s3.objects["bucket", f"{PREFIX}report/report.pdf"].startswith(b"%PDF")
 
 

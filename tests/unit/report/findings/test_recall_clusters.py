@@ -110,7 +110,7 @@ def test_enough_prompts_about_too_few_facts_are_not_judged() -> None:
     verdict = judge_recall(block)
     assert verdict.verdict == NOT_SHOWN
     assert verdict.reason == (
-        "Only 38 knowledge prompts have key facts, and ask only 19 different facts; at least 20 needed."
+        "Only 38 knowledge prompts with key facts, which ask 19 different facts; at least 20 needed."
     )
 
 
