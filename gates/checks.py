@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CompletedProcess
 
 from gates import licences
 
+PROJECT = Path(__file__).resolve().parent.parent
 Ended = CompletedProcess[str]
 
 CODE = [
@@ -109,9 +112,16 @@ def without_secrets(done: Ended) -> Outcome:
     """detect-secrets."""
     if done.returncode:
         return _by_exit_code(done, "not searched")
+    if not _tracked():
+        return Outcome(False, "not searched", "git names no file here, and only what it tracks is searched")
     found = json.loads(done.stdout)["results"]
     words = [f"{file}:{one['line_number']}: {one['type']}" for file, all_ in sorted(found.items()) for one in all_]
     return Outcome(not words, f"{len(words)} found", "\n".join(words))
+
+
+def _tracked() -> bool:
+    """Whether git names any file: outside a checkout, and in one that it does not trust, the search finds nothing and says so nowhere."""
+    return bool(subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, check=False).stdout)
 
 
 ALL = (

@@ -38,8 +38,9 @@ class Package:
 
     @property
     def is_allowed(self) -> bool:
-        """Whether every licence it may be taken under is one that we accept."""
-        return bool(ALLOWED.search(self.licence)) and not REFUSED.search(self.licence)
+        """Whether each licence that holds for it is one that we accept; of two to choose from, one is enough."""
+        parts = re.split(r"\bAND\b|;", self.licence)
+        return all(ALLOWED.search(part) for part in parts) and not REFUSED.search(self.licence)
 
 
 def read(listed: str) -> list[Package]:

@@ -12,7 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import CaptuneError
-from operations import alarm, bucket, costs, destruction, estimate, idle, ledger_listing, price_list
+from operations import alarm, costs, destruction, estimate, idle, ledger_listing, price_list
 from operations.check import command
 from operations.data import losses as text_losses
 from operations.data import outside, texts
@@ -60,9 +60,12 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
     )
     destroy.add_argument("--data", action="store_true", help="the bucket and the ledger are to go too")
     destroy.add_argument("--yes", action="store_true", help="do not ask")
-    commands.add_parser(
-        "empty", parents=[of_aws], help="delete everything in the buckets, unless they were deployed with retain_data"
+    emptying = commands.add_parser(
+        "empty",
+        parents=[of_aws],
+        help="ask once and delete everything in the buckets, unless they were deployed with retain_data",
     )
+    emptying.add_argument("--yes", action="store_true", help="do not ask")
     data = commands.add_parser("data", help="count the texts and prompts of data/; needs no account")
     data.add_argument("--loss", action="store_true", help="the stand-in's loss by register instead")
     data.add_argument(
@@ -118,10 +121,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m operations")
         elif chosen.command == "destroy":
             print(destruction.prepare(session, input, data=chosen.data, agreed=chosen.yes))
         elif chosen.command == "empty":
-            print(bucket.empty(session))
+            print(destruction.empty(session, input, agreed=chosen.yes))
         else:
             print(alarm.release(session))
-    except (idle.NotIdle, destruction.NotWanted, SettingsError) as refusal:
+    except (idle.NotIdle, destruction.NotWanted, SettingsError, CaptuneError) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except (ClientError, BotoCoreError, LookupError) as error:

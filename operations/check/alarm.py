@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -13,7 +14,9 @@ from operations.check.clients import Budgets, CloudWatch, Sns
 from operations.check.findings import Finding, ok, problem, warning
 
 _WITHOUT_ALARM = "make deploy"
-_PENDING = "PendingConfirmation"  # what SNS answers in place of the subscription's ARN
+_CONFIRMED = (
+    "arn:"  # in place of the subscription's ARN, SNS answers PendingConfirmation, or Deleted after an end of it
+)
 
 
 def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Finding]:
@@ -68,10 +71,10 @@ def email(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
     found = _subscriptions(sns, topic, "email")
     if address not in found:
         yield problem("e-mail", f"{address} is not subscribed to the results", "make deploy")
-    elif found[address] == _PENDING:
+    elif not found[address].startswith(_CONFIRMED):
         yield warning(
             "e-mail",
-            f"{address} has not confirmed",
+            f"{address} has not confirmed, or does not want to hear of them any more",
             "follow the link in the mail of SNS, or subscribe again in its console",
         )
     else:
@@ -90,8 +93,8 @@ def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
     """Whether anybody hears of CloudWatch's alarms: SNS sends nothing to who has not confirmed."""
     subject = "e-mail of alarms"
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    found = {one["Endpoint"]: one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]}
-    heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith("arn:"))
+    found = _by_endpoint([one for page in pages for one in page["Subscriptions"]])
+    heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith(_CONFIRMED))
     if address and address not in found:
         yield problem(subject, f"{address} is not subscribed to them", "make deploy")
     elif address and address not in heard:
@@ -126,9 +129,10 @@ def states(cloudwatch: CloudWatch, names: Collection[str]) -> Iterator[Finding]:
 
 def _subscriptions(sns: Sns, topic: str, protocol: str) -> dict[str, str]:
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    return {
-        one["Endpoint"]: one["SubscriptionArn"]
-        for page in pages
-        for one in page["Subscriptions"]
-        if one["Protocol"] == protocol
-    }
+    return _by_endpoint([one for page in pages for one in page["Subscriptions"] if one["Protocol"] == protocol])
+
+
+def _by_endpoint(subscriptions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The ARN by endpoint, or what SNS answers in its place. One that has ended stays listed for days beside its successor."""
+    confirmed_last = sorted(subscriptions, key=lambda one: one["SubscriptionArn"].startswith(_CONFIRMED))
+    return {one["Endpoint"]: one["SubscriptionArn"] for one in confirmed_last}

@@ -41,6 +41,12 @@ def test_a_tools_words_become_one_line(judge: object, said: str, code: int, pass
     assert (outcome.passed, outcome.count.startswith(count)) == (passed, True), outcome
 
 
+def test_where_git_names_no_file_nothing_was_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PROJECT", tmp_path)
+    outcome = checks.without_secrets(ended('{"results": {}}'))
+    assert (outcome.passed, outcome.count) == (False, "not searched")
+
+
 def test_a_secret_is_told_with_its_place() -> None:
     found = {"results": {"a.py": [{"line_number": 3, "type": "AWS Access Key"}]}}
     outcome = checks.without_secrets(ended(json.dumps(found)))
@@ -57,6 +63,9 @@ def test_a_secret_is_told_with_its_place() -> None:
         ("GPL-3.0", False),
         ("GNU Affero General Public License", False),
         ("AGPL-3.0 AND MIT", False),
+        ("MIT AND Proprietary", False),
+        ("Apache-2.0; CC-BY-NC-4.0", False),
+        ("BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0", True),
         ("UNKNOWN", False),
         ("LIMITED", False),
     ],

@@ -239,11 +239,11 @@ def _matches(value: str, patterns: str | list[str]) -> bool:
 
 
 class Sns(Service):
-    """Subscriptions by topic, as protocol, endpoint and whether it was confirmed."""
+    """Subscriptions by topic, as protocol, endpoint and whether it was confirmed; None where it has ended."""
 
     name = "sns"
 
-    def __init__(self, **topics: list[tuple[str, str, bool]]) -> None:
+    def __init__(self, **topics: list[tuple[str, str, bool | None]]) -> None:
         super().__init__()
         self.topics = topics
 
@@ -252,7 +252,11 @@ class Sns(Service):
             {
                 "Protocol": protocol,
                 "Endpoint": endpoint,
-                "SubscriptionArn": f"{TopicArn}:1" if confirmed else "PendingConfirmation",
+                "SubscriptionArn": f"{TopicArn}:1"
+                if confirmed
+                else "Deleted"
+                if confirmed is None
+                else "PendingConfirmation",
             }
             for protocol, endpoint, confirmed in self.topics.get(TopicArn.rpartition(":")[2], [])
         ]

@@ -261,13 +261,15 @@ def test_no_action_and_no_budget_are_problems() -> None:
     [
         ([("lambda", "x", True), ("email", "me@example.org", True)], OK),
         ([("email", "me@example.org", False)], WARNING),
+        ([("email", "me@example.org", None)], WARNING),
+        ([("email", "me@example.org", True), ("email", "me@example.org", None)], OK),
         ([("email", "you@example.org", True)], PROBLEM),
         ([], PROBLEM),
     ],
-    ids=["confirmed", "not confirmed", "another address", "nobody"],
+    ids=["confirmed", "not confirmed", "ended", "ended and begun again", "another address", "nobody"],
 )
 def test_the_owner_hears_of_results_once_the_address_is_confirmed(
-    subscriptions: list[tuple[str, str, bool]], level: Level
+    subscriptions: list[tuple[str, str, bool | None]], level: Level
 ) -> None:
     assert one(alarm.email(Sns(topic=subscriptions), TOPIC, "me@example.org")).level == level
 
@@ -287,11 +289,21 @@ def test_a_kill_switch_that_nobody_hears_is_a_problem() -> None:
         ([], "", WARNING),
         ([("email", "you@example.org", False)], "", WARNING),
         ([("https", "https://hook.example.org", True)], "", OK),
+        ([("email", "me@example.org", True), ("email", "me@example.org", None)], "me@example.org", OK),
     ],
-    ids=["confirmed", "pending", "only another", "absent", "no address", "no address, pending", "subscribed by hand"],
+    ids=[
+        "confirmed",
+        "pending",
+        "only another",
+        "absent",
+        "no address",
+        "no address, pending",
+        "by hand",
+        "begun again",
+    ],
 )
 def test_alarms_that_reach_nobody_are_found(
-    subscriptions: list[tuple[str, str, bool]], address: str, level: Level
+    subscriptions: list[tuple[str, str, bool | None]], address: str, level: Level
 ) -> None:
     assert one(alarm.alarms(Sns(topic=subscriptions), TOPIC, address)).level == level
 

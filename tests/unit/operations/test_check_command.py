@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +115,35 @@ def test_the_settings_of_the_command_line_are_the_ones_that_are_checked(
 def test_the_workflow_deploys_what_the_check_complains_of_and_only_then_takes_it_for_a_failure() -> None:
     workflow = yaml.safe_load((command.ROOT / ".github" / "workflows" / "deploy.yaml").read_text("utf-8"))
     steps = [step for step in workflow["jobs"]["deploy"]["steps"] if "run" in step]
-    assert [(step["run"].split()[:2], step.get("continue-on-error", False)) for step in steps] == [
+    assert [(step["run"].split()[:2], step.get("continue-on-error", False)) for step in steps if "id" not in step] == [
+        (["make", "synth"], False),
         (["make", "check-aws"], True),
         (["make", "deploy"], False),
         (["make", "check-aws"], False),
     ]
+
+
+@pytest.mark.parametrize(("variable", "region"), [("eu-west-1", "eu-west-1"), ("", "eu-north-1")])
+def test_the_workflow_deploys_into_the_region_of_the_settings_unless_a_variable_names_another(
+    tmp_path: Path, variable: str, region: str
+) -> None:
+    workflow = yaml.safe_load((command.ROOT / ".github" / "workflows" / "deploy.yaml").read_text("utf-8"))
+    (step,) = (step for step in workflow["jobs"]["deploy"]["steps"] if step.get("id") == "where")
+    (tmp_path / "cdk.json").write_text('{"context": {"region": "eu-north-1"}}', "utf-8")
+    jq = tmp_path / "jq"  # which GitHub's machines have
+    jq.write_text(
+        f"#!{sys.executable}\nimport json, sys\nassert sys.argv[1:3] == ['-r', '.context.region']\n"
+        "print(json.load(open(sys.argv[3]))['context']['region'])\n",
+        "utf-8",
+    )
+    jq.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "CAPTUNE_REGION": variable,
+    }
+    subprocess.run(["bash", "-ec", step["run"]], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "output").read_text("utf-8") == f"region={region}\n"
 
 
 TEMPLATE = {

@@ -155,7 +155,8 @@ def test_make_help_lists_every_target_that_has_a_purpose() -> None:
 
 @pytest.mark.parametrize("target", ["destroy", "release"])
 @pytest.mark.parametrize(
-    "given", ["--profile work", "--profile=work", "--context=region=eu-west-1", "-cregion=eu-west-1"]
+    "given",
+    ["--profile work", "--profile=work", "--context=region=eu-west-1", "-cregion=eu-west-1", "--region eu-west-1"],
 )
 def test_what_is_asked_in_one_account_or_region_and_done_in_another_is_refused(target: str, given: str) -> None:
     code, text = make("--dry-run", target, f"ARGS={given}")
@@ -174,6 +175,20 @@ def test_what_is_asked_in_one_account_or_region_and_done_in_another_is_refused(t
 def test_make_ledger_takes_the_region_as_its_siblings_take_it(given: str, run: str) -> None:
     code, text = make("--dry-run", "ledger", f"ARGS={given}")
     assert (code, text.split()) == (0, ["python", "-m", "operations", *run.split()])
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "part"),
+    [
+        ("mutate-machines", "-m code_mutations.machines --write results/mutations.md", "--only StartTraining"),
+        ("prove-cap", "-m proof --write results/prove-cap.md", "--months 50"),
+    ],
+)
+def test_a_part_of_a_proof_does_not_take_the_place_of_the_whole(target: str, options: str, part: str) -> None:
+    there = "--old-file=.venv/.ready"
+    assert make("--dry-run", there, target)[1].split() == ["python", *options.split()]
+    module = options.split(" --write")[0]
+    assert make("--dry-run", there, target, f"ARGS={part}")[1].split() == ["python", *module.split(), *part.split()]
 
 
 @pytest.mark.parametrize(
@@ -208,4 +223,4 @@ def test_who_says_yes_beforehand_is_not_asked_and_the_region_is_kept() -> None:
 def test_where_the_data_is_to_go_the_question_says_so_before_anything_is_deleted() -> None:
     asked, _, emptied = would_run("DATA=delete")
     assert asked.split()[-2:] == ["destroy", "--data"]
-    assert " ".join(emptied.split()) == "python -m operations empty && cdk destroy Captune-Storage --force"
+    assert " ".join(emptied.split()) == "python -m operations empty --yes && cdk destroy Captune-Storage --force"

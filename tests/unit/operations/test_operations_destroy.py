@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from operations import destruction, idle
 from tests.doubles.ledger_fakes import FakeLedger
@@ -17,14 +18,17 @@ from tests.doubles.operations.deployed_account import Account as Deployed
 class Account(Deployed):
     """An account after the budget alarm: the deny policy is attached, and `protected` data is not to be deleted."""
 
-    def __init__(self, protected: bool = False, **more: Any) -> None:
+    def __init__(self, protected: bool = False, stacks: tuple[str, ...] = destruction.STACKS, **more: Any) -> None:
         super().__init__(**more)
         self._outputs |= {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
         self.iam, self.budgets = Iam(attached=True), Budgets()
         self._services |= {"iam": self.iam, "budgets": self.budgets, "sts": Sts()}
-        self._protected = protected
+        self._protected, self._stacks = protected, stacks
+        self.region_name = "us-east-1"
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:
+        if StackName not in self._stacks:
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
         return {"Stacks": [{"StackName": StackName, "EnableTerminationProtection": self._protected}]}
 
     @property
@@ -62,6 +66,35 @@ def test_yes_takes_the_deny_policy_off_so_that_the_role_can_be_deleted(answer: s
     assert "Detached the deny policy" in destruction.prepare(account, person)
     assert not account.iam.attached
     assert len(person.asked) == 1
+
+
+def test_where_no_stack_is_there_it_may_be_another_region_and_nothing_is_said_to_be_gone() -> None:
+    account, person = Account(stacks=()), Person("yes")
+    with pytest.raises(LookupError, match='no stack of Captune in us-east-1 .* ARGS="-c region=NAME"'):
+        destruction.prepare(account, person)
+    assert not person.asked and account.is_untouched
+    assert "Detached" in destruction.prepare(Account(stacks=("Captune-Storage",)), person)
+
+
+def test_what_is_prepared_is_not_said_to_be_done() -> None:
+    assert "The stacks are still there: make destroy goes on" in destruction.prepare(Account(), Person("yes"))
+
+
+def test_data_is_deleted_only_after_a_yes_and_not_while_something_bills(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[Any] = []
+    monkeypatch.setattr(destruction.bucket, "empty", lambda session: emptied.append(session) or "Deleted 1")
+    for answer in ("no", None):
+        with pytest.raises(destruction.NotWanted, match="nothing was deleted"):
+            destruction.empty(Account(), Person(answer))
+    with pytest.raises(idle.NotIdle):
+        destruction.empty(Account(ledger=FakeLedger().with_run("abc")), Person("yes"))
+    with pytest.raises(LookupError, match="retain_data"):
+        destruction.empty(Account(protected=True), Person("yes"))
+    assert not emptied
+    person = Person("yes")
+    assert destruction.empty(Account(), person) == "Deleted 1"
+    assert "in us-east-1 of account" in person.asked[0] and "cannot be taken back" in person.asked[0]
+    assert destruction.empty(Account(), Person(None), agreed=True) == "Deleted 1"
 
 
 def test_nobody_is_asked_while_something_bills() -> None:

@@ -210,9 +210,9 @@ def test_boto3_empties_both_buckets_of_every_version_and_a_repetition_finds_noth
         for text in (b"one", b"two"):
             s3.put_object(Bucket=name, Key="k", Body=text)
 
-    assert main(["--region", "us-east-1", "empty"]) == 0
+    assert main(["--region", "us-east-1", "empty", "--yes"]) == 0
 
     assert all("Versions" not in s3.list_object_versions(Bucket=name) for name in names)
     s3.delete_bucket(Bucket=names[0])
-    assert main(["--region", "us-east-1", "empty"]) == 0
+    assert main(["--region", "us-east-1", "empty", "--yes"]) == 0
     assert f"{names[0]} is gone already." in capsys.readouterr().out
