@@ -79,8 +79,9 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     if first:
         say("note", text="the first seed was finished by an earlier start: its result is used")
         first.metrics["training"] |= {"starts": starts.count, "steps_again": starts.steps_again}
-        # All wait for it: further seeds take what is published for safe.
-        group.of_first(firsts.publish_again(root, first) if group.first else None)
+        if group.first:
+            firsts.publish_again(root, first)
+        group.of_first(None)  # all wait for it: further seeds take what is published for safe
     else:
         progress = Progress(**found[1]) if found else Progress()
         watch = Watch(

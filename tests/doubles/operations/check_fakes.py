@@ -7,7 +7,7 @@ under its conditions, and no statement denies it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -243,7 +243,7 @@ class Sns(Service):
 
     name = "sns"
 
-    def __init__(self, **topics: list[tuple[str, str, bool | None]]) -> None:
+    def __init__(self, **topics: Sequence[tuple[str, str, bool | None]]) -> None:
         super().__init__()
         self.topics = topics
 

@@ -82,7 +82,12 @@ def test_what_is_prepared_is_not_said_to_be_done() -> None:
 
 def test_data_is_deleted_only_after_a_yes_and_not_while_something_bills(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[Any] = []
-    monkeypatch.setattr(destruction.bucket, "empty", lambda session: emptied.append(session) or "Deleted 1")
+
+    def delete(session: Any) -> str:
+        emptied.append(session)
+        return "Deleted 1"
+
+    monkeypatch.setattr(destruction.bucket, "empty", delete)
     for answer in ("no", None):
         with pytest.raises(destruction.NotWanted, match="nothing was deleted"):
             destruction.empty(Account(), Person(answer))
