@@ -11,9 +11,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 LISTING = ("pip-licenses", "--from=mixed", "--format=json")
-# Permissive, or copyleft that ends at the file or the library (MPL, LGPL). A licence that reaches further is not one of ours.
+# Permissive (BSL-1.0 is Boost's), or copyleft that ends at the file or the library (MPL, LGPL). A licence that reaches further is not one of ours.
 ALLOWED = re.compile(
-    r"\b(0?BSD|MIT|MIT-0|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|LGPL|Zlib|HPND|Unlicense|CC0|CNRI)\b|Permission is hereby granted",
+    r"\b(0?BSD|BSL-1.0|MIT|MIT-0|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|LGPL|Zlib|HPND|Unlicense|CC0|CNRI)\b|Permission is hereby granted",
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"(?<!L)\bA?GPL|Affero|SSPL|Business Source|Non-?Commercial", re.IGNORECASE)
