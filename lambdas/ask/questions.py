@@ -32,6 +32,10 @@ _ERRORS_THAT_MAY_PASS = {
 }  # fmt: skip
 
 
+class TooSlow(ServiceUnreachable):
+    """The container did not answer within SageMaker's 60 seconds. It may, with fewer requests at once."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Which model is asked, how often, and how many requests are in flight at once."""
@@ -54,7 +58,8 @@ def ask_all(
 ) -> list[dict[str, Any]]:
     """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then, when time is over, and at the end.
 
-    At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Returns all answers
+    At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Where the container is too slow
+    for so many requests at once, they are halved, and what was not answered is asked again. Returns all answers
     in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, AdapterNotServed for one
     of another model, ServiceUnreachable for what may pass; nothing more is asked then, and what came back is kept.
     """
@@ -62,13 +67,20 @@ def ask_all(
     waiting = deque(prompt for prompt in prompts if prompt["id"] not in answers)
     deadline = clock() + seconds
     flying: set[Future[dict[str, Any]]] = set()
+    asked_with: dict[
+        Future[dict[str, Any]], tuple[dict[str, Any], int]
+    ] = {}  # the prompt, and how many at once were allowed
+    at_once = settings.concurrency
     asked = unsaved = 0
     problem: Exception | None = None
     with ThreadPoolExecutor(settings.concurrency) as pool:
         while True:
             late = asked > 0 and clock() >= deadline
-            while waiting and len(flying) < settings.concurrency and not late and problem is None:
-                flying.add(pool.submit(_ask, runtime, waiting.popleft(), settings))
+            while waiting and len(flying) < at_once and not late and problem is None:
+                prompt = waiting.popleft()
+                future = pool.submit(_ask, runtime, prompt, settings)
+                flying.add(future)
+                asked_with[future] = prompt, at_once
                 asked += 1
                 late = clock() >= deadline
             if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and late):
@@ -80,8 +92,18 @@ def ask_all(
             patience = None if late else max(0.0, deadline - clock())
             finished, flying = wait(flying, patience, return_when=FIRST_COMPLETED)
             for future in finished:
+                prompt, allowed = asked_with.pop(future)
                 try:
                     answer = future.result()
+                except TooSlow as error:
+                    if allowed == 1:
+                        problem = problem or ServiceUnreachable(
+                            str(error)
+                        )  # by this name the state machine tries again
+                    else:
+                        at_once = min(at_once, allowed // 2)
+                        waiting.appendleft(prompt)
+                    continue
                 except Exception as error:
                     problem = problem or error
                     continue
@@ -152,7 +174,9 @@ def _explain(error: ClientError, settings: Settings) -> Exception:
     original = int(error.response.get("OriginalStatusCode") or 0)
     refused = 400 <= original < 500 and original not in _STATUS_THAT_MAY_PASS
     if (code == "ModelError" and not refused) or code in _ERRORS_THAT_MAY_PASS:
-        return ServiceUnreachable(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")
+        # The container's status is 0 where it has given none within the time.
+        problem = TooSlow if code == "ModelError" and not original else ServiceUnreachable
+        return problem(f"Endpoint {settings.endpoint} is busy or failing ({code}): {message}")
     return EndpointAnsweredBadly(
         f"Endpoint {settings.endpoint} refused a prompt for the model {settings.model!r} ({code}): {message} Its log is in CloudWatch, group "
         f"/aws/sagemaker/Endpoints/{settings.endpoint}."

@@ -184,12 +184,17 @@ class Conductor:
         target = self.options.results / (self.options.name or run)
         if earlier := results.set_aside(target):
             self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
-        summary = self.summary = results.copy_out(cloud, run, target)
+        failed = execution.status != "SUCCEEDED"
+        summary = self.summary = results.copy_out(cloud, run, target, adapter=failed)
         if execution.status == "SUCCEEDED" and summary:
             results.show_summary(self.display, summary)
             results.show_missed(self.display, summary, self.options.interruptions)
         else:
             results.show_failure(self.display, execution)
+            if (kept := target / results.ADAPTER).is_dir():
+                self.display.say(
+                    f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
+                )
         clean = results.show_proof(self.display, cloud, execution)
         clean = results.show_alarms(self.display, cloud, self._watch) and clean
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now

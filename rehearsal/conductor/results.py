@@ -22,6 +22,7 @@ from report.content.meaning import NO_OUTSIDE_TEXT
 from .display import Display
 
 SHOWN_PROMPTS = 3
+ADAPTER, _MODEL = "adapter", "output/model"
 _SWEEP_SECONDS = 120
 
 
@@ -33,8 +34,11 @@ def set_aside(target: Path) -> Path | None:
     return target.rename(next(place for place in beside if not place.exists()))
 
 
-def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
-    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if it has none."""
+def copy_out(cloud: Cloud, run: str, target: Path, *, adapter: bool = False) -> dict[str, Any]:
+    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if it has none.
+
+    With `adapter` also what was trained, with its losses: after a failure the bucket is gone, and hours of training with it.
+    """
     assert cloud.deployment is not None
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     target.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,16 @@ def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
             (target / name).write_bytes(content)
             if path == f"{run_folder.REPORT}{run_folder.SUMMARY}":
                 summary = dict(json.loads(content))
+        elif adapter and _is_trained(path):
+            (target / ADAPTER).mkdir(exist_ok=True)
+            (target / ADAPTER / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     return summary
+
+
+def _is_trained(path: str) -> bool:
+    """Whether a file of a run's folder is of its adapter. The trial before it has one that is not trained."""
+    is_trial = path.startswith(run_folder.TRIAL)
+    return path.startswith(run_folder.TRAINING) and f"/{_MODEL}/" in path and not is_trial
 
 
 def dollars(cents: Any) -> str:

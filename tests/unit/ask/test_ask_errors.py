@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -134,3 +135,40 @@ def test_requests_in_flight_at_an_error_are_waited_for_and_kept() -> None:
     with pytest.raises(ServiceUnreachable):
         ask(Runtime(fail_first), 4, shelf, settings=Settings("e", "base", 0, 1, concurrency=4))
     assert shelf.ids == ["p1", "p2", "p3"]
+
+
+class Crowded:
+    """A container that answers in time only while no more than so many requests are in flight."""
+
+    def __init__(self, bears: int) -> None:
+        self.bears, self.flying, self.refused = bears, 0, list[int]()
+        self._lock, self._too_slow = threading.Lock(), model_error(0)
+
+    def __call__(self, body: dict[str, Any]) -> None:
+        with self._lock:
+            self.flying += 1
+            seen = self.flying
+        try:
+            if seen > self.bears:
+                self.refused.append(seen)
+                raise self._too_slow
+            time.sleep(0.005)
+        finally:
+            with self._lock:
+                self.flying -= 1
+
+
+@pytest.mark.parametrize(("bears", "at_once"), [(1, 32), (3, 8)])
+def test_a_container_that_is_too_slow_for_so_many_requests_gets_fewer_at_once(bears: int, at_once: int) -> None:
+    container, shelf = Crowded(bears), Shelf()
+    settings = Settings("e", "base", 0, 1, concurrency=at_once)
+    assert ask(Runtime(container), 40, shelf, settings=settings) == [f"p{n}" for n in range(40)]
+    assert container.refused and max(container.refused) <= at_once
+
+
+def test_one_that_is_too_slow_for_a_single_request_is_tried_again_by_its_name_in_the_state_machine() -> None:
+    container, shelf = Crowded(0), Shelf()
+    with pytest.raises(ServiceUnreachable) as problem:
+        ask(Runtime(container), 5, shelf, settings=Settings("e", "base", 0, 1, concurrency=4))
+    assert type(problem.value) is ServiceUnreachable and "the container said no" in str(problem.value)
+    assert shelf.ids == []

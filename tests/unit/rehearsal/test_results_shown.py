@@ -99,6 +99,24 @@ def test_the_summary_is_the_one_that_this_run_wrote(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {"summary.json", "fine-tuned.jsonl"}
 
 
+def test_what_a_failed_run_has_trained_is_kept_with_its_losses(tmp_path: Path) -> None:
+    trained = "training/mine/output/model"
+    cloud = account(
+        **{
+            f"{trained}/metrics.json": b"{}",
+            f"{trained}/adapter_model.safetensors": b"w",
+            "training/trial/x/output/model/a": b"",
+        }
+    )
+    assert copy_out(cloud, "mine", tmp_path / "mine", adapter=True) == {}
+    assert {path.name for path in (tmp_path / "mine" / "adapter").iterdir()} == {
+        "metrics.json",
+        "adapter_model.safetensors",
+    }
+    copy_out(cloud, "mine", tmp_path / "other")
+    assert not (tmp_path / "other" / "adapter").exists()
+
+
 def test_an_earlier_runs_summary_is_not_taken_for_that_of_a_run_without_one(tmp_path: Path) -> None:
     assert copy_out(account(**{"plan.json": b"{}"}), "mine", earlier(tmp_path / "mine")) == {}
 
