@@ -239,7 +239,6 @@ class Conductor:
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
         """The terminal was closed: that is one Ctrl-C, although the shell and the kernel send a signal each."""
-        self.display.go_on_unread()
         if not self._interrupts:
             self._interrupt(number, frame)
 

@@ -80,6 +80,8 @@ class Display:
 
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        # From the first line on: between the end of a terminal and its signal, rich would end the thread that prints.
+        self.console.file = cast(IO[str], _Unread(self.console.file))
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
         self._progress = Progress(
@@ -99,10 +101,6 @@ class Display:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-
-    def go_on_unread(self) -> None:
-        """From now on a line that cannot be printed is no failure: the terminal was closed. Waits for no lock."""
-        self.console.file = cast(IO[str], _Unread(self.console.file))
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print a line."""
