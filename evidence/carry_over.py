@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence.car
     try:
         commit = _git("rev-parse", "--short=7", f"{given.commit}^{{commit}}")  # whatever HEAD is in an hour
         with tempfile.TemporaryDirectory() as folder, checked_out(commit, Path(folder) / "earlier") as earlier:
-            names = carried(load(FIGURES), told_by(PROJECT), told_by(earlier))
+            then = told_by(earlier)
+            names = carried(load(FIGURES), told_by(PROJECT), then)
             before, after = (rehearsed(tree, Path(folder) / f"results-{tree.name}") for tree in (earlier, PROJECT))
             differing = sorted(name for name in before if before[name] != after[name])
             if differing:
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m evidence.car
                     f"a small run gives other figures than with {commit} ({', '.join(differing)}), so the experiments must be run "
                     "again: make evidence."
                 )
-            if carried(load(FIGURES), told_by(PROJECT), told_by(earlier)) != names:
+            if carried(load(FIGURES), told_by(PROJECT), then) != names:
                 raise NothingCarried("the code or the figures have changed meanwhile: start again.")
     except (ValueError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"captune: {error}") from error

@@ -36,9 +36,7 @@ def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agre
     if data:
         bucket.refuse_protected(session)
     if not agreed:
-        if not _says_yes(ask, _question(_account(session), session.region_name, data)):
-            raise NotWanted("Nothing was changed and nothing was destroyed.")
-        idle.check(session)
+        _await_yes(session, ask, _question(_account(session), session.region_name, data))
     return f"{alarm.release(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
 
 
@@ -51,9 +49,7 @@ def empty(session: Any, ask: Callable[[str], str], *, agreed: bool = False) -> s
         print(idle.check(session))
         bucket.refuse_protected(session)
         question = f"This deletes every version of every corpus, adapter and report of Captune in {session.region_name} of account {_account(session)}.{_FOR_GOOD}"
-        if not _says_yes(ask, question):
-            raise NotWanted("Nothing was changed and nothing was deleted.")
-        idle.check(session)
+        _await_yes(session, ask, question)
     return bucket.empty(session)
 
 
@@ -88,6 +84,13 @@ def _question(account: str, region: str, data: bool) -> str:
         f"This destroys the stacks of Captune in {region} of account {account}: state machines, functions, alarms and the budget. {kept}"
         + (_FOR_GOOD if data else _GO_ON)
     )
+
+
+def _await_yes(session: Any, ask: Callable[[str], str], question: str) -> None:
+    """Asks, and checks again what the person's thinking time may have changed. Raises NotWanted and idle.NotIdle."""
+    if not _says_yes(ask, question):
+        raise NotWanted("Nothing was changed: nothing was destroyed and nothing was deleted.")
+    idle.check(session)
 
 
 def _says_yes(ask: Callable[[str], str], question: str) -> bool:

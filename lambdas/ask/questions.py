@@ -66,21 +66,18 @@ def ask_all(
     answers = {answer["id"]: answer for answer in done}
     waiting = deque(prompt for prompt in prompts if prompt["id"] not in answers)
     deadline = clock() + seconds
-    flying: set[Future[dict[str, Any]]] = set()
-    asked_with: dict[
-        Future[dict[str, Any]], tuple[dict[str, Any], int]
-    ] = {}  # the prompt, and how many at once were allowed
+    # The prompt of each request in flight, and how many were allowed at once when it left.
+    flying: dict[Future[dict[str, Any]], tuple[dict[str, Any], int]] = {}
     at_once = settings.concurrency
     asked = unsaved = 0
     problem: Exception | None = None
+    too_slow = ""
     with ThreadPoolExecutor(settings.concurrency) as pool:
         while True:
             late = asked > 0 and clock() >= deadline
             while waiting and len(flying) < at_once and not late and problem is None:
                 prompt = waiting.popleft()
-                future = pool.submit(_ask, runtime, prompt, settings)
-                flying.add(future)
-                asked_with[future] = prompt, at_once
+                flying[pool.submit(_ask, runtime, prompt, settings)] = prompt, at_once
                 asked += 1
                 late = clock() >= deadline
             if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and late):
@@ -90,19 +87,16 @@ def ask_all(
             if not flying:
                 break
             patience = None if late else max(0.0, deadline - clock())
-            finished, flying = wait(flying, patience, return_when=FIRST_COMPLETED)
-            for future in finished:
-                prompt, allowed = asked_with.pop(future)
+            for future in wait(flying, patience, return_when=FIRST_COMPLETED).done:
+                prompt, allowed = flying.pop(future)
                 try:
                     answer = future.result()
                 except TooSlow as error:
+                    too_slow = str(error)
+                    waiting.appendleft(prompt)
+                    at_once = min(at_once, max(1, allowed // 2))
                     if allowed == 1:
-                        problem = problem or ServiceUnreachable(
-                            str(error)
-                        )  # by this name the state machine tries again
-                    else:
-                        at_once = min(at_once, allowed // 2)
-                        waiting.appendleft(prompt)
+                        problem = problem or ServiceUnreachable(too_slow)  # by this name the state machine tries again
                     continue
                 except Exception as error:
                     problem = problem or error
@@ -112,6 +106,8 @@ def ask_all(
     save(_in_order(prompts, answers))
     if problem is not None:
         raise problem
+    if too_slow and len(answers) == len(done):  # a call that got nowhere must not be repeated without a limit
+        raise ServiceUnreachable(too_slow)
     return _in_order(prompts, answers)
 
 

@@ -14,9 +14,8 @@ from operations.check.clients import Budgets, CloudWatch, Sns
 from operations.check.findings import Finding, ok, problem, warning
 
 _WITHOUT_ALARM = "make deploy"
-_CONFIRMED = (
-    "arn:"  # in place of the subscription's ARN, SNS answers PendingConfirmation, or Deleted after an end of it
-)
+# In place of a subscription's ARN, SNS answers PendingConfirmation, or Deleted after its end.
+_CONFIRMED = "arn:"
 
 
 def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.ledger import keys
+from preflight.records import reading
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.api.market import Market
 from stacks.configuration.settings import Settings
@@ -29,7 +30,7 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     ):
         if path is not None:
             # Records are known by their ending; whatever else it is called, it is text.
-            ending = ending or (path.suffix.lower() if path.name.lower().endswith((".jsonl", ".csv")) else ".txt")
+            ending = ending or (path.suffix.lower() if reading.are_records(path.name.lower()) else ".txt")
             files[key] = path.read_bytes()
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"

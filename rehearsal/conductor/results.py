@@ -22,7 +22,7 @@ from report.content.meaning import NO_OUTSIDE_TEXT
 from .display import Display
 
 SHOWN_PROMPTS = 3
-ADAPTER, _MODEL = "adapter", "output/model"
+ADAPTER = "adapter"
 _SWEEP_SECONDS = 120
 
 
@@ -52,16 +52,10 @@ def copy_out(cloud: Cloud, run: str, target: Path, *, adapter: bool = False) -> 
             (target / name).write_bytes(content)
             if path == f"{run_folder.REPORT}{run_folder.SUMMARY}":
                 summary = dict(json.loads(content))
-        elif adapter and _is_trained(path):
+        elif adapter and run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}") and not path.startswith(run_folder.TRIAL):
             (target / ADAPTER).mkdir(exist_ok=True)
             (target / ADAPTER / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     return summary
-
-
-def _is_trained(path: str) -> bool:
-    """Whether a file of a run's folder is of its adapter. The trial before it has one that is not trained."""
-    is_trial = path.startswith(run_folder.TRIAL)
-    return path.startswith(run_folder.TRAINING) and f"/{_MODEL}/" in path and not is_trial
 
 
 def dollars(cents: Any) -> str:

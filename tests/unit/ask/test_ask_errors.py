@@ -172,3 +172,11 @@ def test_one_that_is_too_slow_for_a_single_request_is_tried_again_by_its_name_in
         ask(Runtime(container), 5, shelf, settings=Settings("e", "base", 0, 1, concurrency=4))
     assert type(problem.value) is ServiceUnreachable and "the container said no" in str(problem.value)
     assert shelf.ids == []
+
+
+def test_a_call_whose_time_ends_before_anything_was_answered_is_not_taken_for_one_that_got_ahead() -> None:
+    """Its repetitions would begin with as many requests at once, without a limit."""
+    shelf = Shelf()
+    with pytest.raises(ServiceUnreachable):
+        ask(Runtime(Crowded(0)), 5, shelf, settings=Settings("e", "base", 0, 1, concurrency=4), seconds=0)
+    assert shelf.ids == []
