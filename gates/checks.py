@@ -7,12 +7,11 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from subprocess import CompletedProcess
 
 from gates import licences
+from gates.licences import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 Ended = CompletedProcess[str]
 
 CODE = [

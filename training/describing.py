@@ -46,6 +46,11 @@ def training_of(
 def _peak_memory(network: Network) -> int:
     if network.device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(network.device))
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has had until now."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB, macOS in bytes
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from arguments import Arguments
+from describing import peak_resident_bytes
 from evaluation import paired, score
 from inputs import Inputs, read_inputs
 from model.network import bfloat16_is_faster, describe_environment, load_network
@@ -85,8 +85,7 @@ def train(inputs: Inputs, seed: int, folder: Path, dtype: torch.dtype) -> dict[s
         "seconds": timer.seconds,
         "tokens_seen": tokens,
         "tokens_per_second": tokens / timer.seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024),  # Linux counts in KiB
+        "peak_memory_bytes": peak_resident_bytes(),
     }
 
 

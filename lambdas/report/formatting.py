@@ -29,6 +29,13 @@ def decimals_for(standard_error: float | None, *, default: int = 3) -> int:
     return max(0, digits - 1 - exponent)
 
 
+def decimals_beside_zero(places: int, *values: float | None) -> int:
+    """As many decimal places, or more where a value beside zero would be written as zero: on which side it is, the verdict hangs on."""
+    while places < 6 and any(value and round(value, places) == 0 for value in values):
+        places += 1
+    return places
+
+
 def number(value: float | None, decimals: int = 3, *, signed: bool = False) -> str:
     """A number with a true minus sign and thousands separated by a thin space; a dash for none."""
     if value is None or not math.isfinite(value):
@@ -60,10 +67,7 @@ def range_text(figure: Mapping[str, float | None], *, signed: bool = True) -> st
     """`−0.069 to −0.037`, or a dash where there is no interval."""
     if figure.get("low") is None or figure.get("high") is None:
         return NONE
-    places = decimals_for(figure.get("standard_error"))
-    # A bound beside zero must not be written as zero: whether the interval holds zero is what the verdict hangs on.
-    while places < 6 and any(bound and round(bound, places) == 0 for bound in (figure["low"], figure["high"])):
-        places += 1
+    places = decimals_beside_zero(decimals_for(figure.get("standard_error")), figure["low"], figure["high"])
     low, high = number(figure["low"], places, signed=signed), number(figure["high"], places, signed=signed)
     return f"{low} to {high}"
 

@@ -23,6 +23,7 @@ from .display import Display
 
 SHOWN_PROMPTS = 3
 ADAPTER = "adapter"
+_MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
 
 
@@ -75,7 +76,8 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
     if training.get("stopped_early"):
         display.say(
             f"[yellow]Training ended after {training.get('steps')} of {training.get('planned_steps')} steps: "
-            f"{escape(str(training['stopped_early']))}.[/] --set max_training_seconds=14400 gives it more time."
+            f"{escape(str(training['stopped_early']))}.[/]"
+            + (_MORE_TIME if training["stopped_early"] == "time budget" else "")
         )
     for name in ("heldout", "outside"):
         block = summary.get(name) or {}

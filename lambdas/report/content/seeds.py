@@ -7,7 +7,7 @@ from typing import Any
 
 from report.charts.losses import Row, forest
 from report.content.blocks import Notice, Para, Section, Table, figure, rows_of
-from report.formatting import NONE, interval_text, number, plural
+from report.formatting import NONE, decimals_beside_zero, interval_text, number, plural
 from report.summary_types import Seeds, SeedSpread, Summary
 
 HEAD = ("Seed", "Held-out difference", "Outside", "Control")
@@ -76,9 +76,7 @@ def agreement(block: Seeds) -> list[str]:
 
 
 def _sentence(name: str, spread: SeedSpread, first: Any) -> str:
-    places = 3  # no difference must be written as none
-    while places < 6 and any(value and round(value, places) == 0 for value in (spread["lowest"], spread["highest"])):
-        places += 1
+    places = decimals_beside_zero(3, spread["lowest"], spread["highest"])
     count, low, high = (
         plural(spread["seeds"], "seed"),
         number(spread["lowest"], places, signed=True),

@@ -59,7 +59,8 @@ def _corpus(summary: Summary) -> str:
 
 
 def _use(summary: Summary) -> str:
-    name, _ = on_the_hub(summary) or ("the folder or name of the base model", "")
+    found = on_the_hub(summary)
+    name = found[0] if found else "the folder or name of the base model"
     return f"""## Intended use
 
 Research and teaching: to study what fine-tuning on a small corpus changes in a language model.

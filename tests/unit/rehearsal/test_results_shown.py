@@ -34,6 +34,9 @@ def test_a_training_that_was_ended_before_its_last_step_is_told_with_what_gives_
     training = {"stopped_early": "time budget", "steps": 60, "planned_steps": 512}
     shown = said(show_summary, {"verdict": "improved", "training": training})
     assert "Training ended after 60 of 512 steps: time budget." in shown and "max_training_seconds" in shown
+    stopped = {**training, "stopped_early": "stop signal"}
+    shown = said(show_summary, {"verdict": "improved", "training": stopped})
+    assert "of 512 steps: stop signal." in shown and "max_training_seconds" not in shown
     assert "Training ended" not in said(show_summary, {"verdict": "improved", "training": {"stopped_early": None}})
 
 
