@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-LISTING = ("pip-licenses", "--from=mixed", "--format=json")
+# Its own packages, and setuptools, pip-licenses calls the system's; a set-up installs them all the same.
+LISTING = ("pip-licenses", "--from=mixed", "--format=json", "--with-system")
 # Permissive (BSL-1.0 is Boost's), or copyleft that ends at the file or the library (MPL, LGPL). A licence that reaches further is not one of ours.
 ALLOWED = re.compile(
     r"\b(0?BSD|BSL-1.0|MIT|MIT-0|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|LGPL|Zlib|HPND|Unlicense|CC0|CNRI)\b|Permission is hereby granted",
@@ -24,6 +25,10 @@ READ_BY_HAND = {
     "sagemaker-train": "Apache-2.0",
     "skops": "MIT",
 }
+REQUIREMENTS = ("constraints.txt", "requirements.txt", "requirements-rehearse.txt", "requirements-dev.txt")
+REQUIREMENT = re.compile(
+    r"^(?P<name>[\w.-]+)(?:\[[\w,]+\])?(?:==(?P<exact>[^\s;]+)|(?P<range>[<>][^\s;]+))", re.MULTILINE
+)
 # What a machine's own build of torch brings along; nothing of it is passed on by this project.
 WITH_TORCH = re.compile(r"^(nvidia-.*|cuda-.*|triton)$")
 
@@ -56,10 +61,10 @@ def read(listed: str) -> list[Package]:
     return sorted(packages, key=lambda package: package.name.lower())
 
 
-def notices(packages: list[Package], pinned: str) -> str:
-    """A table of those packages that this project pins."""
-    names = {line.partition("==")[0].lower().replace("_", "-") for line in pinned.splitlines() if "==" in line}
-    rows = [f"| {p.name} | {p.version} | {p.licence} |" for p in packages if p.name.lower().replace("_", "-") in names]
+def notices(packages: list[Package], required: str) -> str:
+    """A table of those packages that this project asks for, in lines of requirements; of a range, the range and not what is installed."""
+    versions = {_key(found["name"]): found["exact"] or found["range"] for found in REQUIREMENT.finditer(required)}
+    rows = [f"| {p.name} | {versions[_key(p.name)]} | {p.licence} |" for p in packages if _key(p.name) in versions]
     return "\n".join(
         [
             "# Third-party notices",
@@ -76,7 +81,11 @@ def notices(packages: list[Package], pinned: str) -> str:
     )
 
 
+def _key(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 if __name__ == "__main__":
     tool = str(Path(sys.executable).parent / LISTING[0])
     listed = subprocess.run([tool, *LISTING[1:]], capture_output=True, text=True, check=True).stdout
-    print(notices(read(listed), (PROJECT / "constraints.txt").read_text("utf-8")), end="")
+    print(notices(read(listed), "".join((PROJECT / name).read_text("utf-8") for name in REQUIREMENTS)), end="")

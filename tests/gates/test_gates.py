@@ -91,6 +91,13 @@ def test_the_notices_name_what_is_pinned_and_nothing_else() -> None:
     assert "| Some_Package | 1 | MIT |" in told and "stray" not in told
 
 
+def test_the_notices_give_a_range_where_no_version_is_pinned() -> None:
+    told = notices(
+        read(listed(("torch", "BSD-3-Clause"), ("moto", "MIT"))), "torch>=2.6,<2.14\nmoto[server]==5.2.5  # S3\n"
+    )
+    assert "| torch | >=2.6,<2.14 | BSD-3-Clause |" in told and "| moto | 5.2.5 | MIT |" in told
+
+
 def test_one_gate_that_fails_fails_the_command_and_the_rest_is_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
