@@ -2,9 +2,10 @@
 
     python -m evidence.large_corpus [MEGABYTES …]    # 10, 100 and 1,000 by default
 
-The text is made up and written to a temporary folder: articles under `# Title` lines, or with `--untitled` one text without any. Each
-size is read in a process of its own over a bucket in that folder, so that what counts is its own peak (resident set). A Lambda of
-1,024 MB has 0.58 of a core: the last column says what it would take, without the way from S3.
+The text is made up and written to a temporary folder: articles under `# Title` lines, or with `--untitled` one text without any; a
+paragraph is one line, or with `--wrapped` lines of 72 letters. Each size is read in a process of its own over a bucket in that folder,
+so that what counts is its own peak (resident set). A Lambda of 1,024 MB has 0.58 of a core: the last column says what it would take,
+without the way from S3.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +54,7 @@ class Folder:
             return {"Body": io.BytesIO(file.read(last + 1 - first))}
 
 
-def articles(titled: bool) -> Iterator[str]:
+def articles(titled: bool, wrapped: bool = False) -> Iterator[str]:
     """Made-up articles without end, of words of usual length, some of them with a figure or an accent."""
     rng = random.Random(20261126)
     letters = "eeeeeeaaaaiiiioootttnnnnsssrrrrhhllddcummfpgwybvkü"
@@ -67,16 +69,18 @@ def articles(titled: bool) -> Iterator[str]:
             )
             for _ in range(_PARAGRAPHS)
         ]
+        if wrapped:
+            paragraphs = [textwrap.fill(paragraph, 72) for paragraph in paragraphs]
         title = f"# Article {number}\n\n" if titled else ""
         yield title + "\n\n".join(paragraphs) + "\n\n"
 
 
-def fill(folder: Path, megabytes: int, titled: bool) -> None:
+def fill(folder: Path, megabytes: int, titled: bool, wrapped: bool) -> None:
     """Writes a corpus of a size.
 
     A block of it is made, and every further one says the same in other letters: no two share a run of words.
     """
-    made, block, rng = articles(titled), bytearray(), random.Random(1)
+    made, block, rng = articles(titled, wrapped), bytearray(), random.Random(1)
     while len(block) < min(_BLOCK_BYTES, megabytes * 10**6):
         block += next(made).encode()
     path = folder / KEY
@@ -122,10 +126,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 10 100 1000)")
     parser.add_argument("--untitled", action="store_true", help="one text without `# Title` lines")
+    parser.add_argument(
+        "--wrapped", action="store_true", help="lines of 72 letters, as in a text that was typed or copied"
+    )
     asked = parser.parse_args(arguments)
     for megabytes in asked.megabytes:
         with tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), megabytes, not asked.untitled)
+            fill(Path(folder), megabytes, not asked.untitled, asked.wrapped)
             subprocess.run([sys.executable, "-m", __spec__.name, "read", folder], check=True)
     return 0
 

@@ -29,14 +29,16 @@ class Overlap:
     def first(self, text: str) -> tuple[int, str] | None:
         """The line and the words of the first run that the text shares with the training text, or None."""
         lowered = words.composed(text).lower()
-        for run, end in words.runs(lowered):
+        if self._seen.isdisjoint(map(hash, words.runs(lowered))):
+            return None
+        for run, end in words.placed_runs(lowered):
             if hash(run) in self._seen:
                 return lowered.count("\n", 0, end) + 1, " ".join(run)
         return None
 
     def share(self, text: str) -> float:
         """The share of a text's runs that the training text has too; 0 for a text shorter than a run."""
-        runs = [hash(run) in self._seen for run, _ in words.runs(words.composed(text).lower())]
+        runs = [hash(run) in self._seen for run in words.runs(words.composed(text).lower())]
         return sum(runs) / len(runs) if runs else 0.0
 
     def refuse(self, name: str, text: str) -> None:
@@ -50,7 +52,7 @@ class Overlap:
 
 
 def _hashes(text: str) -> set[int]:
-    return {hash(run) for run, _ in words.runs(words.composed(text).lower())}
+    return set(map(hash, words.runs(words.composed(text).lower())))
 
 
 def refuse_leakage(training: str, held_out: Iterable[tuple[str, str]]) -> None:

@@ -72,46 +72,59 @@ _RECORD = (
 _BEFORE_ID = r"[ :#=|*\"'.)—-]"
 _ID = rf"#?(?-i:[A-Z]{{0,4}})[- ]?(?!{_YEAR}(?![\d-]))\d(?:[ -]?\d){{3}}"
 
+# What has to stand in a line, its letters folded, before a pattern is tried on it, which takes ten times as long: one of some words, or such figures.
+_Sign = tuple[str, ...] | re.Pattern[str]
+_AT, _PLUS = ("@",), ("+",)
+_TELEPHONE = ("tel", "tél", "phone", "fax", "mobile")
+_NUMBERED = ("mrn", "mr#", "mr #", "nhs", "record", "patient", "hospital", "fallnummer")
+_BIRTH = ("dob", "d.o.b", "birth", "born", "geb", "né", "ne le", "nee le", "naissance")
+_NINE_DIGITS = re.compile(r"\d(?:\D{0,2}\d){8}")
+_DATE_IN_FIGURES = re.compile(r"\d[./-]\d{1,2}[./-]\d")
+_YEAR_IN_FIGURES = re.compile(r"(?:19|20|-\d)\d")
+# Every pattern but that of an e-mail address, which has no blanks, ends with one.
+_DIGIT = re.compile(r"\d")
+
 # They see a line with single blanks, and their repetitions are bounded: a line of megabytes takes no longer than its length deserves.
-_PATIENT_DATA: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("an e-mail address", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.[A-Za-z]{2,24}\b")),
-    ("a telephone number", re.compile(
+_PATIENT_DATA: tuple[tuple[str, _Sign, re.Pattern[str]], ...] = (
+    ("an e-mail address", _AT, re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.[A-Za-z]{2,24}\b")),
+    ("a telephone number", _NINE_DIGITS, re.compile(
         r"(?<![\w.+-])(?<!\d/)(?:1[ .-])?(?:\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4})(?![\w-])")),
-    ("an international telephone number", re.compile(
+    ("an international telephone number", _PLUS, re.compile(
         r"(?<![\w.])\+\d{1,3}(?=(?:[ .()-]{0,2}\d){7})[ .-]?(?:\(0\))?(?:\(\d{2,4}\)|\d{1,4})(?:[ .-]?\d{2,4}){2,5}\b")),
-    ("a telephone number", re.compile(
+    ("a telephone number", _TELEPHONE, re.compile(
         r"(?i)\b(?:tel(?:efon)?|t[ée]l|phone|telephone|fax|mobile(?= ?(?:no\b|number|[:#+(0])))\b\.?(?: (?:no\.?|number))? ?[:#]? ?\+?\(?\d[\d ()./-]{5,30}(?<=\d)")),
-    ("a social security number", re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")),
+    ("a social security number", _NINE_DIGITS, re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")),
     # MRN is a protein complex as well (“MRN in 2016”): what stands before the digits is no word, and four digits are no year.
-    ("a medical record number", re.compile(
+    ("a medical record number", _NUMBERED, re.compile(
         rf"(?i)(?<![^\W_])(?:MRN(?: number\b| no\b)?|MR ?(?=#)|NHS[ _-](?:number|no)\b)(?![^\W_]){_BEFORE_ID}{{0,5}}(?:is )?{_ID}")),
-    ("a medical record number", re.compile(
+    ("a medical record number", _NUMBERED, re.compile(
         rf"(?i)(?<![^\W_])(?:{_RECORD})(?![^\W_])(?: \(MRN\))?(?=[^\w,;]{{0,4}}[:#=|]){_BEFORE_ID}{{1,5}}{_ID}")),
-    ("a medical record number", re.compile(
+    ("a medical record number", _NUMBERED, re.compile(
         rf"(?i)(?<![^\W_])(?:{_RECORD})(?![^\W_])\.? ?(?:is )?(?=[A-Z]{{0,4}}[- ]?(?:\d-?){{5}}){_ID}")),
     # Without the word “number” only a long one: “the electronic medical record 2015-2019” tells years.
-    ("a medical record number", re.compile(
+    ("a medical record number", _NUMBERED, re.compile(
         r"(?i)\b(?:medical|patient|hospital) record\b ?(?:is )?[:#=]{0,2} ?#?(?-i:[A-Z]{0,4})[- ]?\d{5}")),
-    ("a telephone number", re.compile(
+    ("a telephone number", _NINE_DIGITS, re.compile(
         rf"{_NO_NUMBER_BEFORE}(?:1 )?{_ROUND}[2-9]\d\d [2-9]\d\d \d{{4}}{_NO_NUMBER_AFTER}{_NO_UNIT}")),
-    ("a telephone number", re.compile(
+    ("a telephone number", _NINE_DIGITS, re.compile(
         rf"{_NO_NUMBER_BEFORE}\(?0[1-9](?:\d\)?[ -]\d{{4}}[ -]\d{{4}}|\d\d\)?[ -]\d{{3}}[ -]\d{{4}}|\d{{3}}\)?[ -]\d{{3}}[ -]?\d{{3}}){_NO_NUMBER_AFTER}")),
-    ("a telephone number", re.compile(
+    ("a telephone number", _NINE_DIGITS, re.compile(
         rf"{_NO_NUMBER_BEFORE}(?:0[1-9](?!(?:[ .]0\d){{4}})(?:[ .]\d\d){{4}}|0[1-9]\d{{1,3}}[/-]\d{{6,8}}|07\d{{9}}){_NO_NUMBER_AFTER}")),
-    ("a date of birth", re.compile(
+    ("a date of birth", _BIRTH, re.compile(
         r"(?i)(?<![^\W_])(?:DOB|D\.O\.B|dates?[ _-]of[ _-]birth|birth[ _-]?date|born(?: on)?(?: the)?|geb(?:\.? am)?|geboren(?: am)?|geburtsdatum|n[ée]e? le|"
         rf"date de naissance)(?![^\W_])(?: ?\([dmyj/. -]{{6,12}}\))?\W{{0,3}}(?:is |was )?\W{{0,2}}(?:{_NUMERIC_DATE}|{_TEXTUAL_DATE}|{_YEAR}\d{{4}}(?!\w))")),
-    ("a name with a date of birth", re.compile(
+    ("a name with a date of birth", _DATE_IN_FIGURES, re.compile(
         rf"{_name('(?: ?, ?| )', _NO_NAME)}(?:(?:{_LINK}(?:{_BORN} ?)?| {_BORN} ?){_NUMERIC_DATE}| ?{_FULL_DATE}){_DATE_ENDS}")),
-    ("a name with a date of birth", re.compile(
+    ("a name with a date of birth", _YEAR_IN_FIGURES, re.compile(
         rf"{_name(' ', f'{_NO_NAME}|{_NO_PERSON}')}(?:{_LINK}| )(?:{_BORN} ?)?{_TEXTUAL_DATE}{_DATE_ENDS}")),
 )  # fmt: skip
+_SIGNS = tuple(dict.fromkeys(sign for _, sign, _ in _PATIENT_DATA))
 LEARNT = "A fine-tuned model can repeat what it has read."  # what could become of data in a text of a run
 _SHOWN = 8
 _SHOWN_CHARACTERS = 80
 NOT_SHOWN = "(not shown here: it looks like data of a person)"
 _ACROSS = 120  # characters on either side of a line's end
-_SEEN_ALIKE = {**dict.fromkeys(range(0x2010, 0x2014), "-"), 0x2212: "-"}
+_DASH = re.compile("[\u2010-\u2013\u2212]")
 
 
 def refuse_patient_data(text: str, name: str) -> None:
@@ -169,11 +182,24 @@ def _refuse(places: list[tuple[int, str]], name: str, reason: str) -> None:
 def _kinds(line: str) -> Iterator[str]:
     """What kinds of data of persons a line seems to hold."""
     line = _plain(line)
-    return (kind for kind, pattern in _PATIENT_DATA if pattern.search(line))
+    return (kind for kind, pattern in _conceivable(line) if pattern.search(line))
+
+
+def _conceivable(line: str) -> list[tuple[str, re.Pattern[str]]]:
+    """The kinds, with their patterns, of which a line bears the sign."""
+    folded = line.casefold()
+    seen = {sign for sign in _SIGNS if _bears(line, folded, sign)}
+    return [(kind, pattern) for kind, sign, pattern in _PATIENT_DATA if sign in seen] if seen else []
+
+
+def _bears(line: str, folded: str, sign: _Sign) -> bool:
+    return any(word in folded for word in sign) if isinstance(sign, tuple) else sign.search(line) is not None
 
 
 def _kinds_across(line: str, after: str) -> Iterator[str]:
     """What kinds begin in a line and end in the next one."""
+    if not _DIGIT.search(after, 0, _ACROSS):
+        return iter(())
     tail, head = line[-_ACROSS:].split(), after[:_ACROSS].split()
     if not tail or not head:
         return iter(())
@@ -182,11 +208,12 @@ def _kinds_across(line: str, after: str) -> Iterator[str]:
     both = f"{before} {_plain(' '.join(head[:-1] if len(after) > _ACROSS else head))}"
     return (
         kind
-        for kind, pattern in _PATIENT_DATA
+        for kind, pattern in _conceivable(both)
         if any(match.start() < len(before) < match.end() - 1 for match in pattern.finditer(both))
     )
 
 
 def _plain(line: str) -> str:
     """A line as a person reads it: single blanks, plain dashes, nothing invisible, and each letter one character with its accent."""
-    return words.composed(" ".join(line.split()).translate(_SEEN_ALIKE))
+    line = " ".join(line.split())
+    return line if line.isascii() else words.composed(_DASH.sub("-", line))

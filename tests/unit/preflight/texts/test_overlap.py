@@ -6,8 +6,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, strategies
 
 from common.errors import HeldOutLeaks
+from common.text import words
 from preflight.texts.overlap import Overlap, refuse_leakage
 from tests.doubles.texts.made_up_prose import prose
 
@@ -77,3 +79,12 @@ def test_the_held_out_and_control_texts_of_the_project_do_not_leak(domain: str, 
     refuse_leakage(
         (data / f"{domain}dataset.txt").read_text("utf-8"), [(name, (data / name).read_text("utf-8")) for name in names]
     )
+
+
+@given(
+    pieces=strategies.lists(
+        strategies.sampled_from([*"ab1_-'’ \n中あก", "é", "e\u0301", "ein ", "two ", "\u0e31"]), max_size=80
+    ).map("".join)
+)
+def test_the_runs_of_a_text_are_the_same_without_their_places(pieces: str) -> None:
+    assert list(words.runs(pieces)) == [run for run, _ in words.placed_runs(pieces)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from common.errors import PatientDataSuspected
+from preflight.texts import personal_data
 from preflight.texts.personal_data import refuse_patient_data
 
 PERSONAL = {
@@ -229,3 +231,23 @@ def test_a_run_of_blanks_is_one_blank_however_long_it_is(before: str, blank: str
 def test_data_apart_by_many_blanks_is_found() -> None:
     with pytest.raises(PatientDataSuspected, match="a name with a date of birth"):
         refuse_patient_data(f"John{' ' * 5000}Smith{' ' * 5000}03/12/1956", "a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", range(len(personal_data._PATIENT_DATA)))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(data=strategies.data())
+def test_no_pattern_is_passed_over_where_it_would_be_found(row: int, data: strategies.DataObject) -> None:
+    kind, _, pattern = personal_data._PATIENT_DATA[row]
+    line = data.draw(strategies.from_regex(pattern, alphabet=strategies.characters(exclude_characters="ıİ")))
+    assert (kind, pattern) in personal_data._conceivable(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", range(1, len(personal_data._PATIENT_DATA)))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(data=strategies.data())
+def test_what_may_go_over_the_end_of_a_line_ends_with_a_digit(row: int, data: strategies.DataObject) -> None:
+    pattern = personal_data._PATIENT_DATA[row][2]
+    line = data.draw(strategies.from_regex(pattern))
+    assert all(match[0][-1].isdigit() for match in pattern.finditer(line))
