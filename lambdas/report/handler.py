@@ -47,7 +47,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
     run = files.run_facts(plan, event["reservation"], event, learnt)
-    served.refuse_base_answers(metrics, base, tuned, event["adapterUri"])
+    served.refuse_base_answers(metrics, base, tuned)
     findings = analysis.analyse(
         metrics,
         prompts,

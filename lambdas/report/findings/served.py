@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,6 @@ def refuse_base_answers(
     metrics: Mapping[str, Any],
     base_answers: Sequence[Mapping[str, Any]],
     tuned_answers: Sequence[Mapping[str, Any]],
-    adapter_uri: str,
 ) -> None:
     """Raises AdapterNotServed when every answer of the fine-tuned model is the base model's, though the held-out loss moved.
 
@@ -36,12 +34,11 @@ def refuse_base_answers(
     same, asked = equal_prompts(base_answers, tuned_answers)
     if same < asked or asked < ENOUGH_PROMPTS or DIFFERING_PER_NAT * moved * asked < ENOUGH_DIFFERING:
         return
-    again = json.dumps({"adapterUri": adapter_uri})
     raise AdapterNotServed(
         f"The fine-tuned model answered all {plural(asked, 'prompt')} word for word as the base model did, although their losses on the "
         f"held-out documents lie {number(moved, 3)} nats per token apart: the endpoint did not apply the adapter. Its log is in "
         "CloudWatch, below /aws/sagemaker/Endpoints. Leave hosting_image empty, or set it to another server-sagemaker-cuda image of "
-        f"AWS, deploy, and start again with the input {again}, which trains nothing."
+        "AWS, deploy, and start again."
     )
 
 

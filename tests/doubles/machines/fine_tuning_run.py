@@ -16,6 +16,11 @@ RUN = "captune-one"
 ARN = "arn:aws:states:us-east-1:111122223333:execution:captune-fine-tuning:one"
 FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
 ADAPTER = f"s3://bucket/runs/{RUN}/training/{RUN}/output/model/"
+# What the cause of a run that fails after its training ends with.
+KEPT = (
+    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, seeds, '
+    "spot and heldOutside."
+)
 PLAN: Mapping[str, Any] = {
     "runName": RUN,
     "executionName": "one",

@@ -7,7 +7,18 @@ import json
 import pytest
 
 from rehearsal.step_functions.walk import Failure
-from tests.doubles.machines.fine_tuning_run import ADAPTER, DEFINITION, FIRST, RUN, account, endpoint, job, plan, run
+from tests.doubles.machines.fine_tuning_run import (
+    ADAPTER,
+    DEFINITION,
+    FIRST,
+    KEPT,
+    RUN,
+    account,
+    endpoint,
+    job,
+    plan,
+    run,
+)
 
 THROTTLED = Failure("SageMaker.SageMakerException", "Slow down.")
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
@@ -15,6 +26,8 @@ NO_QUOTA = Failure("SageMaker.ResourceLimitExceededException", "Too many.")
 THERE = Failure("SageMaker.SageMakerException", 'Cannot create already existing thing "x".')
 # Until a call that fails is given up: nine tenths of two minutes, which the allowances count as polling.
 SERVICE_WAITS = [5, 12.5, 31.25, 60]
+# Of a job that trains: nine minutes, for a pause is any time up to these, and eighteen at most. The allowances count them too.
+TRAINING_WAITS = [5, 12.5, 31.25, *17 * [60]]
 LAMBDA_WAITS = [3, 6, 12, 24, 48]
 LAMBDAS = ["Preflight", "ReserveBudget", "StageInput", "AskBaseModel", "AskFineTunedModel", "WriteReport"]
 SERVICES = [
@@ -23,10 +36,6 @@ SERVICES = [
 ]  # fmt: skip
 # The functions that are called when training has been paid, and what the run's cause ends with from then on.
 AFTER_TRAINING = LAMBDAS[3:]
-KEPT = (
-    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, seeds, '
-    "spot and heldOutside."
-)
 # Errors of Lambda itself, of the network, and of a sandbox that died: the function's answer may come the next time.
 PASSING = [
     "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
@@ -46,9 +55,10 @@ def test_these_are_all_the_tasks_but_three_that_only_some_runs_come_to() -> None
 @pytest.mark.parametrize("state", SERVICES)
 def test_a_service_that_fails_in_passing_is_asked_again_and_the_run_goes_on(state: str) -> None:
     for failure in (THROTTLED, Failure("States.Timeout")):
-        execution = run(account().fail(state, *4 * [failure]))
+        waits = TRAINING_WAITS if state == "DescribeTraining" else SERVICE_WAITS
+        execution = run(account().fail(state, *len(waits) * [failure]))
         assert execution.status == "SUCCEEDED", execution.cause
-        assert execution.pauses(state) == SERVICE_WAITS
+        assert execution.pauses(state) == waits
 
 
 @pytest.mark.parametrize("error", PASSING)
@@ -109,7 +119,12 @@ ENDPOINT_FAILED = ("EndpointFailed", f"SageMaker refused the model or its endpoi
         ("TryModel", *HOSTING_REFUSED),
         ("TryEndpointConfig", *HOSTING_REFUSED),
         ("StartTraining", "TrainingNotStarted", "SageMaker did not start the training job: No luck."),
-        ("DescribeTraining", "TrainingFailed", "The training job could not be described: No luck."),
+        (
+            "DescribeTraining",
+            "TrainingFailed",
+            f"The training job could not be described: No luck. It is stopped. If it has left metrics.json at {ADAPTER}, its adapter "
+            'is there, and that address as "adapterUri" in the input trains nothing again.',
+        ),
         ("CreateModel", *ENDPOINT_FAILED),
         (
             "SetEndpointDeadline",
@@ -208,10 +223,11 @@ class TestWhatWasTrained:
         assert execution.error == "TrainingOutOfTime"
         assert ADAPTER not in str(execution.cause)
 
-    def test_is_named_once_where_the_cause_names_it_already(self) -> None:
-        execution = run(account().script("sagemaker:describeEndpoint", endpoint("Failed", "It broke.")))
-        assert (execution.error, str(execution.cause).count(ADAPTER)) == ("EndpointFailed", 1)
-        assert KEPT not in str(execution.cause)
+    def test_is_named_with_what_to_do_where_sagemakers_own_words_name_it_too(self) -> None:
+        reason = f"The model data at {ADAPTER} could not be downloaded."
+        execution = run(account().script("sagemaker:describeEndpoint", endpoint("Failed", reason)))
+        assert execution.error == "EndpointFailed"
+        assert reason in str(execution.cause) and str(execution.cause).endswith(KEPT)
 
     def test_is_not_named_where_an_earlier_run_trained_it_for_the_input_names_that(self) -> None:
         scripts = account().script("${PreflightFunctionArn}", plan(adapterUri="s3://bucket/earlier/"))

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from rehearsal.step_functions.walk import Failure
-from tests.doubles.machines.fine_tuning_run import ADAPTER, FIRST, PLAN, RUN, SECOND, account, endpoint, job, plan, run
+from tests.doubles.machines.fine_tuning_run import (
+    ADAPTER,
+    FIRST,
+    KEPT,
+    PLAN,
+    RUN,
+    SECOND,
+    account,
+    endpoint,
+    job,
+    plan,
+    run,
+)
 
 TO_TRAINING = [
     "Preflight", "ReserveBudget", "ScheduleTearDown", "StageInput", "TryModel", "TryEndpointConfig", "RemoveTrialEndpointConfig",
@@ -138,6 +150,9 @@ class TestATrainingJobThatFailed:
         assert execution.cause == (
             f"Training job {RUN} ended as {status} (Stopping): {NO_INSTANCE[0]} Its log is in CloudWatch, group "
             "/aws/sagemaker/TrainingJobs."
+        ) + (
+            f' If it has left metrics.json at {ADAPTER}, its adapter is there, and that address as "adapterUri" in the input trains '
+            "nothing again." * (status == "Stopped")
         )
         assert len(execution.asked("StartTraining")) == 1
 
@@ -222,9 +237,8 @@ class TestAnEndpointWithoutCapacity:
         assert execution.pauses("CreateEndpoint") == [330, 330]
         assert execution.error == "NoCapacity"
         assert execution.cause == (
-            f"AWS had no free {FIRST} for the endpoint in 3 attempts. The adapter is not lost: start again with the input "
-            f'{{"adapterUri": "{ADAPTER}"}}, which trains nothing, later or with further types in hosting_instance_type '
-            "(cdk.json)."
+            f"AWS had no free {FIRST} for the endpoint in 3 attempts. Start again later, or list further types in "
+            f"hosting_instance_type (cdk.json) and deploy.{KEPT}"
         )
 
     def test_takes_the_next_type_of_the_list_at_once_and_begins_again_at_its_end(self) -> None:
@@ -254,8 +268,7 @@ def test_an_endpoint_that_will_never_serve_ends_the_run_and_names_the_adapter(st
     assert execution.error == "EndpointFailed"
     assert execution.cause == (
         f"Endpoint {RUN} became {status}: {reason or 'no reason given'} Its log is in CloudWatch, group "
-        f'/aws/sagemaker/Endpoints/{RUN}. What was trained is not lost: {{"adapterUri": "{ADAPTER}"}} as the input of a '
-        "new execution trains nothing."
+        f"/aws/sagemaker/Endpoints/{RUN}.{KEPT}"
     )
     assert len(execution.asked("CreateEndpoint")) == 1
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from rehearsal.step_functions.walk import Failure
+from rehearsal.step_functions.walk import Failure, Walk
 from tests.doubles.machines.tear_down_run import DAY, DEFINITION, EVENT, HOUR, RUN, account, looked, run
 
 LOST = Failure("Lambda.ServiceException")
@@ -80,6 +81,11 @@ class TestWhatEachLookIsTold:
         )
         execution = run(scripts)
         assert [told["seen"] for told in execution.asked("RemoveResources")][3] == lives
+
+    @pytest.mark.parametrize("given", ["captune-one", 7, None, [EVENT]])
+    def test_an_input_that_is_no_object_is_shown_to_what_refuses_it(self, given: Any) -> None:
+        walk = Walk(DEFINITION, account(), given).run()
+        assert walk.asked("RemoveResources")[0] == {"seen": {}}
 
     @pytest.mark.parametrize("state", ["RemoveResources", "SettleLedger"])
     def test_an_input_that_names_no_run_ends_it_at_once_with_the_reason(self, state: str) -> None:

@@ -107,6 +107,12 @@ class TestTheReport:
         assert execution.output == SETTLED["result"]
         assert len(execution.asked("DeleteSchedule")) == 1
 
+    def test_that_cannot_be_finished_is_explained_with_all_its_words_those_in_quotes_included(self) -> None:
+        for words in ('No "plan" at "s3://bucket/plan.json" today', 'It ended with "'):
+            cause = json.dumps({"errorMessage": words, "errorType": "ReportDamaged"})
+            scripts = account().fail("FinishReport", Failure("ReportDamaged", cause), for_ever=True)
+            assert f"ReportDamaged, {words}. The cost above" in run(scripts).asked("PublishResult")[0]["Message"]
+
     def test_that_cannot_be_finished_is_explained_by_any_cause(self) -> None:
         scripts = account().fail("FinishReport", Failure("States.Timeout", "y" + 600 * "x"), for_ever=True)
         message = run(scripts).asked("PublishResult")[0]["Message"]

@@ -176,7 +176,7 @@ def test_the_address_for_serving_an_adapter_again_is_in_the_report_of_the_run_th
 
 def test_answers_of_the_base_model_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
     site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
-    with pytest.raises(AdapterNotServed, match=f"s3://bucket/{ADAPTER}"):
+    with pytest.raises(AdapterNotServed, match="did not apply the adapter"):
         handler.handle(site.event, None)
     assert not [key for _, key in site.s3.objects if key.startswith(f"{PREFIX}report/")]
 
