@@ -13,7 +13,8 @@ from operations.budget_action import find
 from operations.check.clients import Budgets, CloudWatch, Sns
 from operations.check.findings import Finding, ok, problem, warning
 
-_WITHOUT_ALARM = "make deploy"
+# CloudFormation compares a template with the one before, not with what is there, unless it is told to.
+_PUT_BACK = "make deploy, and where somebody changed or removed it by hand: make deploy ARGS=--revert-drift"
 # In place of a subscription's ARN, SNS answers PendingConfirmation, or Deleted after its end.
 _CONFIRMED = "arn:"
 
@@ -22,21 +23,23 @@ def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Findi
     """The budget with its action: there, of the right size, blind to credits, and watching."""
     action = find(budgets, deny_policy)
     if action is None:
-        yield problem("budget", "no budget action attaches the deny policy", _WITHOUT_ALARM)
+        yield problem("budget", "no budget action attaches the deny policy", _PUT_BACK)
         return
     try:
         kept = budgets.describe_budget(AccountId=action.account, BudgetName=action.budget)["Budget"]
     except ClientError as error:
         if error_code(error) != "NotFoundException":
             raise
-        yield problem("budget", f"there is no budget {action.budget}", _WITHOUT_ALARM)
+        yield problem("budget", f"there is no budget {action.budget}", _PUT_BACK)
         return
-    limit, spent = Decimal(kept["BudgetLimit"]["Amount"]), Decimal(kept["CalculatedSpend"]["ActualSpend"]["Amount"])
+    limit = Decimal(kept["BudgetLimit"]["Amount"])
+    # A new budget has counted nothing yet.
+    spent = Decimal(kept.get("CalculatedSpend", {}).get("ActualSpend", {}).get("Amount", "0"))
     costs = kept.get("CostTypes", {})
     if limit != limit_usd:
-        yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", "make deploy")
+        yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", _PUT_BACK)
     elif costs.get("IncludeCredit", True) or costs.get("IncludeRefund", True):
-        yield warning("budget", "credits or refunds hide spending from it", "make deploy")
+        yield warning("budget", "credits or refunds hide spending from it", _PUT_BACK)
     elif spent >= limit:
         yield warning(
             "budget",
@@ -69,7 +72,7 @@ def email(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
     """Whether the owner's address hears of each run's result. AWS Budgets writes to it without a confirmation."""
     found = _subscriptions(sns, topic, "email")
     if address not in found:
-        yield problem("e-mail", f"{address} is not subscribed to the results", "make deploy")
+        yield problem("e-mail", f"{address} is not subscribed to the results", _PUT_BACK)
     elif not found[address].startswith(_CONFIRMED):
         yield warning(
             "e-mail",
@@ -85,7 +88,7 @@ def kill_switch(sns: Sns, topic: str) -> Iterator[Finding]:
     if _subscriptions(sns, topic, "lambda"):
         yield ok("kill switch", "the sweeper hears of 100 %")
     else:
-        yield problem("kill switch", "nobody hears of 100 %", "make deploy")
+        yield problem("kill switch", "nobody hears of 100 %", _PUT_BACK)
 
 
 def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
@@ -95,7 +98,7 @@ def alarms(sns: Sns, topic: str, address: str) -> Iterator[Finding]:
     found = _by_endpoint([one for page in pages for one in page["Subscriptions"]])
     heard = sorted(endpoint for endpoint, arn in found.items() if arn.startswith(_CONFIRMED))
     if address and address not in found:
-        yield problem(subject, f"{address} is not subscribed to them", "make deploy")
+        yield problem(subject, f"{address} is not subscribed to them", _PUT_BACK)
     elif address and address not in heard:
         text = f"{address} has not confirmed, so no alarm reaches it"
         yield problem(subject, text, "follow the link in the mail of SNS, or subscribe again in its console")
@@ -114,14 +117,14 @@ def states(cloudwatch: CloudWatch, names: Collection[str]) -> Iterator[Finding]:
     found = {name: listed[name] for name in names if name in listed}
     missing = sorted(set(names) - found.keys())
     if missing:
-        yield problem("alarms", f"not there: {', '.join(missing)}", "make deploy")
+        yield problem("alarms", f"not there: {', '.join(missing)}", _PUT_BACK)
     on = [alarm for alarm in found.values() if alarm["StateValue"] == "ALARM"]
     for alarm in on:
         text, _, what_to_do = str(alarm.get("AlarmDescription", "")).partition(". ")
         yield problem(f"alarm {alarm['AlarmName']}", f"is on. {text}", what_to_do or "see it in the CloudWatch console")
     muted = sorted(name for name, alarm in found.items() if not alarm.get("ActionsEnabled", True))
     if muted:
-        yield warning("alarms", f"their actions are switched off: {', '.join(muted)}", "make deploy")
+        yield warning("alarms", f"their actions are switched off: {', '.join(muted)}", _PUT_BACK)
     if not missing and not on and not muted:
         yield ok("alarms", f"none of {len(found)} is on")
 

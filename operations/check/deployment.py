@@ -19,6 +19,7 @@ TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
 STORAGE = "Captune-Storage"
 _OWN_KEY = "FileAssetsBucketEncryptionKey"
 _HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+_NEVER_MADE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _BOOTSTRAP = "make bootstrap"
 
 
@@ -26,7 +27,8 @@ _BOOTSTRAP = "make bootstrap"
 class Deployed:
     """What CloudFormation knows of the stacks: outputs by name, physical ids by stack and logical id.
 
-    `stacks` are those of ours that are there, and None where CloudFormation has not said so.
+    `stacks` are those of ours that are there, what a failed first deployment has left not counted, and None where CloudFormation
+    has not said so.
     """
 
     stacks: set[str] | None = None
@@ -83,14 +85,14 @@ def read(cloudformation: CloudFormation, names: Mapping[str, dict[str, Any]], de
     """The state of each stack, and whether it is what this checkout would deploy; fills `deployed`."""
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"] if stack["StackName"] in names}
-    deployed.stacks = set(found)
+    deployed.stacks = {name for name, stack in found.items() if stack["StackStatus"] not in _NEVER_MADE}
     # First what later questions need of all stacks: whichever question AWS refuses ends this reading.
     for stack in found.values():
         deployed.outputs.update({one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])})
     for name in found:
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
             for resource in page["StackResourceSummaries"]:
-                if "PhysicalResourceId" in resource:
+                if "PhysicalResourceId" in resource and resource["ResourceStatus"] != "DELETE_COMPLETE":
                     deployed.ids[name, resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
     for name, template in names.items():
         if name in found:
@@ -119,9 +121,15 @@ def only_region(iam: Iam, account: str, deployed: Deployed) -> Iterator[Finding]
 
 def _state(cloudformation: CloudFormation, stack: dict[str, Any], template: dict[str, Any]) -> Finding:
     name, status = stack["StackName"], stack["StackStatus"]
-    if status == "ROLLBACK_COMPLETE":
-        fix = f"aws cloudformation delete-stack --stack-name {name}, then make deploy"
+    if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+        # The CDK protects a stack before it makes anything of it, and so cannot remove what its own failure leaves.
+        protected = stack.get("EnableTerminationProtection", False)
+        allow = "update-termination-protection --no-enable-termination-protection"
+        first = f"aws cloudformation {allow} --stack-name {name}, then " if protected else ""
+        fix = f"{first}aws cloudformation delete-stack --stack-name {name}, then make deploy"
         return problem(name, "its first deployment failed, and only its remains are there", fix)
+    if status == "REVIEW_IN_PROGRESS":
+        return later(name, "is not deployed: a first deployment was begun and not gone on with")
     if status.endswith("_IN_PROGRESS"):
         return warning(name, f"is being changed ({status})", "wait, then run make check-aws again")
     if status == "UPDATE_ROLLBACK_COMPLETE":

@@ -19,11 +19,15 @@ _IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)[
 
 @dataclass(frozen=True)
 class Need:
-    """One right: an IAM action, the ARN that it is used on, and the context keys that conditions ask for."""
+    """One right: an IAM action, the ARN that it is used on, and the context keys that conditions ask for.
+
+    `is_of_others` where another account owns the resource and has to allow it too.
+    """
 
     action: str
     resource: str
     context: tuple[tuple[str, str], ...] = ()
+    is_of_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,8 @@ def _container(image: str, log_group: str, place: Place) -> Iterator[Need]:
     if match:
         account, region, repository = match.groups()
         for action in ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"):
-            yield Need(action, f"arn:aws:ecr:{region}:{account}:repository/{repository}")
+            of_others = account != place.account
+            yield Need(action, f"arn:aws:ecr:{region}:{account}:repository/{repository}", is_of_others=of_others)
     yield Need("ecr:GetAuthorizationToken", "*")
     for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
         yield Need(action, place.arn("logs", f"log-group:{log_group}:log-stream:one"))

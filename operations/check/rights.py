@@ -11,6 +11,8 @@ from operations.check.clients import Iam
 from operations.check.findings import Finding, ok, problem, warning
 from operations.check.needs import Need, Unread
 
+_NOBODY_ALLOWS = "no statement allows it"
+
 
 @dataclass(frozen=True)
 class Role:
@@ -27,13 +29,18 @@ class _Refusal:
     result: dict[str, Any]
 
     @property
+    def is_no_answer(self) -> bool:
+        """Whether it may only be that IAM knows no policy of the resource's owner, who has to allow it as well."""
+        return self.need.is_of_others and self.reason == _NOBODY_ALLOWS
+
+    @property
     def reason(self) -> str:
         """Who refuses, as far as IAM says."""
         if self.result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations") is False:
             return "a policy of your organisation"
         if self.result.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary") is False:
             return "the permissions boundary of the role"
-        return "an explicit deny" if self.result["EvalDecision"] == "explicitDeny" else "no statement allows it"
+        return "an explicit deny" if self.result["EvalDecision"] == "explicitDeny" else _NOBODY_ALLOWS
 
 
 def check(iam: Iam, role: Role, needs: Sequence[Need], unread: Sequence[Unread] = ()) -> Iterator[Finding]:
@@ -42,10 +49,12 @@ def check(iam: Iam, role: Role, needs: Sequence[Need], unread: Sequence[Unread] 
     A deployed role is judged with its organisation's policies and its boundary, which the template does not know.
     """
     subject = f"rights of {role.title}"
-    refused = [refusal for group in _groups(needs) for refusal in _refusals(iam, role, group)]
+    all_refused = [refusal for group in _groups(needs) for refusal in _refusals(iam, role, group)]
+    refused = [refusal for refusal in all_refused if not refusal.is_no_answer]
+    untold = sorted({refusal.need.resource for refusal in all_refused if refusal.is_no_answer})
     where = "as deployed" if role.arn else "as the template has them"
     if not refused:
-        yield ok(subject, f"all {len(needs)} are allowed, {where}")
+        yield ok(subject, f"all {len(needs) - len(all_refused)} are allowed, {where}")
     for refusal in refused:
         fix = (
             "if the budget alarm went off: make release; else ask who set that deny"
@@ -56,6 +65,12 @@ def check(iam: Iam, role: Role, needs: Sequence[Need], unread: Sequence[Unread] 
             fix = "ask your administrator to allow it"
         yield problem(
             subject, f"{refusal.need.action} on {refusal.need.resource} is refused: {refusal.reason}, {where}", fix
+        )
+    if untold:
+        yield warning(
+            subject,
+            f"IAM's simulation does not tell whether the owner of {', '.join(untold)} allows it",
+            "nothing: TryModel of the first run tells, before anything is paid",
         )
     if unread:
         names = ", ".join(f"{one.call} ({one.state})" for one in unread)

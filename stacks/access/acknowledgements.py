@@ -144,9 +144,8 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
 
 def _spelled_out(wildcards: Sequence[str], weights: Weights) -> list[str]:
     """The wildcards with the places of the weights in place of "weights", and their keys in place of "keys of weights"."""
-    jumpstart = ("gated weights", "public weights") if weights.gated else ("public weights",)
     stand_for = {
-        "weights": ("own weights",) if weights.own else jumpstart,
+        "weights": ("own weights",) if weights.own else ("gated weights", "public weights"),
         "keys of weights": ("keys of own weights",) if weights.own else (),
     }
     return [name for each in wildcards for name in stand_for.get(each, (each,))]

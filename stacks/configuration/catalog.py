@@ -88,10 +88,11 @@ def weights_of(model: BaseModel, region: str, own_uri: str) -> Weights:
 
 
 def jumpstart_buckets(weights: Weights) -> list[str]:
-    """JumpStart's buckets that such weights are read with: none for the user's own."""
-    if weights.own:
-        return []
-    return [*([gated_bucket(weights.region)] if weights.gated else []), public_bucket(weights.region)]
+    """JumpStart's buckets that weights are read with: none for the user's own.
+
+    Both, whichever these lie in: a run that began with other weights, before a deployment, goes on reading those.
+    """
+    return [] if weights.own else [gated_bucket(weights.region), public_bucket(weights.region)]
 
 
 def gated_bucket(region: str) -> str:

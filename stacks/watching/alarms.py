@@ -152,7 +152,8 @@ def _of_sweeps(watched: Watched) -> list[Watch]:
             "sweeper-silent",
             f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes, so nobody looks for leftovers, old "
             "endpoints and old reservations. Minutes after the first deployment this means nothing. Else see in the console "
-            "whether the rule Captune-Guardrail-Sweep* is enabled and the function still there; make deploy puts both back.",
+            "whether the rule Captune-Guardrail-Sweep* is enabled and the function still there; enable it there, or put back what "
+            "was removed: make deploy ARGS=--revert-drift.",
             _function(watched, "Invocations"),
             threshold=1,
             comparison=_BELOW,

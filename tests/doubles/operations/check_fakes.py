@@ -69,12 +69,15 @@ class CloudFormation(Service):
         self.outputs: dict[str, dict[str, str]] = {}
         self.ids: dict[str, dict[str, str]] = {}
         self.own_key = False
+        self.protected = False
+        self.resource_status = "CREATE_COMPLETE"
 
     def on_describe_stacks(self, NextToken: str | None = None) -> dict[str, Any]:
         stacks = [
             {
                 "StackName": name,
                 "StackStatus": status,
+                "EnableTerminationProtection": self.protected,
                 "Outputs": [
                     {"OutputKey": key, "OutputValue": value} for key, value in self.outputs.get(name, {}).items()
                 ],
@@ -86,10 +89,11 @@ class CloudFormation(Service):
 
     def on_list_stack_resources(self, StackName: str, NextToken: str | None = None) -> dict[str, Any]:
         rows: list[dict[str, str]] = [
-            {"LogicalResourceId": key, "PhysicalResourceId": value}
+            {"LogicalResourceId": key, "PhysicalResourceId": value, "ResourceStatus": self.resource_status}
             for key, value in self.ids.get(StackName, {}).items()
         ]
-        answer: dict[str, Any] = page("StackResourceSummaries", [*rows, {"LogicalResourceId": "BeingMade"}], NextToken)
+        rows.append({"LogicalResourceId": "BeingMade", "ResourceStatus": "CREATE_IN_PROGRESS"})
+        answer: dict[str, Any] = page("StackResourceSummaries", rows, NextToken)
         return answer
 
     def on_get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:

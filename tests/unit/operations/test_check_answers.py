@@ -205,6 +205,15 @@ def test_an_action_that_iam_does_not_know_is_refused() -> None:
     assert levels(rights.check(Forgetful(), Role("the role", [ALLOW]), [need])) == [PROBLEM]
 
 
+def test_what_another_account_has_to_allow_too_is_no_refusal_unless_something_of_ours_denies_it() -> None:
+    need = Need("ecr:BatchGetImage", "arn:aws:ecr:us-east-1:763104351884:repository/images", is_of_others=True)
+    allowed, untold = simulated([need, Need("s3:GetObject", "arn:aws:s3:::b/runs/x")])
+    assert (allowed.level, "all 1 are allowed" in allowed.text) == (OK, True)
+    assert (untold.level, need.resource in untold.text) == (WARNING, True)
+    deny = {"Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    assert [found.level for found in simulated([need], [deny])] == [PROBLEM]
+
+
 def test_a_call_that_could_not_be_read_is_not_passed_over() -> None:
     found = list(rights.check(Iam(), Role("the role", [ALLOW]), [], [Unread("State", "glue:startJobRun")]))
     assert found[-1].level == WARNING and "glue:startJobRun (State)" in found[-1].text

@@ -78,7 +78,9 @@ def test_a_bucket_that_no_bootstrap_made_needs_no_second_line() -> None:
         ("UPDATE_IN_PROGRESS", WARNING, "wait"),
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", WARNING, "wait"),
         ("UPDATE_ROLLBACK_COMPLETE", WARNING, "see its events"),
-        ("ROLLBACK_COMPLETE", PROBLEM, "delete-stack --stack-name Captune-Storage"),
+        ("ROLLBACK_COMPLETE", PROBLEM, "aws cloudformation delete-stack --stack-name Captune-Storage"),
+        ("ROLLBACK_FAILED", PROBLEM, "aws cloudformation delete-stack --stack-name Captune-Storage"),
+        ("REVIEW_IN_PROGRESS", LATER, ""),
         ("DELETE_FAILED", PROBLEM, "see its events"),
     ],
 )
@@ -87,6 +89,25 @@ def test_a_stack_is_as_healthy_as_its_status(status: str, level: Level, part: st
     stacks.statuses["Captune-Storage"] = status
     found = one(deployment.read(stacks, {"Captune-Storage": {"Resources": {}}}, deployment.Deployed()))
     assert (found.level, part in found.fix) == (level, True)
+
+
+def test_what_a_failed_first_deployment_left_is_no_deployment_and_its_removal_begins_with_its_protection() -> None:
+    stacks = CloudFormation({"Captune-Storage": {"Resources": {}}})
+    stacks.statuses["Captune-Storage"], stacks.protected, stacks.resource_status = (
+        "ROLLBACK_COMPLETE",
+        True,
+        "DELETE_COMPLETE",
+    )
+    stacks.ids["Captune-Storage"] = {"Role": "gone"}
+    deployed = deployment.Deployed()
+    found = one(deployment.read(stacks, {"Captune-Storage": {"Resources": {}}}, deployed))
+    protection, removal = found.fix.split(", then ")[:2]
+    assert protection.endswith("--no-enable-termination-protection --stack-name Captune-Storage")
+    assert removal.startswith("aws cloudformation delete-stack")
+    assert (deployed.stacks, deployed.ids) == (set(), {})
+    iam = Iam()
+    iam.policies = {MARKER}
+    assert levels(deployment.only_region(iam, "123456789012", deployed)) == [PROBLEM]
 
 
 def found_of(deployed: dict[str, Any], here: dict[str, Any]) -> Finding:

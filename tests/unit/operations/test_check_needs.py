@@ -122,7 +122,7 @@ def test_the_containers_read_the_weights_that_the_definition_names_and_pull_its_
     for found in (of_training(both, PLACE), of_hosting(both, PLACE)):
         assert Need("s3:GetObject", "arn:aws:s3:::jumpstart-cache/llama/config.json") in found
         assert Need("s3:ListBucket", "arn:aws:s3:::jumpstart-cache", (("s3:prefix", "llama/"),)) in found
-        assert Need("ecr:BatchGetImage", repository) in found
+        assert Need("ecr:BatchGetImage", repository, is_of_others=True) in found
         assert "kms:Decrypt" not in {need.action for need in found}
     assert images(both) == [IMAGE]
 
