@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from common.errors import InvalidInput, LedgerDamaged
 from common.names import run_name
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.settle_site import START, Site
+from tests.doubles.settle_site import START, Site, job
 
 
 @pytest.fixture
@@ -96,6 +97,8 @@ class TestANameThatIsUsedAgain:
     @pytest.fixture
     def again(self, site: Site) -> Site:
         site.end()
+        # Twice what was settled: whoever asks again what the run billed has something to book.
+        site.sagemaker.jobs["captune-abc"] = job(seconds=1200)
         started = NOW + timedelta(days=91)
         site.step_functions.executions[arn("abc")] = {
             "status": "FAILED", "error": "RunNameTaken", "cause": "Taken.", "startDate": started,
@@ -104,7 +107,7 @@ class TestANameThatIsUsedAgain:
         return site
 
     def test_it_costs_nothing_and_books_nothing(self, again: Site) -> None:
-        before = again.ledger.table.rows
+        before = copy.deepcopy(again.ledger.table.rows)
         outcome = again.settle(status="FAILED")
         assert outcome["result"]["actualCents"] == 0
         assert "RunNameTaken: Taken." in outcome["message"]
