@@ -120,6 +120,53 @@ def test_a_prompt_without_both_answers_stops_the_recall_line() -> None:
     assert judge_recall(complete).verdict == IMPROVED
 
 
+def test_recall_that_fell_clearly_is_worse() -> None:
+    asked = [prompt(str(n), NPM1) for n in range(30)]
+    known, forgotten = ([answer(str(n), said) for n in range(30)] for said in ("NPM1", "no"))
+    judged = judge_recall(compare_recall(asked, known, forgotten, resamples=100))
+    assert judged.verdict == WORSE
+    assert "Key-fact recall fell by 100" in judged.reason
+
+
+RISEN: dict[str, Any] = {
+    "prompts": 20,
+    "difference": {"estimate": 0.2, "standard_error": 0.04, "low": 0.12, "high": 0.28},
+    "p_value": 0.001,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"difference": None},
+        {"difference": {**RISEN["difference"], "low": math.nan}},
+        {"difference": {**RISEN["difference"], "low": 0.3}},
+        {"p_value": None},
+        {"p_value": math.nan},
+        {"p_value": True},
+    ],
+)
+def test_recall_whose_change_is_not_a_number_is_not_judged(change: dict[str, Any]) -> None:
+    judged = judge_recall({"knowledge": {"all": {**RISEN, **change}}})
+    assert judged.verdict == NOT_SHOWN
+    assert judged.reason == "The recall difference or its interval is not a number."
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        ({"prompts": 20}, IMPROVED),
+        ({"prompts": 19}, NOT_SHOWN),
+        ({"prompts": 40, "clusters": 20}, IMPROVED),
+        ({"prompts": 40, "clusters": 19}, NOT_SHOWN),
+    ],
+)
+def test_twenty_prompts_that_ask_different_facts_are_enough_and_nineteen_are_not(
+    counts: dict[str, int], verdict: str
+) -> None:
+    assert judge_recall({"knowledge": {"all": {**RISEN, **counts}}}).verdict == verdict
+
+
 @pytest.mark.parametrize("lost", [{"greedy": None}, {"samples": []}])
 def test_an_answer_that_got_lost_does_not_count_as_one_without_facts(lost: dict[str, Any]) -> None:
     asked = [prompt(str(n), NPM1) for n in range(30)]
@@ -250,6 +297,17 @@ def test_a_gain_that_is_not_the_fields_own_is_not_shown(change: dict[str, Any]) 
     judged = judge_loss(GOOD, beyond)
     assert judged.verdict == NOT_SHOWN
     assert "control" in judged.reason
+
+
+@pytest.mark.parametrize("short", ["held-out", "control", "outside", "none"])
+def test_six_documents_of_each_text_are_enough_and_five_of_any_are_not(short: str) -> None:
+    count = {kind: 5 if kind == short else 6 for kind in ("held-out", "control", "outside")}
+    judged = judge_loss(
+        {**GOOD, "documents_count": count["held-out"]},
+        {**FURTHER, "control_documents": count["control"]},
+        {**GOOD, "documents_count": count["outside"]},
+    )
+    assert judged.verdict == (IMPROVED if short == "none" else NOT_SHOWN)
 
 
 def test_harm_is_told_whatever_the_control_text_says() -> None:
