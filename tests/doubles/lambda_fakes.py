@@ -148,8 +148,9 @@ class SageMaker(Service):
 
     def __init__(self, **kinds: Any) -> None:
         super().__init__()
-        self.jobs: dict[str, Any] = kinds.get("jobs", {})
-        self.endpoints: dict[str, str] = kinds.get("endpoints", {})
+        # Copies, because a call that stops or deletes writes here and one table may serve several tests.
+        self.jobs: dict[str, Any] = dict(kinds.get("jobs", {}))
+        self.endpoints: dict[str, str] = dict(kinds.get("endpoints", {}))
         # By name, each with its instance type and count.
         self.configurations: dict[str, Any] = dict.fromkeys(kinds.get("configurations", ()), ("ml.g5.2xlarge", 1))
         self.models: dict[str, Any] = dict.fromkeys(kinds.get("models", ()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from tests.doubles.sweeper_site import Site, ended
 
 SILENCE = EndpointConnectionError(endpoint_url="aws")
 ODD_VALUES: list[dict[str, Any]] = [{"BOOL": True}, {"NULL": True}, {"M": {}}, {"L": []}, {"N": "1.5"}, {"S": "soon"}]
-ENDPOINT, DIGESTED = {"captune-abc": "InService"}, run_name("My.Run")
+# Whoever changes it in place, the next test would sweep what this one has deleted.
+ENDPOINT: Mapping[str, str] = MappingProxyType({"captune-abc": "InService"})
+DIGESTED = run_name("My.Run")
 
 
 def damaged(name: str = "reserved_at", value: dict[str, Any] | None = None) -> FakeLedger:
