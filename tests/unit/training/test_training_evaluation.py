@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 import evaluation
+import progress
 from evaluation import OutOfTime, mean_loss, paired, score, windows
 from processes.group import Group
 from progress import GRACE_SECONDS, Clock
@@ -41,22 +41,50 @@ def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
     assert mean_loss([], []) is None
 
 
-def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it() -> None:
+class Hand:
+    """What tells the time, moved by a test."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    made = Hand()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it(hand: Hand) -> None:
     clock = Clock(10_000)
-    assert 9_990 < clock.remaining <= 10_000
+    hand.now += 10
     clock._stop(15, None)
-    first = clock.stop_requested_at
+    assert clock.remaining == GRACE_SECONDS
+    hand.now += 60
     clock._stop(15, None)
-    assert clock.stop_requested_at == first
-    assert clock.remaining <= GRACE_SECONDS
-    assert Clock(5).remaining <= 5
+    assert clock.remaining == GRACE_SECONDS - 60
 
 
-def test_the_clock_counts() -> None:
-    clock = Clock()
-    before = clock.elapsed
-    assert time.monotonic() >= clock.started
-    assert clock.elapsed >= before
+def test_a_stop_signal_near_the_end_of_the_budget_does_not_prolong_it(hand: Hand) -> None:
+    clock = Clock(100)
+    hand.now += 95
+    clock._stop(15, None)
+    assert clock.remaining == 5
+
+
+def test_what_is_left_of_the_budget_falls_with_each_second(hand: Hand) -> None:
+    clock = Clock(10_000)
+    assert (clock.elapsed, clock.remaining) == (0, 10_000)
+    hand.now += 400
+    assert (clock.elapsed, clock.remaining) == (400, 9_600)
+
+
+def test_a_job_that_began_before_this_process_has_used_that_time_too(hand: Hand) -> None:
+    clock = Clock(10_000, started=hand.now - 250)
+    assert (clock.elapsed, clock.remaining) == (250, 9_750)
 
 
 def test_scoring_gives_up_while_there_is_still_time_to_save() -> None:
