@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -282,7 +283,9 @@ def test_with_a_dollar_left_the_run_is_refused_before_any_sagemaker_job(conduct:
 
     assert code == 1, said
     assert "FAILED: BudgetExceeded" in said
-    assert re.search(r"\$\d+\.\d\d (is|are) (missing|needed)|missing", said)
+    told = re.search(r"\$1\.00 of the cap's \$\d+\.\d\d .* may cost \$(\d+\.\d\d): \$(\d+\.\d\d) is missing", said)
+    assert told, said
+    assert Decimal(told[1]) - Decimal(told[2]) == 1
     assert "StartTraining" not in said
 
 
