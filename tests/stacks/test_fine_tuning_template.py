@@ -133,10 +133,12 @@ def test_both_machines_are_standard_traced_and_log_everything(stacks: Stacks, ma
     assert (properties["StateMachineName"], properties["StateMachineType"]) == (name, "STANDARD")
     assert properties["TracingConfiguration"] == {"Enabled": True}
     logging = properties["LoggingConfiguration"]
-    assert (logging["Level"], logging["IncludeExecutionData"], len(logging["Destinations"])) == ("ALL", True, 1)
-    group = stacks.one("FineTuning", "AWS::Logs::LogGroup", f"{machine}Log") if machine == "FineTuning" else None
-    if group:
-        assert group["LogGroupName"] == f"/aws/vendedlogs/states/{name}"
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", True)
+    (destination,) = logging["Destinations"]
+    group, attribute = destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"]
+    assert attribute == "Arn"
+    kept = stacks.resources("FineTuning", "AWS::Logs::LogGroup")[group]["Properties"]
+    assert (kept["LogGroupName"], kept["RetentionInDays"]) == (f"/aws/vendedlogs/states/{name}", 30)
 
 
 def test_the_images_instances_and_weights_are_those_of_the_region(stacks: Stacks) -> None:
