@@ -129,13 +129,14 @@ def test_json_lines_may_have_other_names_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "record",
-    [{**PAIR, "completion": "Write to jane.doe@example.org."}, {**PAIR, "prompt": "MRN 1234567"}, {**PAIR, "group": "jane.doe@example.org"},
-     {**PAIR, "completion": "She was born on\n12 March 1971."}, talk({**ASKED, "content": "Call 617-555-0199"}, SAID)],
+    ("record", "secret"),
+    [({**PAIR, "completion": "Write to jane.doe@example.org."}, "jane.doe"), ({**PAIR, "prompt": "MRN 1234567"}, "1234"),
+     ({**PAIR, "group": "jane.doe@example.org"}, "jane.doe"), ({**PAIR, "completion": "She was born on\n12 March 1971."}, "12 March 1971"),
+     (talk({**ASKED, "content": "Call 617-555-0199"}, SAID), "617-555-0199")],
 )  # fmt: skip
-def test_data_of_persons_is_refused_with_its_line_and_not_repeated(record: dict[str, Any]) -> None:
+def test_data_of_persons_is_refused_with_its_line_and_not_repeated(record: dict[str, Any], secret: str) -> None:
     message = refused(lines([record]), PatientDataSuspected)
-    assert "line 1: " in message and "jane" not in message
+    assert "line 1: " in message and secret not in message
 
 
 def test_a_column_that_is_named_like_a_person_is_not_repeated() -> None:
