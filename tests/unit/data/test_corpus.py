@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from operations.data import index as text_index
-from operations.data import texts
+from operations.data import outside, texts
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document, documents
 
@@ -23,7 +23,8 @@ CONTROL = (DATA / "control.txt").read_text("utf-8")
 AREAS = ("genomic research", "viral genomics", "personalised medicine")
 MAIN_REGISTERS = ("abstract", "review", "guideline", "report", "case-report", "drug-label", "summary")
 REGISTERS = (*MAIN_REGISTERS, "questions", "patient-information")
-OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE", "")
+FETCHED = str(outside.TARGET) if outside.TARGET.is_file() else ""
+OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE") or FETCHED
 
 
 def rows(domain: str, split: str | None = None) -> list[tuple[text_index.Entry, Document]]:
@@ -138,7 +139,8 @@ def test_no_held_out_or_control_document_shares_eight_words_in_a_row_with_what_i
     assert shared == {}
 
 
-@pytest.mark.skipif(not OUTSIDE, reason="CAPTUNE_OUTSIDE names no file of text by others (JSON Lines with `text`)")
+@pytest.mark.slow
+@pytest.mark.skipif(not OUTSIDE, reason="no text by others: make outside, or a file of JSON Lines in CAPTUNE_OUTSIDE")
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_no_text_of_others_is_in_the_corpus(domain: str, capsys: pytest.CaptureFixture[str]) -> None:
     theirs = [json.loads(line)["text"] for line in Path(OUTSIDE).read_text("utf-8").splitlines() if line.strip()]
