@@ -16,6 +16,7 @@ from typing import Any
 
 from common.ledger import keys
 from proof.result import Result
+from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.price_list import HOURLY_USD
 from proof.simulation.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
 
@@ -138,7 +139,7 @@ def broken(name: str, outcome: Outcome) -> list[str]:
     # While an item is damaged nobody can note in it when an endpoint went, so once it is put right the run may be booked for longer
     # than it lasted: never for less.
     careful = name.startswith("ledger item")
-    wrong = [*outcome.wrong, *(words for words in outcome.money if not careful or " settled " not in words)]
+    wrong = [*outcome.wrong, *(words for words in outcome.money if not careful or OVERBOOKED not in words)]
     wrong += [f"{name}: {outcome.leaks} leaks"] if outcome.leaks else []
     return wrong + ([f"{name}: {outcome.gave_up} tear-downs gave up"] if outcome.gave_up else [])
 

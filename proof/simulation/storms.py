@@ -16,6 +16,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 from proof.result import Result
+from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.outages import SERVICES, Outage
 from proof.simulation.aws.price_list import hourly_cents
 from proof.simulation.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
@@ -63,7 +64,7 @@ def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
     wrong = list(outcome.wrong)
     if service == "Step Functions":
         # Nobody hears when an endpoint went, so it may be booked for longer than it was there: never for less.
-        wrong += [words for words in outcome.money if " settled " not in words]
+        wrong += [words for words in outcome.money if OVERBOOKED not in words]
     elif service not in NEEDED:
         wrong += outcome.money
     allowed = most_cents(service, seconds)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 from common.ledger import keys
+from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.orchestration import MACHINE
 from proof.simulation.cleanup import sweeping
 from proof.simulation.cloud import Cloud
@@ -23,7 +24,9 @@ DAYS = 10
 # costs beside its runs is set aside apart from them, and this is far below it.
 WAITING_CENTS = 6
 # What is broken where money was spent that nothing could have held back. Everything else has to hold even then.
-MONEY = (" used ", " spent ", " settled ", "spent under a cap", "spent more than the ledger")
+MONEY = (" used ", " spent ", OVERBOOKED)
+# What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
+UNBOOKED = (" and booked ", "spent more than the ledger")
 
 
 @dataclass
@@ -150,7 +153,9 @@ def finish(cloud: Cloud, what: str) -> Outcome:
     outcome.leaks = len(left) + len(cloud.world.sagemaker.endpoints)
     waited = outcome.unbooked_cents <= WAITING_CENTS
     for words in cloud.audit.wrong:
-        if waited and (" and booked " in words and " on " not in words or "spent more than the ledger" in words):
+        unbooked = any(sign in words for sign in UNBOOKED)
+        if unbooked and waited and " on " not in words:
             continue
-        (outcome.money if any(sign in words for sign in MONEY) else outcome.wrong).append(f"{what}: {words}")
+        excusable = not unbooked and any(sign in words for sign in MONEY)
+        (outcome.money if excusable else outcome.wrong).append(f"{what}: {words}")
     return outcome
