@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -82,15 +83,17 @@ def race(seed: int, threads: int = 8, runs_each: int = 12, cap_cents: int = CAP_
                 outcome.reserved += what == "reserved"
                 outcome.refused += what == "refused"
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    rows = [row for key, row in table.rows.items() if keys.run_in(key)]
-    outcome.settled = sum(row["state"]["S"] == "settled" for row in rows)
+    with ThreadPoolExecutor(threads) as pool:
+        workers = [pool.submit(work, number) for number in range(threads)]
+    for number, worker in enumerate(workers):
+        if error := worker.exception():
+            outcome.wrong.append(f"thread {number} died: {type(error).__name__}: {error}")
+    states = {key: row["state"]["S"] for key, row in table.rows.items() if keys.run_in(key)}
+    outcome.settled = sum(state == "settled" for state in states.values())
+    outcome.wrong += [f"{key} is {state} at the end" for key, state in states.items() if state != "settled"]
     together = _together(table)
-    told = int(table.rows[keys.of_month(MONTH)]["committed_cents"]["N"])
+    month = table.rows.get(keys.of_month(MONTH))
+    told = int(month["committed_cents"]["N"]) if month else 0
     if told != together:
         outcome.wrong.append(f"the month says {told} cents and its runs add up to {together}")
     if outcome.settled != outcome.reserved:
@@ -112,10 +115,11 @@ def _one_run(ledger: ledger_module.Ledger, run: str, cap_cents: int) -> str:
         _patiently(lambda: ledger.reserve(asked, cap_cents, NOON))
     except BudgetExceeded:
         return "refused"
-    settle = threading.Thread(target=_patiently, args=(lambda: ledger.settle(run, {MONTH: 5}, {}, NOON),))
-    settle.start()
-    _patiently(lambda: ledger.settle(run, {MONTH: 5}, {}, NOON))
-    settle.join()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(_patiently, lambda: ledger.settle(run, {MONTH: 5}, {}, NOON))
+        _patiently(lambda: ledger.settle(run, {MONTH: 5}, {}, NOON))
+    # Raises what the second one died of.
+    second.result()
     return "reserved"
 
 
