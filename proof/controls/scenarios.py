@@ -96,7 +96,7 @@ def last_moment_deadline() -> list[str]:
 
 
 def kept_once() -> list[str]:
-    """An endpoint that was asked to stay for an hour stays for an hour, though its run's end is told again and again."""
+    """An endpoint that was asked to stay for an hour stays for an hour and no longer, though its run's end is told again and again."""
     cloud = quiet_cloud(5)
     world = cloud.world
     execution = start(cloud, "kept", replace(CALM, keep_seconds=3600))
@@ -110,7 +110,10 @@ def kept_once() -> list[str]:
     }
     for seconds in (3000, 6300):
         world.tear_down(event, seconds)
-    return ([] if execution.status == "SUCCEEDED" else ["the run did not succeed"]) + _closed(cloud)
+    broken = ([] if execution.status == "SUCCEEDED" else ["the run did not succeed"]) + _closed(cloud)
+    asked_until = (execution.stop or world.now) + timedelta(seconds=3600)
+    stayed = [one for one in world.sagemaker.past_endpoints if one.gone and one.gone >= asked_until]
+    return broken if stayed else [*broken, "the endpoint did not stay for as long as it was asked to"]
 
 
 def two_machines() -> list[str]:
