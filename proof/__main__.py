@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from proof.choice import positive
 from proof.controls import runner as controls
 from proof.matrix import runner as matrix
 from proof.result import Result
@@ -34,9 +35,9 @@ def parts(asked: argparse.Namespace) -> list[Callable[[], Result]]:
 def main(arguments: list[str] | None = None, prog: str = "python -m proof") -> int:
     """Runs every part; 1 when any promise was broken or a mutation was missed."""
     parser = argparse.ArgumentParser(prog=prog, description="Proves that the cap is a wall.")
-    parser.add_argument("--months", type=int, default=3_000)
+    parser.add_argument("--months", type=positive, default=3_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--processes", type=positive, default=os.cpu_count() or 2)
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
     asked = parser.parse_args(arguments)
     broken = False

@@ -1,6 +1,7 @@
 """Negative controls: one line of defence is taken away at a time, and something has to notice. A check that never failed proves nothing.
 
-Nothing is edited: a mutation replaces an attribute for as long as it is checked. Each proof registers its own (see registry.py).
+Nothing is edited: a mutation replaces an attribute for as long as it is checked. Each proof registers its own (see registry.py):
+those of what is deployed are there only where proof.matrix.controls was imported, as the commands do and the small tests do not.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 
+from proof.choice import expect_a_name, positive
 from proof.controls import ledger_scenarios, scenarios, trials
 from proof.controls import of_code as of_code
 from proof.controls import of_world as of_world
@@ -79,8 +81,9 @@ def main() -> int:
         prog="python -m proof.controls", description="Removes one line of defence at a time."
     )
     parser.add_argument("--only", default="", help="a word in the names of those to check")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=positive, default=2)
     asked = parser.parse_args()
+    expect_a_name(parser, "control", [mutation.name for mutation in MUTATIONS], asked.only)
     result = prove(asked.processes, asked.only)
     print(result.text())
     return 1 if result.broken else 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
 
+from proof.choice import positive
 from proof.matrix import cell, controls, spot_runs, whole_runs
 from proof.matrix.bench import Bench, assembly_folder
 from proof.matrix.cell import Outcome
@@ -111,7 +112,7 @@ def main() -> int:
     """Prints the table; 1 when a cell failed."""
     parser = argparse.ArgumentParser(prog="python -m proof.matrix", description="The failure matrix.")
     parser.add_argument("--only", default="")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=positive, default=2)
     asked = parser.parse_args()
     result = prove(asked.only, asked.processes)
     print(result.text())

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from common.ledger import keys
+from proof.choice import expect_a_name, positive
 from proof.result import Result
 from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.price_list import HOURLY_USD
@@ -199,9 +200,10 @@ def main() -> int:
         prog="python -m proof.simulation.accidents", description="Deploys, damage, slow images."
     )
     parser.add_argument("--only", default="")
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--trials", type=positive, default=TRIALS)
+    parser.add_argument("--processes", type=positive, default=2)
     asked = parser.parse_args()
+    expect_a_name(parser, "accident", ROWS, asked.only)
     result = prove(asked.processes, asked.trials, asked.only)
     print(result.text())
     return 1 if result.broken else 0

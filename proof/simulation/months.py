@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from proof.choice import positive
 from proof.result import Result
 from proof.simulation.audit import Audit
 from proof.simulation.aws.orchestration import MACHINE, PriceList, Scheduler, StepFunctions
@@ -223,10 +224,10 @@ def prove(months: int = 3_000, seed: int = 1, processes: int = 2) -> Result:
 def main() -> int:
     """Prints the outcome; 1 when anything went wrong."""
     parser = argparse.ArgumentParser(description="Random months against one cap.")
-    parser.add_argument("--months", type=int, default=3_000)
+    parser.add_argument("--months", type=positive, default=3_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="the seed of one month")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=positive, default=2)
     asked = parser.parse_args()
     result = prove(asked.months, asked.seed, asked.processes) if asked.only is None else prove(1, asked.only, 1)
     print(result.text())

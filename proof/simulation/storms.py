@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from fractions import Fraction
 
+from proof.choice import expect_a_name, positive
 from proof.result import Result
 from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.outages import SERVICES, Outage
@@ -132,9 +133,10 @@ def main() -> int:
         prog="python -m proof.simulation.storms", description="Outages of one service at a time."
     )
     parser.add_argument("--service", default="")
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--trials", type=positive, default=TRIALS)
+    parser.add_argument("--processes", type=positive, default=2)
     asked = parser.parse_args()
+    expect_a_name(parser, "service", SERVICES.values(), asked.service)
     result = prove(asked.processes, asked.trials, asked.service)
     print(result.text())
     return 1 if result.broken else 0
