@@ -22,13 +22,14 @@ def nothing_but_the_schedule() -> list[str]:
     cloud = calm_cloud(1)
     execution = begin(cloud, "alone", replace(CALM, hanging=1.0))
 
-    def strike() -> None:
+    def strike() -> bool:
         now = cloud.world.now
         cloud.world.outages.append(Outage("EventBridge", now, now + timedelta(days=1)))
+        return True
 
     when(cloud, execution, "endpoint", strike, spread=1)
     outcome = finish(cloud, "nothing but the schedule")
-    return outcome.wrong + outcome.money
+    return outcome.wrong + outcome.money + ([] if outcome.struck else ["EventBridge was never away"])
 
 
 def an_odd_item_and_the_sweeper() -> list[str]:

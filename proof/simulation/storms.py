@@ -20,7 +20,7 @@ from proof.result import Result
 from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.outages import SERVICES, Outage
 from proof.simulation.aws.price_list import hourly_cents
-from proof.simulation.trial import MOMENTS, Outcome, begin, calm_cloud, finish, usual, when
+from proof.simulation.trial import MOMENTS, WAITING_CENTS, Outcome, begin, calm_cloud, finish, usual, when
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 24
@@ -33,16 +33,19 @@ AFTERWARDS_SECONDS = 2400
 def trial(service: str, seconds: int, seed: int) -> Outcome:
     """One run with one outage: every second one hangs instead of refusing."""
     cloud, dice = calm_cloud(seed), random.Random(seed)
-    execution = begin(cloud, "one", usual(dice))
     moment = sorted(MOMENTS)[seed % len(MOMENTS)]
+    execution = begin(cloud, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
 
-    def strike() -> None:
+    def strike() -> bool:
         now = cloud.world.now
         cloud.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
+        return True
 
     when(cloud, execution, moment, strike)
-    return finish(cloud, f"{service} away for {seconds} s ({moment}{', hanging' if hangs else ''}, seed {seed})")
+    outcome = finish(cloud, f"{service} away for {seconds} s ({moment}{', hanging' if hangs else ''}, seed {seed})")
+    outcome.struck = int(service in cloud.world.missed)
+    return outcome
 
 
 def cell(service: str, seconds: int, trials: int = TRIALS, first_seed: int = 1) -> Outcome:
@@ -79,6 +82,11 @@ def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
     return wrong
 
 
+def unmet(service: str, outcomes: list[Outcome]) -> list[str]:
+    """That nothing called a service while it was away: then its row says nothing."""
+    return [] if any(outcome.struck for outcome in outcomes) else [f"{service} away: no run met it"]
+
+
 def _cell(key: tuple[str, int, int]) -> Outcome:
     return cell(*key)
 
@@ -93,10 +101,13 @@ def prove(processes: int = 2, trials: int = TRIALS, only: str = "") -> Result:
         with ProcessPoolExecutor(processes) as pool:
             outcomes = list(pool.map(_cell, keys))
     wrong: list[str] = []
+    met: list[str] = []
     lines = [("beyond what was reserved, at most", " ".join(f"{_length(seconds):>8}" for seconds in LENGTHS))]
     for service in services:
         found = [outcome for key, outcome in zip(keys, outcomes, strict=True) if key[0] == service]
         lines.append((f"  {service} away", " ".join(f"{_dollars(one.over_cents):>8}" for one in found)))
+        met.append(f"{service} {sum(one.struck for one in found)}")
+        wrong += unmet(service, found)
         for seconds, outcome in zip(LENGTHS, found, strict=True):
             wrong += broken(service, seconds, outcome)
     needed = [service for service in services if service in NEEDED]
@@ -112,8 +123,10 @@ def prove(processes: int = 2, trials: int = TRIALS, only: str = "") -> Result:
             f"{_dollars(Fraction(careful))} at most, by Step Functions' absence",
         )
     )
-    lines.append(("waiting, beside what is booked", f"{float(unbooked):.1f} cents at most"))
+    waited = f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"
+    lines.append(("waiting, beside what is booked", waited))
     lines.append(("runs", f"{sum(one.runs for one in outcomes):,}"))
+    lines.append(("  that met the outage", ", ".join(met)))
     lines.append(("leaks", f"{sum(one.leaks for one in outcomes)}"))
     lines.append(("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"))
     return Result("Outages", lines, wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fractions import Fraction
 
@@ -27,6 +27,8 @@ WAITING_CENTS = 6
 MONEY = (" used ", " spent ", OVERBOOKED)
 # What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
 UNBOOKED = (" and booked ", "spent more than the ledger")
+# In the tally: what was to go wrong did.
+STRUCK = "struck"
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Outcome:
     """What became of one trial, or of many. Cents are of the run that went furthest beyond its reservation."""
 
     runs: int = 0
+    # The trials in which the trouble met what it was made for: where it never did, nothing was tried.
+    struck: int = 0
     reserved: int = 0
     over_cents: Fraction = Fraction(0)
     # The most that a run did cost beyond what is booked for it.
@@ -49,6 +53,7 @@ class Outcome:
     def add(self, other: Outcome) -> Outcome:
         """Takes in another outcome."""
         self.runs, self.reserved = self.runs + other.runs, self.reserved + other.reserved
+        self.struck += other.struck
         self.over_cents = max(self.over_cents, other.over_cents)
         self.unbooked_cents = max(self.unbooked_cents, other.unbooked_cents)
         self.overbooked_cents = max(self.overbooked_cents, other.overbooked_cents)
@@ -68,8 +73,12 @@ def _job_runs(cloud: Cloud, execution: Execution) -> bool:
 
 
 def _deadline_near(cloud: Cloud, execution: Execution) -> bool:
-    soon = timedelta(seconds=cloud.wishes[execution.arn].deadline_seconds - 300)
-    return any(one.created + soon < cloud.world.now for one in cloud.world.sagemaker.endpoints.values())
+    for one in cloud.world.sagemaker.endpoints.values():
+        if cloud.world.owners.get(one.owner) == execution.arn:
+            # As it was reserved: a run with little left of the cap gets less than it wished.
+            seconds = int(cloud.table.rows[keys.of_run(one.owner)]["endpoint_deadline_seconds"]["N"])
+            return one.created + timedelta(seconds=seconds - 300) < cloud.world.now
+    return False
 
 
 MOMENTS: dict[str, Moment] = {
@@ -82,12 +91,14 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-def usual(dice: random.Random) -> Wishes:
-    """A run of the delivered settings, which goes well, hangs, or lasts as long as AWS allows."""
-    return Wishes(
+def usual(dice: random.Random, moment: str = "") -> Wishes:
+    """A run of the delivered settings, which goes well, hangs, or lasts as long as AWS allows. It has to come to its moment."""
+    wishes = Wishes(
         7200, 3600, dice.choice([0, 0, 0, 1800]), ("ml.g5.2xlarge",), failing=dice.choice([0.0, 0.0, 0.3]),
         hanging=dice.choice([0.0, 1.0]), extreme=dice.choice([0.0, 0.9]),
     )  # fmt: skip
+    # Only a run that hangs is still there at its deadline.
+    return replace(wishes, hanging=1.0) if moment == "deadline" else wishes
 
 
 def calm_cloud(seed: int, cap_cents: int = 2500) -> Cloud:
@@ -110,8 +121,8 @@ def begin(cloud: Cloud, name: str, wishes: Wishes, delay: float = 0.0) -> Execut
     return execution
 
 
-def when(cloud: Cloud, execution: Execution, moment: str, act: Callable[[], None], spread: float = 600) -> None:
-    """Does something a little after a moment of a run, if that moment ever comes."""
+def when(cloud: Cloud, execution: Execution, moment: str, act: Callable[[], bool], spread: float = 600) -> None:
+    """Does something a little after a moment of a run, if that moment ever comes. It answers whether it met anything, which counts."""
 
     def waiting() -> Process:
         until = cloud.world.now + timedelta(days=2)
@@ -120,7 +131,8 @@ def when(cloud: Cloud, execution: Execution, moment: str, act: Callable[[], None
                 return
             yield 20.0, False
         yield cloud.world.random.uniform(0, spread), False
-        act()
+        if act():
+            cloud.tally.add(STRUCK)
 
     cloud.world.spawn(waiting(), 0)
 
@@ -132,6 +144,7 @@ def finish(cloud: Cloud, what: str) -> Outcome:
         pass
     cloud.audit.close(cloud.table)
     outcome = Outcome(runs=len(cloud.world.executions), counts=dict(cloud.tally.counts))
+    outcome.struck = int(STRUCK in outcome.counts)
     outcome.gave_up = cloud.tally.counts.get("tear-downs that gave up", 0)
     for key, row in cloud.table.rows.items():
         run = keys.run_in(key)

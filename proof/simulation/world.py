@@ -55,6 +55,8 @@ class World:
     executions: dict[str, Execution] = field(default_factory=dict)
     tear_downs: dict[str, Execution] = field(default_factory=dict)
     outages: list[Outage] = field(default_factory=list)
+    # The services that somebody asked for while they were away.
+    missed: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
     start_tear_down: Callable[[dict[str, str], str], Process] | None = None
     # Which execution's tear-down acts now, and how often one ended what belonged to another execution that was running.
@@ -141,7 +143,10 @@ class World:
     def outage(self, service: str) -> Outage | None:
         """The outage of a service, by boto3's name or by ours, that there is now."""
         name = SERVICES.get(service, service)
-        return next((outage for outage in self.outages if outage.service == name and outage.at(self.now)), None)
+        found = next((outage for outage in self.outages if outage.service == name and outage.at(self.now)), None)
+        if found is not None:
+            self.missed.add(name)
+        return found
 
     def down_until(self, service: str) -> datetime | None:
         """When a service comes back that is away now."""

@@ -20,7 +20,6 @@ SERVICES = {
     "s3": "S3",
     "lambda": "Lambda",
     "events": "EventBridge",
-    "cloudwatch": "CloudWatch",
 }
 
 
