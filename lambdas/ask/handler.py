@@ -7,16 +7,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from ask.questions import Settings, ask_all
+from ask.questions import MARGIN_SECONDS, Settings, ask_all
 from common.aws import client, reaching
 from common.contracts.fine_tuning import Asked, AskEvent
 from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
-
-# Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written.
-MARGIN_SECONDS = 90
 
 
 def handle(event: AskEvent, context: Any) -> Asked:

@@ -25,6 +25,11 @@ CHAT_ROUTE = "route=/v1/chat/completions"
 # Saved whenever so many more prompts are answered, or so large a part of all that are: every saving writes all of them, and with ten
 # thousand prompts a hundred savings would spend more time and storage on writing than a killed Lambda costs in prompts asked again.
 SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.05
+# Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written. A prompt with many
+# sampled answers may take longer.
+MARGIN_SECONDS = 90
+# A call that answered so many has its trouble behind it: the state machine, which tries a failing call a few times only, begins anew.
+GOT_AHEAD_PROMPTS = 100
 # What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
 _STATUS_THAT_MAY_PASS = {408, 425, 429}
 _ERRORS_THAT_MAY_PASS = {
@@ -58,11 +63,14 @@ def ask_all(
 ) -> list[dict[str, Any]]:
     """Asks every prompt that has no answer yet, until `seconds` are over. Saves now and then, when time is over, and at the end.
 
+    `seconds` end MARGIN_SECONDS before the Lambda does; where a prompt has taken longer than that, nothing is begun that much earlier.
     At least one prompt is asked however little time is given, so that a repeated call always gets ahead. Where the container is too slow
     for so many requests at once, they are halved, and what was not answered is asked again. Returns all answers
     in the order of the prompts. Raises EndpointAnsweredBadly for an answer that will not get better, AdapterNotServed for one
-    of another model, ServiceUnreachable for what may pass; nothing more is asked then, and what came back is kept.
+    of another model, ServiceUnreachable for what may pass unless many prompts were answered before; nothing more is asked then, and what
+    came back is kept.
     """
+    longest = max((float(answer.get("seconds", 0)) for answer in done), default=0.0)
     answers = {answer["id"]: answer for answer in done}
     waiting = deque(prompt for prompt in prompts if prompt["id"] not in answers)
     deadline = clock() + seconds
@@ -74,19 +82,20 @@ def ask_all(
     too_slow = ""
     with ThreadPoolExecutor(settings.concurrency) as pool:
         while True:
-            late = asked > 0 and clock() >= deadline
+            due = deadline - max(0.0, longest - MARGIN_SECONDS)
+            late = asked > 0 and clock() >= due
             while waiting and len(flying) < at_once and not late and problem is None:
                 prompt = waiting.popleft()
                 flying[pool.submit(_ask, runtime, prompt, settings)] = prompt, at_once
                 asked += 1
-                late = clock() >= deadline
+                late = clock() >= due
             if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and late):
                 # Requests in flight may take longer than the Lambda has; what is answered must not be lost with them.
                 save(_in_order(prompts, answers))
                 unsaved = 0
             if not flying:
                 break
-            patience = None if late else max(0.0, deadline - clock())
+            patience = None if late else max(0.0, due - clock())
             for future in wait(flying, patience, return_when=FIRST_COMPLETED).done:
                 prompt, allowed = flying.pop(future)
                 try:
@@ -102,9 +111,12 @@ def ask_all(
                     problem = problem or error
                     continue
                 answers[answer["id"]] = answer
+                longest = max(longest, answer["seconds"])
                 unsaved += 1
     save(_in_order(prompts, answers))
-    if problem is not None:
+    if problem is not None and not (
+        isinstance(problem, ServiceUnreachable) and len(answers) - len(done) >= GOT_AHEAD_PROMPTS
+    ):
         raise problem
     if too_slow and len(answers) == len(done):  # a call that got nowhere must not be repeated without a limit
         raise ServiceUnreachable(too_slow)

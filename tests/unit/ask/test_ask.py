@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
 import pytest
 
-from ask.questions import SAVE_EVERY_PROMPTS, Settings, _ask, ask_all
+from ask.questions import MARGIN_SECONDS, SAVE_EVERY_PROMPTS, Settings, _ask, ask_all
 from common.errors import EndpointAnsweredBadly
-from tests.doubles.ask_site import Runtime, Shelf, ask, completion, prompts
+from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion, prompts
 
 
 def test_each_prompt_gets_a_greedy_answer_and_seeded_samples() -> None:
@@ -86,6 +87,18 @@ def test_nothing_more_is_asked_when_time_is_over_and_the_rest_remains() -> None:
     answered = ask(runtime, 50, shelf, settings=one_by_one, seconds=12.0, clock=lambda: float(next(ticks)))
     assert 1 <= len(answered) < 12
     assert shelf.ids == answered == [f"p{n}" for n in range(len(answered))]
+
+
+def test_where_a_prompt_has_taken_longer_than_the_margin_the_asking_ends_so_much_earlier() -> None:
+    (done,) = ask_all(Runtime(), prompts(1), [], SETTINGS, 60.0, lambda lines: None)
+
+    def answered(longest: float, seconds: float) -> int:
+        ticks = itertools.count()
+        one_by_one, before = Settings("e", "base", samples=0, seed=1, concurrency=1), [{**done, "seconds": longest}]
+        passing = {"seconds": seconds, "clock": lambda: float(next(ticks))}
+        return len(ask(Runtime(), 50, Shelf(), done=before, settings=one_by_one, **passing))
+
+    assert answered(0, 12) == answered(MARGIN_SECONDS, 12) > answered(MARGIN_SECONDS + 4, 12) == answered(0, 8) > 1
 
 
 @pytest.mark.parametrize("already", [0, 3])

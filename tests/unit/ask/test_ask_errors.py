@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from ask import questions
-from ask.questions import Settings, _explain
+from ask.questions import GOT_AHEAD_PROMPTS, Settings, _explain
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ServiceUnreachable
 from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion
 from tests.doubles.lambda_fakes import refusal
@@ -120,6 +121,29 @@ def test_what_came_back_before_an_error_is_saved_and_the_next_call_goes_on(troub
     again = Runtime()
     assert ask(again, 8, shelf, done=shelf[-1]) == [f"p{n}" for n in range(8)]
     assert "Prompt 0" not in {body["prompt"] for body in again.bodies}
+
+
+@pytest.mark.parametrize(("answered", "raised"), [(GOT_AHEAD_PROMPTS, False), (GOT_AHEAD_PROMPTS - 1, True)])
+def test_passing_trouble_after_many_answers_does_not_count_among_the_few_attempts(answered: int, raised: bool) -> None:
+    """Of ten thousand prompts with eight samples each one request or another fails, and the state machine gives up after six."""
+
+    def at_one(body: dict[str, Any]) -> None:
+        if body["prompt"] == f"Prompt {answered}":
+            raise refusal("ThrottlingException")
+
+    shelf, one_by_one = Shelf(), Settings("e", "base", 0, 1, concurrency=1)
+    with pytest.raises(ServiceUnreachable) if raised else nullcontext():
+        assert len(ask(Runtime(at_one), 150, shelf, settings=one_by_one)) == answered
+    assert len(shelf.ids) == answered
+
+
+def test_an_answer_that_will_not_get_better_ends_the_run_however_many_came_before() -> None:
+    def at_last(body: dict[str, Any]) -> None:
+        if body["prompt"] == "Prompt 149":
+            raise model_error(400)
+
+    with pytest.raises(EndpointAnsweredBadly):
+        ask(Runtime(at_last), 150, Shelf(), settings=Settings("e", "base", 0, 1, concurrency=1))
 
 
 def test_requests_in_flight_at_an_error_are_waited_for_and_kept() -> None:
