@@ -192,6 +192,50 @@ def test_a_machine_takes_its_role_only_for_itself(stacks: Stacks) -> None:
 OWN = "arn:aws:s3:::mine"
 
 
+@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
+def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_read(role: str) -> None:
+    stacks = synthesize("weights_uri=s3://mine/models/one/")
+    found = [
+        (action, resource, statement.get("Condition"))
+        for statement in stacks.statements(role)
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if isinstance(resource, str) and resource.startswith((OWN, "arn:aws:s3:::jumpstart"))
+    ]
+    described = ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
+    files = described if "Preflight" in role else ["*"]
+    listed = ("s3:ListBucket", OWN, {"StringLike": {"s3:prefix": "models/one/*"}})
+    assert sorted(found, key=str) == sorted(
+        [listed, *(("s3:GetObject", f"{OWN}/models/one/{file}", None) for file in files)], key=str
+    )
+
+
+@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
+def test_a_key_of_whatever_account_opens_the_folder_of_the_weights_through_s3_and_nothing_else(role: str) -> None:
+    stacks = synthesize("weights_uri=s3://mine/models/one/")
+    (opening,) = [one for one in stacks.statements(role) if "kms" in json.dumps(one["Action"])]
+    assert opening == {
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": "arn:aws:kms:us-east-1:*:key/*",
+        "Condition": {
+            "StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"},
+            "StringLike": {"kms:EncryptionContext:aws:s3:arn": [OWN, f"{OWN}/models/one/*"]},
+        },
+    }
+
+
+def test_nobody_else_may_use_a_key_and_nobody_at_all_without_weights_of_the_user_s_own(stacks: Stacks) -> None:
+    def using(built: Stacks) -> list[str]:
+        return sorted(owner for owner, one in built.all_statements() if "kms:Decrypt" in as_list(one["Action"]))
+
+    assert using(stacks) == []
+    found = using(synthesize("weights_uri=s3://mine/models/one/"))
+    assert [next(name for name in ("Preflight", "Training", "Hosting") if name in owner) for owner in found] == [
+        "Preflight", "Hosting", "Training",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("role", ["TrainingRole", "HostingRole"])
 @pytest.mark.parametrize("setting", ["base_model=llama-3.1-8b", "base_model=mistral-7b"])
 def test_a_run_that_began_before_other_weights_were_deployed_can_still_read_its_own(role: str, setting: str) -> None:
