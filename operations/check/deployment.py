@@ -121,15 +121,15 @@ def only_region(iam: Iam, account: str, deployed: Deployed) -> Iterator[Finding]
 
 def _state(cloudformation: CloudFormation, stack: dict[str, Any], template: dict[str, Any]) -> Finding:
     name, status = stack["StackName"], stack["StackStatus"]
-    if status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+    if status == "REVIEW_IN_PROGRESS":
+        return later(name, "is not deployed: a first deployment was begun and not gone on with")
+    if status in _NEVER_MADE:
         # The CDK protects a stack before it makes anything of it, and so cannot remove what its own failure leaves.
         protected = stack.get("EnableTerminationProtection", False)
         allow = "update-termination-protection --no-enable-termination-protection"
         first = f"aws cloudformation {allow} --stack-name {name}, then " if protected else ""
         fix = f"{first}aws cloudformation delete-stack --stack-name {name}, then make deploy"
         return problem(name, "its first deployment failed, and only its remains are there", fix)
-    if status == "REVIEW_IN_PROGRESS":
-        return later(name, "is not deployed: a first deployment was begun and not gone on with")
     if status.endswith("_IN_PROGRESS"):
         return warning(name, f"is being changed ({status})", "wait, then run make check-aws again")
     if status == "UPDATE_ROLLBACK_COMPLETE":

@@ -15,6 +15,7 @@ import progress
 from evaluation import OutOfTime, mean_loss, paired, score, windows
 from processes.group import Group
 from progress import GRACE_SECONDS, Clock
+from tests.doubles import MovedTime
 from text import IGNORED, Boundaries, Document
 
 
@@ -41,24 +42,15 @@ def test_losses_are_weighted_by_tokens_and_absent_ones_are_null() -> None:
     assert mean_loss([], []) is None
 
 
-class Hand:
-    """What tells the time, moved by a test."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    made = Hand()
+def hand(monkeypatch: pytest.MonkeyPatch) -> MovedTime:
+    """What tells a job the time."""
+    made = MovedTime()
     monkeypatch.setattr(progress, "time", made)
     return made
 
 
-def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it(hand: Hand) -> None:
+def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it(hand: MovedTime) -> None:
     clock = Clock(10_000)
     hand.now += 10
     clock._stop(15, None)
@@ -68,21 +60,21 @@ def test_a_stop_signal_leaves_the_grace_and_repeating_it_does_not_prolong_it(han
     assert clock.remaining == GRACE_SECONDS - 60
 
 
-def test_a_stop_signal_near_the_end_of_the_budget_does_not_prolong_it(hand: Hand) -> None:
+def test_a_stop_signal_near_the_end_of_the_budget_does_not_prolong_it(hand: MovedTime) -> None:
     clock = Clock(100)
     hand.now += 95
     clock._stop(15, None)
     assert clock.remaining == 5
 
 
-def test_what_is_left_of_the_budget_falls_with_each_second(hand: Hand) -> None:
+def test_what_is_left_of_the_budget_falls_with_each_second(hand: MovedTime) -> None:
     clock = Clock(10_000)
     assert (clock.elapsed, clock.remaining) == (0, 10_000)
     hand.now += 400
     assert (clock.elapsed, clock.remaining) == (400, 9_600)
 
 
-def test_a_job_that_began_before_this_process_has_used_that_time_too(hand: Hand) -> None:
+def test_a_job_that_began_before_this_process_has_used_that_time_too(hand: MovedTime) -> None:
     clock = Clock(10_000, started=hand.now - 250)
     assert (clock.elapsed, clock.remaining) == (250, 9_750)
 

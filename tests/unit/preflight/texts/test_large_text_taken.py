@@ -8,22 +8,13 @@ from common.errors import DatasetChanged, DatasetRejected
 from preflight import staging
 from preflight.texts import text_file
 from preflight.texts.prose import Prose
+from tests.doubles import MovedTime
 from tests.doubles.preflight_site import Site, titled
 from tests.doubles.texts.made_up_prose import prose
 from tests.doubles.texts.prompt_lines import GOOD
 from tests.doubles.texts.prompt_lines import lines as json_lines
 
 MINE = {"corpus": "corpora/mine.txt"}
-
-
-class Clock:
-    """A `time` module that moves where a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -117,7 +108,7 @@ class TestEachFile:
         assert read.count("corpora/others.txt") == 1
 
     def test_has_the_time_that_the_prompts_have_left(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch, clock: Clock
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, clock: MovedTime
     ) -> None:
         parse = staging.prompt_file.parse
 
@@ -136,7 +127,7 @@ class TestEachFile:
         assert site.run(MINE | {"prompts": "corpora/prompts.jsonl"})["corpus"]["prompts"] == 1
 
     def test_has_the_time_that_the_quotas_have_left(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch, clock: Clock
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, clock: MovedTime
     ) -> None:
         tell = site.quotas.on_get_service_quota
 
@@ -161,9 +152,9 @@ class TestEachFile:
             site.stage(plan)
 
     @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> MovedTime:
         """The clock by which texts are read."""
-        clock = Clock()
+        clock = MovedTime()
         for module in ("preflight.checks", "preflight.staging", "preflight.texts.large_text"):
             monkeypatch.setattr(f"{module}.time", clock)
         return clock
