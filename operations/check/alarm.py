@@ -33,8 +33,8 @@ def budget(budgets: Budgets, deny_policy: str, limit_usd: int) -> Iterator[Findi
         yield problem("budget", f"there is no budget {action.budget}", _PUT_BACK)
         return
     limit = Decimal(kept["BudgetLimit"]["Amount"])
-    # A new budget has counted nothing yet.
-    spent = Decimal(kept.get("CalculatedSpend", {}).get("ActualSpend", {}).get("Amount", "0"))
+    counted = kept.get("CalculatedSpend")  # AWS may have counted nothing yet
+    spent = Decimal(counted["ActualSpend"]["Amount"]) if counted else Decimal(0)
     costs = kept.get("CostTypes", {})
     if limit != limit_usd:
         yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", _PUT_BACK)

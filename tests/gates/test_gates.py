@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -11,7 +13,7 @@ import pytest
 from gates import __main__ as command
 from gates import checks, coverage_floor
 from gates.checks import Check, Outcome
-from gates.licences import Package, notices, read
+from gates.licences import LISTING, PROJECT, REQUIREMENT, REQUIREMENTS, Package, notices, read
 
 
 def ended(stdout: str, code: int = 0) -> CompletedProcess[str]:
@@ -89,6 +91,15 @@ def test_what_the_environment_holds_is_judged_but_for_ourselves_and_what_torch_b
 def test_the_notices_name_what_is_pinned_and_nothing_else() -> None:
     told = notices(read(listed(("Some_Package", "MIT"), ("stray", "MIT"))), "# made by\nsome-package==1\n")
     assert "| Some_Package | 1 | MIT |" in told and "stray" not in told
+
+
+@pytest.mark.slow
+def test_every_package_that_is_asked_for_by_name_is_among_those_whose_licence_is_looked_at() -> None:
+    tool = str(Path(sys.executable).parent / LISTING[0])
+    listed = subprocess.run([tool, *LISTING[1:]], capture_output=True, text=True, check=True).stdout
+    asked = "".join((PROJECT / name).read_text("utf-8") for name in REQUIREMENTS if name != "constraints.txt")
+    told = notices(read(listed), asked)
+    assert [found["name"] for found in REQUIREMENT.finditer(asked) if f"| {found['name']} |" not in told] == []
 
 
 def test_the_notices_give_a_range_where_no_version_is_pinned() -> None:

@@ -87,7 +87,7 @@ class Budgets(Service):
                 "BudgetType": "COST",
                 "TimeUnit": "MONTHLY",
                 "BudgetLimit": {"Amount": self.limit, "Unit": "USD"},
-                "CalculatedSpend": {"ActualSpend": {"Amount": self.spent, "Unit": "USD"}},
+                **({"CalculatedSpend": {"ActualSpend": {"Amount": self.spent, "Unit": "USD"}}} if self.spent else {}),
                 "CostTypes": self.costs,
             }
         }

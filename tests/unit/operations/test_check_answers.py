@@ -256,6 +256,13 @@ def test_spending_that_has_reached_the_limit_is_told_before_the_action_goes_off(
     assert f"${spent} of $25.00" in found.text and ("raise budget_usd" in found.fix) == (level == WARNING)
 
 
+def test_a_budget_of_which_nothing_was_counted_yet_is_one_of_nothing_spent() -> None:
+    budgets = Budgets()
+    budgets.spent = ""
+    found, _ = alarm.budget(budgets, POLICY, 25)
+    assert (found.level, "$0.00 of $25.00" in found.text) == (OK, True)
+
+
 def test_no_action_and_no_budget_are_problems() -> None:
     without = Budgets()
     without.policy = None
