@@ -1,7 +1,7 @@
 """python -m evidence.bench   (make bench): the recipe of training/ beside the usual one, on this machine.
 
-Three seeds of three recipes, each in a process of its own: some ten minutes on two quiet cores. Prints the table that
-docs/verdict.md quotes. Exit code 0 when the goal is met.
+Three seeds of three recipes, each in a process of its own: a quarter of an hour on two quiet cores with fast bfloat16, half an
+hour or more on older ones. Prints the table that docs/recipe.md quotes. Exit code 0 when the goal is met.
 """
 
 from __future__ import annotations
