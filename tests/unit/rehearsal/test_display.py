@@ -183,7 +183,8 @@ def test_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
         display = Display(console=Console(file=pipe))
         os.close(reading)
         display.say("to nobody")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # else closing it would fail
+        with open(os.devnull, "w") as nobody:
+            os.dup2(nobody.fileno(), writing)  # else closing it would fail
 
 
 def test_what_is_still_read_is_told() -> None:
