@@ -49,8 +49,8 @@ def stays(
     for attempt, life in sorted(lives.items(), key=lambda pair: pair[1].created_at):
         # Whole seconds are written, so the second in which it was seen to be gone counts.
         end = life.gone_at + timedelta(seconds=1) if life.gone_at else _open_end(life.created_at, until, now)
-        # AWS does not say that an attempt that failed billed nothing while it was Creating. It was over, though, when the next
-        # one was requested, whenever somebody saw that it was gone.
+        # AWS does not say that an attempt that failed billed nothing while it was Creating. It had failed, though, when the next
+        # one was requested, whenever it was deleted and whoever saw that it was gone.
         following = [other.created_at for other in lives.values() if other.created_at > life.created_at]
         if life.failed and following:
             end = min(end, *following)

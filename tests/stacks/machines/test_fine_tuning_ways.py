@@ -252,13 +252,17 @@ class TestAnEndpointWithoutCapacity:
             == SECOND
         )
 
-    def test_that_cannot_be_deleted_ends_the_run(self) -> None:
-        scripts = account().script("sagemaker:describeEndpoint", self.WITHOUT[0])
-        execution = run(
-            scripts.fail("DeleteEndpointWithoutCapacity", Failure("States.Timeout", "No luck."), for_ever=True)
-        )
-        assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("EndpointFailed", 1)
+    def test_that_cannot_be_deleted_or_is_gone_already_is_left_to_tear_down(self) -> None:
+        gone = Failure("SageMaker.SageMakerException", f'Could not find endpoint "{RUN}".')
+        scripts = account().script("sagemaker:describeEndpoint", self.WITHOUT[0], endpoint())
+        scripts.script("${PreflightFunctionArn}", dict(BOTH_TYPES))
+        execution = run(scripts.fail("DeleteEndpointWithoutCapacity", gone, for_ever=True))
+        assert execution.status == "SUCCEEDED"
         assert execution.pauses("DeleteEndpointWithoutCapacity") == [5, 12.5, 31.25, 60]
+        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, f"{RUN}-try2"]
+        assert execution.asked("CreateEndpointConfig")[-1]["ProductionVariants"][0]["InstanceType"] == SECOND
+        assert execution.asked("WriteReport")[0]["hostingInstanceType"] == SECOND
+        assert not dict(execution.inputs)["WaitForEndpointCapacity"]
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
