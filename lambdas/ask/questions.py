@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ServiceUnreachable
+from common.logs import log
 
 # The settings by which answers of this kind of project are usually compared.
 MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
@@ -114,11 +115,12 @@ def ask_all(
                 longest = max(longest, answer["seconds"])
                 unsaved += 1
     save(_in_order(prompts, answers))
-    if problem is not None and not (
-        isinstance(problem, ServiceUnreachable) and len(answers) - len(done) >= GOT_AHEAD_PROMPTS
-    ):
-        raise problem
-    if too_slow and len(answers) == len(done):  # a call that got nowhere must not be repeated without a limit
+    gained = len(answers) - len(done)
+    if problem is not None:
+        if gained < GOT_AHEAD_PROMPTS or not isinstance(problem, ServiceUnreachable):
+            raise problem
+        log("stopped early, the next call goes on", answered=gained, reason=str(problem))
+    if too_slow and not gained:  # a call that got nowhere must not be repeated without a limit
         raise ServiceUnreachable(too_slow)
     return _in_order(prompts, answers)
 

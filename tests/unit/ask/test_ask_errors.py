@@ -124,7 +124,9 @@ def test_what_came_back_before_an_error_is_saved_and_the_next_call_goes_on(troub
 
 
 @pytest.mark.parametrize(("answered", "raised"), [(GOT_AHEAD_PROMPTS, False), (GOT_AHEAD_PROMPTS - 1, True)])
-def test_passing_trouble_after_many_answers_does_not_count_among_the_few_attempts(answered: int, raised: bool) -> None:
+def test_passing_trouble_after_many_answers_does_not_count_among_the_few_attempts(
+    answered: int, raised: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of ten thousand prompts with eight samples each one request or another fails, and the state machine gives up after six."""
 
     def at_one(body: dict[str, Any]) -> None:
@@ -135,6 +137,8 @@ def test_passing_trouble_after_many_answers_does_not_count_among_the_few_attempt
     with pytest.raises(ServiceUnreachable) if raised else nullcontext():
         assert len(ask(Runtime(at_one), 150, shelf, settings=one_by_one)) == answered
     assert len(shelf.ids) == answered
+    logged = f'"answered": {answered}, "reason": "Endpoint e is busy or failing (ThrottlingException)'
+    assert (logged in capsys.readouterr().out) is not raised
 
 
 def test_an_answer_that_will_not_get_better_ends_the_run_however_many_came_before() -> None:
