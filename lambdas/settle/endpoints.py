@@ -64,14 +64,15 @@ def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLife]:
     lives = endpoint_lives(item)
     for key, told in seen.items():
         attempt, gone = int(key), told.get("goneAt")
+        noted = lives.get(attempt)
         life = EndpointLife(
             from_iso(told["createdAt"]),
             from_iso(gone) if gone else None,
             str(told.get("instanceType") or ""),
             int(told.get("instanceCount") or 0),
-            bool(told.get("failed")),
+            # Who saw it only Creating or Deleting does not know, and what another has noted stays.
+            told.get("failed", noted is not None and noted.failed),
         )
-        noted = lives.get(attempt)
         lives[attempt] = life if noted is None else _together(noted, life)
     return lives
 

@@ -135,6 +135,15 @@ def test_an_attempt_that_failed_for_both_of_them_has_failed(site: Site) -> None:
     assert costs(site, seen={"1": life(0, 999, failed=True), "2": life(100, 199)}) == (200, 10 + 100)
 
 
+@pytest.mark.parametrize(("noted_failed", "seconds"), [(True, 200), (False, 1100)])
+def test_what_was_noted_of_an_attempt_stays_where_the_tear_down_saw_it_only_go(
+    site: Site, noted_failed: bool, seconds: int
+) -> None:
+    """Of two tear-downs at once the later one comes when the other has begun to delete."""
+    site.ledger.note_endpoint("captune-abc", 1, at(0), at(999), failed=noted_failed)
+    assert costs(site, seen={"1": life(0, 999), "2": life(100, 199)})[0] == seconds
+
+
 def test_an_endpoint_that_both_saw_and_whose_end_nobody_saw_is_open(site: Site) -> None:
     site.ledger.note_endpoint("captune-abc", 1, at(0))
     assert costs(site, seen={"1": life(0)}) == (3600, 360)
