@@ -4,8 +4,7 @@
 
 The text is made up and written to a temporary folder: articles under `# Title` lines, or with `--untitled` one text without any; a
 paragraph is one line, or with `--wrapped` lines of 72 letters. Each size is read in a process of its own over a bucket in that folder,
-so that what counts is its own peak (resident set). A Lambda of 1,024 MB has 0.58 of a core: the last column says what it would take,
-without the way from S3.
+so that what counts is its own peak (resident set). Preflight has a whole core, and the way from S3 beside it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from preflight.texts.large_text import Amount
 
 SIZES_MB = (10, 100, 1000)
 KEY = "corpora/large.txt"
-CORES_OF_PREFLIGHT = 1024 / 1769
 _ARTICLE_SENTENCES, _PARAGRAPHS = 4, 6
 _WORDS = 60_000
 _BLOCK_BYTES = 4 * 10**6
@@ -109,7 +107,7 @@ def read(folder: Path) -> None:
     print(
         f"{size / 1e6:7,.0f} MB {size / 1e6 / cpu:7.1f} MB/s of a core {cpu:6.1f} s of CPU ({wall:.1f} s by the clock here) {peak:5,.0f} MiB at most; "
         f"{sum(map(len, staged.values())) / 1e6:5.1f} MB staged: {len(material.training):,} documents, {material.words:,} words, {len(material.held_out)} held "
-        f"out ({digest[:8]}); on Preflight {cpu / CORES_OF_PREFLIGHT:5.1f} s",
+        f"out ({digest[:8]})",
         flush=True,
     )
 

@@ -27,9 +27,10 @@ ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each over 5 million words of corpus, takes 1,110 MiB and 248 s
 # of a core to write, 975 MiB and 47 s to finish (python -m evidence.reports.memory 10000 8 200). With all 10,000
-# resamples, half as many prompts over 60,000 words took 151 s in all: twice that on top is still within the 900 s. Lambda gives a whole
-# vCPU from 1,769 MB on.
+# resamples, half as many prompts over 60,000 words took 151 s in all: twice that on top is still within the 900 s.
 REPORT_MEMORY = 2048
+# From here on Lambda gives a whole vCPU. A text of 1 GB takes 50 s of one to read and check (python -m evidence.large_corpus), and 200 MB.
+WHOLE_CORE_MEMORY = 1769
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,8 @@ class Functions(Construct):
 
         self.preflight = self._function(
             "Preflight",
-            memory=1024,
-            timeout=120,
+            memory=WHOLE_CORE_MEMORY,
+            timeout=180,
             purpose="Checks everything that can be checked for free and makes the plan of the run.",
             environment={
                 **with_bucket,
@@ -124,8 +125,8 @@ class Functions(Construct):
         self.stage = self._function(
             "Stage",
             # It reads and checks what Preflight did, and then writes it.
-            memory=1024,
-            timeout=180,
+            memory=WHOLE_CORE_MEMORY,
+            timeout=240,
             purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
             environment={**with_bucket, **with_assets},
             statements=[

@@ -32,9 +32,9 @@ from preflight.records import suitable
 from preflight.texts.large_text import Amount
 
 T = TypeVar("T")
-# For the quotas, the prompts and a large corpus together, of the 120 seconds that Preflight has: what else is asked of AWS takes some ten,
+# For the quotas, the prompts and a large corpus together, of the 180 seconds that Preflight has: what else is asked of AWS takes some ten,
 # and the comparison with held-out text ten more.
-READ_SECONDS = 90
+READ_SECONDS = 150
 
 
 @dataclass(frozen=True)

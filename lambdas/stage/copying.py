@@ -14,8 +14,8 @@ from common.storage import Storage
 from preflight import request, staging
 from preflight.texts.large_text import MOST_LEARNT_BYTES, Amount
 
-# Of StageInput's 180: it reads prompts and corpus as long as Preflight did, and then writes.
-READ_SECONDS = 130
+# Of StageInput's 240: it reads prompts and corpus as long as Preflight did, and then writes.
+READ_SECONDS = 190
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 

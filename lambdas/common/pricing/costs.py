@@ -63,10 +63,10 @@ STANDING_ITEMS: Items = (
     ("X-Ray traces of the sweeper, thousands", Decimal(SWEEPS) / 1000, Decimal("0.005")),
 )
 
-# One execution that is looked at and refused: Preflight (1 GB) until its time-out, the report of the failure, the tear-down and the
+# One execution that is looked at and refused: Preflight (1,769 MB) until its time-out, the report of the failure, the tear-down and the
 # settlement, which find nothing.
 LOOK_ITEMS: Items = (
-    ("Lambda, GB-seconds", Decimal(120 + 30), LAMBDA_GB_SECOND),
+    ("Lambda, GB-seconds", Decimal(1769) / 1024 * 180 + 30, LAMBDA_GB_SECOND),
     ("Step Functions, state transitions", Decimal(40), STATE_TRANSITION),
     ("S3 and DynamoDB requests, thousands", Decimal("0.05"), Decimal("0.006")),
     ("CloudWatch Logs, GB", Decimal("0.0001"), LOGS_GB),

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from common.aws import error_code, error_message
 from common.errors import WeightsNotFound, WeightsRejected
 
-# Nobody's config.json is larger, and Preflight has a gigabyte of memory for all that it reads.
+# Nobody's config.json is larger, and Preflight holds in memory what it reads.
 MOST_BYTES_READ = 20_000_000
 _REFUSED = {"AccessDenied", "403", "AllAccessDisabled"}
 _NO_BUCKET = {"NoSuchBucket", "404"}

@@ -20,7 +20,7 @@ MAXIMUM_PROMPTS = 10_000
 # The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
 MAXIMUM_PROMPT_BYTES = 4000
 _OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat template adds
-PARSE_SECONDS = 40  # of Preflight's 120; 10,000 prompts with as many sound patterns take 7 s of a core, 12 s there
+PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patterns take 7 s of a core
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
 CLUSTER = "cluster"  # optional: prompts that ask the same fact have the same

@@ -101,7 +101,7 @@ class TestWhatAMonthCostsBesideItsRuns:
         look = sum((amount * unit * 100 for _, amount, unit in costs.LOOK_ITEMS), Decimal(0))
         for cap in (100, 2500, 100_000):
             assert costs.looks_bound(cap) * look <= cap * costs.LOOKS_SHARE < (costs.looks_bound(cap) + 1) * look
-        assert costs.looks_bound(2500) == 147
+        assert costs.looks_bound(2500) == 84
 
     def test_what_is_left_is_for_runs_and_never_less_than_nothing(self) -> None:
         assert [costs.for_runs(cap) for cap in (2500, 46, 45, 1, 0)] == [2405, 0, 0, 0, 0]

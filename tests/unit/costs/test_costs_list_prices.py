@@ -52,8 +52,8 @@ A_MONTH = {
     "X-Ray traces of the sweeper, thousands": (SWEEPS, X_RAY_TRACE),
 }
 A_REFUSED_EXECUTION = {
-    # Preflight with 1 GB until its time-out of 120 seconds, and 30 for the rest.
-    "Lambda, GB-seconds": (120 + 30, LAMBDA_GB_SECOND),
+    # Preflight with 1,769 MB until its time-out of 180 seconds, and 30 for the rest.
+    "Lambda, GB-seconds": (Fraction(1769, 1024) * 180 + 30, LAMBDA_GB_SECOND),
     "Step Functions, state transitions": (40, STATE_TRANSITION),
     "S3 and DynamoDB requests, thousands": (50, REQUEST),
     "CloudWatch Logs, GB": (Fraction(100, MILLION), LOGS_GB),

@@ -296,8 +296,8 @@ def card(instance_type: str) -> cards.Card:
     return found
 
 
-def test_a_look_costs_the_third_and_a_refusal_the_tenth_of_a_cent_that_are_told() -> None:
+def test_a_look_costs_the_six_tenths_and_a_refusal_the_tenth_of_a_cent_that_are_told() -> None:
     """Of a refusal beyond the bound only the states are left: nothing is looked at."""
     cents = {name: float(amount * unit) * 100 for name, amount, unit in costs.LOOK_ITEMS}
-    assert sum(cents.values()) == pytest.approx(1 / 3, abs=0.02)
+    assert sum(cents.values()) == pytest.approx(0.6, abs=0.02)
     assert cents["Step Functions, state transitions"] == pytest.approx(0.1, abs=0.01)
