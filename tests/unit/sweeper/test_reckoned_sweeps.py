@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from common.pricing import costs
+from proof.simulation.aws.definitions import functions
 from stacks.watching.alarms import SWEEP_MINUTES
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_the_sweeper_comes_as_often_and_is_as_large_as_is_reckoned() -> None:
     assert costs.SWEEPS * SWEEP_MINUTES == 31 * 24 * 60
-    source = (ROOT / "stacks" / "functions.py").read_text("utf-8")
-    sizes = {name: int(memory) for name, memory in re.findall(r'"(\w+)",\n\s+memory=(\d+)', source)}
-    assert (sizes["Sweeper"], sizes["Preflight"]) == (256, 1024)
-    assert re.search(r'"Preflight",\n\s+memory=1024,\n\s+timeout=120,', source)
+    assert functions()["sweeper"][0] == 256
+
+
+def test_a_look_is_reckoned_with_all_that_preflight_may_take() -> None:
+    (reckoned,) = (amount for what, amount, _ in costs.LOOK_ITEMS if what == "Lambda, GB-seconds")
+    memory, seconds = functions()["preflight"]
+    assert reckoned == memory * seconds / 1024 + 30
