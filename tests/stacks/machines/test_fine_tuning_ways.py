@@ -252,8 +252,9 @@ class TestAnEndpointWithoutCapacity:
             == SECOND
         )
 
-    def test_that_cannot_be_deleted_or_is_gone_already_is_left_to_tear_down(self) -> None:
-        gone = Failure("SageMaker.SageMakerException", f'Could not find endpoint "{RUN}".')
+    @pytest.mark.parametrize("error", ["SageMaker.SageMakerException", "States.Timeout"])
+    def test_that_cannot_be_deleted_or_is_gone_already_is_left_to_tear_down(self, error: str) -> None:
+        gone = Failure(error, f'Could not find endpoint "{RUN}".')
         scripts = account().script("sagemaker:describeEndpoint", self.WITHOUT[0], endpoint())
         scripts.script("${PreflightFunctionArn}", dict(BOTH_TYPES))
         execution = run(scripts.fail("DeleteEndpointWithoutCapacity", gone, for_ever=True))
