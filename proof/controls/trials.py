@@ -11,9 +11,8 @@ from common.ledger import keys
 from proof.controls.scenarios import CALM, owned
 from proof.simulation import accidents, storms
 from proof.simulation.aws.instances import Job
-from proof.simulation.aws.outages import Outage
 from proof.simulation.cloud import Cloud
-from proof.simulation.trial import begin, calm_cloud, finish, when
+from proof.simulation.trial import begin, calm_cloud, finish, taking_away, when
 from proof.simulation.world import Process
 
 
@@ -22,12 +21,7 @@ def nothing_but_the_schedule() -> list[str]:
     cloud = calm_cloud(1)
     execution = begin(cloud, "alone", replace(CALM, hanging=1.0))
 
-    def strike() -> bool:
-        now = cloud.world.now
-        cloud.world.outages.append(Outage("EventBridge", now, now + timedelta(days=1)))
-        return True
-
-    when(cloud, execution, "endpoint", strike, spread=1)
+    when(cloud, execution, "endpoint", taking_away(cloud, "EventBridge", 86400), spread=1)
     outcome = finish(cloud, "nothing but the schedule")
     return outcome.wrong + outcome.money + ([] if outcome.struck else ["EventBridge was never away"])
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import random
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
 from fractions import Fraction
 
 from proof.choice import expect_a_name, positive
 from proof.result import Result
 from proof.simulation.audit import OVERBOOKED
-from proof.simulation.aws.outages import SERVICES, Outage
+from proof.simulation.aws.outages import SERVICES
 from proof.simulation.aws.price_list import hourly_cents
-from proof.simulation.trial import MOMENTS, WAITING_CENTS, Outcome, begin, calm_cloud, finish, usual, when
+from proof.simulation.trial import MOMENTS, WAITING_CENTS, Outcome, begin, calm_cloud, finish, taking_away, usual, when
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 24
@@ -37,12 +36,7 @@ def trial(service: str, seconds: int, seed: int) -> Outcome:
     execution = begin(cloud, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
 
-    def strike() -> bool:
-        now = cloud.world.now
-        cloud.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
-        return True
-
-    when(cloud, execution, moment, strike)
+    when(cloud, execution, moment, taking_away(cloud, service, seconds, hangs))
     outcome = finish(cloud, f"{service} away for {seconds} s ({moment}{', hanging' if hangs else ''}, seed {seed})")
     outcome.struck = int(service in cloud.world.missed)
     return outcome

@@ -11,6 +11,7 @@ from fractions import Fraction
 from common.ledger import keys
 from proof.simulation.audit import OVERBOOKED
 from proof.simulation.aws.orchestration import MACHINE
+from proof.simulation.aws.outages import Outage
 from proof.simulation.cleanup import sweeping
 from proof.simulation.cloud import Cloud
 from proof.simulation.months import build
@@ -135,6 +136,17 @@ def when(cloud: Cloud, execution: Execution, moment: str, act: Callable[[], bool
             cloud.tally.add(STRUCK)
 
     cloud.world.spawn(waiting(), 0)
+
+
+def taking_away(cloud: Cloud, service: str, seconds: float, hangs: bool = False) -> Callable[[], bool]:
+    """What begins an outage of a service, for `when`."""
+
+    def act() -> bool:
+        now = cloud.world.now
+        cloud.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
+        return True
+
+    return act
 
 
 def finish(cloud: Cloud, what: str) -> Outcome:
