@@ -70,8 +70,8 @@ def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLife]:
             from_iso(gone) if gone else None,
             str(told.get("instanceType") or ""),
             int(told.get("instanceCount") or 0),
-            # Who saw it only Creating or Deleting does not know, and what another has noted stays.
-            told.get("failed", noted is not None and noted.failed),
+            # Who saw it only Creating or Deleting speaks against no note; without one it counts as an endpoint that worked.
+            told.get("failed", noted is not None),
         )
         lives[attempt] = life if noted is None else _together(noted, life)
     return lives
