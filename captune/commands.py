@@ -31,7 +31,7 @@ COMMANDS = (
     Command("rehearse", HERE, "The whole path with a small Llama: train, compare, report, remove.", "rehearsal.__main__"),
     _operation("data", HERE, "Count the texts and prompts in data/."),
     _operation("outside", HERE, "Fetch public abstracts, to measure on text by others."),
-    Command("report", HERE, "Judge a finished run's figures again and write its report.", "evidence.rewrite"),
+    Command("report", HERE, "Judge a finished run's figures again and write its report.", "verification.experiments.rewrite"),
     _operation("check", ACCOUNT, "Ask AWS what a first run would be refused for. Free."),
     _operation("idle", ACCOUNT, "Refuse while anything of this project bills or runs."),
     _operation("destroy", ACCOUNT, "Check, ask once and prepare; the stacks themselves go with make destroy."),
@@ -42,9 +42,9 @@ COMMANDS = (
     _operation("prices", MONEY, "Refresh the pinned prices from the AWS Price List."),
     _operation("release", MONEY, "Let runs spend again after the budget alarm."),
     Command("prove-cap", PROOF, "The cap against failures, random months and planted faults.", "proof.__main__"),
-    Command("evidence", PROOF, "Null experiments and seeds: can the verdict be believed?", "evidence.__main__"),
-    Command("bench", PROOF, "The training recipe beside the usual one, on this machine.", "evidence.bench.__main__"),
-    Command("conformance", PROOF, "Every contract against the part that owns it.", "conformance.__main__"),
+    Command("evidence", PROOF, "Null experiments and seeds: can the verdict be believed?", "verification.experiments.__main__"),
+    Command("bench", PROOF, "The training recipe beside the usual one, on this machine.", "verification.experiments.bench.__main__"),
+    Command("conformance", PROOF, "Every contract against the part that owns it.", "verification.conformance.__main__"),
 )  # fmt: skip
 EXAMPLES = """\
 **Examples**

@@ -13,7 +13,7 @@ from pathlib import Path
 from code_mutations.parts import DOUBLES, LAMBDAS, PROJECT, TESTS, Part
 
 FOLDER = PROJECT / ".rehearsal" / "mutations"
-_PINNED = PROJECT / "requirements-mutation.txt"
+_PINNED = PROJECT / "requirements/mutation.txt"
 # What the tests import or read beside the Lambdas.
 _BESIDE = ("proof", "stacks", "training")
 _STAMP = "installed-from"  # holds the hash of the list that the packages were installed from
@@ -96,7 +96,7 @@ class Workplace:
 
 
 def packages() -> Path:
-    """Returns the folder that holds mutmut and what it needs beyond requirements-dev.txt, installed once from a pinned list.
+    """Returns the folder that holds mutmut and what it needs beyond requirements/dev.txt, installed once from a pinned list.
 
     Raises CannotMutate with pip's last words. It is no part of the environment: none of the other commands needs it.
     """

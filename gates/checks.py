@@ -31,7 +31,9 @@ CODE = [
 # Of the tokens of all code. What stands twice today does so on purpose: training/ imports nothing from outside its folder.
 MOST_DUPLICATES_PERCENT = 0.5
 # Not searched for secrets: hashes of packages, texts, and what programs wrote. Long strings of letters are no secret by themselves.
-WITHOUT_SECRETS = r"(^requirements.*\.txt$|package-lock\.json$|^data/|^results/|^evidence/texts/|\.snap$|/snapshots/)"
+WITHOUT_SECRETS = (
+    r"(^requirements.*\.txt$|package-lock\.json$|^data/|^results/|^verification/experiments/texts/|\.snap$|/snapshots/)"
+)
 
 
 @dataclass(frozen=True)

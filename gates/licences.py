@@ -25,7 +25,12 @@ READ_BY_HAND = {
     "sagemaker-train": "Apache-2.0",
     "skops": "MIT",
 }
-REQUIREMENTS = ("constraints.txt", "requirements.txt", "requirements-rehearse.txt", "requirements-dev.txt")
+REQUIREMENTS = (
+    "requirements/constraints.txt",
+    "requirements.txt",
+    "requirements/rehearsal.txt",
+    "requirements/dev.txt",
+)
 REQUIREMENT = re.compile(
     r"^(?P<name>[\w.-]+)(?:\[[\w,]+\])?(?:==(?P<exact>[^\s;]+)|(?P<range>[<>][^\s;]+))", re.MULTILINE
 )

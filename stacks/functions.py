@@ -26,10 +26,10 @@ from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each over 5 million words of corpus, takes 1,110 MiB and 248 s
-# of a core to write, 975 MiB and 47 s to finish (python -m evidence.reports.memory 10000 8 200). With all 10,000
+# of a core to write, 975 MiB and 47 s to finish (python -m verification.experiments.reports.memory 10000 8 200). With all 10,000
 # resamples, half as many prompts over 60,000 words took 151 s in all: twice that on top is still within the 900 s.
 REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A text of 1 GB takes 50 s of one to read and check (python -m evidence.large_corpus), and 200 MB.
+# From here on Lambda gives a whole vCPU. A text of 1 GB takes 50 s of one to read and check (python -m verification.experiments.large_corpus), and 200 MB.
 WHOLE_CORE_MEMORY = 1769
 
 

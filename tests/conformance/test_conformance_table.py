@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from conformance import parts
-from conformance.__main__ import check, exit_code, main
-from conformance.contract import Contract
-from conformance.environments import CannotRun
-from conformance.parts import Setting
-from conformance.table import text
+from verification.conformance import parts
+from verification.conformance.__main__ import check, exit_code, main
+from verification.conformance.contract import Contract
+from verification.conformance.environments import CannotRun
+from verification.conformance.parts import Setting
+from verification.conformance.table import text
 
 GOOD = Contract("answers", 1200, "the real server 1.0", figures="98 % the same")
 BAD = Contract("names", 3, "the parser", ("one is wrong", "another too"))

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from conformance import environments
-from conformance.deploy import account, cdk, inventory
-from conformance.deploy.emulator.error_names import error_name
-from conformance.deploy.emulator.watched import Watched
-from conformance.deploy.expected import calls_of
-from conformance.deploy.journey import differences
-from conformance.environments import PROJECT, CannotRun
+from verification.conformance import environments
+from verification.conformance.deploy import account, cdk, inventory
+from verification.conformance.deploy.emulator.error_names import error_name
+from verification.conformance.deploy.emulator.watched import Watched
+from verification.conformance.deploy.expected import calls_of
+from verification.conformance.deploy.journey import differences
+from verification.conformance.environments import PROJECT, CannotRun
 from rehearsal.account import assembly
 from rehearsal.sagemaker import Call
 from rehearsal.step_functions.error_names import aws_error_name

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from conformance.environments import CannotRun
-from conformance.expressions import of_names, of_results, reference
-from conformance.expressions.places import assigned, places
-from conformance.expressions.recorder import Evaluation, Result
+from verification.conformance.environments import CannotRun
+from verification.conformance.expressions import of_names, of_results, reference
+from verification.conformance.expressions.places import assigned, places
+from verification.conformance.expressions.recorder import Evaluation, Result
 
 DEFINITION: dict[str, Any] = {
     "StartAt": "Ask",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conformance.expressions.recorder import Recorder
+from verification.conformance.expressions.recorder import Recorder
 from rehearsal.step_functions import expressions
 
 CONTEXT = {"State": {"Name": "Say"}, "StateMachine": {"Id": "arn:aws:states:us-east-1:123456789012:stateMachine:m"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.expressions.scenarios import of_state
+from verification.conformance.expressions.scenarios import of_state
 from proof.matrix.states import TaskState
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from conformance.deploy import templates
-from conformance.environments import CannotRun
-from conformance.expressions import of_names, reference
-from conformance.parts import PARTS
-from conformance.plants import MACHINE, PLANTS
+from verification.conformance.deploy import templates
+from verification.conformance.environments import CannotRun
+from verification.conformance.expressions import of_names, reference
+from verification.conformance.parts import PARTS
+from verification.conformance.plants import MACHINE, PLANTS
 from rehearsal.account.assembly import synthesize
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conformance.serving.flags import environment_of
+from verification.conformance.serving.flags import environment_of
 from rehearsal.account.assembly import Assembly
 from rehearsal.sagemaker.real.programs import arguments_of
 from tests.doubles.machines.stacks_bench import synthesize

@@ -97,7 +97,9 @@ def test_the_notices_name_what_is_pinned_and_nothing_else() -> None:
 def test_every_package_that_is_asked_for_by_name_is_among_those_whose_licence_is_looked_at() -> None:
     tool = str(Path(sys.executable).parent / LISTING[0])
     listed = subprocess.run([tool, *LISTING[1:]], capture_output=True, text=True, check=True).stdout
-    asked = "".join((PROJECT / name).read_text("utf-8") for name in REQUIREMENTS if name != "constraints.txt")
+    asked = "".join(
+        (PROJECT / name).read_text("utf-8") for name in REQUIREMENTS if name != "requirements/constraints.txt"
+    )
     told = notices(read(listed), asked)
     assert [found["name"] for found in REQUIREMENT.finditer(asked) if f"| {found['name']} |" not in told] == []
 

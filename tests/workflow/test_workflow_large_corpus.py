@@ -8,7 +8,7 @@ import pytest
 
 from common.contracts import run_folder
 from common.names import run_name
-from evidence.large_corpus import articles
+from verification.experiments.large_corpus import articles
 from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
 

@@ -25,7 +25,7 @@ from preflight.texts.stream import Unit
 from preflight.texts.text_file import Document
 
 LARGEST_BYTES = 2**30
-# What Preflight checks in its own time beside a whole reading of the largest corpus: python -m evidence.large_corpus.
+# What Preflight checks in its own time beside a whole reading of the largest corpus: python -m verification.experiments.large_corpus.
 MOST_LEARNT_BYTES = 32 * 2**20
 # As many as a text of 4 MiB has held out, in passages. Scored twice, as outside text, of which as much is measured.
 MOST_HELD_OUT, MEASURED_WORDS = 400, 50_000

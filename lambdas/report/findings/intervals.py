@@ -3,7 +3,7 @@
 A cluster is what was sampled as a whole: a document, or a prompt. Two intervals are offered, both of nominal 95 %:
 `studentised` (bootstrap-t) keeps its error rate when few clusters are skewed, which percentile and BCa intervals do
 not; `percentile` suits bounded scores with many ties (recall), where a resample can have no spread at all.
-evidence/null_statistics.py measures both.
+verification/experiments/null_statistics.py measures both.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE)
 MINIMUM_DOCUMENTS = 6
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points
 
-# The one place of the rule; evidence/DECLARATION.md repeats it word for word.
+# The one place of the rule; verification/experiments/DECLARATION.md repeats it word for word.
 RULE = (
     "Declared in advance. The verdict is about losses, tuned minus base, in nats per token. A change counts where the whole 95 % "
     "bootstrap interval, clustered by document, lies on one side of zero and the two-sided p of its test is below 0.05. "

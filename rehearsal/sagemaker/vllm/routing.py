@@ -2,7 +2,7 @@
 
 Read in vllm/entrypoints/serve/sagemaker/api_router.py (0.30.0 and 0.32.0), in model-hosting-container-standards (0.1.14 and
 0.1.16) and in the routing middleware of AWS's images (aws/deep-learning-containers, e0ecede), and held against a running
-vLLM by conformance/serving.
+vLLM by verification/conformance/serving.
 """
 
 from __future__ import annotations

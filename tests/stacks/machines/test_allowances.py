@@ -161,7 +161,7 @@ def test_a_setting_below_the_useful_time_is_refused_where_it_is_set() -> None:
 
 
 def test_the_server_has_an_empty_place_beside_the_adapter_so_that_base_requests_stay_the_base_models() -> None:
-    """Held against the real server by conformance/serving, where one place made base answers of a mixed batch the adapter's."""
+    """Held against the real server by verification/conformance/serving, where one place made base answers of a mixed batch the adapter's."""
     environment = STATES["CreateModel"]["Arguments"]["PrimaryContainer"]["Environment"]
     assert int(environment["SM_VLLM_MAX_LORAS"]) > environment["SM_VLLM_LORA_MODULES"].count('"name"') == 1
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from evidence.bench import __main__ as command
-from evidence.bench import runs, usual
-from evidence.bench.figures import gains, meets_goal, summarise, times
-from evidence.bench.material import gather
-from evidence.bench.page import as_markdown
-from evidence.bench.runs import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, steps_in
-from evidence.experiments import DATA
+from verification.experiments.bench import __main__ as command
+from verification.experiments.bench import runs, usual
+from verification.experiments.bench.figures import gains, meets_goal, summarise, times
+from verification.experiments.bench.material import gather
+from verification.experiments.bench.page import as_markdown
+from verification.experiments.bench.runs import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, steps_in
+from verification.experiments.experiments import DATA
 from tests.doubles.rehearsal.toy_families import FAMILIES
 
 DOCUMENTS = 8

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from evidence import carry_over, experiments
-from evidence.carry_over import NothingCarried, carried, measured, told_by
-from evidence.figures import load, store
-from evidence.table import as_markdown, carried_over
+from verification.experiments import carry_over, experiments
+from verification.experiments.carry_over import NothingCarried, carried, measured, told_by
+from verification.experiments.figures import load, store
+from verification.experiments.table import as_markdown, carried_over
 
 TODAY = {"seed-4": ["texts", "new"], "seed-5": ["texts", "newer"]}
 THEN = {"seed-4": ["texts", "old"], "seed-5": ["texts", "older"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evidence.curves import table
+from verification.experiments.curves import table
 
 
 def summary(*losses: float, tuned: float | None = 2.5) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from evidence import __main__ as command
-from evidence import experiments
-from evidence.figures import figures_of, load, store
-from evidence.reports.made_up import COST, answers, metrics, prompts, run
-from evidence.rewrite import rewrite
-from evidence.table import as_markdown, recall_together, row
+from verification.experiments import __main__ as command
+from verification.experiments import experiments
+from verification.experiments.figures import figures_of, load, store
+from verification.experiments.reports.made_up import COST, answers, metrics, prompts, run
+from verification.experiments.rewrite import rewrite
+from verification.experiments.table import as_markdown, recall_together, row
 from report.findings.analysis import analyse
 from report.summary import build, settle
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evidence import experiments
+from verification.experiments import experiments
 
 pytestmark = pytest.mark.slow
 

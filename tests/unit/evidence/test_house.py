@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from evidence import house
-from evidence.house import ColdStart, Room, cold_start, functions, package_size, rooms, size_table, start_table
+from verification.experiments import house
+from verification.experiments.house import (
+    ColdStart,
+    Room,
+    cold_start,
+    functions,
+    package_size,
+    rooms,
+    size_table,
+    start_table,
+)
 
 
 def write(path: Path, text: str = "x = 1\n") -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evidence import experiments, picture
-from evidence.readme import filled, pages
+from verification.experiments import experiments, picture
+from verification.experiments.readme import filled, pages
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from common.names import run_name
-from evidence.reports import schema
+from verification.experiments.reports import schema
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.settle_site import Site, visit
 

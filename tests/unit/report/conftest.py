@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
+from verification.experiments.reports.examples import KINDS
 
 
 class Kinds(dict[str, Any]):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed, ReportIncomplete
-from evidence.reports.made_up import CORPUS, answers, metrics, prompts
+from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 from report import handler
 from report.findings import analysis
 from tests.doubles.lambda_fakes import S3

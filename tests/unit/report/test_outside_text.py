@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from evidence.reports import examples
-from evidence.reports.examples import finished, settled, with_outside_text
-from evidence.reports.made_up import metrics
+from verification.experiments.reports import examples
+from verification.experiments.reports.examples import finished, settled, with_outside_text
+from verification.experiments.reports.made_up import metrics
 from report.charts.drawing import Label
 from report.content.blocks import Figure
 from report.content.headline import headline

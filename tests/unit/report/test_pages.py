@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
-from evidence.reports.made_up import COST, SECONDS, answers, metrics, prompts, run
+from verification.experiments.reports.examples import KINDS
+from verification.experiments.reports.made_up import COST, SECONDS, answers, metrics, prompts, run
 from report import summary
 from report.content.headline import headline
 from report.content.sections import sections

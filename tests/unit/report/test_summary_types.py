@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, ge
 
 import pytest
 
-from evidence.reports import schema
-from evidence.reports.examples import KINDS
+from verification.experiments.reports import schema
+from verification.experiments.reports.examples import KINDS
 from report.findings.verdict import VERDICTS
 from report.summary_types import NOT_HELD, Summary, Verdict
 
@@ -19,7 +19,9 @@ LATER = {"headline", "outside"}
 
 
 def test_the_schema_in_the_file_is_the_one_of_the_types() -> None:
-    assert schema.TARGET.read_text("utf-8") == schema.text(), "make it again: python -m evidence.reports.schema"
+    assert schema.TARGET.read_text("utf-8") == schema.text(), (
+        "make it again: python -m verification.experiments.reports.schema"
+    )
 
 
 def test_the_words_of_the_verdict_are_those_of_the_rule() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evidence.readme import pages
+from verification.experiments.readme import pages
 
 ROOT = Path(__file__).resolve().parents[3]
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")

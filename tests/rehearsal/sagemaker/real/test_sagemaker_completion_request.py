@@ -1,4 +1,4 @@
-"""A malformed request is refused as vLLM 0.32.0 refused it (held against a running one by conformance/serving)."""
+"""A malformed request is refused as vLLM 0.32.0 refused it (held against a running one by verification/conformance/serving)."""
 
 from __future__ import annotations
 

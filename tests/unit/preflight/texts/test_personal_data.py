@@ -167,7 +167,7 @@ def test_scientific_prose_is_left_alone(line: str) -> None:
     refuse_patient_data(line, "a")
 
 
-@pytest.mark.parametrize("pattern", ["data/*.txt", "data/*.jsonl", "evidence/texts/*.txt"])
+@pytest.mark.parametrize("pattern", ["data/*.txt", "data/*.jsonl", "verification/experiments/texts/*.txt"])
 def test_the_texts_that_ship_with_the_project_hold_none(pattern: str, request: pytest.FixtureRequest) -> None:
     files = sorted(request.config.rootpath.glob(pattern))
     assert files

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS, seeds_that_disagree, several_seeds
+from verification.experiments.reports.examples import KINDS, seeds_that_disagree, several_seeds
 from report.content import circumstances
 from report.content.headline import headline
 from report.html import page

@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from evidence.reports.examples import KINDS
-from evidence.reports.made_up import run
+from verification.experiments.reports.examples import KINDS
+from verification.experiments.reports.made_up import run
 from report import files, summary
 from report.content.blocks import Table
 from report.content.run import cost

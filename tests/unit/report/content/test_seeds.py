@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from evidence.reports.examples import finished, seeds_that_disagree, settled, several_seeds
+from verification.experiments.reports.examples import finished, seeds_that_disagree, settled, several_seeds
 from report.content import seeds
 from report.content.sections import sections
 from report.findings.verdict import IMPROVED

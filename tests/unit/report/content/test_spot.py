@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
+from verification.experiments.reports.examples import KINDS
 from report.content import circumstances, spot
 from report.content.sections import sections
 from report.html import page

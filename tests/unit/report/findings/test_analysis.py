@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.errors import ReportIncomplete
-from evidence.reports.made_up import CORPUS, answers, metrics, prompts
+from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 from report.findings import analysis, recall
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import compare_recall, counted_facts, mark_facts

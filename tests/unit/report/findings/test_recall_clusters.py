@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from evidence.figures import figures_of
-from evidence.table import recall_together
+from verification.experiments.figures import figures_of
+from verification.experiments.table import recall_together
 from report.content.recall import clustering
 from report.findings.recall import cluster_of, clustered_mean, compare_recall
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall

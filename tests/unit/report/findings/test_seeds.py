@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from evidence.reports.made_up import metrics
+from verification.experiments.reports.made_up import metrics
 from report.findings.seeds import compare_seeds, spread
 from report.findings.statistics import compare_losses
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evidence.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
+from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
 from report.findings.intervals import Method, interval, ratio_with_error, student_cdf, student_quantile
 from report.findings.statistics import compare_losses, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss

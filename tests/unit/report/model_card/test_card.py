@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
-from evidence.reports.made_up import answers, prompts
+from verification.experiments.reports.examples import KINDS
+from verification.experiments.reports.made_up import answers, prompts
 from rehearsal.models import weights
 from report import summary
 from report.content.headline import headline

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evidence.reports.examples import KINDS
+from verification.experiments.reports.examples import KINDS
 from report.content.blocks import Figure, Table
 from report.content.headline import headline
 from report.content.sections import sections

@@ -1,4 +1,0 @@
-"""Contracts held against the parts that own them: the real model server, the real deploy command, the reference JSONata.
-
-python -m conformance            every part that this machine can run (make conformance)
-"""

@@ -1,0 +1,213 @@
+"""Invented runs of every kind, to look at the report without running anything.
+
+    python -m verification.experiments.reports.examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
+
+Every figure and text in them is made up from a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from verification.experiments.reports.made_up import CORPUS, COST, SECONDS, answers, metrics, prompts, run
+from report import summary
+from report.findings import analysis
+from report.html import page
+from report.model_card import card
+from report.pdf import document as pdf
+from report.summary_types import Summary
+
+
+def finished(
+    *,
+    effect: float = -0.12,
+    skill: float = 0.35,
+    resamples: int = 500,
+    outside_given: bool = False,
+    records: bool = False,
+    **options: Any,
+) -> Summary:
+    """The summary of a run whose answers are in and whose cost is not settled."""
+    measured, asked = metrics(effect=effect, **options), prompts()
+    base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=skill, seed=4)
+    told = {"outside_given": outside_given, "records": records}
+    findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=resamples, **told)
+    return summary.build(run(), measured, asked, base, tuned, findings)
+
+
+def settled(made: Summary) -> Summary:
+    """The same run after TearDown."""
+    return summary.settle(made, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+
+
+def with_outside_text(outside: float, **options: Any) -> Summary:
+    """A settled run that was given text by others, on which the loss changed by `outside`."""
+    made = settled(finished(outside=outside, **options))
+    made["configuration"]["outside_text"] = (
+        "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
+    )
+    return made
+
+
+def control_gained_as_much() -> Summary:
+    """A run on which the text about unrelated subjects gained what the held-out text did."""
+    return settled(finished(effect=-0.2, control=-0.2))
+
+
+def outside_not_measured() -> Summary:
+    """A run that was given text by others, of which no loss came back."""
+    return settled(finished(outside_given=True))
+
+
+def several_seeds() -> Summary:
+    """A run with four seeds, of which one was left out."""
+    return with_outside_text(-0.06, further={7: -0.13, 8: -0.11})
+
+
+def seeds_that_disagree() -> Summary:
+    """A run whose verdict hangs on its seed."""
+    return settled(finished(further={7: 0.1}))
+
+
+def too_few_documents() -> Summary:
+    """A run of a text so short that only five documents could be held out."""
+    return settled(finished(effect=-0.3, count=5))
+
+
+def of_conversations() -> Summary:
+    """A run that learnt from records and improved."""
+    told = "The run learnt from 400 records (conversations) of 120 groups, and held 40 out."
+    made = settled(finished(records=True))
+    made["configuration"]["records"] = told
+    return made
+
+
+def without_control() -> Summary:
+    """A run on a corpus of one's own: no control text, prompts without key facts, four held-out documents."""
+    measured = metrics(count=4)
+    del measured["evaluation"]["control"]
+    asked = [{**row, "facts": []} for row in prompts(8)]
+    base, tuned = answers(asked, "base", skill=0), answers(asked, "custom", skill=0)
+    found = analysis.analyse(measured, asked, base, tuned, resamples=500)
+    return settled(summary.build({**run(), "domain": None}, measured, asked, base, tuned, found))
+
+
+def in_circumstances(*, quantization: str = "none", **told: Any) -> Summary:
+    """A settled run that did not go as it was planned; `told` goes into its facts."""
+    measured, asked = metrics(), prompts()
+    measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
+    base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.35, seed=4)
+    smoke = bool(told.get("smoke"))
+    found = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500, smoke=smoke)
+    return settled(summary.build({**run(), **told}, measured, asked, base, tuned, found))
+
+
+def cut_short_in_four_bits() -> Summary:
+    """A run whose training was cut, in four bits, and which was served by the instance of second choice."""
+    return in_circumstances(
+        quantization="nf4",
+        training_cut=True,
+        max_training_seconds=7200,
+        hosting_instance_type="ml.g6.2xlarge",
+        hosting_instance_types=["ml.g5.2xlarge", "ml.g6.2xlarge"],
+    )
+
+
+def of_an_earlier_adapter() -> Summary:
+    """A run that trained nothing and served what an earlier run had left."""
+    return in_circumstances(
+        training_instance_type=None,
+        training_instance_count=None,
+        training_hourly_cents=None,
+        max_training_seconds=None,
+        adapter_uri="s3://bucket/runs/captune-first/training/captune-first/output/model/",
+        adapter_run="captune-first",
+    )
+
+
+def failed() -> Summary:
+    """A run that Preflight refused."""
+    cause = (
+        'The quota "ml.g5.2xlarge for training job usage" is 0 in us-east-1, but the run needs 1. Ask for it at '
+        "https://console.aws.amazon.com/servicequotas/ and start again when it is granted."
+    )
+    made = summary.failure(run(), "FAILED", "QuotaTooLow", cause)
+    cost = {
+        **dict.fromkeys(COST, 0),
+        "reserved_cents": 558,
+        "actual_cents": 3,
+        "other_cents": 3,
+        "remaining_cents": 2497,
+    }
+    return summary.settle(made, status="FAILED", cost=cost, seconds_by_state={"Preflight": 4.2})
+
+
+def hostile() -> Summary:
+    """A run whose every text tries to break out of the page: markup, long words, other scripts, control characters."""
+    bad = (
+        "<script>alert(1)</script>\"'&amp;{sections}"
+        + "W" * 300
+        + " \u03b1\u2265\u2192\u4e2d\U0001f9ec\x00\x07\u202e --> ]]>"
+    )
+    measured = metrics()
+    measured["base_model"]["name"] = bad
+    for row in measured["evaluation"]["heldout"]["documents"]:
+        row["title"] = bad
+    asked = [{**row, "prompt": bad, "facts": [{"name": bad, "pattern": "a"}]} for row in prompts(10)]
+    base, tuned = answers(asked, "base", skill=0.2), answers(asked, "medical", skill=0.2)
+    for row in [*base, *tuned]:
+        row["greedy"] = bad
+    found = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500)
+    facts = {**run(), "run": bad, "domain": bad, "region": bad, "input": {"corpus": bad}}
+    made = summary.build(facts, measured, asked, base, tuned, found)
+    return summary.settle(
+        made, status="FAILED", cost=COST, seconds_by_state={bad: 3.0}, error=bad, cause=bad + "\n" + bad
+    )
+
+
+KINDS = {
+    "improved": lambda: settled(finished()),
+    "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
+    "worse": lambda: settled(finished(effect=0.12, skill=0.02)),
+    "improved-outside": lambda: with_outside_text(-0.08),
+    "not-shown-outside": lambda: with_outside_text(0.0),
+    "worse-outside": lambda: with_outside_text(0.1),
+    "control-as-much": control_gained_as_much,
+    "outside-not-measured": outside_not_measured,
+    "too-few": too_few_documents,
+    "records": of_conversations,
+    "seeds": several_seeds,
+    "seeds-disagree": seeds_that_disagree,
+    "running": finished,
+    "without-control": without_control,
+    "smoke": lambda: in_circumstances(smoke=True),
+    "earlier-adapter": of_an_earlier_adapter,
+    "not-as-planned": cut_short_in_four_bits,
+    "failed": failed,
+    "aborted-early": lambda: summary.failure({"run": "captune-stopped"}, "ABORTED", None, None),
+    "hostile": hostile,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write every kind of report into a folder."""
+    if len(arguments) != 1:
+        print(__doc__)
+        return 2
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in KINDS.items():
+        made = make()
+        (folder / f"{name}.json").write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
+        (folder / f"{name}.html").write_text(page.render(made), encoding="utf-8")
+        (folder / f"{name}.pdf").write_bytes(pdf.render(made))
+        (folder / f"{name}.md").write_text(card.render(made), encoding="utf-8")
+        print(f"{name}: {made['verdict']}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

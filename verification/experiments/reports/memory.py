@@ -1,0 +1,161 @@
+"""How much memory the largest run that Preflight allows needs in WriteReport and in FinishReport.
+
+    python -m verification.experiments.reports.memory [PROMPTS [SAMPLES [RESAMPLES]]] [--words N]
+
+Without arguments the largest that are allowed, which takes twenty minutes or more. Fewer resamples than the 10,000 of a report take less
+time and the same memory.
+
+Each handler runs in a process of its own over a bucket in a folder, so that what counts is its own peak (resident set).
+The answers are as long as Ask lets them be, 64 tokens of about four characters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, metrics
+from report.findings import analysis, intervals
+
+PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
+CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
+ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"
+PREFIX = "runs/captune-large/"
+KINDS = ("starter", "knowledge", "control", "completion")
+
+
+class Folder:
+    """As much of S3 as a handler needs, over files, so that no object stays in the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """An object's bytes."""
+        return {"Body": io.BytesIO((self._folder / Key).read_bytes())}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+        """Writes an object."""
+        path = self._folder / Key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Body)
+
+
+def plan() -> dict[str, Any]:
+    """The plan of the run, as far as a report reads it."""
+    answers = {
+        "promptsKey": "input/prompts.jsonl",
+        "preTrainedKey": "answers/base.jsonl",
+        "fineTunedKey": "answers/tuned.jsonl",
+    }
+    return {
+        "runName": "captune-large", "domain": "medical", "executionArn": ARN, "region": "us-east-1", "prefix": PREFIX,
+        "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
+        "startedAt": "2026-11-25T10:00:00+00:00", "input": {}, "seed": 42, "corpus": {"words": 9}, "warnings": [],
+        "training": {"instanceType": "ml.g5.2xlarge", "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": "ml.g5.2xlarge"},
+        "budget": {"trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.515", "priceSource": "list", "months": ["2026-11"]},
+        "answers": {name: f"{PREFIX}{key}" for name, key in answers.items()},
+        "report": {"prefix": f"{PREFIX}report/", "uri": f"s3://bucket/{PREFIX}report/"},
+    }  # fmt: skip
+
+
+def fill(folder: Path, prompts: int, samples: int, corpus_words: int) -> None:
+    """Writes the bucket of the largest run: corpus, metrics, prompts, and the answers of both models."""
+    rng = random.Random(7)
+    (folder / PREFIX / "input" / "corpus").mkdir(parents=True)
+    (folder / PREFIX / "answers").mkdir()
+    words = CORPUS.split() + " ".join(FILLER).split()
+    (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choices(words, k=corpus_words)))
+    (folder / PREFIX / "metrics.json").write_text(json.dumps(metrics()))
+    rows = [
+        {
+            "id": f"p-{place:04d}", "kind": KINDS[place % len(KINDS)], "prompt": f"Statement {place} says that the",
+            "facts": [{"name": name, "pattern": pattern} for name, pattern in rng.sample(FACTS, 3)],
+        }
+        for place in range(prompts)
+    ]  # fmt: skip
+    (folder / PREFIX / "input/prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def text() -> str:
+        parts = rng.sample(FILLER, 4) + [name for name, _ in rng.sample(FACTS, 2)]
+        return ", ".join(parts)[:CHARACTERS]
+
+    for name in ("base", "tuned"):
+        with (folder / PREFIX / f"answers/{name}.jsonl").open("w") as file:
+            for row in rows:
+                answer: dict[str, Any] = {
+                    "id": row["id"],
+                    "kind": row["kind"],
+                    "prompt": row["prompt"],
+                    "model": name,
+                    "greedy": text(),
+                }
+                answer |= {"samples": [text() for _ in range(samples)], "seeds": list(range(samples)), "max_tokens": 64}
+                file.write(json.dumps({**answer, "temperature": 0.6, "top_p": 0.9, "seconds": 1.5}) + "\n")
+
+
+def run(handler: str, folder: Path, resamples: int) -> None:
+    """Runs one handler in this process and prints its seconds and its peak in MiB."""
+    import finish.handler
+    import report.handler
+
+    os.environ["BUCKET_NAME"] = "bucket"
+    analysis.analyse = partial(analysis.analyse, resamples=resamples)
+    module = report.handler if handler == "report" else finish.handler
+    module.client = lambda service: Folder(folder)  # type: ignore[attr-defined]
+    began = time.process_time()
+    if handler == "report":
+        reservation = {"reservedCents": 558, "capCents": 2500}
+        module.handle({"plan": plan(), "reservation": reservation, "adapterUri": f"s3://bucket/{PREFIX}"}, None)
+    else:
+        record = {
+            "run": "captune-large",
+            "executionArn": ARN,
+            "status": "SUCCEEDED",
+            "error": "",
+            "cause": "",
+            "verdict": "improved",
+        }
+        cost = {**COST, "cap_cents": 2500}
+        module.handle({**record, "reason": "", "secondsByState": SECONDS, "cost": cost, "unreserved": []}, None)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(f"{handler:8} {peak:7,.0f} MiB {time.process_time() - began:7.0f} s of CPU", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Fill a bucket and measure both handlers over it, one after the other."""
+    if arguments and arguments[0] in ("report", "finish"):
+        run(arguments[0], Path(arguments[1]), int(arguments[2]))
+        return 0
+    parser = argparse.ArgumentParser(
+        prog="python -m verification.experiments.reports.memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("prompts", type=int, nargs="?", default=PROMPTS, help="(default: %(default)s)")
+    parser.add_argument("samples", type=int, nargs="?", default=SAMPLES, help="of each (default: %(default)s)")
+    parser.add_argument("resamples", type=int, nargs="?", default=intervals.RESAMPLES, help="(default: %(default)s)")
+    parser.add_argument("--words", type=int, default=CORPUS_WORDS, help="of the corpus (default: %(default)s)")
+    asked = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), asked.prompts, asked.samples, asked.words)
+        for handler in ("report", "finish"):
+            subprocess.run([sys.executable, "-m", __spec__.name, handler, folder, str(asked.resamples)], check=True)
+        for path in sorted((Path(folder) / PREFIX / "report").iterdir()):
+            print(f"{path.name:14} {path.stat().st_size / 2**20:7.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""python -m verification.experiments.rewrite FOLDER [--to FOLDER] [--for-the-repository]: judges a run's figures by today's rule and writes its report again.
+
+A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from common.storage import Storage
+from verification.experiments.figures import without_titles
+from report import files
+from report.content.circumstances import is_of_records, is_smoke
+from report.findings.analysis import judged
+from report.summary import decoding
+from report.summary_types import Summary
+
+
+class _Folder:
+    """A folder in place of S3, as far as a report is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+        """Write a file."""
+        (self._folder / Key).write_bytes(Body)
+
+
+def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary with the verdicts that today's rule gives its figures."""
+    figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
+    return {**summary, **judged(*figures, smoke=is_smoke(summary), records=is_of_records(summary))}
+
+
+def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
+    """Writes the report of a results folder again, into another one with the run's other files if need be; answers its verdict.
+
+    `for_the_repository` calls the documents of text by others by their ids.
+
+    Raises FileNotFoundError without a summary.json, ValueError for a run that was not measured.
+    """
+    summary = json.loads((source / "summary.json").read_text("utf-8"))
+    if summary.get("status") != "SUCCEEDED" or not summary.get("heldout"):
+        raise ValueError(f"the run in {source} ended as {summary.get('status')}: it has no figures to judge")
+    target.mkdir(parents=True, exist_ok=True)
+    if source.resolve() != target.resolve():
+        for name in ("plan.json", "pre-trained.jsonl", "fine-tuned.jsonl"):
+            shutil.copyfile(source / name, target / name)
+    document = judged_again(summary)
+    if for_the_repository and document.get("outside"):
+        document["outside"] = without_titles(document["outside"])
+    answers = [json.loads(line) for line in (source / "pre-trained.jsonl").read_text("utf-8").split("\n") if line]
+    document["configuration"]["decoding"] = decoding(answers)
+    files.write(Storage(_Folder(target), "results"), "", cast(Summary, document))
+    return str(document["verdict"])
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.rewrite") -> int:
+    """Reads the command line; answers the exit code."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("folder", type=Path, help="a folder of results, with its summary.json")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="write there, with the answers and the plan")
+    parser.add_argument("--for-the-repository", action="store_true", help="without the titles of text by others")
+    given = parser.parse_args(arguments)
+    try:
+        verdict = rewrite(given.folder, given.to or given.folder, for_the_repository=given.for_the_repository)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{given.to or given.folder}: {verdict}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
