@@ -1,0 +1,360 @@
+"""The simulated account: its services, its deployed functions, and the executions of both state machines in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from common.ledger import keys
+from common.ledger import ledger as ledger_module
+from stacks.configuration.serving import REQUESTS_AT_ONCE
+from verification.simulation import material, parameters
+from verification.simulation.audit import Audit
+from verification.simulation.definitions import machine
+from verification.simulation.interpreter import Failure, Interpreter
+from verification.simulation.lambdas import Inside, invoke
+from verification.simulation.parameters import RunParameters
+from verification.simulation.price_list import HOURLY_USD
+from verification.simulation.services import complaints, error_name
+from verification.simulation.services.dynamodb import Table
+from verification.simulation.services.orchestration import (
+    MACHINE,
+    TEAR_DOWN,
+    Scheduler,
+    StepFunctions,
+    execution_arn,
+)
+from verification.simulation.services.sagemaker import ACCOUNT, REGION, Endpoint, Job, SageMaker
+from verification.simulation.services.supplies import (
+    BUCKET,
+    ImageRegistry,
+    PriceList,
+    Runtime,
+    ServiceQuotas,
+    Storage,
+    Topic,
+)
+from verification.simulation.world import DEFENCES, NOON, Execution, Process, Steps, World
+
+SWEEP_SECONDS = 900
+# What a deployment puts into the definitions beside the settings.
+ARNS = {
+    "TearDownArn": TEAR_DOWN,
+    "ResultTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:results",
+    **{
+        f"{name}RoleArn": f"arn:aws:iam::{ACCOUNT}:role/{name.lower()}" for name in ("Scheduler", "Training", "Hosting")
+    },
+}
+FINE, DOWN = "fine_tuning", "tear_down"
+# Takes part in a call of a state: the account, the execution, the function where it is one, and what performs the call.
+Fault = Callable[["Account", Execution, str, Callable[[], Any]], Steps[Any]]
+
+
+@dataclass
+class Account:
+    """The parts that runs, tear-downs and the sweeper share. One that is `whole` also reads texts, asks models and writes reports."""
+
+    world: World
+    whole: bool = False
+    greedy: bool = False  # whether all runs of the month want as much as they can get
+    metrics: dict[str, Any] = field(default_factory=dict)
+    # What became of the runs, counted by its name.
+    counts: dict[str, int] = field(default_factory=dict)
+    # By execution: what is deployed for it now; and by run: the prices that AWS asked when it was planned.
+    deployed: dict[str, RunParameters] = field(default_factory=dict)
+    usd: dict[str, dict[str, str]] = field(default_factory=dict)
+    # By machine and state: what becomes of its calls. By function: what becomes of the calls that it makes.
+    faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
+    inside: dict[str, Inside] = field(default_factory=dict)
+    # The next events of an end: how often each is delivered.
+    deliveries: list[int] = field(default_factory=list)
+    planning: int = 0  # plans that are being made: what AWS asks does not change in the middle of one
+    sweeping: bool = False
+    _events: int = 0
+
+    def __post_init__(self) -> None:
+        world = self.world
+        self.table = Table(trouble=world.trouble, pause=world.interleave)
+        delete_seconds: Callable[[], float] = lambda: world.random.uniform(5, 60)  # noqa: E731
+        self.sagemaker = SageMaker(lambda: world.now, delete_seconds, self._touched, self._job, self._endpoint)
+        self.audit = Audit(world, self.sagemaker)
+        self.table.observe = self.audit.observe
+        self.scheduler = Scheduler(world, self.tear_down)
+        self.step_functions = StepFunctions(
+            world, lambda execution, error, cause: self.finish(execution, "ABORTED", error, cause), self.tear_down
+        )
+        self.storage = Storage(dict(material.objects()) if self.whole else {}, anything=not self.whole)
+        self.topic = Topic()
+        listed = ("ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g5.12xlarge")
+        self.price_list = PriceList({name: HOURLY_USD[name] for name in listed})
+        self.executions, self.tear_downs = self.step_functions.executions, self.step_functions.tear_downs
+        self.owners = self.audit.owners
+
+    def count(self, what: str) -> None:
+        """Counts one."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # what the functions see ---------------------------------------------------------------------------------------
+
+    def clients(self) -> Mapping[str, Any]:
+        """The services by boto3's names."""
+        return self._clients
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {
+            "dynamodb": self.table,
+            "sagemaker": self.sagemaker,
+            "sagemaker-runtime": Runtime(self.sagemaker),
+            "stepfunctions": self.step_functions,
+            "scheduler": self.scheduler,
+            "s3": self.storage,
+            "sns": self.topic,
+            "pricing": self.price_list,
+            "service-quotas": ServiceQuotas(),
+            "ecr": ImageRegistry(),
+        }
+
+    def function(self, name: str, event: Any, given: RunParameters | None = None, cap_cents: int = -1) -> Any:
+        """What a Lambda answers. Raises Failure."""
+        environment = {
+            "LEDGER_TABLE": "ledger",
+            "BUCKET_NAME": BUCKET,
+            "CAP_CENTS": str(cap_cents if cap_cents >= 0 else self.world.cap_cents),
+            "FINE_TUNING_ARN": MACHINE,
+            "TEAR_DOWN_ARN": TEAR_DOWN,
+            "REQUESTS_AT_ONCE": str(REQUESTS_AT_ONCE),
+            **material.ASSETS,
+        }
+        if given is not None:
+            environment |= {"SETTINGS_JSON": given.settings_json(), "DEFINITION_VERSION": given.version()}
+        answer, _ = invoke(self, name, event, environment, self.inside.get(name))
+        return answer
+
+    def ledger(self) -> ledger_module.Ledger:
+        """The real ledger over this table; between two attempts at a transaction others may go first."""
+        return ledger_module.Ledger(self.table, "ledger", pause=lambda seconds: self.world.interleave("pause"))
+
+    def aws_call(self, resource: str, asked: dict[str, Any]) -> Any:
+        """One call of an AWS SDK integration. Raises Failure as Step Functions names it."""
+        service, operation = resource.split(":")[-2:]
+        if self.world.outage(service) is not None:
+            error = f"{error_name(service, '').split('.')[0]}.SdkClientException"
+            raise Failure(error, f"{service} is away", self.world.random.uniform(1, 30))
+        if self.whole and (words := complaints(service, operation, asked)):
+            raise Failure("States.Runtime", words)
+        try:
+            return getattr(self._clients[service], xform_name(operation))(**asked)
+        except ClientError as error:
+            told = error.response["Error"]
+            raise Failure(error_name(service, told["Code"]), told["Message"]) from error
+
+    # executions ---------------------------------------------------------------------------------------------------
+
+    def start(
+        self, name: str, given: RunParameters, run: Callable[[Execution], Process], delay: float = 0.0
+    ) -> Execution:
+        """Starts an execution of FineTuning, and the sweeper's rule with it. `run` makes its process."""
+        arn = execution_arn(MACHINE, name)
+        execution = Execution(name, arn, self.world.now + timedelta(seconds=delay))
+        self.executions[arn], self.deployed[arn] = execution, given
+        self.world.spawn(run(execution), delay, execution)
+        self.world.spawn(self._sweep_regularly(), delay)
+        return execution
+
+    def interpret(self, name: str, execution: Execution, given: Any, call: Any, **more: Any) -> Interpreter:
+        """The interpreter of an execution of a machine."""
+        arn = MACHINE if name == FINE else TEAR_DOWN
+        context = {"Name": execution.name, "Id": execution.arn, "Input": given, "RedriveCount": 0}
+        whole = {"Execution": context, "StateMachine": {"Id": arn}}
+        return Interpreter(self.world, machine(name), whole, call, execution, **more)
+
+    def finish(self, execution: Execution, status: str, error: str = "", cause: str = "") -> None:
+        """Ends an execution. The event of a FineTuning starts its tear-down: mostly at once, sometimes late, twice, or never."""
+        if execution.status != "RUNNING":
+            return
+        world = self.world
+        execution.end(status, world.now, error, cause)
+        world.tell(f"{execution.name} ended: {status} {error}")
+        if execution.arn not in self.executions or not DEFENCES.event_rule:
+            return
+        if world.random.random() < world.lost_events:
+            return
+        event = {"executionArn": execution.arn, "executionName": execution.name, "status": status, "reason": "event"}
+        usual = [1] if self.whole else [1, 1, 1, 2, 3]
+        times = self.deliveries.pop(0) if self.deliveries else world.random.choice(usual)
+        for _ in range(times):
+            late = world.random.random() < world.late_events
+            delay = world.random.uniform(0, 6 * 3600) if late else world.random.uniform(0, 4)
+            # EventBridge delivers what it has taken when it is back.
+            over = world.down_until("EventBridge")
+            self.tear_down(event, delay=max(delay, world.seconds_until(over) if over else 0.0))
+
+    def tear_down(self, event: Mapping[str, Any], name: str = "", delay: float = 1.0) -> None:
+        """Starts a TearDown execution. Who delivers the event goes on trying while Step Functions is away."""
+        self._events += not name
+        name = name or f"event-{self._events}"
+        arn = execution_arn(TEAR_DOWN, name)
+        begins = self.world.now + timedelta(seconds=delay)
+        execution = Execution(name, arn, begins, reason=str(event.get("reason", "")))
+        self.tear_downs[arn] = execution
+        self.world.spawn(self._tear_down(execution, dict(event)), delay, execution)
+
+    def _tear_down(self, execution: Execution, event: dict[str, Any]) -> Process:
+        """A whole execution of TearDown. One that fails or runs out of time has given up."""
+        world = self.world
+        who = event.get("executionArn") or event.get("runName", "")
+
+        def call(state: str, resource: str, asked: Any) -> Steps[Any]:
+            yield world.random.uniform(0.1, 4) if self.whole else world.latency(), True
+            return (yield from self._perform(execution, state, resource, asked, who, event))
+
+        interpreter = self.interpret(DOWN, execution, event, call, values=ARNS)
+        try:
+            execution.output = yield from interpreter.run(event)
+            execution.end("SUCCEEDED", world.now)
+            if execution.visited[-1][0] == "EndpointKept":
+                self.count("kept")
+        except Failure as failure:
+            status = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
+            execution.end(status, world.now, failure.error, failure.cause or "")
+            self.count("tear-downs that gave up")
+        world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
+        self.audit.uses(who, transitions=interpreter.transitions)
+
+    def _perform(
+        self, execution: Execution, state: str, resource: str, asked: Any, who: str, event: Mapping[str, Any]
+    ) -> Steps[Any]:
+        """A call of a state of TearDown, with the fault that is planned for it."""
+
+        def done() -> Any:
+            if not resource.endswith("lambda:invoke"):
+                return self.aws_call(resource, asked)
+            function = function_of(asked)
+            if self.world.outage("Lambda") is not None:
+                raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
+            self.audit.uses(who, function, self.world.random.uniform(1, 10))
+            if function == "finish" and not self.whole:
+                return {"Payload": {"subject": "", "message": "", "verdict": ""}}
+            before, self.world.actor = self.world.actor, event.get("executionArn", "")
+            try:
+                return {"Payload": self.function(function, asked["Payload"])}
+            finally:
+                self.world.actor = before
+
+        fault = self.faults.get((DOWN, state))
+        if fault is not None:
+            return (yield from fault(self, execution, function_of(asked), done))
+        return done()
+
+    # the sweeper and the kill switch ------------------------------------------------------------------------------
+
+    def _sweep_regularly(self) -> Process:
+        """The sweeper's rule, looked at only while a run is under way or has left something."""
+        world = self.world
+        if self.sweeping:
+            return
+        self.sweeping = True
+        while True:
+            yield world.random.uniform(0.9, 1.1) * SWEEP_SECONDS, False
+            if not DEFENCES.sweeper:
+                return
+            if not any(world.outage(service) for service in ("EventBridge", "Lambda")):
+                self.sweep({"reason": "sweep"})
+            stops = [one.stop for one in self.executions.values() if one.stop is not None]
+            over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=2) < world.now
+            if over and self._all_settled():
+                self.sweeping = False
+                return
+
+    def sweep(self, event: dict[str, Any]) -> bool:
+        """One call of the sweeper; whether it did all that it had to."""
+        self.count("sweeps")
+        try:
+            answer = self.function("sweeper", event)
+        except Failure:
+            self.count("failed sweeps")
+            return False
+        for _ in answer["tearDowns"]:
+            self.count("swept")
+        return True
+
+    def kill_switch(self) -> Process:
+        """Everything of this project ends now. Lambda calls again where it fails."""
+        for _ in range(5):
+            if self.sweep({"Records": [{"Sns": {"Message": "the whole budget is spent"}}]}):
+                return
+            yield 60.0, False
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """The ledger's items of runs, by run."""
+        return {run: row for key, row in self.table.rows.items() if (run := keys.run_in(key))}
+
+    def _all_settled(self) -> bool:
+        rows = self.runs()
+        return all(row.get("state", {}).get("S") == "settled" for row in rows.values()) and not any(
+            self.sagemaker.still_there(run) for run in rows
+        )
+
+    # what bills ---------------------------------------------------------------------------------------------------
+
+    def note_prices(self, run: str) -> None:
+        """Keeps what AWS asks today: the Price List where it answers, else this proof's own list, which is right then."""
+        today = self.price_list.hourly_usd if self.price_list.answers else {}
+        self.usd[run] = {**HOURLY_USD, "ml.unheard.of": "9.99", **today}
+
+    def _hourly_usd(self, run: str, instance_type: str) -> Fraction:
+        return Fraction(self.usd.get(run, HOURLY_USD)[instance_type])
+
+    def _given(self, run: str) -> RunParameters:
+        arn = self.owners.get(run, "")
+        return self.deployed[arn] if arn else next(iter(self.deployed.values()))
+
+    def _job(self, name: str, run: str, asked: dict[str, Any]) -> Job:
+        self._begun(run)
+        given = self._given(run)
+        if not given.jobs:
+            return parameters.job(self.world, given, self._hourly_usd, name, run, asked)
+        plan = given.jobs[min(len(self.sagemaker.jobs), len(given.jobs) - 1)]
+        made = parameters.planned_job(self.world, given, self._hourly_usd, name, run, asked, plan)
+        if plan in {"completed", "cut", "interrupted"}:
+            folder = asked["OutputDataConfig"]["S3OutputPath"].removeprefix(f"s3://{BUCKET}/")
+            self.storage.objects.update(material.adapter(f"{folder.rstrip('/')}/{name}/output/model/"))
+        return made
+
+    def _endpoint(self, name: str, run: str, configuration: dict[str, Any]) -> Endpoint:
+        self._begun(run)
+        given = self._given(run)
+        number = len(self.sagemaker.endpoints) + len(self.sagemaker.past_endpoints)
+        plan = given.endpoints[min(number, len(given.endpoints) - 1)] if given.endpoints else ""
+        return parameters.endpoint(self.world, given, self._hourly_usd, name, run, configuration, plan)
+
+    def _begun(self, run: str) -> None:
+        self.world.tell(f"something of {run} begins to bill")
+        self.audit.started(run, self.world.actor or self.owners.get(run, ""), self.table)
+        if run not in self.scheduler.entries:
+            self.audit.wrong.append(f"{run} started something that bills without a schedule that ends it")
+
+    def _touched(self, run: str) -> None:
+        owner = self.owners.get(run, "")
+        if self.world.actor and owner and self.world.actor != owner and self.executions[owner].status == "RUNNING":
+            self.audit.hurt += 1
+
+
+def function_of(asked: Any) -> str:
+    """A Lambda's module, from the placeholder of its ARN: `TearDownFunctionArn` is `teardown`; empty for another service's call."""
+    return str(asked.get("FunctionName", "")).removesuffix("FunctionArn").lower() if isinstance(asked, dict) else ""
+
+
+def calm(seed: int = 1, cap_cents: int = 2500, whole: bool = False) -> Account:
+    """An account in which nothing goes wrong but what is made to, at noon in the middle of a month."""
+    world = World(random.Random(seed), NOON, cap_cents, lost_events=0.0, late_events=0.0, troubled=0.0)
+    return Account(world, whole=whole)

@@ -1,0 +1,233 @@
+"""The auditor: sees every change of the ledger, knows what really ran, and counts the money by itself, in fractions of a cent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from math import ceil
+
+from common.ledger import keys
+from verification.simulation.definitions import constant, functions
+from verification.simulation.price_list import Use, small_cents
+from verification.simulation.services.dynamodb import Change, Item, Table
+from verification.simulation.services.sagemaker import SageMaker
+from verification.simulation.world import World
+
+_MICROSECOND = timedelta(microseconds=1)
+# Words of their own: an outage excuses that too much was booked, and no other promise about a settlement.
+OVERBOOKED = " is booked at "
+
+
+@dataclass
+class Audit:
+    """What is promised, checked at every change and at the end. `wrong` holds every breach, in words."""
+
+    world: World
+    sagemaker: SageMaker
+    # By run: the execution that reserved for it.
+    owners: dict[str, str] = field(default_factory=dict)
+    # How often a tear-down ended what belonged to another execution that was running.
+    hurt: int = 0
+    wrong: list[str] = field(default_factory=list)
+    ledger_cents: dict[str, int] = field(default_factory=dict)
+    cap_at_last_reservation: dict[str, int] = field(default_factory=dict)
+    reserved_at: dict[str, datetime] = field(default_factory=dict)
+    settled_at: dict[str, datetime] = field(default_factory=dict)
+    # The caps in force while calls to reserve were under way, a list for each call: its answer may go by any of them.
+    caps: dict[str, list[list[int]]] = field(default_factory=dict)
+    # By execution or run: GB-seconds of Lambda and state transitions.
+    used: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def begin_reserve(self, run: str) -> None:
+        """A call to reserve begins; a slow one of the same run may still be under way."""
+        self.caps.setdefault(run, []).append([self.world.cap_cents])
+
+    def cap_changed(self) -> None:
+        """The cap was raised or lowered: calls under way may see the old or the new one, later ones only the new."""
+        for calls in self.caps.values():
+            for caps in calls:
+                caps.append(self.world.cap_cents)
+
+    def end_reserve(self, run: str) -> None:
+        """A call to reserve has ended: the one that began last, for the others wait for it."""
+        self.caps[run].pop()
+
+    def uses(self, who: str, function: str = "", seconds: float = 0.0, transitions: int = 0) -> None:
+        """An execution ran a function for so long, or went through states."""
+        gigabytes = functions()[function][0] / 1024 if function in functions() else 0.0
+        before = self.used.get(who, (0.0, 0))
+        self.used[who] = before[0] + gigabytes * seconds, before[1] + transitions
+
+    def observe(self, changes: list[Change]) -> None:
+        """One committed transaction or update."""
+        if self.world.story is not None:
+            for key, before, after in changes:
+                self.world.tell(f"ledger {key}: {_difference(before or {}, after)}")
+        months = {month: after for key, _, after in changes if (month := keys.month_in(key))}
+        for key, before, after in changes:
+            run = keys.run_in(key)
+            if run is None:
+                continue
+            old, new = (before["state"]["S"] if before else ""), after["state"]["S"]
+            if not months:
+                self._expect(old == new, f"{run} went from {old or 'nothing'} to {new} without its months")
+                self.reserved_at.setdefault(run, self.world.now)
+                continue
+            if (old, new) == ("", "reserved"):
+                self._reserved(run, after["months"]["S"].split(","), int(after["reserved_cents"]["N"]))
+                self.owners[run] = after["execution_arn"]["S"]
+                allowed = max((cap for caps in self.caps.get(run, []) for cap in caps), default=self.world.cap_cents)
+                for month in after["months"]["S"].split(","):
+                    self.cap_at_last_reservation[month] = allowed
+                    # By the month's own item and by what its runs add up to, whichever is more.
+                    committed = max(int(months[month]["committed_cents"]["N"]), self.ledger_cents.get(month, 0))
+                    self._expect(committed <= allowed, f"{run} reserved up to {committed} of {allowed} in {month}")
+            elif (old, new) == ("reserved", "settled"):
+                self._settled(run, after)
+            elif (old, new) == ("settled", "settled"):
+                self._settled_again(run, before or {}, after)
+            else:
+                self.wrong.append(f"{run} went from {old or 'nothing'} to {new} with money")
+        for month, row in months.items():
+            told, counted = int(row["committed_cents"]["N"]), self.ledger_cents.get(month, 0)
+            self._expect(told == counted, f"{month} says {told}, its runs add up to {counted}")
+            self._expect(told >= 0, f"{month} is negative")
+
+    def started(self, run: str, owner: str, table: Table) -> None:
+        """Something that bills was started: it needs an open reservation of its own execution."""
+        row = table.rows.get(keys.of_run(run), {})
+        # By what this audit saw, not by the item, which may have been damaged since.
+        is_open = run in self.reserved_at and run not in self.settled_at
+        held = is_open and row.get("execution_arn", {}).get("S") == owner
+        self._expect(held, f"{run} started something that bills without a reservation")
+
+    def close(self, table: Table) -> dict[str, Fraction]:
+        """The end of the month: answers what was truly spent in each month, in cents."""
+        truth: dict[str, Fraction] = {}
+        for key, row in table.rows.items():
+            run = keys.run_in(key)
+            if run is None:
+                continue
+            self._expect(row["state"]["S"] == "settled", f"{run} is still reserved at the end")
+            self._expect(not self.sagemaker.still_there(run), f"{run} left something behind")
+            spent, reserved = self.truth(run), int(row["reserved_cents"]["N"])
+            for what, seconds in self._seconds(run).items():
+                most = int(row[f"max_{what}_seconds"]["N"])
+                self._expect(seconds <= most, f"{run} used {float(seconds):.0f} of {most} {what} seconds")
+            self._expect(sum(spent.values()) <= reserved, f"{run} spent {float(sum(spent.values())):.2f} of {reserved}")
+            if "actual_cents" in row:
+                actual = int(row["actual_cents"]["N"])
+                self._expect(actual <= reserved, f"{run}{OVERBOOKED}{actual} of {reserved}")
+                for what, cents in self._instances(run).items():
+                    # By themselves, so that no small item hides a cent of them.
+                    told = int(row.get(f"{what}_cents", {"N": "0"})["N"])
+                    self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
+                for month, cents in spent.items():
+                    booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
+                    self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")
+            for month, cents in spent.items():
+                truth[month] = truth.get(month, Fraction(0)) + cents
+        self._expect(not self.hurt, "a tear-down ended what belonged to another, running execution")
+        unowned = {job.owner for job in self.sagemaker.jobs.values()} - set(self.reserved_at)
+        self._expect(not unowned, f"{unowned} billed and were never reserved")
+        for month, cents in truth.items():
+            cap = self.cap_at_last_reservation.get(month, 0)
+            self._expect(cents <= cap, f"{month}: {float(cents):.2f} spent under a cap of {cap}")
+            self._expect(cents <= self.ledger_cents.get(month, 0), f"{month}: spent more than the ledger knows")
+        return truth
+
+    def truth(self, run: str) -> dict[str, Fraction]:
+        """What a run truly cost in each month: each second in the month in which it was billed."""
+        spent: dict[str, Fraction] = {}
+        for _, begin, end, cents in self._billed(run):
+            _book(spent, begin, end, cents)
+        small = self._small(run)
+        start = self.reserved_at[run]
+        _book(spent, start, max(self.settled_at.get(run, self.world.now), start + _MICROSECOND), small)
+        return spent
+
+    def _small(self, run: str) -> Fraction:
+        """Everything beside the instances."""
+        told = [self.used.get(who, (0.0, 0)) for who in (run, self.owners.get(run, ""))]
+        # By the clock, whatever share of it bills: checkpoints are written by the clock.
+        training = sum(ceil(job.seconds()) for job in self.sagemaker.jobs.values() if job.owner == run)
+        use = Use(sum(one[0] for one in told), sum(one[1] for one in told), training)
+        # Each day ends at the next midnight: of the current version, and of the old one that it becomes.
+        days = 2 + sum(constant("stacks/storage_stack.py", f"{name}_DAYS") for name in ("CHECKPOINT", "OLD_CHECKPOINT"))
+        return small_cents(use, 60 * constant("training/arguments.py", "checkpoint_minutes"), days)
+
+    def _billed(self, run: str) -> Iterator[tuple[str, datetime, datetime, Fraction]]:
+        """What billed of a run, from when to when, and what it did cost in cents."""
+        maker = self.sagemaker
+        for job in maker.jobs.values():
+            if job.owner == run and job.start is not None:
+                # What waited lies before what billed: so as much as can be is of the later month, which may take reservations still.
+                begin = max(job.start, job.end - timedelta(seconds=job.billed_seconds()))
+                yield "training", begin, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
+        for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
+            if endpoint.owner == run and endpoint.bills:
+                gone = endpoint.gone or self.world.now
+                seconds = Fraction((gone - endpoint.created) // _MICROSECOND, 1_000_000)
+                yield "endpoint", endpoint.created, gone, endpoint.hourly_usd * 100 * seconds / 3600
+
+    def _instances(self, run: str) -> dict[str, Fraction]:
+        """What training and endpoint did cost in cents, each by itself."""
+        cents = dict.fromkeys(("training", "endpoint"), Fraction(0))
+        for what, _, _, amount in self._billed(run):
+            cents[what] += amount
+        return cents
+
+    def _seconds(self, run: str) -> dict[str, Fraction]:
+        """How long a run's jobs and endpoints billed, a job on spot without what it waited."""
+        seconds = dict.fromkeys(("training", "endpoint"), Fraction(0))
+        for what, begin, end, _ in self._billed(run):
+            seconds[what] += Fraction((end - begin) // _MICROSECOND, 1_000_000)
+        return seconds
+
+    def _reserved(self, run: str, months: list[str], cents: int) -> None:
+        self.reserved_at[run] = self.world.now
+        for month in months:
+            self.ledger_cents[month] = self.ledger_cents.get(month, 0) + cents
+
+    def _settled(self, run: str, row: dict[str, dict[str, str]] | dict) -> None:  # type: ignore[type-arg]
+        self._expect(run not in self.settled_at, f"{run} was settled twice")
+        self.settled_at[run] = self.world.now
+        left = self.sagemaker.still_there(run)
+        self._expect(not left, f"{run} was settled while {left} still billed")
+        for month in row["months"]["S"].split(","):
+            self.ledger_cents[month] -= int(row["reserved_cents"]["N"])
+        for name, value in row.items():
+            if name.startswith("actual_cents_"):
+                month = name.removeprefix("actual_cents_")
+                self.ledger_cents[month] = self.ledger_cents.get(month, 0) + int(value["N"])
+
+    def _settled_again(self, run: str, before: Item, after: Item) -> None:
+        for name in {name for name in {**before, **after} if name.startswith("actual_cents_")}:
+            more = int(after.get(name, {"N": "0"})["N"]) - int(before.get(name, {"N": "0"})["N"])
+            self._expect(more >= 0, f"{run} got {-more} cents back that it had spent")
+            month = name.removeprefix("actual_cents_")
+            self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
+
+    def _expect(self, holds: bool, words: str) -> None:
+        if not holds and len(self.wrong) < 50:
+            self.wrong.append(words)
+
+
+def _book(spent: dict[str, Fraction], start: datetime, end: datetime, cents: Fraction) -> None:
+    """Spreads a cost evenly over an interval and adds each part to its calendar month. Written apart from the Lambdas' own way."""
+    whole = (end - start) // _MICROSECOND
+    year, month = start.year, start.month
+    while whole and datetime(year, month, 1, tzinfo=UTC) < end:
+        first = datetime(year, month, 1, tzinfo=UTC)
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+        overlap = min(end, datetime(year, month, 1, tzinfo=UTC)) - max(start, first)
+        name = first.strftime("%Y-%m")
+        spent[name] = spent.get(name, Fraction(0)) + cents * (overlap // _MICROSECOND) / whole
+
+
+def _difference(before: Item, after: Item) -> str:
+    """What a change of an item changed, for a person."""
+    changed = {name: next(iter(value.values())) for name, value in after.items() if before.get(name) != value}
+    return ", ".join(f"{name}={str(value)[:60]}" for name, value in sorted(changed.items()) if name != "pk")

@@ -1,0 +1,94 @@
+"""The state machines as their .asl.yaml files define them, and the numbers that other sources declare: nothing is typed twice."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stacks.state_machine import load_definition
+
+Definition = dict[str, Any]
+PROJECT = Path(__file__).resolve().parents[2]
+MACHINES = ("fine_tuning", "tear_down")
+# By name, read once. A control experiment replaces one for as long as it lasts.
+_READ: dict[str, Definition] = {}
+
+
+def machine(name: str) -> Definition:
+    """The definition of `fine_tuning` or `tear_down`, anchors resolved and `${Placeholders}` left as they are."""
+    if name not in _READ:
+        _READ[name] = load_definition(PROJECT / "stacks" / f"{name}.asl.yaml")
+    return _READ[name]
+
+
+def edited(name: str, edit: Callable[[Definition], None]) -> Callable[[], AbstractContextManager[None]]:
+    """A copy of a definition that was edited, to take its place for a while. Raises ValueError when the edit changed nothing."""
+
+    @contextmanager
+    def begun() -> Iterator[None]:
+        before = machine(name)
+        changed = copy.deepcopy(before)
+        edit(changed)
+        if changed == before:
+            raise ValueError(f"the edit changed nothing in {name}")
+        _READ[name] = changed
+        try:
+            yield
+        finally:
+            _READ[name] = before
+
+    return begun
+
+
+def each_state(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every state by name, also those in the branches of a Parallel."""
+    for name, body in definition["States"].items():
+        yield name, body
+        for branch in body.get("Branches", []):
+            yield from each_state(branch)
+
+
+def task_states(name: str) -> dict[str, Mapping[str, Any]]:
+    """The Task states of a machine, in the order in which they are written."""
+    return {state: body for state, body in each_state(machine(name)) if body["Type"] == "Task"}
+
+
+def longest_wait(retry: Mapping[str, Any]) -> float:
+    """The seconds that all attempts of one retrier may wait, jitter at its longest."""
+    from verification.simulation.interpreter import retry_waits
+
+    return sum(retry_waits(retry))
+
+
+@cache
+def constant(path: str, name: str) -> float:
+    """A number that a source file of this repository declares, such as a lifecycle rule's days. Raises ValueError without it."""
+    found = re.search(rf"^\s*{name}(?:: \w+)? = ([0-9.]+)", (PROJECT / path).read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{path} declares no {name}")
+    return float(found[1])
+
+
+@cache
+def functions() -> dict[str, tuple[int, int]]:
+    """By module: memory in MB and time limit in seconds of each Lambda, as the stack declares them."""
+    found: dict[str, tuple[int, int]] = {}
+    for node in ast.walk(ast.parse((PROJECT / "stacks" / "functions.py").read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_function":
+            given = {one.arg: one.value for one in node.keywords}
+            name = str(ast.literal_eval(node.args[0])).lower()
+            found[name] = _number(given["memory"]), _number(given["timeout"])
+    return found
+
+
+def _number(node: ast.expr) -> int:
+    """A number as it stands there, or by the name that the same file gives it."""
+    if isinstance(node, ast.Name):
+        return int(constant("stacks/functions.py", node.id))
+    return int(ast.literal_eval(node))

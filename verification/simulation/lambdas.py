@@ -1,0 +1,259 @@
+"""Runs the real Lambda handlers: over clients of the simulated account, with its clock, and within their own time limits."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from botocore.exceptions import ReadTimeoutError
+
+import common.aws
+import common.clock
+import common.ledger.ledger
+from verification.simulation.definitions import PROJECT, functions
+from verification.simulation.interpreter import Failure
+from verification.simulation.services import client_error, complaints
+from verification.simulation.world import World
+
+_NOW = common.clock.now
+# What makes clients, by its name in common.aws, with the patience of what it makes.
+_FACTORIES: dict[str, Any] = {
+    name: vars(common.aws)[{"hasty_client": "_HASTY", "brisk_client": "_BRISK"}.get(name, "_PATIENT")]
+    for name in vars(common.aws)
+    if name.endswith("client")
+}
+HANDLERS = ("preflight", "reserve", "stage", "ask", "report", "teardown", "settle", "finish", "sweeper")
+# What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
+_MATERIAL = SimpleNamespace(
+    words=1000, training=[], held_out=[], control=[], outside=[], outside_told="", prompts=[], warnings=()
+)
+
+
+class Killed(BaseException):
+    """The function's process ended in the middle of whatever it did: no handler of errors sees this."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        super().__init__(error)
+        self.error, self.cause = error, cause
+
+
+class NotImitated(BaseException):
+    """The code calls what this account does not imitate: no finding of the proof, but a gap in it."""
+
+
+@dataclass
+class Patience:
+    """How long one function has left; calls to what does not answer use it up."""
+
+    seconds: float
+    used: float = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass. Raises Killed when it was the last."""
+        self.used += seconds
+        if self.used >= self.seconds:
+            self.used = self.seconds
+            raise Killed("Sandbox.Timedout", "the function's time was over")
+
+
+# Is called around each call that a function makes: its service and operation, and what performs it.
+Inside = Callable[[str, str, Callable[[], Any], Patience], Any]
+
+
+class Account(Protocol):
+    """The account that the functions are deployed in, as far as they see it."""
+
+    world: World
+    metrics: dict[str, Any]
+    whole: bool  # whether texts, weights and images are read too
+
+    def clients(self) -> Mapping[str, Any]:
+        """What plays each service, by its name."""
+
+
+@dataclass
+class _Invocation:
+    account: Account
+    patience: Patience
+    inside: Inside | None
+
+
+_UNDER_WAY: list[_Invocation] = []
+_INSTALLED = [0]
+
+
+def invoke(
+    account: Account, name: str, event: Any, environment: Mapping[str, str], inside: Inside | None = None
+) -> tuple[Any, float]:
+    """Runs a handler as Lambda does: its answer, and the seconds that waiting for services took. Raises Failure as Step Functions sees it."""
+    patience = Patience(functions()[name][1])
+    handler = importlib.import_module(f"{name}.handler")
+    event = json.loads(json.dumps(event, default=str))
+    left = SimpleNamespace(
+        aws_request_id="simulated",
+        function_name=name,
+        get_remaining_time_in_millis=lambda: int(1000 * (patience.seconds - patience.used)),
+    )
+    log = io.StringIO()
+    try:
+        with _environment(environment), contextlib.redirect_stdout(log):
+            _UNDER_WAY.append(_Invocation(account, patience, inside))
+            try:
+                answer = handler.handle(event, left)
+            finally:
+                _UNDER_WAY.pop()
+    except Killed as death:
+        raise Failure(death.error, death.cause, patience.used) from None
+    except Exception as error:
+        cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
+        raise Failure(type(error).__name__, cause, patience.used) from error
+    finally:
+        if '"_aws"' in log.getvalue():
+            account.metrics |= published(log.getvalue())
+    return json.loads(json.dumps(answer)), patience.used
+
+
+def published(text: str) -> dict[str, Any]:
+    """The metrics that a function published through its log."""
+    read = [json.loads(line) for line in text.splitlines() if '"_aws"' in line]
+    return {name: value for line in read for name, value in line.items() if name != "_aws"}
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: value for name, value in variables.items() if before[name] != value})
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                del os.environ[name]
+            elif os.environ[name] != text:
+                os.environ[name] = text
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """For as long as this lasts the Lambdas' modules have the clients and the clock of the account that invokes them."""
+    _INSTALLED[0] += 1
+    if _INSTALLED[0] > 1:
+        try:
+            yield
+        finally:
+            _INSTALLED[0] -= 1
+        return
+    changes = _changes()
+    before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
+    try:
+        for owner, attribute, value in changes:
+            setattr(owner, attribute, value)
+        yield
+    finally:
+        _INSTALLED[0] -= 1
+        for owner, attribute, value in before:
+            setattr(owner, attribute, value)
+
+
+@cache
+def _changes() -> list[tuple[Any, str, Any]]:
+    """What is replaced, by owner and attribute: clients, clock, pauses, and what is left out where an account is not whole."""
+    for name in HANDLERS:
+        importlib.import_module(f"{name}.handler")
+    folder = str(PROJECT / "lambdas")
+    modules = [one for one in sys.modules.values() if str(getattr(one, "__file__", None) or "").startswith(folder)]
+    changes: list[tuple[Any, str, Any]] = []
+    for module in modules:
+        for name, config in _FACTORIES.items():
+            if vars(module).get(name) is getattr(common.aws, name):
+                changes.append((module, name, _factory(config)))
+        if vars(module).get("now") is _NOW:
+            changes.append((module, "now", lambda: _UNDER_WAY[-1].account.world.now))
+    checks, staging = sys.modules["preflight.checks"], sys.modules["preflight.staging"]
+    changes += [
+        (checks, "_material", _unless_whole(checks._material, _MATERIAL)),
+        (checks, "_weights", _unless_whole(checks._weights, None)),
+        (checks, "_images", _unless_whole(checks._images, None)),
+        (staging, "asset", _unless_whole(staging.asset, {})),
+        # Ask makes a client of its own, with a connection for each request in flight.
+        (sys.modules["ask.handler"], "boto3", SimpleNamespace(client=_factory(common.aws._PATIENT))),
+        (common.ledger.ledger.Ledger.__init__, "__defaults__", (_pause,)),
+    ]
+    return changes
+
+
+def _pause(seconds: float) -> None:
+    """Between two attempts at a transaction others may go first."""
+    if _UNDER_WAY:
+        _UNDER_WAY[-1].account.world.interleave("pause")
+
+
+def _unless_whole(original: Callable[..., Any], otherwise: Any) -> Callable[..., Any]:
+    return lambda *of: original(*of) if _UNDER_WAY[-1].account.whole else otherwise
+
+
+def _factory(config: Any) -> Callable[..., Any]:
+    """What a Lambda calls for a client, which then has so much patience."""
+
+    def client(service: str, *_: Any, **__: Any) -> Any:
+        return _Guarded(_UNDER_WAY[-1], service, config)
+
+    return client
+
+
+class _Guarded:
+    """A client: each call first asks whether its service answers at all, and is checked by AWS's own model of it."""
+
+    def __init__(self, invocation: _Invocation, service: str, config: Any) -> None:
+        self._invocation, self._service, self._config = invocation, service, config
+        self._client = invocation.account.clients()[service]
+
+    def __getattr__(self, operation: str) -> Any:
+        found = getattr(self._client, operation, None)
+        if found is None:
+            raise NotImitated(f"{type(self._client).__name__} of this account has no {operation}")
+        if operation == "get_paginator":
+            return lambda name: _GuardedPages(self, name, found(name))
+        return lambda **arguments: self._perform(operation, arguments, lambda: found(**arguments))
+
+    def _perform(self, operation: str, arguments: dict[str, Any], perform: Callable[[], Any]) -> Any:
+        invocation = self._invocation
+        _reach(invocation.account.world, self._service, invocation.patience, self._config)
+        if invocation.account.whole and (words := complaints(self._service, operation, arguments)):
+            raise AssertionError(f"{operation}: {words}")
+        if invocation.inside is None:
+            return perform()
+        return invocation.inside(self._service, operation, perform, invocation.patience)
+
+
+@dataclass
+class _GuardedPages:
+    client: _Guarded
+    operation: str
+    pages: Any
+
+    def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
+        asked = {name: value for name, value in arguments.items() if name != "PaginationConfig"}
+        yield from self.client._perform(self.operation, asked, lambda: list(self.pages.paginate(**arguments)))
+
+
+def _reach(world: World, service: str, patience: Patience, config: Any) -> None:
+    """Raises what a caller sees of a service that is away, after the time that its client's own attempts take."""
+    outage = world.outage(service)
+    if outage is None:
+        return
+    attempts = int(config.retries["total_max_attempts"])
+    if outage.hangs:
+        patience.wait(attempts * float(config.read_timeout))
+        raise ReadTimeoutError(endpoint_url=service)
+    patience.wait(world.random.uniform(1, 5) * attempts)
+    raise client_error("InternalServerError", f"{service} is away", service)

@@ -1,0 +1,176 @@
+"""One run as the FineTuning machine makes it, with what chance or the table of failures does to its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from common.errors import CaptuneError
+from verification.simulation.account import ARNS, FINE, Account, function_of
+from verification.simulation.definitions import functions
+from verification.simulation.interpreter import Failure
+from verification.simulation.parameters import RunParameters
+from verification.simulation.world import DEFENCES, Execution, Process, Steps
+
+# What Ask leaves of its time limit for its last answers.
+_LONGEST_ASK = functions()["ask"][1] - 30.0
+_KNOWN = {kind.__name__ for kind in CaptuneError.__subclasses__()}
+_REPORT = ("run", "verdict", "reason", "report", "reportConsole", "summary")
+
+
+def start(account: Account, name: str, given: RunParameters, delay: float = 0.0, **run_input: Any) -> Execution:
+    """Starts one run."""
+    return account.start(
+        name, given, lambda execution: FineTuning(account, execution, given, run_input).process(), delay
+    )
+
+
+@dataclass
+class FineTuning:
+    """One execution of the FineTuning machine."""
+
+    account: Account
+    execution: Execution
+    given: RunParameters
+    input: dict[str, Any] = field(default_factory=dict)
+    planned_cap: int = 0
+    # By state: whether AWS refuses this call of this run for good.
+    refused: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.world, self.random = self.account.world, self.account.world.random
+        self.hangs = self.random.random() < self.given.hanging
+
+    def process(self) -> Process:
+        """The whole execution, from its start to its end."""
+        kept = {"keepEndpointMinutes": self.given.keep_seconds // 60} if self.given.keep_seconds else {}
+        given = {**self.input, **kept}
+        interpreter = self.account.interpret(
+            FINE,
+            self.execution,
+            given,
+            self._call,
+            values={**ARNS, **self.given.substitutions()},
+            unchanged_until=self._polled,
+        )
+        try:
+            self.execution.output = yield from interpreter.run(given)
+        except Failure as failure:
+            self.account.count(failure.error if failure.error in _KNOWN else "Stopped")
+            ended = "TIMED_OUT" if failure.error == "States.Timeout" else "FAILED"
+            self.account.count(ended.lower())
+            self.account.finish(self.execution, ended, failure.error, failure.cause or "")
+        else:
+            self.account.count("succeeded")
+            self.account.finish(self.execution, "SUCCEEDED")
+        finally:
+            self.account.audit.uses(self.execution.arn, transitions=interpreter.transitions)
+
+    def _polled(self, resource: str, asked: Any) -> datetime | None:
+        """Until when a poll of a job or an endpoint sees nothing new."""
+        name = asked.get("TrainingJobName") or asked.get("EndpointName")
+        return self.account.sagemaker.unchanged_until(str(name)) if name and "describe" in resource.lower() else None
+
+    def _call(self, state: str, resource: str, asked: Any) -> Steps[Any]:
+        seconds = self._seconds(state)
+        yield seconds, True
+        perform: Callable[[], Any] = lambda: self._perform(state, resource, asked, seconds)  # noqa: E731
+        fault = self.account.faults.get((FINE, state))
+        if fault is not None:
+            return (yield from fault(self.account, self.execution, function_of(asked), perform))
+        return perform()
+
+    def _perform(self, state: str, resource: str, asked: Any, seconds: float) -> Any:
+        if resource.endswith("lambda:invoke"):
+            if self.world.outage("Lambda"):
+                raise Failure("Lambda.ServiceException", "Lambda is away", self.random.uniform(1, 30))
+            name = function_of(asked)
+            self.account.audit.uses(self.execution.arn, name, seconds)
+            return {"Payload": self._function(name, asked["Payload"])}
+        if self.refused.setdefault(state, self._unlucky(0.1)):
+            raise Failure("SageMaker.SageMakerException", "refused")
+        before, self.world.actor = self.world.actor, self.execution.arn
+        try:
+            answer = self.account.aws_call(resource, asked)
+        finally:
+            self.world.actor = before
+        if self.random.random() < self.world.troubled:
+            raise Failure("SageMaker.SdkClientException", "the answer was lost")
+        return answer
+
+    def _function(self, name: str, payload: Any) -> Any:
+        if name == "preflight":
+            return self._preflight(payload)
+        if name == "reserve":
+            return self._reserve(payload)
+        if self.account.whole:
+            return self.account.function(name, payload)
+        if name == "ask":
+            return self._ask(payload)
+        # What is staged and what is reported costs no instance its time.
+        return {**dict.fromkeys(_REPORT, ""), "reservedCents": 0, "inputDigest": payload.get("inputDigest", "")}
+
+    def _preflight(self, payload: dict[str, Any]) -> Any:
+        # The settings in force now, which a deploy may have changed since the execution began.
+        self.account.planning += 1
+        try:
+            plan = self.account.function("preflight", payload, self.account.deployed[self.execution.arn])
+        finally:
+            self.account.planning -= 1
+        self.planned_cap = self.world.cap_cents
+        self.account.note_prices(plan["runName"])
+        if plan["budget"]["clamped"]:
+            self.account.count("clamped")
+        return plan
+
+    def _reserve(self, payload: dict[str, Any]) -> Any:
+        if self.random.random() < self.world.troubled:
+            # The Lambda is slow: the state machine gives up on this attempt, which goes on and may come second.
+            self.world.spawn(self._late_reserve(payload), self.random.uniform(0, 30))
+            raise Failure("Sandbox.Timedout", "no answer in time", 30.0)
+        answer = self._reserve_once(payload)
+        self.account.count("reserved")
+        return answer
+
+    def _late_reserve(self, payload: dict[str, Any]) -> Process:
+        with suppress(Failure):
+            self._reserve_once(payload)
+        return
+        yield 0.0, False
+
+    def _reserve_once(self, payload: dict[str, Any]) -> Any:
+        self.account.audit.begin_reserve(payload["runName"])
+        try:
+            cap = self.world.cap_cents if DEFENCES.current_cap else self.planned_cap
+            return self.account.function("reserve", payload, self.account.deployed[self.execution.arn], cap)
+        finally:
+            self.account.audit.end_reserve(payload["runName"])
+
+    def _ask(self, payload: dict[str, Any]) -> Any:
+        sagemaker, name = self.account.sagemaker, payload["endpointName"]
+        endpoint = sagemaker.endpoints.get(name)
+        in_service = endpoint is not None and endpoint.status(self.world.now) == "InService"
+        if in_service and self._unlucky(0.05):
+            # A person deletes the endpoint by hand, so no tear-down will ever see it.
+            sagemaker.delete_endpoint(EndpointName=name)
+            in_service = False
+        if not in_service or self._unlucky(0.15):
+            raise Failure("EndpointAnsweredBadly", "the endpoint is gone or broken")
+        # An endpoint that hardly answers is asked on and on, each time until the function's time is over.
+        return {"remaining": int(self.hangs)}
+
+    def _seconds(self, state: str) -> float:
+        """How long a state's call is under way."""
+        if self.account.whole:
+            return 60.0 if state.startswith("Ask") else self.random.uniform(0.1, 4)
+        if state.startswith("Ask"):
+            return _LONGEST_ASK if self.hangs else self.random.uniform(50, _LONGEST_ASK)
+        if state == "ReserveBudget" and self.random.random() < 3 * self.world.troubled:
+            return self.random.uniform(0.1, 1200)
+        return self.world.latency()
+
+    def _unlucky(self, share: float) -> bool:
+        return self.random.random() < share * self.given.failing

@@ -1,0 +1,330 @@
+"""SageMaker's control plane: what is created, described, listed and deleted, and what of it bills from when to when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from verification.simulation.services import Pages, client_error
+
+Tags = list[dict[str, str]]
+REGION = "us-east-1"
+ACCOUNT = "111122223333"
+
+
+@dataclass
+class Job:
+    """A training job. `start` is None for one that never got an instance; `end` is when its status becomes final.
+
+    `pull` are the seconds before `start` in which the image was pulled: billed, and outside MaxRuntimeInSeconds.
+    """
+
+    name: str
+    owner: str
+    hourly_usd: Fraction
+    created: datetime
+    start: datetime | None
+    end: datetime
+    final: str
+    reason: str
+    seconds_to_stop: float
+    instance_type: str = "ml.g5.2xlarge"
+    instances: int = 1
+    pull: float = 0.0
+    spot: bool = False
+    # On spot: how much of the time from its start to its end is billed. What it waited is not, and the rest is cheaper.
+    billed_share: float = 1.0
+    detail: str = ""
+    interruptions: int = 0
+    stop_asked: bool = False
+    tags: Tags = field(default_factory=list)
+
+    def status(self, now: datetime) -> str:
+        """InProgress, Stopping or the final one."""
+        if now >= self.end:
+            return self.final
+        return "Stopping" if self.stop_asked else "InProgress"
+
+    def stop(self, now: datetime) -> None:
+        """Ends the job early; one that waits for its instance ends without having billed anything."""
+        if self.start is None or now < self.start:
+            self.start, self.end = None, now + timedelta(seconds=5)
+        else:
+            self.end = min(self.end, now + timedelta(seconds=self.seconds_to_stop))
+        self.stop_asked, self.final, self.reason, self.detail = True, "Stopped", "", "Stopped"
+
+    def billed_seconds(self) -> int:
+        """What AWS reports as BillableTimeInSeconds: time by the clock, of which every instance bills as much (`hourly_usd` is of all)."""
+        return ceil(self.seconds() * self.billed_share)
+
+    def seconds(self) -> float:
+        """From its start to its end, whatever share of it bills."""
+        return (self.end - self.start) / timedelta(seconds=1) if self.start else 0
+
+
+@dataclass
+class Endpoint:
+    """An endpoint. It cannot be deleted before `ready`; `gone` is None until somebody deletes it."""
+
+    name: str
+    owner: str
+    hourly_usd: Fraction
+    created: datetime
+    ready: datetime
+    works: bool
+    bills: bool
+    reason: str
+    gone: datetime | None = None
+    instance_type: str = "ml.g5.2xlarge"
+    instances: int = 1
+    configuration: str = ""
+    tags: Tags = field(default_factory=list)
+
+    def status(self, now: datetime) -> str:
+        """Creating, InService, Failed or Deleting."""
+        if self.gone is not None:
+            return "Deleting"
+        if now < self.ready:
+            return "Creating"
+        return "InService" if self.works else "Failed"
+
+
+def owner(tags: Tags) -> str:
+    """The run that a resource's tags name."""
+    return next((tag["Value"] for tag in tags if tag["Key"] == "run"), "")
+
+
+def arn(kind: str, name: str) -> str:
+    """The ARN of a resource."""
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
+
+
+Clock = Callable[[], datetime]
+# Decides how a job or an endpoint turns out, from its request and the run that it belongs to.
+MakeJob = Callable[[str, str, dict[str, Any]], Job]
+MakeEndpoint = Callable[[str, str, dict[str, Any]], Endpoint]
+
+
+@dataclass
+class SageMaker:
+    """The control plane. `delete_seconds()` says how long a deletion takes."""
+
+    clock: Clock
+    delete_seconds: Callable[[], float]
+    touched: Callable[[str], None] = lambda owner: None  # is told whose job or endpoint somebody ends
+    make_job: MakeJob | None = None
+    make_endpoint: MakeEndpoint | None = None
+    jobs: dict[str, Job] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    past_endpoints: list[Endpoint] = field(default_factory=list)
+    # By name, with what they were made of.
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def create_model(self, **asked: Any) -> dict[str, Any]:
+        """Makes a model of a name that is free."""
+        return self._keep(self.models, asked["ModelName"], asked, "model")
+
+    def create_endpoint_config(self, **asked: Any) -> dict[str, Any]:
+        """Makes an endpoint configuration of a name that is free."""
+        return self._keep(self.configurations, asked["EndpointConfigName"], asked, "endpoint configuration")
+
+    def create_training_job(self, **asked: Any) -> dict[str, Any]:
+        """Starts a training job: its name is used for ever."""
+        name = asked["TrainingJobName"]
+        if name in self.jobs:
+            raise client_error("ResourceInUse", "Training job names must be unique")
+        if self.make_job is None:
+            raise RuntimeError("nobody decides how jobs turn out")
+        self.jobs[name] = self.make_job(name, owner(asked["Tags"]), asked)
+        self.jobs[name].tags = asked["Tags"]
+        return {"TrainingJobArn": arn("training-job", name)}
+
+    def create_endpoint(self, **asked: Any) -> dict[str, Any]:
+        """Starts an endpoint from its configuration."""
+        self._bury()
+        name, configuration = asked["EndpointName"], asked["EndpointConfigName"]
+        if any(name.lower() == other.lower() for other in self.endpoints):
+            raise client_error("ValidationException", f'Cannot create already existing endpoint "{name}"')
+        if configuration not in self.configurations:
+            raise client_error("ValidationException", f'Could not find endpoint configuration "{configuration}"')
+        if self.make_endpoint is None:
+            raise RuntimeError("nobody decides how endpoints turn out")
+        made = self.make_endpoint(name, owner(asked["Tags"]), self.configurations[configuration])
+        made.tags, made.configuration = asked["Tags"], configuration
+        self.endpoints[name] = made
+        return {"EndpointArn": arn("endpoint", name)}
+
+    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """What the machine and the settlement read of a job."""
+        job, now = self.jobs.get(TrainingJobName), self.clock()
+        if job is None:
+            raise client_error("ValidationException", "Requested resource not found.")
+        answer: dict[str, Any] = {
+            "TrainingJobName": job.name,
+            "TrainingJobArn": arn("training-job", job.name),
+            "TrainingJobStatus": job.status(now),
+            "SecondaryStatus": job.detail if now >= job.end and job.detail else job.status(now),
+            "CreationTime": job.created,
+            "EnableManagedSpotTraining": job.spot,
+            "ResourceConfig": {"InstanceCount": job.instances, "InstanceType": job.instance_type},
+        }
+        if job.start is not None and job.start <= now:
+            answer["TrainingStartTime"] = job.start
+        if now >= job.end:
+            answer |= {"TrainingEndTime": job.end, "BillableTimeInSeconds": job.billed_seconds()}
+            answer |= {"TrainingTimeInSeconds": ceil(job.seconds())} if job.start else {}
+            answer |= {"FailureReason": job.reason} if job.reason and job.final == "Failed" else {}
+            taken = {"Status": "Interrupted", "StartTime": job.created}
+            answer |= {"SecondaryStatusTransitions": [taken] * job.interruptions} if job.interruptions else {}
+        return answer
+
+    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
+        """Asks a job to stop."""
+        job = self.jobs.get(TrainingJobName)
+        if job is None:
+            raise client_error("ValidationException", "Requested resource not found.")
+        self.touched(job.owner)
+        if job.status(self.clock()) == "InProgress":
+            job.stop(self.clock())
+        return {}
+
+    def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
+        """Status and make of an endpoint."""
+        self._bury()
+        endpoint, now = self.endpoints.get(EndpointName), self.clock()
+        if endpoint is None:
+            raise client_error("ValidationException", f'Could not find endpoint "{EndpointName}".')
+        status = endpoint.status(now)
+        answer = {
+            "EndpointName": endpoint.name,
+            "EndpointArn": arn("endpoint", endpoint.name),
+            "EndpointConfigName": endpoint.configuration or endpoint.name,
+            "EndpointStatus": status,
+            "CreationTime": endpoint.created,
+            "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": endpoint.instances}],
+        }
+        return answer | ({"FailureReason": endpoint.reason} if status == "Failed" else {})
+
+    def describe_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
+        """What an endpoint is made of."""
+        if EndpointConfigName not in self.configurations:
+            raise client_error("ValidationException", "Could not find endpoint configuration")
+        return self.configurations[EndpointConfigName]
+
+    def delete_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
+        """Deletes an endpoint that is not Creating."""
+        self._bury()
+        endpoint, now = self.endpoints.get(EndpointName), self.clock()
+        if endpoint is None:
+            raise client_error("ValidationException", "Could not find endpoint")
+        self.touched(endpoint.owner)
+        if endpoint.status(now) == "Creating":
+            raise client_error("ValidationException", "Cannot update in-progress endpoint")
+        if endpoint.gone is None:
+            endpoint.gone = now + timedelta(seconds=self.delete_seconds())
+        return {}
+
+    def delete_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
+        """Deletes an endpoint configuration."""
+        if self.configurations.pop(EndpointConfigName, None) is None:
+            raise client_error("ValidationException", "Could not find endpoint configuration")
+        return {}
+
+    def delete_model(self, *, ModelName: str) -> dict[str, Any]:
+        """Deletes a model."""
+        if self.models.pop(ModelName, None) is None:
+            raise client_error("ValidationException", "Could not find model")
+        return {}
+
+    def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
+        """The tags of a job, an endpoint, a configuration or a model."""
+        kind, _, name = ResourceArn.split(":")[-1].partition("/")
+        if kind in {"training-job", "endpoint"}:
+            found: Any = (self.jobs if kind == "training-job" else self.endpoints).get(name)
+            return {"Tags": found.tags if found else []}
+        kept = (self.configurations if kind == "endpoint-config" else self.models).get(name, {})
+        return {"Tags": kept.get("Tags", [])}
+
+    def list_training_jobs(
+        self, *, NameContains: str, StatusEquals: str | None = None, CreationTimeAfter: Any = None, **_: Any
+    ) -> dict[str, Any]:
+        """The jobs of a run; finished ones stay."""
+        now = self.clock()
+        found = [
+            {
+                "TrainingJobName": name,
+                "TrainingJobArn": arn("training-job", name),
+                "TrainingJobStatus": job.status(now),
+                "CreationTime": job.created,
+            }
+            for name, job in self.jobs.items()
+            if NameContains.lower() in name.lower() and (CreationTimeAfter is None or job.created > CreationTimeAfter)
+        ]
+        return {"TrainingJobSummaries": [one for one in found if StatusEquals in (None, one["TrainingJobStatus"])]}
+
+    def list_endpoints(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
+        """The endpoints that are not gone, the newest first."""
+        self._bury()
+        now = self.clock()
+        return {
+            "Endpoints": [
+                {
+                    "EndpointName": name,
+                    "EndpointArn": arn("endpoint", name),
+                    "EndpointStatus": endpoint.status(now),
+                    "CreationTime": endpoint.created,
+                }
+                for name, endpoint in reversed(self.endpoints.items())
+                if NameContains.lower() in name.lower()
+            ]
+        }
+
+    def list_endpoint_configs(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
+        """The endpoint configurations."""
+        return {"EndpointConfigs": _listed("EndpointConfig", "endpoint-config", self.configurations, NameContains)}
+
+    def list_models(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
+        """The models."""
+        return {"Models": _listed("Model", "model", self.models, NameContains)}
+
+    def get_paginator(self, operation: str) -> Pages:
+        """Pages of a list call: all on one."""
+        return Pages(getattr(self, operation))
+
+    def unchanged_until(self, name: str) -> datetime | None:
+        """Until when the status of a job or an endpoint stays what it is, as long as nobody touches it."""
+        if name in self.jobs and self.jobs[name].status(self.clock()) in {"InProgress", "Stopping"}:
+            return self.jobs[name].end
+        endpoint = self.endpoints.get(name)
+        return endpoint.ready if endpoint is not None and endpoint.status(self.clock()) == "Creating" else None
+
+    def still_there(self, run: str) -> list[str]:
+        """Everything of a run that bills or may yet."""
+        self._bury()
+        now = self.clock()
+        jobs = [name for name, job in self.jobs.items() if job.owner == run and now < job.end]
+        return jobs + [name for name, endpoint in self.endpoints.items() if endpoint.owner == run]
+
+    def _keep(self, things: dict[str, dict[str, Any]], name: str, asked: dict[str, Any], kind: str) -> dict[str, Any]:
+        if name in things:
+            raise client_error("ValidationException", f'Cannot create already existing {kind} "{name}"')
+        things[name] = {**asked, "CreationTime": self.clock()}
+        return {}
+
+    def _bury(self) -> None:
+        now = self.clock()
+        for name in [n for n, endpoint in self.endpoints.items() if endpoint.gone is not None and endpoint.gone <= now]:
+            self.past_endpoints.append(self.endpoints.pop(name))
+
+
+def _listed(kind: str, of: str, things: dict[str, dict[str, Any]], contains: str) -> list[dict[str, Any]]:
+    return [
+        {f"{kind}Name": name, f"{kind}Arn": arn(of, name), "CreationTime": things[name]["CreationTime"]}
+        for name in sorted(things)
+        if contains.lower() in name.lower()
+    ]

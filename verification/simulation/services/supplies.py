@@ -1,0 +1,149 @@
+"""What a run needs beside SageMaker: S3, SNS, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ConnectTimeoutError
+
+from verification.simulation.services import client_error
+from verification.simulation.services.sagemaker import SageMaker
+
+BUCKET = "bucket"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """S3: the objects of the project's bucket by key. In every other bucket there is something under each prefix."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    # Where nothing is written: then an adapter is found wherever a job was to write one.
+    anything: bool = False
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        """Keeps an object."""
+        self.objects[Key] = Body
+        return {}
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
+        """An object that was kept, or a part of it."""
+        body = self._kept(Key, "NoSuchKey")
+        if IfMatch and IfMatch != _etag(body):
+            raise client_error("PreconditionFailed")
+        if Range:
+            first, last = map(int, Range.removeprefix("bytes=").split("-"))
+            body = body[first : last + 1]
+        return {"Body": io.BytesIO(body)}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """Size and ETag of an object that was kept."""
+        body = self._kept(Key, "404")
+        return {"ContentLength": len(body), "ETag": _etag(body)}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000) -> dict[str, Any]:
+        """What lies under a prefix."""
+        if self.anything or Bucket != BUCKET:
+            return {"KeyCount": 1}
+        keys = sorted(key for key in self.objects if key.startswith(Prefix))[:MaxKeys]
+        return {"KeyCount": len(keys), "Contents": [{"Key": key, "Size": len(self.objects[key])} for key in keys]}
+
+    def _kept(self, key: str, missing: str) -> bytes:
+        if key not in self.objects:
+            raise client_error(missing, "The specified key does not exist.")
+        return self.objects[key]
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body).hexdigest()}"'
+
+
+@dataclass(frozen=True)
+class Topic:
+    """SNS: subject and text of each message."""
+
+    messages: list[tuple[str, str]] = field(default_factory=list)
+
+    def publish(self, **asked: Any) -> dict[str, Any]:
+        """Keeps a message."""
+        self.messages.append((str(asked.get("Subject", "")), str(asked["Message"])))
+        return {"MessageId": str(len(self.messages))}
+
+
+@dataclass
+class PriceList:
+    """The Price List API: what an instance type costs today, when it answers at all."""
+
+    hourly_usd: dict[str, str]
+    answers: bool = True
+
+    def get_paginator(self, operation: str) -> PriceList:
+        """The pages of `get_products`."""
+        if not self.answers:
+            raise ConnectTimeoutError(endpoint_url="pricing")
+        return self
+
+    def paginate(self, *, ServiceCode: str, Filters: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+        """One product for training and one for hosting."""
+        instance_type = next(one["Value"] for one in Filters if one["Field"] == "instanceName")
+        usd = self.hourly_usd.get(instance_type)
+        yield {"PriceList": [product(instance_type, use, usd) for use in ("Train", "Host")] if usd else []}
+
+
+def product(instance_type: str, use: str, usd: str) -> str:
+    """A product as the Price List describes it."""
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": usd}}
+    return json.dumps(
+        {
+            "product": {"attributes": {"usagetype": f"USE1-{use}:{instance_type}"}},
+            "terms": {"OnDemand": {"term": {"priceDimensions": {"dimension": dimension}}}},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class ServiceQuotas:
+    """The same quota for every instance type."""
+
+    value: int = 100
+
+    def get_service_quota(self, **asked: Any) -> dict[str, Any]:
+        """The quota in force."""
+        return {"Quota": {"Value": self.value}}
+
+    def list_service_quotas(self, **asked: Any) -> dict[str, Any]:
+        """The quotas by name, of which none is told."""
+        return {"Quotas": []}
+
+    list_aws_default_service_quotas = list_service_quotas
+
+
+@dataclass(frozen=True)
+class ImageRegistry:
+    """Amazon ECR, in which every image exists."""
+
+    def batch_get_image(self, **asked: Any) -> dict[str, Any]:
+        """The image behind a tag."""
+        return {"images": asked["imageIds"], "failures": []}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """InvokeEndpoint: words that depend on the model and the request, from an endpoint that is in service."""
+
+    sagemaker: SageMaker
+
+    def invoke_endpoint(self, *, EndpointName: str, Body: str, CustomAttributes: str = "", **_: Any) -> dict[str, Any]:
+        """The answer to an OpenAI completion. Without the route the body's model counts for nothing, as in vLLM."""
+        endpoint = self.sagemaker.endpoints.get(EndpointName)
+        if endpoint is None or endpoint.status(self.sagemaker.clock()) != "InService":
+            raise client_error("ValidationError", f"Endpoint {EndpointName} of account not found.")
+        asked = json.loads(Body)
+        model = asked["model"] if CustomAttributes.startswith("route=/v1/") else "base"
+        words = hashlib.sha256(f"{model} {Body}".encode()).hexdigest()
+        answer = {"model": model, "choices": [{"index": 0, "text": f" {words[:12]} {words[12:24]}"}]}
+        return {"Body": io.BytesIO(json.dumps(answer).encode())}

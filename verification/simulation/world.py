@@ -1,0 +1,198 @@
+"""The clock, the processes that take turns on it, the executions they belong to, and the chance that things go wrong.
+
+Between two calls to the ledger's table other processes may run, so what can interleave in AWS interleaves here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+T = TypeVar("T")
+# A process yields how long it waits (seconds) and whether one of its calls is under way meanwhile, which an abort may not stop.
+Steps = Generator[tuple[float, bool], None, T]
+Process = Steps[None]
+# Two processes whose turns come within these seconds of each other may overtake one another inside a call.
+_SIMULTANEOUS = timedelta(seconds=3)
+NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)  # when a short story begins: in no month's first or last week
+
+# What can happen to a call to the table: it is refused before it takes effect, or its answer is lost after that.
+CONFLICT, THROTTLED, BROKEN, LOST_ANSWER = "conflict", "throttled", "broken", "lost answer"
+
+# boto3's name of each service, and what it is called here. Lambda, Step Functions and EventBridge are the machinery itself:
+# while they are away nothing runs that they would run.
+SERVICES = {
+    "dynamodb": "ledger",
+    "sagemaker": "SageMaker",
+    "stepfunctions": "Step Functions",
+    "scheduler": "Scheduler",
+    "sns": "SNS",
+    "s3": "S3",
+    "lambda": "Lambda",
+    "events": "EventBridge",
+}
+
+
+@dataclass
+class Defences:
+    """The lines of defence that are neither code nor a state of a machine. A control experiment takes one away."""
+
+    dead_mans_switch: bool = True
+    event_rule: bool = True
+    sweeper: bool = True
+    current_cap: bool = True
+
+
+DEFENCES = Defences()
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One service does not answer for a while. One that `hangs` lets its callers wait until they give up."""
+
+    service: str
+    start: datetime
+    end: datetime
+    hangs: bool = False
+
+
+@dataclass
+class Execution:
+    """An execution of either state machine, with the states that it entered and when."""
+
+    name: str
+    arn: str
+    start: datetime
+    status: str = "RUNNING"
+    stop: datetime | None = None
+    error: str = ""
+    cause: str = ""
+    output: object = None
+    reason: str = ""  # of a TearDown: who started it
+    visited: list[tuple[str, datetime]] = field(default_factory=list)
+
+    def end(self, status: str, moment: datetime, error: str = "", cause: str = "") -> None:
+        """Ends it."""
+        self.status, self.stop, self.error, self.cause = status, moment, error, cause
+
+    def states(self) -> list[str]:
+        """The names of the states that it entered, in order."""
+        return [name for name, _ in self.visited]
+
+
+@dataclass
+class World:
+    """The clock, the cap in force, outages, and the shares of calls and events that go wrong."""
+
+    random: random.Random
+    now: datetime
+    cap_cents: int
+    lost_events: float = 0.05
+    late_events: float = 0.1
+    troubled: float = 0.03
+    outages: list[Outage] = field(default_factory=list)
+    # The services that somebody called while they were away.
+    missed: set[str] = field(default_factory=set)
+    # The execution whose tear-down acts now.
+    actor: str = ""
+    # What happened, in words, where somebody wants to read it.
+    story: list[tuple[datetime, str]] | None = None
+
+    def __post_init__(self) -> None:
+        self._heap: list[tuple[datetime, int, Process, Execution | None, bool]] = []
+        self._count = self._nested = self._troubles_in_a_row = 0
+
+    def tell(self, words: str) -> None:
+        """Adds a line to the story."""
+        if self.story is not None:
+            self.story.append((self.now, words))
+
+    def spawn(self, process: Process, delay: float, execution: Execution | None = None, busy: bool = False) -> None:
+        """Lets a process go on after a delay (seconds), if its execution still runs then."""
+        self._count += 1
+        heapq.heappush(self._heap, (self.now + timedelta(seconds=delay), self._count, process, execution, busy))
+
+    def step(self) -> bool:
+        """Runs the next process up to its next wait; false when nothing is left to run."""
+        if not self._heap:
+            return False
+        moment, _, process, execution, busy = heapq.heappop(self._heap)
+        self.now = max(self.now, moment)
+        ended = execution is not None and execution.status != "RUNNING"
+        if ended and not (busy and self.random.random() < 0.5):
+            process.close()
+            return True
+        try:
+            delay, busy = next(process)
+        except StopIteration:
+            return True
+        if ended:
+            process.close()
+        else:
+            self.spawn(process, delay, execution, busy)
+        return True
+
+    def run(self, until: datetime | None = None, most_steps: int = 200_000) -> bool:
+        """Runs until nothing is left to run or a moment is reached; false when there was no end in sight."""
+        while most_steps and (until is None or self.now < until) and self.step():
+            most_steps -= 1
+        return most_steps > 0
+
+    def interleave(self, operation: str) -> None:
+        """Before a call to the table: others whose turn comes within seconds may go first."""
+        while (
+            self._nested < 3
+            and self._heap
+            and self._heap[0][0] < self.now + _SIMULTANEOUS
+            and self.random.random() < 0.5
+        ):
+            self._nested += 1
+            actor, self.actor = self.actor, ""
+            try:
+                self.step()
+            finally:
+                self._nested -= 1
+                self.actor = actor
+
+    def trouble(self, operation: str) -> str | None:
+        """What goes wrong with a call to the table; never more than three times in a row."""
+        if self.outage("dynamodb") is not None:
+            return BROKEN
+        if self._troubles_in_a_row > 2 or self.random.random() >= self.troubled:
+            self._troubles_in_a_row = 0
+            return None
+        self._troubles_in_a_row += 1
+        return self.random.choice([CONFLICT, THROTTLED, BROKEN, LOST_ANSWER])
+
+    def outage(self, service: str) -> Outage | None:
+        """The outage of a service, by boto3's name or by ours, that there is now."""
+        if not self.outages:
+            return None
+        name = SERVICES.get(service, service)
+        for outage in self.outages:
+            if outage.service == name and outage.start <= self.now < outage.end:
+                self.missed.add(name)
+                return outage
+        return None
+
+    def down_until(self, service: str) -> datetime | None:
+        """When a service comes back that is away now."""
+        outage = self.outage(service)
+        return outage.end if outage is not None else None
+
+    def seconds_until(self, moment: datetime) -> float:
+        """From now to a moment."""
+        return (moment - self.now) / timedelta(seconds=1)
+
+    def waiting_for(self, service: str) -> Process:
+        """Waits until a service answers, and up to a minute more."""
+        while (over := self.down_until(service)) is not None:
+            yield self.seconds_until(over) + self.random.uniform(0, 60), False
+
+    def latency(self) -> float:
+        """Seconds of one call: mostly short, in a tenth of the calls up to a minute."""
+        return self.random.uniform(0.1, 60 if self.random.random() < 0.1 else 4)
