@@ -2,44 +2,117 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
+from typing import Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from typer.core import TyperGroup
 
-from captune.commands import COMMANDS, EXAMPLES, Command
+from captune import costs, data, destroy, empty, estimate, idle, ledger, notices, outside, prices, release
+from captune.account import NotDeployed, Refused
+from captune.check import command as check
+from common.errors import CaptuneError
+from stacks.configuration.settings import SettingsError
 
-# A command's own options, --help too, are read by its module: an option stands in one place, whichever way it is reached.
-_ALL_WORDS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
+HERE, ACCOUNT, MONEY, PROOF = "On this machine, without an account", "Your AWS account", "Money", "Proof"
+OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
+    ("data", HERE, data.command, "Count the texts and prompts in data/."),
+    ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
+    ("notices", HERE, notices.command, "Print THIRD_PARTY_NOTICES.md: every package that is asked for, with its licence."),
+    ("check", ACCOUNT, check.command, "Ask AWS what a first run would be refused for. Free."),
+    ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
+    ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
+    ("empty", ACCOUNT, empty.command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
+    ("estimate", MONEY, estimate.command, "What a run is expected to take and to cost, before it is started."),
+    ("costs", MONEY, costs.command, "What each kind of run may cost at most."),
+    ("ledger", MONEY, ledger.command, "What is reserved and spent this month."),
+    ("prices", MONEY, prices.command, "Refresh the pinned prices from the AWS Price List."),
+    ("release", MONEY, release.command, "Let runs spend again after the budget alarm."),
+)  # fmt: skip
+# Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
+ELSEWHERE = (
+    ("rehearse", HERE, "rehearsal.__main__", "The whole path with a small Llama: train, compare, report, remove."),
+    ("report", HERE, "verification.experiments.rewrite", "Judge a finished run's figures again and write its report."),
+    ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
+    ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
+    ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),
+    ("evidence", PROOF, "verification.experiments.__main__", "Null experiments and seeds: can the verdict be believed?"),
+    ("nulls", PROOF, "verification.experiments.null_statistics", "How often the statistics alone say improved."),
+    ("bench", PROOF, "verification.experiments.bench.__main__", "The training recipe beside the usual one, on this machine."),
+    ("picture", PROOF, "verification.experiments.picture", "The first screen of a report as a picture, by headless chromium."),
+    ("readme", PROOF, "verification.experiments.readme", "Put the figures of results/ into the README and docs/."),
+    ("mutate", PROOF, "verification.mutations", "Change each line of the state machines: which changes does no test notice?"),
+    ("mutate-money", PROOF, "verification.money_mutations", "Plant faults in the code that holds money: which does no test notice?"),
+    ("conformance", PROOF, "verification.conformance.__main__", "Every contract against the part that owns it."),
+)  # fmt: skip
+EXAMPLES = """\
+**Examples**
+
+`captune rehearse` trains, compares and reports in some minutes, with nothing but this machine
+
+`captune rehearse --corpus mine.txt --words 0` does so on all of a text of your own
+
+`captune estimate --corpus mine.txt` says what the run would take and cost
+
+`captune check --region eu-west-1` says what is missing there before anything is paid for
+
+`captune ledger --json` prints the month's reservations and costs for a program
+
+`captune COMMAND --help` lists the options of a command. Deploying is `make deploy`: it needs the CDK, and the licence and the e-mail address that you set in cdk.json.
+"""
+_NO_ANSWER = (
+    "Check that your AWS credentials are set (aws sts get-caller-identity; where AWS_PROFILE is set, aws configure list-profiles shows its name) "
+    "and that the stacks are deployed in this region."
+)
+
+
+class Commands(TyperGroup):
+    """Runs a command and prints an expected error as one message: exit code 1, and no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            typer.echo(
+                f"captune {ctx.invoked_subcommand} needs {error.name}, which is not installed here: run make setup.",
+                err=True,
+            )
+        except (Refused, SettingsError, CaptuneError, OSError, UnicodeDecodeError) as refusal:
+            typer.echo(refusal, err=True)
+        except (ClientError, BotoCoreError, NotDeployed) as error:
+            typer.echo(f"{type(error).__name__}: {error}\n{_NO_ANSWER}", err=True)
+        raise typer.Exit(1)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Fine-tune Llama 2 7B on AWS under a cap of $25, and rehearse all of it on this machine.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
 )
 
 
-def _run(command: Command, words: list[str]) -> int:
-    try:
-        code: int = import_module(command.module).main([*command.words, *words], command.prog)
-    except ModuleNotFoundError as error:
-        print(
-            f"captune {command.name} needs {error.name}, which is not installed here: run make setup.", file=sys.stderr
-        )
-        return 1
-    return code
+def _add_elsewhere(name: str, group: str, module: str, purpose: str) -> None:
+    words = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 
-
-def _add(command: Command) -> None:
-    @app.command(command.name, help=command.purpose, rich_help_panel=command.group, context_settings=_ALL_WORDS)
+    @app.command(name, help=purpose, rich_help_panel=group, context_settings=words)
     def run(context: typer.Context) -> None:
-        raise typer.Exit(_run(command, context.args))
+        main = import_module(module).main
+        prog = {"prog": f"captune {name}"} if "prog" in signature(main).parameters else {}
+        raise typer.Exit(main(context.args, **prog))
 
 
-for _command in COMMANDS:
-    _add(_command)
+for _name, _group, _function, _purpose in OWN:
+    app.command(_name, help=_purpose, rich_help_panel=_group)(_function)
+for _row in ELSEWHERE:
+    _add_elsewhere(*_row)
 
 
 if __name__ == "__main__":

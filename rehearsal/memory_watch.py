@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
+from typing import NamedTuple
 
 import psutil
 
 ROLES = (("train.py", "training"), ("model_server", "model server"), ("worker.py", "Lambda functions"))
 OWN = "rehearsal itself"
 INTERVAL_SECONDS = 1.0
-_STATUS = re.compile(r"^Rss(Anon|Shmem|File):\s+(\d+) kB", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that belong to a process alone, and bytes of files that it maps: those the system may take back and read anew."""
+class Memory(NamedTuple):
+    """Bytes that belong to a process alone, and bytes of files that it maps, which the system may take back."""
 
     own: int = 0
     mapped: int = 0
 
-    def __add__(self, other: Memory) -> Memory:
-        return Memory(self.own + other.own, self.mapped + other.mapped)
 
-
-@dataclass(frozen=True)
-class Reading:
-    """One process at one moment."""
-
-    command: str
-    memory: Memory
-
-
-def memory_of(status: str) -> Memory:
-    """Of the text of Linux's /proc/PID/status: counters, where adding up the maps of 13 GB would take a third of a core."""
-    found = {name: int(value) * 1024 for name, value in _STATUS.findall(status)}
-    return Memory(found.get("Anon", 0) + found.get("Shmem", 0), found.get("File", 0))
+Reading = tuple[str, Memory]  # the command of a process, and its memory at one moment
 
 
 def read_processes() -> list[Reading]:
@@ -49,17 +30,15 @@ def read_processes() -> list[Reading]:
     for process in [own, *own.children(recursive=True)]:
         try:
             command = OWN if process.pid == own.pid else " ".join(process.cmdline())
-            if psutil.LINUX:
-                memory = memory_of(Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8"))
-            else:
-                memory = Memory(process.memory_info().rss)
-        except (psutil.Error, OSError):
+            # The kernel's counters: to add up maps of 13 GB takes a third of a core. Only Linux says what is mapped.
+            used = process.memory_info()
+        except psutil.Error:
             continue
-        readings.append(Reading(command, memory))
+        mapped = getattr(used, "shared", 0)
+        readings.append((command, Memory(used.rss - mapped, mapped)))
     return readings
 
 
-@dataclass
 class MemoryWatch:
     """Reads the processes' memory again and again while its `with` block runs.
 
@@ -69,34 +48,36 @@ class MemoryWatch:
         least_available: fewest bytes that the machine had left for others.
     """
 
-    read: Callable[[], Iterable[Reading]] = read_processes
-    available: Callable[[], int] = lambda: int(psutil.virtual_memory().available)
-    peaks: dict[str, Memory] = field(default_factory=dict)
-    peak_own: int = 0
-    least_available: int = 2**63
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Reading]] = read_processes,
+        available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
+    ) -> None:
+        self._read, self._available = read, available
+        self.peaks: dict[str, Memory] = {}
+        self.peak_own, self.least_available = 0, 2**63
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="memory watch")
 
     def look(self) -> None:
         """Takes one reading."""
         sums: dict[str, Memory] = {}
-        for reading in self.read():
-            role = next((role for part, role in ROLES if part in reading.command), None)
-            name = role or (OWN if reading.command == OWN else "other processes")
-            sums[name] = sums.get(name, Memory()) + reading.memory
+        for command, memory in self._read():
+            role = next((role for part, role in ROLES if part in command), None)
+            name = role or (OWN if command == OWN else "other processes")
+            before = sums.get(name, Memory())
+            sums[name] = Memory(before.own + memory.own, before.mapped + memory.mapped)
         for name, now in sums.items():
             before = self.peaks.get(name, Memory())
             self.peaks[name] = Memory(max(before.own, now.own), max(before.mapped, now.mapped))
         self.peak_own = max(self.peak_own, sum(memory.own for memory in sums.values()))
-        self.least_available = min(self.least_available, self.available())
+        self.least_available = min(self.least_available, self._available())
 
     def __enter__(self) -> MemoryWatch:
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="memory watch")
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 

@@ -74,33 +74,27 @@ def missing(project: Path) -> str | None:
 
 def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any]) -> list[str]:
     """What was measured, for people."""
-    told = ["", f"{'Peak memory in GiB':<26} {'own':>6} {'mapped files':>13}"]
-    told += [
-        f"  {role:<24} {one.own / 2**30:6.2f} {one.mapped / 2**30:13.2f}"
-        for role, one in sorted(watch.peaks.items(), key=lambda item: -item[1].own - item[1].mapped)
-    ]
-    told.append(
-        f"  {'all, at one moment':<24} {watch.peak_own / 2**30:6.2f}; least left for others {watch.least_available / 2**30:.2f} GiB"
-    )
-    training = dict(summary.get("training") or {})
-    told += ["", "Seconds by phase of the training job"]
-    told += [f"  {name:<24} {duration(value)}" for name, value in display.seconds().items()]
-    told += ["", "Seconds by state"]
-    told += [
-        f"  {name:<24} {duration(float(value))}" for name, value in (summary.get("seconds_by_state") or {}).items()
-    ]
-    size = int(display.figures.get("adapter", {}).get("bytes", 0))
-    told += ["", f"Adapter: {size:,} bytes"]
-    if training:
-        told.append(
+    peaks = sorted(watch.peaks.items(), key=lambda item: -sum(item[1]))
+    shown = ["", f"{'Peak memory in GiB':<26} {'own':>6} {'mapped files':>13}"]
+    shown += [f"  {role:<24} {one.own / 2**30:6.2f} {one.mapped / 2**30:13.2f}" for role, one in peaks]
+    all_own, least = watch.peak_own / 2**30, watch.least_available / 2**30
+    shown.append(f"  {'all, at one moment':<24} {all_own:6.2f}; least left for others {least:.2f} GiB")
+    for heading, seconds in (
+        ("Seconds by phase of the training job", display.seconds()),
+        ("Seconds by state", summary.get("seconds_by_state") or {}),
+    ):
+        shown += ["", heading, *(f"  {name:<24} {duration(float(value))}" for name, value in seconds.items())]
+    shown += ["", f"Adapter: {int(display.figures.get('adapter', {}).get('bytes', 0)):,} bytes"]
+    if training := summary.get("training"):
+        shown.append(
             f"Training: {training['steps']} steps, {training['tokens_seen']} tokens, {training['tokens_per_second']} tokens/s; "
             f"planned {display.figures.get('memory', {}).get('needed_gb')} GB, peak {training['peak_memory_bytes'] / 1e9:.1f} GB"
         )
     prompts = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
     if prompts:
         differ = sum(row["base"]["greedy"]["text"] != row["tuned"]["greedy"]["text"] for row in prompts)
-        told.append(f"Prompts whose greedy answers by the two models differ: {differ} of {len(prompts)}")
-    return told
+        shown.append(f"Prompts whose greedy answers by the two models differ: {differ} of {len(prompts)}")
+    return shown
 
 
 def main(arguments: list[str] | None = None) -> int:

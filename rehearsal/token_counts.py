@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.text.tokens import TOKENS_PER_WORD
+from preflight.texts import text_file
 
 from .conductor.options import PROJECT
 from .models.llama_vocabulary import PACKAGE, VERSION, ensure_vocabulary
@@ -36,21 +37,10 @@ class Count:
         return self.llama / self.words
 
 
-def documents(text: str) -> list[str]:
-    """The documents of a text as the training job makes them: the title as the first paragraph of each."""
-    found: list[tuple[str, list[str]]] = [("", [])]
-    for line in text.splitlines():
-        if line.startswith("# "):
-            found.append((line[2:].strip(), []))
-        else:
-            found[-1][1].append(line.rstrip())
-    bodies = [(title, "\n".join(body).strip()) for title, body in found]
-    return [f"{title}\n\n{body}" if title else body for title, body in bodies if body]
-
-
 def count(path: Path, llama: Any, stand_in: Any) -> Count:
     """Counts one text with two tokenizers, without special tokens."""
-    parts = documents(path.read_text(encoding="utf-8"))
+    found = text_file.documents(path.read_text(encoding="utf-8"), path.stem)
+    parts = [f"{document.title}\n\n{document.text}" for document in found]  # as the training job joins them
 
     def tokens(tokenizer: Any) -> int:
         return sum(len(ids) for ids in tokenizer(parts, add_special_tokens=False)["input_ids"])

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,7 @@ class FileAsset:
         with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(self.path.rglob("*")):
                 if file.is_file():
-                    # One date for all: the same folder gives the same bytes.
-                    entry = zipfile.ZipInfo(file.relative_to(self.path).as_posix(), (1980, 1, 1, 0, 0, 0))
-                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                    archive.writestr(entry, file.read_bytes())
+                    archive.write(file, file.relative_to(self.path))
         return memory.getvalue()
 
 
@@ -70,17 +68,8 @@ class Assembly:
                 properties = artifact["properties"]
                 template = json.loads((self.folder / properties["templateFile"]).read_text())
                 found[key] = Stack(properties.get("stackName", key), template, tuple(artifact.get("dependencies", ())))
-        ordered: list[Stack] = []
-
-        def add(key: str) -> None:
-            if key in found and found[key] not in ordered:
-                for dependency in found[key].dependencies:
-                    add(dependency)
-                ordered.append(found[key])
-
-        for key in found:
-            add(key)
-        return ordered
+        order = TopologicalSorter({key: stack.dependencies for key, stack in found.items()}).static_order()
+        return [found[key] for key in order if key in found]
 
     def assets(self, account: str, region: str) -> list[FileAsset]:
         """The file assets, their bucket names resolved for an account and a region."""

@@ -11,27 +11,26 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.aws_lambda.functions import Functions
-from rehearsal.eventbridge.deliveries import Deliverer
-from rehearsal.eventbridge.events import Delivery, Events
-from rehearsal.eventbridge.shapes import sns_event, status_change
+from rehearsal.eventbridge.deliveries import Deliverer, Delivery, sns_event, status_change
+from rehearsal.eventbridge.events import Events
 from rehearsal.sagemaker import Call, StandIn
 from rehearsal.sagemaker.api import wire
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
 
-from . import services
+from . import server
 from .assembly import Assembly
 from .clients import PERSON, Clients
 from .clock import Clock
 from .deployment import Deployment
-from .rights import Guard, Rights
-from .server import Server
+from .rights import Rights
 
 _one_at_a_time = threading.Lock()  # moto keeps one account per process
 
@@ -43,8 +42,7 @@ class Cloud:
         workdir: a folder for everything that is written.
         training, hosting: the stand-in's engines; the real ones when left out.
         gated_weights: the folder that plays the gated bucket, for the real engines.
-        time_scale: Wait seconds and retry intervals are divided by it.
-        timeout_scale: the same for TimeoutSeconds; 1 when left out, for real work is not faster here.
+        time_scale: Wait seconds and retry intervals are divided by it; TimeoutSeconds are not, for real work is not faster here.
         on_training_line: called with (job name, line) for each line a training container prints.
         quotas, prices: see `StandIn`.
         fork_server: where Lambda workers come from; shared between clouds it saves half a second for each.
@@ -52,12 +50,12 @@ class Cloud:
     Attributes:
         sagemaker: the stand-in, with its own `faults`.
         faults: faults on the calls to all other services.
-        events: deliveries, which a test may hold, drop or repeat.
+        events: deliveries, which a test may drop or repeat.
         functions: the Lambda workers.
         clock: the time of schedules and of SageMaker.
         deployment: what `deploy` made.
         messages: what was published to SNS, as (topic ARN, subject, message).
-        refused: the calls that the deployed policies forbid their roles, which were refused as AWS would: "role: action on resource".
+        refused: the calls that were refused because the deployed policies forbid them, as "role: action on resource".
         on_history: called with (execution ARN, history event) as executions go on.
     """
 
@@ -69,7 +67,6 @@ class Cloud:
         hosting: Any = None,
         gated_weights: Path | None = None,
         time_scale: float = 30,
-        timeout_scale: float = 1,
         on_training_line: Callable[[str, str], None] | None = None,
         quotas: Mapping[str, Any] | None = None,
         prices: Mapping[str, Any] | None = None,
@@ -77,20 +74,20 @@ class Cloud:
         fork_server: ForkServer | None = None,
     ) -> None:
         self.workdir, self.region = workdir, region
-        self.time_scale, self.timeout_scale = time_scale, timeout_scale
+        self.time_scale = time_scale
         self.clock = Clock()
         self.on_history: Callable[[str, Mapping[str, Any]], None] = lambda arn, event: None
         self.messages: list[tuple[str, str | None, str]] = []
         self.deployment: Deployment | None = None
-        self._guard = Guard()
-        self.refused = self._guard.refused
+        self._rights = Rights(region)
+        self.refused = self._rights.refused
         self._engines: dict[str, Any] = {"training": training, "hosting": hosting}
         self._standin_options: dict[str, Any] = {
             "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
         }  # fmt: skip
         self._own_fork_server = fork_server is None
         self._fork_server = fork_server or ForkServer(workdir / "lambda")
-        self._server = Server.of_process()
+        self._server = server.Server.of_process()
         self._clients = Clients(self.endpoints, region)
         self.changed = threading.Condition()
         self.executions = Executions(self.region, self.changed)
@@ -100,51 +97,53 @@ class Cloud:
     def __enter__(self) -> Cloud:
         if not _one_at_a_time.acquire(blocking=False):
             raise RuntimeError("another Cloud is in use in this process; moto keeps one account only")
-        try:
-            self._open()
-        except BaseException:
-            self.__exit__()
-            raise
+        with ExitStack() as undo:  # in reverse order, and as far as it has come
+            undo.callback(_one_at_a_time.release)
+            self._open(undo)
+            self._undo = undo.pop_all()
         return self
 
-    def _open(self) -> None:
+    def _open(self, undo: ExitStack) -> None:
         interpreter.install()
-        services.install(interpreter.current)
+        server.install(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self.recorder, self.url = self._server.begin(self.clock), self._server.url
-        self.recorder.authorize, self.recorder.hides = self._guard.authorize, self._guard.hides
-        self._start_sagemaker()
-        ahead = lambda: self.clock.ahead.total_seconds()  # noqa: E731
-        self.functions = Functions(self.workdir / "lambda", self._fork_server, self.endpoints, self.region, ahead)
-        self.events = Events(self.clock, Deliverer(self), self._notify)
+        self.recorder, self.url = self._server.begin(self.clock, self._rights), self._server.url
+        self.recorder.on_done = self._on_done
+        undo.callback(self._server.end)
+        if self._own_fork_server:
+            undo.callback(self._fork_server.stop)
         interpreter.use(self)
+        undo.callback(interpreter.use, None)
+        self._start_sagemaker()
+        undo.callback(lambda: self.sagemaker.stop())  # a reset puts another one in its place
+        self.functions = Functions(
+            self.workdir / "lambda",
+            self._fork_server,
+            self.endpoints,
+            self.region,
+            lambda: self.clock.ahead.total_seconds(),
+        )
+        undo.callback(self.functions.close)
+        self.events = Events(self.clock, Deliverer(self), self._notify)
+        undo.callback(self.executions.stop_all)
+        undo.callback(self.recorder.clear)  # releases the calls that a fault holds
+        undo.callback(self.events.stop)
 
-    def _start_sagemaker(self, server: wire.Server | None = None) -> None:
+    def _start_sagemaker(self, running: wire.Server | None = None) -> None:
         self.sagemaker = StandIn(
-            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._guard.authorize,
+            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._rights.authorize,
             s3_of=lambda role_arn: self.client_for("s3", role_arn), **self._engines, **self._standin_options,
         )  # fmt: skip
-        self.sagemaker.start(server)
+        self.sagemaker.start(running)
 
     def __exit__(self, *_: object) -> None:
-        if hasattr(self, "events"):
-            self.events.stop()
-            self.recorder.clear()  # lets go the calls that a fault holds
-            self.executions.stop_all()
-        for part, method in (("functions", "close"), ("sagemaker", "stop"), ("recorder", "clear")):
-            if hasattr(self, part):
-                getattr(getattr(self, part), method)()
-        interpreter.use(None)
-        if self._own_fork_server:
-            self._fork_server.stop()
-        self._server.end()
-        _one_at_a_time.release()
+        self._undo.close()
 
     def reset(self, *, training: Any = None, hosting: Any = None) -> None:
         """Take everything away that runs have left, and keep what was deployed; with new engines if given."""
         for faults in (self.recorder.faults, self.sagemaker.faults):
             faults.clear()  # lets go the calls that it holds
-        # The client of a function whose calls failed has fewer attempts left for the next ones: that function begins anew.
+        # The client of a function whose calls failed has fewer attempts left: that function begins anew.
         failed = {call.access_key for call in self.calls if call.error or call.status is None}
         # The ends of what is stopped here start no TearDown. The stand-in's server goes on: no late call misses it.
         with self.functions.closed(failed), self.events.muted():
@@ -176,26 +175,18 @@ class Cloud:
         """Return a client that acts as a role."""
         return self.client(service, role_arn.rpartition("/")[2] or "no-role")
 
-    def dead_letters_of(self, function_arn: str) -> str:
-        """The queue (ARN) of the events that a function has failed on, empty where it has none."""
-        return self.deployment.dead_letters.get(function_arn, "") if self.deployment else ""
+    # what happens by itself ------------------------------------------------------------------------------------------
 
-    # hooks of the patched moto ---------------------------------------------------------------------------------------
-
-    def invoke(self, function: Any, event: Any) -> tuple[str, bool]:
-        """Run a Lambda function."""
-        return self.functions.invoke(function, event)
-
-    def on_publish(self, topic_arn: str, message: str, subject: str | None) -> None:
-        """Keep a message and send it to the Lambdas that subscribed."""
-        self.messages.append((topic_arn, subject, message))
-        for function, dead_letters in self.deployment.subscribers(topic_arn) if self.deployment else []:
-            event = sns_event(topic_arn, subject, message, self.clock())
-            self.events.send(Delivery("topic", topic_arn.rpartition(":")[2], function, "", event, dead_letters))
-
-    def on_schedule_change(self) -> None:
-        """Look when the next schedule is due."""
-        self.events.look_again()
+    def _on_done(self, call: Call) -> None:
+        """Keep a published message and send it to the subscribed Lambdas; look anew when a schedule has changed."""
+        if (call.service, call.operation) == ("sns", "Publish"):
+            topic, subject, message = call.request["TopicArn"], call.request.get("Subject"), call.request["Message"]
+            self.messages.append((topic, subject, message))
+            event = sns_event(topic, subject, message, self.clock())
+            for function in self.deployment.subscribers(topic) if self.deployment else []:
+                self.events.send(Delivery("topic", topic.rpartition(":")[2], function, "", event))
+        elif call.service == "scheduler":
+            self.events.look_again()
 
     def on_terminal(self, execution: Any) -> None:
         """Publish the event of an execution's end."""
@@ -213,7 +204,7 @@ class Cloud:
     def deploy(self, assembly: Assembly) -> Deployment:
         """Create the stacks of a cloud assembly."""
         self.deployment = Deployment.create(self._clients, assembly)
-        self._guard.rights = Rights(self._clients)
+        self._rights.read(self.client("iam"))
         return self.deployment
 
     def start(self, run_input: Any = None, *, name: str | None = None, machine: str | None = None) -> Execution:
@@ -235,7 +226,8 @@ class Cloud:
         """Wait until an execution (or every one) has ended, and everything that its end caused.
 
         Raises:
-            TimeoutError: naming what still runs after `timeout` seconds."""
+            TimeoutError: naming what still runs after `timeout` seconds.
+        """
         self.executions.settle(execution, self.events, timeout)
 
     @property
@@ -255,8 +247,8 @@ class Cloud:
         return self.recorder.faults
 
     def calls_of_roles(self) -> int:
-        """The number of calls so far that deployed roles made, each of which was held against their policies."""
-        return self._guard.count(self.calls)
+        """The number of calls so far that deployed roles made, each of which was checked against their policies."""
+        return self._rights.count(self.calls)
 
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what would still bill or linger, by kind, empty lists included."""

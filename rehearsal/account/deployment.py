@@ -14,7 +14,6 @@ from moto.cloudformation.parsing import clean_json, resource_class_from_type
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
-from moto.sqs.models import sqs_backends
 
 from rehearsal.sagemaker.api.rules import is_jumpstart
 from rehearsal.sagemaker.s3_folders import split
@@ -32,12 +31,11 @@ class Deployment:
     Attributes:
         outputs: the outputs of all stacks by name.
         definitions: the definition that each state machine (ARN) runs.
-        unsupported: resource types that moto leaves out, with the number of resources.
+        unsupported: resource types that moto leaves out.
         fine_tuning, tear_down: ARNs of the state machines.
         fine_tuning_role: name of FineTuning's role, by which its own calls are known.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
         functions: names of the Lambda functions by the first part of their handler, for example "preflight".
-        dead_letters: for each function (ARN) that has one, the queue (ARN) of the events that it failed on.
     """
 
     def __init__(self, clients: Clients, assembly: Assembly) -> None:
@@ -45,11 +43,10 @@ class Deployment:
         self.assembly = assembly
         self.outputs: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
-        self.unsupported: dict[str, int] = {}
+        self.unsupported: set[str] = set()
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
-        self.dead_letters: dict[str, str] = {}
-        self._subscriptions: list[tuple[str, str, str]] = []
+        self._subscriptions: list[tuple[str, str]] = []
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
@@ -83,7 +80,7 @@ class Deployment:
         client = self._clients.get("cloudformation")
         for resource in stack.template.get("Resources", {}).values():
             if resource_class_from_type(resource["Type"]) is None and resource["Type"] != _ALARM:
-                self.unsupported[resource["Type"]] = self.unsupported.get(resource["Type"], 0) + 1
+                self.unsupported.add(resource["Type"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
             client.create_stack(
@@ -100,17 +97,12 @@ class Deployment:
         for logical_id, resource in stack.template.get("Resources", {}).items():
             if resource["Type"] == "AWS::StepFunctions::StateMachine":
                 self._make_executable(resource, resources[logical_id], resources)
-            if resource["Type"] not in ("AWS::SNS::Subscription", "AWS::Lambda::Function", _ALARM):
-                continue
-            properties = clean_json(resource["Properties"], resources)
-            if resource["Type"] == "AWS::SNS::Subscription" and properties["Protocol"] == "lambda":
-                dead_letters = properties.get("RedrivePolicy", {}).get("deadLetterTargetArn", "")
-                self._subscriptions.append((properties["TopicArn"], properties["Endpoint"], dead_letters))
-            elif resource["Type"] == "AWS::Lambda::Function" and "DeadLetterConfig" in properties:
-                function = resources[logical_id].function_arn
-                self.dead_letters[function] = properties["DeadLetterConfig"]["TargetArn"]
+            elif resource["Type"] == "AWS::SNS::Subscription":
+                properties = clean_json(resource["Properties"], resources)
+                if properties["Protocol"] == "lambda":
+                    self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
             elif resource["Type"] == _ALARM:  # which moto keeps, and does not make from a template
-                self._clients.get("cloudwatch").put_metric_alarm(**properties)
+                self._clients.get("cloudwatch").put_metric_alarm(**clean_json(resource["Properties"], resources))
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
@@ -171,9 +163,9 @@ class Deployment:
             running[arn] = runs
         return running
 
-    def subscribers(self, topic_arn: str) -> list[tuple[str, str]]:
-        """The Lambda functions that subscribe to a topic, each with the queue of what they could not be told: ARNs."""
-        return [(endpoint, dead_letters) for topic, endpoint, dead_letters in self._subscriptions if topic == topic_arn]
+    def subscribers(self, topic_arn: str) -> list[str]:
+        """The Lambda functions (ARNs) that subscribe to a topic."""
+        return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]
 
     def _objects(self) -> list[tuple[str, str]]:
         s3 = self._clients.get("s3")
@@ -183,7 +175,7 @@ class Deployment:
         return [(self.bucket, item["Key"]) for page in pages for item in page.get("Contents", [])]
 
     def clean(self) -> None:
-        """Take away what runs have left in the bucket, the ledger, the scheduler and the queues, and end every alarm."""
+        """Remove what runs have left in the bucket, the ledger and the scheduler, and end every alarm."""
         s3 = self._clients.get("s3")
         for bucket, key in set(self._objects()) - self._kept:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -191,8 +183,6 @@ class Deployment:
             table.items.clear()
         for group in scheduler_backends[ACCOUNT][self._clients.region].schedule_groups.values():
             group.schedules.clear()
-        for queue in sqs_backends[ACCOUNT][self._clients.region].queues.values():
-            queue._messages = []  # to purge it is allowed once a minute
         for alarm in cloudwatch_backends[ACCOUNT][self._clients.region].alarms.values():
             alarm.update_state("", "{}", "OK")
 

@@ -1,6 +1,6 @@
 """A record of every AWS call that reaches moto, with the role that made it; and faults on those calls.
 
-The access key id of every client in the rehearsal is the name of the role that it acts as, so that a call tells who
+The access key id of every client in the rehearsal is the name of the role that it acts as, so that a call shows who
 made it.
 """
 
@@ -11,17 +11,20 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
-import botocore.session
+from moto.core.request import Request
+from moto.core.routing import NotFound, get_service_router
+from werkzeug.wrappers import Response
 
-from rehearsal.sagemaker.api.errors import ConnectionDropped, ServiceError
+from rehearsal.sagemaker.api.errors import ServiceError
 from rehearsal.sagemaker.api.faults import Call, Faults, Replacement
+
+from .rights import Rights
 
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request")
 _API_OF_SIGNING_NAME = {"states": "stepfunctions", "monitoring": "cloudwatch"}
@@ -35,41 +38,17 @@ _READS = {"GetObject", "HeadObject"}
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-@cache
-def _routes(api: str) -> list[tuple[str, re.Pattern[str], frozenset[str], str]]:
-    routes = []
-    model = botocore.session.get_session().get_service_model(api)
-    for name in model.operation_names:
-        operation = model.operation_model(name)
-        http, shape = operation.http, operation.input_shape
-        path, _, query = str(http["requestUri"]).partition("?")
-        pattern = re.escape(path)
-        pattern = re.sub(r"\\{\w+\\\+\\}", "(.+)", pattern)  # {Key+} may hold slashes
-        pattern = re.sub(r"\\{\w+\\}", "([^/]+)", pattern)
-        keys = {key for key, _ in parse_qsl(query, keep_blank_values=True)}
-        members = [shape.members[member] for member in shape.required_members] if shape else []
-        keys |= {one.serialization["name"] for one in members if one.serialization.get("location") == "querystring"}
-        routes.append((str(http["method"]), re.compile(pattern + "/?$"), frozenset(keys), str(name)))
-    # An operation told by a query key before one without; a longer path before a shorter.
-    return sorted(routes, key=lambda route: (-len(route[2]), -len(route[1].pattern)))
-
-
-def operation_of(environ: Mapping[str, Any], service: str, body: bytes) -> tuple[str, dict[str, Any]]:
+def operation_of(request: Request, service: str, body: bytes) -> tuple[str, dict[str, Any]]:
     """Return the operation that a request asks for and its parameters, as far as they are easily read."""
-    target = str(environ.get("HTTP_X_AMZ_TARGET", ""))
-    if target:
+    if target := request.headers.get("X-Amz-Target"):
         return target.rpartition(".")[2], _json(body)
     if service in _REST:
-        path, query = unquote(str(environ.get("PATH_INFO", ""))), str(environ.get("QUERY_STRING", ""))
-        keys = dict(parse_qsl(query, keep_blank_values=True))
-        copies = "HTTP_X_AMZ_COPY_SOURCE" in environ  # the only difference between putting and copying
-        for method, pattern, needed, name in _routes(service):
-            if service == "s3" and ("Copy" in name) != copies and method == "PUT":
-                continue
-            if method == environ.get("REQUEST_METHOD") and needed <= keys.keys() and pattern.match(path):
-                parameters: dict[str, Any] = {"path": path, **keys}
-                return name, parameters | (_json(body) if service != "s3" else {})
-        return f"{environ.get('REQUEST_METHOD')} {path}", {}
+        try:
+            operation, named = get_service_router(service).match(request)
+        except NotFound:
+            return f"{request.method} {request.path}", {}
+        content = _json(body) if service != "s3" else {}
+        return operation.name, {"path": request.path, **request.args.to_dict(), **named, **content}
     form = dict(parse_qsl(body.decode("utf-8", "replace")))
     return form.get("Action", "?"), form
 
@@ -85,17 +64,10 @@ def _json(body: bytes) -> dict[str, Any]:
 class Recorder:
     """A WSGI application around moto's: it records each call and lets the faults in force act on it."""
 
-    def __init__(self, application: Application, clock: Callable[[], Any]) -> None:
-        self.application = application
-        self.clock = clock
+    def __init__(self, application: Application, clock: Callable[[], Any], rights: Rights) -> None:
+        self.application, self.clock, self.rights = application, clock, rights
         self.faults = Faults()
-        self.on_answer: Callable[[Call], None] = lambda call: None
-        self.authorize: Callable[[Call], None] = lambda call: (
-            None
-        )  # raises ServiceError for a call that its role may not make
-        self.hides: Callable[[Call], bool] = lambda call: (
-            False
-        )  # whether S3 must not tell the caller that an object is missing
+        self.on_done: Callable[[Call], None] = lambda call: None  # a call that moto has done, whatever its caller hears
         self._calls: list[Call] = []
         self._lock = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -113,90 +85,61 @@ class Recorder:
             self._calls.clear()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        match = _SCOPE.search(str(environ.get("HTTP_AUTHORIZATION", "")))
+        request = Request(environ)
+        match = _SCOPE.search(request.headers.get("Authorization", ""))
         if match is None:  # not an AWS call
             return self.application(environ, start_response)
         role, signing_name = match.groups()
         service = _API_OF_SIGNING_NAME.get(signing_name, signing_name)
-        body = _read(environ)
-        operation, parameters = operation_of(environ, service, body)
-        call = Call(self.clock(), role, service, operation, parameters)
+        body = request.get_data()
+        call = Call(self.clock(), role, service, *operation_of(request, service, body))
         with self._lock:
             self._calls.append(call)
-
-        def forward() -> tuple[str, list[tuple[str, str]], bytes]:
-            turn: AbstractContextManager[Any] = nullcontext()
-            if service in _ONE_AT_A_TIME or operation in _OPERATIONS_ONE_AT_A_TIME:
-                turn = self._turns[service]
-            with turn:
-                answer = _ask(self.application, environ, body)
-            if service == "s3" and operation in _READS and answer[0].startswith("404") and self.hides(call):
-                raise ServiceError("AccessDenied", "Access Denied", 403)
-            return answer
-
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        answer: Response | Replacement
         try:
-            self.authorize(call)
-            answer = self.faults.perform(call, forward)
+            self.rights.authorize(call)
+            answer = self.faults.perform(call, lambda: self._forward(call, environ))
         except ServiceError as error:
-            answer = _error_answer(service, error)
-        except ConnectionDropped:
-            call.error = "ConnectionDropped"
-            raise ConnectionAbortedError from None  # the server closes the connection without an answer
+            answer = _refusal(service, error)
         if isinstance(answer, Replacement):
-            payload = answer.answer if isinstance(answer.answer, bytes) else json.dumps(answer.answer).encode()
-            answer = ("200 OK", [("Content-Type", "application/json")], payload)
-        status, headers, payload = answer
-        call.status = int(status.split()[0])
+            content = answer.answer if isinstance(answer.answer, bytes) else json.dumps(answer.answer)
+            answer = Response(content, 200, content_type="application/json")
+        call.status = answer.status_code
         if call.status >= 400:
-            call.error, call.message = _error_code(headers, payload)
-        start_response(status, headers)
-        self.on_answer(call)
-        return [payload]
+            call.error, call.message = _error_in(answer)
+        return answer(environ, start_response)
+
+    def _forward(self, call: Call, environ: dict[str, Any]) -> Response:
+        turn: AbstractContextManager[Any] = nullcontext()
+        if call.service in _ONE_AT_A_TIME or call.operation in _OPERATIONS_ONE_AT_A_TIME:
+            turn = self._turns[call.service]
+        with turn:
+            answer = Response.from_app(self.application, environ, buffered=True)
+        if call.service == "s3" and call.operation in _READS and answer.status_code == 404 and self.rights.hide(call):
+            raise ServiceError("AccessDenied", "Access Denied", 403)
+        if answer.status_code < 300:
+            self.on_done(call)
+        return answer
 
 
-def _read(environ: dict[str, Any]) -> bytes:
-    stream = environ["wsgi.input"]
-    if environ.get("wsgi.input_terminated"):  # chunked: botocore's uploads may come without a length
-        return bytes(stream.read())
-    return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
-
-
-def _ask(application: Application, environ: dict[str, Any], body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
-    environ["wsgi.input"] = io.BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    answer: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-        answer[:] = [status, headers]
-        return lambda data: None
-
-    chunks: Iterator[bytes] | Iterable[bytes] = application(environ, start_response)
-    try:
-        payload = b"".join(chunks)
-    finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
-    return answer[0], answer[1], payload
-
-
-def _error_answer(service: str, error: ServiceError) -> tuple[str, list[tuple[str, str]], bytes]:
-    status = f"{error.status} {'Bad Request' if error.status < 500 else 'Internal Server Error'}"
-    request_id = [("x-amzn-requestid", str(uuid4())), ("x-amz-request-id", "FAULT")]
+def _refusal(service: str, error: ServiceError) -> Response:
+    """An error in the form in which the service writes it."""
+    headers = {"x-amzn-requestid": str(uuid4()), "x-amz-request-id": "FAULT"}
     if service in ("s3", "sns", "iam", "sts", "cloudformation"):
-        head = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
-        xml = f"<Error>{head}</Error>" if service == "s3" else f"<ErrorResponse><Error>{head}</Error></ErrorResponse>"
-        return status, [("Content-Type", "text/xml"), *request_id], xml.encode()
-    headers = [("Content-Type", "application/json"), ("x-amzn-errortype", error.code), *request_id]
-    content = {"__type": error.code, "message": error.message, "Message": error.message}
-    return status, headers, json.dumps(content | error.extra).encode()
+        content = f"<Error><Code>{error.code}</Code><Message>{error.message}</Message></Error>"
+        if service != "s3":
+            content = f"<ErrorResponse>{content}</ErrorResponse>"
+        return Response(content, error.status, headers, content_type="text/xml")
+    members = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
+    headers["x-amzn-errortype"] = error.code
+    return Response(json.dumps(members), error.status, headers, content_type="application/json")
 
 
-def _error_code(headers: list[tuple[str, str]], payload: bytes) -> tuple[str, str]:
-    text = payload.decode("utf-8", "replace")
-    given = next((value for key, value in headers if key.lower() == "x-amzn-errortype"), "")
-    content = _json(payload)
+def _error_in(answer: Response) -> tuple[str, str]:
+    """The code and the message of an error that a service answered."""
+    text, content = answer.get_data(as_text=True), _json(answer.get_data())
     found = re.search(r"<Code>([^<]*)</Code>", text)
-    code = given or str(content.get("__type", "")) or (found.group(1) if found else "")
+    code = answer.headers.get("x-amzn-errortype") or str(content.get("__type", "")) or (found[1] if found else "")
     message = str(content.get("message") or content.get("Message") or "")
     return code.rpartition("#")[2].split(":")[0] or "?", message or text[:500]

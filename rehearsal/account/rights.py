@@ -1,4 +1,6 @@
-"""What the deployed roles may do. moto and the SageMaker stand-in ask nobody for rights; AWS does, so each call is held against them here.
+"""What the deployed roles may do.
+
+moto and the SageMaker stand-in check no rights; AWS does, so each call is compared with the policies here.
 
 A call needs actions on resources, and each must be allowed by a policy of its role. Conditions are looked at where the request itself
 answers them (`s3:prefix`, `iam:PassedToService`), and are taken for met elsewhere. Whoever acts as no deployed role, such as the person
@@ -17,7 +19,7 @@ from common.resources import ARN_KINDS
 from rehearsal.sagemaker.api.errors import ServiceError
 from rehearsal.sagemaker.api.faults import Call
 
-from .clients import ACCOUNT, Clients
+from .clients import ACCOUNT
 
 _IAM_PREFIX = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas"}
 _IAM_ACTION = {
@@ -28,10 +30,8 @@ _IAM_ACTION = {
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "lambda:Invoke": "lambda:InvokeFunction",
 }
-ANSWERED = (
-    "s3:prefix",
-    "iam:PassedToService",
-)  # conditions that a request itself answers; a request without the key fails them
+# Conditions that a request itself answers; a request without the key fails them.
+ANSWERED = ("s3:prefix", "iam:PassedToService")
 # How each service refuses, where not with AccessDeniedException and 400.
 _REFUSALS = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "lambda": ("AccessDeniedException", 403)}
 
@@ -61,13 +61,13 @@ def needs(call: Call, region: str) -> Iterator[Need]:
     elif service == "dynamodb":
         yield Need(action, f"{arn}table/{request['TableName']}")
     elif service == "lambda":
-        yield Need(action, str(request["path"]).split("/functions/")[1].removesuffix("/invocations"))
+        yield Need(action, str(request["FunctionName"]))
     elif service == "stepfunctions":
         yield Need(action, str(request.get("stateMachineArn") or request["executionArn"]))
     elif service == "sns":
         yield Need(action, str(request["TopicArn"]))
     elif service == "scheduler":
-        yield Need(action, f"{arn}schedule/default/{str(request['path']).rpartition('/')[2]}")
+        yield Need(action, f"{arn}schedule/default/{request.get('Name')}")
         if "Target" in request:
             yield _passing(str(request["Target"]["RoleArn"]), service)
     elif service == "ecr":  # the registry is another account's
@@ -108,15 +108,21 @@ def _passing(role_arn: str, service: str) -> Need:
 
 
 class Rights:
-    """The inline policies of every deployed role."""
+    """The inline policies of every deployed role. Before `read` there are none, and every call may be made.
 
-    def __init__(self, clients: Clients) -> None:
-        iam = clients.get("iam")
-        self._region = clients.region
+    Attributes:
+        refused: the calls that were refused, as "role: action on resource".
+    """
+
+    def __init__(self, region: str) -> None:
+        self.refused: list[str] = []
+        self._region = region
         self._statements: dict[str, list[dict[str, Any]]] = {}
         self._known: dict[tuple[str, Need], bool] = {}
-        for role in iam.list_roles()["Roles"]:
-            name = role["RoleName"]
+
+    def read(self, iam: Any) -> None:
+        """Read the policies of the account."""
+        for name in [role["RoleName"] for role in iam.list_roles()["Roles"]]:
             self._statements[name] = []
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
                 document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
@@ -124,57 +130,32 @@ class Rights:
                 read = ast.literal_eval(document) if isinstance(document, str) else document
                 self._statements[name] += read["Statement"]
 
-    def knows(self, identity: str) -> bool:
-        """Whether an identity is a deployed role; the person at the console and the stand-in's own calls are none."""
-        return identity in self._statements
-
-    def allow(self, role: str, need: Need) -> bool:
-        """Whether a role has a right; an identity that is no deployed role has every one."""
-        if not self.knows(role):
+    def _allow(self, role: str, need: Need) -> bool:
+        """Whether a role has a right. A person at the console and the stand-in are no deployed role: they have all."""
+        if role not in self._statements:
             return True
         if (role, need) not in self._known:
             effects = {one["Effect"] for one in self._statements[role] if _speaks_of(one, need)}
             self._known[role, need] = effects == {"Allow"}
         return self._known[role, need]
 
-    def lacking(self, call: Call) -> Need | None:
-        """The first right that a call needs and its role does not have."""
-        if not self.knows(call.access_key):
-            return None
-        return next((need for need in needs(call, self._region) if not self.allow(call.access_key, need)), None)
-
-    def hides_what_is_missing(self, call: Call) -> bool:
-        """Whether S3 says "access denied" of an object that is not there, as it does to whoever may not list the bucket."""
-        bucket = str(call.request.get("path", "")).strip("/").split("/")[0]
-        return not self.allow(call.access_key, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
-
-
-class Guard:
-    """Lets calls through as the rights say, all of them before there are any.
-
-    Attributes:
-        rights: those of what was deployed.
-        refused: the calls that were refused, as "role: action on resource".
-    """
-
-    def __init__(self) -> None:
-        self.rights: Rights | None = None
-        self.refused: list[str] = []
-
     def authorize(self, call: Call) -> None:
         """Raise the refusal of a call that its role may not make."""
-        need = self.rights.lacking(call) if self.rights else None
-        if need:
-            self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
-            raise _refusal(call, need)
+        if call.access_key not in self._statements:
+            return
+        for need in needs(call, self._region):
+            if not self._allow(call.access_key, need):
+                self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
+                raise _refusal(call, need)
 
-    def hides(self, call: Call) -> bool:
-        """Whether S3 must not tell the caller that an object is missing."""
-        return self.rights is not None and self.rights.hides_what_is_missing(call)
+    def hide(self, call: Call) -> bool:
+        """Whether S3 says "access denied" of a missing object, as it does to whoever may not list the bucket."""
+        bucket = str(call.request.get("path", "")).strip("/").split("/")[0]
+        return not self._allow(call.access_key, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
 
     def count(self, calls: Iterable[Call]) -> int:
         """How many of these calls deployed roles made."""
-        return sum(self.rights.knows(call.access_key) for call in calls) if self.rights else 0
+        return sum(call.access_key in self._statements for call in calls)
 
 
 def _refusal(call: Call, need: Need) -> ServiceError:

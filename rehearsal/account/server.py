@@ -1,19 +1,24 @@
-"""moto as an HTTP server in this process, on a port that the system picks, behind the recorder."""
+"""moto as an HTTP server in this process, behind the recorder; and what it lacks, patched in."""
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
+from moto.awslambda_simple.models import LambdaSimpleBackend
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.stepfunctions.models import StateMachine
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from .recorder import Recorder
+from .rights import Rights
 
 
 class _Quiet(WSGIRequestHandler):
@@ -39,7 +44,7 @@ class Server:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._recorder: Recorder | None = None
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
-        # The port is chosen by the system; polled often, so that the end of a test is not delayed.
+        # Polled often, so that the end of a test is not delayed.
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="moto").start()
 
     @property
@@ -47,8 +52,8 @@ class Server:
         """The address."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def begin(self, clock: Callable[[], Any]) -> Recorder:
-        """Empty the account and return a new record, into which the calls from now on go."""
+    def begin(self, clock: Callable[[], Any], rights: Rights) -> Recorder:
+        """Empty the account and return a new record, which keeps the calls from now on."""
         logging.getLogger("moto").setLevel(logging.CRITICAL)  # it logs each state that fails, as a test means it to
         settings: dict[str, Any] = default_user_config
         self._settings = {name: dict(settings[name]) for name in ("lambda", "stepfunctions")}
@@ -56,7 +61,7 @@ class Server:
         settings["stepfunctions"]["execute_state_machine"] = True
         BackendDict.reset()
         reset_model_data()
-        self._recorder = Recorder(self._moto, clock)
+        self._recorder = Recorder(self._moto, clock, rights)
         return self._recorder
 
     def end(self) -> None:
@@ -67,3 +72,26 @@ class Server:
         recorder = self._recorder
         assert recorder is not None, "the server answers only while a cloud is in use"
         return recorder(environ, start_response)
+
+
+@cache
+def install(current: Callable[[], Any]) -> None:
+    """Patch moto, once; `current` returns the cloud in use, or None."""
+    echo = LambdaSimpleBackend.invoke
+
+    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> Any:
+        """Run the function, where moto answers with the event itself, and mark its errors as Lambda does."""
+        cloud = current()
+        if cloud is None:
+            return echo(self, function_name, qualifier, body, headers, response_headers)
+        function = self.get_function(function_name, qualifier)
+        answer, failed = cloud.functions.invoke(function, json.loads(body or b"null"))
+        if failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return answer.encode()
+
+    LambdaSimpleBackend.invoke = invoke
+    # Fn::GetAtt of a state machine's Arn, which CloudFormation has and moto lacks.
+    attribute, has = StateMachine.get_cfn_attribute, StateMachine.has_cfn_attr
+    StateMachine.get_cfn_attribute = lambda self, name: self.arn if name == "Arn" else attribute(self, name)
+    StateMachine.has_cfn_attr = classmethod(lambda cls, name: name == "Arn" or has(name))

@@ -1,4 +1,4 @@
-"""Lambda: each function in warm processes of its own, with its own code, environment, role, timeout and log."""
+"""Lambda: each function in separate warm processes, with its own code, environment, role, timeout and log."""
 
 from __future__ import annotations
 
@@ -46,16 +46,15 @@ class Functions:
         self._fork_server, self._environment, self._region, self._ahead = fork_server, environment, region, ahead
         self._idle: defaultdict[str, list[Worker]] = defaultdict(list)  # by what they were made from
         self._busy: list[tuple[str, Worker]] = []
-        self._lock = threading.Lock()
         self.at_work = 0  # how many events are being answered
-        self._rests = threading.Condition(self._lock)
+        self._rests = threading.Condition()
         self._open = True
 
     def _code(self, function: Any) -> Path:
         content: bytes = function.code_bytes
         digest = hashlib.sha256(content).hexdigest()[:16]
         target = self.folder / "code" / digest
-        with self._lock:
+        with self._rests:
             if not target.exists():
                 partial = target.with_suffix(".partial")
                 shutil.rmtree(partial, ignore_errors=True)
@@ -79,13 +78,13 @@ class Functions:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
-            "AWS_ACCESS_KEY_ID": role,  # so that each call tells who made it
+            "AWS_ACCESS_KEY_ID": role,  # so that each call shows who made it
             "AWS_SECRET_ACCESS_KEY": "rehearsal",  # pragma: allowlist secret
             "AWS_SESSION_TOKEN": "rehearsal",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # macOS would be asked for its proxies otherwise: in a forked process that can crash, and a proxy knows nothing of this machine.
+            # Python would ask macOS for its proxies otherwise, which can crash in a forked process.
             "NO_PROXY": "127.0.0.1,localhost",
             "LAMBDA_TASK_ROOT": str(folder),
             "_HANDLER": function.handler,
@@ -112,60 +111,57 @@ class Functions:
             function: moto's function.
             event: the event, plain JSON values.
         """
-        with self._lock:
+        with self._rests:
             if not self._open:  # a call that was on its way when everything was stopped
-                return json.dumps(_failure("Runtime.ExitError", str(uuid4()), "The account is closed")["error"]), True
+                return json.dumps(_failure("Runtime.ExitError", str(uuid4()), "The account is closed")), True
             self.at_work += 1
         try:
-            return self._invoke(function, event)
+            answer = self._answer(function, event)
         finally:
-            with self._lock:
+            with self._rests:
                 self.at_work -= 1
                 self._rests.notify_all()
+        self.outcomes.append((function.function_name, "error" in answer))
+        return (json.dumps(answer["error"]), True) if "error" in answer else (str(answer["result"]), False)
 
-    def _invoke(self, function: Any, event: Any) -> tuple[str, bool]:
-        name, request_id = function.function_name, str(uuid4())
-        specification = self._specification(function)
+    def _answer(self, function: Any, event: Any) -> dict[str, Any]:
+        """What a worker answers, or what Lambda says of one that is too slow or dead."""
+        request_id, timeout, specification = str(uuid4()), self._timeout(function), self._specification(function)
         made_from = json.dumps(specification)
-        with self._lock:
+        with self._rests:
             worker = self._idle[made_from].pop() if self._idle[made_from] else None
         worker = worker or self._fork_server.fork(specification)
-        with self._lock:
-            self._busy.append((name, worker))
-        timeout = self._timeout(function)
+        busy = (function.function_name, worker)
+        with self._rests:
+            self._busy.append(busy)
         request = {"request_id": request_id, "event": event, "timeout": timeout, "arn": function.function_arn}
-        request["ahead"] = self._ahead()
+        answer, what = None, "Runtime exited with error: signal: killed"
         try:
-            answer = worker.ask(request)
+            answer = worker.ask({**request, "ahead": self._ahead()})
         except TimeoutError:
-            worker.kill()
-            answer = _failure("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")
-        else:
+            what = f"Task timed out after {timeout:.2f} seconds"
+        finally:
             if answer is None:
                 worker.kill()
-                answer = _failure("Runtime.ExitError", request_id, "Runtime exited with error: signal: killed")
-        finally:
-            with self._lock:
-                self._busy.remove((name, worker))
+            with self._rests:
+                self._busy.remove(busy)
                 if self._open and not worker.is_closed:
                     self._idle[made_from].append(worker)
                 else:
                     worker.close()
-        self.outcomes.append((name, "error" in answer))
-        if "error" in answer:
-            return json.dumps(answer["error"]), True
-        return str(answer["result"]), False
+        kind = "Sandbox.Timedout" if what.startswith("Task") else "Runtime.ExitError"
+        return answer or {"error": _failure(kind, request_id, what)}
 
     def kill(self, part: str) -> int:
-        """Kill the workers of the functions whose name holds `part` that are running now; return how many."""
+        """Kill the workers of the functions whose name contains `part` that are running now; return how many."""
         victims = self.at_work_on(part)
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         return len(victims)
 
     def at_work_on(self, part: str) -> list[int]:
-        """Return the process ids of the workers of the functions whose name holds `part` that are running now."""
-        with self._lock:
+        """Return the process ids of the workers of the functions whose name contains `part` that are running now."""
+        with self._rests:
             return [worker.pid for name, worker in self._busy if part in name]
 
     def recycle(self) -> None:
@@ -174,25 +170,25 @@ class Functions:
         self._end_busy()
 
     def _end_idle(self, chosen: Callable[[str], bool]) -> None:
-        with self._lock:
+        with self._rests:
             ended = [key for key in self._idle if chosen(json.loads(key)["environment"]["AWS_ACCESS_KEY_ID"])]
             workers = [worker for key in ended for worker in self._idle.pop(key)]
         for worker in workers:
             worker.close()
 
     def _end_busy(self) -> None:
-        with self._lock:
+        with self._rests:
             busy = [worker for _, worker in self._busy]
         for worker in busy:
             worker.kill()
 
     @contextmanager
     def closed(self, anew: Container[str] = ()) -> Iterator[None]:
-        """End the workers that are at work and those of some roles, and refuse every event meanwhile; the others stay warm."""
+        """Refuse every event meanwhile; end the workers at work and those of some roles, the others stay warm."""
         self._close()
         self._end_idle(lambda role: role in anew)
         yield
-        with self._lock:
+        with self._rests:
             self._open = True
 
     def close(self) -> None:
@@ -201,15 +197,15 @@ class Functions:
         self.recycle()
 
     def _close(self, timeout: float = 10) -> None:
-        with self._lock:
+        with self._rests:
             self._open = False
-        self._end_busy()
         end = time.monotonic() + timeout
+        self._end_busy()
         while self.at_work and time.monotonic() < end:
-            with self._lock:
+            with self._rests:
                 self._rests.wait(0.05)
             self._end_busy()  # an event that was accepted just before may have come to its worker since
 
 
 def _failure(kind: str, request_id: str, what: str) -> dict[str, Any]:
-    return {"error": {"errorType": kind, "errorMessage": f"RequestId: {request_id} Error: {what}"}}
+    return {"errorType": kind, "errorMessage": f"RequestId: {request_id} Error: {what}"}

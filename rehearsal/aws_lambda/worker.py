@@ -2,7 +2,7 @@
 
     python -I -S worker.py <folder with boto3>
 
-Not imported by the rehearsal: it runs in a process of its own, which sees the standard library, boto3 and the
+Not imported by the rehearsal: it runs in a separate process, which sees the standard library, boto3 and the
 function's code, as Lambda does, and nothing of the rehearsal. One fork server loads boto3 once; each request on
 its standard input is a file descriptor and a specification, from which it forks a worker with exactly the function's
 environment. A worker reads events as JSON lines from its socket, writes answers to it, and dies when it closes.
@@ -50,17 +50,13 @@ class Datetime(_REAL, metaclass=_AnyDatetime):
 
 
 class Context:
-    """The context object of an invocation, as far as Lambda's Python runtime documents it."""
+    """The context object of an invocation, as far as our functions may ask it."""
 
     def __init__(self, request: dict[str, Any], environment: dict[str, str]) -> None:
         self.aws_request_id: str = request["request_id"]
         self.function_name: str = environment["AWS_LAMBDA_FUNCTION_NAME"]
-        self.function_version = "$LATEST"
         self.invoked_function_arn: str = request["arn"]
         self.memory_limit_in_mb: str = environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
-        self.log_group_name = f"/aws/lambda/{self.function_name}"
-        self.log_stream_name = "rehearsal"
-        self.identity = self.client_context = None
         self._deadline = time.monotonic() + request["timeout"]
 
     def get_remaining_time_in_millis(self) -> int:
@@ -125,7 +121,7 @@ def _serve(connection: socket.socket, specification: dict[str, Any]) -> None:
             with arrived:
                 mailbox.append(json.loads(line))
                 arrived.notify()
-        os._exit(0)  # whoever asked is gone, even in the middle of an invocation
+        os._exit(0)  # nobody waits for the answer, even in the middle of an invocation
 
     threading.Thread(target=listen, daemon=True).start()
     handler = None
@@ -159,7 +155,7 @@ def _preload() -> None:
 
 
 def fork_server() -> None:
-    """Fork workers as they are asked for, until standard input closes; then end them all."""
+    """Fork a worker for each request, until standard input closes; then end them all."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are reaped by the system
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's to handle
     _preload()

@@ -17,7 +17,7 @@ from common.ledger import keys
 from common.pricing.costs import for_runs
 from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch.watch import Watch
+from rehearsal.cloudwatch import Watch
 from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost
@@ -34,6 +34,13 @@ from .options import NeedsLinux, Options, refuse_what_needs_linux
 from .run_folders import STATE, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
+# What is said of what a person has to change before the rehearsal can begin.
+_REFUSALS: dict[type[Exception], str] = {
+    SynthesisFailed: "The settings were refused",
+    NeedsLinux: "The settings were refused",
+    WeightsMissing: "The model is missing",
+    VllmMissing: "The model server is missing",
+}
 
 
 class Interrupted(Exception):
@@ -48,7 +55,7 @@ class Conductor:
     """One rehearsal.
 
     Args:
-        options: what a person asked for.
+        options: of the command line.
         display: where it is shown.
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
@@ -66,12 +73,10 @@ class Conductor:
         assembly: Assembly | None = None,
         model: Substitute = SMALL,
     ) -> None:
-        self.options, self.display, self._assembly = options, display, assembly
-        self.model = model
+        self.options, self.display, self._assembly, self.model = options, display, assembly, model
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None
-        self._watch: Watch
         self._engines, self._time_scale = engines or {}, time_scale
         self._interrupts = 0
         self._name = new_name()
@@ -83,14 +88,9 @@ class Conductor:
             try:
                 clear_abandoned(self.options.project)
                 return self._run()
-            except (SynthesisFailed, NeedsLinux) as error:
-                self.display.say(f"[red]The settings were refused:[/] {escape(str(error))}")
-                return 2
-            except WeightsMissing as error:
-                self.display.say(f"[red]The model is missing:[/] {escape(str(error))}")
-                return 2
-            except VllmMissing as error:
-                self.display.say(f"[red]The model server is missing:[/] {escape(str(error))}")
+            except tuple(_REFUSALS) as error:
+                heading = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
+                self.display.say(f"[red]{heading}:[/] {escape(str(error))}")
                 return 2
             except KeyboardInterrupt:
                 self.display.say("Stopped before anything was started: nothing is left.")
@@ -102,34 +102,40 @@ class Conductor:
                 self._folders.clear_away()
 
     def _run(self) -> int:
+        model, options = self.model, self.options
         self.display.say(
-            f"Rehearsing with {self.model.name} ({self.model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. "
-            f"{self.model.said}"
+            f"Rehearsing with {model.name} ({model.parameters / 1e6:,.0f} million parameters) in place of Llama 2 7B. {model.note}"
         )
         engines = dict(self._engines)
-        if self.options.server == "vllm":
+        if options.server == "vllm":
             engines.setdefault("hosting", ModelHost(Vllm.on_this_machine(vllm_environment.interpreter())))
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
-        if self.options.interruptions:
-            engines.setdefault("training", TrainingHost(self.options.interruptions))
+        if options.interruptions:
+            engines.setdefault("training", TrainingHost(options.interruptions))
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
-                weights = self.model.ensure((self.options.project / STATE / "weights").absolute())
-        settings = self.options.context(materials.QUICK_SETTINGS if self.options.quick else {})
+                weights = model.ensure((options.project / STATE / "weights").absolute())
+        settings = options.context(materials.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
-                assembly = synthesize(self.options.project.absolute(), self._folders.assembly, settings)
-        context = json.loads((self.options.project / "cdk.json").read_text())["context"]
+                assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
+        context = json.loads((options.project / "cdk.json").read_text())["context"]
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
-        training_log = self._open_log("training.log")
-        with training_log, Cloud(
+        self._folders.logs.mkdir(parents=True, exist_ok=True)
+        with (self._folders.logs / "training.log").open("a", encoding="utf-8") as log, Cloud(
             self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
-            on_training_line=lambda job, line: self._training_line(training_log, line), **engines,
+            on_training_line=lambda job, line: self._training_line(log, line), **engines,
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, deployed, weights)
+
+    def _training_line(self, log: Any, line: str) -> None:
+        if not log.closed:
+            log.write(line.rstrip("\n") + "\n")
+            log.flush()
+        self.display.training(line)
 
     def _rehearse(self, cloud: Cloud, assembly: Assembly, settings: Settings, weights: Path | None) -> int:
         with self.display.step("Deploying them into an account on this machine") as notes:
@@ -146,7 +152,7 @@ class Conductor:
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
         materials.allow_instances(cloud.sagemaker.market, settings)
         run_input = materials.upload(cloud, self.options, settings.domain)
-        self._watch = Watch(cloud)
+        watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
@@ -156,7 +162,7 @@ class Conductor:
             self._stop()
         self._wait(cloud, execution)
         self._end_a_kept_endpoint(cloud, execution)
-        return self._finish(cloud, execution)
+        return self._finish(cloud, execution, watch)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
         while True:
@@ -168,7 +174,7 @@ class Conductor:
                     raise Interrupted(cloud.leftovers()) from None
 
     def _end_a_kept_endpoint(self, cloud: Cloud, execution: Execution) -> None:
-        """An endpoint that was asked to stay is ended by its schedule; the rehearsal does not wait, its clock moves on."""
+        """Move the clock on to the moment at which the schedule ends a kept endpoint, instead of waiting."""
         moment = cloud.events.next_moment()
         if moment is None or not cloud.leftovers()["endpoints"]:
             return
@@ -179,14 +185,14 @@ class Conductor:
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
-    def _finish(self, cloud: Cloud, execution: Execution) -> int:
+    def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
         run = self._run_name(cloud)
         target = self.options.results / (self.options.name or run)
         if earlier := results.set_aside(target):
             self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
-        failed = execution.status != "SUCCEEDED"
-        summary = self.summary = results.copy_out(cloud, run, target, adapter=failed)
-        if execution.status == "SUCCEEDED" and summary:
+        succeeded = execution.status == "SUCCEEDED"
+        summary = self.summary = results.copy_out(cloud, run, target, adapter=not succeeded)
+        if succeeded and summary:
             results.show_summary(self.display, summary)
             results.show_missed(self.display, summary, self.options.interruptions)
         else:
@@ -196,14 +202,14 @@ class Conductor:
                     f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
                 )
         clean = results.show_proof(self.display, cloud, execution)
-        clean = results.show_alarms(self.display, cloud, self._watch) and clean
+        clean = results.show_alarms(self.display, cloud, watch) and clean
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if self._interrupts:
             return STOPPED
-        return 0 if execution.status == "SUCCEEDED" and clean and summary else 1
+        return 0 if succeeded and clean and summary else 1
 
     def _run_name(self, cloud: Cloud) -> str:
         """The run's name, from the ledger or else as the project makes it from the execution's."""
@@ -234,7 +240,7 @@ class Conductor:
         if self._cloud is None:
             raise KeyboardInterrupt
         if self._interrupts == 1 and self.execution is not None:
-            # In a thread of its own: a handler must not wait for a lock that the interrupted code may hold.
+            # In another thread: a handler must not wait for a lock that the interrupted code may hold.
             threading.Thread(target=self._stop, daemon=True).start()
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
@@ -256,18 +262,6 @@ class Conductor:
         )
         for kind, names in left.items():
             self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")
-
-    # files ---------------------------------------------------------------------------------------------------------
-
-    def _open_log(self, name: str) -> Any:
-        self._folders.logs.mkdir(parents=True, exist_ok=True)
-        return (self._folders.logs / name).open("a", encoding="utf-8")
-
-    def _training_line(self, log: Any, line: str) -> None:
-        if not log.closed:
-            log.write(line.rstrip("\n") + "\n")
-            log.flush()
-        self.display.training(line)
 
 
 def _machine_of(execution_arn: str) -> str:

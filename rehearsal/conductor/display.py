@@ -11,8 +11,7 @@ from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -41,16 +40,8 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-class _Bar(BarColumn):
-    """A bar where there is something to count."""
-
-    def render(self, task: Task) -> Any:
-        """The bar, or nothing."""
-        return super().render(task) if task.total is not None else Text("")
-
-
-class _Unread:
-    """A file whose reader may have gone: what is written goes there as long as it can."""
+class _TolerantFile:
+    """A file that nobody may read any more: what is written goes there as long as it can."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -81,11 +72,11 @@ class Display:
     def __init__(self, plain: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
         # From the first line on: between the end of a terminal and its signal, rich would end the thread that prints.
-        self.console.file = cast(IO[str], _Unread(self.console.file))
+        self.console.file = cast(IO[str], _TolerantFile(self.console.file))
         self.live = self.console.is_terminal and not plain
         self._lock = threading.RLock()
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), _Bar(bar_width=24), TextColumn("{task.fields[note]}"),
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
             console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
         self._now: TaskID | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.ledger import keys
 from preflight.records import reading
+from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.api.market import Market
 from stacks.configuration.settings import Settings
@@ -73,10 +74,6 @@ def _quick(data: Path, domain: str) -> dict[str, bytes]:
     return slices
 
 
-def _documents(path: Path) -> list[str]:
-    return [part for part in re.split(r"(?m)^(?=# )", path.read_text(encoding="utf-8")) if part.strip()]
-
-
 def _first_words(path: Path, words: int) -> bytes:
     kept, count = [], 0
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -89,11 +86,8 @@ def _first_words(path: Path, words: int) -> bytes:
 
 def _short_documents(path: Path, words: int) -> bytes:
     """A few words of each of six documents: the verdict needs at least six of them."""
-    kept = []
-    for document in _documents(path)[:6]:
-        title, _, body = document.partition("\n")
-        kept.append(f"{title}\n\n{' '.join(body.split()[: words // 6 + 1])}\n")
-    return "\n".join(kept).encode()
+    first = text_file.documents(path.read_text(encoding="utf-8"), path.stem)[:6]
+    return "\n".join(f"# {one.title}\n\n{' '.join(one.text.split()[: words // 6 + 1])}\n" for one in first).encode()
 
 
 def reserve_all_but(cloud: Cloud, left_cents: int, cap_cents: int) -> None:

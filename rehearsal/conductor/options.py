@@ -1,11 +1,11 @@
-"""The options of `python -m rehearsal`."""
+"""The options of `captune rehearse`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ EXIT_CODES = """\
 exit codes: 0 the run and its tear-down succeeded and nothing is left; 1 the run failed or was refused (its error and
 what to do are printed); 2 the options or settings are wrong; 130 stopped with Ctrl-C.
 """
-# The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so no licence is accepted by this. A part of
-# the corpus, and sampled answers to nothing but the starters, keep it within ten minutes on two cores; --words 0 trains on all.
+# The rehearsal's own defaults, on top of cdk.json. No Llama weights are used, so this accepts no licence. A part of the
+# corpus and greedy answers alone keep it within ten minutes on two cores; --words 0 trains on all.
 DEFAULT_WORDS = 20_000
 DEFAULT_SETTINGS: dict[str, str] = {
     "accept_eula": "true",
@@ -30,8 +30,6 @@ DEFAULT_SETTINGS: dict[str, str] = {
     "samples_per_prompt": "0",
     "corpus_words": str(DEFAULT_WORDS),
 }
-
-
 # Forms that are neither running text nor records, and what to do with them.
 _OTHER_FORMS = {
     ".json": "write each record on a line of its own and call the file .jsonl",
@@ -41,7 +39,7 @@ _OTHER_FORMS = {
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asked for."""
+    """The options of one rehearsal."""
 
     project: Path = PROJECT
     results: Path = Path("results")
@@ -55,8 +53,8 @@ class Options:
     quick: bool = False
     budget_left_cents: int | None = None
     plain: bool = False
-    no_capacity: tuple[str, ...] = ()  # instance types of which AWS has none free
-    interruptions: tuple[int, ...] = ()  # steps at which the job, which is then on spot, loses its instance
+    no_capacity: Sequence[str] = ()  # instance types of which AWS has none free
+    interruptions: Sequence[int] = ()  # steps at which the job, which is then on spot, loses its instance
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -93,7 +91,7 @@ def _file(text: str) -> Path:
 def _text(text: str) -> Path:
     path = _file(text)
     if mend := _OTHER_FORMS.get(path.suffix.lower()):
-        raise argparse.ArgumentTypeError(f"{text} would be learnt as running text, marks and all: {mend}")
+        raise argparse.ArgumentTypeError(f"{text} would be trained on as running text, marks and all: {mend}")
     return path
 
 
@@ -127,109 +125,72 @@ def _cents(text: str) -> int:
 def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal") -> Options:
     """Read the command line; leaves with code 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=DESCRIPTION,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    text = parser.add_argument_group("the text")
-    text.add_argument(
-        "--corpus",
-        type=_text,
-        metavar="FILE",
-        help="train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own",
+    for group in (_add_text, _add_run, _add_output):
+        group(parser)
+    given = parser.parse_args(arguments)
+    if given.held_out and not given.corpus:
+        parser.error("--heldout belongs to a corpus of your own: give --corpus too")
+    values = vars(given)
+    settings, run_input = dict(values.pop("settings")), dict(values.pop("input"))
+    words, domain = values.pop("words"), values.pop("domain")
+    if words is not None:
+        settings.setdefault("corpus_words", str(words))
+    if domain:
+        settings["domain"] = domain
+    for name, key in (("epochs", "epochs"), ("seed", "seed"), ("keep_endpoint_minutes", "keepEndpointMinutes")):
+        if (value := values.pop(name)) is not None:
+            run_input[key] = value
+    if given.interruptions:
+        run_input["spot"] = True
+    return Options(settings=settings, input=run_input, **values)
+
+
+def _add_text(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the text").add_argument
+    own = "train on this UTF-8 text, or these records (.jsonl, .csv), instead of the domain's own"
+    add("--corpus", type=_text, metavar="FILE", help=own)
+    held_out = "measure on this text; else a part of the corpus is kept apart"
+    add("--heldout", "--held-out", dest="held_out", type=_text, metavar="FILE", help=held_out)
+    outside = (
+        "measure on this text of the field by others, too (JSON Lines or titled text; `captune outside` fetches some)"
     )
-    text.add_argument(
-        "--heldout",
-        "--held-out",
-        type=_text,
-        metavar="FILE",
-        help="measure on this text; else a part of the corpus is kept apart",
+    add("--outside", type=_file, metavar="FILE", help=outside)
+    add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
+    add("--domain", help="one of the domains in data/ (default: medical)")
+    words = f"train on about N words of the text, whole documents from all over it (default: {DEFAULT_WORDS}); 0 for all of it"
+    add("--words", type=int, metavar="N", help=words)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the run").add_argument
+    add("--epochs", type=int, metavar="N", help="passes over the corpus (default here: 1)")
+    add("--seed", type=int, metavar="N", help="seed of training and sampling (default: 42)")
+    keep = "keep the endpoint after the report; its clock is moved on"
+    add("--keep-endpoint-minutes", type=int, metavar="N", help=keep)
+    left = "pretend that only this much of the month's cap is left for runs"
+    add("--budget-left", dest="budget_left_cents", type=_cents, metavar="DOLLARS", help=left)
+    capacity = "pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated"
+    add("--no-capacity", metavar="TYPE", action="append", default=[], help=capacity)
+    interrupt = (
+        "train on spot, and take the instance away without notice at this step; may be repeated. What was learned since the last "
+        "checkpoint is lost: --set checkpoint_minutes=1 keeps more"
     )
-    text.add_argument(
-        "--outside",
-        type=_file,
-        metavar="FILE",
-        help="measure on this text of the field by others, too (JSON Lines or titled text; `make outside` fetches some)",
-    )
-    text.add_argument("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
-    text.add_argument("--domain", help="one of the domains in data/ (default: medical)")
-    text.add_argument(
-        "--words",
-        type=int,
-        metavar="N",
-        help=f"train on about N words of the text, whole documents from all over it (default: {DEFAULT_WORDS}); 0 for all of it",
-    )
-    run = parser.add_argument_group("the run")
-    run.add_argument("--epochs", type=int, metavar="N", help="passes over the corpus (default here: 1)")
-    run.add_argument("--seed", type=int, metavar="N", help="seed of training and sampling (default: 42)")
-    run.add_argument(
-        "--keep-endpoint-minutes",
-        type=int,
-        metavar="N",
-        help="keep the endpoint after the report; its clock is moved on",
-    )
-    run.add_argument(
-        "--budget-left",
-        type=_cents,
-        metavar="DOLLARS",
-        help="pretend that only this much of the month's cap is left for runs",
-    )
-    run.add_argument(
-        "--no-capacity", metavar="TYPE", action="append", default=[],
-        help="pretend that AWS has no free instance of this type, such as ml.g5.2xlarge; may be repeated",
-    )  # fmt: skip
-    run.add_argument(
-        "--interrupt-at", type=int, metavar="STEP", action="append", default=[],
-        help="train on spot, and take the instance away without notice at this step; may be repeated. What was learnt since the last "
-        "checkpoint is lost: --set checkpoint_minutes=1 keeps more",
-    )  # fmt: skip
-    run.add_argument("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
-    run.add_argument(
-        "--set",
-        type=_setting,
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="any setting of cdk.json; may be repeated",
-    )
-    run.add_argument(
-        "--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute"
-    )
-    run.add_argument(
-        "--server",
-        choices=("transformers", "vllm"),
-        default="transformers",
-        help="what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `make vllm` installed it",
-    )
-    show = parser.add_argument_group("what is shown and kept")
-    show.add_argument(
+    add("--interrupt-at", dest="interruptions", type=int, metavar="STEP", action="append", default=[], help=interrupt)
+    add("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
+    setting = "any setting of cdk.json; may be repeated"
+    add("--set", dest="settings", type=_setting, metavar="KEY=VALUE", action="append", default=[], help=setting)
+    add("--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute")
+    server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"
+    add("--server", choices=("transformers", "vllm"), default="transformers", help=server)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is shown and kept").add_argument
+    add(
         "--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes (default: results/)"
     )
-    show.add_argument(
-        "--as", dest="name", type=_folder_name, metavar="NAME",
-        help="name of the folder in the results (default: the run's name); an earlier run's folder of that name is moved aside",
-    )  # fmt: skip
-    show.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
-    given = parser.parse_args(arguments)
-    if given.heldout and not given.corpus:
-        parser.error("--heldout belongs to a corpus of your own: give --corpus too")
-    settings = dict(given.set)
-    if given.words is not None:
-        settings.setdefault("corpus_words", str(given.words))
-    if given.domain:
-        settings["domain"] = given.domain
-    run_input = dict(given.input)
-    for key, value in (
-        ("epochs", given.epochs),
-        ("seed", given.seed),
-        ("keepEndpointMinutes", given.keep_endpoint_minutes),
-        ("spot", True if given.interrupt_at else None),
-    ):
-        if value is not None:
-            run_input[key] = value
-    return Options(
-        results=given.results, name=given.name, corpus=given.corpus, held_out=given.heldout, outside=given.outside, prompts=given.prompts,
-        settings=settings, input=run_input, quick=given.quick, budget_left_cents=given.budget_left, plain=given.plain,
-        server=given.server, no_capacity=tuple(given.no_capacity), interruptions=tuple(given.interrupt_at),
-    )  # fmt: skip
+    name = "name of the folder in the results (default: the run's name); an earlier run's folder of that name is moved aside"
+    add("--as", dest="name", type=_folder_name, metavar="NAME", help=name)
+    add("--plain", action="store_true", help="plain lines instead of a live display")

@@ -15,7 +15,7 @@ from rich.table import Table
 from common.contracts import run_folder
 from common.text.sentences import strain
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch.watch import Watch
+from rehearsal.cloudwatch import Watch
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
@@ -28,7 +28,7 @@ _SWEEP_SECONDS = 120
 
 
 def set_aside(target: Path) -> Path | None:
-    """Move what an earlier run left in `target` beside it, lest it pass for another run's; return where it is now, None for nothing."""
+    """Move what an earlier run left in `target` beside it; return where it is now, None where there was nothing."""
     if not any((target / name).is_file() for name in (run_folder.PLAN, run_folder.SUMMARY, run_folder.PAGE)):
         return None
     beside = (target.with_name(f"{target.name}-earlier-{number}") for number in count(1))
@@ -38,7 +38,7 @@ def set_aside(target: Path) -> Path | None:
 def copy_out(cloud: Cloud, run: str, target: Path, *, adapter: bool = False) -> dict[str, Any]:
     """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if it has none.
 
-    With `adapter` also what was trained, with its losses: after a failure the bucket is gone, and hours of training with it.
+    With `adapter` also what was trained, with its losses: after a failure the bucket is deleted, and hours of training with it.
     """
     assert cloud.deployment is not None
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
@@ -65,54 +65,52 @@ def dollars(cents: Any) -> str:
 
 
 def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
-    """Verdict, losses, cost and a few answers side by side: to the prompts that read most easily, whatever was answered to them."""
-    model = summary.get("base_model") or {}
+    """Verdict, losses, cost, and answers side by side to the prompts that read most easily, whatever the answers."""
     display.say()
     display.say(
         f"[bold]Verdict: {escape(str(summary.get('verdict')))}[/]  {escape(str(summary.get('headline') or ''))}. "
         f"{escape(str(summary.get('verdict_reason') or ''))}"
     )
     training = summary.get("training") or {}
-    if training.get("stopped_early"):
+    if early := training.get("stopped_early"):
         display.say(
-            f"[yellow]Training ended after {training.get('steps')} of {training.get('planned_steps')} steps: "
-            f"{escape(str(training['stopped_early']))}.[/]"
-            + (_MORE_TIME if training["stopped_early"] == "time budget" else "")
+            f"[yellow]Training ended after {training.get('steps')} of {training.get('planned_steps')} steps: {escape(str(early))}.[/]"
+            + (_MORE_TIME if early == "time budget" else "")
         )
-    for name in ("heldout", "outside"):
+    for name, words in (("heldout", "Held-out"), ("outside", "Outside")):
         block = summary.get(name) or {}
         if isinstance(block.get("base_loss"), float) and isinstance(block.get("tuned_loss"), float):
             display.say(
-                f"{'Held-out' if name == 'heldout' else 'Outside'} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after "
-                f"(nats a token, {block.get('tokens')} tokens, {escape(str(model.get('name')))})"
+                f"{words} loss: {block['base_loss']:.4f} before, {block['tuned_loss']:.4f} after (nats a token, "
+                f"{block.get('tokens')} tokens, {escape(str((summary.get('base_model') or {}).get('name')))})"
             )
     if summary.get("heldout") and summary.get("outside") is None:
         display.say(
-            f"{NO_OUTSIDE_TEXT} `make outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
+            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
         )
-    rows = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
-    if rows:
-        # By the prompt alone: chosen by the answers, they would show one model at its best. The rest stands in the report.
-        shown = sorted(rows, key=lambda row: strain(row["prompt"]))[:SHOWN_PROMPTS]
-        table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
-        if len(shown) < len(rows):
-            table.caption = f"The {len(shown)} most readable of {len(rows)} prompts, chosen without a look at the answers; all are in the report."
-        for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
-            table.add_column(heading, ratio=ratio)
-        for row in shown:
-            table.add_row(
-                *(
-                    escape(" ".join(text.split()))
-                    for text in (row["prompt"], *map(_greedy, (row["base"], row["tuned"])))
-                )
-            )
-        display.console.print(table, soft_wrap=False)
+    _show_answers(display, [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")])
     cost = summary.get("cost") or {}
     display.say(
         f"Cost, as it would have been on AWS for these seconds: {dollars(cost.get('actual_cents'))} of {dollars(cost.get('reserved_cents'))} "
         f"reserved (training {dollars(cost.get('training_cents'))}, endpoint {dollars(cost.get('endpoint_cents'))}, "
         f"everything else {dollars(cost.get('other_cents'))}); {dollars(cost.get('remaining_cents'))} of the cap is left."
     )
+
+
+def _show_answers(display: Display, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    # By the prompt alone: chosen by the answers, they would show one model at its best. The rest stands in the report.
+    shown = sorted(rows, key=lambda row: strain(row["prompt"]))[:SHOWN_PROMPTS]
+    table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
+    if len(shown) < len(rows):
+        table.caption = f"The {len(shown)} most readable of {len(rows)} prompts, chosen without a look at the answers; all are in the report."
+    for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
+        table.add_column(heading, ratio=ratio)
+    for row in shown:
+        texts = (row["prompt"], _greedy(row["base"]), _greedy(row["tuned"]))
+        table.add_row(*(escape(" ".join(text.split())) for text in texts))
+    display.console.print(table, soft_wrap=False)
 
 
 def show_missed(display: Display, summary: Mapping[str, Any], steps: Sequence[int]) -> None:
@@ -180,8 +178,10 @@ def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
     cloud.settle(timeout=_SWEEP_SECONDS)
     fired = watch.look()
     if not fired:
-        display.say(f"  [green]✓[/] alarms: none of {watch.count()} went off, after one sweep")
-    for subject, message in watch.told:
+        display.say(
+            f"  [green]✓[/] alarms: none of the {len(watch.alarms())} on the project's own metrics went off, after one sweep"
+        )
+    for subject, message in watch.sent:
         display.say(f"  [red]✗[/] {escape(subject)}")
         display.say(f"    {escape(message['AlarmDescription'])}")
     return not fired

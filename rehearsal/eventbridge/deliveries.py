@@ -1,39 +1,46 @@
-"""Where events come from and go to: EventBridge's rules and the schedules in moto, state machines and Lambdas."""
+"""Both ends of a delivery, rules and schedules in moto, machines and Lambdas, and the forms in which AWS delivers."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
-from botocore import xform_name
 from moto.events.models import events_backends
 from moto.scheduler.models import scheduler_backends
 
 from rehearsal.account.clients import ACCOUNT
 
-from .shapes import Delivery
-
 _ATTEMPTS = 3  # AWS tries for 24 hours; a rehearsal need not
-_SDK_TARGET = "arn:aws:scheduler:::aws-sdk:"
+_AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 
 
-class FunctionFailed(RuntimeError):
-    """The function was reached and ended with an error, so that the event is Lambda's to try again and to give up."""
+@dataclass
+class Delivery:
+    """One event on its way to one target."""
+
+    source: str  # "rule", "schedule" or "topic"
+    name: str  # of the rule, the schedule or the topic
+    target: str  # ARN
+    role: str  # ARN of the role that delivers, empty where none is needed
+    event: Any
+    error: str | None = None
 
 
 class Account(Protocol):
-    """The account in which is delivered, as far as a delivery needs it."""
+    """The account in which events are delivered, as far as a delivery needs it."""
 
     region: str
     time_scale: float
 
-    def client(self, service: str, identity: str) -> Any:
-        """A boto3 client that acts as an identity."""
-
-    def dead_letters_of(self, function_arn: str) -> str:
-        """The queue (ARN) of the events that a function has failed on, empty where it has none."""
+    def client_for(self, service: str, role_arn: str) -> Any:
+        """A boto3 client that acts as a role."""
 
 
 class Deliverer:
@@ -57,13 +64,11 @@ class Deliverer:
 
     def schedules(self) -> list[Any]:
         """The schedules of EventBridge Scheduler."""
-        backend = scheduler_backends[ACCOUNT][self._account.region]
-        return [
-            schedule for group in list(backend.schedule_groups.values()) for schedule in list(group.schedules.values())
-        ]
+        groups = list(scheduler_backends[ACCOUNT][self._account.region].schedule_groups.values())
+        return [schedule for group in groups for schedule in list(group.schedules.values())]
 
     def delete_schedule(self, group: str, name: str) -> None:
-        """Delete a schedule, as Scheduler does after its completion where it was told to."""
+        """Delete a schedule, as Scheduler does after its completion where the schedule says so."""
         scheduler_backends[ACCOUNT][self._account.region].delete_schedule(group, name)
 
     def deliver(self, delivery: Delivery) -> None:
@@ -79,43 +84,89 @@ class Deliverer:
                 threading.Event().wait(min(1.0, 60 / self._account.time_scale))
 
     def _deliver_once(self, delivery: Delivery) -> None:
-        role = delivery.role.rpartition("/")[2] or f"service-{delivery.source}"
+        role, content = delivery.role or f"service-{delivery.source}", json.dumps(delivery.event)
         if ":stateMachine:" in delivery.target:
-            self._account.client("stepfunctions", role).start_execution(
-                stateMachineArn=delivery.target, name=f"{delivery.source}-{uuid4()}", input=json.dumps(delivery.event)
+            self._account.client_for("stepfunctions", role).start_execution(
+                stateMachineArn=delivery.target, name=f"{delivery.source}-{uuid4()}", input=content
             )
         elif ":function:" in delivery.target:
-            answer = self._account.client("lambda", role).invoke(
-                FunctionName=delivery.target, Payload=json.dumps(delivery.event).encode()
-            )
-            if "FunctionError" in answer:
-                raise FunctionFailed(answer["Payload"].read().decode())
-        elif delivery.target.startswith(_SDK_TARGET):
-            service, _, action = delivery.target.removeprefix(_SDK_TARGET).partition(":")
-            client = self._account.client({"sfn": "stepfunctions"}.get(service, service), role)
-            operation = action[:1].upper() + action[1:]
-            members = client.meta.service_model.operation_model(operation).input_shape.members
-            named = {member.lower(): member for member in members}  # Scheduler spells members its own way
-            getattr(client, xform_name(operation))(
-                **{named[key.lower()]: value for key, value in delivery.event.items()}
-            )
+            client = self._account.client_for("lambda", role)
+            answer = client.invoke(FunctionName=delivery.target, Payload=content.encode())
+            if "FunctionError" in answer:  # Lambda tries an event again that a function has failed on
+                raise RuntimeError(answer["Payload"].read().decode())
         else:
             raise ValueError(f"the rehearsal cannot deliver to {delivery.target}")
 
-    def give_up(self, delivery: Delivery, error: Exception) -> None:
-        """Put what could not be delivered into the queue that was named for it: the function's own, or the deliverer's."""
-        if isinstance(error, FunctionFailed):
-            queue = self._account.dead_letters_of(delivery.target)
-            attributes = {"ErrorMessage": str(error)[:1024]}
-        else:
-            queue = delivery.dead_letters
-            attributes = {"ERROR_MESSAGE": str(error)[:1024], "TARGET_ARN": delivery.target}
-        if queue:
-            client = self._account.client("sqs", f"service-{delivery.source}")
-            client.send_message(
-                QueueUrl=client.get_queue_url(QueueName=queue.rpartition(":")[2])["QueueUrl"],
-                MessageBody=json.dumps(delivery.event),
-                MessageAttributes={
-                    key: {"DataType": "String", "StringValue": value} for key, value in attributes.items()
-                },
-            )
+
+def moment_of(schedule: Any) -> datetime | None:
+    """When a one-time schedule falls due, in UTC; None for any other."""
+    found = _AT.fullmatch(schedule.schedule_expression)
+    if found is None:
+        return None
+    zone = ZoneInfo(schedule.schedule_expression_timezone or "UTC")
+    return datetime.fromisoformat(found.group(1)).replace(tzinfo=zone).astimezone(UTC)
+
+
+def shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
+    """What a rule's target receives of an event: its Input, what its InputTransformer makes, or the event.
+
+    A placeholder stands for a whole JSON value, as in what the CDK writes; inside a string it is not replaced.
+    """
+    if "Input" in target:
+        return json.loads(target["Input"])
+    transformer = target.get("InputTransformer")
+    if transformer is None:
+        return dict(event)
+    values: dict[str, Any] = {}
+    for name, path in transformer["InputPathsMap"].items():
+        value: Any = event
+        for step in path.removeprefix("$.").split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        values[name] = value
+    return json.loads(
+        re.sub(r"<([^<>]+)>", lambda found: json.dumps(values.get(found[1])), transformer["InputTemplate"])
+    )
+
+
+def status_change(execution: Any, now: datetime) -> dict[str, Any]:
+    """Return the event that Step Functions publishes when an execution starts or ends."""
+
+    def milliseconds(moment: datetime | None) -> int | None:
+        return int(moment.timestamp() * 1000) if moment else None
+
+    return {
+        "version": "0",
+        "id": str(uuid4()),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": execution.account_id,
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": execution.region_name,
+        "resources": [execution.exec_arn],
+        "detail": {
+            "executionArn": execution.exec_arn,
+            "stateMachineArn": execution.state_machine.arn,
+            "name": execution.name,
+            "status": str(execution.exec_status.value),
+            "startDate": milliseconds(execution.start_date),
+            "stopDate": milliseconds(execution.stop_date),
+            "input": json.dumps(execution.input_data),
+            "output": json.dumps(execution.output, default=str) if execution.output is not None else None,
+            "error": execution.error,
+            "cause": execution.cause,
+        },
+    }
+
+
+def sns_event(topic_arn: str, subject: str | None, message: str, now: datetime) -> dict[str, Any]:
+    """Return the event with which SNS invokes a Lambda function."""
+    record: dict[str, Any] = {
+        "Type": "Notification",
+        "MessageId": str(uuid4()),
+        "TopicArn": topic_arn,
+        "Subject": subject,
+        "Message": message,
+        "Timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "MessageAttributes": {},
+    }
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}

@@ -1,7 +1,7 @@
 """What AWS delivers by itself: Step Functions' events through EventBridge rules, due schedules, and SNS to Lambda.
 
 Rules, targets, transformers and schedules are those that the deployed template and the running code made; nothing of
-them is known here. A test can hold, drop or repeat deliveries.
+them is known here. A test can drop or repeat deliveries.
 """
 
 from __future__ import annotations
@@ -9,34 +9,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from rehearsal.account.clock import Clock
 
-from .deliveries import Deliverer
-from .shapes import Delivery, moment_of, shaped
-
-
-@dataclass
-class _Plan:
-    drop: int = 0
-    duplicate: int = 0
-    held: bool = False
-    waiting: list[Delivery] = field(default_factory=list)
-
-
-def _dead_letters(target: Mapping[str, Any]) -> str:
-    return str((target.get("DeadLetterConfig") or {}).get("Arn", ""))
+from .deliveries import Deliverer, Delivery, moment_of, shaped
 
 
 def _of_rule(rule: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> Delivery:
-    role = target.get("RoleArn", "")
-    return Delivery("rule", rule.name, target["Arn"], role, shaped(target, event), _dead_letters(target))
+    return Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, event))
 
 
 class Events:
@@ -51,47 +35,30 @@ class Events:
     def __init__(self, clock: Clock, ends: Deliverer, changed: Callable[[], None]) -> None:
         self.clock, self.ends = clock, ends
         self.deliveries: list[Delivery] = []
-        self.dropped: list[Delivery] = []
         self._changed = changed
         self._wake = threading.Condition()
         self._queue: list[Delivery] = []
         self._busy = 0
-        self._plan = _Plan()
+        self._to_drop = self._to_repeat = 0
         self._fired: set[tuple[str, str]] = set()
-        self._stopped = False
-        self._muted = False
+        self._stopped = self._muted = False
         self.version = 0  # grows with every delivery that is planned or done
         clock.on_advance(self.look_again)
         threading.Thread(target=self._run, daemon=True, name="events").start()
 
-    # levers of the tests -------------------------------------------------------------------------------------------
-
     def drop_next(self, count: int = 1) -> None:
         """Lose the next deliveries of rules, as if the event had never come."""
         with self._wake:
-            self._plan.drop += count
+            self._to_drop += count
 
     def duplicate(self, count: int = 1) -> None:
         """Deliver the next events of rules twice, as EventBridge may."""
         with self._wake:
-            self._plan.duplicate += count
-
-    def hold(self) -> None:
-        """Keep the deliveries of rules back until `release()`."""
-        with self._wake:
-            self._plan.held = True
-
-    def release(self) -> None:
-        """Deliver what was held, in its order."""
-        with self._wake:
-            self._plan.held = False
-            self._queue.extend(self._plan.waiting)
-            self._plan.waiting.clear()
-            self._wake.notify_all()
+            self._to_repeat += count
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is on its way (what is held does not count)."""
+        """Whether nothing is on its way."""
         with self._wake:
             return not self._queue and not self._busy and not self._due()
 
@@ -99,20 +66,26 @@ class Events:
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """Match an event of the default bus with every rule and send it to the targets."""
-        for rule, targets in self.ends.rules():
-            if not rule.event_pattern.matches_event(event):
-                continue
-            for target in targets:
-                self._plan_delivery(_of_rule(rule, target, event))
+        matching = [one for one in self.ends.rules() if one[0].event_pattern.matches_event(event)]
+        for rule, target in [(rule, target) for rule, targets in matching for target in targets]:
+            delivery = _of_rule(rule, target, event)
+            with self._wake:
+                if self._to_drop and not self._muted:
+                    self._to_drop -= 1
+                    self.version += 1
+                    continue
+                if self._to_repeat and not self._muted:
+                    self._to_repeat -= 1
+                    self.send(replace(delivery))
+                self.send(delivery)
 
     def send(self, delivery: Delivery) -> None:
         """Deliver soon."""
         with self._wake:
-            if self._muted:
-                return
-            self.version += 1
-            self._queue.append(delivery)
-            self._wake.notify_all()
+            if not self._muted:
+                self.version += 1
+                self._queue.append(delivery)
+                self._wake.notify_all()
 
     def fire_timed_rules(self) -> int:
         """Let every rule with a rate fire once, as it does again and again in AWS; return how many did."""
@@ -127,59 +100,35 @@ class Events:
         with self._wake:
             self._wake.notify_all()
 
-    def _plan_delivery(self, delivery: Delivery) -> None:
-        with self._wake:
-            if self._muted:
-                return
-            self.version += 1
-            if self._plan.drop > 0:
-                self._plan.drop -= 1
-                self.dropped.append(delivery)
-                return
-            copies = [delivery]
-            if self._plan.duplicate > 0:
-                self._plan.duplicate -= 1
-                copies.append(replace(delivery))
-            (self._plan.waiting if self._plan.held else self._queue).extend(copies)
-            self._wake.notify_all()
+    # schedules -----------------------------------------------------------------------------------------------------
 
-    # the machine ---------------------------------------------------------------------------------------------------
-
-    def _due(self) -> list[Any]:
-        now = self.clock()
+    def _waiting(self) -> list[tuple[datetime, Any]]:
+        """The one-time schedules that have not fired, with their moments."""
         return [
-            schedule
-            for schedule in self.ends.schedules()
-            if (schedule.name, schedule.schedule_expression) not in self._fired
-            and schedule.state != "DISABLED"  # moto forgets the state in an update
-            and (moment := moment_of(schedule)) is not None
-            and moment <= now
-        ]
-
-    def next_moment(self) -> datetime | None:
-        """When the next one-time schedule falls due."""
-        moments = [
-            moment
+            (moment, schedule)
             for schedule in self.ends.schedules()
             if (schedule.name, schedule.schedule_expression) not in self._fired
             and schedule.state != "DISABLED"  # moto forgets the state in an update
             and (moment := moment_of(schedule))
         ]
-        return min(moments, default=None)
 
-    def _seconds_to_next(self) -> float | None:
-        moment = self.next_moment()
-        return None if moment is None else max(0.0, (moment - self.clock()).total_seconds())
+    def _due(self) -> list[Any]:
+        now = self.clock()
+        return [schedule for moment, schedule in self._waiting() if moment <= now]
+
+    def next_moment(self) -> datetime | None:
+        """When the next one-time schedule falls due."""
+        return min((moment for moment, _ in self._waiting()), default=None)
 
     def _fire(self, schedule: Any) -> None:
         self._fired.add((schedule.name, schedule.schedule_expression))
         target = schedule.target
         event = json.loads(target.get("Input") or "{}")
-        self._queue.append(
-            Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event, _dead_letters(target))
-        )
+        self._queue.append(Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event))
         if schedule.action_after_completion == "DELETE":
             self.ends.delete_schedule(schedule.group_name, schedule.name)
+
+    # the machine ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
@@ -189,7 +138,8 @@ class Events:
                 if self._stopped:
                     return
                 if not self._queue:
-                    self._wake.wait(self._seconds_to_next())
+                    moment = self.next_moment()
+                    self._wake.wait(max(0.0, (moment - self.clock()).total_seconds()) if moment else None)
                     continue
                 delivery = self._queue.pop(0)
                 self._busy += 1
@@ -200,8 +150,6 @@ class Events:
             self.ends.deliver(delivery)
         except Exception as error:
             delivery.error = f"{type(error).__name__}: {error}"
-            with suppress(BotoCoreError, ClientError):  # of an account that is being closed
-                self.ends.give_up(delivery, error)
         with self._wake:
             self.deliveries.append(delivery)
             self._busy -= 1
@@ -211,14 +159,15 @@ class Events:
 
     @contextmanager
     def muted(self) -> Iterator[None]:
-        """Start nothing new meanwhile; afterwards everything delivered, planned and held is forgotten."""
+        """Start nothing new meanwhile; afterwards everything delivered and planned is forgotten."""
         with self._wake:
             self._muted = True
             self._queue.clear()
             self._wake.wait_for(lambda: not self._busy, timeout=10)
         yield
         with self._wake:
-            self.deliveries, self.dropped, self._plan, self._queue = [], [], _Plan(), []
+            self.deliveries, self._queue = [], []
+            self._to_drop = self._to_repeat = 0
             self._fired.clear()
             self._muted = False
 

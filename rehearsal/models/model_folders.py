@@ -6,19 +6,16 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-_DAY = 24 * 60 * 60
-
 
 @contextmanager
 def in_the_making(cache: Path, name: str) -> Iterator[Path]:
-    """A hidden folder below `cache` to make a model in, gone at the end. What a killed process leaves, `remove_abandoned` finds."""
+    """A hidden folder below `cache` to make a model in, deleted at the end."""
     cache.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=cache))
     try:
@@ -28,7 +25,7 @@ def in_the_making(cache: Path, name: str) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, final: Path, last: str) -> None:
-    """Move a whole folder to its place. Where another process was quicker, its folder stays, for somebody may read it by now.
+    """Move a whole folder to its place. Where another process was quicker, its folder stays: it may be in use by now.
 
     Args:
         last: the file that is written last: a folder in that place without it is none.
@@ -45,15 +42,6 @@ def put_in_place(made: Path, final: Path, last: str) -> None:
 def remove_abandoned(cache: Path, name: str) -> None:
     """Remove what processes that were killed have left half made of a model."""
     for folder in cache.glob(f".{name}-*"):
-        if _is_abandoned(folder, folder.name.removeprefix(f".{name}-")):
+        made_by = re.match(r"(\d+)-", folder.name.removeprefix(f".{name}-"))
+        if made_by and not psutil.pid_exists(int(made_by[1])):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_abandoned(folder: Path, ending: str) -> bool:
-    made_by = re.match(r"(\d+)-", ending)
-    if made_by:
-        return not psutil.pid_exists(int(made_by[1]))
-    try:  # by a version that did not name the process
-        return time.time() - folder.stat().st_mtime > _DAY
-    except OSError:  # its maker has just moved it away
-        return False

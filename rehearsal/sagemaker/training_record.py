@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from .clock import Clock
-
-_Span = tuple[datetime, datetime | None]  # open while it lasts
-# What a second of spot costs here of one on demand. AWS's own share changes by the hour; its saving is told the same way.
+Clock = Callable[[], datetime]
+_Span = tuple[datetime, datetime | None]  # the end is None while it lasts
+# A second on spot costs this share of one on demand here. AWS's own share changes by the hour.
 SPOT_SHARE = 0.4
-_COPIED = (
-    "AlgorithmSpecification",
-    "CheckpointConfig",
-    "EnableManagedSpotTraining",
-    "Environment",
-    "HyperParameters",
-    "InputDataConfig",
-    "OutputDataConfig",
-    "ResourceConfig",
-    "RetryStrategy",
-    "RoleArn",
-    "StoppingCondition",
-    "VpcConfig",
-)
+_SUMMARY = (
+    "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus",
+    "SecondaryStatus",
+)  # fmt: skip
 
 
 class TrainingJob:
@@ -40,11 +29,16 @@ class TrainingJob:
         self.ended: datetime | None = None
         self.failure_reason: str | None = None
         self.transitions: list[dict[str, Any]] = []
-        # From when to when it had its instance, and its command ran there.
+        # When the job had its instance, and when its command ran there.
         self._busy: list[_Span] = []
         self._ran: list[_Span] = []
         self.lock = threading.RLock()
         self.enter("Pending", "Preparing the instances for training")
+
+    @property
+    def output_prefix(self) -> str:
+        """The S3 prefix of all that this job writes, without a slash at its end."""
+        return f"{str(self.request['OutputDataConfig']['S3OutputPath']).rstrip('/')}/{self.name}/output"
 
     @property
     def artifacts(self) -> str:
@@ -52,9 +46,14 @@ class TrainingJob:
         return f"{self.output_prefix}/model/"
 
     @property
-    def output_prefix(self) -> str:
-        """The S3 prefix under which everything of this job is written, without a slash at its end."""
-        return f"{str(self.request['OutputDataConfig']['S3OutputPath']).rstrip('/')}/{self.name}/output"
+    def instance_type(self) -> str:
+        """InstanceType of the request."""
+        return str(self.request["ResourceConfig"]["InstanceType"])
+
+    @property
+    def instance_count(self) -> int:
+        """InstanceCount of the request."""
+        return int(self.request["ResourceConfig"]["InstanceCount"])
 
     @property
     def max_runtime(self) -> timedelta:
@@ -62,14 +61,14 @@ class TrainingJob:
         return timedelta(seconds=int(self.request["StoppingCondition"]["MaxRuntimeInSeconds"]))
 
     @property
-    def is_spot(self) -> bool:
-        """Whether it runs on spot, and may lose its instance."""
-        return bool(self.request.get("EnableManagedSpotTraining"))
-
-    @property
     def max_wait(self) -> timedelta:
         """MaxWaitTimeInSeconds of a request for spot."""
         return timedelta(seconds=int(self.request["StoppingCondition"]["MaxWaitTimeInSeconds"]))
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether the job runs on spot, and may lose its instance."""
+        return bool(self.request.get("EnableManagedSpotTraining"))
 
     @property
     def is_over(self) -> bool:
@@ -77,7 +76,7 @@ class TrainingJob:
         return self.ended is not None
 
     def enter(self, secondary: str, message: str) -> None:
-        """Go to a secondary status; "Downloading" is where the instance starts to bill."""
+        """Go to a secondary status; the instance bills from "Downloading" on."""
         with self.lock:
             if self.is_over:
                 return
@@ -93,7 +92,7 @@ class TrainingJob:
                 self._ran.append((now, None))
 
     def interrupt(self) -> None:
-        """Lose the spot instance: the job is in progress still, and bills nothing until it has another one."""
+        """Lose the spot instance: the job stays in progress and bills nothing until it has another instance."""
         with self.lock:
             self._leave(self.clock())
             self.enter("Interrupted", "The managed spot training instances were interrupted")
@@ -111,12 +110,7 @@ class TrainingJob:
                 self.enter("Stopping", "Stopping the training job")
 
     def finish(
-        self,
-        status: str,
-        secondary: str | None = None,
-        reason: str | None = None,
-        *,
-        at: datetime | None = None,
+        self, status: str, secondary: str | None = None, reason: str | None = None, *, at: datetime | None = None
     ) -> None:
         """End the job; only the first end counts.
 
@@ -135,28 +129,28 @@ class TrainingJob:
             self.status, self.failure_reason = status, reason[:1024] if reason else None
 
     def trained_seconds(self, now: datetime) -> float:
-        """How long it had its instance until `now`."""
+        """Seconds for which the job had its instance until `now`."""
         with self.lock:
             return _seconds(self._busy, now)
 
     def ran_seconds(self, now: datetime) -> float:
-        """What counts of it against MaxRuntimeInSeconds until `now`: all starts of its command together.
+        """Seconds that count against MaxRuntimeInSeconds until `now`: all starts of its command together.
 
-        AWS does not say whether it adds them up, nor that the image's pull and the downloads count; the script reckons with less time in
-        case they do, and the reservation with more in case they don't.
+        AWS does not document whether it adds them up, nor whether the image's pull and the downloads count. The training
+        script plans with less time in case they do, and the reservation with more in case they don't.
         """
         with self.lock:
             return _seconds(self._ran, now)
 
     def billed_seconds(self, now: datetime) -> int:
-        """Seconds billed until `now`, as AWS counts them: while it has its instance, and of spot its share."""
+        """Seconds billed until `now`, as AWS counts them: while it has its instance, and on spot a share of them."""
         return ceil(self.trained_seconds(now) * (SPOT_SHARE if self.is_spot else 1))
 
     def describe(self) -> dict[str, Any]:
         """Return the answer of DescribeTrainingJob."""
         with self.lock:
-            answer: dict[str, Any] = {
-                "TrainingJobName": self.name,
+            answer: dict[str, Any] = {key: value for key, value in self.request.items() if key != "Tags"}
+            answer |= {
                 "TrainingJobArn": self.arn,
                 "TrainingJobStatus": self.status,
                 "SecondaryStatus": self.secondary,
@@ -164,37 +158,21 @@ class TrainingJob:
                 "LastModifiedTime": self.modified,
                 "SecondaryStatusTransitions": [dict(step) for step in self.transitions],
                 "ModelArtifacts": {"S3ModelArtifacts": self.artifacts},
-                "EnableNetworkIsolation": bool(self.request.get("EnableNetworkIsolation", False)),
-                "EnableInterContainerTrafficEncryption": bool(
-                    self.request.get("EnableInterContainerTrafficEncryption", False)
-                ),
             }
-            answer |= {key: self.request[key] for key in _COPIED if key in self.request}
             if self.started is not None:
                 answer["TrainingStartTime"] = self.started
             if self.ended is not None:
-                answer |= {
-                    "TrainingEndTime": self.ended,
-                    "TrainingTimeInSeconds": ceil(self.trained_seconds(self.ended)),
-                }
+                answer["TrainingEndTime"] = self.ended
+                answer["TrainingTimeInSeconds"] = ceil(self.trained_seconds(self.ended))
                 answer["BillableTimeInSeconds"] = self.billed_seconds(self.ended)
             if self.failure_reason:
                 answer["FailureReason"] = self.failure_reason
             return answer
 
     def summary(self) -> dict[str, Any]:
-        """Return the job's line in ListTrainingJobs."""
+        """Return the job's row in ListTrainingJobs."""
         whole = self.describe()
-        names = (
-            "TrainingJobName",
-            "TrainingJobArn",
-            "CreationTime",
-            "TrainingEndTime",
-            "LastModifiedTime",
-            "TrainingJobStatus",
-            "SecondaryStatus",
-        )
-        return {name: whole[name] for name in names if name in whole}
+        return {name: whole[name] for name in _SUMMARY if name in whole}
 
 
 def _seconds(spans: Sequence[_Span], now: datetime) -> float:

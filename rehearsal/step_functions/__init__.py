@@ -1,1 +1,1 @@
-"""Step Functions: moto's interpreter with what it lacks, the executions in it, and a small interpreter with a clock of its own."""
+"""Step Functions: moto's interpreter with what it lacks, and the executions in it."""

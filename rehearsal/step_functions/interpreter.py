@@ -6,12 +6,10 @@ Each patch says what AWS does and what moto does instead. They act through the `
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, ExecutionStatus, HistoryEventType
@@ -36,7 +34,6 @@ class Interpreter(Protocol):
     """What the interpreter needs to know of the cloud it runs in."""
 
     time_scale: float  # Wait seconds and Retry intervals are divided by it
-    timeout_scale: float  # TimeoutSeconds of executions and of tasks are divided by it
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -53,8 +50,6 @@ class Interpreter(Protocol):
 
 
 _in_force: list[Interpreter] = []
-_installed = threading.Lock()
-_done: list[bool] = []
 
 
 def use(interpreter: Interpreter | None) -> None:
@@ -68,18 +63,15 @@ def current() -> Interpreter | None:
     return _in_force[0] if _in_force else None
 
 
+@cache
 def install() -> None:
-    """Patch moto. Safe to call any number of times."""
-    with _installed:
-        if _done:
-            return
-        _done.append(True)
-        _use_jsonata()
-        _use_clients_with_roles()
-        error_names.install()
-        _report_history_and_ends()
-        pacing.install(current)
-        _read_a_definition_once()
+    """Patch moto, once."""
+    _use_jsonata()
+    _use_clients_with_roles()
+    error_names.install()
+    _report_history_and_ends()
+    pacing.install(current)
+    _read_a_definition_once()
 
 
 def _read_a_definition_once() -> None:
@@ -96,15 +88,11 @@ def _use_jsonata() -> None:
     """JSONata: evaluated by jsonata-python; what gives nothing or fails is a States.QueryEvaluationError."""
 
     def evaluate(self: Any, env: Environment) -> None:
-        variables: dict[str, Any] = {}
-        store = env.variable_store
-        variables.update(store._outer_scope)
-        variables.update(store._inner_scope)
-        states = dict(env.states._states_data)
+        store, states = env.variable_store, dict(env.states._states_data)
         for name in ("result", "errorOutput"):  # moto keeps null where AWS has nothing
             if states.get(name) is None:
                 states.pop(name, None)
-        variables["states"] = states
+        variables = {**store._outer_scope, **store._inner_scope, "states": states}
         try:
             env.stack.append(expressions.evaluate(self.expression, variables))
         except expressions.ExpressionError as error:
@@ -189,8 +177,3 @@ def _report_history_and_ends() -> None:
 def is_terminal(execution: Any) -> bool:
     """Whether an execution of moto's has ended."""
     return execution.exec_status not in (None, ExecutionStatus.RUNNING)
-
-
-def output_of(execution: Any) -> Any:
-    """Return what a successful execution gave, None for another."""
-    return json.loads(json.dumps(execution.output, default=str)) if execution.output is not None else None

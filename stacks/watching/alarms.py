@@ -118,7 +118,7 @@ def _of_tear_downs(watched: Watched) -> list[Watch]:
             "A tear-down failed: something of a run may still bill, and its cost is not settled. The sweeper starts another "
             f"one within half an hour. {console} InvalidInput means that it was started by hand for no run. If the next "
             "one fails too, delete the run's endpoint and stop its training job in the SageMaker console, mend what the "
-            "error names, and look at make ledger.",
+            "error names, and look at captune ledger.",
             _executions(watched, "ExecutionsFailed"),
         ),
         Watch(
@@ -192,7 +192,7 @@ def _of_the_books(watched: Watched) -> list[Watch]:
         Watch(
             "reservation-too-old",
             f"A reservation in the ledger is older than any run can be ({hours:.1f} hours): its tear-down never settled it, "
-            "and its money is missing from the month. make ledger names the run; see its tear-downs in the Step Functions "
+            "and its money is missing from the month. captune ledger names the run; see its tear-downs in the Step Functions "
             "console and whether the SageMaker console shows anything of it.",
             _written("OldestReservationSeconds"),
             threshold=LONGEST_RESERVATION_SECONDS,
@@ -209,7 +209,7 @@ def _of_the_books(watched: Watched) -> list[Watch]:
         ),
         Watch(
             "ledger-damaged",
-            "An item of the ledger cannot be read, and counts as the dearest run until it can. make ledger says which one "
+            "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "
             "and what is wrong with it; mend it in the DynamoDB console, or bring the table back to a point in time "
             "before the damage.",
             _written("DamagedLedgerItems"),

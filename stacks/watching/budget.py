@@ -173,7 +173,7 @@ class Budget(Construct):
             "KillSwitchTopic": (self.kill_switch.topic_arn, "Publish here to stop everything of Captune that bills"),
             "DenySpendingPolicyArn": (policy_arn, "The policy that AWS Budgets attaches to the FineTuning role"),
             "WayBackCommand": (
-                f'make release ARGS="-c region={region}"',
+                f"captune release --region {region}",
                 "After the budget's deny: takes the budget action back, so that FineTuning may spend again",
             ),
         }

@@ -1,4 +1,4 @@
-"""An endpoint that answers what it was asked, and the shelf its answers are kept on."""
+"""An endpoint that repeats each request, and the shelf that keeps its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prompts(count: int) -> list[dict[str, Any]]:
 
 
 class Runtime(Service):
-    """An endpoint that repeats prompt, temperature and seed. `troubled` may raise or replace the answer to a request."""
+    """An endpoint that repeats prompt, temperature and seed. `troubled` may raise or replace an answer."""
 
     name = "sagemaker-runtime"
 
@@ -44,8 +44,8 @@ class Runtime(Service):
             with self._lock:
                 self.busy -= 1
         talks = CustomAttributes == "route=/v1/chat/completions"
-        asked = "+".join(one["role"] for one in body["messages"]) if talks else body["prompt"]
-        text = f"{asked}|{body['temperature']}|{body['seed']}"
+        requested = "+".join(one["role"] for one in body["messages"]) if talks else body["prompt"]
+        text = f"{requested}|{body['temperature']}|{body['seed']}"
         # As vLLM's own route for SageMaker: without the attribute the body's model counts for nothing.
         model = body["model"] if talks or CustomAttributes == "route=/v1/completions" else "base"
         content = answer if answer is not None else (spoken if talks else completion)(text, model)

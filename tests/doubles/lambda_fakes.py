@@ -1,18 +1,20 @@
-"""Small stand-ins of AWS services for tests of the Lambdas, held against botocore's own description of each service.
+"""Small stand-ins of AWS services for tests of the Lambdas, checked against botocore's own description of each service.
 
-An unknown or missing parameter, an operation that cannot be paged through, or an answer with a field that AWS does not have
-fails the test. A listing that is not paged through shows one entry only."""
+An unknown or missing parameter, an operation that botocore cannot page through, or an answer with a field that AWS does
+not have fails the test. A listing that is not paged through shows one entry only."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import botocore.session
+import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, OperationModel, StructureShape
@@ -31,6 +33,12 @@ def arn(execution_name: str) -> str:
 def resource_arn(kind: str, name: str) -> str:
     """The ARN of a resource at SageMaker: training-job, endpoint, endpoint-config, model."""
     return f"arn:aws:sagemaker:us-east-1:123456789012:{kind}/{name}"
+
+
+def logged(capsys: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
+    """The lines of the log with a message, or the metrics for `metric`."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in lines if ("_aws" in line if message == "metric" else line.get("message") == message)]
 
 
 def refusal(code: str, message: str = "refused", **more: Any) -> ClientError:
@@ -67,13 +75,17 @@ def _check_answer(answer: Any, shape: Any, place: str) -> None:
 
 
 class Service:
-    """A service whose operations are the methods named on_<operation>. `troubles` holds errors for the next calls of one."""
+    """A service whose operations are the methods named on_<operation>.
+
+    `troubles` holds errors for the next calls of an operation, None for one that succeeds; `before` runs before each.
+    """
 
     name = ""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.troubles: dict[str, list[Exception]] = {}
+        self.troubles: dict[str, list[Exception | None]] = {}
+        self.before: Callable[[str], None] = lambda operation: None
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         if operation.startswith("on_") or operation not in _operations(self.name):
@@ -84,8 +96,10 @@ class Service:
             report = ParamValidator().validate(request, model.input_shape)
             assert not report.has_errors(), f"{operation}: {report.generate_report()}"
             self.calls.append((operation, request))
-            if self.troubles.get(operation):
-                raise self.troubles[operation].pop(0)
+            self.before(operation)
+            trouble = self.troubles[operation].pop(0) if self.troubles.get(operation) else None
+            if trouble is not None:
+                raise trouble
             answer = getattr(self, f"on_{operation}")(**request)
             _check_answer(answer, model.output_shape, operation)
             return answer
@@ -109,7 +123,7 @@ class Pages:
         self._service, self._operation = service, operation
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
-        """All pages, the first of them even when it is empty. The size that is asked for goes to the service, as botocore's goes."""
+        """All pages, the first even when it is empty. A requested page size goes to the service, as with botocore."""
         size = request.pop("PaginationConfig", {}).get("PageSize")
         token: dict[str, Any] = {"MaxResults": size} if size else {}
         while True:
@@ -128,20 +142,11 @@ def page(field: str, entries: list[Any], token: str | None, token_field: str = "
     return {field: entries[start : start + 1], **more}
 
 
-def _cut_and_filtered(
-    field: str, name_field: str, every: list[dict[str, Any]], contains: str, token: str | None
-) -> dict[str, Any]:
-    """A page as SageMaker makes it: cut from everything there is, and only then looked through for the name."""
-    found = page(field, every, token)
-    found[field] = [one for one in found[field] if contains in one[name_field]]
-    return found
-
-
 class SageMaker(Service):
     """Training jobs, endpoints, endpoint configurations and models by name, with their status.
 
-    Why beside rehearsal.sagemaker and proof.simulation.aws.sagemaker: nothing happens here by itself. A test of one Lambda says what
-    there is, and reads what was asked.
+    Nothing happens here by itself, as it does in the rehearsal and in the simulation: a test of one Lambda says what
+    there is, and reads what was called.
     """
 
     name = "sagemaker"
@@ -157,31 +162,43 @@ class SageMaker(Service):
         self.created = NOW - timedelta(minutes=30)
         self.created_at: dict[str, datetime] = {}
         self.instances_now = 1
-        # By name; what is not here bears the project's tag.
+        # By name; what is not here has the project's tag.
         self.tags: dict[str, dict[str, str]] = {}
 
-    def on_list_training_jobs(
-        self,
-        NameContains: str,
-        StatusEquals: str | None = None,
-        CreationTimeAfter: datetime | None = None,
-        NextToken: str | None = None,
-        MaxResults: int | None = None,
-    ) -> dict[str, Any]:
-        every = [
+    def _listed(self, field: str, prefix: str, kind: str, statuses: dict[str, Any], **request: Any) -> dict[str, Any]:
+        """A page as SageMaker makes it: cut from everything there is, and only then filtered by name and status."""
+        entries = [
             {
-                "TrainingJobName": name,
-                "TrainingJobArn": resource_arn("training-job", name),
-                "TrainingJobStatus": self.status(name),
+                f"{prefix}Name": name,
+                f"{prefix}Arn": resource_arn(kind, name),
                 "CreationTime": self.created_at.get(name, self.created),
+                **({f"{prefix}Status": status} if status else {}),
             }
-            for name in self.jobs
-            if CreationTimeAfter is None or self.created_at.get(name, self.created) >= CreationTimeAfter
+            for name, status in statuses.items()
         ]
-        field = "TrainingJobSummaries"
-        found = _cut_and_filtered(field, "TrainingJobName", every, NameContains, NextToken)
-        found[field] = [one for one in found[field] if StatusEquals in (None, one["TrainingJobStatus"])]
+        if "CreationTimeAfter" in request:
+            entries = [one for one in entries if one["CreationTime"] >= request["CreationTimeAfter"]]
+        found, wanted = page(field, entries, request.get("NextToken")), request.get("StatusEquals")
+        found[field] = [
+            one
+            for one in found[field]
+            if request["NameContains"] in one[f"{prefix}Name"] and wanted in (None, one.get(f"{prefix}Status"))
+        ]
         return found
+
+    def on_list_training_jobs(self, **request: Any) -> dict[str, Any]:
+        statuses = {name: self.status(name) for name in self.jobs}
+        return self._listed("TrainingJobSummaries", "TrainingJob", "training-job", statuses, **request)
+
+    def on_list_endpoints(self, **request: Any) -> dict[str, Any]:
+        return self._listed("Endpoints", "Endpoint", "endpoint", self.endpoints, **request)
+
+    def on_list_endpoint_configs(self, **request: Any) -> dict[str, Any]:
+        names = dict.fromkeys(self.configurations)
+        return self._listed("EndpointConfigs", "EndpointConfig", "endpoint-config", names, **request)
+
+    def on_list_models(self, **request: Any) -> dict[str, Any]:
+        return self._listed("Models", "Model", "model", self.models, **request)
 
     def status(self, job: str) -> str:
         """The status of a job, which is kept alone or in the answer of DescribeTrainingJob."""
@@ -197,20 +214,6 @@ class SageMaker(Service):
     def on_stop_training_job(self, TrainingJobName: str) -> dict[str, Any]:
         self.jobs[TrainingJobName] = "Stopping"
         return {}
-
-    def on_list_endpoints(
-        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
-    ) -> dict[str, Any]:
-        every = [
-            {
-                "EndpointName": name,
-                "EndpointArn": resource_arn("endpoint", name),
-                "EndpointStatus": status,
-                "CreationTime": self.created_at.get(name, self.created),
-            }
-            for name, status in self.endpoints.items()
-        ]
-        return _cut_and_filtered("Endpoints", "EndpointName", every, NameContains, NextToken)
 
     def on_delete_endpoint(self, EndpointName: str) -> dict[str, Any]:
         self.endpoints[EndpointName] = "Deleting"
@@ -234,27 +237,9 @@ class SageMaker(Service):
         variant = {"VariantName": "a", "ModelName": "a", "InstanceType": kind, "InitialInstanceCount": count}
         return {"EndpointConfigName": EndpointConfigName, "ProductionVariants": [variant]}
 
-    def on_list_endpoint_configs(
-        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
-    ) -> dict[str, Any]:
-        every = self._named("EndpointConfig", "endpoint-config", self.configurations)
-        return _cut_and_filtered("EndpointConfigs", "EndpointConfigName", every, NameContains, NextToken)
-
     def on_delete_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
         del self.configurations[EndpointConfigName]
         return {}
-
-    def on_list_models(
-        self, NameContains: str, NextToken: str | None = None, MaxResults: int | None = None
-    ) -> dict[str, Any]:
-        every = self._named("Model", "model", self.models)
-        return _cut_and_filtered("Models", "ModelName", every, NameContains, NextToken)
-
-    def _named(self, field: str, kind: str, names: dict[str, Any]) -> list[dict[str, Any]]:
-        return [
-            {f"{field}Name": name, f"{field}Arn": resource_arn(kind, name), "CreationTime": self.created}
-            for name in names
-        ]
 
     def on_list_tags(self, ResourceArn: str, NextToken: str | None = None) -> dict[str, Any]:
         tags = self.tags.get(ResourceArn.rpartition("/")[2], {"project": "captune"})
@@ -351,3 +336,16 @@ class S3(Service):
         contents = [{"Key": key, "Size": self.sizes.get(key, len(self.objects[Bucket, key]))} for key in keys]
         headers = {"x-amz-bucket-region": self.region} if self.region else {}
         return {"KeyCount": len(keys), "Contents": contents, "ResponseMetadata": {"HTTPHeaders": headers}}
+
+
+class Pricing(Service):
+    """The Price List with these products."""
+
+    name = "pricing"
+
+    def __init__(self, *products: dict[str, Any]) -> None:
+        super().__init__()
+        self.products = [json.dumps(product) for product in products]
+
+    def on_get_products(self, ServiceCode: str, Filters: list[Any], NextToken: str | None = None) -> dict[str, Any]:
+        return page("PriceList", self.products, NextToken)

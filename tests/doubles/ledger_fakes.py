@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from common.ledger.ledger import Ledger, Reservation
-from proof.simulation.aws.table import Table
-from tests.doubles.lambda_fakes import NOW, arn
+from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, SageMaker, StepFunctions, arn
+from verification.simulation.services.dynamodb import Table
 
 DETAILS: dict[str, str | int] = {
     "training_prices": "ml.g5.2xlarge=1.515",
@@ -21,12 +24,29 @@ DETAILS: dict[str, str | int] = {
 }
 
 
+@contextmanager
+def clock_of_tokyo() -> Iterator[None]:
+    """Sets the machine's own clock nine hours ahead of UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "JST-9")
+        time.tzset()
+        try:
+            yield
+        finally:
+            patch.undo()
+            time.tzset()
+
+
 class FakeLedger(Ledger):
     """A ledger whose table can be looked at and made to fail."""
 
     def __init__(self) -> None:
         self.table = Table()
         super().__init__(self.table, "ledger", pause=lambda seconds: None)
+
+    def fall_silent(self) -> None:
+        """From now on the table answers nothing."""
+        self.table.trouble = lambda operation: "throttled"
 
     def tables_asked(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """From now on, the table that each call of an operation names: DynamoDB holds many, this fake one only."""
@@ -52,3 +72,21 @@ class FakeLedger(Ledger):
         parts = {"training_seconds": 600, "endpoint_seconds": 0, "training_cents": 26, "endpoint_cents": 0}
         self.settle(run, {"2026-11": 32}, {**parts, "status": "FAILED"}, moment)
         return self
+
+
+class Account:
+    """What the Lambdas of a run's end reach: SageMaker, Step Functions and the ledger."""
+
+    def __init__(self, ledger: FakeLedger, executions: dict[str, Any], **resources: Any) -> None:
+        self.ledger = ledger
+        self.sagemaker = SageMaker(**resources)
+        self.step_functions = StepFunctions({arn(name): dict(kept) for name, kept in executions.items()})
+
+    def deploy(self, monkeypatch: pytest.MonkeyPatch, handler: Any, client: str, **variables: str) -> None:
+        """Lets the handler of a Lambda reach this account by the function that makes its clients."""
+        services = {"sagemaker": self.sagemaker, "stepfunctions": self.step_functions, "dynamodb": self.ledger.table}
+        monkeypatch.setattr(handler, client, services.__getitem__)
+        monkeypatch.setattr(handler, "now", lambda: NOW)
+        names = {"LEDGER_TABLE": "captune-ledger", "FINE_TUNING_ARN": MACHINE, "TEAR_DOWN_ARN": TEAR_DOWN}
+        for name, value in {**names, **variables}.items():
+            monkeypatch.setenv(name, value)

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from common.contracts.fine_tuning import PreflightEvent
-from common.errors import (
-    CaptuneError,
-)  # fmt: skip
+from common.errors import CaptuneError
 from preflight import handler
 from stage import handler as stage_handler
-from tests.doubles.lambda_fakes import NOW, S3, SageMaker, Service, arn
+from tests.doubles.lambda_fakes import NOW, S3, Pricing, SageMaker, Service, arn
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_settings import SETTINGS
 from tests.doubles.service_quotas import ServiceQuotas
@@ -24,15 +22,6 @@ from tests.doubles.texts.prompt_lines import GOOD
 from tests.doubles.texts.prompt_lines import lines as json_lines
 
 KEPT = "runs/captune-abc/"
-
-
-class Pricing(Service):
-    """A Price List without any product, so that the pinned table is used."""
-
-    name = "pricing"
-
-    def on_get_products(self, ServiceCode: str, Filters: list[dict[str, str]]) -> dict[str, Any]:
-        return {"PriceList": []}
 
 
 class Ecr(Service):
@@ -68,9 +57,12 @@ class Site:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.data = {
-            "medicaldataset.txt": titled(30, 100, 100), "medicalheldout.txt": titled(8, 60, 300), "control.txt": titled(3, 60, 400),
-            "medicalprompts.jsonl": json_lines(GOOD), "README.md": b"about",
-        }  # fmt: skip
+            "medicaldataset.txt": titled(30, 100, 100),
+            "medicalheldout.txt": titled(8, 60, 300),
+            "control.txt": titled(3, 60, 400),
+            "medicalprompts.jsonl": json_lines(GOOD),
+            "README.md": b"about",
+        }
         self.settings = dict(SETTINGS)
         self.s3 = S3({("gated", "llama/config.json"): b"{}"})
         self.sagemaker, self.ledger = SageMaker(), FakeLedger()
@@ -91,11 +83,12 @@ class Site:
             "service-quotas": self.quotas,
             "dynamodb": self.ledger.table,
             "ecr": self.ecr,
+            "pricing": self.pricing,
         }
         assert (region is not None) == (service in ("pricing", "ecr")), (
-            "only the Price List and images live in one region"
+            "only prices and images have a region of their own"
         )
-        return services.get(service, self.pricing)
+        return services[service]
 
     def upload(self, name: str, content: bytes) -> None:
         self.s3.objects["bucket", f"corpora/{name}"] = content
@@ -130,10 +123,16 @@ class Site:
         self.s3.objects["assets", "data.zip"] = asset(self.data)
         self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
         variables = {
-            "SETTINGS_JSON": json.dumps(self.settings), "BUCKET_NAME": "bucket", "LEDGER_TABLE": "ledger", "CAP_CENTS": str(self.cap_cents),
+            "SETTINGS_JSON": json.dumps(self.settings),
+            "BUCKET_NAME": "bucket",
+            "LEDGER_TABLE": "ledger",
+            "CAP_CENTS": str(self.cap_cents),
             "DEFINITION_VERSION": self.deployed_version,
-            "DATA_ASSET_BUCKET": "assets", "DATA_ASSET_KEY": "data.zip", "TRAINING_ASSET_BUCKET": "assets", "TRAINING_ASSET_KEY": "training.zip",
-        }  # fmt: skip
+            "DATA_ASSET_BUCKET": "assets",
+            "DATA_ASSET_KEY": "data.zip",
+            "TRAINING_ASSET_BUCKET": "assets",
+            "TRAINING_ASSET_KEY": "training.zip",
+        }
         for key, value in variables.items():
             self._monkeypatch.setenv(key, value)
 

@@ -8,7 +8,7 @@ from tests.doubles.lambda_fakes import Service, refusal
 
 
 class ServiceQuotas(Service):
-    """Applied and default values by code, the names of codes, and so many quotas besides that none of a run is on the first page."""
+    """Applied and default values by code, and so many other quotas that none of a run is on the first page."""
 
     name = "service-quotas"
     OTHERS = 250

@@ -11,8 +11,8 @@ import pytest
 from finish import handler as finish_handler
 from report import summary
 from settle import handler
-from tests.doubles.lambda_fakes import MACHINE, NOW, S3, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.lambda_fakes import NOW, S3, arn
+from tests.doubles.ledger_fakes import Account, FakeLedger
 
 EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "SUCCEEDED", "reason": "event"}
 START = NOW - timedelta(hours=1)
@@ -30,41 +30,38 @@ def job(status: str = "Completed", seconds: int = 600) -> dict[str, Any]:
     }
 
 
-def visit(state: str, entered: int, left: int | None) -> list[dict[str, Any]]:
-    events = [
-        (entered, "TaskStateEntered", "stateEnteredEventDetails"),
-        (left, "TaskStateExited", "stateExitedEventDetails"),
-    ]
-    return [
-        {"id": moment, "type": kind, "timestamp": START + timedelta(seconds=moment), field: {"name": state}}
-        for moment, kind, field in events
-        if moment is not None
-    ]
+def visit(state: str, entered: int, left: int | None, microseconds: int = 0) -> list[dict[str, Any]]:
+    """The events of one visit to a state, in seconds from the start; None for a state that is not left."""
+    details, end = {"name": state}, timedelta(microseconds=microseconds)
+    entry = {"type": "TaskStateEntered", "stateEnteredEventDetails": details}
+    events: list[dict[str, Any]] = [{"id": entered, "timestamp": START + timedelta(seconds=entered), **entry}]
+    if left is not None:
+        leave = {"type": "TaskStateExited", "stateExitedEventDetails": details}
+        events.append({"id": left, "timestamp": START + timedelta(seconds=left) + end, **leave})
+    return events
 
 
-class Site:
+class Site(Account):
     """Everything that settlement reads and writes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ledger = FakeLedger().with_run("abc")
-        self.sagemaker = SageMaker(jobs={"captune-abc": job()})
-        self.step_functions = StepFunctions(
-            {arn("abc"): {"status": "SUCCEEDED", "startDate": START, "stopDate": START + timedelta(seconds=1000)}}
-        )
+        execution = {"status": "SUCCEEDED", "startDate": START, "stopDate": START + timedelta(seconds=1000)}
+        super().__init__(FakeLedger().with_run("abc"), {"abc": execution}, jobs={"captune-abc": job()})
         self.step_functions.histories[arn("abc")] = visit("Preflight", 0, 5) + visit("DescribeTraining", 5, 6)
         self.s3 = S3()
         self.now = NOW
-        services = {
-            "sagemaker": self.sagemaker,
-            "stepfunctions": self.step_functions,
-            "dynamodb": self.ledger.table,
-        }
-        monkeypatch.setattr(handler, "client", services.__getitem__)
+        self.deploy(monkeypatch, handler, "client", CAP_CENTS="2500", BUCKET_NAME="bucket")
         monkeypatch.setattr(finish_handler, "client", {"s3": self.s3}.__getitem__)
         monkeypatch.setattr(handler, "now", lambda: self.now)
-        variables = {"LEDGER_TABLE": "ledger", "CAP_CENTS": "2500", "BUCKET_NAME": "bucket", "FINE_TUNING_ARN": MACHINE}
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+
+    def reserve(self, **details: Any) -> None:
+        """Replaces the run's reservation by one with other details."""
+        self.ledger.table.rows = FakeLedger().with_run("abc", **details).table.rows
+
+    @property
+    def item(self) -> Any:
+        """The run's ledger item."""
+        return self.ledger.run("captune-abc")
 
     def settle(self, **changes: Any) -> Any:
         """The settlement, as TearDown asks for it."""
@@ -81,9 +78,9 @@ class Site:
     def report(self, run: str = "captune-abc") -> dict[str, Any]:
         return dict(json.loads(self.s3.objects["bucket", f"runs/{run}/report/summary.json"]))
 
-    def with_report(self, verdict: str = "improved", **told: Any) -> None:
+    def with_report(self, verdict: str = "improved", **changes: Any) -> None:
         document: Any = summary.failure({"run": "captune-abc", "execution_arn": arn("abc")}, "RUNNING", None, None)
-        document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None, **told}
+        document |= {"verdict": verdict, "verdict_reason": "The loss fell.", "error": None, "cause": None, **changes}
         output = {"verdict": verdict, "reason": "The loss fell."}
         self.step_functions.executions[arn("abc")]["output"] = json.dumps(output)
         self.s3.objects["bucket", "runs/captune-abc/report/summary.json"] = json.dumps(document).encode()

@@ -7,34 +7,33 @@ from datetime import timedelta
 from typing import Any
 
 from sweeper.leftovers import Sweep
-from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN
+from tests.doubles.ledger_fakes import Account, FakeLedger
 
 LONG_AGO = NOW - timedelta(hours=1)
+RUNNING = {"status": "RUNNING"}
 
 
-class Site:
+class Site(Account):
     """Everything of the project at one moment."""
 
     def __init__(
         self, ledger: FakeLedger | None = None, executions: dict[str, Any] | None = None, **resources: Any
     ) -> None:
-        self.ledger = ledger or FakeLedger()
-        self.sagemaker = SageMaker(**resources)
-        self.step_functions = StepFunctions({arn(name): kept for name, kept in (executions or {}).items()})
+        super().__init__(ledger or FakeLedger(), executions or {}, **resources)
 
     def sweep(self, now: Any = NOW) -> Sweep:
         """A sweeper at a moment."""
         return Sweep(self.sagemaker, self.step_functions, self.ledger, MACHINE, TEAR_DOWN, now)
 
+    def leftovers(self, now: Any = NOW) -> list[str]:
+        """The runs that a sweep at a moment tears down."""
+        return self.sweep(now).remove_leftovers()
+
     @property
     def tear_downs(self) -> list[str]:
         """The ARNs of the TearDowns that were started."""
         return [key for key in self.step_functions.executions if ":captune-tear-down:" in key]
-
-    def silence_the_ledger(self) -> None:
-        """The ledger answers nothing."""
-        self.ledger.table.trouble = lambda operation: "throttled"
 
     @property
     def inputs(self) -> list[dict[str, str]]:

@@ -7,23 +7,21 @@ from typing import Any
 
 from common.contracts.tear_down import Removed, Seen, TearDownEvent
 from teardown.removal import Removal
-from tests.doubles.lambda_fakes import MACHINE, NOW, SageMaker, StepFunctions, arn
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.lambda_fakes import MACHINE, NOW, arn
+from tests.doubles.ledger_fakes import Account, FakeLedger
 
 EVENT: TearDownEvent = {"executionArn": arn("abc"), "executionName": "abc", "status": "FAILED", "reason": "event"}
 SCHEDULE: TearDownEvent = {**EVENT, "status": "UNKNOWN", "reason": "schedule"}
 
 
-class Site:
-    """One run's surroundings, torn down pass by pass. `seen` travels from pass to pass, as the state machine carries it."""
+class Site(Account):
+    """One run's surroundings, torn down pass by pass. The state machine carries `seen` from pass to pass."""
 
     def __init__(
         self, ledger: FakeLedger | None = None, execution: str = "FAILED", run: str = "captune-abc", **resources: Any
     ) -> None:
+        super().__init__(ledger or FakeLedger().with_run("abc"), {"abc": {"status": execution}}, **resources)
         self.run = run
-        self.sagemaker = SageMaker(**resources)
-        self.ledger = ledger if ledger is not None else FakeLedger().with_run("abc")
-        self.step_functions = StepFunctions({arn("abc"): {"status": execution}})
         self.seen: Seen = {}
 
     def tear_down(self, event: Any = None, after: timedelta = timedelta(0)) -> Removed:
@@ -31,9 +29,6 @@ class Site:
         outcome = removal.one_pass({**(EVENT if event is None else event), "seen": self.seen})
         self.seen = outcome["seen"]
         return outcome
-
-    def silence_the_ledger(self) -> None:
-        self.ledger.table.trouble = lambda operation: "throttled"
 
     @property
     def changes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the state machines hand over and read is what the functions' types hold: a machine has no types of its own."""
+"""The state machines hand over and read what the functions' types hold, under the keys that rights are given on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, get_type_hints, is_typeddict
 
 import pytest
 
-from common.contracts import fine_tuning, tear_down
+from common.contracts import fine_tuning, run_folder, tear_down
 from common.contracts.plan import Plan
 from stacks import fine_tuning_stack
+from stacks.names import Keys
 from stacks.state_machine import load_definition
 
 FOLDER = Path(fine_tuning_stack.__file__).parent
@@ -43,11 +44,6 @@ def calls(definition: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 CALLS = [*calls(FINE_TUNING), *calls(TEAR_DOWN)]
 
 
-def paths(definition: Mapping[str, Any], variable: str) -> set[str]:
-    """The paths that a definition reads of one of its variables."""
-    return set(re.findall(rf"\${variable}\.([A-Za-z.]+[A-Za-z])", json.dumps(definition)))
-
-
 def holds(form: Any, path: str) -> bool:
     """Whether a path leads to a key of a form; below one that is no form of its own, everything may lie."""
     first, _, rest = path.partition(".")
@@ -55,27 +51,19 @@ def holds(form: Any, path: str) -> bool:
     return first in hints and (not rest or not is_typeddict(hints[first]) or holds(hints[first], rest))
 
 
-def test_every_function_that_a_machine_calls_has_its_forms() -> None:
-    assert {placeholder for _, placeholder, _ in CALLS} == FORMS.keys()
-
-
 @pytest.mark.parametrize(("name", "placeholder", "state"), CALLS, ids=[name for name, _, _ in CALLS])
-def test_a_function_is_handed_what_it_reads(name: str, placeholder: str, state: dict[str, Any]) -> None:
-    payload = state["Arguments"]["Payload"]
-    if isinstance(payload, dict):
-        assert payload.keys() == get_type_hints(FORMS[placeholder][0]).keys()
-    else:
-        assert payload.startswith(("{% $plan %", "{% $settlement.record %", "{% $merge([$event, {")), payload
-        handed = set(re.findall(r"'(\w+)': ?\$", payload))
-        assert handed <= get_type_hints(FORMS[placeholder][0]).keys()
-
-
-@pytest.mark.parametrize(("name", "placeholder", "state"), CALLS, ids=[name for name, _, _ in CALLS])
-def test_of_its_answer_nothing_is_read_that_it_does_not_hold(
+def test_a_function_is_handed_what_it_reads_and_answers_what_is_read(
     name: str, placeholder: str, state: dict[str, Any]
 ) -> None:
+    event, answer = FORMS[placeholder]
+    payload = state["Arguments"]["Payload"]
+    if isinstance(payload, dict):
+        assert payload.keys() == get_type_hints(event).keys()
+    else:
+        assert payload.startswith(("{% $plan %", "{% $settlement.record %", "{% $merge([$event, {")), payload
+        assert set(re.findall(r"'(\w+)': ?\$", payload)) <= get_type_hints(event).keys()
     read = set(re.findall(r"\$states\.result\.Payload\.([A-Za-z.]+[A-Za-z])", json.dumps(state)))
-    assert [path for path in read if not holds(FORMS[placeholder][1], path)] == []
+    assert [path for path in read if not holds(answer, path)] == []
 
 
 @pytest.mark.parametrize(
@@ -90,18 +78,27 @@ def test_of_its_answer_nothing_is_read_that_it_does_not_hold(
 def test_what_a_machine_reads_of_a_variable_is_in_its_form(
     definition: dict[str, Any], variable: str, form: Any, least: int
 ) -> None:
-    read = paths(definition, variable)
+    read = set(re.findall(rf"\${variable}\.([A-Za-z.]+[A-Za-z])", json.dumps(definition)))
     assert len(read) >= least
     assert [path for path in read if not holds(form, path)] == []
+    assert not holds(form, "hostings")
 
 
-def test_the_schedule_tells_a_tear_down_what_it_reads() -> None:
-    told = [
+def test_the_schedule_hands_a_tear_down_what_it_reads() -> None:
+    handed = [
         set(re.findall(r"'(\w+)':", part)) for part in re.findall(r"\$string\(\{(.*?)\}\)", json.dumps(FINE_TUNING))
     ]
-    assert told and all(keys <= get_type_hints(tear_down.TearDownEvent).keys() for keys in told)
+    assert handed and all(keys <= get_type_hints(tear_down.TearDownEvent).keys() for keys in handed)
 
 
-def test_a_path_that_leads_nowhere_is_found() -> None:
-    assert holds(Plan, "hosting.instanceTypes") and holds(Plan, "training.hyperparameters.anything")
-    assert not holds(Plan, "hosting.instances") and not holds(Plan, "hostings")
+@pytest.mark.parametrize("name", [name for name in vars(Keys) if name.isupper()])
+def test_rights_are_given_on_the_keys_that_the_functions_use(name: str) -> None:
+    """A pattern is the key of any run, and of a folder all that is in it."""
+    folders = {"CORPORA": run_folder.CORPORA, "CHECKPOINTS": run_folder.CHECKPOINTS, "RUNS": run_folder.RUNS}
+    names = {"PLANS": "PLAN", "REPORTS": "REPORT"}
+    key = folders.get(name) or run_folder.key("*", getattr(run_folder, names.get(name, name)))
+    assert getattr(Keys, name) == (f"{key}*" if key.endswith("/") else key)
+
+
+def test_fine_tuning_looks_for_the_file_that_says_that_an_adapter_is_whole() -> None:
+    assert f"& '{run_folder.METRICS}' %}}" in FINE_TUNING["States"]["LookForAdapter"]["Arguments"]["Prefix"]

@@ -9,37 +9,27 @@ import pytest
 
 from stacks.access.permissions import EVERYWHERE
 from tests.doubles.machines.lambda_calls import aws_actions, variables
-from tests.doubles.machines.stacks_bench import Stacks, Statement, actions, as_list, synthesize
+from tests.doubles.machines.stacks_bench import Stacks, Statement, actions, as_list
 
-pytestmark = pytest.mark.slow  # templates of settings of their own
+pytestmark = pytest.mark.slow
 
 FUNCTIONS = {
-    "preflight": "Preflight",
-    "reserve": "Reserve",
-    "stage": "Stage",
-    "ask": "Ask",
-    "report": "Report",
-    "teardown": "TearDown",
-    "settle": "Settle",
-    "finish": "Finish",
-    "sweeper": "Sweeper",
-}
+    "preflight": "Preflight", "reserve": "Reserve", "stage": "Stage", "ask": "Ask", "report": "Report",
+    "teardown": "TearDown", "settle": "Settle", "finish": "Finish", "sweeper": "Sweeper",
+}  # fmt: skip
 # What a function needs beside the calls in its source, because Lambda makes them in its name.
 RUNTIME = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
-
 # An S3 operation and the action that allows it have different names.
-_NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket"}
+NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket"}
 
 
 def function_statements(stacks: Stacks, function: str) -> list[Statement]:
-    answer: list[Any] = stacks.statements(f"Functions{FUNCTIONS[function]}Role")
-    return answer
+    return stacks.statements(f"Functions{FUNCTIONS[function]}Role")
 
 
-def machine_statements(stacks: Stacks, machine: str) -> list[Statement]:
-    role = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0]
-    answer: list[Any] = stacks.statements(role)
-    return answer
+def role_of(stacks: Stacks, machine: str) -> str:
+    """The logical id of a machine's role."""
+    return str(stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0])
 
 
 def calls_of(stacks: Stacks, machine: str) -> set[str]:
@@ -52,7 +42,7 @@ def calls_of(stacks: Stacks, machine: str) -> set[str]:
             found.add("lambda:InvokeFunction")
         else:
             found.add(f"{parts[-2]}:{parts[-1][0].upper()}{parts[-1][1:]}")
-    return {_NAMED_OTHERWISE.get(action, action) for action in found}
+    return {NAMED_OTHERWISE.get(action, action) for action in found}
 
 
 def resources_in(value: Any) -> list[str]:
@@ -64,17 +54,12 @@ def resources_in(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_what_its_code_does_and_nothing_else(stacks: Stacks, function: str) -> None:
-    granted = actions(function_statements(stacks, function)) - RUNTIME
     used = aws_actions(function)
     if "s3:GetObject" in used:
         used.add("s3:ListBucket")  # or a missing object would look like a forbidden one
     if function == "sweeper":
         used.add("sqs:SendMessage")  # its dead-letter queue
-    assert granted == used
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_gets_the_variables_its_code_reads_and_no_other(stacks: Stacks, function: str) -> None:
+    assert actions(function_statements(stacks, function)) - RUNTIME == used
     found = stacks.resources("FineTuning", "AWS::Lambda::Function").values()
     (properties,) = [e["Properties"] for e in found if e["Properties"]["Handler"].startswith(f"{function}.")]
     assert set(properties["Environment"]["Variables"]) == variables(function)
@@ -82,36 +67,25 @@ def test_a_function_gets_the_variables_its_code_reads_and_no_other(stacks: Stack
 
 @pytest.mark.parametrize("machine", ["FineTuning", "TearDown"])
 def test_a_machine_may_make_the_calls_of_its_states_and_no_other(stacks: Stacks, machine: str) -> None:
-    granted = {a for a in actions(machine_statements(stacks, machine)) if not a.startswith(("logs:", "xray:"))}
+    statements = stacks.statements(role_of(stacks, machine))
+    granted = {action for action in actions(statements) if not action.startswith(("logs:", "xray:"))}
     beside = {"iam:PassRole"} | ({"sagemaker:AddTags"} if machine == "FineTuning" else set())
     assert granted == calls_of(stacks, machine) | beside
 
 
-def test_nobody_may_do_everything(stacks: Stacks) -> None:
+def test_no_right_is_wider_than_its_purpose(stacks: Stacks) -> None:
     for owner, statement in stacks.all_statements():
-        if statement["Effect"] == "Allow":
-            for action in as_list(statement["Action"]):
-                assert "*" not in action, f"{owner}: {action}"
-
-
-def test_the_resource_star_is_only_for_actions_that_aws_authorises_on_nothing_narrower(stacks: Stacks) -> None:
-    for owner, statement in stacks.all_statements():
-        if statement["Effect"] == "Allow" and "*" in as_list(statement.get("Resource", [])):
-            for action in as_list(statement["Action"]):
-                assert EVERYWHERE.get(action), f"{owner}: {action}"
-
-
-def test_no_reason_is_given_for_an_action_that_nobody_has(stacks: Stacks) -> None:
-    assert set(EVERYWHERE) <= {a for _, s in stacks.all_statements() for a in as_list(s["Action"])}
-
-
-def test_sagemaker_and_schedules_are_touched_only_under_the_projects_prefix(stacks: Stacks) -> None:
-    for owner, statement in stacks.all_statements():
+        if statement["Effect"] != "Allow":
+            continue
+        resources = as_list(statement.get("Resource", []))
         for action in as_list(statement["Action"]):
-            listing = action.startswith("sagemaker:List")
-            if action.startswith(("sagemaker:", "scheduler:")) and statement["Effect"] == "Allow" and not listing:
-                for resource in as_list(statement["Resource"]):
+            assert "*" not in action, f"{owner}: {action}"
+            # The resource * is only for actions that AWS authorises on nothing narrower.
+            assert "*" not in resources or EVERYWHERE.get(action), f"{owner}: {action}"
+            if action.startswith(("sagemaker:", "scheduler:")) and not action.startswith("sagemaker:List"):
+                for resource in resources:
                     assert json.dumps(resource).count("/captune-*") == 1, f"{owner}: {resource}"
+    assert set(EVERYWHERE) <= {action for _, s in stacks.all_statements() for action in as_list(s["Action"])}
 
 
 def test_roles_are_passed_by_name_and_to_one_service_each(stacks: Stacks) -> None:
@@ -133,9 +107,7 @@ def test_the_dead_mans_switch_may_start_the_tear_down_and_nothing_else(stacks: S
 
 
 @pytest.mark.parametrize("role", ["TrainingRole", "HostingRole"])
-def test_a_container_reads_the_weights_and_the_run_and_deletes_nothing_but_checkpoints(
-    stacks: Stacks, role: str
-) -> None:
+def test_a_container_reads_the_weights_and_deletes_nothing_but_checkpoints(stacks: Stacks, role: str) -> None:
     statements = stacks.statements(role)
     text = json.dumps(statements)
     for bucket in ("jumpstart-private-cache-prod-us-east-1", "jumpstart-cache-prod-us-east-1"):
@@ -146,33 +118,26 @@ def test_a_container_reads_the_weights_and_the_run_and_deletes_nothing_but_check
         [("s3:DeleteObject", 1)] if role == "TrainingRole" else []
     )
     rest = actions([s for s in statements if s not in deleting])
-    assert {a for a in rest if a.startswith("s3:")} <= {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+    writing = {"s3:PutObject"} if role == "TrainingRole" else set()
+    assert {a for a in rest if a.startswith("s3:")} == {"s3:GetObject", "s3:ListBucket"} | writing
     assert not [a for a in rest if a.startswith(("iam:", "sagemaker:", "lambda:"))]
 
 
-def test_the_training_job_writes_only_adapters_and_checkpoints(stacks: Stacks) -> None:
-    (writing,) = [s for s in stacks.statements("TrainingRole") if "s3:PutObject" in as_list(s["Action"])]
-    ends = sorted(resource["Fn::Join"][1][-1] for resource in as_list(writing["Resource"]))
-    assert ends == ["/checkpoints/*", "/runs/*/training/*"]
+@pytest.mark.parametrize(
+    ("role", "ends"),
+    [
+        ("FunctionsPreflightRole", []),  # the run may yet be refused, and its prefix may be another run's
+        ("FunctionsStageRole", ["/runs/*/code/*", "/runs/*/input/*", "/runs/*/plan.json", "/runs/*/training/trial/*"]),
+        ("TrainingRole", ["/checkpoints/*", "/runs/*/training/*"]),
+        ("HostingRole", []),
+    ],
+)
+def test_each_role_writes_only_its_own_folders(stacks: Stacks, role: str, ends: list[str]) -> None:
+    writing = [s for s in stacks.statements(role) if "s3:PutObject" in as_list(s["Action"])]
+    assert sorted(one["Fn::Join"][1][-1] for s in writing for one in as_list(s["Resource"])) == ends
 
 
-def test_preflight_writes_nothing_into_the_bucket(stacks: Stacks) -> None:
-    """The run may yet be refused, and its prefix may be another run's."""
-    granted = {action for action in actions(function_statements(stacks, "preflight")) if action.startswith("s3:")}
-    assert granted == {"s3:GetObject", "s3:ListBucket"}
-
-
-def test_stage_writes_the_input_of_a_run_and_nothing_that_comes_of_it(stacks: Stacks) -> None:
-    (writing,) = [s for s in function_statements(stacks, "stage") if "s3:PutObject" in as_list(s["Action"])]
-    ends = sorted(resource["Fn::Join"][1][-1] for resource in as_list(writing["Resource"]))
-    assert ends == ["/runs/*/code/*", "/runs/*/input/*", "/runs/*/plan.json", "/runs/*/training/trial/*"]
-
-
-def test_the_endpoint_writes_nothing_into_the_bucket(stacks: Stacks) -> None:
-    assert "s3:PutObject" not in actions(stacks.statements("HostingRole"))
-
-
-def test_every_role_is_taken_by_one_service_and_where_it_says_so_for_this_account_only(stacks: Stacks) -> None:
+def test_every_role_is_taken_by_one_service_for_this_account_only(stacks: Stacks) -> None:
     for name in ("FineTuning", "Guardrail"):
         for key, entry in stacks.resources(name, "AWS::IAM::Role").items():
             (statement,) = entry["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -180,12 +145,9 @@ def test_every_role_is_taken_by_one_service_and_where_it_says_so_for_this_accoun
             own = statement.get("Condition", {}).get("StringEquals", {}).get("aws:SourceAccount")
             assert (own == {"Ref": "AWS::AccountId"}) is (service not in ("lambda", "events")), key
             assert not entry["Properties"].get("ManagedPolicyArns"), f"{key} has rights that are written elsewhere"
-
-
-def test_a_machine_takes_its_role_only_for_itself(stacks: Stacks) -> None:
     for machine, name in (("FineTuning", "captune-fine-tuning"), ("TearDown", "captune-tear-down")):
-        role = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0]
-        (statement,) = stacks.one("FineTuning", "AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]
+        role = stacks.one("FineTuning", "AWS::IAM::Role", role_of(stacks, machine))
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert name in json.dumps(statement["Condition"]["ArnLike"]["aws:SourceArn"])
 
 
@@ -193,11 +155,11 @@ OWN = "arn:aws:s3:::mine"
 
 
 @pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
-def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_read(role: str) -> None:
-    stacks = synthesize("weights_uri=s3://mine/models/one/")
+def test_of_a_users_bucket_only_the_folder_of_the_weights_may_be_read(own_weights: Stacks, role: str) -> None:
+    statements = own_weights.statements(role)
     found = [
         (action, resource, statement.get("Condition"))
-        for statement in stacks.statements(role)
+        for statement in statements
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
         if isinstance(resource, str) and resource.startswith((OWN, "arn:aws:s3:::jumpstart"))
@@ -208,12 +170,7 @@ def test_of_a_bucket_of_the_users_nothing_but_the_folder_of_the_weights_may_be_r
     assert sorted(found, key=str) == sorted(
         [listed, *(("s3:GetObject", f"{OWN}/models/one/{file}", None) for file in files)], key=str
     )
-
-
-@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole", "FunctionsPreflightRole"])
-def test_a_key_of_whatever_account_opens_the_folder_of_the_weights_through_s3_and_nothing_else(role: str) -> None:
-    stacks = synthesize("weights_uri=s3://mine/models/one/")
-    (opening,) = [one for one in stacks.statements(role) if "kms" in json.dumps(one["Action"])]
+    (opening,) = [one for one in statements if "kms" in json.dumps(one["Action"])]
     assert opening == {
         "Effect": "Allow",
         "Action": "kms:Decrypt",
@@ -225,38 +182,43 @@ def test_a_key_of_whatever_account_opens_the_folder_of_the_weights_through_s3_an
     }
 
 
-def test_nobody_else_may_use_a_key_and_nobody_at_all_without_weights_of_the_user_s_own(stacks: Stacks) -> None:
-    def using(built: Stacks) -> list[str]:
-        return sorted(owner for owner, one in built.all_statements() if "kms:Decrypt" in as_list(one["Action"]))
-
-    assert using(stacks) == []
-    found = using(synthesize("weights_uri=s3://mine/models/one/"))
-    assert [next(name for name in ("Preflight", "Training", "Hosting") if name in owner) for owner in found] == [
-        "Preflight", "Hosting", "Training",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("role", ["TrainingRole", "HostingRole"])
-@pytest.mark.parametrize("setting", ["base_model=llama-3.1-8b", "base_model=mistral-7b"])
-def test_a_run_that_began_before_other_weights_were_deployed_can_still_read_its_own(role: str, setting: str) -> None:
-    text = json.dumps(synthesize(setting).statements(role))
-    assert "arn:aws:s3:::jumpstart-private-cache-prod-us-east-1" in text
-    assert "arn:aws:s3:::jumpstart-cache-prod-us-east-1" in text
-    assert "jumpstart" not in json.dumps(synthesize("weights_uri=s3://mine/models/one/").statements(role))
-
-
-@pytest.mark.parametrize(("model", "gated"), [("llama-3.1-8b", True), ("mistral-7b", False)])
-def test_preflight_looks_into_the_bucket_of_the_weights_alone(model: str, gated: bool) -> None:
-    text = json.dumps(synthesize(f"base_model={model}").statements("FunctionsPreflightRole"))
-    assert ("arn:aws:s3:::jumpstart-private-cache-prod-us-east-1" in text) is gated
-    assert ("arn:aws:s3:::jumpstart-cache-prod-us-east-1" in text) is not gated
+def test_a_key_may_be_used_for_weights_of_the_users_own_alone(stacks: Stacks, own_weights: Stacks) -> None:
+    for built, users in ((stacks, 0), (own_weights, 3)):
+        assert sum("kms:Decrypt" in as_list(one["Action"]) for _, one in built.all_statements()) == users
 
 
 @pytest.mark.parametrize(
-    ("setting", "named"),
-    # The trial of the model, the model itself, and the training job on demand and on spot.
-    [("base_model=llama-3.1-8b", 4), ("base_model=mistral-7b", 0), ("weights_uri=s3://mine/models/one/", 0)],
+    ("settings", "region", "gated"), [("own_image", "us-east-1", True), ("abroad", "eu-west-1", False)]
 )
-def test_a_licence_is_named_to_sagemaker_for_gated_weights_only(setting: str, named: int) -> None:
-    machine = synthesize(setting).one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+def test_a_run_before_another_deployment_can_still_read_its_weights(
+    request: pytest.FixtureRequest, settings: str, region: str, gated: bool
+) -> None:
+    """Training and hosting read both of JumpStart's buckets, Preflight that of the deployed weights alone."""
+    built: Stacks = request.getfixturevalue(settings)
+    private, public = (f"arn:aws:s3:::jumpstart-{kind}cache-prod-{region}" for kind in ("private-", ""))
+    for role in ("TrainingRole", "HostingRole"):
+        text = json.dumps(built.statements(role))
+        assert private in text and public in text
+    text = json.dumps(built.statements("FunctionsPreflightRole"))
+    assert ((private in text), (public in text)) == (gated, not gated)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    # The trial of the model, the model itself, and the training job on demand and on spot.
+    [("own_image", 4), ("abroad", 0), ("own_weights", 0)],
+)
+def test_a_licence_is_named_to_sagemaker_for_gated_weights_only(
+    request: pytest.FixtureRequest, settings: str, named: int
+) -> None:
+    built: Stacks = request.getfixturevalue(settings)
+    machine = built.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
     assert machine["DefinitionString"].count('"ModelAccessConfig":{"AcceptEula":') == named
+
+
+def test_the_endpoint_may_pull_the_image_that_replaces_and_no_other(own_image: Stacks) -> None:
+    pulling = [one for one in own_image.statements("HostingRole") if "ecr:BatchGetImage" in as_list(one["Action"])]
+    (resource,) = (json.dumps(resource) for one in pulling for resource in as_list(one["Resource"]))
+    assert ":ecr:us-east-1:111122223333:repository/own/vllm" in resource
+    machine = own_image.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    assert machine["DefinitionSubstitutions"]["HostingImage"].endswith("/own/vllm:v1")

@@ -1,4 +1,4 @@
-"""`cdk synth`: no credentials, no findings, the same templates every time, and errors that a person can act on."""
+"""`cdk synth`: no credentials, no findings, the same templates every time, a version for what a run is priced by."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from cfnlint.api import ManualArgs, lint
 
+from stacks.configuration import run_settings
+from stacks.configuration.run_settings import definition_version, literals
 from stacks.configuration.settings import Settings
 from tests.doubles.machines.stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
 
@@ -20,20 +22,8 @@ pytestmark = pytest.mark.slow
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ("Storage", "FineTuning", "Guardrail")
-# Of processor time, which other work on the machine does not lengthen as it does the clock's. Two processes share it, so
-# that synthesis takes about two thirds of this by the clock.
-SECONDS = 25
-VARIANTS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("retain_data=false", "alert_email=owner@example.org", "budget_scope=tag", "weights_uri=s3://mine/models/one/"),
-    (
-        "region=eu-west-1",
-        "training_instance_type=ml.g6.4xlarge",
-        "domain=finance",
-        "accept_eula=true",
-        "base_model=mistral-7b",
-    ),
-)
+SECONDS = 25  # of processor time, which other work on the machine does not lengthen as it does the clock's
+SETTINGS = ["stacks", "own_weights", "abroad", "own_image"]
 
 
 def run_app(output: Path, **context: str) -> subprocess.CompletedProcess[str]:
@@ -77,70 +67,43 @@ def from_command_line(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     return Synthesized(Stacks(folder), used, done.stderr)
 
 
-def test_app_needs_no_credentials_no_network_and_few_seconds(from_command_line: Synthesized) -> None:
+def test_app_needs_no_credentials_no_network_and_few_seconds(from_command_line: Synthesized, stacks: Stacks) -> None:
     assert from_command_line.seconds < SECONDS
-    for name in NAMES:
-        assert from_command_line.stacks.template(name)["Resources"]
-
-
-def test_synthesis_twice_gives_identical_templates_down_to_the_asset_hashes() -> None:
-    first, second = synthesize.__wrapped__(), synthesize.__wrapped__()
-    for name in NAMES:
-        assert first.template(name) == second.template(name)
-
-
-def test_app_gives_the_templates_that_the_tests_look_at(from_command_line: Synthesized, stacks: Stacks) -> None:
+    assert from_command_line.stacks.findings() == [], "with all of CDK's own checks on"
     for name in NAMES:
         assert mask(from_command_line.stacks.template(name)) == mask(stacks.template(name))
+    (warning,) = Settings().warnings()
+    assert f"captune: warning: {warning}" in from_command_line.said.splitlines()
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "defaults")
-def test_every_finding_of_the_checks_is_acknowledged(variant: tuple[str, ...]) -> None:
-    assert synthesize(*variant).findings() == []
+def test_a_wrong_setting_ends_app_with_advice_and_without_a_traceback(tmp_path: Path) -> None:
+    done = run_app(tmp_path / "out", buget_usd="40", region="eu-north-1")
+    assert done.returncode == 1
+    assert "buget_usd is not a setting" in done.stderr and "region is 'eu-north-1'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_every_finding_is_acknowledged_with_all_of_cdks_own_checks_on(from_command_line: Synthesized) -> None:
-    assert from_command_line.stacks.findings() == []
+def test_synthesis_twice_gives_identical_templates_down_to_the_asset_hashes(stacks: Stacks) -> None:
+    again = synthesize.__wrapped__()
+    for name in NAMES:
+        assert again.template(name) == stacks.template(name)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_finding_is_acknowledged_and_cfn_lint_has_no_error(settings: str, request: pytest.FixtureRequest) -> None:
+    built: Stacks = request.getfixturevalue(settings)
+    assert built.findings() == []
+    for name in NAMES:
+        text = (built.folder / f"Captune-{name}.template.json").read_text()
+        assert errors_of(text) == []
+        # CloudFormation gives other characters back as "?", and `cdk diff` leaves out what differs in them alone.
+        assert re.findall(r".{0,40}[^\x00-\x7f].{0,40}", json.dumps(json.loads(text), ensure_ascii=False)) == []
 
 
 def test_every_finding_is_acknowledged_when_the_account_is_known() -> None:
-    stacks = synthesize(account=ACCOUNT)
-    assert stacks.findings() == []
-    assert ACCOUNT in json.dumps(stacks.template("FineTuning"))
-
-
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "defaults")
-def test_no_template_holds_a_character_that_cloudformation_gives_back_as_a_question_mark(
-    variant: tuple[str, ...],
-) -> None:
-    """`cdk diff` leaves out what differs in such characters only, as if nothing had changed there."""
-    for name in NAMES:
-        text = json.dumps(synthesize(*variant).template(name), ensure_ascii=False)
-        assert re.findall(r".{0,40}[^\x00-\x7f].{0,40}", text) == []
-
-
-@pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: " ".join(variant) or "defaults")
-def test_cfn_lint_finds_no_error_in_templates_and_definitions(variant: tuple[str, ...]) -> None:
-    stacks = synthesize(*variant)
-    for name in NAMES:
-        assert errors_of((stacks.folder / f"Captune-{name}.template.json").read_text()) == []
-
-
-def test_cfn_lint_does_look_into_the_state_machine_definitions(stacks: Stacks) -> None:
-    template = stacks.template("FineTuning")
-    machine = next(r for r in template["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine")
-    definition = json.loads(machine["Properties"]["DefinitionString"])
-    del definition["States"]
-    machine["Properties"]["DefinitionString"] = json.dumps(definition)
-    template = {
-        "Resources": {
-            "Machine": {
-                **machine,
-                "Properties": {**machine["Properties"], "RoleArn": "arn:aws:iam::111122223333:role/x"},
-            }
-        }
-    }
-    assert any(error.startswith("E3601") for error in errors_of(json.dumps(template)))
+    built = synthesize(account=ACCOUNT)
+    assert built.findings() == []
+    assert ACCOUNT in json.dumps(built.template("FineTuning"))
 
 
 def errors_of(template: str) -> list[str]:
@@ -151,7 +114,7 @@ def errors_of(template: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_changes_only_on_purpose(name: str, stacks: Stacks) -> None:
-    """After a change that is meant: UPDATE_SNAPSHOTS=1 python -m pytest tests/stacks -k on_purpose, and read the diff."""
+    """After a change on purpose: UPDATE_SNAPSHOTS=1 python -m pytest tests/stacks -k on_purpose, and read the diff."""
     masked = mask(stacks.template(name))
     file = SNAPSHOTS / f"{name}.json"
     if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -168,32 +131,45 @@ def mask(template: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(re.sub(r"[0-9a-f]{64}", "<asset>", json.dumps(template))))
 
 
-def test_a_wrong_setting_ends_app_with_advice_and_without_a_traceback(tmp_path: Path) -> None:
-    done = run_app(tmp_path / "out", buget_usd="40", region="eu-north-1")
-    assert done.returncode == 1
-    assert "buget_usd is not a setting; the nearest one is budget_usd" in done.stderr
-    assert "region is 'eu-north-1'" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_definition_preflight_and_reserve_have_one_version(stacks: Stacks) -> None:
+    machine = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    assert '"definitionVersion":"${DefinitionVersion}"' in machine["DefinitionString"]
+    found = {"definition": machine["DefinitionSubstitutions"]["DefinitionVersion"]}
+    for entry in stacks.resources("FineTuning", "AWS::Lambda::Function").values():
+        variables = entry["Properties"]["Environment"]["Variables"]
+        if "DEFINITION_VERSION" in variables:
+            found[entry["Properties"]["Handler"].split(".")[0]] = variables["DEFINITION_VERSION"]
+    assert set(found) == {"definition", "preflight", "reserve"}
+    assert set(found.values()) == {definition_version(Settings())}
+    known = {key: value for key, value in machine["DefinitionSubstitutions"].items() if isinstance(value, str)}
+    assert {key: value for key, value in known.items() if key != "DefinitionVersion"} == literals(Settings())
 
 
-def test_without_an_address_app_warns_that_nobody_will_be_told(from_command_line: Synthesized) -> None:
-    (warning,) = Settings().warnings()
-    assert f"captune: warning: {warning}" in from_command_line.said.splitlines()
-    assert "set alert_email in cdk.json" in warning
+@pytest.mark.parametrize(
+    "setting",
+    ["training_instance_type=ml.p4d.24xlarge", "hosting_instance_type=ml.g6.2xlarge", "max_training_seconds=3600",
+     "endpoint_deadline_minutes=30", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/",
+     "domain=finance", "lora_rank=32", "epochs=5",
+     "hosting_image=763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:other", "region=eu-west-1"],
+)  # fmt: skip
+def test_the_version_changes_with_every_setting_that_a_run_is_priced_by(setting: str) -> None:
+    other = Settings.from_context(dict([setting.split("=", 1)]))
+    assert definition_version(other) != definition_version(Settings())
 
 
-def test_with_an_address_there_is_nothing_to_warn_of() -> None:
-    assert Settings(alert_email="owner@example.org").warnings() == []
+def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = definition_version(Settings())
+    other = tmp_path / "fine_tuning.asl.yaml"
+    text = run_settings.FINE_TUNING_DEFINITION.read_text("utf-8")
+    other.write_text(text.replace("$trainingAttempt < 3", "$trainingAttempt < 4"))
+    monkeypatch.setattr(run_settings, "FINE_TUNING_DEFINITION", other)
+    assert definition_version(Settings()) != before
 
 
 @pytest.mark.parametrize("folder", ["stacks", "lambdas", "training"])
-def test_nothing_that_is_deployed_knows_that_it_can_be_rehearsed_or_tested(folder: str) -> None:
+def test_nothing_that_is_deployed_knows_of_rehearsal_tests_or_other_stacks(folder: str) -> None:
     for path in sorted((ROOT / folder).rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
-            found = re.findall(r"moto\b|rehears\w*|pytest", path.read_text(encoding="utf-8", errors="ignore"), re.I)
-            assert not found, f"{path.relative_to(ROOT)} mentions {found}"
-
-
-def test_no_lambda_imports_from_the_stacks() -> None:
-    for path in (ROOT / "lambdas").rglob("*.py"):
-        assert not re.search(r"^\s*(from|import) (stacks|aws_cdk)", path.read_text(), re.M), path
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            assert not re.findall(r"moto\b|rehears\w*|pytest", text, re.I), path
+            assert folder != "lambdas" or not re.search(r"^\s*(from|import) (stacks|aws_cdk)", text, re.M), path

@@ -8,9 +8,9 @@ import pytest
 
 from common.contracts import run_folder
 from common.names import run_name
-from verification.experiments.large_corpus import articles
 from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
+from verification.experiments.large_corpus import articles
 
 KEY = f"{run_folder.CORPORA}large.txt"
 

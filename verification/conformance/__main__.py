@@ -1,4 +1,4 @@
-"""Hold the project's contracts against the parts that own them (make conformance).
+"""Check the project's contracts against the parts that own them (make conformance).
 
 python -m verification.conformance                                  every part that this machine can run
 python -m verification.conformance expressions deploy               these parts only
@@ -9,65 +9,75 @@ python -m verification.conformance --plant property                 plant a faul
 from __future__ import annotations
 
 import argparse
+import importlib
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from verification.conformance.contract import Contract
-from verification.conformance.environments import FOREIGN, PROJECT, CannotRun
-from verification.conformance.parts import PARTS, Setting
-from verification.conformance.plants import PLANTS
-from verification.conformance.table import text
 from rehearsal.account.assembly import SynthesisFailed, synthesize
+from verification.conformance.contract import Contract, Setting, table
+from verification.conformance.plants import PLANTS
+from verification.conformance.programs import FOREIGN, PROJECT, CannotRun
 
-_FOLDER = FOREIGN / "conformance"
+Part = Callable[[Setting], list[Contract]]
 _EXIT_CODES = (
     "exit codes: 0 every contract holds; 1 one is broken, or nothing was checked; 2 the command line or the settings are wrong; "
     "3 a part could not run (with --require); 130 stopped with Ctrl-C"
 )
 
 
+# In the order in which they run: first what is quick and broken most often.
+PARTS = ("expressions", "deploy", "serving")
+
+
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.conformance") -> int:
     """Run the parts, print the table and return the exit code."""
     given = _parse(arguments, prog)
-    # Ended from outside it still ends what it has started.
+    parts = {name: partial(_run, name) for name in given.parts}
+    # Ended from outside, it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        assembly = _assembly(given.plant)
-        contracts, not_run = check(given.parts, Setting(assembly, given.plant, _say))
+        contracts, not_run = check(parts, Setting(_assembly(given.plant), given.plant, _say))
     except SynthesisFailed as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("conformance: stopped; nothing is left running", file=sys.stderr)
         return 130
-    printed = text(contracts, not_run)
+    printed = table(contracts, not_run)
     print(printed)
     if given.write is not None:
         given.write.write_text(f"```text\n{printed}\n```\n", encoding="utf-8")
     return exit_code(contracts, not_run, given.require)
 
 
-def check(parts: Sequence[str], setting: Setting) -> tuple[list[Contract], dict[str, str]]:
+def check(parts: Mapping[str, Part], setting: Setting) -> tuple[list[Contract], dict[str, str]]:
     """Return the contracts of the parts, and why a part did not run by its name. A part that breaks off is a broken contract."""
     contracts, not_run = list[Contract](), dict[str, str]()
-    for name in parts:
+    for name, part in parts.items():
         try:
-            contracts += PARTS[name](setting)
-        except CannotRun as reason:
+            contracts += part(setting)
+        except (CannotRun, ImportError) as reason:
             not_run[name] = str(reason)
-        except Exception as error:  # the other parts have something to show all the same
+        except Exception as error:  # the other parts still run
             traceback.print_exc()
             contracts.append(Contract(name, 0, "nothing: it broke off", (f"{type(error).__name__}: {error}",)))
     return contracts, not_run
 
 
+def _run(name: str, setting: Setting) -> list[Contract]:
+    """Imports the part only now: one that needs what is not installed leaves the others alone."""
+    contracts: list[Contract] = importlib.import_module(f"verification.conformance.{name}").run(setting)
+    return contracts
+
+
 def exit_code(contracts: Sequence[Contract], not_run: dict[str, str], require: bool) -> int:
     """0 when something was checked and all of it holds; 3 when a part that is required could not run."""
-    if not contracts and not not_run or not all(contract.holds for contract in contracts):
+    if not all(contract.holds for contract in contracts):
         return 1
     if not_run and require:
         return 3
@@ -76,18 +86,13 @@ def exit_code(contracts: Sequence[Contract], not_run: dict[str, str], require: b
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=prog, description=__doc__, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--require", action="store_true", help="a part that cannot run on this machine is an error")
     faults = "; ".join(f"{name}: {plant.description} ({plant.part})" for name, plant in PLANTS.items())
-    parser.add_argument(
-        "--plant", metavar="NAME", choices=PLANTS, help=f"a fault to see noticed, by its part. {faults}"
-    )
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table, for the README")
+    parser.add_argument("--plant", metavar="NAME", choices=PLANTS, help=f"a fault that its part must notice. {faults}")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, for the pages")
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
@@ -97,10 +102,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _assembly(plant: str | None) -> Path:
-    """The project, synthesized as a person deploys it who has accepted the licence, with a fault if one is to be planted."""
-    folder = _FOLDER / "assembly"
+    """The project, synthesized for a person who has accepted the licence, with a fault if one is to be planted."""
+    folder = FOREIGN / "conformance" / "assembly"
     shutil.rmtree(folder, ignore_errors=True)
-    # All that a quick run learns is kept: whether both models answer as themselves must not hang on how much that is.
+    # The whole of what a quick run learns is kept: whether both models answer as themselves must not depend on how much that is.
     synthesize(PROJECT, folder, {"accept_eula": "true", "adapter_strength": "1"})
     if plant is not None:
         _say(f"planted: {PLANTS[plant].description}")

@@ -1,7 +1,7 @@
-"""python -m verification.experiments   (make evidence): runs the null experiments and the seeds, and prints the table that the README quotes.
+"""captune evidence: runs the declared experiments, and prints the table that docs/verdict.md quotes.
 
-Each experiment is a whole rehearsal: the same template, state machines, Lambdas and training script. What must come out
-was declared before the seeds were run: verification/experiments/DECLARATION.md. Exit code 0 when it did for the experiments that were chosen.
+Each experiment is a whole rehearsal: the same template, state machines, Lambdas and training script. DECLARATION.md says what must
+come out; it was written before the seeds were run. Exit code 0 when the chosen experiments came out as declared.
 """
 
 from __future__ import annotations
@@ -14,156 +14,132 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from captune.outside import TARGET
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
 from verification.experiments.figures import figures_of, load, store
 from verification.experiments.rewrite import judged_again
-from verification.experiments.table import as_markdown, carried_over, recall_together, row
-from operations.data.outside import TARGET
+from verification.experiments.table import as_markdown, kept_since, recall_together, row
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
 FIGURES = PROJECT / "results" / "evidence.json"
 
 
-class NothingToShow(ValueError):
-    """None of the figures that are kept was made with what stands here today."""
-
-
 def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments") -> int:
-    """Runs the experiments; answers 0 when those that were chosen came out as declared."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Runs the chosen experiments; answers 0 when they came out as declared."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
     parser.add_argument(
         "--again",
         action="store_true",
-        help="run experiments once more whose results, for the same texts, are there; without it, those whose figures are in results/evidence.json are left out",
+        help="run again what has results of the same texts; without it, what has figures in results/evidence.json is left out",
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
-    parser.add_argument(
-        "--table",
-        action="store_true",
-        help="run nothing: judge the figures in results/evidence.json and print the table",
-    )
+    parser.add_argument("--table", action="store_true", help="run nothing: judge the figures in results/evidence.json")
     parser.add_argument(
         "--outside",
         type=Path,
         metavar="FILE",
-        help="text of the field by others (JSON Lines or titled text), on which every experiment is measured too; the declared one is what make outside writes",
+        help="text of the field by others (JSON Lines or titled text), on which every experiment is measured too (default: what captune outside wrote)",
     )
-    chosen = parser.parse_args(arguments)
-    outside = _outside(parser, chosen)
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        known = all_experiments(Path(folder), outside)
-        unknown = sorted(set(chosen.only or []) - {e.name for e in known})
-        if unknown:
+        known = all_experiments(Path(folder), _outside(parser, given))
+        if unknown := sorted(set(given.only or []) - {one.name for one in known}):
             parser.error(f"there is no experiment {', '.join(unknown)}; --list names them")
-        experiments = [e for e in known if not chosen.only or e.name in chosen.only]
-        if chosen.list:
-            print("\n".join(f"{e.name:<22} {e.describes}" for e in experiments))
+        chosen = [one for one in known if not given.only or one.name in given.only]
+        if given.list:
+            print("\n".join(f"{one.name:<22} {one.describes}" for one in chosen))
             return 0
         try:
-            for number, experiment in enumerate(experiments if not chosen.table else [], 1):
-                print(f"[{number}/{len(experiments)}] {experiment.name}: {experiment.describes}", flush=True)
-                if not (chosen.only or chosen.again) and _has_figures(experiment):
+            for number, experiment in enumerate(chosen if not given.table else [], 1):
+                print(f"[{number}/{len(chosen)}] {experiment.name}: {experiment.describes}", flush=True)
+                if not (given.only or given.again) and _of_today([experiment]):
                     print(f"  its figures are in results/{FIGURES.name} (--again runs it once more)", flush=True)
                     continue
-                _run(experiment, chosen.again)
-                # With what it was made with, should a text have been changed since.
-                inputs = _mark(experiment).read_text("utf-8")
-                store(FIGURES, experiment.name, figures_of(_summary(experiment), inputs))
-            return _print_table(known, {e.name for e in experiments})
+                _run(experiment, given.again)
+            return _print_table(known, {one.name for one in chosen})
         except ValueError as error:
             raise SystemExit(f"captune: {error}") from error
 
 
-def _outside(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Path | None:
+def _outside(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Path | None:
     """The file of text by others; None where nothing is run and the declared one is meant."""
-    if chosen.outside is None and (chosen.table or chosen.list):
+    if given.outside is None and (given.table or given.list):
         return None
-    path: Path = chosen.outside or TARGET
+    path: Path = given.outside or TARGET
     if not path.is_file():
-        hint = "" if chosen.outside else ": run make outside first, which fetches the declared text by others"
+        hint = "" if given.outside else ": run captune outside first, which fetches the declared text by others"
         parser.error(f"there is no file {path}{hint}")
     return path.resolve()
 
 
-def _print_table(known: list[Experiment], chosen: set[str]) -> int:
-    """Prints and writes the table of all figures that were made with today's inputs; answers the exit code for those chosen.
-
-    Raises NothingToShow where there are none: an earlier table is not replaced by an empty one.
-    """
+def _of_today(known: list[Experiment]) -> dict[str, dict[str, Any]]:
+    """The figures that were made with today's texts, settings and code, on this machine or another one."""
     kept = load(FIGURES)
-    found = [
-        (e, judged_again(kept[e.name])) for e in known if e.name in kept and kept[e.name]["inputs"] == e.fingerprint()
-    ]
-    if not found:
-        raise NothingToShow(
-            f"{FIGURES.name} holds no figures of today's texts, settings and code, so {TABLE.name} stays as it is. Run make evidence, or "
-            "make the table with the commit that results/README.md names."
-        )
-    rows = [row(e, figures) for e, figures in found]
-    seeds = [(e.seed, figures) for e, figures in found if not e.is_null]
-    all_seeds = {e.name for e in known if not e.is_null}
-    complete = len(seeds) == len(all_seeds)
-    together = recall_together(dict(seeds)) if complete else None
-    lacking = sorted({e.name for e in known} - {r.name for r in rows})
-    table = as_markdown(rows, together, lacking, _measured_on(known, found), carried_over(found))
-    TABLE.write_text(table + "\n", "utf-8")
-    print(f"\n{table}")
-    unexpected = [r.name for r in rows if not r.as_expected]
-    # Fails closed: seeds that cannot be put together have shown nothing.
-    together_fails = complete and not (together and together.as_expected)
-    if unexpected or together_fails:
-        print(f"\nNot as declared: {', '.join(unexpected + ['key facts over the seeds together'] * together_fails)}.")
-    elif not lacking:
-        print("\nEverything came out as declared.")
-    return 1 if chosen & {*unexpected, *lacking} or (together_fails and chosen & all_seeds) else 0
-
-
-def _measured_on(known: list[Experiment], found: list[tuple[Experiment, dict[str, Any]]]) -> str:
-    """Which text by others the figures are of."""
-    sha256 = known[0].outside_sha256 or ""
-    counts = {block["documents_count"] for _, figures in found if (block := figures.get("outside"))}
-    which = "the declared file" if sha256 == OUTSIDE_SHA256 else "not the declared file"
-    return f"Text by others: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
+    return {e.name: kept[e.name] for e in known if kept.get(e.name, {}).get("inputs") == e.fingerprint()}
 
 
 def _run(experiment: Experiment, again: bool) -> None:
-    if not again and _is_kept(experiment):
+    """Rehearses, unless results with the same inputs are there, and keeps the figures."""
+    folder = RESULTS / experiment.name
+    mark = folder / "inputs.sha256"  # what a finished run was made with; a run that failed leaves none
+    inputs = experiment.fingerprint()
+    if not again and mark.is_file() and mark.read_text("utf-8") == inputs:
         print(f"  kept from results/evidence/{experiment.name} (--again runs it once more)", flush=True)
-        return
-    mark, inputs = _mark(experiment), experiment.fingerprint()
-    mark.unlink(missing_ok=True)
-    code = _rehearse(experiment.command(RESULTS))
-    if code:
-        raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
-    mark.write_text(inputs, "utf-8")
+    else:
+        mark.unlink(missing_ok=True)
+        if code := _rehearse(experiment.command(RESULTS)):
+            raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
+        mark.write_text(inputs, "utf-8")
+    store(FIGURES, experiment.name, figures_of(json.loads((folder / "summary.json").read_text("utf-8")), inputs))
 
 
 def _rehearse(arguments: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", "rehearsal", *arguments], cwd=PROJECT, check=False).returncode
 
 
-def _mark(experiment: Experiment) -> Path:
-    """The file that tells what a finished run was made with; a run that failed leaves none."""
-    return RESULTS / experiment.name / "inputs.sha256"
+def _print_table(known: list[Experiment], chosen: set[str]) -> int:
+    """Prints and writes the table of all figures of today; answers the exit code for the chosen experiments.
+
+    Raises ValueError where there are none: an empty table does not replace an earlier one.
+    """
+    found = {name: judged_again(figures) for name, figures in _of_today(known).items()}
+    if not found:
+        raise ValueError(
+            f"{FIGURES.name} holds no figures of today's texts, settings and code, so {TABLE.name} stays as it is. Run captune evidence, or "
+            "make the table with the commit that results/README.md names."
+        )
+    rows = [row(one, found[one.name]) for one in known if one.name in found]
+    lacking = sorted({one.name for one in known} - found.keys())
+    seeds = [one for one in known if not one.is_null]
+    complete = found.keys() >= {one.name for one in seeds}
+    together = recall_together({one.seed: found[one.name] for one in seeds}) if complete else None
+    notes = [_measured_on(known, found), together.text if together else "", kept_since(list(found.values()))]
+    if lacking:
+        notes.append(
+            f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
+        )
+    table = as_markdown(rows, notes)
+    TABLE.write_text(table + "\n", "utf-8")
+    print(f"\n{table}")
+    unexpected = [one.name for one in rows if not one.as_declared]
+    # Seeds that cannot be put together have shown nothing.
+    together_fails = complete and not (together and together.as_declared)
+    if unexpected or together_fails:
+        print(f"\nNot as declared: {', '.join(unexpected + ['key facts over the seeds together'] * together_fails)}.")
+    elif not lacking:
+        print("\nEverything came out as declared.")
+    return 1 if chosen & {*unexpected, *lacking} or (together_fails and chosen & {one.name for one in seeds}) else 0
 
 
-def _is_kept(experiment: Experiment) -> bool:
-    mark = _mark(experiment)
-    return mark.is_file() and mark.read_text("utf-8") == experiment.fingerprint()
-
-
-def _has_figures(experiment: Experiment) -> bool:
-    """Whether it was run with today's inputs, wherever that was: all of them take longer than many a machine can be had."""
-    return load(FIGURES).get(experiment.name, {}).get("inputs") == experiment.fingerprint()
-
-
-def _summary(experiment: Experiment) -> dict[str, object]:
-    summary: dict[str, object] = json.loads((RESULTS / experiment.name / "summary.json").read_text("utf-8"))
-    return summary
+def _measured_on(known: list[Experiment], found: dict[str, dict[str, Any]]) -> str:
+    """Which text by others the figures are of."""
+    sha256 = known[0].outside_sha256 or ""
+    counts = {block["documents_count"] for figures in found.values() if (block := figures.get("outside"))}
+    which = "the declared file" if sha256 == OUTSIDE_SHA256 else "not the declared file"
+    return f"Text by others: {', '.join(map(str, sorted(counts))) or 'no'} documents, {which} (SHA-256 {sha256[:16]})."
 
 
 if __name__ == "__main__":

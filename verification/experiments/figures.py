@@ -1,7 +1,4 @@
-"""The figures of the experiments in results/evidence.json: small enough to be committed, and all that the table is made from.
-
-With them the table can be judged by today's rule and printed again where the experiments were not run.
-"""
+"""The figures of the experiments in results/evidence.json: all that the table is made from, so that it needs no new run."""
 
 from __future__ import annotations
 
@@ -21,37 +18,30 @@ _BLOCKS = ("status", "heldout", "beyond_control", "control", "recall")
 def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     """What is kept of a run's summary.json; `inputs` is the fingerprint of what it was made with."""
     environment = (summary.get("configuration") or {}).get("environment") or {}
+    prompts = summary.get("prompts") or []
     return {
         "inputs": inputs,
         **{name: summary.get(name) for name in _BLOCKS},
         "outside": without_titles(summary.get("outside")),
-        "knowledge": _recall_of_each(summary),
-        "clusters": _cluster_of_each(summary),
+        # Of each knowledge prompt that has facts and both answers: (base, tuned) recall.
+        "knowledge": {
+            row["id"]: [row["base"]["recall"], row["tuned"]["recall"]]
+            for row in prompts
+            if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
+        },
+        # A prompt without a cluster asks a fact that no other prompt asks.
+        "clusters": {row["id"]: row["cluster"] for row in prompts if row.get("cluster")},
         "device": environment.get("device_name"),
         "precision": environment.get("precision"),
     }
 
 
 def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The losses on outside text, its documents called by their ids; titles are others' words, and what is kept in the repository holds none."""
+    """The losses on outside text with ids in place of titles: the repository holds no text by others."""
     if block is None:
         return None
     rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]
     return {**block, **({"documents": rows} if rows else {})}
-
-
-def _recall_of_each(summary: Mapping[str, Any]) -> dict[str, list[float]]:
-    """(base, tuned) recall of each knowledge prompt that has facts and both answers, by its id."""
-    return {
-        row["id"]: [row["base"]["recall"], row["tuned"]["recall"]]
-        for row in summary.get("prompts") or []
-        if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
-    }
-
-
-def _cluster_of_each(summary: Mapping[str, Any]) -> dict[str, str]:
-    """The cluster of each prompt, by its id; a prompt that asks a fact of its own is alone in one."""
-    return {row["id"]: row["cluster"] for row in summary.get("prompts") or [] if row.get("cluster")}
 
 
 def load(path: Path) -> dict[str, dict[str, Any]]:
@@ -62,10 +52,11 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        kept = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); restore it with git, or delete it and run again") from error
-    if not isinstance(kept, dict) or not all(isinstance(value, dict) and "inputs" in value for value in kept.values()):
+        kept: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        damaged = not all(isinstance(figures, dict) and "inputs" in figures for figures in kept.values())
+    except (ValueError, AttributeError):
+        damaged = True
+    if damaged:
         raise ValueError(
             f"{path} does not hold figures of experiments; restore it with git, or delete it and run again"
         )
@@ -73,10 +64,7 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def store(path: Path, name: str, figures: Mapping[str, Any]) -> None:
-    """Puts the figures of one experiment beside those that are there; a reader never sees half a file.
-
-    Experiments may end at the same time: each waits until the other has written.
-    """
+    """Adds the figures of one experiment to the file, whole or not at all. Experiments that end at the same time wait for each other."""
     with FileLock(path.with_suffix(".lock")):
         kept = {**load(path), name: dict(figures)}
         lines = [f"{json.dumps(key)}: {json.dumps(kept[key], sort_keys=True)}" for key in sorted(kept)]

@@ -1,10 +1,9 @@
-"""How fast, and in how much memory, Preflight's own code reads, checks and splits a corpus of any size.
+"""How fast, and in how much memory, Preflight reads, checks and splits a made-up corpus.
 
     python -m verification.experiments.large_corpus [MEGABYTES …]    # 10, 100 and 1,000 by default
 
-The text is made up and written to a temporary folder: articles under `# Title` lines, or with `--untitled` one text without any; a
-paragraph is one line, or with `--wrapped` lines of 72 letters. Each size is read in a process of its own over a bucket in that folder,
-so that what counts is its own peak (resident set). Preflight has a whole core, and the way from S3 beside it.
+A process of its own reads each size from files in a temporary folder, so that its peak (resident set) counts. Articles stand
+under `# Title` lines, or with `--untitled` without any; a paragraph is one line, or with `--wrapped` lines of 72 letters.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,10 @@ SIZES_MB = (10, 100, 1000)
 KEY = "corpora/large.txt"
 _ARTICLE_SENTENCES, _PARAGRAPHS = 4, 6
 _WORDS = 60_000
-_BLOCK_BYTES = 4 * 10**6
 
 
 class Folder:
-    """As much of S3 as the reading needs, over files."""
+    """What the reading calls of S3, over files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -57,80 +56,64 @@ def articles(titled: bool, wrapped: bool = False) -> Iterator[str]:
     rng = random.Random(20261126)
     letters = "eeeeeeaaaaiiiioootttnnnnsssrrrrhhllddcummfpgwybvkü"
     known = ["".join(rng.choices(letters, k=rng.choice((2, 3, 4, 5, 6, 7, 9, 12)))) for _ in range(_WORDS)]
-    number = 0
-    while True:
-        number += 1
-        paragraphs = [
-            " ".join(
-                f"{' '.join(rng.choices(known, k=17)).capitalize()} {rng.randint(2, 99)} {rng.choice(known)}."
-                for _ in range(_ARTICLE_SENTENCES)
-            )
-            for _ in range(_PARAGRAPHS)
-        ]
+
+    def sentence() -> str:
+        return f"{' '.join(rng.choices(known, k=17)).capitalize()} {rng.randint(2, 99)} {rng.choice(known)}."
+
+    for number in count(1):
+        paragraphs = [" ".join(sentence() for _ in range(_ARTICLE_SENTENCES)) for _ in range(_PARAGRAPHS)]
         if wrapped:
             paragraphs = [textwrap.fill(paragraph, 72) for paragraph in paragraphs]
-        title = f"# Article {number}\n\n" if titled else ""
-        yield title + "\n\n".join(paragraphs) + "\n\n"
+        yield (f"# Article {number}\n\n" if titled else "") + "\n\n".join(paragraphs) + "\n\n"
 
 
 def fill(folder: Path, megabytes: int, titled: bool, wrapped: bool) -> None:
-    """Writes a corpus of a size.
-
-    A block of it is made, and every further one says the same in other letters: no two share a run of words.
-    """
-    made, block, rng = articles(titled, wrapped), bytearray(), random.Random(1)
-    while len(block) < min(_BLOCK_BYTES, megabytes * 10**6):
-        block += next(made).encode()
+    """Writes a corpus of a size."""
     path = folder / KEY
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        while file.tell() < megabytes * 10**6:
-            vowels, others = "aeiou", "bcdfghjklmnpqrstvwxyz"
-            mixed = ["".join(rng.sample(one, len(one))) for one in (vowels, others)]
-            left = megabytes * 10**6 - file.tell()
-            end = len(block) if left >= len(block) else block.index(b"\n\n", left - 1) + 2
-            file.write(block[:end].translate(bytes.maketrans((vowels + others).encode(), "".join(mixed).encode())))
+    with path.open("w", encoding="utf-8") as file:
+        for article in articles(titled, wrapped):
+            file.write(article)
+            if file.tell() >= megabytes * 10**6:
+                return
 
 
 def read(folder: Path) -> None:
     """Reads the corpus in this process and prints what it took."""
-    size = (folder / KEY).stat().st_size
+    size = (folder / KEY).stat().st_size / 1e6
     data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
+    began = time.process_time()
     storage = Storage(Folder(folder), "bucket")
-    wall, cpu = time.monotonic(), time.process_time()
     material = staging.gather(storage, data, Request(corpus=KEY), "medical", lambda step: step(), Amount())
-    staged = staging.files(material, {}) if material else {}
-    digest = staging.digest(staged)
-    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     assert material is not None
+    staged = sum(map(len, staging.files(material, {}).values())) / 1e6
+    seconds = time.process_time() - began
     print(
-        f"{size / 1e6:7,.0f} MB {size / 1e6 / cpu:7.1f} MB/s of a core {cpu:6.1f} s of CPU ({wall:.1f} s by the clock here) {peak:5,.0f} MiB at most; "
-        f"{sum(map(len, staged.values())) / 1e6:5.1f} MB staged: {len(material.training):,} documents, {material.words:,} words, {len(material.held_out)} held "
-        f"out ({digest[:8]})",
+        f"{size:7,.0f} MB {size / seconds:7.1f} MB/s of a core {seconds:6.1f} s of CPU {peak_mib():5,.0f} MiB at most; {staged:5.1f} MB staged: "
+        f"{len(material.training):,} documents, {material.words:,} words, {len(material.held_out)} held out",
         flush=True,
     )
 
 
+def peak_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def main(arguments: list[str]) -> int:
-    """Make each corpus, read it, remove it."""
+    """Makes each corpus, reads it, removes it."""
     if arguments[:1] == ["read"]:
         read(Path(arguments[1]))
         return 0
-    parser = argparse.ArgumentParser(
-        prog="python -m verification.experiments.large_corpus",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__, formatter_class=style)
     parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 10 100 1000)")
     parser.add_argument("--untitled", action="store_true", help="one text without `# Title` lines")
-    parser.add_argument(
-        "--wrapped", action="store_true", help="lines of 72 letters, as in a text that was typed or copied"
-    )
-    asked = parser.parse_args(arguments)
-    for megabytes in asked.megabytes:
+    parser.add_argument("--wrapped", action="store_true", help="lines of 72 letters, as in a text that was typed")
+    given = parser.parse_args(arguments)
+    for megabytes in given.megabytes:
         with tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), megabytes, not asked.untitled, asked.wrapped)
+            fill(Path(folder), megabytes, not given.untitled, given.wrapped)
             subprocess.run([sys.executable, "-m", __spec__.name, "read", folder], check=True)
     return 0
 

@@ -1,7 +1,7 @@
 """How often the verdict is wrong when nothing was learned, and how often it is right when something was.
 
-    python -m verification.experiments.null_statistics            # 2,000 nulls a row
-    python -m verification.experiments.null_statistics --quick    # 300 a row
+    captune nulls            # 2,000 nulls a row
+    captune nulls --quick    # 300 a row
 
 Every row simulates held-out sets as the report meets them (documents of unequal length, one loss difference each), sends
 them through the report's own interval, sign-flip test and verdict, and counts. Null: the mean difference is zero. `skewed` draws from a
@@ -15,6 +15,8 @@ import math
 import random
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 from report.findings.gains import compare_gains
@@ -41,7 +43,7 @@ CERTAINLY_GAINED = {
     "difference": CERTAINLY_FURTHER["difference"],
     "p_value": 0.0001,
 }
-OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `make outside` writes
+OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `captune outside` writes
 
 Draw = Callable[[random.Random], float]
 
@@ -101,8 +103,17 @@ def rates(
     """The shares of simulated runs judged improved and worse."""
     rng = random.Random(seed)
     blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
-    verdicts = [judge_loss(block, CERTAINLY_FURTHER).verdict for block in blocks]
-    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+    return _shares([judge_loss(block, CERTAINLY_FURTHER).verdict for block in blocks], WORSE)
+
+
+def outside_rates(
+    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The shares judged improved and worse outside where held-out text gained without doubt and outside text changed by `mean`."""
+    rng = random.Random(seed)
+    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
+    verdicts = [judge_loss(CERTAINLY_GAINED, CERTAINLY_FURTHER, block).verdict for block in blocks]
+    return _shares(verdicts, WORSE_OUTSIDE)
 
 
 def general_gain_rates(
@@ -115,8 +126,10 @@ def general_gain_rates(
     runs: int,
     seed: int,
     resamples: int = RESAMPLES,
+    outside: float | None = None,
 ) -> tuple[float, float]:
-    """The shares judged improved and worse where every text gained: control text by `gain`, the field's by `gain + field`.
+    """The shares judged improved and worse where held-out text changed by `gain + field` and control text by `gain`; or improved
+    and worse outside where also outside text changed, by `outside`.
 
     `spreads` are the standard deviations of held-out and control documents. With `field` 0 nothing of the field was learned.
     """
@@ -124,39 +137,20 @@ def general_gain_rates(
     for run in range(runs):
         heldout = simulated(rng, count, gain + field, spreads[0], draw)
         control = simulated(rng, CONTROL_DOCUMENTS, gain, spreads[1], draw)
+        others = None
+        if outside is not None:
+            others = measured(rng, OUTSIDE_DOCUMENTS[-1], outside, spreads[0], draw, seed=run, resamples=resamples)
         tokens = [document["tokens"] for document in heldout["documents"]]
         change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
         block = loss_block(change, tokens, seed=run, resamples=resamples)
         beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
-        verdicts.append(judge_loss(block, beyond).verdict)
-    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+        verdicts.append(judge_loss(block, beyond, others).verdict)
+    return _shares(verdicts, WORSE if outside is None else WORSE_OUTSIDE)
 
 
-def outside_rates(
-    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """The shares judged improved and worse outside where held-out text gained without doubt and outside text changed by `mean`."""
-    rng = random.Random(seed)
-    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
-    verdicts = [judge_loss(CERTAINLY_GAINED, CERTAINLY_FURTHER, block).verdict for block in blocks]
-    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE_OUTSIDE) / runs
-
-
-def whole_rule_rates(
-    *, gain: float, outside: float, spread: float, runs: int, seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """The shares judged improved and worse outside by all conditions together: held-out text changed by `gain`, control text not at all, outside
-    text by `outside`; 18, 13 and 88 normal documents."""
-    rng, verdicts = random.Random(seed), []
-    for run in range(runs):
-        heldout = simulated(rng, 18, gain, spread, normal)
-        control = simulated(rng, CONTROL_DOCUMENTS, 0.0, spread, normal)
-        tokens = [document["tokens"] for document in heldout["documents"]]
-        change = [document["tuned_nll"] - document["base_nll"] for document in heldout["documents"]]
-        beyond = compare_gains(heldout, control, seed=run, resamples=resamples, shuffles=resamples)
-        others = measured(rng, OUTSIDE_DOCUMENTS[-1], outside, spread, normal, seed=run, resamples=resamples)
-        verdicts.append(judge_loss(loss_block(change, tokens, seed=run, resamples=resamples), beyond, others).verdict)
-    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE_OUTSIDE) / runs
+def _shares(verdicts: list[str], harmful: str) -> tuple[float, float]:
+    """The shares judged improved and otherwise."""
+    return verdicts.count(IMPROVED) / len(verdicts), verdicts.count(harmful) / len(verdicts)
 
 
 def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: Draw) -> dict[str, Any]:
@@ -189,7 +183,7 @@ def recall_rates(
         counts = {"prompts": len(change), "clusters": found["clusters"]}
         measure = {**counts, "difference": found["mean"], "p_value": found["p_value"]}
         verdicts.append(judge_recall({"knowledge": {"all": measure}}).verdict)
-    return verdicts.count(IMPROVED) / runs, verdicts.count(WORSE) / runs
+    return _shares(verdicts, WORSE)
 
 
 def _per_cent(share: float, runs: int) -> str:
@@ -197,57 +191,52 @@ def _per_cent(share: float, runs: int) -> str:
     return f"{100 * share:5.1f} % ± {100 * math.sqrt(max(share * (1 - share), 1 / runs / 4) / runs):.1f}"
 
 
-# Three standard errors of a share of 5 %: a row may not exceed the promise by more than chance.
-def _too_many(improved: float, runs: int) -> bool:
-    return improved > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+def _too_many(share: float, runs: int) -> bool:
+    """Whether a share is above the promised 5 % by more than chance: three standard errors."""
+    return share > 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def _show(form: str, *cells: object) -> None:
+    """Prints a row of a table at once: the next one takes a while."""
+    print(form.format(*cells).rstrip(), flush=True)
 
 
 def loss_nulls(runs: int, power_runs: int) -> bool:
     """The first condition alone; True where a row is wrong too often."""
-    print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token", flush=True)
-    print(f"{'documents':>9}  {'differences':<13} {'improved (false)':>18} {'worse (false)':>16}")
-    failed = False
-    grid = [(count, name, RESAMPLES) for count in (6, 10, 14, 18) for name in SHAPES]
-    for count, name, resamples in [*grid, (14, "normal", 10_000)]:
-        many = resamples > RESAMPLES
-        row_runs = power_runs if many else runs
-        improved, worse = rates(
-            count=count, mean=0.0, spread=0.1, draw=SHAPES[name], runs=row_runs, seed=count, resamples=resamples
-        )
-        note = f"  ({resamples:,} resamples, {row_runs} runs)" if many else ""
-        shares = f"{_per_cent(improved, row_runs):>18} {_per_cent(worse, row_runs):>16}"
-        print(f"{count:>9}  {name:<13} {shares}{note}", flush=True)
-        failed |= _too_many(improved, row_runs)
+    print(f"Nulls: nothing learned, {runs:,} simulated runs a row, SD of documents 0.10 nats per token")
+    form, failed = "{:>9}  {:<13} {:>18} {:>16}{}", False
+    _show(form, "documents", "differences", "improved (false)", "worse (false)", "")
+    rows = [(count, name, RESAMPLES, runs) for count in (6, 10, 14, 18) for name in SHAPES]
+    for count, name, resamples, many in [*rows, (14, "normal", 10_000, power_runs)]:
+        one = partial(rates, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
+        improved, worse = one(runs=many, seed=count, resamples=resamples)
+        note = f"  ({resamples:,} resamples, {many} runs)" if resamples > RESAMPLES else ""
+        _show(form, count, name, _per_cent(improved, many), _per_cent(worse, many), note)
+        failed |= _too_many(improved, many)
     return failed
 
 
 def gain_nulls(runs: int, power_runs: int) -> bool:
     """The second condition: every text gained alike; True where a row is wrong too often."""
     print(f"Nulls of the second condition: held-out and control text gained 0.25 alike, {runs:,} simulated runs a row")
-    print(f"{'documents':>9}  {'differences':<13} {'SD held-out, control':>20} {'improved (false)':>18}")
-    failed = False
-    alike, unequal = (0.1, 0.1), ((0.05, 0.15), (0.15, 0.05))
-    grid = [(18, name, alike) for name in SHAPES] + [(18, "normal", spreads) for spreads in unequal]
-    for count, name, spreads in [*grid, (10, "normal", alike)]:
-        improved, _ = general_gain_rates(
-            count=count, gain=-0.25, field=0.0, spreads=spreads, draw=SHAPES[name], runs=runs, seed=count
-        )
-        told = f"{spreads[0]:.2f}, {spreads[1]:.2f}"
-        print(f"{count:>9}  {name:<13} {told:>20} {_per_cent(improved, runs):>18}", flush=True)
+    form, failed = "{:>9}  {:<13} {:>20} {:>18}", False
+    _show(form, "documents", "differences", "SD held-out, control", "improved (false)")
+    rows = [(18, name, (0.1, 0.1)) for name in SHAPES]
+    rows += [(18, "normal", (0.05, 0.15)), (18, "normal", (0.15, 0.05)), (10, "normal", (0.1, 0.1))]
+    gained = partial(general_gain_rates, gain=-0.25)
+    for count, name, spreads in rows:
+        improved, _ = gained(count=count, field=0.0, spreads=spreads, draw=SHAPES[name], runs=runs, seed=count)
+        _show(form, count, name, "{:.2f}, {:.2f}".format(*spreads), _per_cent(improved, runs))
         failed |= _too_many(improved, runs)
     print(
         f"\nPower beside a general gain of 0.25: share judged improved, 18 documents, {power_runs} simulated runs a cell"
     )
-    effects = (-0.05, -0.10, -0.30)
-    print(f"{'SD held-out, control':>20}  " + "".join(f"{f'further by {effect:.2f}':>18}" for effect in effects))
+    effects, form = (-0.05, -0.10, -0.30), "{:>20}  {:>18}{:>18}{:>18}"
+    _show(form, "SD held-out, control", *(f"further by {effect:.2f}" for effect in effects))
+    gained = partial(gained, count=18, draw=normal, runs=power_runs, seed=18)
     for spreads in ((0.05, 0.05), (0.05, 0.10), (0.10, 0.10)):
-        cells = []
-        for effect in effects:
-            share, _ = general_gain_rates(
-                count=18, gain=-0.25, field=effect, spreads=spreads, draw=normal, runs=power_runs, seed=18
-            )
-            cells.append(f"{_per_cent(share, power_runs):>18}")
-        print(f"{f'{spreads[0]:.2f}, {spreads[1]:.2f}':>20}  " + "".join(cells), flush=True)
+        shares = [gained(field=effect, spreads=spreads)[0] for effect in effects]
+        _show(form, "{:.2f}, {:.2f}".format(*spreads), *(_per_cent(share, power_runs) for share in shares))
     return failed
 
 
@@ -257,55 +246,41 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
         f"Nulls of the condition on outside text: held-out text gained without doubt, outside text did not change, {runs:,} simulated runs a row, "
         "SD of documents 0.10"
     )
-    print(f"{'documents':>9}  {'differences':<13} {'improved (false)':>18} {'worse outside (false)':>22}")
-    failed = False
-    for count in OUTSIDE_DOCUMENTS:
-        for name in SHAPES:
-            improved, worse = outside_rates(
-                count=count, mean=0.0, spread=0.1, draw=SHAPES[name], runs=runs, seed=count, resamples=400
-            )
-            print(f"{count:>9}  {name:<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>22}", flush=True)
-            failed |= _too_many(improved, runs) or _too_many(worse, runs)
-    improved, worse = whole_rule_rates(gain=0.0, outside=0.0, spread=0.1, runs=runs, seed=1, resamples=400)
-    print(
-        f"All conditions together, nothing learned at all: {_per_cent(improved, runs).strip()} improved, {_per_cent(worse, runs).strip()} worse outside"
-    )
+    form, failed = "{:>9}  {:<13} {:>18} {:>22}", False
+    _show(form, "documents", "differences", "improved (false)", "worse outside (false)")
+    for count, name in product(OUTSIDE_DOCUMENTS, SHAPES):
+        one = partial(outside_rates, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
+        improved, worse = one(runs=runs, seed=count, resamples=400)
+        _show(form, count, name, _per_cent(improved, runs), _per_cent(worse, runs))
+        failed |= _too_many(improved, runs) or _too_many(worse, runs)
+    nothing = partial(general_gain_rates, count=18, gain=0.0, field=0.0, spreads=(0.1, 0.1), draw=normal, outside=0.0)
+    improved, worse = nothing(runs=runs, seed=1, resamples=400)
+    shares = [_per_cent(share, runs).strip() for share in (improved, worse)]
+    print(f"All conditions together, nothing learned at all: {shares[0]} improved, {shares[1]} worse outside")
     print(
         f"\nPower, held-out text gained without doubt, {power_runs} simulated runs a cell: improved where outside text fell by as much, worse outside where it rose"
     )
-    effects = (0.01, 0.02, 0.05, 0.10)
-    print(
-        f"{'documents':>9} {'SD':>6} {'verdict':>14}  " + "".join(f"{f'effect {effect:.2f}':>16}" for effect in effects)
-    )
-    for count in OUTSIDE_DOCUMENTS:
-        for spread in (0.05, 0.10):
-            cells: dict[str, list[str]] = {IMPROVED: [], WORSE_OUTSIDE: []}
-            for effect in effects:
-                for place, verdict, sign in ((0, IMPROVED, -1), (1, WORSE_OUTSIDE, 1)):
-                    shares = outside_rates(
-                        count=count,
-                        mean=sign * effect,
-                        spread=spread,
-                        draw=normal,
-                        runs=power_runs,
-                        seed=count,
-                        resamples=400,
-                    )
-                    cells[verdict].append(f"{_per_cent(shares[place], power_runs):>16}")
-            for verdict, row in cells.items():
-                print(f"{count:>9} {spread:>6.2f} {verdict:>14}  " + "".join(row), flush=True)
+    effects, form = (0.01, 0.02, 0.05, 0.10), "{:>9} {:>6} {:>14}  {:>16}{:>16}{:>16}{:>16}"
+    _show(form, "documents", "SD", "verdict", *(f"effect {effect:.2f}" for effect in effects))
+    for count, spread in product(OUTSIDE_DOCUMENTS, (0.05, 0.10)):
+        power = partial(
+            outside_rates, count=count, spread=spread, draw=normal, runs=power_runs, seed=count, resamples=400
+        )
+        for place, verdict, sign in ((0, IMPROVED, -1), (1, WORSE_OUTSIDE, 1)):
+            cells = [_per_cent(power(mean=sign * effect)[place], power_runs) for effect in effects]
+            _show(form, count, f"{spread:.2f}", verdict, *cells)
     return failed
 
 
 def recall_nulls(runs: int, power_runs: int) -> bool:
     """The second line; True where a row is wrong too often."""
     print(f"Nulls of the second line, key-fact recall, {runs:,} simulated runs a row")
-    print(f"{'prompts':>9}  {'':<13} {'improved (false)':>18} {'worse (false)':>16}")
-    failed = False
+    form, failed = "{:>9}  {:<13} {:>18} {:>16}", False
+    _show(form, "prompts", "", "improved (false)", "worse (false)")
     for count, alike in ((24, 1), (80, 1), (96, 4)):
         improved, worse = recall_rates(prompts=count, runs=runs, seed=count, resamples=400, alike=alike)
         note = "" if alike == 1 else f"{count // alike} clusters"
-        print(f"{count:>9}  {note:<13} {_per_cent(improved, runs):>18} {_per_cent(worse, runs):>16}", flush=True)
+        _show(form, count, note, _per_cent(improved, runs), _per_cent(worse, runs))
         failed |= _too_many(improved, runs)
     return failed
 
@@ -313,15 +288,11 @@ def recall_nulls(runs: int, power_runs: int) -> bool:
 def loss_power(runs: int, power_runs: int) -> bool:
     """How often a real effect passes the first condition; nothing to fail."""
     print(f"Power: share judged improved, {power_runs} simulated runs a cell, normal differences")
-    effects, spreads = (-0.02, -0.05, -0.10), (0.05, 0.10, 0.15)
-    print(f"{'documents':>9} {'SD':>6}  " + "".join(f"{f'effect {effect:.2f}':>16}" for effect in effects))
-    for count in (10, 14, 18):
-        for spread in spreads:
-            cells = []
-            for effect in effects:
-                share, _ = rates(count=count, mean=effect, spread=spread, draw=normal, runs=power_runs, seed=count)
-                cells.append(f"{_per_cent(share, power_runs):>16}")
-            print(f"{count:>9} {spread:>6.2f}  " + "".join(cells), flush=True)
+    effects, form = (-0.02, -0.05, -0.10), "{:>9} {:>6}  {:>16}{:>16}{:>16}"
+    _show(form, "documents", "SD", *(f"effect {effect:.2f}" for effect in effects))
+    for count, spread in product((10, 14, 18), (0.05, 0.10, 0.15)):
+        power = partial(rates, count=count, spread=spread, draw=normal, runs=power_runs, seed=count)
+        _show(form, count, f"{spread:.2f}", *(_per_cent(power(mean=effect)[0], power_runs) for effect in effects))
     return False
 
 

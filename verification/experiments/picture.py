@@ -1,4 +1,4 @@
-"""python -m verification.experiments.picture REPORT.html PICTURE.png   (make example): the first screen of a report, by headless Chromium."""
+"""captune picture REPORT.html PICTURE.png: the first screen of a report, by headless Chromium."""
 
 from __future__ import annotations
 
@@ -10,40 +10,34 @@ import tempfile
 from pathlib import Path
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-QUIET = (
+QUIET = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--hide-scrollbars",
     "--no-first-run",
     "--disable-background-networking",
-)
+]
 
 
 def take(report: Path, picture: Path, width: int = 1280, height: int = 1500) -> None:
     """Writes a picture of the report. Raises FileNotFoundError when no browser of the Chromium family is installed."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
-        raise FileNotFoundError(
-            f"none of {', '.join(BROWSERS)} is installed; the report itself is complete without the picture"
-        )
+        names = ", ".join(BROWSERS)
+        raise FileNotFoundError(f"none of {names} is installed; the report itself is complete without the picture")
     with tempfile.TemporaryDirectory() as profile:
-        command = [
-            browser,
-            *QUIET,
-            f"--user-data-dir={profile}",
-            f"--window-size={width},{height}",
-            f"--screenshot={picture}",
-        ]
-        subprocess.run([*command, report.resolve().as_uri()], check=True, capture_output=True, timeout=120)
+        options = [f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={picture}"]
+        command = [browser, *QUIET, *options, report.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.picture") -> int:
     """Reads the command line; answers the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m verification.experiments.picture", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         take(given.report, given.picture)
     except FileNotFoundError as missing:

@@ -1,7 +1,7 @@
-"""python -m verification.experiments.readme   (make readme): puts what was measured into the README and docs/, between their markers.
+"""captune readme: puts measured figures into the README and docs/, between their markers.
 
 A section `<!-- name -->` … `<!-- end -->` is replaced by the text of results/name.md, so that no figure is typed by hand; the
-section `settings` by what the settings say of themselves.
+section `settings` by the table of the settings.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-from verification.experiments.experiments import PROJECT
 from stacks.configuration import settings
+from verification.experiments.experiments import PROJECT
 
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -35,7 +35,7 @@ def filled(page: str, results: Path) -> str:
     return _SECTION.sub(text, page)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Rewrites the pages; answers the exit code."""
     for path in pages():
         path.write_text(filled(path.read_text("utf-8"), PROJECT / "results"), "utf-8")

@@ -1,4 +1,4 @@
-"""python -m verification.experiments.rewrite FOLDER [--to FOLDER] [--for-the-repository]: judges a run's figures by today's rule and writes its report again.
+"""captune report FOLDER [--to FOLDER] [--for-the-repository]: judges a run's figures by today's rule and writes its report again.
 
 A summary.json holds everything that a report shows, so a changed rule or page needs no new training.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.storage import Storage
-from verification.experiments.figures import without_titles
 from report import files
 from report.content.circumstances import is_of_records, is_smoke
 from report.findings.analysis import judged
 from report.summary import decoding
 from report.summary_types import Summary
+from verification.experiments.figures import without_titles
 
 
 class _Folder:
@@ -40,9 +40,9 @@ def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:
-    """Writes the report of a results folder again, into another one with the run's other files if need be; answers its verdict.
+    """Writes the report of a results folder again, to another folder with copies of the run's other files; answers its verdict.
 
-    `for_the_repository` calls the documents of text by others by their ids.
+    `for_the_repository` replaces the titles of text by others with ids.
 
     Raises FileNotFoundError without a summary.json, ValueError for a run that was not measured.
     """

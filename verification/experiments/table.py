@@ -1,4 +1,4 @@
-"""The table of the experiments, in the form that the README quotes."""
+"""The table of the experiments, as docs/verdict.md quotes it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from verification.experiments.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
 from report.findings.recall import clustered_mean
 from report.findings.verdict import IMPROVED, judge_recall
 from report.formatting import format_p
+from verification.experiments.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
+
+HEAD = (
+    "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
+    "key facts stated, and the change in percentage points", "second line",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment and what was found."""
+    """One experiment: its cells below HEAD, the machine it was trained on, and whether it came out as declared."""
 
     name: str
-    trained_on: str
-    heldout: str
-    outside: str
-    control: str
-    beyond: str
-    recall: str
-    verdict: str
-    recall_verdict: str
+    cells: tuple[str, ...]
     machine: str
-    as_expected: bool
+    as_declared: bool
 
 
 def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     """Reads the figures of an experiment, judged.
 
-    As expected is a null that is not judged improved, a real effect that is and gains on text by others what was declared, and the declared verdict where there is one. A
-    run without figures is none of them.
+    As declared is a null that is not judged improved, a seed that is and gains on text by others what was declared, and the
+    declared verdict where there is one. A run without figures is none of them.
     """
-    measured = figures.get("status") == "SUCCEEDED" and bool((figures.get("heldout") or {}).get("documents_count"))
-    verdict = figures["verdict"]
-    return Row(
-        name=experiment.name,
-        trained_on=experiment.describes,
-        heldout=_interval((figures.get("heldout") or {}).get("difference"), 1, 3),
-        outside=_interval((figures.get("outside") or {}).get("difference"), 1, 3),
-        control=_interval((figures.get("control") or {}).get("difference"), 1, 3),
-        beyond=_interval((figures.get("beyond_control") or {}).get("difference"), 1, 3),
-        recall=_stated(((figures.get("recall") or {}).get("knowledge") or {}).get("all") or {}),
-        verdict=verdict,
-        recall_verdict=figures["recall_verdict"],
-        machine=f"{figures.get('precision')} on {figures.get('device')}",
-        as_expected=measured and _came_out(experiment, verdict, (figures.get("outside") or {}).get("difference")),
+    blocks = {name: figures.get(name) or {} for name in ("heldout", "outside", "control", "beyond_control", "recall")}
+    changes = {name: block.get("difference") for name, block in blocks.items()}
+    measured = figures.get("status") == "SUCCEEDED" and bool(blocks["heldout"].get("documents_count"))
+    cells = (
+        experiment.describes,
+        *(_interval(changes[name], 1, 3) for name in ("heldout", "outside", "control", "beyond_control")),
+        f"**{figures['verdict']}**",
+        _stated((blocks["recall"].get("knowledge") or {}).get("all") or {}),
+        figures["recall_verdict"],
     )
+    as_declared = measured and _came_out(experiment, figures["verdict"], changes["outside"])
+    return Row(experiment.name, cells, f"{figures.get('precision')} on {figures.get('device')}", as_declared)
 
 
 def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float] | None) -> bool:
@@ -63,53 +58,37 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
     return outside["estimate"] <= -OUTSIDE_GAIN and outside["high"] < -OUTSIDE_GAIN_SHOWN
 
 
-def as_markdown(
-    rows: list[Row],
-    together: Together | None = None,
-    lacking: Sequence[str] = (),
-    outside: str = "",
-    carried: Sequence[str] = (),
-) -> str:
-    """The rows as a Markdown table with lines that say how to read it, and which experiments are not in it."""
-    head = "| trained on | held-out loss, nats a token | outside loss, text by others | control loss | held-out minus control | verdict | key facts stated, and the change in percentage points | second line |\n|---|---|---|---|---|---|---|---|"
-    lines = [
-        f"| {r.trained_on} | {r.heldout} | {r.outside} | {r.control} | {r.beyond} | **{r.verdict}** | {r.recall} | {r.recall_verdict} |"
-        for r in rows
-    ]
+def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """The rows as a Markdown table, how to read it, and further notes."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, *(one.cells for one in rows))]
+    lines.insert(1, "|---" * len(HEAD) + "|")
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
-        note += f" Trained in {' and in '.join(sorted({r.machine for r in rows}))}."
-    more = [part for part in (outside, together.text if together else "", *carried) if part]
-    if lacking:
-        more.append(
-            f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
-        )
-    return "\n\n".join(["\n".join([head, *lines]), note, *more])
+        note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
+    return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 
-def carried_over(found: Sequence[tuple[Experiment, Mapping[str, Any]]]) -> list[str]:
-    """A sentence for each change of the code that figures have outlived (carry_over.py): which ones, and what it was."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for experiment, figures in found:
-        for told in figures.get("carried", []):
-            names.setdefault((told["commit"], told["why"]), []).append(experiment.name)
-    return [
-        f"Measured with commit {commit} or one before, and kept for today's code, with which a small run gave the same losses and "
-        f"answers: {', '.join(kept)}. What has changed: {why}."
-        for (commit, why), kept in names.items()
-    ]
+def kept_since(found: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on the commits whose code made figures that are kept for today's code; empty where there are none."""
+    commits = dict.fromkeys(entry["commit"] for figures in found for entry in figures.get("carried", []))
+    if not commits:
+        return ""
+    return (
+        f"Code of the experiments has changed since ({', '.join(commits)}); each time a small run gave the same losses and answers, and "
+        "`carried` in results/evidence.json says why."
+    )
 
 
 @dataclass(frozen=True)
 class Together:
-    """Key facts over all seeds: the verdict of the second line's rule, and a sentence with the figures."""
+    """Key facts over all seeds: the verdict by the rule of the second line, and a sentence with the figures."""
 
     verdict: str
     text: str
 
     @property
-    def as_expected(self) -> bool:
-        """Whether more key facts are stated, as was declared."""
+    def as_declared(self) -> bool:
+        """Whether the tuned model states more key facts, as was declared."""
         return self.verdict == IMPROVED
 
 
@@ -122,7 +101,7 @@ def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> Together | None:
     if len(asked) < 2 or not asked[0] or any(run.keys() != asked[0].keys() for run in asked):
         return None
     means = [math.fsum(run[name][1] - run[name][0] for run in asked) / len(asked) for name in asked[0]]
-    # Figures that were kept before prompts had clusters have none.
+    # Older figures have no clusters of prompts.
     named = next(iter(runs.values())).get("clusters") or {}
     together = clustered_mean(means, [named.get(name, name) for name in asked[0]])
     change, p_value, clusters = together["mean"], together["p_value"], together["clusters"]

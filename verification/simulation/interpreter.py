@@ -125,6 +125,7 @@ class Interpreter:
                     result = yield from self.call(name, state["Resource"], asked)
                 return state.get("Next"), self._leave(state, given, result, variables, result=result)
             except Failure as failure:
+                self.execution.errors.append((name, failure.error))
                 self.world.tell(f"{self.execution.name}: {name} met {failure.error}: {str(failure.cause)[:160]}")
                 if failure.seconds:
                     yield failure.seconds, False
@@ -173,7 +174,7 @@ class Interpreter:
         return output
 
     def _stretched(self, definition: State, state: State, seconds: float, variables: dict[str, Any]) -> float:
-        """A wait before a poll goes on to the first poll that can see a change, which saves the polls between."""
+        """A wait before a poll goes on to the last poll that sees no change, which saves the polls before it."""
         following = definition["States"].get(state.get("Next", ""), {})
         if following.get("Type") != "Task" or seconds <= 0:
             return seconds
@@ -183,7 +184,7 @@ class Interpreter:
             return seconds
         until = self.unchanged_until(following["Resource"], asked)
         ahead = self.world.seconds_until(until) if until else 0.0
-        polls = max(1, math.ceil(ahead / seconds))
+        polls = max(1, math.ceil(ahead / seconds) - 1)
         # Wait, describe, choose.
         self.transitions += 3 * (polls - 1)
         return seconds * polls
@@ -209,8 +210,7 @@ class Interpreter:
         try:
             named = {name: known[name] for name in _names(text) if name in known}
             if _IMPURE.search(text):
-                expressions.clock[0] = lambda: self.world.now
-                return expressions.evaluate(text, named)
+                return self._evaluate_now(text, named)
             # The same expression over the same values gives the same: a thousand months ask each a few times.
             key = text, json.dumps([_at(one, known) for one in _paths(text)], default=str)
             if key not in _RESULTS:
@@ -221,6 +221,15 @@ class Interpreter:
             return copy.deepcopy(found) if isinstance(found, (dict, list)) else found
         except expressions.ExpressionError as error:
             raise Failure("States.QueryEvaluationError", str(error)) from error
+
+    def _evaluate_now(self, text: str, named: Mapping[str, Any]) -> Any:
+        """Evaluates with this world's clock, which is nobody else's."""
+        before = expressions.clock[0]
+        expressions.clock[0] = lambda: self.world.now
+        try:
+            return expressions.evaluate(text, named)
+        finally:
+            expressions.clock[0] = before
 
 
 def catches(rule: Mapping[str, Any], error: str) -> bool:

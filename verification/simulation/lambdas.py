@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from botocore.exceptions import ReadTimeoutError
 
 import common.aws
 import common.clock
+import common.environment
 import common.ledger.ledger
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
@@ -85,6 +85,11 @@ class _Invocation:
     account: Account
     patience: Patience
     inside: Inside | None
+    environment: Mapping[str, str]
+
+    def required(self, name: str) -> str:
+        """A variable of the function's environment."""
+        return self.environment[name]
 
 
 _UNDER_WAY: list[_Invocation] = []
@@ -105,8 +110,8 @@ def invoke(
     )
     log = io.StringIO()
     try:
-        with _environment(environment), contextlib.redirect_stdout(log):
-            _UNDER_WAY.append(_Invocation(account, patience, inside))
+        with contextlib.redirect_stdout(log):
+            _UNDER_WAY.append(_Invocation(account, patience, inside, environment))
             try:
                 answer = handler.handle(event, left)
             finally:
@@ -126,20 +131,6 @@ def published(text: str) -> dict[str, Any]:
     """The metrics that a function published through its log."""
     read = [json.loads(line) for line in text.splitlines() if '"_aws"' in line]
     return {name: value for line in read for name, value in line.items() if name != "_aws"}
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update({name: value for name, value in variables.items() if before[name] != value})
-    try:
-        yield
-    finally:
-        for name, text in before.items():
-            if text is None:
-                del os.environ[name]
-            elif os.environ[name] != text:
-                os.environ[name] = text
 
 
 @contextlib.contextmanager
@@ -176,6 +167,8 @@ def _changes() -> list[tuple[Any, str, Any]]:
         for name, config in _FACTORIES.items():
             if vars(module).get(name) is getattr(common.aws, name):
                 changes.append((module, name, _factory(config)))
+        if vars(module).get("required") is common.environment.required:
+            changes.append((module, "required", lambda name: _UNDER_WAY[-1].required(name)))
         if vars(module).get("now") is _NOW:
             changes.append((module, "now", lambda: _UNDER_WAY[-1].account.world.now))
     checks, staging = sys.modules["preflight.checks"], sys.modules["preflight.staging"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
+from verification.simulation.result import Result
 from verification.simulation.world import DEFENCES, Execution, Steps
 
 TABLE = Path(__file__).with_name("failures.yaml")
@@ -117,10 +119,9 @@ def parameters(state: str) -> RunParameters:
     return RunParameters(**{"jobs": ("completed",), "endpoints": ("in service",), **PARAMETERS.get(state, {})})
 
 
-def play(row: Row, story: bool = False) -> tuple[Account, Execution, Trouble]:
+def play(row: Row) -> tuple[Account, Execution, Trouble]:
     """Plays a row in the simulated account to its end."""
     account = calm(whole=True)
-    account.world.story = [] if story else None
     resource = task_states(row.machine)[row.state]["Resource"]
     trouble = Trouble(row.failure, row.machine, resource)
     if row.state in UNTIL_REACHED:
@@ -232,3 +233,21 @@ def missing() -> list[str]:
     return [
         f"{machine}: {state}" for machine in MACHINES for state in task_states(machine).keys() ^ _read()[machine].keys()
     ]
+
+
+def _check(name: str) -> list[str]:
+    return check(table()[name])
+
+
+def prove(pool: Executor) -> Result:
+    """The table as a part of the proof: a row for each state, a column for each failure."""
+    names = list(table())
+    wrong = dict(zip(names, pool.map(_check, names, chunksize=8), strict=True))
+    lines = [("", " ".join(f"{name:<14}" for name in KINDS))]
+    for states in _read().values():
+        for state in states:
+            marks = (wrong.get(f"{state} x {failure}") for failure in KINDS)
+            lines.append((state, " ".join(f"{'-' if one is None else 'FAIL' if one else 'ok':<14}" for one in marks)))
+    lines.append(("rows that hold", f"{sum(not one for one in wrong.values())}/{len(names)}"))
+    broken = [words for one in wrong.values() for words in one]
+    return Result("Table of failures", lines, [*broken, *(f"no row for {words}" for words in missing())])

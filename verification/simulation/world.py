@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -74,6 +75,7 @@ class Execution:
     output: object = None
     reason: str = ""  # of a TearDown: who started it
     visited: list[tuple[str, datetime]] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)  # that its states met
 
     def end(self, status: str, moment: datetime, error: str = "", cause: str = "") -> None:
         """Ends it."""
@@ -82,6 +84,19 @@ class Execution:
     def states(self) -> list[str]:
         """The names of the states that it entered, in order."""
         return [name for name, _ in self.visited]
+
+
+_STORIES: list[list[tuple[datetime, str]]] = []
+
+
+@contextmanager
+def telling() -> Iterator[list[tuple[datetime, str]]]:
+    """Every world that is made meanwhile tells what happens in it, with the moment."""
+    _STORIES.append([])
+    try:
+        yield _STORIES[-1]
+    finally:
+        _STORIES.pop()
 
 
 @dataclass
@@ -99,10 +114,10 @@ class World:
     missed: set[str] = field(default_factory=set)
     # The execution whose tear-down acts now.
     actor: str = ""
-    # What happened, in words, where somebody wants to read it.
-    story: list[tuple[datetime, str]] | None = None
 
     def __post_init__(self) -> None:
+        # What happened, in words, where somebody wants to read it.
+        self.story = _STORIES[-1] if _STORIES else None
         self._heap: list[tuple[datetime, int, Process, Execution | None, bool]] = []
         self._count = self._nested = self._troubles_in_a_row = 0
 

@@ -113,7 +113,7 @@ def run_of_event(event: Mapping[str, Any]) -> str:
     if run:
         if not isinstance(run, str) or not is_run_name(run):
             raise InvalidInput(
-                f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as make ledger shows."
+                f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as captune ledger shows."
             )
         return run
     name = event.get("executionName") or str(event.get("executionArn") or "").rpartition(":")[2]

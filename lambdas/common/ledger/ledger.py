@@ -63,7 +63,7 @@ def damage_note(runs: Iterable[str]) -> str:
     named = sorted(runs)
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return (
-        f" The ledger's items of {', '.join(named[:3])}{more} cannot be read and count as the dearest case; see make ledger."
+        f" The ledger's items of {', '.join(named[:3])}{more} cannot be read and count as the dearest case; see captune ledger."
         if named
         else ""
     )
@@ -96,7 +96,7 @@ class Ledger:
         if row.is_damaged:
             raise LedgerDamaged(
                 f"The ledger's item {keys.of_run(run)} cannot be read: {'; '.join(row.problems)}. Until that is put right it counts as "
-                "the dearest case; make ledger shows it."
+                "the dearest case; captune ledger shows it."
             )
         return row.item
 

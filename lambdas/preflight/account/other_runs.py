@@ -44,7 +44,7 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 
     One whose item cannot be read may hold one, and says so.
     """
-    unreadable = " (its item in the ledger cannot be read, see make ledger)"
+    unreadable = " (its item in the ledger cannot be read, see captune ledger)"
     others = [row for row in ledger.rows() if row.is_open and row.run != run]
     return sorted(f"{row.run}{unreadable if row.is_damaged else ''}" for row in others)
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# What AWS says when a caller of `Faults` names only the code.
-_DEFAULTS: Mapping[str, tuple[int, str]] = {
+# The usual answer to each code, where a caller of `Faults` names only the code.
+_USUAL: Mapping[str, tuple[int, str]] = {
     "ThrottlingException": (400, "Rate exceeded"),
     "TooManyRequestsException": (400, "Rate exceeded"),
-    "InternalFailure": (
-        500,
-        "The request processing has failed because of an unknown error, exception or failure.",
-    ),
+    "InternalFailure": (500, "The request processing has failed because of an unknown error, exception or failure."),
     "InternalServerError": (500, "We encountered an internal error. Please try again."),
-    "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
-    "AccessDeniedException": (400, "User is not authorized to perform this action."),
-    "ResourceLimitExceeded": (400, "You have exceeded an account-level service limit."),
-    "ResourceInUse": (400, "Resource being accessed is in use."),
-    "ValidationException": (400, "The request is not valid."),
-    "ExpiredTokenException": (403, "The security token included in the request is expired"),
     "InternalErrorException": (500, "An error on the server occurred during the processing of your request."),
     "ServiceException": (500, "Something went wrong."),
+    "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
+    "AccessDeniedException": (400, "User is not authorized to perform this action."),
+    "ExpiredTokenException": (403, "The security token included in the request is expired"),
     "ModelError": (424, 'Received server error (500) from primary with message "Internal Server Error".'),
 }
 
@@ -42,7 +36,7 @@ class ServiceError(Exception):
         status: int | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        usual_status, usual_message = _DEFAULTS.get(code, (400, code))
+        usual_status, usual_message = _USUAL.get(code, (400, code))
         self.code = code
         self.message = usual_message if message is None else message
         self.status = usual_status if status is None else status
@@ -50,23 +44,6 @@ class ServiceError(Exception):
         super().__init__(f"{self.code}: {self.message}")
 
 
-class ConnectionDropped(Exception):
-    """The connection closes without an answer, as when a network path breaks."""
-
-
 def invalid(message: str) -> ServiceError:
     """Return the ValidationException that SageMaker uses for nearly every refusal."""
     return ServiceError("ValidationException", message)
-
-
-def missing(kind: str, arn: str) -> ServiceError:
-    """Return SageMaker's "not found" for models, endpoint configurations and endpoints.
-
-    It is a ValidationException, not a ResourceNotFound; only training jobs word it otherwise.
-    """
-    return invalid(f'Could not find {kind} "{arn}".')
-
-
-def already(kind: str, arn: str) -> ServiceError:
-    """Return SageMaker's refusal of a second model, endpoint configuration or endpoint of one name."""
-    return invalid(f'Cannot create already existing {kind} "{arn}".')

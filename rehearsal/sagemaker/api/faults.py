@@ -1,4 +1,4 @@
-"""Faults on demand, and a record of every call: the levers of the failure matrix."""
+"""Faults on demand, and a record of every call: the levers of whoever tests failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .errors import ConnectionDropped, ServiceError
+from .errors import ServiceError
 
 
 @dataclass
@@ -25,35 +25,71 @@ class Call:
     message: str | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Fault:
-    """What happens to the calls of one operation. Made by `Faults.add`; `hits` counts its uses."""
+    """What happens to the calls of one operation.
+
+    Attributes:
+        operation: the operation's name, for example "CreateEndpoint"; "*" for every one.
+        error, message, status: the error to answer with.
+        answer: a malformed answer instead: bytes as they are, anything else as JSON.
+        times: how many calls it meets; None for all.
+        skip: how many calls pass untouched first.
+        after: perform the operation and lose its answer (the caller cannot know that it worked).
+        hang: hold the call until `release()`.
+        when: only for requests of which this is true.
+        before: called before the operation, for example to abort the execution just then.
+        by: only for calls of this access key id, which is the name of a role.
+        hits: how many calls it has met.
+        reached: set once it has met one.
+    """
 
     operation: str
-    error: str | None
-    message: str | None
-    status: int | None
-    answer: Any
-    times: int | None
-    skip: int
-    after: bool
-    drop: bool
-    when: Callable[[Mapping[str, Any]], bool] | None
-    before: Callable[[Call], None] | None
-    hold: threading.Event | None
+    error: str | None = None
+    message: str | None = None
+    status: int | None = None
+    answer: Any = None
+    times: int | None = 1
+    skip: int = 0
+    after: bool = False
+    hang: bool = False
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    before: Callable[[Call], None] | None = None
     by: str | None = None
     hits: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
+    _released: threading.Event = field(default_factory=threading.Event)
 
     def release(self) -> None:
         """Let the calls that hang here go on."""
-        if self.hold is not None:
-            self.hold.set()
+        self._released.set()
 
     @property
     def ends_the_call(self) -> bool:
         """Whether the caller gets something else than the operation's own answer."""
-        return self.error is not None or self.answer is not None or self.drop
+        return self.error is not None or self.answer is not None
+
+    def claims(self, call: Call) -> bool:
+        """Count the call if the fault is for it."""
+        if self.operation not in (call.operation, "*") or self.by not in (call.access_key, None):
+            return False
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if self.when is not None and not self.when(call.request):
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        self.hits += 1
+        return True
+
+    def come_before(self, call: Call) -> None:
+        """Do what is to happen before the operation."""
+        self.reached.set()
+        if self.before is not None:
+            self.before(call)
+        if self.hang:
+            self._released.wait()
 
 
 @dataclass(frozen=True)
@@ -70,53 +106,9 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
-    def add(
-        self,
-        *,
-        operation: str,
-        error: str | None = None,
-        message: str | None = None,
-        status: int | None = None,
-        answer: Any = None,
-        times: int | None = 1,
-        skip: int = 0,
-        after: bool = False,
-        drop: bool = False,
-        hang: bool = False,
-        when: Callable[[Mapping[str, Any]], bool] | None = None,
-        before: Callable[[Call], None] | None = None,
-        by: str | None = None,
-    ) -> Fault:
-        """Add a fault and return it.
-
-        Args:
-            operation: the operation's name, for example "CreateEndpoint"; "*" for every one.
-            error, message, status: the error to answer with.
-            answer: a malformed answer instead: bytes as they are, anything else as JSON.
-            times: how many calls it meets; None for all.
-            skip: how many calls pass untouched first.
-            after: perform the operation and lose its answer (the caller cannot know that it worked).
-            drop: close the connection without an answer.
-            hang: hold the call until `release()`.
-            when: only for requests of which this is true.
-            before: called before the operation, for example to abort the execution just then.
-            by: only for calls of this access key id, which is the name of a role.
-        """
-        fault = Fault(
-            operation,
-            error,
-            message,
-            status,
-            answer,
-            times,
-            skip,
-            after,
-            drop,
-            when,
-            before,
-            threading.Event() if hang else None,
-            by,
-        )
+    def add(self, **attributes: Any) -> Fault:
+        """Add a fault and return it. The arguments are the attributes of `Fault`."""
+        fault = Fault(**attributes)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -132,19 +124,10 @@ class Faults:
         claimed: list[Fault] = []
         with self._lock:
             for fault in self._faults:
-                if fault.operation not in (call.operation, "*") or fault.by not in (call.access_key, None):
-                    continue
-                if fault.times is not None and fault.hits >= fault.times:
-                    continue
-                if fault.when is not None and not fault.when(call.request):
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
-                    continue
-                fault.hits += 1
-                claimed.append(fault)
-                if fault.ends_the_call:
-                    break
+                if fault.claims(call):
+                    claimed.append(fault)
+                    if fault.ends_the_call:
+                        break
         return claimed
 
     def perform(self, call: Call, operation: Callable[[], Any]) -> Any:
@@ -152,23 +135,15 @@ class Faults:
 
         Raises:
             ServiceError: the error of a fault, or the operation's own.
-            ConnectionDropped: a fault drops the connection.
         """
-        ending: Fault | None = None
-        for fault in self._claim(call):
-            fault.reached.set()
-            if fault.before is not None:
-                fault.before(call)
-            if fault.hold is not None:
-                fault.hold.wait()
-            if fault.ends_the_call:
-                ending = fault
-        if ending is None:
+        claimed = self._claim(call)
+        for fault in claimed:
+            fault.come_before(call)
+        if not claimed or not claimed[-1].ends_the_call:
             return operation()
+        ending = claimed[-1]
         if ending.after:
             operation()
-        if ending.drop:
-            raise ConnectionDropped
         if ending.error is not None:
             raise ServiceError(ending.error, ending.message, ending.status)
         return Replacement(ending.answer)

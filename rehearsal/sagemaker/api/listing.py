@@ -1,24 +1,17 @@
-"""The filters, order and pages that all of SageMaker's list operations share."""
+"""The filters, order and pages of the list operations."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rehearsal.sagemaker.clock import from_wire
+from botocore.utils import parse_timestamp
 
-from .errors import ServiceError, invalid
+from .errors import invalid
 
-_TIMES = {
-    "CreationTimeBefore": ("CreationTime", -1),
-    "CreationTimeAfter": ("CreationTime", 1),
-    "LastModifiedTimeBefore": ("LastModifiedTime", -1),
-    "LastModifiedTimeAfter": ("LastModifiedTime", 1),
-}
-DEFAULT_PAGE = 10  # SageMaker gives ten where MaxResults is left out; callers that do not page miss the rest
+DEFAULT_PAGE = 10  # SageMaker returns ten where MaxResults is left out; callers that do not page miss the rest
 
 
 def listed(
@@ -30,7 +23,7 @@ def listed(
     status: str | None = None,
     ascending: bool = False,
 ) -> dict[str, Any]:
-    """Return one page of `rows` as a list operation answers it.
+    """Return one page of `rows` as a list operation of SageMaker answers it.
 
     Args:
         answer_name: the member that holds the rows, for example "Endpoints".
@@ -40,7 +33,6 @@ def listed(
     Raises:
         ServiceError: NextToken is not one of ours.
     """
-    kept = [row for row in rows if _in_time(row, request)]
     by = {"Name": name, "Status": status or name}.get(request.get("SortBy", ""), "CreationTime")
     order = request.get("SortOrder", "Ascending" if ascending else "Descending")
 
@@ -48,17 +40,19 @@ def listed(
         value = row[by]
         return [value if isinstance(value, str) else value.timestamp(), row[name]]
 
-    kept.sort(key=key, reverse=order == "Descending")
+    kept = sorted((row for row in rows if _in_time(row, request)), key=key, reverse=order == "Descending")
     if request.get("NextToken"):
-        last = _read_token(request["NextToken"])
-        # Rows may have gone between two pages, so a page starts after a row and not at a number.
+        try:
+            last = json.loads(base64.urlsafe_b64decode(request["NextToken"]))
+        except ValueError:
+            raise invalid("Invalid NextToken.") from None
+        # Rows may be deleted between two pages, so a page starts after a row and not at a number.
         kept = [row for row in kept if (key(row) < last if order == "Descending" else key(row) > last)]
     size = request.get("MaxResults") or DEFAULT_PAGE
     # SageMaker cuts a page before it looks at names and statuses: one may be empty and have another after it.
-    page = {answer_name: [dict(row) for row in kept[:size] if _wanted(row, request, name, status)]}
+    page: dict[str, Any] = {answer_name: [dict(row) for row in kept[:size] if _wanted(row, request, name, status)]}
     if len(kept) > size:
-        token = json.dumps(key(kept[size - 1])).encode()
-        page["NextToken"] = base64.urlsafe_b64encode(token).decode()  # type: ignore[assignment]
+        page["NextToken"] = base64.urlsafe_b64encode(json.dumps(key(kept[size - 1])).encode()).decode()
     return page
 
 
@@ -69,35 +63,10 @@ def _wanted(row: Mapping[str, Any], request: Mapping[str, Any], name: str, statu
 
 
 def _in_time(row: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    return all(
-        (row[member] - from_wire(request[field])).total_seconds() * sign >= 0
-        for field, (member, sign) in _TIMES.items()
-        if request.get(field) is not None and member in row
-    )
-
-
-def _read_token(token: str) -> list[Any]:
-    try:
-        last = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError):
-        raise invalid("Invalid NextToken.") from None
-    if not isinstance(last, list) or len(last) != 2:
-        raise invalid("Invalid NextToken.")
-    return last
-
-
-def sliced(
-    rows: Sequence[Any], request: Mapping[str, Any], most: int, refused: str
-) -> tuple[Sequence[Any], dict[str, str]]:
-    """Return the page that a request asks for, of rows of another service, and the member that leads to the next one, if there is one.
-
-    Args:
-        most: the rows of a page where MaxResults is left out.
-        refused: the error's name for a token that is none.
-    """
-    try:
-        start = int(request.get("NextToken") or 0)
-    except ValueError:
-        raise ServiceError(refused, "The pagination token is invalid.") from None
-    end = start + int(request.get("MaxResults") or most)
-    return rows[start:end], {"NextToken": str(end)} if end < len(rows) else {}
+    for member in ("CreationTime", "LastModifiedTime"):
+        before, after = request.get(f"{member}Before"), request.get(f"{member}After")
+        if before is not None and row[member] > parse_timestamp(before):
+            return False
+        if after is not None and row[member] < parse_timestamp(after):
+            return False
+    return True

@@ -1,33 +1,28 @@
-"""Prices and service quotas: the AWS Price List and Service Quotas calls that Preflight makes."""
+"""What Preflight asks other services: prices (AWS Price List), Service Quotas, and container images (ECR)."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from .listing import sliced
-from .quotas import DEFAULT_QUOTAS, Quota, answer, code_of
+from rehearsal.sagemaker.records import ACCOUNT, Endpoint, TrainingJob
 
-# The beginning of a usage type names the region; only those that the price list writes out are here.
-_USAGE_PREFIX = {
-    "us-east-1": "USE1",
-    "us-east-2": "USE2",
-    "us-west-1": "USW1",
-    "us-west-2": "USW2",
-    "ca-central-1": "CAN1",
-    "eu-west-1": "EUW1",
-    "eu-west-2": "EUW2",
-    "eu-west-3": "EUW3",
-    "eu-central-1": "EUC1",
-    "eu-north-1": "EUN1",
-    "ap-northeast-1": "APN1",
-    "ap-southeast-1": "APS1",
-    "ap-southeast-2": "APS2",
-    "ap-south-1": "APS3",
-}
+from .errors import ServiceError
+
+CAPACITY_TRAINING = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+CAPACITY_HOSTING = (
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
+    "Please retry using a different ML instance type or after some time."
+)
+# The uses of each component of the price list that have a quota.
+_USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
+_Instances = Endpoint | TrainingJob
 
 
 @dataclass(frozen=True)
@@ -41,107 +36,107 @@ class Price:
 
     def product(self) -> dict[str, Any]:
         """Return the entry of the price list, in its own JSON form."""
-        word = {"Training": "Train", "Hosting": "Host"}[self.component]
-        usage = f"{_USAGE_PREFIX.get(self.region, self.region)}-{word}:{self.instance}"
-        sku = f"{self.instance}-{self.component}-{self.region}".upper().replace(".", "").replace("-", "")[:32]
-        term = f"{sku}.JRTCKXETXF"
         dimension = {
-            "rateCode": f"{term}.6YS6EN2CT7",
             "unit": "Hrs",
-            "beginRange": "0",
-            "endRange": "Inf",
-            "appliesTo": [],
             "description": f"${self.dollars} per {self.component} {self.instance} hour in {self.region}",
             "pricePerUnit": {"USD": f"{self.dollars:.10f}"},
         }
         attributes = {
             "servicecode": "AmazonSageMaker",
-            "servicename": "Amazon SageMaker",
             "regionCode": self.region,
-            "locationType": "AWS Region",
             "instanceName": self.instance,
-            "instanceType": self.instance,
             "component": self.component,
-            "operation": "RunInstance",
-            "usagetype": usage,
         }
         return {
-            "product": {"productFamily": "ML Instance", "sku": sku, "attributes": attributes},
-            "serviceCode": "AmazonSageMaker",
-            "version": "20261101000000",
-            "publicationDate": "2026-11-01T00:00:00Z",
-            "terms": {
-                "OnDemand": {
-                    term: {
-                        "sku": sku,
-                        "offerTermCode": "JRTCKXETXF",
-                        "effectiveDate": "2026-11-01T00:00:00Z",
-                        "termAttributes": {},
-                        "priceDimensions": {f"{term}.6YS6EN2CT7": dimension},
-                    }
-                }
-            },
+            "product": {"productFamily": "ML Instance", "attributes": attributes},
+            "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": dimension}}}},
         }
 
 
-def prices_of(table: Mapping[str, float | str] | Iterable[Price] | None) -> list[Price]:
-    """Read a price table: `Price`s, or instance type to dollars an hour in us-east-1 and us-west-2."""
-    if table is None:
-        table = {"ml.g5.2xlarge": "1.515"}
-    if not isinstance(table, Mapping):
-        return list(table)
-    return [
-        Price(instance, component, region, Decimal(str(dollars)))
-        for instance, dollars in table.items()
-        for component in ("Training", "Hosting")
-        for region in ("us-east-1", "us-west-2")
-    ]
+@dataclass(frozen=True)
+class Quota:
+    """A service quota; `value` None is one that has no applied value, only the default."""
+
+    name: str
+    value: float | None
+    default: float = 0.0
+
+    def row(self, code: str, region: str, *, default: bool) -> dict[str, Any]:
+        """Return the quota as Service Quotas describes it, with AWS's default or with the applied value."""
+        return {
+            "ServiceCode": "sagemaker",
+            "QuotaCode": code,
+            "QuotaName": self.name,
+            "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
+            "Value": float(self.default if default or self.value is None else self.value),
+        }
 
 
-# The uses of each component of the price list that have a quota.
-_USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
-CAPACITY_TRAINING = (
-    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
-)
-CAPACITY_HOSTING = (
-    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
-    "Please retry using a different ML instance type or after some time."
-)
+DEFAULT_QUOTAS: Mapping[str, Quota] = {
+    "L-2D6DEB3C": Quota("ml.g5.2xlarge for training job usage", 1.0),
+    "L-CAEE7DB7": Quota("ml.g5.2xlarge for spot training job usage", 1.0),
+    "L-9614C779": Quota("ml.g5.2xlarge for endpoint usage", 1.0),
+}
+
+
+def _code_of(name: str) -> str:
+    """A code of AWS's form for the quota of a name; always the same one."""
+    return f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
 
 
 class Market:
-    """Answers the pricing and quota operations. `prices`, `quotas` and `without_capacity` may be changed while it runs."""
+    """Answers the pricing and quota operations.
+
+    Args:
+        prices: instance type to dollars an hour in us-east-1 and us-west-2; ml.g5.2xlarge at 1.515 when left out.
+        quotas: quota code to value, or to a whole `Quota`, where not the usual one.
+
+    Attributes:
+        prices, quotas: may be changed while it runs.
+        without_capacity: instance types of which none is free, for training or hosting.
+    """
 
     def __init__(
-        self,
-        prices: Mapping[str, float | str] | Iterable[Price] | None,
-        quotas: Mapping[str, float | Quota | None] | None,
+        self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float | Quota | None] | None = None
     ) -> None:
-        self.prices = prices_of(prices)
-        self.without_capacity: set[str] = set()  # instance types of which none is free, for training or hosting
+        self.prices = [
+            Price(instance, component, region, Decimal(str(dollars)))
+            for instance, dollars in (prices or {"ml.g5.2xlarge": "1.515"}).items()
+            for component in _USES
+            for region in ("us-east-1", "us-west-2")
+        ]
+        self.without_capacity: set[str] = set()
         self.quotas = dict(DEFAULT_QUOTAS)
         for code, value in (quotas or {}).items():
             self.set_quota(code, value)
 
     def set_quota(self, code: str, value: float | Quota | None) -> None:
         """Set a quota's applied value, or a whole quota that is not among the usual three."""
-        if isinstance(value, Quota):
-            self.quotas[code] = value
-        else:
-            self.quotas[code] = replace(self.quotas[code], value=value)
+        self.quotas[code] = value if isinstance(value, Quota) else replace(self.quotas[code], value=value)
 
     def allow_training(self, instance_types: Sequence[str], instances: int) -> None:
-        """Raise the training quotas of these types, on demand and on spot, to so many instances."""
-        for name in (f"{kind} for {spot}training job usage" for kind in instance_types for spot in ("", "spot ")):
-            code = next((code for code, quota in self.quotas.items() if quota.name == name), code_of(name))
+        """Raise the training quotas of these types, on demand and on spot, to this number of instances."""
+        for name in (f"{kind} for {use}" for kind in instance_types for use in _USES["Training"]):
+            code = next((code for code, quota in self.quotas.items() if quota.name == name), _code_of(name))
             self.quotas[code] = Quota(name, float(instances))
 
-    def limit(self, instance_type: str, usage: str) -> int:
-        """Return how many instances may run; one where the table has no such quota."""
-        for quota in self.quotas.values():
-            if quota.name == f"{instance_type} for {usage} usage":
-                return int(quota.default if quota.value is None else quota.value)
-        return 1
+    def check_limit(self, usage: str, wanted: _Instances, running: Iterable[_Instances]) -> None:
+        """Check the service quota of a use, for example "training job"; one instance where there is no such quota.
+
+        Raises:
+            ServiceError: ResourceLimitExceeded, the running instances of that type leave too few.
+        """
+        kind, count = wanted.instance_type, wanted.instance_count
+        used = sum(one.instance_count for one in running if one.instance_type == kind)
+        named = {quota.name: quota.default if quota.value is None else quota.value for quota in self.quotas.values()}
+        limit = int(named.get(f"{kind} for {usage} usage", 1))
+        if used + count > limit:
+            raise ServiceError(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{kind} for {usage} usage' is {limit} Instances, with current "
+                f"utilization of {used} Instances and a request delta of {count} Instances. Please use AWS Service "
+                "Quotas to request an increase for this quota.",
+            )
 
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Answer GetProducts, or an operation of Service Quotas.
@@ -151,29 +146,51 @@ class Market:
         """
         if operation == "GetProducts":
             return self._products(request)
-        return answer(self._every_quota(), operation, request, region)
+        if request.get("ServiceCode") != "sagemaker":
+            raise ServiceError("NoSuchResourceException", f"The rehearsal does not play {operation} of that service.")
+        default = operation in ("GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas")
+        # A quota without an applied value is not retrieved, alone or in a listing.
+        known = {code: one for code, one in self._every_quota().items() if default or one.value is not None}
+        if operation.startswith("List"):
+            return {"Quotas": [quota.row(code, region, default=default) for code, quota in known.items()]}
+        code = request["QuotaCode"]
+        if code not in known:
+            raise ServiceError("NoSuchResourceException", "The request failed because the quota does not exist.")
+        return {"Quota": known[code].row(code, region, default=default)}
 
     def _every_quota(self) -> dict[str, Quota]:
         """Every type that has a price may be used once, where nothing else is said of it."""
         named = {quota.name for quota in self.quotas.values()}
         priced = [f"{price.instance} for {use}" for price in self.prices for use in _USES[price.component]]
-        return {code_of(name): Quota(name, 1.0) for name in priced if name not in named} | self.quotas
+        usable = {_code_of(name): Quota(name, 1.0) for name in priced if name not in named}
+        return usable | self.quotas
 
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        products = [price.product() for price in self.prices]
-        if request["ServiceCode"] != "AmazonSageMaker":
-            products = []
+        products = [price.product() for price in self.prices if request["ServiceCode"] == "AmazonSageMaker"]
         for term in request.get("Filters") or []:
-            products = [item for item in products if _matches(item["product"]["attributes"], term)]
-        page, more = sliced(products, request, 100, "InvalidNextTokenException")
-        return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(item) for item in page]} | more
+            products = [one for one in products if one["product"]["attributes"].get(term["Field"]) == term["Value"]]
+        return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(one) for one in products]}
 
 
-def _matches(attributes: Mapping[str, str], term: Mapping[str, str]) -> bool:
-    value, wanted = attributes.get(term["Field"], ""), term["Value"]
-    tests = {
-        "CONTAINS": wanted.lower() in value.lower(),
-        "ANY_OF": value in [choice.strip() for choice in wanted.split(",")],
-        "NONE_OF": value not in [choice.strip() for choice in wanted.split(",")],
-    }
-    return tests.get(term["Type"], value == wanted)  # TERM_MATCH and EQUALS
+class Registry:
+    """Answers BatchGetImage of ECR. Every image is there but those in `missing`, written as "repository:tag"."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one operation.
+
+        Raises:
+            ServiceError: it is not BatchGetImage.
+        """
+        if operation != "BatchGetImage":
+            raise ServiceError("UnknownOperationException", f"The rehearsal does not play {operation}.")
+        repository = request["repositoryName"]
+        answer: dict[str, Any] = {"images": [], "failures": []}
+        for image in request["imageIds"]:
+            if f"{repository}:{image.get('imageTag')}" in self.missing:
+                answer["failures"].append({"imageId": image, "failureCode": "ImageNotFound"})
+            else:
+                answer["images"].append({"repositoryName": repository, "imageId": image})
+        return answer

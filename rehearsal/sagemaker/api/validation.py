@@ -1,48 +1,29 @@
 """Checks a request against botocore's own model of the service, as strictly as AWS does.
 
-botocore itself checks required members and types before it sends; patterns, enumerations and upper limits
-are left to the service. Step Functions sends whatever the state machine says. So all of it is checked here.
+botocore checks required members, types and lower limits before it sends; patterns, enumerations and upper limits are left to
+the service. Step Functions sends whatever the state machine says. So all of it is checked here.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import botocore.session
 from botocore.model import ServiceModel, Shape
-
-from rehearsal.sagemaker.clock import from_wire
+from botocore.validate import ParamValidator
 
 from .errors import invalid
 
 _lock = threading.Lock()
-_TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "structure": ("an object", lambda value: isinstance(value, Mapping)),
-    "map": ("an object", lambda value: isinstance(value, Mapping)),
-    "list": ("a list", lambda value: isinstance(value, list)),
-    "string": ("a string", lambda value: isinstance(value, str)),
-    "boolean": ("a boolean", lambda value: isinstance(value, bool)),
-    "integer": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "long": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "float": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
-    "double": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
-}
 # Java's character classes, inside square brackets, in Python's words. Near enough: \w has the underscore too.
 _JAVA_CLASSES = {
-    r"\p{L}": r"\w",
-    r"\p{N}": r"\d",
-    r"\p{Z}": r"\s",
-    r"\p{M}": "\u0300-\u036f",
-    r"\p{Alnum}": "A-Za-z0-9",
-    r"\p{S}": r"$+<=>^`|~",
-    r"\p{P}": r"!-/:-@\[-`{-~",
-}
+    r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{M}": "\u0300-\u036f", r"\p{Alnum}": "A-Za-z0-9",
+    r"\p{S}": r"$+<=>^`|~", r"\p{P}": r"!-/:-@\[-`{-~",
+}  # fmt: skip
 
 
 def service_model(service: str) -> ServiceModel:
@@ -58,108 +39,64 @@ def _service_model(service: str) -> ServiceModel:
 
 
 @lru_cache(maxsize=512)
-def _pattern(text: str) -> re.Pattern[str] | None:
+def _pattern(text: str) -> re.Pattern[str]:
     for java, python in _JAVA_CLASSES.items():
         text = text.replace(java, python)
     try:
         return re.compile(text)
     except re.error:  # a handful of patterns use Java's surrogate ranges; none is in a request of ours
-        return None
+        return re.compile(".*", re.DOTALL)
 
 
-def _camel(name: str) -> str:
-    return name[:1].lower() + name[1:]
+class _Violations:
+    """Collects what is wrong with a request: botocore reports its own findings here, in its own words."""
 
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else f"'{value}'"
-
-
-class _Walk:
     def __init__(self) -> None:
-        self.violations: list[str] = []
+        self.found: list[str] = []
 
-    def refuse(self, value: Any, path: str, constraint: str) -> None:
-        self.violations.append(
-            f"Value {_shown(value)} at '{path}' failed to satisfy constraint: Member must {constraint}"
-        )
-
-    def visit(self, shape: Shape, value: Any, path: str) -> None:
-        kind = shape.type_name
-        if kind in _TYPES and not _TYPES[kind][1](value):
-            self.refuse(value, path, f"be {_TYPES[kind][0]}")
+    def report(self, name: str, reason: str, **details: Any) -> None:
+        """Add one, worded as SageMaker words it."""
+        where = name.lstrip(".")
+        if reason == "unknown field":
+            self.found.append(f"Unknown parameter '{details['unknown_param']}' at '{where}'")
             return
-        getattr(self, f"_{kind}", self._number)(shape, value, path)
+        if reason == "missing required field":
+            where, reason = f"{where}.{details['required_name']}".lstrip("."), "Member must not be null"
+        elif "min_allowed" in details:
+            reason = f"{reason}: Member must have at least {details['min_allowed']}"
+        value = details.get("param")
+        shown = "null" if value is None else f"'{value}'"
+        self.found.append(f"Value {shown} at '{where}' failed to satisfy constraint: {reason}")
 
-    def _structure(self, shape: Any, value: Mapping[str, Any], path: str) -> None:
-        for name in shape.required_members:
-            if value.get(name) is None:
-                self.refuse(None, f"{path}{_camel(name)}", "not be null")
-        for name, member in value.items():
-            if name not in shape.members:
-                self.violations.append(f"Unknown parameter '{name}' at '{path}{_camel(name)}'")
-            elif member is not None:
-                inner = shape.members[name]
-                dotted = "." if inner.type_name == "structure" else ""
-                self.visit(inner, member, f"{path}{_camel(name)}{dotted}")
 
-    def _list(self, shape: Any, value: list[Any], path: str) -> None:
-        self._length(shape, value, path)
-        dotted = "." if shape.member.type_name == "structure" else ""
-        for number, member in enumerate(value, start=1):
-            self.visit(shape.member, member, f"{path}.{number}.member{dotted}")
+class _AsTheService(ParamValidator):
+    """botocore's checks, and those that it leaves to the service."""
 
-    def _map(self, shape: Any, value: Mapping[str, Any], path: str) -> None:
-        self._length(shape, value, path)
-        for key, member in value.items():
-            self.visit(shape.key, key, f"{path}.{key}.key")
-            self.visit(shape.value, member, f"{path}.{key}.member")
+    def _shape_has_constraints(self, shape: Any) -> bool:
+        return True  # so that botocore looks at each element of a list
 
-    def _string(self, shape: Any, value: str, path: str) -> None:
-        if getattr(shape, "enum", None) and value not in shape.enum:
-            self.refuse(value, path, f"satisfy enum value set: [{', '.join(shape.enum)}]")
-            return
-        self._length(shape, value, path)
-        text = shape.metadata.get("pattern")
-        pattern = _pattern(text) if text else None
-        if pattern is not None and not pattern.fullmatch(value):
-            self.refuse(value, path, f"satisfy regular expression pattern: {text}")
-
-    def _boolean(self, shape: Any, value: bool, path: str) -> None:
-        pass
-
-    def _timestamp(self, shape: Any, value: Any, path: str) -> None:
-        try:
-            from_wire(value)
-        except (ValueError, OverflowError):
-            self.refuse(value, path, "be a timestamp")
-
-    def _blob(self, shape: Any, value: Any, path: str) -> None:
-        try:
-            base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            self.refuse(value, path, "be Base64")
-
-    def _number(self, shape: Any, value: Any, path: str) -> None:
-        low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        if low is not None and value < low:
-            self.refuse(value, path, f"have value greater than or equal to {low}")
-        if high is not None and value > high:
-            self.refuse(value, path, f"have value less than or equal to {high}")
-
-    def _length(self, shape: Any, value: Any, path: str) -> None:
-        low, high = shape.metadata.get("min"), shape.metadata.get("max")
-        if low is not None and len(value) < low:
-            self.refuse(value, path, f"have length greater than or equal to {low}")
-        if high is not None and len(value) > high:
-            self.refuse(value, path, f"have length less than or equal to {high}")
+    def _validate(self, params: Any, shape: Any, errors: Any, name: str) -> None:
+        if isinstance(params, Mapping):  # a member that is null counts as left out
+            params = {key: value for key, value in params.items() if value is not None}
+        super()._validate(params, shape, errors, name)
+        most = shape.metadata.get("max")
+        sized = isinstance(params, (str, list, dict))
+        measured = len(params) if sized else params if isinstance(params, (int, float)) else None
+        if most is not None and measured is not None and measured > most:
+            errors.report(name, f"Member must have {'length' if sized else 'value'} at most {most}", param=params)
+        if shape.type_name == "string" and isinstance(params, str):
+            allowed, pattern = getattr(shape, "enum", None), shape.metadata.get("pattern")
+            if allowed and params not in allowed:
+                errors.report(name, f"Member must satisfy enum value set: [{', '.join(allowed)}]", param=params)
+            elif pattern and not _pattern(pattern).fullmatch(params):
+                errors.report(name, f"Member must satisfy regular expression pattern: {pattern}", param=params)
 
 
 def violations(shape: Shape, value: Any) -> list[str]:
     """Return one sentence for each way in which `value` breaks the shape; nothing when it fits."""
-    walk = _Walk()
-    walk.visit(shape, value, "")
-    return walk.violations
+    errors = _Violations()
+    _AsTheService()._validate(value, shape, errors, "")
+    return errors.found
 
 
 def check_request(service: str, operation: str, request: Any) -> None:

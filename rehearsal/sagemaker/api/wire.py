@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-import socket
+import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from rehearsal.sagemaker.clock import Clock
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
 from rehearsal.sagemaker.engines import Answer
+from rehearsal.sagemaker.records import Clock
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES
 
-from .errors import ConnectionDropped, ServiceError
+from .errors import ServiceError
 from .faults import Call, Faults, Replacement
 
 _CREDENTIAL = re.compile(r"Credential=([^/,]+)/[^/]+/([a-z0-9-]+)/")
@@ -27,11 +31,24 @@ _SERVICES = {
     "ServiceQuotasV20190624": "service-quotas",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
 }
-LARGEST_BODY = 25 * 1024 * 1024  # InvokeEndpoint's limit
 
-Authorize = Callable[[Call], None]
-Dispatch = Callable[[str, str, Mapping[str, Any], str], Any]
-Invoke = Callable[[str, bytes, str, str, str], Answer]
+
+@dataclass(frozen=True)
+class Player:
+    """Who answers the server's calls.
+
+    Attributes:
+        dispatch: answers (service, operation, request, region).
+        invoke: answers (endpoint, body, content type, custom attributes, region).
+        authorize: raises ServiceError for a call that its caller may not make.
+    """
+
+    dispatch: Callable[[str, str, Mapping[str, Any], str], Any]
+    invoke: Callable[[str, bytes, str, str, str], Answer]
+    faults: Faults
+    calls: list[Call]
+    clock: Clock
+    authorize: Callable[[Call], None]
 
 
 def _jsonable(value: object) -> object:
@@ -40,149 +57,85 @@ def _jsonable(value: object) -> object:
     raise TypeError(f"not JSON: {value!r}")
 
 
-class Server(ThreadingHTTPServer):
-    """The stand-in's server.
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Print nothing; `StandIn.calls` is the log."""
 
-    Args:
-        dispatch: answers (service, operation, request, region).
-        invoke: answers (endpoint, body, content type, custom attributes, region).
-        authorize: raises ServiceError for a call that its caller may not make.
-    """
 
-    daemon_threads = True
-    request_queue_size = 256
+class Server:
+    """The stand-in's server. Another stand-in may take it over, at the same address, by setting `player`."""
 
-    def __init__(
-        self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock, authorize: Authorize
-    ) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.play(dispatch, invoke, faults, calls, clock, authorize)
-
-    def play(
-        self, dispatch: Dispatch, invoke: Invoke, faults: Faults, calls: list[Call], clock: Clock, authorize: Authorize
-    ) -> None:
-        """Let another stand-in answer from now on, at the same address."""
-        self.dispatch, self.invoke, self.faults = dispatch, invoke, faults
-        self.calls, self.clock, self.authorize = calls, clock, authorize
+    def __init__(self, player: Player) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.player = player
+        self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=_Quiet)
+        # The port is chosen by the system; polled often, so that the end of a test is not delayed.
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="sagemaker").start()
 
     @property
     def url(self) -> str:
         """The address for AWS_ENDPOINT_URL_*."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://127.0.0.1:{self._server.server_port}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet when a client goes away, which aborted executions do."""
+    def stop(self) -> None:
+        """End the server."""
+        self._server.shutdown()
+        self._server.server_close()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # an answer is two writes; with Nagle's algorithm each call waits 40 ms
-    server: Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing; `StandIn.calls` is the log."""
-
-    def _send(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _send_error(self, error: ServiceError, content_type: str) -> None:
-        members = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
-        self._send(error.status, json.dumps(members).encode(), content_type, {"x-amzn-ErrorType": error.code})
-
-    def _drop(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def do_POST(self) -> None:
-        """Answer any operation of any of the services."""
-        size = int(self.headers.get("Content-Length") or 0)
-        if size > LARGEST_BODY:
-            self.close_connection = True
-            self._send_error(ServiceError("ValidationError", "The request is too large.", 413), "application/json")
-            return
-        body = self.rfile.read(size)
-        found = _CREDENTIAL.search(self.headers.get("Authorization") or "")
-        access_key, region = (found[1], found[2]) if found else ("", "us-east-1")
-        invocation = _INVOCATION.fullmatch(self.path.split("?")[0])
-        if invocation:
-            self._invocation(unquote(invocation[1]), body, access_key, region)
-        else:
-            self._operation(body, access_key, region)
-
-    def _settled(self, call: Call, operation: Callable[[], Any]) -> Any:
-        """Perform a call and note in the log how it ended."""
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        request = Request(environ)
+        player = self.player
+        signed = _CREDENTIAL.search(request.headers.get("Authorization", ""))
+        access_key, region = (signed[1], signed[2]) if signed else ("", "us-east-1")
         try:
-            self.server.authorize(call)
-            answer = self.server.faults.perform(call, operation)
+            answer = _answered(player, request, access_key, region)
         except ServiceError as error:
-            call.status, call.error, call.message = error.status, error.code, error.message
-            raise
-        except ConnectionDropped:
-            call.error = "ConnectionDropped"
-            raise
-        call.status = 200
-        return answer
+            members = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
+            answer = Response(json.dumps(members), error.status, {"x-amzn-ErrorType": error.code})
+        answer.headers["x-amzn-RequestId"] = str(uuid.uuid4())
+        return answer(environ, start_response)
 
-    def _operation(self, body: bytes, access_key: str, region: str) -> None:
-        content_type = "application/x-amz-json-1.1"
-        prefix, _, name = (self.headers.get("X-Amz-Target") or "").partition(".")
-        try:
-            if prefix not in _SERVICES:
-                raise ServiceError("UnknownOperationException", f"The rehearsal does not play {prefix or self.path}.")
-            try:
-                request = json.loads(body or b"{}")
-            except ValueError:
-                raise ServiceError("SerializationException", "The request is not JSON.") from None
-            service = _SERVICES[prefix]
-            call = Call(self.server.clock(), access_key, service, name, request)
-            self.server.calls.append(call)
-            answer = self._settled(call, lambda: self.server.dispatch(service, name, request, region))
-        except ServiceError as error:
-            self._send_error(error, content_type)
-        except ConnectionDropped:
-            self._drop()
-        except Exception as error:  # a fault of the stand-in itself must be seen, not hang the caller
-            self._send_error(ServiceError("InternalFailure", f"the stand-in failed: {error!r}"), content_type)
-        else:
-            if isinstance(answer, Replacement):
-                answer = answer.answer
-            whole = answer if isinstance(answer, bytes) else b""
-            if answer is not None and not isinstance(answer, bytes):
-                whole = json.dumps(answer, default=_jsonable).encode()
-            self._send(200, whole, content_type)
 
-    def _invocation(self, endpoint: str, body: bytes, access_key: str, region: str) -> None:
-        content_type = self.headers.get("Content-Type") or "application/octet-stream"
-        request = {
-            "EndpointName": endpoint,
-            "Body": body.decode(errors="replace"),
-            "ContentType": content_type,
-        }
-        custom_attributes = self.headers.get(CUSTOM_ATTRIBUTES) or ""
-        if custom_attributes:
-            request["CustomAttributes"] = custom_attributes
-        call = Call(self.server.clock(), access_key, "sagemaker-runtime", "InvokeEndpoint", request)
-        self.server.calls.append(call)
-        try:
-            answer = self._settled(
-                call, lambda: self.server.invoke(endpoint, body, content_type, custom_attributes, region)
+def _answered(player: Player, request: Request, access_key: str, region: str) -> Response:
+    invocation = _INVOCATION.fullmatch(request.path)
+    body = request.get_data()
+    content_type = request.headers.get("Content-Type", "application/octet-stream")
+    if invocation:
+        endpoint, attributes = unquote(invocation[1]), request.headers.get(CUSTOM_ATTRIBUTES, "")
+        members = {"EndpointName": endpoint, "Body": body.decode(errors="replace"), "ContentType": content_type}
+        members |= {"CustomAttributes": attributes} if attributes else {}
+        call = Call(player.clock(), access_key, "sagemaker-runtime", "InvokeEndpoint", members)
+        answer = _performed(player, call, lambda: player.invoke(endpoint, body, content_type, attributes, region))
+        if isinstance(answer, Answer):
+            return Response(
+                answer.body, 200, {"x-Amzn-Invoked-Production-Variant": "primary"}, None, answer.content_type
             )
-        except ServiceError as error:
-            self._send_error(error, "application/json")
-        except ConnectionDropped:
-            self._drop()
-        except Exception as error:
-            self._send_error(ServiceError("InternalFailure", f"the stand-in failed: {error!r}"), "application/json")
-        else:
-            if isinstance(answer, Replacement):
-                whole = answer.answer if isinstance(answer.answer, bytes) else json.dumps(answer.answer).encode()
-                answer = Answer(200, whole)
-            variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
-            self._send(200, answer.body, answer.content_type, variant)
+    else:
+        prefix, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+        if prefix not in _SERVICES:
+            unknown = f"The rehearsal does not play {prefix or request.path}."
+            raise ServiceError("UnknownOperationException", unknown)
+        service, members = _SERVICES[prefix], json.loads(body or b"{}")
+        call = Call(player.clock(), access_key, service, operation, members)
+        answer = _performed(player, call, lambda: player.dispatch(service, operation, members, region))
+    if isinstance(answer, Replacement):
+        answer = answer.answer
+    if not isinstance(answer, bytes):
+        answer = b"" if answer is None else json.dumps(answer, default=_jsonable).encode()
+    return Response(answer, content_type="application/x-amz-json-1.1")
+
+
+def _performed(player: Player, call: Call, operation: Callable[[], Any]) -> Any:
+    """Perform a call and note in the log how it ended."""
+    player.calls.append(call)
+    try:
+        player.authorize(call)
+        answer = player.faults.perform(call, operation)
+    except ServiceError as error:
+        call.status, call.error, call.message = error.status, error.code, error.message
+        raise
+    except Exception as error:  # a fault of the stand-in itself must be seen, not hang the caller
+        call.status, call.error, call.message = 500, "InternalFailure", f"the stand-in failed: {error!r}"
+        raise ServiceError("InternalFailure", call.message) from error
+    call.status = 200
+    return answer

@@ -1,7 +1,4 @@
-"""Engines that follow a script and do no work: for the workflow's tests and the failure matrix.
-
-Why beside the real ones: a cell of the matrix has to end in a second, and no real container can be told to fail in its third minute.
-"""
+"""Engines that follow a plan and do no work: for tests of the workflow, and for failures that no real container has on demand."""
 
 from .hosting import FakeHosting, HostingPlan
 from .training import FakeTraining, TrainingPlan

@@ -1,18 +1,24 @@
-"""Training jobs that end at once and follow a script: for tests of the workflow, not of the learning."""
+"""Training jobs that end at once and follow a plan: for tests of the workflow, not of the learning."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 from rehearsal.sagemaker.api.market import CAPACITY_TRAINING
-from rehearsal.sagemaker.engines import Attached
+from rehearsal.sagemaker.engines import TrainingEngine
 from rehearsal.sagemaker.records import TrainingJob
 
 from .outputs import metrics_of, write_outputs
+
+_FAILURES = {
+    "failed": "AlgorithmError: The training script failed. Read the job's log., exit code: 1",
+    "killed": "AlgorithmError: the training process was killed by signal 9 (SIGKILL), exit code: 137",
+    "capacity": CAPACITY_TRAINING,
+}
 
 
 @dataclass
@@ -33,8 +39,8 @@ class TrainingPlan:
     Attributes:
         outcome: "completed", "failed" (the script fails), "killed" (by a signal), "capacity" (no instance),
             "waits" (no instance either: Pending until MaxPendingTimeInSeconds is over, which comes at once here),
-            "cut" (told to stop when MaxRuntimeInSeconds is over, and writes what it has), "hangs" (runs until
-            MaxRuntimeInSeconds by the clock, or until it is stopped), or "taken" (of spot: interrupted at the
+            "cut" (stopped when MaxRuntimeInSeconds is over, and writes what it has), "hangs" (runs until
+            MaxRuntimeInSeconds by the clock, or until it is stopped), or "taken" (on spot: interrupted at the
             first look, and no instance until MaxWaitTimeInSeconds is over, which comes after the other looks here).
         looks: how many looks (describe, list) still see it in progress; 0 ends it in CreateTrainingJob.
         stop_looks: how many looks see it Stopping after StopTrainingJob.
@@ -53,23 +59,19 @@ class TrainingPlan:
     leave_out: tuple[str, ...] = ()
 
 
-class FakeTraining(Attached):
+class FakeTraining(TrainingEngine):
     """Follows one `TrainingPlan` a job, in the order of the jobs; the last plan serves all further jobs.
 
-    `plans` may be changed while it runs; a callable in place of the plans is asked for each job.
+    `plans` may be changed while it runs.
     """
 
-    def __init__(self, *plans: TrainingPlan, choose: Callable[[TrainingJob], TrainingPlan] | None = None) -> None:
+    def __init__(self, *plans: TrainingPlan) -> None:
         self.plans = list(plans) or [TrainingPlan()]
-        self._choose = choose
         self._progress: dict[str, Progress] = {}
 
     def start(self, job: TrainingJob) -> None:
         """Begin: the instance starts at once, unless there is no capacity."""
-        if self._choose is not None:
-            plan = self._choose(job)
-        else:
-            plan = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
+        plan = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
         self._progress[job.name] = Progress(plan)
         job.enter("Starting", "Starting the training job")
         if plan.outcome == "waits":
@@ -80,7 +82,7 @@ class FakeTraining(Attached):
             self._end(job, plan)
 
     def observed(self, job: TrainingJob) -> None:
-        """Move on by one look."""
+        """Go on by one look."""
         progress = self._progress.get(job.name)
         if progress is None:
             return
@@ -110,18 +112,12 @@ class FakeTraining(Attached):
     def _end(self, job: TrainingJob, plan: TrainingPlan) -> None:
         if plan.outcome == "hangs":
             return
-        if plan.outcome == "capacity":
-            job.finish("Failed", reason=plan.reason or CAPACITY_TRAINING)
+        if plan.outcome in _FAILURES:
+            job.finish("Failed", reason=plan.reason or _FAILURES[plan.outcome])
         elif plan.outcome == "taken" or (plan.outcome == "waits" and job.is_spot):
             job.finish("Stopped", "MaxWaitTimeExceeded")
         elif plan.outcome == "waits":
             job.finish("Stopped")
-        elif plan.outcome == "failed":
-            reason = "AlgorithmError: The training script failed. Read the job's log., exit code: 1"
-            job.finish("Failed", reason=plan.reason or reason)
-        elif plan.outcome == "killed":
-            reason = "AlgorithmError: the training process was killed by signal 9 (SIGKILL), exit code: 137"
-            job.finish("Failed", reason=plan.reason or reason)
         else:
             job.enter("Uploading", "Uploading generated training model")
             s3 = self.context.s3_of(job.request["RoleArn"])
@@ -134,9 +130,6 @@ class FakeTraining(Attached):
 
     def stop(self, job: TrainingJob) -> None:
         """Nothing at once; the looks that follow see Stopping, then Stopped."""
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 def _train(job: TrainingJob) -> None:

@@ -1,8 +1,8 @@
 """SageMaker's agent, which keeps the checkpoint folder of every host and one folder in S3 alike.
 
-While it copies a file it puts an empty `NAME.sagemaker-uploading` beside it, and `NAME.sagemaker-uploaded` when that is done; training that
-lists its folder finds these, and finds them gone. What training deletes is deleted in S3. The marks come all the time here, the copies when
-the instance goes.
+While it copies a file it puts an empty `NAME.sagemaker-uploading` beside it, and `NAME.sagemaker-uploaded` when that is done:
+training that lists its folder finds these, and finds them removed. What training deletes is deleted in S3. Here the marks come
+all the time, the copies when the instance goes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from rehearsal.sagemaker import s3_folders
 
-UPLOADING, UPLOADED, LEFT_ALONE = ".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore"
-PAUSE_SECONDS = 0.05  # between two looks
+_UPLOADING, _UPLOADED, _LEFT_ALONE = ".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore"
+_PAUSE_SECONDS = 0.05  # between two looks
 
 
 class CheckpointAgent:
@@ -37,40 +37,36 @@ class CheckpointAgent:
         self._thread.join()
 
     def _play(self) -> None:
-        while not self._end.wait(PAUSE_SECONDS):
+        while not self._end.wait(_PAUSE_SECONDS):
             self.look()
 
     def look(self) -> None:
-        """One step with each file that is new or has changed: the first mark, or the second in its place."""
-        for folder in self._folders:
-            for path in files(folder):
-                with contextlib.suppress(OSError):  # training has taken the file or its folder away
-                    self._mark(path)
-
-    def _mark(self, path: Path) -> None:
-        stamp = (path.stat().st_mtime_ns, path.stat().st_size)
-        if self._seen.get(path) == stamp:
-            return
-        uploading = Path(f"{path}{UPLOADING}")
-        if not uploading.exists():
-            Path(f"{path}{UPLOADED}").unlink(missing_ok=True)
-            uploading.touch()  # it stands until the next look
-            return
-        uploading.unlink()
-        Path(f"{path}{UPLOADED}").touch()
-        self._seen[path] = stamp
+        """Do one step with each file that is new or has changed: make the first mark, or replace it by the second."""
+        for path in (path for folder in self._folders for path in files(folder)):
+            with contextlib.suppress(OSError):  # training has deleted the file or its folder
+                stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+                uploading, uploaded = Path(f"{path}{_UPLOADING}"), Path(f"{path}{_UPLOADED}")
+                if self._seen.get(path) == stamp:
+                    continue
+                if uploading.exists():
+                    uploading.unlink()
+                    uploaded.touch()
+                    self._seen[path] = stamp
+                else:
+                    uploaded.unlink(missing_ok=True)
+                    uploading.touch()  # it stands until the next look
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """The files of a folder that SageMaker copies."""
+    """Yield the files of a folder that SageMaker copies."""
     with contextlib.suppress(OSError):
         for path in sorted(folder.rglob("*")):
-            if not path.name.endswith((UPLOADING, UPLOADED, LEFT_ALONE)) and path.is_file():
+            if not path.name.endswith((_UPLOADING, _UPLOADED, _LEFT_ALONE)) and path.is_file():
                 yield path
 
 
 def keep(s3: Any, folders: Sequence[Path], uri: str) -> None:
-    """Make an S3 folder hold what the hosts' folders do, the first host's where several have one name, and nothing else."""
+    """Make an S3 folder hold what the hosts' folders do, the first host's file where several have one name, and nothing else."""
     bucket, prefix = s3_folders.split(f"{uri.rstrip('/')}/")
     kept: set[str] = set()
     for folder in reversed(folders):
@@ -78,6 +74,5 @@ def keep(s3: Any, folders: Sequence[Path], uri: str) -> None:
             key = f"{prefix}{path.relative_to(folder).as_posix()}"
             s3.upload_file(str(path), bucket, key)
             kept.add(key)
-    for key in list(s3_folders.keys(s3, bucket, prefix)):
-        if key not in kept:
-            s3.delete_object(Bucket=bucket, Key=key)
+    for key in set(s3_folders.keys(s3, bucket, prefix)) - kept:
+        s3.delete_object(Bucket=bucket, Key=key)

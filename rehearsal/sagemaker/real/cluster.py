@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .container import Container
-from .ports import free_port
+from .container import Container, free_port
 
 
 class Cluster:
-    """The containers of a job as one. The first is the one whose lines are told.
+    """The containers of a job as one. The first one's lines are the job's.
 
     Attributes:
         containers: in the order of the hosts.
@@ -24,7 +23,7 @@ class Cluster:
         self._on_end = on_end
 
     def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
-        """Take in a container, which `start` makes of what is to be called at its end."""
+        """Add the container that `start` makes, given what to call at its end."""
         known = threading.Event()
 
         def ended() -> None:
@@ -43,7 +42,7 @@ class Cluster:
 
     @property
     def first_failed(self) -> int | None:
-        """The number of the host whose command failed first: what the others told of their ends may come in another order."""
+        """The number of the host whose command failed first, by the machine's clock: the ends may be reported in another order."""
         failed = {
             number: container.ended_at or 0.0
             for number, container in enumerate(self.containers)
@@ -52,7 +51,7 @@ class Cluster:
         return min(failed, key=failed.__getitem__, default=None)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the end of every host; answers whether it came in time."""
+        """Wait for the end of every host; return whether it came in time."""
         return all(container.ended.wait(seconds) for container in self.containers)
 
     def terminate(self) -> None:
@@ -67,7 +66,7 @@ class Cluster:
 
 
 def names(count: int) -> list[str]:
-    """SageMaker's names of so many hosts."""
+    """Return SageMaker's names of this number of hosts."""
     return [f"algo-{number}" for number in range(1, count + 1)]
 
 
@@ -77,7 +76,7 @@ def folders(root: Path, hosts: Sequence[str]) -> list[Path]:
 
 
 def resource_config(instance: str, hosts: Sequence[str], current: str) -> dict[str, Any]:
-    """The content of a host's resourceconfig.json."""
+    """Return the content of a host's resourceconfig.json."""
     group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": list(hosts)}
     return {
         "current_host": current,
@@ -90,7 +89,7 @@ def resource_config(instance: str, hosts: Sequence[str], current: str) -> dict[s
 
 
 def environment(hosts: Sequence[str]) -> dict[str, str]:
-    """What several hosts on one machine need: a place to meet, for their names lead nowhere here, and a share of the cores each."""
+    """Return what several hosts on one machine need: an address to meet at, as their names do not resolve here, and a share of the cores each."""
     if len(hosts) == 1:
         return {}
     cores = max(1, (os.cpu_count() or 1) // len(hosts))

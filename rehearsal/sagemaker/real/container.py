@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,17 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
-ROOT = "/opt/ml"
-
-
-def rewritten(text: str, root: Path) -> str:
-    """Return `text` with /opt/ml replaced by the folder that plays it."""
-    return text.replace(ROOT, str(root))
+_ROOT = "/opt/ml"
 
 
 def command_of(words: Sequence[str], root: Path) -> list[str]:
     """Return a container command for this machine: the folder for /opt/ml, this Python for the image's."""
-    command = [rewritten(word, root) for word in words]
+    command = [word.replace(_ROOT, str(root)) for word in words]
     if command and command[0] in ("python", "python3"):
         command[0] = sys.executable
     return command
@@ -50,7 +46,7 @@ def environment_of(given: Mapping[str, str], root: Path, *, isolated: bool) -> d
     if isolated:
         environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
         environment["NO_PROXY"] = environment["no_proxy"] = "localhost,127.0.0.1"
-    return environment | {name: rewritten(value, root) for name, value in given.items()}
+    return environment | {name: value.replace(_ROOT, str(root)) for name, value in given.items()}
 
 
 class Container:
@@ -97,9 +93,9 @@ class Container:
         threading.Thread(target=self._reap, daemon=True, name=f"end of {root.name}").start()
 
     def _reap(self) -> None:
-        """A container ends with its command. What the command started would else hold its output open, and the end unseen."""
+        """End a container with its command: what the command started would else hold its output open, and hide its end."""
         self._await_end()
-        self._signal(signal.SIGKILL)
+        self.kill()
 
     def _await_end(self) -> None:
         self._process.wait()
@@ -135,10 +131,6 @@ class Container:
         code = self._process.returncode
         return 128 - code if code is not None and code < 0 else int(code or 0)
 
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
     def terminate(self) -> None:
         """Ask the command to end (SIGTERM to its group)."""
         self._signal(signal.SIGTERM)
@@ -147,17 +139,25 @@ class Container:
         """End the command and everything it started, at once."""
         self._signal(signal.SIGKILL)
 
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
 
 def signal_of(exit_code: int) -> str | None:
     """Return "signal 9 (SIGKILL)" for exit status 137; None where no signal ended the command."""
-    if exit_code <= 128:
-        return None
-    try:
+    with contextlib.suppress(ValueError):
         return f"signal {exit_code - 128} ({signal.Signals(exit_code - 128).name})"
-    except ValueError:
-        return None
+    return None
 
 
 def clear_away(folder: Path) -> None:
     """Remove a folder and all in it; links are removed, not followed."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on now. Another program may take it before the caller does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.api.rules import model_sources
-from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, Attached, InvocationTimedOut
+from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, HostingEngine, InvocationTimedOut
 from rehearsal.sagemaker.records import Endpoint
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
@@ -32,7 +31,7 @@ class _Server:
         self.thread: threading.Thread | None = None
 
 
-class ModelHost(Attached):
+class ModelHost(HostingEngine):
     """Runs each endpoint's model server as a subprocess in a folder of its own.
 
     Args:
@@ -47,12 +46,16 @@ class ModelHost(Attached):
         """Return the file that holds an endpoint's output."""
         return self.context.workdir / "logs" / f"endpoint-{name}.log"
 
-    def pid_of(self, name: str) -> int | None:
-        """Return the process id of an endpoint's model server while it runs."""
+    def _running(self, name: str) -> tuple[_Server, Container] | None:
         for endpoint, server in list(self._servers.items()):
             if endpoint.name == name and server.container and not server.container.ended.is_set():
-                return server.container.pid
+                return server, server.container
         return None
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of an endpoint's model server while it runs."""
+        running = self._running(name)
+        return running[1].pid if running else None
 
     def port_of(self, name: str) -> int:
         """Return the port of this machine on which an endpoint's model server listens.
@@ -60,29 +63,25 @@ class ModelHost(Attached):
         Raises:
             LookupError: no server of that name listens.
         """
-        for endpoint, server in list(self._servers.items()):
-            if endpoint.name == name and server.port and server.container and not server.container.ended.is_set():
-                return server.port
-        raise LookupError(f"no model server of the endpoint {name} listens")
+        running = self._running(name)
+        if not running or not running[0].port:
+            raise LookupError(f"no model server of the endpoint {name} listens")
+        return running[0].port
 
     def start(self, endpoint: Endpoint) -> None:
         """Begin an endpoint on a thread of its own."""
         server = self._servers[endpoint] = _Server()
-        work = threading.Thread(target=self._run, args=(endpoint, server), daemon=True, name=endpoint.name)
-        server.thread = work
-        work.start()
-
-    def observed(self, endpoint: Endpoint) -> None:
-        """Nothing: time passes by itself here."""
+        server.thread = threading.Thread(target=self._run, args=(endpoint, server), daemon=True, name=endpoint.name)
+        server.thread.start()
 
     def stop(self, endpoint: Endpoint) -> None:
-        """Take the server down; the endpoint vanishes when it is gone."""
+        """Take the server down; the endpoint vanishes when it has ended."""
         server = self._servers[endpoint]
         server.stopping = True
         server.wake.set()
 
     def close(self) -> None:
-        """Take every server down and wait until its folder is gone."""
+        """Take every server down and wait until its folder is removed."""
         for endpoint in list(self._servers):
             self.stop(endpoint)
         for server in list(self._servers.values()):
@@ -123,18 +122,17 @@ class ModelHost(Attached):
         server.container = running = Container(
             start.command, environment | start.environment, root, log, lambda _: None, server.wake.set
         )
-        name = "ContainerStartupHealthCheckTimeoutInSeconds"
-        limit = int(endpoint.variant.get(name, START_LIMIT)) * context.time_scale
-        deadline = time.monotonic() + limit
-        while not server.stopping and not running.ended.is_set():
-            if self._pinged(server, start.port_file):
-                endpoint.become("InService")
-                break
+        ping = PING.format(variant=endpoint.variant["VariantName"])
+        limit = int(endpoint.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", START_LIMIT))
+        deadline = time.monotonic() + limit * context.time_scale
+        while not server.stopping and not running.ended.is_set() and not self._pinged(server, start.port_file):
             if time.monotonic() > deadline:
                 running.kill()
-                endpoint.become("Failed", PING.format(variant=endpoint.variant["VariantName"]))
+                endpoint.become("Failed", ping)
                 return
             server.wake.wait(0.1)
+        if not server.stopping and not running.ended.is_set():
+            endpoint.become("InService")
         while not server.stopping and not running.ended.is_set():
             server.wake.wait()
             server.wake.clear()
@@ -145,26 +143,14 @@ class ModelHost(Attached):
                 running.ended.wait()
             return
         how = signal_of(running.exit_code) or f"exit code {running.exit_code}"
-        ping = PING.format(variant=endpoint.variant["VariantName"])
         endpoint.become("Failed", f"{ping} The container ended with {how}: {running.last_line}"[:1024])
 
     def _pinged(self, server: _Server, port_file: Path) -> bool:
         try:
             server.port = int(port_file.read_text())
-            return self._request(server.port, "GET", "/ping", None, {}, 5).status == 200
+            return _request(server.port, "GET", "/ping", None, {}, 5).status == 200
         except (OSError, ValueError, http.client.HTTPException):
             return False
-
-    def _request(
-        self, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str], limit: float
-    ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
-        try:
-            connection.request(method, path, body, dict(headers))
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read(), answer.headers.get("Content-Type", ""))
-        finally:
-            connection.close()
 
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
         """Pass a request to the model server.
@@ -172,14 +158,23 @@ class ModelHost(Attached):
         Raises:
             InvocationTimedOut: it has not answered within 60 seconds.
         """
-        limit = INVOCATION_LIMIT * self.context.time_scale
-        port = self._servers[endpoint].port
         headers = {"Content-Type": content_type}
         if custom_attributes:
             headers[CUSTOM_ATTRIBUTES] = custom_attributes
+        port, limit = self._servers[endpoint].port, INVOCATION_LIMIT * self.context.time_scale
         try:
-            return self._request(port, "POST", INVOCATIONS, body, headers, limit)
+            return _request(port, "POST", INVOCATIONS, body, headers, limit)
         except TimeoutError:
             raise InvocationTimedOut from None
         except (OSError, http.client.HTTPException) as error:
             return Answer(500, f"the container cannot be reached: {error!r}".encode(), "text/plain")
+
+
+def _request(port: int, method: str, path: str, body: bytes | None, headers: dict[str, str], limit: float) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(), answer.headers.get("Content-Type", ""))
+    finally:
+        connection.close()

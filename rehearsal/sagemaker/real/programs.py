@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rehearsal.sagemaker.vllm import route_middleware, routing
 
-from .ports import free_port
+from .container import free_port
 
 _PROJECT = Path(__file__).resolve().parents[3]
 _PREFIX = "SM_VLLM_"
@@ -24,7 +24,7 @@ ON_THIS_MACHINE = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "D
 
 @dataclass(frozen=True)
 class Start:
-    """How a program is started: its command, what it adds to the container's environment, and the file that tells its port."""
+    """How a program is started: its command, its additions to the container's environment, and the file with its port."""
 
     command: list[str]
     environment: dict[str, str]
@@ -44,28 +44,19 @@ class OwnServer:
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
         """See `Program`."""
         port_file = root / "port"
-        words = [
-            sys.executable,
-            "-m",
-            "rehearsal.sagemaker.real.server.model_server",
-            str(root / "model"),
-            str(port_file),
-        ]
+        module = ["-m", "rehearsal.sagemaker.real.server.model_server"]
         # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
         own = {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
-        return Start(words, own, port_file)
+        return Start([sys.executable, *module, str(root / "model"), str(port_file)], own, port_file)
 
 
 class Vllm:
     """The real vLLM, started as AWS's images start it.
 
     Args:
-        python: the interpreter of an environment that holds it (see `vllm_environment`).
+        python: the interpreter of an environment that holds it (see `vllm.environment`).
         additions: further variables of vLLM's own.
         dtype: the number format to compute in, whatever the container's environment says; None follows the environment.
-
-    Attributes:
-        dtype: as given.
     """
 
     def __init__(self, python: Path, additions: Mapping[str, str] | None = None, dtype: str | None = None) -> None:
@@ -73,7 +64,7 @@ class Vllm:
 
     @classmethod
     def on_this_machine(cls, python: Path) -> Vllm:
-        """Return the server with the number format that this processor can answer in within SageMaker's 60 seconds.
+        """Return the server with the number format in which this processor can answer within SageMaker's 60 seconds.
 
         Where bfloat16 has no instructions of its own, 40 answers of 64 tokens at once took 76 s in it and 14 s in float32.
         """
@@ -82,7 +73,7 @@ class Vllm:
         return cls(python, dtype=None if bfloat16_is_faster() else "float32")
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
-        """See `Program`. The port is one that is free now: vLLM cannot tell which one it took."""
+        """See `Program`. The port is one that is free now: vLLM cannot report which one it took."""
         package = root / "server" / "captune_route"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()
@@ -90,22 +81,14 @@ class Vllm:
             assert module.__file__ is not None
             shutil.copy(module.__file__, package)
         port_file = root / "port"
-        port = free_port()
-        port_file.write_text(str(port))
-        words = [
-            str(self._python),
-            "-m",
-            "vllm.entrypoints.openai.api_server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
+        port = str(free_port())
+        port_file.write_text(port)
         wanted = environment if self.dtype is None else {**environment, f"{_PREFIX}DTYPE": self.dtype}
+        words = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", port]
         words += [*arguments_of(wanted), "--middleware", "captune_route.route_middleware.RouteMiddleware"]
         # Its sockets lie outside the container's folder: their names may have 107 characters in all.
         own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
-        return Start(words, ON_THIS_MACHINE | own | dict(self._additions), port_file)
+        return Start([str(self._python), *words], ON_THIS_MACHINE | own | dict(self._additions), port_file)
 
 
 def arguments_of(environment: Mapping[str, str]) -> list[str]:
@@ -116,22 +99,16 @@ def arguments_of(environment: Mapping[str, str]) -> list[str]:
     and for a model that no variable names are left out here, as the project uses neither.
     """
     words: list[str] = []
-    for name in sorted(environment):
-        if not name.startswith(_PREFIX):
-            continue
-        flag = "--" + name.removeprefix(_PREFIX).lower().replace("_", "-")
-        value = environment[name]
-        if value.strip().lower() == "false" or value.strip() == "[]":
-            continue
-        words.append(flag)
-        if value.strip().lower() != "true":
-            words += _words_of(value)
+    for name, value in sorted(environment.items()):
+        meaning = value.strip().lower()
+        if name.startswith(_PREFIX) and meaning not in ("false", "[]"):
+            words.append("--" + name.removeprefix(_PREFIX).lower().replace("_", "-"))
+            if meaning and meaning != "true":
+                words += _words_of(value)
     return words
 
 
 def _words_of(value: str) -> list[str]:
-    if not value:
-        return []
     try:
         elements = json.loads(value) if value.strip().startswith("[") else None
     except ValueError:

@@ -37,7 +37,7 @@ def interpreter(folder: Path = FOLDER) -> Path:
     found = _stamp(folder).read_text() if _stamp(folder).is_file() else None
     if found != _made_from():
         what = "not installed" if found is None else "installed from older requirements"
-        raise VllmMissing(f"The real vLLM is {what} ({folder}). Run: make vllm, or {MEND}")
+        raise VllmMissing(f"The real vLLM is {what} ({folder}). Run: captune vllm, or {MEND}")
     return _python(folder)
 
 

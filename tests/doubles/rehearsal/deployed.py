@@ -1,31 +1,120 @@
-"""An account in which the stacks are deployed with settings of a test's own, and whose engines finish at once."""
+"""The deployed project in a rehearsed account whose jobs and endpoints finish at once."""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rehearsal.account.assembly import synthesize
+import pytest
+
+from common.contracts import run_folder
+from common.names import run_name
+from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.step_functions.executions import Execution
 
 PROJECT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 300
+
+
+def shared_assembly(folders: pytest.TempPathFactory, **settings: str) -> Path:
+    """The project's cloud assembly, made once for all processes of a test run: synthesis takes ten seconds and more."""
+    base = folders.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    name = "-".join(("assembly", *(f"{key}={value}" for key, value in sorted(settings.items()))))
+    folder = shared / name.replace("/", "_")
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released as the file is closed
+        if not folder.exists():
+            synthesize(PROJECT, Path(f"{folder}.part"), settings).folder.rename(folder)
+    return folder
+
+
+class DeployedProject:
+    """Starts runs of the deployed project and reads what they called, wrote and reported.
+
+    Attributes:
+        cloud: the rehearsed account.
+        deployment: the stacks in it.
+    """
+
+    def __init__(self, cloud: Cloud, assembly: Path) -> None:
+        self.cloud = cloud
+        self.deployment = cloud.deploy(Assembly(assembly))
+
+    def start(self, **run_input: Any) -> Execution:
+        """Starts FineTuning with one answer to each prompt; on a slice of the project's own texts if no corpus is named."""
+        if "corpus" not in run_input:
+            run_input = {**upload(self.cloud, Options(project=PROJECT, quick=True), "medical"), **run_input}
+        return self.cloud.start({"samplesPerPrompt": 0, **run_input})
+
+    def run(self, **run_input: Any) -> Execution:
+        """The same, and waits until the run and its TearDown have ended."""
+        execution = self.start(**run_input)
+        self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
+        return execution
+
+    def tear_down(self, **event: Any) -> Execution:
+        """Starts TearDown by hand and waits for its end."""
+        execution = self.cloud.start(event, machine=self.deployment.tear_down)
+        self.cloud.settle(execution, timeout=PATIENCE_SECONDS)
+        return execution
+
+    def tear_downs(self) -> list[Execution]:
+        """Every execution of TearDown so far."""
+        return self.cloud.executions.of(self.deployment.tear_down)
+
+    def requests(self, operation: str) -> list[dict[str, Any]]:
+        """The requests of an operation so far, in their order."""
+        return [dict(call.request) for call in self.cloud.calls if call.operation == operation]
+
+    def put(self, key: str, content: bytes) -> None:
+        """Puts an object into the project's bucket."""
+        self.cloud.client("s3").put_object(Bucket=self.deployment.bucket, Key=key, Body=content)
+
+    def read(self, key: str) -> bytes:
+        """An object of the project's bucket."""
+        return bytes(self.cloud.client("s3").get_object(Bucket=self.deployment.bucket, Key=key)["Body"].read())
+
+    def document(self, execution: Execution, path: str) -> dict[str, Any]:
+        """A JSON file of a run."""
+        return dict(json.loads(self.read(run_folder.key(run_name(execution.name), path))))
+
+    def ledger_item(self, execution: Execution) -> dict[str, Any]:
+        """What the ledger holds of a run."""
+        key = {"pk": {"S": f"RUN#{run_name(execution.name)}"}}
+        item = self.cloud.client("dynamodb").get_item(TableName=self.deployment.table, Key=key).get("Item", {})
+        return {name: next(iter(value.values())) for name, value in item.items()}
+
+    def emails(self) -> list[tuple[str, str]]:
+        """The subject and text of each e-mail to the owner."""
+        return [(str(subject), text) for topic, subject, text in self.cloud.messages if topic == self.deployment.topic]
+
+    def role_of(self, function: str) -> str:
+        """The name of the role that a function acts as, which is the access key id of its calls."""
+        name = self.deployment.functions[function]
+        configuration = self.cloud.client("lambda").get_function_configuration(FunctionName=name)
+        return str(configuration["Role"]).rpartition("/")[2]
+
+    def nothing_left(self) -> bool:
+        """Whether nothing that bills, and no schedule, is left of any run."""
+        return not any(self.cloud.leftovers().values())
 
 
 @contextmanager
-def deployed(folder: Path, settings: dict[str, str], fork_server: ForkServer, **account: Any) -> Iterator[Cloud]:
-    """The account, in `folder`; `account` goes to `Cloud`, such as its quotas and prices."""
+def deployed_project(
+    folder: Path, assembly: Path, fork_server: ForkServer, **account: Any
+) -> Iterator[DeployedProject]:
+    """A new account with the project in it; `account` goes to `Cloud`, such as its quotas and prices."""
     engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
-    with Cloud(folder / "account", **engines, time_scale=5000, fork_server=fork_server, **account) as cloud:
-        cloud.deploy(synthesize(PROJECT, folder / "cdk.out", settings))
-        yield cloud
-
-
-def emptied(account: Cloud) -> Iterator[Cloud]:
-    """The account without any trace of an earlier test; after this one it must not have refused a role what that role needed."""
-    account.reset(training=FakeTraining(), hosting=FakeHosting())
-    yield account
-    assert account.refused == []
+    with Cloud(folder, **engines, time_scale=5000, fork_server=fork_server, **account) as cloud:
+        yield DeployedProject(cloud, assembly)

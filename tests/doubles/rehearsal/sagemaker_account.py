@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from rehearsal.sagemaker import StandIn
+from rehearsal.sagemaker.api.wire import Server
 
 ROLE = "arn:aws:iam::123456789012:role/captune-training"
 GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"
@@ -25,7 +26,7 @@ BUCKET = "captune-bucket"
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until `advance`."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -48,26 +49,28 @@ def s3_address() -> str:
     return f"http://{host}:{port}"
 
 
+@functools.cache
+def _client(service: str, address: str) -> Any:
+    # One attempt and no checks: botocore would hide, or take upon itself, the refusal that a test is about.
+    return boto3.client(
+        service, endpoint_url=address, region_name="us-east-1", aws_access_key_id="AKIDTEST",
+        aws_secret_access_key="secret", config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+    )  # fmt: skip
+
+
 class Account:
     """A running stand-in and clients that reach it."""
 
     def __init__(self, standin: StandIn) -> None:
         self.standin = standin
-        self.s3 = self._client("s3", s3_address())
+        self.s3 = _client("s3", s3_address())
         self.s3.create_bucket(Bucket=BUCKET)
         self.sagemaker = self.client("sagemaker")
         self.runtime = self.client("sagemaker-runtime")
 
-    def _client(self, service: str, address: str) -> Any:
-        # One attempt and no checks: botocore would hide, or take upon itself, the refusal that a test is about.
-        return boto3.client(
-            service, endpoint_url=address, region_name="us-east-1", aws_access_key_id="AKIDTEST",
-            aws_secret_access_key="secret", config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
-        )  # fmt: skip
-
     def client(self, service: str) -> Any:
         """A client of one of the stand-in's services."""
-        return self._client(service, next(iter(self.standin.environment().values())))
+        return _client(service, next(iter(self.standin.environment().values())))
 
     def put(self, key: str, body: str | bytes) -> None:
         """Write an object to the bucket."""
@@ -107,14 +110,24 @@ class Account:
         return content
 
 
+# Servers that no stand-in uses now. The next one takes a server over with its address, so that the clients can be kept.
+_free: list[Server] = []
+
+
 @contextmanager
 def account(workdir: Path, **options: Any) -> Iterator[Account]:
     """A stand-in with these options, an empty bucket, and clients."""
-    with StandIn(workdir / "standin", s3_endpoint=s3_address(), **options) as standin:
+    standin = StandIn(workdir / "standin", s3_endpoint=s3_address(), **options)
+    standin.start(_free.pop() if _free else None)
+    try:
         here = Account(standin)
         for key in here.keys(""):
             here.s3.delete_object(Bucket=BUCKET, Key=key)
         yield here
+    finally:
+        server = standin.hand_over()
+        assert server is not None
+        _free.append(server)
 
 
 def training_request(name: str, **changes: Any) -> dict[str, Any]:
@@ -195,3 +208,11 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError("it did not come to pass")
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process of this machine has ended; one that nobody has collected yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

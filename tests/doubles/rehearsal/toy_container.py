@@ -10,9 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.rehearsal.toy_prose import prose
+import pytest
 
 SCRIPT = Path(__file__).parents[3] / "training" / "train.py"
+_VOCABULARY = "the cell gene virus protein binds copies breaks repairs one two of in and a strand"
+
+
+def prose(number: int, words: int) -> str:
+    """Return sentences of sixteen words that differ from document to document and can be learned by a few thousand weights."""
+    known = _VOCABULARY.split()
+    return " ".join(known[(number * 7 + place * place) % len(known)] for place in range(words)) + "."
 
 
 def make_model(folder: Path) -> None:
@@ -65,10 +72,12 @@ class Container:
         self.settings()
 
     def settings(self, **changes: str) -> None:
+        """Write hyperparameters.json with these changes to the usual settings."""
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
 
     def instance(self, kind: str, **more: object) -> None:
+        """Write resourceconfig.json."""
         path = self.root / "input" / "config" / "resourceconfig.json"
         path.write_text(json.dumps({"current_instance_type": kind, **more}), encoding="utf-8")
 
@@ -89,13 +98,27 @@ class Container:
         )  # fmt: skip
 
     def run(self) -> tuple[int, list[str]]:
-        """Exit code and lines."""
+        """Run to the end and return the exit code and the lines."""
         process = self.start()
         output, _ = process.communicate(timeout=240)
         return process.returncode, output.splitlines()
 
+    def completes(self) -> list[str]:
+        """Run to a good end and return the lines."""
+        code, lines = self.run()
+        assert code == 0, "\n".join(lines)
+        return lines
+
+    def ends_as(self, other: Container) -> None:
+        """Assert that the result is the other job's: as many steps, and the same held-out loss."""
+        ends = [
+            (one["training"]["steps"], one["evaluation"]["heldout"]["tuned_loss"])
+            for one in (self.metrics, other.metrics)
+        ]
+        assert ends[0] == pytest.approx(ends[1], abs=1e-5)
+
     def signal_after(self, *plan: str | int) -> tuple[int, list[str]]:
-        """The same, with signals: as soon as a line begins with the first word of `plan` the number after it is sent, and so on."""
+        """Run, and send signals: once a line begins with the first word of `plan` the number after it is sent, and so on."""
         process = self.start()
         assert process.stdout is not None
         lines = []

@@ -20,7 +20,7 @@ from transformers import (
     set_seed,
 )
 
-from tests.doubles.rehearsal.toy_prose import prose
+from tests.doubles.rehearsal.toy_container import prose
 
 _SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256,

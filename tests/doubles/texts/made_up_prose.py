@@ -7,7 +7,7 @@ from functools import cache
 
 
 def prose(words: int, seed: int = 0) -> str:
-    """Text of so many words in sentences and paragraphs, of which no two passages are alike."""
+    """Text of `words` words in sentences and paragraphs, of which no two passages are alike."""
     chance = random.Random(seed)
     sentences, left = [], words
     while left > 0:

@@ -11,7 +11,7 @@ from tests.doubles.texts.made_up_prose import prose
 
 
 def pairs(count: int, groups: int = 0) -> list[dict[str, Any]]:
-    """Prompts with completions that share no run of eight words; `groups` names so many groups in turn, 0 none."""
+    """Prompts with completions that share no run of eight words, in `groups` groups in turn, or without groups."""
     made = []
     for number in range(count):
         words = prose(60, 900 + number).split()

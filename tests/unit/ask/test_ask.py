@@ -1,163 +1,358 @@
-"""Asking one model of the endpoint: the same questions and seeds for both, and no answer lost."""
+"""Asking one model of the endpoint: the same prompts and seeds for both, within limits, with no answer lost."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import threading
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError, ReadTimeoutError
 
-from ask.questions import MARGIN_SECONDS, SAVE_EVERY_PROMPTS, Settings, _ask, ask_all
-from common.errors import EndpointAnsweredBadly
+from ask import handler, questions
+from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, SAVE_EVERY_PROMPTS, Settings, ask_all
+from common.contracts.fine_tuning import AskEvent
+from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
 from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion, prompts
-
-
-def test_each_prompt_gets_a_greedy_answer_and_seeded_samples() -> None:
-    shelf = Shelf()
-    ask(Runtime(), 1, shelf)
-    assert shelf[-1] == [
-        {"id": "p0", "kind": "question", "prompt": "Prompt 0", "model": "medical", "greedy": "Prompt 0|0.0|7",
-         "samples": ["Prompt 0|0.6|7", "Prompt 0|0.6|8"], "seeds": [7, 8], "max_tokens": 64, "temperature": 0.6, "top_p": 0.9,
-         "seconds": shelf[-1][0]["seconds"]}
-    ]  # fmt: skip
-
-
-def test_a_request_is_what_the_server_takes() -> None:
-    runtime = Runtime()
-    ask(runtime, 1, Shelf())
-    greedy, sampled = runtime.bodies[:2]
-    assert greedy == {
-        "model": "medical",
-        "prompt": "Prompt 0",
-        "max_tokens": 64,
-        "temperature": 0.0,
-        "top_p": 1.0,
-        "seed": 7,
-    }
-    assert sampled == {
-        "model": "medical",
-        "prompt": "Prompt 0",
-        "max_tokens": 64,
-        "temperature": 0.6,
-        "top_p": 0.9,
-        "seed": 7,
-    }
-    asked = runtime.calls[0][1]
-    assert (asked["EndpointName"], asked["CustomAttributes"]) == ("captune-abc", "route=/v1/completions")
-
-
-def test_answers_come_in_the_order_of_the_prompts_however_late_each_is() -> None:
-    late, others = threading.Event(), []
-
-    def slow_first(body: dict[str, Any]) -> None:
-        if body["prompt"] == "Prompt 0":
-            late.wait(10)
-        else:
-            others.append(1)
-            if len(others) == 3 * 9:
-                late.set()
-
-    shelf = Shelf()
-    assert ask(Runtime(slow_first), 10, shelf) == shelf.ids == [f"p{n}" for n in range(10)]
-
-
-def test_only_what_is_not_answered_yet_is_asked() -> None:
-    runtime, shelf = Runtime(), Shelf()
-    ask(Runtime(), 3, shelf)
-    assert ask(runtime, 5, shelf, done=shelf[-1]) == ["p0", "p1", "p2", "p3", "p4"]
-    assert {body["prompt"] for body in runtime.bodies} == {"Prompt 3", "Prompt 4"}
-
-
-def test_no_more_requests_are_in_flight_than_allowed() -> None:
-    barrier = threading.Barrier(4)
-
-    def meet(body: dict[str, Any]) -> None:
-        barrier.wait(10)
-
-    runtime = Runtime(meet)
-    ask(runtime, 12, Shelf(), settings=Settings("e", "base", samples=0, seed=1, concurrency=4))
-    assert runtime.busiest == 4
-
-
-def test_nothing_more_is_asked_when_time_is_over_and_the_rest_remains() -> None:
-    ticks = iter(range(10_000))
-    runtime, shelf = Runtime(), Shelf()
-    one_by_one = Settings("e", "base", samples=0, seed=1, concurrency=1)
-    answered = ask(runtime, 50, shelf, settings=one_by_one, seconds=12.0, clock=lambda: float(next(ticks)))
-    assert 1 <= len(answered) < 12
-    assert shelf.ids == answered == [f"p{n}" for n in range(len(answered))]
-
-
-def test_where_a_prompt_has_taken_longer_than_the_margin_the_asking_ends_so_much_earlier() -> None:
-    (done,) = ask_all(Runtime(), prompts(1), [], SETTINGS, 60.0, lambda lines: None)
-
-    def answered(longest: float, seconds: float) -> int:
-        ticks = itertools.count()
-        one_by_one, before = Settings("e", "base", samples=0, seed=1, concurrency=1), [{**done, "seconds": longest}]
-        passing = {"seconds": seconds, "clock": lambda: float(next(ticks))}
-        return len(ask(Runtime(), 50, Shelf(), done=before, settings=one_by_one, **passing))
-
-    assert answered(0, 12) == answered(MARGIN_SECONDS, 12) > answered(MARGIN_SECONDS + 4, 12) == answered(0, 8) > 1
-
-
-@pytest.mark.parametrize("already", [0, 3])
-def test_at_least_one_prompt_is_asked_however_little_time_there_is(already: int) -> None:
-    shelf = Shelf([[]])
-    if already:
-        ask(Runtime(), already, shelf)
-    answered = ask(Runtime(), 10, shelf, done=shelf[-1], seconds=-5.0)
-    assert len(answered) == already + 1
-
-
-def test_what_is_answered_is_saved_when_time_is_over_even_if_a_request_still_hangs() -> None:
-    hanging, shelf = threading.Event(), Shelf()
-
-    def save(answers: list[dict[str, Any]]) -> None:
-        shelf.append(answers)
-        hanging.set()
-
-    def hang(body: dict[str, Any]) -> None:
-        if body["prompt"] == "Prompt 1":
-            assert hanging.wait(10), "nothing was saved while a request hung"
-
-    two = Settings("e", "base", samples=0, seed=1, concurrency=2)
-    ask_all(Runtime(hang), prompts(2), [], two, 0.2, save)
-    assert [answer["id"] for answer in shelf[0]] == ["p0"]
-    assert shelf.ids == ["p0", "p1"]
-
-
-def test_long_lists_are_saved_on_the_way() -> None:
-    shelf = Shelf()
-    ask(Runtime(), SAVE_EVERY_PROMPTS + 20, shelf)
-    assert len(shelf) == 2
-    assert len(shelf[0]) >= SAVE_EVERY_PROMPTS
-
-
-def test_a_starter_is_always_sampled_once_beside_its_greedy_answer() -> None:
-    prompt = {"id": "s", "kind": "starter", "prompt": "Certain germline disorders", "facts": []}
-    settings = Settings("e", "base", samples=0, seed=7, concurrency=1)
-    answer = _ask(Runtime(), prompt, settings)
-    assert (len(answer["samples"]), answer["seeds"]) == (1, [7])
-
+from tests.doubles.lambda_fakes import S3, refusal
 
 TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+RECORD = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "reference": "So.", "facts": []}
+EVENT: AskEvent = {
+    "runName": "captune-abc",
+    "endpointName": "captune-abc",
+    "model": "base",
+    "answersKey": "runs/captune-abc/answers/pre-trained.jsonl",
+    "promptsKey": "runs/captune-abc/input/prompts.jsonl",
+    "samplesPerPrompt": 0,
+    "seed": 3,
+}
 
 
-def test_a_conversation_goes_where_the_server_writes_it_by_the_models_template() -> None:
-    runtime = Runtime()
-    prompt = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "reference": "So.", "facts": []}
-    answer = _ask(runtime, prompt, Settings("e", "medical", samples=1, seed=7, concurrency=1))
-    assert (answer["greedy"], answer["samples"]) == ("system+user|0.0|7", ["system+user|0.6|7"])
-    assert answer["prompt"] == "Why?" and "messages" not in answer
-    assert runtime.bodies[0] == {
-        "model": "medical", "messages": TALK, "max_tokens": 64, "temperature": 0.0, "top_p": 1.0, "seed": 7,
-    }  # fmt: skip
-    assert {call[1]["CustomAttributes"] for call in runtime.calls} == {"route=/v1/chat/completions"}
+def settings(concurrency: int = 1) -> Settings:
+    return Settings("e", "base", samples=0, seed=1, concurrency=concurrency)
 
 
-def test_a_conversation_answered_in_the_form_of_a_completion_is_answered_badly() -> None:
-    runtime = Runtime(lambda body: completion("So.", "medical"))
-    prompt = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "facts": []}
-    with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion"):
-        _ask(runtime, prompt, Settings("e", "medical", samples=0, seed=7, concurrency=1))
+def ask_one(runtime: Runtime, prompt: dict[str, Any], samples: int = 1) -> dict[str, Any]:
+    medical = replace(SETTINGS, samples=samples)
+    (answer,) = ask_all(runtime, [prompt], [], medical, 60.0, lambda answers: None)
+    return answer
+
+
+class TestRequests:
+    def test_each_prompt_gets_a_greedy_answer_and_seeded_samples(self) -> None:
+        runtime, shelf = Runtime(), Shelf()
+        ask(runtime, 1, shelf)
+        (answer,) = shelf[-1]
+        assert (answer["id"], answer["model"], answer["greedy"]) == ("p0", "medical", "Prompt 0|0.0|7")
+        assert (answer["samples"], answer["seeds"]) == (["Prompt 0|0.6|7", "Prompt 0|0.6|8"], [7, 8])
+        body = {"model": "medical", "prompt": "Prompt 0", "max_tokens": 64}
+        assert runtime.bodies == [
+            {**body, "temperature": 0.0, "top_p": 1.0, "seed": 7},
+            {**body, "temperature": 0.6, "top_p": 0.9, "seed": 7},
+            {**body, "temperature": 0.6, "top_p": 0.9, "seed": 8},
+        ]
+        request = runtime.calls[0][1]
+        assert (request["EndpointName"], request["CustomAttributes"]) == ("captune-abc", "route=/v1/completions")
+
+    def test_starter_is_sampled_at_least_once(self) -> None:
+        answer = ask_one(Runtime(), {"id": "s", "kind": "starter", "prompt": "Certain", "facts": []}, samples=0)
+        assert (len(answer["samples"]), answer["seeds"]) == (1, [7])
+
+    def test_conversation_goes_to_the_chat_route(self) -> None:
+        runtime = Runtime()
+        answer = ask_one(runtime, RECORD)
+        assert (answer["greedy"], answer["samples"]) == ("system+user|0.0|7", ["system+user|0.6|7"])
+        assert answer["prompt"] == "Why?" and "messages" not in answer
+        assert (runtime.bodies[0]["messages"], "prompt" in runtime.bodies[0]) == (TALK, False)
+        assert {call[1]["CustomAttributes"] for call in runtime.calls} == {"route=/v1/chat/completions"}
+        with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion"):
+            ask_one(Runtime(lambda body: completion("So.", "medical")), RECORD)
+
+
+class TestOrderAndConcurrency:
+    def test_answers_keep_the_order_of_the_prompts(self) -> None:
+        late, others = threading.Event(), []
+
+        def slow_first(body: dict[str, Any]) -> None:
+            if body["prompt"] == "Prompt 0":
+                late.wait(10)
+            else:
+                others.append(1)
+                if len(others) == 3 * 9:
+                    late.set()
+
+        shelf = Shelf()
+        assert ask(Runtime(slow_first), 10, shelf) == shelf.ids == [f"p{n}" for n in range(10)]
+
+    def test_only_unanswered_prompts_are_asked(self) -> None:
+        runtime, shelf = Runtime(), Shelf()
+        ask(Runtime(), 3, shelf)
+        assert ask(runtime, 5, shelf, done=shelf[-1]) == ["p0", "p1", "p2", "p3", "p4"]
+        assert {body["prompt"] for body in runtime.bodies} == {"Prompt 3", "Prompt 4"}
+
+    def test_no_more_requests_are_in_flight_than_allowed(self) -> None:
+        barrier = threading.Barrier(4, timeout=10)
+
+        def meet(body: dict[str, Any]) -> None:
+            barrier.wait()
+
+        runtime = Runtime(meet)
+        ask(runtime, 12, Shelf(), settings=settings(4))
+        assert runtime.busiest == 4
+
+
+class TestTime:
+    def test_nothing_begins_after_the_deadline(self) -> None:
+        ticks, shelf = itertools.count(), Shelf()
+        answered = ask(Runtime(), 50, shelf, settings=settings(), seconds=12.0, clock=lambda: float(next(ticks)))
+        assert 1 <= len(answered) < 12
+        assert shelf.ids == answered == [f"p{n}" for n in range(len(answered))]
+
+    def test_a_slow_prompt_moves_the_deadline_forward(self) -> None:
+        (done,) = ask_all(Runtime(), prompts(1), [], SETTINGS, 60.0, lambda lines: None)
+
+        def answered(longest: float, seconds: float) -> int:
+            ticks, before = itertools.count(), [{**done, "seconds": longest}]
+            passing = {"seconds": seconds, "clock": lambda: float(next(ticks))}
+            return len(ask(Runtime(), 50, Shelf(), done=before, settings=settings(), **passing))
+
+        assert answered(0, 12) == answered(MARGIN_SECONDS, 12) > answered(MARGIN_SECONDS + 4, 12) == answered(0, 8) > 1
+
+    @pytest.mark.parametrize("already", [0, 3])
+    def test_at_least_one_prompt_is_asked_without_any_time(self, already: int) -> None:
+        shelf = Shelf([[]])
+        if already:
+            ask(Runtime(), already, shelf)
+        assert len(ask(Runtime(), 10, shelf, done=shelf[-1], seconds=-5.0)) == already + 1
+
+    def test_answers_are_saved_at_the_deadline_while_a_request_hangs(self) -> None:
+        hanging, shelf = threading.Event(), Shelf()
+
+        def save(answers: list[dict[str, Any]]) -> None:
+            shelf.append(answers)
+            hanging.set()
+
+        def hang(body: dict[str, Any]) -> None:
+            if body["prompt"] == "Prompt 1":
+                assert hanging.wait(10), "nothing was saved while a request hung"
+
+        ask_all(Runtime(hang), prompts(2), [], settings(2), 0.2, save)
+        assert [answer["id"] for answer in shelf[0]] == ["p0"]
+        assert shelf.ids == ["p0", "p1"]
+
+    def test_long_lists_are_saved_on_the_way(self) -> None:
+        shelf = Shelf()
+        ask(Runtime(), SAVE_EVERY_PROMPTS + 20, shelf)
+        assert len(shelf) == 2 and len(shelf[0]) >= SAVE_EVERY_PROMPTS
+
+
+@dataclass
+class Context:
+    """A Lambda's time."""
+
+    seconds: float = 900
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+class TestHandler:
+    @pytest.fixture
+    def s3(self, monkeypatch: pytest.MonkeyPatch) -> S3:
+        lines = "\n".join(json.dumps(prompt) for prompt in prompts(3))
+        fake = S3({("bucket", EVENT["promptsKey"]): lines.encode()})
+        monkeypatch.setattr(handler, "client", lambda service: fake)
+        monkeypatch.setattr(handler, "_runtime", lambda settings: Runtime())
+        monkeypatch.setenv("BUCKET_NAME", "bucket")
+        monkeypatch.setenv("REQUESTS_AT_ONCE", "2")
+        return fake
+
+    def test_all_prompts_are_answered_with_the_concurrency_of_the_stack(
+        self, s3: S3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        allowed: list[int] = []
+
+        def runtime(settings: Settings) -> Runtime:
+            allowed.append(settings.concurrency)
+            return Runtime()
+
+        monkeypatch.setattr(handler, "_runtime", runtime)
+        assert handler.handle(EVENT, Context()) == {"model": "base", "answered": 3, "remaining": 0}
+        answers = [json.loads(line) for line in s3.objects["bucket", EVENT["answersKey"]].splitlines()]
+        assert [(answer["id"], answer["model"]) for answer in answers] == [(f"p{n}", "base") for n in range(3)]
+        assert allowed == [2]
+
+    def test_output_has_the_number_that_remains(self, s3: S3) -> None:
+        assert [handler.handle(EVENT, Context(10))["remaining"] for _ in range(3)] == [2, 1, 0]
+
+    def test_run_without_prompts_is_refused(self, s3: S3) -> None:
+        s3.objects.clear()
+        with pytest.raises(ReportIncomplete, match="There are no prompts at s3://bucket/runs/captune-abc/input"):
+            handler.handle(EVENT, Context())
+
+
+NOT_A_COMPLETION = [
+    b"<html>",
+    b"{}",
+    b'{"model": "medical", "choices": []}',
+    b'{"model": "medical", "choices": [{"message": {}}]}',
+    b'{"model": "medical", "choices": [{"text": null}]}',
+    b'{"model": null, "choices": [{"text": "an answer of an unknown model"}]}',
+    b'{"choices": [{"text": "an answer of an unknown model"}]}',
+    b"\xff",
+    b'"text"',
+]
+
+
+def model_error(status: int) -> ClientError:
+    """A 424 as botocore itself reads it from the wire."""
+    client = boto3.client("sagemaker-runtime", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    body = json.dumps({"Message": "the container said no", "OriginalStatusCode": status}).encode()
+    headers = {"x-amzn-errortype": "ModelError", "content-type": "application/json"}
+
+    class Raw:
+        def stream(self, **_: Any) -> Any:
+            yield body
+
+    def answer(**_: Any) -> AWSResponse:
+        return AWSResponse("https://a", 424, headers, Raw())
+
+    client.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", answer)
+    with pytest.raises(ClientError) as refused:
+        client.invoke_endpoint(EndpointName="captune-abc", Body=b"{}")
+    return refused.value
+
+
+class Failing:
+    """An endpoint that fails at one prompt."""
+
+    def __init__(self, number: int, trouble: Exception) -> None:
+        self.prompt, self.trouble = f"Prompt {number}", trouble
+
+    def __call__(self, body: dict[str, Any]) -> None:
+        if body["prompt"] == self.prompt:
+            raise self.trouble
+
+
+@pytest.mark.parametrize("content", NOT_A_COMPLETION)
+def test_answer_that_is_no_completion_ends_the_run(content: bytes) -> None:
+    with pytest.raises(EndpointAnsweredBadly, match="did not answer as an OpenAI completion.*vLLM image"):
+        ask(Runtime(lambda body: content), 1, Shelf())
+
+
+def test_answer_of_another_model_is_refused() -> None:
+    message = r"asked for the model 'medical' and answered as 'base'.*leave hosting_image empty"
+    shelf = Shelf()
+    with pytest.raises(AdapterNotServed, match=message):
+        ask(Runtime(lambda body: completion("fluent, but of the wrong model", "base")), 3, shelf)
+    assert shelf.ids == []
+
+
+def test_run_without_the_route_does_not_compare_the_base_model_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "ROUTE", "trace=1")
+    with pytest.raises(AdapterNotServed):
+        ask(Runtime(), 1, Shelf())
+    assert ask(Runtime(), 1, Shelf(), settings=replace(SETTINGS, model="base")) == ["p0"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        *((model_error(status), EndpointAnsweredBadly) for status in (400, 404, 422)),
+        (refusal("ValidationError", "Endpoint captune-abc not found."), EndpointAnsweredBadly),
+        *((model_error(status), ServiceUnreachable) for status in (408, 429, 500, 503)),
+        *(
+            (refusal(code), ServiceUnreachable)
+            for code in ("ThrottlingException", "ServiceUnavailable", "InternalFailure", "ModelNotReadyException")
+        ),
+        (ReadTimeoutError(endpoint_url="endpoint"), ServiceUnreachable),
+    ],
+)
+def test_refusals_end_the_run_and_passing_trouble_is_retried(trouble: Exception, kind: type[Exception]) -> None:
+    shelf = Shelf()
+    with pytest.raises(kind) as problem:
+        ask(Runtime(Failing(5, trouble)), 8, shelf, settings=settings())
+    assert type(problem.value) is kind
+    assert shelf.ids == ["p0", "p1", "p2", "p3", "p4"]
+    again = Runtime()
+    assert ask(again, 8, shelf, done=shelf[-1]) == [f"p{n}" for n in range(8)]
+    assert "Prompt 0" not in {body["prompt"] for body in again.bodies}
+
+
+@pytest.mark.parametrize(
+    ("answered", "trouble", "raised"),
+    [
+        (GOT_AHEAD_PROMPTS, refusal("ThrottlingException"), None),
+        (GOT_AHEAD_PROMPTS - 1, refusal("ThrottlingException"), ServiceUnreachable),
+        (149, model_error(400), EndpointAnsweredBadly),
+    ],
+    ids=["passing, after many", "passing, after few", "a refusal, after many"],
+)
+def test_passing_trouble_after_many_answers_costs_no_attempt(
+    answered: int, trouble: Exception, raised: type[Exception] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of ten thousand prompts some request fails, and the state machine gives up after six attempts."""
+    shelf = Shelf()
+    with pytest.raises(raised) if raised else nullcontext():
+        ask(Runtime(Failing(answered, trouble)), 150, shelf, settings=settings())
+    assert len(shelf.ids) == answered
+    assert (f'"answered": {answered}, "reason"' in capsys.readouterr().out) is (raised is None)
+
+
+def test_requests_in_flight_at_an_error_are_kept() -> None:
+    failed = threading.Event()
+
+    def fail_first(body: dict[str, Any]) -> None:
+        if body["prompt"] == "Prompt 0":
+            failed.set()
+            raise refusal("InternalFailure")
+        failed.wait(10)
+
+    shelf = Shelf()
+    with pytest.raises(ServiceUnreachable):
+        ask(Runtime(fail_first), 4, shelf, settings=settings(4))
+    assert shelf.ids == ["p1", "p2", "p3"]
+
+
+class Crowded:
+    """A container that answers in time only while no more than so many requests are in flight."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.flying, self.refused = most, 0, list[int]()
+        self._lock, self._too_slow = threading.Lock(), model_error(0)
+
+    def __call__(self, body: dict[str, Any]) -> None:
+        with self._lock:
+            self.flying += 1
+            seen = self.flying
+        try:
+            if seen > self.most:
+                self.refused.append(seen)
+                raise self._too_slow
+            time.sleep(0.005)
+        finally:
+            with self._lock:
+                self.flying -= 1
+
+
+@pytest.mark.parametrize(("most", "at_once"), [(1, 32), (3, 8)])
+def test_container_that_is_too_slow_gets_fewer_requests_at_once(most: int, at_once: int) -> None:
+    container = Crowded(most)
+    assert ask(Runtime(container), 40, Shelf(), settings=settings(at_once)) == [f"p{n}" for n in range(40)]
+    assert container.refused and max(container.refused) <= at_once
+
+
+@pytest.mark.parametrize("seconds", [60, 0])
+def test_container_too_slow_for_one_request_is_retried_with_a_limit(seconds: float) -> None:
+    shelf = Shelf()
+    with pytest.raises(ServiceUnreachable) as problem:
+        ask(Runtime(Crowded(0)), 5, shelf, settings=settings(4), seconds=seconds)
+    assert type(problem.value) is ServiceUnreachable and "the container said no" in str(problem.value)
+    assert shelf.ids == []

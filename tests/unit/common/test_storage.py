@@ -1,95 +1,147 @@
-"""Texts and JSON in the project's bucket."""
+"""What the Lambdas read: objects of the bucket and their keys, errors of AWS, and environment variables."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 from botocore.exceptions import ClientError
 
+from common.architecture import Shape
 from common.aws import is_missing, reaching
+from common.contracts import run_folder
+from common.environment import BaseModel, MisconfiguredFunction, RunSettings, required
 from common.errors import ServiceUnreachable
 from common.storage import Head, Storage
+from stacks.configuration.run_settings import settings_json
+from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import S3, refusal
+from tests.doubles.run_settings import SETTINGS
+
+# Written out once more: what lies in a bucket already must be found again.
+KEYS = {
+    run_folder.PLAN: "plan.json",
+    run_folder.CORPUS: "input/corpus/corpus.txt",
+    run_folder.RECORDS: "input/corpus/corpus.jsonl",
+    run_folder.HELD_OUT: "input/evaluation/heldout.jsonl",
+    run_folder.PROMPTS: "input/prompts.jsonl",
+    run_folder.CODE: "code/",
+    run_folder.TRAINING: "training/",
+    run_folder.BASE_ANSWERS: "answers/pre-trained.jsonl",
+    run_folder.TUNED_ANSWERS: "answers/fine-tuned.jsonl",
+    run_folder.REPORT: "report/",
+}
 
 
-@pytest.fixture
-def s3() -> S3:
-    return S3()
+class TestBucket:
+    @pytest.fixture
+    def s3(self) -> S3:
+        return S3()
 
+    @pytest.fixture
+    def storage(self, s3: S3) -> Storage:
+        return Storage(s3, "bucket")
 
-@pytest.fixture
-def storage(s3: S3) -> Storage:
-    return Storage(s3, "bucket")
+    def test_what_is_written_is_read(self, storage: Storage, s3: S3) -> None:
+        storage.write("a.txt", "grün\n")
+        storage.write("b.bin", b"\x00\xff")
+        storage.write_json("a.json", {"name": "Größe"})
+        assert (storage.read("a.txt"), storage.read("b.bin")) == ("grün\n".encode(), b"\x00\xff")
+        assert storage.read("a.json") == '{\n  "name": "Größe"\n}'.encode()
+        assert storage.read_json("a.json") == {"name": "Größe"}
+        s3.sizes["big"] = 5 * 2**30
+        assert storage.head("big") == Head(5 * 2**30, '"large"')
 
+    def test_missing_object_is_none(self, storage: Storage) -> None:
+        missing = (storage.read("x"), storage.head("x"), storage.read_json("x"), storage.read_lines("x"))
+        assert missing == (None, None, None, [])
 
-def test_what_is_written_is_read(storage: Storage) -> None:
-    storage.write("a.txt", "grün\n")
-    storage.write("b.bin", b"\x00\xff")
-    head = storage.head("a.txt")
-    assert head is not None
-    assert (storage.read("a.txt"), storage.read("b.bin"), head.size) == ("grün\n".encode(), b"\x00\xff", 6)
+    @pytest.mark.parametrize("operation", ["get_object", "head_object"])
+    def test_refused_object_is_an_error(self, storage: Storage, s3: S3, operation: str) -> None:
+        s3.troubles[operation] = [refusal("AccessDenied")]
+        with pytest.raises(ClientError):
+            storage.read("a") if operation == "get_object" else storage.head("a")
 
-
-def test_what_is_not_there_is_none(storage: Storage) -> None:
-    assert (storage.read("x"), storage.head("x"), storage.read_json("x"), storage.read_lines("x")) == (
-        None,
-        None,
-        None,
-        [],
+    @pytest.mark.parametrize(
+        ("text", "read"),
+        [
+            *((text, text) for text in ("one\u2028two", "one\u0085two", "one\ntwo\r\n\x0b\x0c\x1c", "“quoted” 細胞")),
+            ("a\ud83d", "a?"),
+        ],
     )
+    def test_any_text_of_a_model_survives_json_lines(self, storage: Storage, text: str, read: str) -> None:
+        storage.write_lines("a.jsonl", [{"greedy": text}, {"greedy": "next"}])
+        assert storage.read_lines("a.jsonl") == [{"greedy": read}, {"greedy": "next"}]
+
+    def test_address_of_another_bucket_is_refused(self, storage: Storage) -> None:
+        assert storage.key_of(storage.uri("runs/a/b.txt")) == "runs/a/b.txt"
+        with pytest.raises(ValueError, match="s3://bucket-2/a is not in the bucket bucket"):
+            storage.key_of("s3://bucket-2/a")
 
 
-def test_size_and_version_of_a_large_object_are_known_without_reading_it(storage: Storage, s3: S3) -> None:
-    s3.sizes["big"] = 5 * 2**30
-    assert storage.head("big") == Head(5 * 2**30, '"large"')
+class TestRunFolder:
+    def test_keys_of_a_run_do_not_change(self) -> None:
+        assert {path: run_folder.key("captune-a", path) for path in KEYS} == {
+            path: f"runs/captune-a/{key}" for path, key in KEYS.items()
+        }
+        assert run_folder.checkpoints("captune-a") == "checkpoints/captune-a/"
+        files = (run_folder.ADAPTER_CONFIGURATION, run_folder.ADAPTER_WEIGHTS, run_folder.METRICS, run_folder.SUMMARY)
+        assert files == ("adapter_config.json", "adapter_model.safetensors", "metrics.json", "summary.json")
+
+    def test_address_of_an_adapter_names_its_run(self) -> None:
+        uri = run_folder.adapter_uri("bucket", "captune-a", "captune-a-try2")
+        assert uri == "s3://bucket/runs/captune-a/training/captune-a-try2/output/model/"
+        assert run_folder.run_of_uri(uri) == "captune-a"
+        assert run_folder.run_of_uri("s3://bucket/corpora/mine.txt") is None
 
 
-@pytest.mark.parametrize("operation", ["get_object", "head_object"])
-def test_a_refusal_is_not_taken_for_a_missing_object(storage: Storage, s3: S3, operation: str) -> None:
-    s3.troubles[operation] = [refusal("AccessDenied")]
-    with pytest.raises(ClientError):
-        storage.read("a") if operation == "get_object" else storage.head("a")
+class TestErrorsOfAws:
+    @pytest.mark.parametrize(
+        ("code", "message", "missing"),
+        [
+            ("ValidationException", 'Could not find model "arn:…".', True),
+            ("ValidationException", "Requested resource not found.", True),
+            ("ResourceNotFound", "", True),
+            ("NoSuchKey", "", True),
+            ("ValidationException", "1 validation error detected", False),
+            ("AccessDeniedException", "could not find", False),
+        ],
+    )
+    def test_missing_is_recognised_in_every_form(self, code: str, message: str, missing: bool) -> None:
+        assert is_missing(refusal(code, message)) is missing
+
+    def test_trouble_of_aws_is_retried_and_other_errors_stay(self) -> None:
+        expected = pytest.raises(ServiceUnreachable, match="Reading the plan could not be finished.*SlowDown")
+        with expected, reaching("Reading the plan"):
+            raise refusal("SlowDown")
+        with pytest.raises(KeyError), reaching("Reading the plan"):
+            raise KeyError("x")
 
 
-def test_json_is_written_for_people_and_read_back(storage: Storage) -> None:
-    storage.write_json("a.json", {"name": "Größe"})
-    assert storage.read("a.json") == '{\n  "name": "Größe"\n}'.encode()
-    assert storage.read_json("a.json") == {"name": "Größe"}
+class TestEnvironment:
+    def test_missing_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BUCKET_NAME", "bucket")
+        assert required("BUCKET_NAME") == "bucket"
+        monkeypatch.setenv("BUCKET_NAME", "")
+        with pytest.raises(MisconfiguredFunction, match="BUCKET_NAME is not set"):
+            required("BUCKET_NAME")
 
+    def test_settings_that_the_stack_writes_are_read(self) -> None:
+        settings = RunSettings.from_json(settings_json(Settings.from_context({"epochs": "5", "accept_eula": "true"})))
+        assert (settings.epochs, settings.accept_eula, settings.base_model.id) == (5, True, "llama-2-7b")
+        shape = Shape(**SETTINGS["base_model"]["shape"])
+        base_model = RunSettings.from_json(json.dumps(SETTINGS)).base_model
+        assert base_model == BaseModel(**{**SETTINGS["base_model"], "shape": shape})
 
-@pytest.mark.parametrize(
-    "text", ["one\u2028two", "one\u0085two", "one\u2029two", "one\ntwo\r\n\x0b\x0c\x1c", "“quoted” 細胞"]
-)
-def test_any_text_of_a_model_survives_json_lines(storage: Storage, text: str) -> None:
-    storage.write_lines("a.jsonl", [{"greedy": text}, {"greedy": "next"}])
-    assert storage.read_lines("a.jsonl") == [{"greedy": text}, {"greedy": "next"}]
-
-
-def test_half_of_a_surrogate_pair_spoils_no_answers(storage: Storage) -> None:
-    storage.write_lines("a.jsonl", [{"greedy": "a\ud83d"}])
-    assert storage.read_lines("a.jsonl") == [{"greedy": "a?"}]
-
-
-def test_an_address_becomes_a_key_again_and_that_of_another_bucket_is_refused(storage: Storage) -> None:
-    assert storage.key_of(storage.uri("runs/a/b.txt")) == "runs/a/b.txt"
-    with pytest.raises(ValueError, match="s3://bucket-2/a is not in the bucket bucket"):
-        storage.key_of("s3://bucket-2/a")
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "missing"),
-    [("ValidationException", 'Could not find model "arn:…".', True), ("ValidationException", "Requested resource not found.", True),
-     ("ResourceNotFound", "", True), ("ResourceNotFoundException", "", True), ("NoSuchKey", "", True), ("404", "Not Found", True),
-     ("ValidationException", "1 validation error detected", False), ("AccessDeniedException", "could not find", False)],
-)  # fmt: skip
-def test_services_say_in_several_ways_that_something_is_missing(code: str, message: str, missing: bool) -> None:
-    assert is_missing(refusal(code, message)) is missing
-
-
-def test_trouble_of_aws_becomes_the_error_that_is_tried_again_and_other_errors_stay() -> None:
-    with (
-        pytest.raises(ServiceUnreachable, match="Reading the plan could not be finished.*SlowDown"),
-        reaching("Reading the plan"),
-    ):
-        raise refusal("SlowDown")
-    with pytest.raises(KeyError), reaching("Reading the plan"):
-        raise KeyError("x")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "no json", "[]", "{}"),
+            json.dumps(SETTINGS | {"unheard": 1}),
+            json.dumps(SETTINGS | {"base_model": {"id": "x"}}),
+            json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"}),
+        ],
+    )
+    def test_settings_of_another_deployment_are_refused(self, text: str) -> None:
+        with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
+            RunSettings.from_json(text)

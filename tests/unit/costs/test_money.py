@@ -1,9 +1,12 @@
-"""What a run may take of what is left: all it wants, less, or nothing."""
+"""What a run may take of what is left, to the cent and to the second: all it requested, less, or nothing."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -11,112 +14,113 @@ from hypothesis import strategies as st
 
 from common.errors import BudgetExceeded
 from common.ledger.ledger import Ledger, Reservation
-from common.pricing.costs import checkpoint_cents, slow_answers_cents
+from common.pricing.costs import WorstCase, checkpoint_cents, slow_answers_cents, worst_case
 from common.pricing.durations import (
+    MINIMUM_DEADLINE_SECONDS,
+    MINIMUM_TRAINING_SECONDS,
     TEAR_DOWN_ALLOWANCE_SECONDS,
-    TRAINING_START_ALLOWANCE_SECONDS,
-    TRAINING_STOP_ALLOWANCE_SECONDS,
+    UNBILLED_ALLOWANCE_SECONDS,
 )
 from common.pricing.prices import Price
 from preflight import money
-from proof.simulation.aws.table import Table
+from verification.simulation.services.dynamodb import Table
 
-NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+EARLY = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LATE = datetime(2026, 11, 30, 20, tzinfo=UTC)
-CAP = 2500
-
-
-def price(hourly: str = "1.515") -> Price:
-    return Price("ml.g5.2xlarge", "Training", Decimal(hourly), "test")
+MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
+CAP, AMPLE = 2500, 100_000
+TRAINING = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
+HOSTING = Price("ml.g6.2xlarge", "Hosting", Decimal("1.222"), "test")
+# Of training: its start and its stop.
+BESIDE = 720 + 180 + 420
 
 
 def ledger_with(cents: int, *months: str) -> Ledger:
-    """A ledger in which so much is committed."""
+    """A ledger in which so many cents are committed."""
     ledger = Ledger(Table(), "ledger", lambda seconds: None)
     if cents:
-        ledger.reserve(Reservation("captune-earlier", "arn", cents, months or ("2026-11",), {}), 10**9, NOW)
+        ledger.reserve(Reservation("captune-earlier", "arn", cents, months or ("2026-11",), {}), 10**9, EARLY)
     return ledger
 
 
 def allow(
+    cap: int = CAP,
     committed: int = 0,
     *months: str,
-    cap: int = CAP,
     training: int = 7200,
     deadline: int = 3600,
     keep: int = 0,
-    now: datetime = NOW,
-    lora_rank: int = 64,
-    checkpoint_minutes: int = 10,
-    spot_wait: int = 0,
+    now: datetime = EARLY,
+    **more: int,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(
-        ledger, cap, price(), price(), training, deadline, keep, now, lora_rank, checkpoint_minutes, spot_wait
-    )
+    return money.allow(ledger, cap, TRAINING, HOSTING, training, deadline, keep, now, **more)
+
+
+def needed(fits: Any) -> int:
+    """The smallest cap in cents whose allowance fits."""
+
+    def is_enough(cap: int) -> bool:
+        try:
+            return bool(fits(allow(cap)))
+        except BudgetExceeded:
+            return False
+
+    return bisect_left(range(3000), True, key=is_enough)
+
+
+def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> WorstCase:
+    """The worst case of an allowance with some seconds more."""
+    worst, months = allowance.worst, len(allowance.months)
+    more = worst_case(TRAINING, HOSTING, worst.training_seconds + training, worst.endpoint_seconds + endpoint, months)
+    return replace(more, other_cents=worst.other_cents)
 
 
 class TestEnough:
-    def test_a_run_that_fits_gets_what_it_wants(self) -> None:
-        allowance = allow()
+    def test_a_run_that_fits_gets_all_it_requested(self) -> None:
+        allowance = allow(keep=600)
 
-        assert (allowance.training_seconds, allowance.deadline_seconds, allowance.clamped) == (7200, 3600, False)
-        assert allowance.months == ("2026-11",)
+        assert (allowance.training_seconds, allowance.deadline_seconds, allowance.keep_seconds) == (7200, 3600, 600)
+        assert (allowance.clamped, allowance.months) == (False, ("2026-11",))
+        assert allowance.worst.training_seconds == 7200 + BESIDE
+        assert allowance.worst.endpoint_seconds == 3600 + 600 + TEAR_DOWN_ALLOWANCE_SECONDS
+        # 8,520 seconds at $1.515 and 6,600 at $1.222 an hour, small items, slow answers, checkpoints of rank 64.
+        assert allowance.worst.cents == 359 + 225 + 13 + 1 + 56
+        assert allowance.tear_down_at == EARLY + timedelta(seconds=7200 + 3600 + UNBILLED_ALLOWANCE_SECONDS)
 
-    def test_the_worst_case_holds_the_time_to_stop_and_the_time_to_tear_down(self) -> None:
-        worst = allow().worst
+    def test_a_run_that_trains_nothing_pays_for_no_training(self) -> None:
+        allowance = allow(training=0, lora_rank=16)
 
-        assert worst.training_seconds == 7200 + TRAINING_START_ALLOWANCE_SECONDS + TRAINING_STOP_ALLOWANCE_SECONDS
-        assert worst.endpoint_seconds == 3600 + TEAR_DOWN_ALLOWANCE_SECONDS
-        # 8,520 and 6,000 seconds at $1.515 an hour, the small items, and the checkpoints of the highest rank.
-        assert worst.cents == 359 + 253 + 13 + 56
+        assert (allowance.training_seconds, allowance.worst.training_seconds) == (0, 0)
+        assert (allowance.worst.training_cents, allowance.worst.other_cents) == (0, 13)
 
-    def test_a_slow_start_that_aws_bills_outside_the_longest_training_is_reserved(self) -> None:
-        assert allow().worst.training_seconds - 7200 - TRAINING_STOP_ALLOWANCE_SECONDS == 720 + 180
-        assert allow(training=0).worst.training_seconds == 0
-
-    def test_the_checkpoints_are_reserved_by_their_rank_and_only_where_there_are_any(self) -> None:
-        assert allow(lora_rank=16).worst.other_cents == 13 + checkpoint_cents(8520, 16)
-        assert allow(training=0, lora_rank=16).worst.other_cents == 13
-
-    def test_checkpoints_are_reserved_as_often_as_the_setting_says(self) -> None:
-        other = [allow(checkpoint_minutes=minutes).worst.other_cents - 13 for minutes in (1, 10, 60)]
-        assert other == [checkpoint_cents(8520, 64, minutes) for minutes in (1, 10, 60)]
-
-    def test_a_spot_job_may_write_a_checkpoint_at_each_of_its_starts_and_more_where_it_is_asked_to(self) -> None:
-        seconds = 7200 + 3600 + TRAINING_STOP_ALLOWANCE_SECONDS
-        other = [allow(checkpoint_minutes=minutes, spot_wait=3600).worst.other_cents - 13 for minutes in (2, 6, 10, 60)]
-        assert other == [checkpoint_cents(seconds, 64, minutes) for minutes in (2, 6, 6, 6)]
-
-    def test_the_minutes_that_the_endpoint_is_kept_are_in_the_reservation(self) -> None:
-        kept = allow(keep=3600)
-
-        assert kept.worst.endpoint_seconds == 3600 + 3600 + TEAR_DOWN_ALLOWANCE_SECONDS
-        assert kept.keep_seconds == 3600
-        assert kept.worst.cents > allow().worst.cents
-
-    def test_the_tear_down_is_due_after_all_that_a_run_may_take_and_wait(self) -> None:
-        assert allow().tear_down_at == NOW + timedelta(seconds=7200 + 3600 + money.UNBILLED_ALLOWANCE_SECONDS)
+    @pytest.mark.parametrize(
+        ("wanted", "seconds", "rank", "minutes"),
+        [
+            ({"lora_rank": 16}, BESIDE, 16, 10),
+            ({"checkpoint_minutes": 1}, BESIDE, 64, 1),
+            ({"checkpoint_minutes": 60}, BESIDE, 64, 60),
+            # A spot job may write one at each of its starts, and more where the setting says so.
+            ({"checkpoint_minutes": 2, "spot_wait_seconds": 3600}, 3600 + 420, 64, 2),
+            ({"checkpoint_minutes": 6, "spot_wait_seconds": 3600}, 3600 + 420, 64, 6),
+            ({"checkpoint_minutes": 60, "spot_wait_seconds": 3600}, 3600 + 420, 64, 6),
+        ],
+    )
+    def test_checkpoints_are_reserved_by_rank_and_interval(
+        self, wanted: dict[str, Any], seconds: int, rank: int, minutes: int
+    ) -> None:
+        assert allow(**wanted).worst.other_cents == 13 + checkpoint_cents(7200 + seconds, rank, minutes)
 
 
 class TestClamped:
-    def test_with_four_dollars_left_training_and_endpoint_shrink_to_it(self) -> None:
-        allowance = allow(CAP - 400)
+    def test_training_shrinks_before_the_endpoint(self) -> None:
+        some, much, none = allow(committed=CAP - 550), allow(committed=CAP - 380), allow()
 
-        assert allowance.clamped
-        assert allowance.worst.cents <= 400
-        assert money.MINIMUM_TRAINING_SECONDS <= allowance.training_seconds < 7200
-        assert money.MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds < 3600
-
-    def test_training_shrinks_before_the_endpoint_does(self) -> None:
-        allowance = allow(CAP - 600)
-
-        assert allowance.clamped
-        assert allowance.training_seconds < 7200
-        assert allowance.deadline_seconds == 3600
-
-    def test_the_tear_down_comes_earlier_for_a_clamped_run(self) -> None:
-        assert allow(CAP - 400).tear_down_at < allow().tear_down_at
+        assert (some.clamped, much.clamped) == (True, True)
+        assert MINIMUM_TRAINING_SECONDS < some.training_seconds < 7200
+        assert (some.deadline_seconds, much.training_seconds) == (3600, MINIMUM_TRAINING_SECONDS)
+        assert MINIMUM_DEADLINE_SECONDS < much.deadline_seconds < 3600
+        assert much.tear_down_at < some.tear_down_at < none.tear_down_at
 
     @given(
         left=st.integers(0, 3000),
@@ -124,77 +128,107 @@ class TestClamped:
         deadline=st.integers(1200, 14400),
         keep=st.integers(0, 14400),
         hourly=st.decimals("0.2", "20", places=3),
-        now=st.sampled_from([NOW, LATE]),
+        now=st.sampled_from([EARLY, LATE]),
     )
-    @example(left=83, training=1800, deadline=6600, keep=0, hourly=Decimal("0.200"), now=NOW)
-    def test_whatever_is_left_the_worst_case_fits_it_and_wastes_almost_none(
+    @example(left=83, training=1800, deadline=6600, keep=0, hourly=Decimal("0.200"), now=EARLY)
+    def test_the_worst_case_fits_what_is_left_and_wastes_almost_none(
         self, left: int, training: int, deadline: int, keep: int, hourly: Decimal, now: datetime
     ) -> None:
-        ledger, one = ledger_with(3000 - left), price(str(hourly))
+        ledger, price = ledger_with(3000 - left), replace(TRAINING, hourly_usd=hourly)
         try:
-            allowance = money.allow(ledger, 3000, one, one, training, deadline, keep, now)
+            allowance = money.allow(ledger, 3000, price, price, training, deadline, keep, now)
         except BudgetExceeded:
             return
 
         assert allowance.worst.cents <= left
-        assert money.MINIMUM_TRAINING_SECONDS <= allowance.training_seconds <= training
-        assert money.MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds <= deadline
+        assert MINIMUM_TRAINING_SECONDS <= allowance.training_seconds <= training
+        assert MINIMUM_DEADLINE_SECONDS <= allowance.deadline_seconds <= deadline
         if allowance.clamped:
-            # What is left over does not buy another second and its rounding. Beside that, an endpoint that is cut to less than the
-            # small items hold frees what Ask would have cost with it, and that stays unspent.
+            # What is left over does not buy another second and its rounding. An endpoint that is cut to less than the
+            # small items hold also frees what Ask would have cost with it, and that stays unspent.
             given_seconds = allowance.worst.endpoint_seconds
             wanted_seconds = given_seconds - allowance.deadline_seconds + deadline
             freed = slow_answers_cents(wanted_seconds) - slow_answers_cents(given_seconds)
-            assert left - allowance.worst.cents <= one.cents(1) + 3 + freed * len(allowance.months)
+            assert left - allowance.worst.cents <= price.cents(1) + 3 + freed * len(allowance.months)
+        # What was allowed can be reserved.
+        ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), 3000, now)
 
-    def test_what_was_allowed_can_be_reserved(self) -> None:
-        ledger = ledger_with(CAP - 400)
-        allowance = money.allow(ledger, CAP, price(), price(), 7200, 3600, 0, NOW)
-        ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), CAP, NOW)
+    def test_a_run_needs_its_worst_case_and_no_cent_more(self) -> None:
+        ample, enough = allow(AMPLE), needed(lambda allowance: not allowance.clamped)
 
-        assert ledger.committed_cents("2026-11") <= CAP
+        assert enough == ample.worst.cents
+        assert allow(enough) == ample
+        short = allow(enough - 1)
+        assert short.clamped and short.worst.cents <= enough - 1
+        assert 7200 - 60 < short.training_seconds < 7200
+        assert short.deadline_seconds == 3600
+
+    def test_the_shortest_useful_run_gets_the_last_cent(self) -> None:
+        least = needed(lambda allowance: True)
+        last = allow(least)
+
+        assert (last.worst.cents, last.training_seconds) == (least, MINIMUM_TRAINING_SECONDS)
+        assert MINIMUM_DEADLINE_SECONDS <= last.deadline_seconds < MINIMUM_DEADLINE_SECONDS + 60
+        with pytest.raises(BudgetExceeded, match=r": \$0\.01 is missing"):
+            allow(least - 1)
+
+    @pytest.mark.parametrize("now", [EARLY, LATE])
+    @pytest.mark.parametrize("short", [1, 50, 100, 137])
+    def test_a_clamped_training_is_as_long_as_the_cap_allows(self, now: datetime, short: int) -> None:
+        cap = allow(AMPLE, now=now).worst.cents - short
+        allowance = allow(cap, now=now)
+
+        assert allowance.training_seconds > MINIMUM_TRAINING_SECONDS
+        assert allowance.worst.cents <= cap < with_seconds(allowance, training=1).cents
+
+    @pytest.mark.parametrize("now", [EARLY, LATE])
+    @pytest.mark.parametrize("short", [1, 20, 45])
+    def test_a_clamped_deadline_is_as_long_as_the_cap_allows(self, now: datetime, short: int) -> None:
+        # With training cut to the least; its checkpoints are reserved as for the requested training.
+        whole, cut = allow(AMPLE, now=now).worst, allow(AMPLE, training=MINIMUM_TRAINING_SECONDS, now=now).worst
+        enough = replace(cut, other_cents=whole.other_cents).cents
+        allowance = allow(enough - short, now=now)
+
+        assert allow(enough, now=now).deadline_seconds == 3600
+        assert allowance.training_seconds == MINIMUM_TRAINING_SECONDS
+        assert MINIMUM_DEADLINE_SECONDS < allowance.deadline_seconds < 3600
+        assert allowance.worst.cents <= enough - short < with_seconds(allowance, endpoint=1).cents
 
 
 class TestRefused:
-    def test_with_one_dollar_left_the_missing_amount_and_the_date_are_named(self) -> None:
-        with pytest.raises(BudgetExceeded) as refused:
-            allow(CAP - 100)
+    @pytest.mark.parametrize(
+        ("cap", "committed", "words"),
+        [
+            (CAP, CAP - 100, "^$1.00 of the cap's $25.00 for runs is left in 2026-11, .* cost $3.24: $2.24 is missing"),
+            (CAP, CAP - 100, "start again on 2026-12-01"),
+            (200, 0, "Set budget_usd in cdk.json to at least 4 and deploy"),  # waiting would not help
+            (500, 2000, "^$0.00 of the cap's $5.00 for runs is left"),
+        ],
+    )
+    def test_the_missing_amount_and_the_way_out_are_named(self, cap: int, committed: int, words: str) -> None:
+        with pytest.raises(BudgetExceeded, match=words.replace("$", r"\$")):
+            allow(cap, committed)
 
-        words = str(refused.value)
-        assert "$1.00 of the cap's $25.00 for runs is left in 2026-11" in words
-        assert "the shortest useful run may cost $3.53: $2.53 is missing" in words
-        assert "start again on 2026-12-01" in words
-
-    def test_a_cap_that_no_run_fits_is_to_be_raised_because_waiting_would_not_help(self) -> None:
-        with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least 5 and deploy"):
-            allow(cap=200)
-
-    def test_an_item_that_cannot_be_read_takes_this_cap_and_no_other(self) -> None:
+    def test_an_unreadable_item_takes_this_cap_and_no_other(self) -> None:
         table = Table()
         table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
         ledger = Ledger(table, "ledger", lambda seconds: None)
-        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.53: \$3\.53 is missing.*items of captune-lost cannot"):
-            money.allow(ledger, 500, price(), price(), 7200, 3600, 0, NOW)
-
-    def test_a_cap_lowered_below_what_is_committed_leaves_nothing(self) -> None:
-        with pytest.raises(BudgetExceeded, match=r"^\$0.00 of the cap's \$5.00 for runs is left"):
-            allow(2000, cap=500)
+        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.24: \$3\.24 is missing.*items of captune-lost cannot"):
+            money.allow(ledger, 500, TRAINING, HOSTING, 7200, 3600, 0, EARLY)
 
 
 class TestTheEndOfTheMonth:
-    def test_a_run_that_may_cross_it_needs_room_in_both_months(self) -> None:
-        assert allow(now=LATE).months == ("2026-11", "2026-12")
+    @pytest.mark.parametrize("keep", [0, 3600])
+    def test_a_run_lies_in_each_month_that_it_may_reach(self, keep: int) -> None:
+        # The endpoint's deadline may begin as late as the tear-down of the whole run is due.
+        longest = 7200 + UNBILLED_ALLOWANCE_SECONDS + 2 * (3600 + TEAR_DOWN_ALLOWANCE_SECONDS) + keep
+
+        assert allow(now=MIDNIGHT - timedelta(seconds=longest + 1), keep=keep).months == ("2026-11",)
+        assert allow(now=MIDNIGHT - timedelta(seconds=longest), keep=keep).months == ("2026-11", "2026-12")
 
     def test_the_fuller_of_the_two_months_decides(self) -> None:
         with pytest.raises(BudgetExceeded, match="left in 2026-11 and 2026-12.*start again on 2027-01-01"):
-            allow(CAP - 100, "2026-12", now=LATE)
-
-    def test_a_deadline_that_begins_as_late_as_it_can_is_still_in_the_months(self) -> None:
-        longest = 7200 + money.UNBILLED_ALLOWANCE_SECONDS + 2 * (3600 + TEAR_DOWN_ALLOWANCE_SECONDS)
-        midnight = datetime(2026, 12, 1, tzinfo=UTC)
-
-        assert allow(now=midnight - timedelta(seconds=longest + 1)).months == ("2026-11",)
-        assert allow(now=midnight - timedelta(seconds=longest)).months == ("2026-11", "2026-12")
+            allow(CAP, CAP - 100, "2026-12", now=LATE)
 
     def test_crossing_it_costs_the_rounding_and_the_small_items_twice(self) -> None:
         assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13 + 56

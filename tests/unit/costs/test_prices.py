@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
+from botocore.exceptions import ConnectTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,149 +16,104 @@ from common.errors import PriceUnknown
 from common.pricing import prices
 from common.pricing.prices import Price
 from preflight.money import find_price
-from tests.doubles.price_list import PriceList, product
+from tests.doubles.lambda_fakes import Pricing, refusal
 
 HOURLY = st.decimals("0.01", "99", places=4)
+NO_NUMBERS: list[Any] = ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "$1.515", None, {"a": 1}, ["x"]]
+IMPOSSIBLE = ["-1", "0", "-0.0", "0.000001", "0.378", "1000.01", "1E+30"]
+TRAINING = "USE1-Train:ml.g5.2xlarge"
 
 
-def listed(*products: dict[str, Any], use: str = "Training") -> Price | None:
-    return prices.listed(PriceList(*products), "us-east-1", "ml.g5.2xlarge", use)
+def product(usagetype: str, usd: Any, unit: str = "Hrs", component: str | None = None) -> dict[str, Any]:
+    """A product as the Price List describes it; without dollars it is sold in another currency."""
+    attributes = {"usagetype": usagetype} | ({"component": component} if component else {})
+    per_unit = {"CNY": "9"} if usd == "CNY" else {"USD": usd}
+    terms = {"OnDemand": {"t": {"priceDimensions": {"d": {"unit": unit, "pricePerUnit": per_unit}}}}}
+    return {"product": {"attributes": attributes}, "terms": terms}
+
+
+def found(*products: dict[str, Any], use: str = "Training", instance_type: str = "ml.g5.2xlarge") -> Price:
+    return find_price(Pricing(*products), "us-east-1", instance_type, use)
 
 
 class TestListed:
-    def test_training_and_hosting_have_prices_of_their_own(self) -> None:
-        both = product("USE1-Train:ml.g5.2xlarge", "1.515"), product("USE1-Host:ml.g5.2xlarge", "1.6")
+    def test_training_and_hosting_have_separate_prices(self) -> None:
+        both = product(TRAINING, "1.515"), product("USE1-Host:ml.g5.2xlarge", "1.6")
 
-        assert listed(*both) == Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "AWS Price List")
-        assert listed(*both, use="Hosting") == Price("ml.g5.2xlarge", "Hosting", Decimal("1.6"), "AWS Price List")
+        assert found(*both) == Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "AWS Price List")
+        assert found(*both, use="Hosting") == Price("ml.g5.2xlarge", "Hosting", Decimal("1.6"), "AWS Price List")
 
-    def test_a_product_is_also_known_by_its_component(self) -> None:
-        found = listed(product("USE1-something", "2.5", component="Training"))
-
-        assert found is not None and found.hourly_usd == Decimal("2.5")
-
-    def test_the_dearest_of_several_is_taken(self) -> None:
-        found = listed(product("Train:ml.g5.2xlarge", "1.1"), product("USE1-Train:ml.g5.2xlarge", "1.9"))
-
-        assert found is not None and found.hourly_usd == Decimal("1.9")
+    @pytest.mark.parametrize(
+        ("products", "usd"),
+        [
+            ([product("USE1-something", "2.5", component="Training")], "2.5"),
+            ([product("Train:ml.g5.2xlarge", "1.1"), product(TRAINING, "1.9")], "1.9"),  # the dearest of several
+            ([product(TRAINING, usd) for usd in ("NaN", "1.6", "Infinity")], "1.6"),
+            *([([product(TRAINING, usd)], usd) for usd in ("0.37875", "0.9", "6.2", "7.7", "1000")]),
+        ],
+    )
+    def test_the_list_goes_before_the_table(self, products: list[dict[str, Any]], usd: str) -> None:
+        assert (found(*products).hourly_usd, found(*products).source) == (Decimal(usd), "AWS Price List")
 
     @pytest.mark.parametrize(
         "other",
         [
-            product("USE1-Notebk:ml.g5.2xlarge", "1.515"),
+            product("USE1-Notebk:ml.g5.2xlarge", "1.6"),
             product("USE1-Train:ml.g5.24xlarge", "10.18"),
             product("USE1-SpotTrain:ml.g5.2xlarge", "0.5"),
-            product("USE1-Train:ml.g5.2xlarge", "0.0"),
-            product("USE1-Train:ml.g5.2xlarge", None),
-            product("USE1-Train:ml.g5.2xlarge", "9.9", unit="GB"),
+            product(TRAINING, "CNY"),
+            product(TRAINING, "9.9", unit="GB"),
             {"product": {}, "terms": {"Reserved": {}}},
+            # What cannot be true: it would reserve next to nothing, or is no number.
+            *(product(TRAINING, usd) for usd in (*NO_NUMBERS, *IMPOSSIBLE)),
         ],
-        ids=["another use", "another type", "spot", "free", "another currency", "another unit", "without a price"],
     )
-    def test_what_is_not_the_hourly_price_of_this_use_is_left_alone(self, other: dict[str, Any]) -> None:
-        assert listed(other) is None
+    def test_what_is_no_hourly_price_of_this_use_is_ignored(self, other: dict[str, Any]) -> None:
+        assert prices.listed(Pricing(other), "us-east-1", "ml.g5.2xlarge", "Training") is None
+        assert (found(other).hourly_usd, found(other).source[:12]) == (Decimal("1.515"), "pinned table")
 
-    def test_the_list_is_asked_for_the_type_and_the_region(self) -> None:
-        pricing = PriceList()
-        prices.listed(pricing, "eu-west-1", "ml.g6.2xlarge", "Hosting")
+    @pytest.mark.parametrize("usd", ["NaN", "abc", "Infinity", "-1", "0.000001", "0.1839", None])
+    def test_an_unpinned_type_without_a_credible_price_is_refused(self, usd: str | None) -> None:
+        with pytest.raises(PriceUnknown):
+            found(*([product("Train:ml.p9.large", usd)] if usd else []), instance_type="ml.p9.large")
 
-        assert pricing.asked["ServiceCode"] == "AmazonSageMaker"
-        assert {f["Field"]: f["Value"] for f in pricing.asked["Filters"]} == {
-            "instanceName": "ml.g6.2xlarge",
-            "regionCode": "eu-west-1",
+    def test_of_an_unpinned_type_a_quarter_of_the_cheapest_gpu_is_credible(self) -> None:
+        assert found(product("Train:ml.p9.large", "0.184"), instance_type="ml.p9.large").hourly_usd == Decimal("0.184")
+
+    def test_the_list_is_asked_for_type_and_region(self) -> None:
+        pricing = Pricing(product("EUW1-Train:ml.g6.2xlarge", "1.7"))
+        find_price(pricing, "eu-west-1", "ml.g6.2xlarge", "Training")
+
+        (request,) = pricing.called("get_products")
+        assert request["ServiceCode"] == "AmazonSageMaker"
+        assert {(one["Type"], one["Field"], one["Value"]) for one in request["Filters"]} == {
+            ("TERM_MATCH", "instanceName", "ml.g6.2xlarge"),
+            ("TERM_MATCH", "regionCode", "eu-west-1"),
         }
 
 
-class TestWhatCannotBeTrue:
-    """A price that would reserve next to nothing, or that is no number, is as good as none."""
-
-    @pytest.mark.parametrize("usd", ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "-1", "0", "-0.0", "0.000001", "$1.515",
-                                     "0.378", "1000.01", "1E+30"])  # fmt: skip
-    def test_a_listed_price_of_nan_and_the_like_is_ignored_in_favour_of_the_pinned_one(self, usd: str) -> None:
-        pricing = PriceList(product("USE1-Train:ml.g5.2xlarge", usd))
-
-        assert prices.listed(pricing, "us-east-1", "ml.g5.2xlarge", "Training") is None
-        price = find_price(pricing, "us-east-1", "ml.g5.2xlarge", "Training")
-        assert (price.hourly_usd, price.source[:12]) == (Decimal("1.515"), "pinned table")
-
-    @pytest.mark.parametrize("usd", ["0.37875", "0.9", "6.2", "1000"])
-    def test_one_that_can_be_true_is_believed(self, usd: str) -> None:
-        found = listed(product("USE1-Train:ml.g5.2xlarge", usd))
-
-        assert found is not None and found.hourly_usd == Decimal(usd)
-
-    @pytest.mark.parametrize("usd", ["NaN", "abc", "Infinity", "-1", "0.000001", "0.1839"])
-    def test_where_nothing_is_pinned_it_leaves_the_price_unknown(self, usd: str) -> None:
-        with pytest.raises(PriceUnknown):
-            find_price(PriceList(product("Train:ml.p9.large", usd)), "us-east-1", "ml.p9.large", "Training")
-
-    def test_where_nothing_is_pinned_a_quarter_of_the_cheapest_gpu_is_believed(self) -> None:
-        pricing = PriceList(product("Train:ml.p9.large", "0.184"))
-
-        assert find_price(pricing, "us-east-1", "ml.p9.large", "Training").hourly_usd == Decimal("0.184")
-
-    def test_what_cannot_be_true_hides_no_price_beside_it(self) -> None:
-        found = listed(*(product("USE1-Train:ml.g5.2xlarge", usd) for usd in ("NaN", "1.6", "Infinity")))
-
-        assert found is not None and found.hourly_usd == Decimal("1.6")
-
-    @pytest.mark.parametrize("usd", [None, {"a": 1}, ["x"]])
-    def test_what_is_not_even_a_text_is_no_price(self, usd: Any) -> None:
-        odd = product("USE1-Train:ml.g5.2xlarge", "1")
-        odd["terms"]["OnDemand"]["t"]["priceDimensions"]["d"]["pricePerUnit"] = {"USD": usd}
-
-        assert listed(odd) is None
-
-
 class TestPinned:
-    def test_the_default_instance_is_in_the_table_with_its_date(self) -> None:
-        price = prices.pinned("us-east-1", "ml.g5.2xlarge", "Training")
+    @pytest.mark.parametrize("use", ["Training", "Hosting"])
+    @pytest.mark.parametrize("error", [None, ConnectTimeoutError(endpoint_url="x"), refusal("AccessDeniedException")])
+    def test_the_table_replaces_a_list_out_of_reach(self, error: Exception | None, use: str) -> None:
+        pricing = Pricing()
+        pricing.troubles["get_products"] = [error]
+        price = find_price(pricing, "us-east-1", "ml.g5.2xlarge", use)
 
-        assert price.hourly_usd == Decimal("1.515")
+        assert (price.hourly_usd, price.use) == (Decimal("1.515"), use)
         assert price.source.startswith("pinned table of 20")
-
-    def test_the_table_names_its_source(self) -> None:
-        table = json.loads(prices._TABLE.read_text("utf-8"))
-
-        assert {"source", "date", "hourly_usd"} <= set(table)
+        assert {"source", "date", "hourly_usd"} <= set(json.loads(prices._TABLE.read_text("utf-8")))
 
     @pytest.mark.parametrize(("region", "kind"), [("us-east-1", "ml.p5.48xlarge"), ("eu-north-9", "ml.g5.2xlarge")])
-    def test_a_type_or_region_without_a_price_is_refused_because_unknown_is_not_free(
-        self, region: str, kind: str
-    ) -> None:
+    def test_an_unknown_type_or_region_is_refused_because_unknown_is_not_free(self, region: str, kind: str) -> None:
         with pytest.raises(PriceUnknown, match=f"No price is known for {kind}.*{region}.*unknown is not free"):
             prices.pinned(region, kind, "Training")
 
 
-class TestFound:
-    def test_the_list_goes_before_the_table(self) -> None:
-        pricing = PriceList(product("USE1-Train:ml.g5.2xlarge", "7.7"))
-
-        assert find_price(pricing, "us-east-1", "ml.g5.2xlarge", "Training").hourly_usd == Decimal("7.7")
-
-    @pytest.mark.parametrize(
-        "error",
-        [
-            ConnectTimeoutError(endpoint_url="x"),
-            ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetProducts"),
-        ],
-    )
-    def test_a_list_out_of_reach_is_replaced_by_the_table(self, error: Exception) -> None:
-        price = find_price(PriceList(error=error), "us-east-1", "ml.g5.2xlarge", "Training")
-
-        assert price.source.startswith("pinned table")
-
-    def test_a_type_that_neither_knows_is_refused(self) -> None:
-        with pytest.raises(PriceUnknown):
-            find_price(PriceList(), "us-east-1", "ml.unheard.of", "Training")
-
-
 class TestArithmetic:
-    def test_an_hour_costs_the_hourly_price_rounded_up_to_a_cent(self) -> None:
-        assert prices.pinned("us-east-1", "ml.g5.2xlarge", "Training").cents(3600) == 152
-
-    def test_a_whole_number_of_cents_is_not_rounded_up(self) -> None:
-        assert Price("x", "Training", Decimal("36"), "test").cents(7) == 7
+    @pytest.mark.parametrize(("hourly", "seconds", "cents"), [("1.515", 3600, 152), ("36", 7, 7)])
+    def test_a_cost_is_rounded_up_to_whole_cents(self, hourly: str, seconds: int, cents: int) -> None:
+        assert Price("x", "Training", Decimal(hourly), "test").cents(seconds) == cents
 
     @given(HOURLY, st.integers(0, 200_000))
     def test_a_cost_is_never_short_and_never_a_cent_too_much(self, hourly: Decimal, seconds: int) -> None:
@@ -167,7 +122,7 @@ class TestArithmetic:
         assert 0 <= Price("x", "Training", hourly, "test").cents(seconds) - exact < 1
 
     @given(HOURLY, st.integers(0, 100_000))
-    def test_the_seconds_that_cents_buy_never_cost_more_than_these_cents(self, hourly: Decimal, cents: int) -> None:
+    def test_cents_never_buy_seconds_that_cost_more(self, hourly: Decimal, cents: int) -> None:
         price = Price("x", "Training", hourly, "test")
 
         assert price.cents(price.seconds(cents)) <= cents < price.cents(price.seconds(cents) + 1) + 1

@@ -1,23 +1,34 @@
-"""The ledger, against DynamoDB as moto imitates it and as the proof's own table does."""
+"""The ledger's arithmetic and its conditional writes, over moto's DynamoDB and over the simulation's table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from common.errors import BudgetExceeded, RunNameTaken, TooManyStarts
-from common.ledger.ledger import Ledger, dollars, way_out
-from proof.simulation.aws.table import Table
-from tests.doubles.ledger_turns import CAP, NOW, reservation
-from tests.doubles.moto_table import empty_table, moto_dynamodb
+from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
+from common.ledger.rows import EndpointLife, cents_by_month, endpoint_lives
+from common.pricing.prices import Price
+from preflight import money
+from stacks.configuration.settings import Settings, SettingsError
+from tests.doubles.ledger_tables import (
+    CAP,
+    NOW,
+    delete,
+    edit,
+    empty_table,
+    moto_dynamodb,
+    quiet_ledger,
+    reservation,
+)
+from verification.simulation.services.dynamodb import Table
 
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
-
-
-def no_pause(seconds: float) -> None:
-    """Tests do not wait."""
+BOTH = ("2026-11", "2026-12")
+ODD_VALUES: list[Any] = [{"BOOL": True}, {"S": "1500"}, {"M": {"a": {"N": "1"}}}, {"L": []}, {"NULL": True}]
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +37,32 @@ def account() -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=["moto", "the proof's table"])
-def ledger(request: pytest.FixtureRequest, account: Any) -> Ledger:
-    return Ledger(empty_table(account) if request.param == "moto" else Table(), "ledger", no_pause)
+@pytest.fixture(params=["moto", "in memory"])
+def table(request: pytest.FixtureRequest, account: Any) -> Any:
+    return empty_table(account) if request.param == "moto" else Table()
+
+
+@pytest.fixture
+def ledger(table: Any) -> Ledger:
+    return quiet_ledger(table)
+
+
+def written_cents(table: Any, month: str = "2026-11") -> Any:
+    """What the item of a month holds."""
+    return table.get_item(TableName="ledger", Key={"pk": {"S": f"MONTH#{month}"}})["Item"]["committed_cents"]
+
+
+def committed(ledger: Ledger) -> tuple[int, int]:
+    return ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")
+
+
+def test_dynamodb_takes_every_call_of_the_ledger(account: Any) -> None:
+    # Without moto in its name, so that mutmut runs it: it refuses what DynamoDB has no parameter or table for.
+    ledger = quiet_ledger(empty_table(account))
+    ledger.reserve(reservation("a", 587), CAP, NOW)
+    ledger.note("captune-a", {"keep_until": NOON})
+    assert ledger.count_start("2026-11", 3) == 1
+    assert [row.item for row in ledger.rows()] == [ledger.run("captune-a")]
 
 
 class TestReserving:
@@ -36,187 +70,165 @@ class TestReserving:
         item: Any = ledger.reserve(reservation("a", 587), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == 587
-        assert item["reserved_cents"] == 587
         assert ledger.run("captune-a") == item
-        assert item["state"] == "reserved"
-        assert item["reserved_at"] == "2026-11-24T18:00:00+00:00"
+        assert (item["reserved_cents"], item["state"]) == (587, "reserved")
+        assert (item["reserved_at"], item["execution_name"]) == ("2026-11-24T18:00:00+00:00", "a")
 
-    def test_the_last_cent_can_be_reserved_and_not_one_more(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 2000), CAP, NOW)
-        with pytest.raises(BudgetExceeded):
-            ledger.reserve(reservation("b", 501), CAP, NOW)
-        ledger.reserve(reservation("c", 500), CAP, NOW)
+    @pytest.mark.parametrize(
+        ("earlier", "cents", "cap", "fits"),
+        [
+            (2000, 500, CAP, True),
+            (2000, 501, CAP, False),
+            (0, CAP, CAP, True),
+            (0, CAP + 1, CAP, False),
+            (2000, 1000, 3000, True),  # a raised cap counts at once, and so does a lowered one
+            (500, 600, 1000, False),
+            (2000, 1, 1000, False),
+        ],
+    )
+    def test_the_last_cent_of_the_cap_can_be_reserved(
+        self, ledger: Ledger, earlier: int, cents: int, cap: int, fits: bool
+    ) -> None:
+        if earlier:
+            ledger.reserve(reservation("earlier", earlier), CAP, NOW)
+        if fits:
+            ledger.reserve(reservation("a", cents), cap, NOW)
+        else:
+            with pytest.raises(BudgetExceeded) as refused:
+                ledger.reserve(reservation("a", cents), cap, NOW)
+            assert f"{dollars(max(0, cap - earlier))} of the cap's {dollars(cap)} for runs is left" in str(
+                refused.value
+            )
+            assert "cannot be read" not in str(refused.value)
 
-        assert ledger.committed_cents("2026-11") == CAP
+        assert ledger.committed_cents("2026-11") == earlier + fits * cents
+        assert len(ledger.rows()) == bool(earlier) + fits
 
-    def test_a_refused_run_leaves_no_trace(self, ledger: Ledger) -> None:
-        with pytest.raises(BudgetExceeded):
-            ledger.reserve(reservation("a", CAP + 1), CAP, NOW)
+    @pytest.mark.parametrize(("cents", "later_cap"), [(587, CAP), (CAP, CAP), (2000, 100)])
+    def test_a_repeated_reservation_changes_nothing(self, ledger: Ledger, cents: int, later_cap: int) -> None:
+        first = ledger.reserve(reservation("a", cents), CAP, NOW)
 
-        assert ledger.rows() == []
-        assert ledger.committed_cents("2026-11") == 0
+        assert ledger.reserve(reservation("a", cents), later_cap, NOW.replace(hour=19)) == first
+        assert ledger.committed_cents("2026-11") == cents
 
-    def test_a_first_reservation_above_the_cap_is_refused(self, ledger: Ledger) -> None:
-        with pytest.raises(BudgetExceeded, match="at least 26 and deploy"):
-            ledger.reserve(reservation("a", CAP + 1), CAP, NOW)
-
-    def test_repeated_by_the_same_execution_changes_nothing(self, ledger: Ledger) -> None:
-        first = ledger.reserve(reservation("a", 587), CAP, NOW)
-        again = ledger.reserve(reservation("a", 587), CAP, NOW.replace(hour=19))
-
-        assert again == first
-        assert ledger.committed_cents("2026-11") == 587
-
-    def test_repeated_when_nothing_is_left_it_is_still_held(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", CAP), CAP, NOW)
-
-        assert ledger.reserve(reservation("a", CAP), CAP, NOW)["reserved_cents"] == CAP
-
-    def test_repeated_after_the_cap_was_lowered_below_it_it_is_still_held(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 2000), CAP, NOW)
-
-        assert ledger.reserve(reservation("a", 2000), 100, NOW)["reserved_cents"] == 2000
-        assert ledger.committed_cents("2026-11") == 2000
-
-    def test_another_execution_cannot_take_the_same_name(self, ledger: Ledger) -> None:
+    @pytest.mark.parametrize("settled", [True, False])
+    def test_a_used_run_name_is_refused(self, ledger: Ledger, settled: bool) -> None:
         ledger.reserve(reservation("a", 100), CAP, NOW)
+        if settled:
+            ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
         with pytest.raises(RunNameTaken, match="captune-a was used before"):
-            ledger.reserve(reservation("a", 100, arn="arn:other"), CAP, NOW)
+            ledger.reserve(reservation("a", 100, arn="" if settled else "arn:other"), CAP, NOW)
 
-        assert ledger.committed_cents("2026-11") == 100
+        assert ledger.committed_cents("2026-11") == (40 if settled else 100)
 
-    def test_a_settled_run_cannot_be_reserved_again(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 100), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
-        with pytest.raises(RunNameTaken):
-            ledger.reserve(reservation("a", 100), CAP, NOW)
+    def test_a_run_that_may_cross_the_months_end_is_in_both_months(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 587, *BOTH), CAP, NOW)
 
-    def test_the_refusal_names_what_is_missing_and_when_there_is_more(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 2200), CAP, NOW)
-        with pytest.raises(BudgetExceeded) as refused:
-            ledger.reserve(reservation("b", 587), CAP, NOW)
+        assert committed(ledger) == (587, 587)
 
-        assert "may cost up to $5.87" in str(refused.value)
-        assert "$3.00 of the cap's $25.00 for runs is left in 2026-11: $2.87 is missing" in str(refused.value)
-        assert "start again on 2026-12-01" in str(refused.value)
-
-
-class TestTheCap:
-    def test_a_raised_cap_counts_at_once(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 2000), CAP, NOW)
-        ledger.reserve(reservation("b", 1000), 3000, NOW)
-
-        assert ledger.committed_cents("2026-11") == 3000
-
-    def test_a_lowered_cap_counts_at_once(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 500), CAP, NOW)
-        with pytest.raises(BudgetExceeded):
-            ledger.reserve(reservation("b", 600), 1000, NOW)
-
-    def test_under_a_cap_lowered_below_what_is_committed_nothing_new_starts(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 2000), CAP, NOW)
-        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the cap's \$10.00 for runs is left"):
-            ledger.reserve(reservation("b", 1), 1000, NOW)
-
-
-class TestTheEndOfTheMonth:
-    def test_a_run_that_may_cross_it_is_reserved_in_both_months(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587, "2026-11", "2026-12"), CAP, NOW)
-
-        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (587, 587)
-
-    def test_a_full_second_month_refuses_the_run_and_leaves_the_first_untouched(self, ledger: Ledger) -> None:
+    def test_a_full_second_month_refuses_with_amounts_and_date(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 2400, "2026-12"), CAP, NOW)
-        with pytest.raises(BudgetExceeded, match="start again on 2027-01-01"):
-            ledger.reserve(reservation("b", 200, "2026-11", "2026-12"), CAP, NOW)
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve(reservation("b", 200, *BOTH), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == 0
+        assert str(refused.value) == (
+            "This run may cost up to $2.00, and $1.00 of the cap's $25.00 for runs is left in 2026-11 and 2026-12: $1.00 is missing. Wait for a "
+            "run in flight to be settled, raise budget_usd in cdk.json and deploy, or start again on 2027-01-01."
+        )
 
-    def test_settlement_books_each_month_and_frees_the_rest_of_both(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587, "2026-11", "2026-12"), CAP, NOW)
-        item: Any = ledger.settle("captune-a", {"2026-11": 100, "2026-12": 50}, {}, NOW)
+    @pytest.mark.parametrize(
+        ("cents", "in_months", "advice"),
+        [
+            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 26 and deploy."),
+            (CAP, {"2026-11": 1}, "start again on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 0}, "start again on 2026-12-01."),
+            (100, {"2026-11": 2450, "2026-12": 2500}, "start again on 2027-01-01."),
+            (200, {"2026-11": CAP - 199, "2026-12": CAP - 200}, "start again on 2026-12-01."),
+        ],
+    )
+    def test_waiting_is_advised_only_where_it_helps(self, cents: int, in_months: dict[str, int], advice: str) -> None:
+        words = way_out(cents, CAP, in_months)
 
-        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (100, 50)
-        assert item is not None
-        assert (item["actual_cents"], item["actual_cents_2026-11"], item["actual_cents_2026-12"]) == (150, 100, 50)
+        assert words.endswith(advice)
+        assert ("Wait for a run in flight" in words) == (cents <= CAP)
 
-    def test_a_month_that_was_reserved_and_not_used_is_freed(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587, "2026-11", "2026-12"), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
-
-        assert ledger.committed_cents("2026-12") == 0
-
-    def test_what_was_billed_in_a_month_that_nobody_foresaw_is_booked_there(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 100, "2026-12": 7}, {}, NOW)
-
-        assert ledger.committed_cents("2026-12") == 7
+    @pytest.mark.parametrize(("cents", "words"), [(0, "$0.00"), (7, "$0.07"), (1234, "$12.34"), (-250, "-$2.50")])
+    def test_cents_are_shown_as_dollars(self, cents: int, words: str) -> None:
+        assert dollars(cents) == words
 
 
 class TestSettling:
-    def test_the_reservation_is_replaced_by_the_actual_cost(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        item: Any = ledger.settle("captune-a", {"2026-11": 91}, {"status": "SUCCEEDED"}, NOW)
+    @pytest.mark.parametrize(
+        ("months", "settlements", "booked", "counted"),
+        [
+            (BOTH[:1], [(91, None)], (91, None), 1),
+            (BOTH[:1], [(0, None)], (0, None), 1),
+            (BOTH, [(100, 50)], (100, 50), 1),
+            (BOTH, [(100, None)], (100, None), 1),  # a reserved month that cost nothing is freed
+            (BOTH[:1], [(100, 7)], (100, 7), 1),  # billed in a month that nobody foresaw
+            (BOTH[:1], [(91, None), (10, None)], (91, None), 1),  # nothing is taken back
+            (BOTH[:1], [(91, None), (80, 7)], (91, 7), 2),
+            (BOTH, [(91, None), (120, 7)], (120, 7), 2),  # what came later is added
+            (BOTH[:1], [(10, None), (20, None), (30, None), (30, None)], (30, None), 3),
+        ],
+    )
+    def test_each_month_gets_what_was_billed_in_it(
+        self, ledger: Ledger, months: Any, settlements: Any, booked: tuple[int, int | None], counted: int
+    ) -> None:
+        ledger.reserve(reservation("a", 587, *months), CAP, NOW)
+        for each in settlements:
+            actual = {month: cents for month, cents in zip(BOTH, each, strict=True) if cents is not None}
+            item: Any = ledger.settle("captune-a", actual, {}, NOW)
 
-        assert ledger.committed_cents("2026-11") == 91
-        assert item is not None
-        assert (item["state"], item["actual_cents"], item["status"]) == ("settled", 91, "SUCCEEDED")
-        assert item["reserved_cents"] == 587
+        assert committed(ledger) == (booked[0], booked[1] or 0)
+        assert cents_by_month(item) == {
+            month: cents for month, cents in zip(BOTH, booked, strict=True) if cents is not None
+        }
+        assert (item["state"], item["actual_cents"], item["reserved_cents"]) == (
+            "settled",
+            sum(filter(None, booked)),
+            587,
+        )
+        assert item["settlements"] == counted
 
-    def test_a_settled_run_releases_exactly_once(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        first = ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        again = ledger.settle("captune-a", {"2026-11": 10}, {}, NOW.replace(hour=20))
-
-        assert again == first
-        assert ledger.committed_cents("2026-11") == 91
-
-    def test_a_second_settlement_books_what_came_later(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587, "2026-11", "2026-12"), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {"status": "ABORTED"}, NOW)
-        later = NOW.replace(hour=20)
-        item: Any = ledger.settle("captune-a", {"2026-11": 120, "2026-12": 7}, {"status": "FAILED"}, later)
-
-        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (120, 7)
-        assert item is not None
-        assert (item["actual_cents"], item["actual_cents_2026-11"], item["actual_cents_2026-12"]) == (127, 120, 7)
-        assert (item["settled_at"], item["settled_again_at"]) == (NOW.isoformat(), later.isoformat())
-        assert (item["state"], item["status"], item["settlements"]) == ("settled", "FAILED", 2)
-
-    def test_a_second_settlement_takes_nothing_back(self, ledger: Ledger) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        item: Any = ledger.settle("captune-a", {"2026-11": 80, "2026-12": 7}, {}, NOW) or {}
-
-        assert (ledger.committed_cents("2026-11"), ledger.committed_cents("2026-12")) == (91, 7)
-        assert (item["actual_cents"], item["actual_cents_2026-11"]) == (98, 91)
-
-    def test_unless_its_amounts_are_exact(self, ledger: Ledger) -> None:
+    def test_only_exact_amounts_may_lower_a_settlement(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        item: Any = ledger.settle("captune-a", {"2026-11": 80}, {}, NOW, exact=True) or {}
+        item: Any = ledger.settle("captune-a", {"2026-11": 80}, {}, NOW, exact=True)
 
         assert ledger.committed_cents("2026-11") == 80
         assert (item["actual_cents"], item["actual_cents_2026-11"]) == (80, 80)
 
-    def test_a_third_settlement_is_counted_too(self, ledger: Ledger) -> None:
+    def test_a_second_settlement_keeps_both_dates_and_the_later_status(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
-        for cents in (10, 20, 30, 30):
-            ledger.settle("captune-a", {"2026-11": cents}, {}, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {"status": "ABORTED"}, NOW)
+        item: Any = ledger.settle("captune-a", {"2026-11": 120}, {"status": "FAILED"}, NOW.replace(hour=20))
 
-        assert ledger.committed_cents("2026-11") == 30
-        assert (ledger.run("captune-a") or {})["settlements"] == 3
+        assert (item["settled_at"], item["settled_again_at"]) == (
+            "2026-11-24T18:00:00+00:00",
+            "2026-11-24T20:00:00+00:00",
+        )
+        assert item["status"] == "FAILED"
 
-    def test_a_run_that_was_never_reserved_is_nothing_to_settle(self, ledger: Ledger) -> None:
+    def test_a_run_that_reserved_nothing_is_not_settled(self, ledger: Ledger) -> None:
         assert ledger.settle("captune-a", {"2026-11": 91}, {}, NOW) is None
-        assert ledger.rows() == []
-        assert ledger.committed_cents("2026-11") == 0
+        assert (ledger.rows(), committed(ledger)) == ([], (0, 0))
 
-    def test_what_is_released_can_be_reserved(self, ledger: Ledger) -> None:
+    def test_what_a_settlement_releases_can_be_reserved(self, ledger: Ledger, table: Any) -> None:
         ledger.reserve(reservation("a", CAP), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 0}, {}, NOW)
+        ledger.settle("captune-a", {"2026-11": 0, "2026-12": 7}, {}, NOW)
+        ledger.reserve(reservation("b", CAP), CAP, NOW)
 
-        assert ledger.reserve(reservation("b", CAP), CAP, NOW)["state"] == "reserved"
+        assert (written_cents(table), written_cents(table, "2026-12")) == ({"N": "2500"}, {"N": "7"})
+
+    def test_a_run_that_an_earlier_deployment_settled_can_be_settled_again(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 587), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        edit(table, "RUN#captune-a", "settlements", None)
+        item: Any = ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
+
+        assert (item["actual_cents"], item["settlements"], ledger.committed_cents("2026-11")) == (100, 2, 100)
 
 
 class TestNotes:
@@ -225,50 +237,148 @@ class TestNotes:
         ledger.note("captune-a", {"keep_until": NOON})
         ledger.note("captune-a", {"keep_until": LATER, "endpoint_gone_at": LATER})
 
-        item: Any = ledger.run("captune-a") or {}
+        item: Any = ledger.run("captune-a")
         assert (item["keep_until"], item["endpoint_gone_at"]) == (NOON, LATER)
 
-    def test_a_note_about_no_run_is_dropped(self, ledger: Ledger) -> None:
+    def test_a_note_about_an_unknown_run_is_dropped(self, ledger: Ledger) -> None:
         ledger.note("captune-a", {"keep_until": NOON})
+        ledger.note_endpoint("captune-a", 1, NOW, NOW, failed=True)
 
         assert ledger.run("captune-a") is None
 
-    def test_no_facts_are_no_call(self) -> None:
+    def test_no_facts_make_no_call(self) -> None:
         Ledger(None, "ledger").note("captune-a", {})
 
+    def test_each_endpoint_of_a_run_is_kept(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 600), CAP, NOW)
+        ledger.note_endpoint("captune-a", 1, NOW, NOW.replace(minute=10), failed=True)
+        ledger.note_endpoint("captune-a", 2, NOW.replace(hour=19), instance_type="ml.g5.2xlarge", instance_count=1)
 
-class TestStarts:
-    def test_refused_starts_are_bounded(self, ledger: Ledger) -> None:
-        assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
-        for _ in range(2):
-            with pytest.raises(
-                TooManyStarts, match="3 executions were looked at in 2026-11.*on 2026-12-01.*STARTS#2026-11 of"
-            ):
-                ledger.count_start("2026-11", 3)
-        assert ledger.count_start("2026-12", 3) == 1
-        assert ledger.count_start("2026-11", 4) == 4
+        item: Any = ledger.run("captune-a")
+        assert item["endpoint_1_failed"] == 1
+        assert endpoint_lives(item) == {
+            1: EndpointLife(NOW, NOW.replace(minute=10), failed=True),
+            2: EndpointLife(NOW.replace(hour=19), None, "ml.g5.2xlarge", 1),
+        }
 
-    def test_they_are_no_run_and_no_month(self, ledger: Ledger) -> None:
-        ledger.count_start("2026-11", 3)
+    def test_the_earliest_creation_and_the_first_end_stay(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 600), CAP, NOW)
+        ledger.note_endpoint("captune-a", 1, NOW.replace(hour=19), "2026-11-24T20:00:00Z")
+        ledger.note_endpoint("captune-a", 1, "2026-11-24T18:59:59+01:00", "2026-11-24T21:00:00Z")
+        ledger.note_endpoint("captune-a", 1, NOW.replace(hour=20))
 
-        assert ledger.rows() == []
-        assert ledger.committed_cents("2026-11") == 0
+        item: Any = ledger.run("captune-a")
+        assert item["endpoint_1_created_at"] == "2026-11-24T17:59:59+00:00"
+        assert item["endpoint_1_gone_at"] == "2026-11-24T20:00:00+00:00"
 
 
-class TestWords:
-    @pytest.mark.parametrize(("cents", "words"), [(0, "$0.00"), (7, "$0.07"), (1234, "$12.34"), (-250, "-$2.50")])
-    def test_cents_are_read_as_dollars(self, cents: int, words: str) -> None:
-        assert dollars(cents) == words
+def test_refused_starts_are_bounded_and_are_no_runs(ledger: Ledger) -> None:
+    assert [ledger.count_start("2026-11", 3) for _ in range(3)] == [1, 2, 3]
+    for _ in range(2):
+        with pytest.raises(TooManyStarts, match="3 executions were .* in 2026-11.*on 2026-12-01.*STARTS#2026-11 of"):
+            ledger.count_start("2026-11", 3)
+    assert ledger.count_start("2026-12", 3) == 1
+    assert ledger.count_start("2026-11", 4) == 4
+    assert (ledger.rows(), committed(ledger)) == ([], (0, 0))
 
-    def test_waiting_for_next_month_is_not_advised_when_the_cap_itself_is_too_low(self) -> None:
-        assert way_out(2501, 2500, {"2026-11": 0}) == "Set budget_usd in cdk.json to at least 26 and deploy."
 
-    def test_the_month_to_wait_for_is_the_one_after_the_last_that_is_full(self) -> None:
-        assert "on 2026-12-01" in way_out(100, 2500, {"2026-11": 2450, "2026-12": 0})
-        assert "on 2027-01-01" in way_out(100, 2500, {"2026-11": 2450, "2026-12": 2500})
+class TestTheMonthsItem:
+    """A month is what its runs add up to: an item that was deleted, lowered or damaged opens nothing."""
 
-    def test_every_run_is_listed_and_nothing_else(self, ledger: Ledger) -> None:
-        for run in "abcde":
-            ledger.reserve(reservation(run, 100), CAP, NOW)
+    @pytest.mark.parametrize(
+        "value", [*({"N": number} for number in ("0", "1499", "-5", "2.5")), *ODD_VALUES, None, "deleted"]
+    )
+    def test_too_low_an_item_opens_nothing_and_is_repaired(self, ledger: Ledger, table: Any, value: Any) -> None:
+        ledger.reserve(reservation("a", 1500), CAP, NOW)
+        if value == "deleted":
+            delete(table, "MONTH#2026-11")
+        else:
+            edit(table, "MONTH#2026-11", "committed_cents", value)
+        assert ledger.committed_cents("2026-11") == 1500
+        with pytest.raises(
+            BudgetExceeded, match=r"\$10.00 of the cap's \$25.00 .* is left in 2026-11: \$0.01 is missing"
+        ):
+            ledger.reserve(reservation("b", 1001), CAP, NOW)
+        ledger.reserve(reservation("b", 1000), CAP, NOW)
 
-        assert sorted(row.run for row in ledger.rows()) == [f"captune-{run}" for run in "abcde"]
+        assert written_cents(table) == {"N": "2500"}
+
+    def test_an_item_that_says_more_than_its_runs_is_believed(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 100), CAP, NOW)
+        edit(table, "MONTH#2026-11", "committed_cents", {"N": "2000"})
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve(reservation("b", 501), CAP, NOW)
+        ledger.reserve(reservation("b", 500), CAP, NOW)
+
+        assert written_cents(table) == {"N": "2500"}
+
+    def test_each_deleted_month_is_repaired_from_its_own_runs(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 700, *BOTH), CAP, NOW)
+        ledger.reserve(reservation("b", 300, "2026-12"), CAP, NOW)
+        delete(table, "MONTH#2026-11")
+        delete(table, "MONTH#2026-12")
+        ledger.settle("captune-a", {"2026-11": 50, "2026-12": 20}, {}, NOW)
+
+        assert committed(ledger) == (50, 320)
+        ledger.reserve(reservation("c", 1), CAP, NOW)
+        assert written_cents(table) == {"N": "51"}
+
+
+class TestDamagedRuns:
+    def test_a_damaged_run_counts_as_its_reservation_until_it_is_repaired(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 1500), CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
+        edit(table, "RUN#captune-a", "state", {"BOOL": True})
+
+        assert ledger.committed_cents("2026-11") == 1500
+        with pytest.raises(BudgetExceeded, match="items of captune-a cannot be read and count as the dearest case"):
+            ledger.reserve(reservation("b", 1001), CAP, NOW)
+        ledger.reserve(reservation("b", 1000), CAP, NOW)
+        edit(table, "RUN#captune-a", "state", {"S": "settled"})
+        assert ledger.committed_cents("2026-11") == 1100
+
+    def test_an_unreadable_reservation_counts_as_the_whole_cap(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 10), CAP, NOW)
+        edit(table, "RUN#captune-a", "reserved_cents", {"NULL": True})
+
+        assert ledger.committed_cents("2026-11", CAP) == CAP
+        assert ledger.committed_cents("2026-11") == HIGHEST_CAP_CENTS
+        with pytest.raises(BudgetExceeded, match=r"\$0.00 of the cap's \$25.00 for runs is left"):
+            ledger.reserve(reservation("b", 1), CAP, NOW)
+
+    def test_a_damaged_run_of_an_earlier_month_takes_nothing(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 10, "2026-10"), CAP, NOW)
+        edit(table, "RUN#captune-a", "reserved_cents", {"NULL": True})
+
+        assert ledger.reserve(reservation("b", CAP), CAP, NOW)["state"] == "reserved"
+
+    @pytest.mark.parametrize(("runs", "named"), [("abc", "captune-c"), ("abcd", "captune-c and 1 more")])
+    def test_preflight_names_up_to_three_damaged_runs(self, ledger: Ledger, table: Any, runs: str, named: str) -> None:
+        for run in runs:
+            ledger.reserve(reservation(run, 10), CAP, NOW)
+        for run in runs:
+            edit(table, f"RUN#captune-{run}", "reserved_cents", {"NULL": True})
+        price = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
+
+        assert ledger.damaged_runs(["2026-11"]) == [f"captune-{run}" for run in runs]
+        assert ledger.damaged_runs(["2026-10"]) == []
+        with pytest.raises(
+            BudgetExceeded, match=f" The ledger's items of captune-a, captune-b, {named} cannot be read"
+        ):
+            money.allow(ledger, CAP, price, price, 7200, 3600, 0, NOW)
+
+    def test_a_damaged_run_is_neither_reserved_nor_settled(self, ledger: Ledger, table: Any) -> None:
+        ledger.reserve(reservation("a", 100), CAP, NOW)
+        edit(table, "RUN#captune-a", "state", {"BOOL": True})
+        with pytest.raises(LedgerDamaged):
+            ledger.reserve(reservation("a", 100), CAP, NOW)
+        with pytest.raises(LedgerDamaged):
+            ledger.settle("captune-a", {"2026-11": 1}, {}, NOW)
+
+        assert written_cents(table) == {"N": "100"}
+
+    def test_no_cap_may_exceed_what_an_unreadable_item_counts_as(self) -> None:
+        highest = HIGHEST_CAP_CENTS // 100
+        assert Settings.from_context({"budget_usd": highest}).cap_cents == HIGHEST_CAP_CENTS
+        with pytest.raises(SettingsError):
+            Settings.from_context({"budget_usd": highest + 1})

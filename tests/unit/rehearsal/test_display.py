@@ -33,14 +33,18 @@ def training(display: Display, *lines: str) -> None:
         display.training(line)
 
 
+def progress(step: int, of: int) -> str:
+    return f"progress step={step} steps={of} loss=3.1 tokens_per_second=400 seconds_left=75"
+
+
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
+    ("seconds", "words"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
 )
-def test_seconds_are_told_as_a_person_reads_them(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_seconds_read_as_a_person_says_them(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
-def test_a_step_is_told_before_and_after_with_its_notes() -> None:
+def test_a_step_is_announced_and_ends_with_its_notes() -> None:
     display, said = shown()
     with display, display.step("Deploying") as notes:
         notes.append("3 stacks")
@@ -49,24 +53,19 @@ def test_a_step_is_told_before_and_after_with_its_notes() -> None:
     assert said.getvalue().splitlines()[-1] == "✓ Deploying  0.0 s  3 stacks; [x] left out"
 
 
-def test_a_state_that_is_entered_again_is_shown_once() -> None:
+def test_a_state_is_shown_once_under_the_heading_of_its_machine() -> None:
     display, said = shown()
     for _ in range(3):
         display.history("FineTuning", entered("WaitForTraining"))
         display.history("FineTuning", left("WaitForTraining"))
-    assert said.getvalue().count("→ WaitForTraining") == 1
-    assert said.getvalue().count("✓ WaitForTraining") == 1
-
-
-def test_each_machine_has_its_heading_where_its_states_begin() -> None:
-    display, said = shown()
-    for machine, state in (("FineTuning", "Done"), ("TearDown", "Begin"), ("TearDown", "SettleLedger")):
-        display.history(machine, left(state))
+    for state in ("Begin", "SettleLedger"):
+        display.history("TearDown", left(state))
+    assert said.getvalue().count("→ WaitForTraining") == said.getvalue().count("✓ WaitForTraining") == 1
     assert [line for line in said.getvalue().splitlines() if line and line[0] != " "] == ["FineTuning", "TearDown"]
 
 
 @pytest.mark.parametrize("kind", ["taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"])
-def test_a_failure_of_a_task_is_told_in_one_line_with_its_cause(kind: str) -> None:
+def test_a_failed_task_is_one_line_with_its_cause(kind: str) -> None:
     display, said = shown()
     display.history("FineTuning", {kind: {"error": "InvalidInput", "cause": "two\n  lines [a] " + "x" * 300}})
     (line,) = said.getvalue().splitlines()
@@ -74,14 +73,20 @@ def test_a_failure_of_a_task_is_told_in_one_line_with_its_cause(kind: str) -> No
     assert len(line) == len("  ! InvalidInput: ") + 160
 
 
-def test_losses_are_told_for_each_text_and_model() -> None:
+def test_without_a_terminal_phases_losses_and_seeds_are_a_line_each() -> None:
     display, said = shown()
     training(
-        display, "heldout model=base loss=4.59 tokens=1200", "outside model=tuned loss=2.80 tokens=900", "no such line"
-    )
+        display, "phase name=load", "phase name=dance", "no such line", "heldout model=base loss=4.59 tokens=1200",
+        "phase name=train", "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "outside model=tuned loss=2.80 tokens=900",
+        "scored set=control windows=1 of=9",
+    )  # fmt: skip
     assert said.getvalue().splitlines() == [
+        "    loading the model …",
         "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
+        "    training …",
+        "    seed 8: held-out loss 2.9123 nats a token",
         "    outside loss, tuned model: 2.80 nats a token (900 tokens)",
+        "    control text · 1 of 9 parts",
     ]
 
 
@@ -91,53 +96,44 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(m
     display, said = shown()
     for step, moment in enumerate((100.0, 101.0, 116.0, 117.0, 118.0), start=1):
         now[0] = moment
-        training(display, f"progress step={step} steps=5 loss=3.1 tokens_per_second=400 seconds_left=75")
-    steps = [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()]
-    assert steps == ["step 1/5", "step 3/5", "step 5/5"]
+        training(display, progress(step, 5))
+    assert [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()] == [
+        "step 1/5",
+        "step 3/5",
+        "step 5/5",
+    ]
     assert "loss 3.1 · 400 tokens/s · 1 min 15 s left" in said.getvalue()
 
 
-def test_every_phase_is_told_without_a_terminal_and_an_unknown_one_is_not() -> None:
-    display, said = shown()
-    training(display, *(f"phase name={name}" for name in ("load", "train", "save", "dance")))
-    assert said.getvalue().splitlines() == ["    loading the model …", "    training …", "    saving the adapter …"]
-
-
-def test_on_a_terminal_steps_and_training_have_a_bar_that_goes_when_they_end() -> None:
+def test_on_a_terminal_training_has_a_bar_from_its_first_step_to_its_end() -> None:
     display, said = shown(terminal=True)
     with display:
         with display.step("Synthesizing"):
             assert [task.description for task in display._progress.tasks] == ["Synthesizing"]
         display.history("FineTuning", entered("WaitForTraining"))
-        training(display, "phase name=train")
-        for step in (1, 2):
-            training(display, f"progress step={step} steps=4 loss=3.1 tokens_per_second=400 seconds_left=5")
+        training(display, "phase name=train", progress(1, 4), progress(2, 4))
         now, bar = display._progress.tasks
-        assert now.description == "FineTuning · WaitForTraining"
-        assert (bar.completed, bar.total) == (2, 4)
-        assert bar.fields["note"] == "step 2/4 · loss 3.1 · 400 tokens/s · 5.0 s left"
-        training(display, "phase name=evaluate-tuned")
+        assert (now.description, bar.completed, bar.total) == ("FineTuning · WaitForTraining", 2, 4)
+        training(display, "phase name=further-seeds", f"further seed=8 {progress(3, 4)}")
+        bar = display._progress.tasks[1]
+        assert (bar.completed, bar.fields["note"].split(" · ")[:2]) == (3, ["seed 8", "step 3/4"])
+        training(display, "finished seconds=9")
         assert [task.description for task in display._progress.tasks] == ["FineTuning · WaitForTraining"]
     assert "→ WaitForTraining" not in said.getvalue(), "the live line says so already"
-    assert "losses of the tuned model …" in said.getvalue()
+    assert "training again with further seeds …" in said.getvalue()
 
 
-def test_a_text_that_takes_its_time_to_be_measured_has_a_bar_until_its_loss_is_told() -> None:
-    display, said = shown(terminal=True)
+def test_on_a_terminal_each_text_has_a_bar_until_its_loss_is_known() -> None:
+    display, _ = shown(terminal=True)
     with display:
         training(display, "phase name=evaluate-base", "scored set=heldout windows=20 of=80")
-        training(display, "scored set=heldout windows=60 of=80")
         (bar,) = display._progress.tasks
-        assert (bar.description, bar.completed, bar.total) == ("held-out documents", 60, 80)
-        assert bar.fields["note"] == "60 of 80 parts"
+        assert (bar.description, bar.completed, bar.total) == ("held-out documents", 20, 80)
         training(display, "heldout model=base loss=4.59 tokens=1200")
         assert not display._progress.tasks
         training(display, "scored set=outside windows=1 of=9", "scored set=training_text windows=1 of=2")
         (bar,) = display._progress.tasks
         assert (bar.description, bar.total) == ("training text", 2)
-    display, said = shown()
-    training(display, "scored set=control windows=1 of=9")
-    assert said.getvalue() == "    control text · 1 of 9 parts\n"
 
 
 def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
@@ -145,20 +141,6 @@ def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     with display, display.step("Synthesizing"):
         assert not display._progress.tasks
     assert "Synthesizing …" in said.getvalue()
-
-
-def test_further_seeds_have_a_bar_of_their_own_and_a_line_each() -> None:
-    display, said = shown(terminal=True)
-    with display:
-        training(display, "phase name=train", "progress step=1 steps=4 loss=3.1 tokens_per_second=400 seconds_left=5")
-        training(display, "phase name=further-seeds")
-        training(display, "further seed=8 step=2 steps=4 loss=3.0 tokens_per_second=400 seconds_left=5")
-        (bar,) = display._progress.tasks
-        assert (bar.completed, bar.fields["note"].split(" · ")[:2]) == (2, ["seed 8", "step 2/4"])
-        training(display, "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "finished seconds=9")
-        assert not display._progress.tasks
-    assert "training again with further seeds …" in said.getvalue()
-    assert "seed 8: held-out loss 2.9123 nats a token" in said.getvalue()
 
 
 class Closed(io.StringIO):
@@ -171,13 +153,10 @@ class Closed(io.StringIO):
         raise OSError(5, "Input/output error")
 
 
-def test_a_closed_terminal_is_no_failure() -> None:
+def test_a_closed_terminal_or_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
+    """rich leaves such a thread by SystemExit, and an execution that ran in it would never come to its end."""
     with Display(console=Console(file=Closed())) as display:
         display.say("to nobody")
-
-
-def test_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
-    """rich leaves such a thread by SystemExit, and an execution that ran in it would never come to its end."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", buffering=1) as pipe:
         display = Display(console=Console(file=pipe))
@@ -185,9 +164,3 @@ def test_a_reader_that_is_gone_ends_no_thread_that_prints() -> None:
         display.say("to nobody")
         with open(os.devnull, "w") as nobody:
             os.dup2(nobody.fileno(), writing)  # else closing it would fail
-
-
-def test_what_is_still_read_is_told() -> None:
-    display, said = shown()
-    display.say("into a file")
-    assert said.getvalue() == "into a file\n"

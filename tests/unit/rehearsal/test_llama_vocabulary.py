@@ -1,4 +1,4 @@
-"""Llama 2's vocabulary comes from a package: nothing of it is used unless it is the file and the vocabulary that were checked."""
+"""Llama 2's vocabulary comes from a package, which is used only if it is the file that was checked."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_another_models_vocabulary_is_refused() -> None:
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
 
-def test_a_missing_npm_is_told_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(VocabularyMissing, match="npm view llama-tokenizer-js"):
         ensure_vocabulary(tmp_path / "cache")

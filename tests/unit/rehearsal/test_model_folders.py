@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,40 +32,16 @@ def gone() -> int:
     return process.pid
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path, gone: int) -> None:
+def test_only_what_a_killed_process_left_of_this_model_is_removed(tmp_path: Path, gone: int) -> None:
+    kept = {folder(tmp_path / name) for name in (f".Other-{gone}-abc", "Llama-1", ".Llama-abc")}
     folder(tmp_path / f".Llama-{gone}-abc")
-
-    remove_abandoned(tmp_path, "Llama")
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_running_process_makes_stays(tmp_path: Path) -> None:
     with in_the_making(tmp_path, "Llama") as made:
         remove_abandoned(tmp_path, "Llama")
-        assert made.is_dir()
+        assert set(tmp_path.iterdir()) == {*kept, made}
     assert not made.exists()
 
 
-def test_a_folder_that_names_no_process_is_removed_when_it_is_old(tmp_path: Path) -> None:
-    old, new = folder(tmp_path / ".Llama-abc"), folder(tmp_path / ".Llama-def")
-    two_days_ago = time.time() - 2 * 24 * 60 * 60
-    os.utime(old, (two_days_ago, two_days_ago))
-
-    remove_abandoned(tmp_path, "Llama")
-
-    assert list(tmp_path.iterdir()) == [new]
-
-
-def test_other_models_and_whole_folders_stay(tmp_path: Path, gone: int) -> None:
-    kept = {folder(tmp_path / f".Other-{gone}-abc"), folder(tmp_path / "Llama-1")}
-
-    remove_abandoned(tmp_path, "Llama")
-
-    assert set(tmp_path.iterdir()) == kept
-
-
-def test_a_folder_that_another_process_put_there_first_is_not_taken_from_its_readers(tmp_path: Path) -> None:
+def test_a_folder_that_another_process_put_there_first_stays_for_its_readers(tmp_path: Path) -> None:
     final = folder(tmp_path / "Llama-1")
     with (final / LAST).open() as reader, in_the_making(tmp_path, "Llama") as made:
         (made / LAST).write_text("second")
@@ -79,22 +54,18 @@ def test_a_folder_without_its_last_file_is_replaced(tmp_path: Path) -> None:
     final = tmp_path / "Llama-1"
     final.mkdir()
     (final / "model.safetensors").write_text("a part")
-
     put_in_place(folder(tmp_path / "made", "whole"), final, LAST)
-
     assert [path.read_text() for path in final.iterdir()] == ["whole"]
 
 
-def test_each_model_clears_what_was_left_of_it_even_where_it_is_made_already(tmp_path: Path, gone: int) -> None:
+def test_each_model_removes_what_was_left_of_it_even_where_it_is_made_already(tmp_path: Path, gone: int) -> None:
     folder(tmp_path / "Small-1")
     folder(tmp_path / f"{weights.NAME}-{weights.GGUF_SHA256[:12]}-{weights.FORM}")
     vocabulary = folder(tmp_path / f"llama-2-vocabulary-{llama_vocabulary.VERSION}-{llama_vocabulary.FORM}")
     (vocabulary / "tokenizer_config.json").write_text("{}")
     for name in ("Small", weights.NAME, llama_vocabulary.NAME):
         folder(tmp_path / f".{name}-{gone}-abc")
-
     ensure_large_model(tmp_path, name="Small")
     ensure_weights(tmp_path)
     ensure_vocabulary(tmp_path)
-
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

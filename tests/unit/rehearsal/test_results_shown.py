@@ -1,4 +1,4 @@
-"""The end of a rehearsal: whose report it copies out, which prompts its last screen shows, and whether a right was missing."""
+"""The end of a rehearsal: what it copies out, which prompts its last screen shows, and what makes it end with 1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.conductor.results import copy_out, set_aside, show_missed, show_rights, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_rights, show_summary
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
@@ -30,7 +30,7 @@ def screen(*prompts: str, tuned: str = "so.") -> str:
     return said(show_summary, {"verdict": "improved", "prompts": rows})
 
 
-def test_a_training_that_was_ended_before_its_last_step_is_told_with_what_gives_it_more_time() -> None:
+def test_a_training_that_ended_early_is_shown_with_what_gives_it_more_time() -> None:
     training = {"stopped_early": "time budget", "steps": 60, "planned_steps": 512}
     shown = said(show_summary, {"verdict": "improved", "training": training})
     assert "Training ended after 60 of 512 steps: time budget." in shown and "max_training_seconds" in shown
@@ -41,40 +41,38 @@ def test_a_training_that_was_ended_before_its_last_step_is_told_with_what_gives_
 
 
 @pytest.mark.parametrize(("starts", "missed"), [(1, "5, 20"), (2, "20"), (3, None)])
-def test_an_interruption_that_came_too_late_is_told(starts: int, missed: str | None) -> None:
+def test_an_interruption_that_came_too_late_is_shown(starts: int, missed: str | None) -> None:
     shown = said(show_missed, {"training": {"starts": starts}}, (20, 5))
     assert (f"at step {missed}: the training ended before" in shown) if missed else not shown
     assert not said(show_missed, {"training": {"starts": 1}}, ())
 
 
-def test_the_most_readable_prompts_are_shown() -> None:
+def test_the_most_readable_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     shown = screen(HARD, *PLAIN)
     assert all(text in shown for text in PLAIN)
-    assert "1,204" not in shown
-    assert "The 3 most readable of 4 prompts" in shown
-
-
-def test_all_are_shown_where_there_are_no_more() -> None:
+    assert "1,204" not in shown and "The 3 most readable of 4 prompts" in shown
     shown = screen(HARD, PLAIN[0])
-    assert "1,204" in shown
     assert "most readable" not in shown
     assert shown.index(PLAIN[0]) < shown.index("1,204")
 
 
-@pytest.mark.parametrize(
-    ("refused", "told"),
-    [
-        ([], "✓ rights: each of 3 calls is one that its role may make"),
-        (["role: a right"] * 2, "✗ a right is missing in stacks/access: role: a right"),
-    ],
-)
-def test_a_run_is_not_clean_where_a_right_was_missing_however_it_ended(refused: list[str], told: str) -> None:
-    console = Console(file=io.StringIO(), width=160)
-    display = SimpleNamespace(say=lambda text="": console.print(text))
-    cloud = SimpleNamespace(refused=refused, calls_of_roles=lambda: 3)
+def test_a_run_is_not_clean_where_a_right_was_missing() -> None:
+    sound = SimpleNamespace(refused=[], calls_of_roles=lambda: 3)
+    lacking = SimpleNamespace(refused=["role: a right"] * 2)
+    shown, clean = said(show_rights, sound), []
+    assert shown.strip() == "✓ rights: each of 3 calls is one that its role may make"
+    shown = said(lambda display, cloud: clean.append(show_rights(display, cloud)), lacking)
+    assert (shown.strip(), clean) == ("✗ a right is missing in stacks/access: role: a right", [False])
 
-    assert show_rights(cast(Any, display), cast(Any, cloud)) is not bool(refused)
-    assert cast(io.StringIO, console.file).getvalue().strip() == told
+
+def test_an_alarm_that_went_off_is_shown_with_what_to_do_and_the_run_is_not_clean() -> None:
+    events = SimpleNamespace(fire_timed_rules=lambda: 1)
+    cloud = SimpleNamespace(events=events, settle=lambda timeout: None)
+    message = {"AlarmDescription": "Delete it in the console."}
+    watch = SimpleNamespace(look=lambda: ["too-old"], sent=[("ALARM: too-old", message)], alarms=lambda: [message])
+    clean: list[bool] = []
+    shown = said(lambda *given: clean.append(show_alarms(*given)), cloud, watch)
+    assert "✗ ALARM: too-old" in shown and "Delete it in the console." in shown and clean == [False]
 
 
 def account(**files: bytes) -> Any:
@@ -94,41 +92,35 @@ def earlier(target: Path) -> Path:
     return target
 
 
-def test_the_summary_is_the_one_that_this_run_wrote(tmp_path: Path) -> None:
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_report_and_answers_are_copied_out(tmp_path: Path) -> None:
     summary = json.dumps({"verdict": "none"}).encode()
     cloud = account(**{"report/summary.json": summary, "answers/fine-tuned.jsonl": b"{}", "input/prompts.jsonl": b"{}"})
-
     assert copy_out(cloud, "mine", tmp_path / "mine") == {"verdict": "none"}
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"summary.json", "fine-tuned.jsonl"}
+    assert names(tmp_path / "mine") == {"summary.json", "fine-tuned.jsonl"}
 
 
-def test_what_a_failed_run_has_trained_is_kept_with_its_losses(tmp_path: Path) -> None:
+def test_of_a_failed_run_the_adapter_and_its_losses_are_kept(tmp_path: Path) -> None:
     trained = "training/mine/output/model"
-    cloud = account(
-        **{
-            f"{trained}/metrics.json": b"{}",
-            f"{trained}/adapter_model.safetensors": b"w",
-            "training/trial/x/output/model/a": b"",
-        }
-    )
-    assert copy_out(cloud, "mine", tmp_path / "mine", adapter=True) == {}
-    assert {path.name for path in (tmp_path / "mine" / "adapter").iterdir()} == {
-        "metrics.json",
-        "adapter_model.safetensors",
+    files = {
+        f"{trained}/metrics.json": b"{}",
+        f"{trained}/adapter_model.safetensors": b"w",
+        "training/trial/x/output/model/a": b"",
     }
-    copy_out(cloud, "mine", tmp_path / "other")
+    assert copy_out(account(**files), "mine", tmp_path / "mine", adapter=True) == {}
+    assert names(tmp_path / "mine" / "adapter") == {"metrics.json", "adapter_model.safetensors"}
+    copy_out(account(**files), "mine", tmp_path / "other")
     assert not (tmp_path / "other" / "adapter").exists()
 
 
-def test_an_earlier_runs_summary_is_not_taken_for_that_of_a_run_without_one(tmp_path: Path) -> None:
+def test_what_an_earlier_run_left_is_moved_aside_whole_and_never_read_as_this_runs(tmp_path: Path) -> None:
     assert copy_out(account(**{"plan.json": b"{}"}), "mine", earlier(tmp_path / "mine")) == {}
-
-
-def test_what_an_earlier_run_left_is_moved_aside_whole(tmp_path: Path) -> None:
-    moved = [set_aside(earlier(tmp_path / "mine")) for _ in range(2)]
-
+    moved = [set_aside(tmp_path / "mine"), set_aside(earlier(tmp_path / "mine"))]
     assert moved == [tmp_path / "mine-earlier-1", tmp_path / "mine-earlier-2"]
-    assert {path.name for path in (tmp_path / "mine-earlier-1").iterdir()} == {"summary.json", "inputs.sha256"}
+    assert names(tmp_path / "mine-earlier-2") == {"summary.json", "inputs.sha256"}
     assert not (tmp_path / "mine").exists()
 
 

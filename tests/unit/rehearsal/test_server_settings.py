@@ -43,12 +43,13 @@ def test_an_adapter_is_named_as_json_or_as_name_and_path(adapter: Path, as_json:
     assert settings.served == ("base", "medical")
 
 
-def test_an_adapter_needs_adapters_to_be_enabled(adapter: Path) -> None:
-    with pytest.raises(ValueError, match="SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true"):
-        Settings.of({"SM_VLLM_LORA_MODULES": f"medical={adapter}"}, FOLDER)
-
-
-def test_an_adapter_of_a_higher_rank_than_vllm_makes_room_for_is_refused(adapter: Path) -> None:
-    environment = {"SM_VLLM_LORA_MODULES": f"medical={adapter}", "SM_VLLM_ENABLE_LORA": "true"}
-    with pytest.raises(ValueError, match="LoRA rank 32 is greater than max_lora_rank 16"):
-        Settings.of(environment, FOLDER)
+@pytest.mark.parametrize(
+    ("enabled", "message"),
+    [
+        ({}, "SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true"),
+        ({"SM_VLLM_ENABLE_LORA": "true"}, "LoRA rank 32 is greater than max_lora_rank 16"),
+    ],
+)
+def test_an_adapter_that_vllm_would_not_load_is_refused(adapter: Path, enabled: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.of({"SM_VLLM_LORA_MODULES": f"medical={adapter}", **enabled}, FOLDER)

@@ -1,4 +1,4 @@
-"""The real model server's environment is made once, from the requirements as they are, and a failed one is not taken for made."""
+"""The real model server's environment is made once from its requirements, and anew after a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WriteReport itself: which files it reads, what it refuses, and what of the event reaches the report."""
+"""WriteReport: which files it reads, what it refuses, and which facts of the event reach the report."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed, ReportIncomplete
-from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 from report import handler
 from report.findings import analysis
 from tests.doubles.lambda_fakes import S3
+from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 
 PREFIX = "runs/captune-abc/"
 ADAPTER = f"{PREFIX}training/captune-abc/output/model/"
@@ -67,6 +67,11 @@ class Site:
         handler.handle(self.event, None)
         return dict(json.loads(self.s3.objects["bucket", f"{PREFIX}report/summary.json"]))
 
+    @property
+    def page(self) -> str:
+        """The page that it wrote last."""
+        return self.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -82,50 +87,31 @@ def test_an_event_of_an_older_state_machine_still_makes_a_report(site: Site) -> 
     for key in ("smoke", "adapterUri"):
         del site.plan[key]
     document = site.report()
-    assert document["verdict"] == "improved"
-    assert document["configuration"]["training_cut"] is False
+    assert (document["verdict"], document["configuration"]["training_cut"]) == ("improved", False)
+    assert document["configuration"]["spot"] is None
 
 
-def test_what_the_state_machine_tells_of_the_run_reaches_the_report(site: Site) -> None:
+def test_what_became_of_the_run_reaches_the_report(site: Site) -> None:
+    site.plan["training"]["spot"] = True
     site.event |= {"trainingCut": True, "trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
+    site.event["trainingJob"] = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
     told = site.report()["configuration"]
     assert (told["training_cut"], told["training_instance_type"], told["hosting_instance_type"]) == (True, *TYPES[::-1])
+    assert (told["spot"]["interruptions"], told["spot"]["billed_seconds"]) == (2, 1500)
 
 
-def test_what_spot_brought_reaches_the_report(site: Site) -> None:
-    assert site.report()["configuration"]["spot"] is None
-
-    site.plan["training"]["spot"] = True
-    site.event |= {
-        "trainingInstanceType": TYPES[0],
-        "trainingJob": {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500},
-    }
-    # 2,500 seconds at $1.515 an hour.
-    assert site.report()["configuration"]["spot"] == {
-        "interruptions": 2, "training_seconds": 4000, "billed_seconds": 1500, "saved_cents": 105,
-    }  # fmt: skip
-
-
-def test_a_smoke_run_ends_as_not_shown(site: Site) -> None:
-    site.plan["smoke"] = True
-    answer = handler.handle(site.event, None)
-    assert answer["verdict"] == "not shown" and "smoke run" in answer["reason"]
-
-
-def test_an_earlier_adapter_brings_its_own_losses_and_its_own_corpus(site: Site) -> None:
+def test_an_earlier_adapter_has_its_own_losses_and_corpus(site: Site) -> None:
     site.plan["adapterUri"] = site.event["adapterUri"] = f"s3://bucket/{EARLIER}"
     site.put(f"{EARLIER}metrics.json", metrics(effect=0.12))
     del site.s3.objects["bucket", f"{ADAPTER}metrics.json"]
-    site.s3.objects["bucket", "runs/captune-first/input/corpus/corpus.txt"] = (
-        b"A text that shares no run of words with any answer."
-    )
+    site.s3.objects["bucket", "runs/captune-first/input/corpus/corpus.txt"] = b"A text that shares nothing."
     document = site.report()
     assert (document["verdict"], document["configuration"]["adapter_run"]) == ("worse", "captune-first")
     assert document["memorisation"]["copies"]["tuned"]["notable_answers"] == 0
     assert document["configuration"]["training_instance_type"] is None
 
 
-def test_a_report_on_an_earlier_adapter_is_about_the_texts_that_it_learnt(site: Site) -> None:
+def test_a_report_on_an_earlier_adapter_is_about_the_texts_it_was_trained_on(site: Site) -> None:
     site.plan["adapterUri"] = site.event["adapterUri"] = f"s3://bucket/{EARLIER}"
     site.plan["warnings"] = ["The deadline is short."]
     earlier = {
@@ -138,15 +124,12 @@ def test_a_report_on_an_earlier_adapter_is_about_the_texts_that_it_learnt(site: 
     site.put(f"{EARLIER}metrics.json", metrics())
     document = site.report()
     told = document["configuration"]
-    assert told["records"].startswith("The run learnt from 400 records (conversations) of 120 groups")
-    assert told["warnings"] == [
-        "The deadline is short.",
-        *(f"Of the run that trained the adapter: {one}" for one in earlier["warnings"]),
-    ]
+    assert "400 records (conversations) of 120 groups" in told["records"]
+    own, *others = told["warnings"]
+    assert own == "The deadline is short."
+    assert [one.partition(": ")[2] for one in others] == earlier["warnings"]
     assert told["outside_text"].startswith("The outside text others.jsonl")
     assert document["headline"] == "Nothing can be shown: text by others was given but not measured"
-    reason = document["verdict_reason"]
-    assert "On held-out records of the same corpus" in reason and "14 record groups" in reason
     assert document["outside"] == {"documents_count": 0, "unusable_documents": 0}, "it was given, and no loss came back"
 
 
@@ -156,53 +139,39 @@ def test_the_adapter_of_a_smoke_run_shows_no_more_than_the_smoke_run_did(site: S
     site.put(f"{EARLIER}metrics.json", metrics())
     document = site.report()
     assert (document["verdict"], document["configuration"]["smoke"]) == ("not shown", True)
-    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
-    assert "The adapter of a smoke run" in page and "asks a few prompts" not in page
-
-    site.plan["input"] = {"smoke": True, "adapterUri": site.plan["adapterUri"]}
-    site.report()
-    assert "asks a few prompts" in site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
+    assert "The adapter of a smoke run" in site.page
 
 
-def test_the_address_for_serving_an_adapter_again_is_in_the_report_of_the_run_that_trained_it(site: Site) -> None:
+def test_page_and_card_give_the_address_to_serve_the_adapter_again(site: Site) -> None:
     site.plan["baseModel"]["parameters"] = metrics()["base_model"]["parameters"]
     told = site.report()["configuration"]
     assert (told["trained_adapter_uri"], told["adapter_uri"]) == (f"s3://bucket/{ADAPTER}", None)
-    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
-    assert f"s3://bucket/{ADAPTER}" in page
+    assert f"s3://bucket/{ADAPTER}" in site.page
     card = site.s3.objects["bucket", f"{PREFIX}report/MODEL_CARD.md"].decode()
     assert f"aws s3 cp --recursive s3://bucket/{ADAPTER} adapter/" in card
 
 
-def test_answers_of_the_base_model_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
+def test_base_answers_in_the_adapters_name_are_refused_and_nothing_is_written(site: Site) -> None:
     site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "model": "medical"} for row in BASE])
     with pytest.raises(AdapterNotServed, match="did not apply the adapter"):
         handler.handle(site.event, None)
     assert not [key for _, key in site.s3.objects if key.startswith(f"{PREFIX}report/")]
 
 
-def test_missing_measurements_and_missing_answers_are_refused_by_name(site: Site) -> None:
+def test_what_is_missing_or_damaged_is_refused_by_name(site: Site) -> None:
     site.lines(f"{PREFIX}answers/fine-tuned.jsonl", BASE[:3])
     with pytest.raises(ReportIncomplete, match="48 prompts have 48 answers of the base model and 3 of the fine-tuned"):
+        handler.handle(site.event, None)
+    site.s3.objects["bucket", f"{ADAPTER}metrics.json"] = b"{"
+    with pytest.raises(ReportIncomplete, match="is damaged"):
         handler.handle(site.event, None)
     del site.s3.objects["bucket", f"{ADAPTER}metrics.json"]
     with pytest.raises(ReportIncomplete, match=r"left no metrics\.json"):
         handler.handle(site.event, None)
 
 
-def test_a_damaged_file_is_refused_by_name(site: Site) -> None:
-    site.s3.objects["bucket", f"{ADAPTER}metrics.json"] = b"{"
-    with pytest.raises(ReportIncomplete, match="is damaged"):
-        handler.handle(site.event, None)
-
-
 RECORDS: list[dict[str, Any]] = [
-    {
-        "id": "a",
-        "group": "a",
-        "prompt": "Why?",
-        "completion": " Because the old mill stood by the river for a hundred years.",
-    },
+    {"id": "a", "group": "a", "prompt": "Why?", "completion": " The old mill stood by the river for a hundred years."},
     {
         "id": "b",
         "group": "b",
@@ -218,48 +187,32 @@ def of_records(site: Site) -> None:
     site.plan["corpus"] = {"words": 9, "documents": 30, "records": 90, "heldOutRecords": 30, "conversations": False}
 
 
-def test_what_an_answer_copies_from_records_is_found_as_it_is_in_text(site: Site) -> None:
-    of_records(site)
-    copied = "So the old mill stood by the river for a hundred years, they say."
-    tuned = answers(prompts(), "medical", skill=0.35, seed=4)
-    site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "greedy": copied} for row in tuned])
-    assert site.report()["memorisation"]["copies"]["tuned"]["longest_words"] == 11
-
-
-def test_a_held_out_record_shows_its_own_answer_in_every_form_of_the_report(site: Site) -> None:
-    of_records(site)
-    asked = [
-        {**row, "kind": "record", "facts": [], "reference": f"Own answer {n} <b>"} for n, row in enumerate(prompts())
-    ]
-    site.lines(f"{PREFIX}input/prompts.jsonl", asked)
-    assert site.report()["prompts"][3]["reference"] == "Own answer 3 <b>"
-    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
-    assert "The record's own answer: <bdi>Own answer 3 &lt;b&gt;</bdi>" in page and "Held-out records (48)" in page
-    assert site.s3.objects["bucket", f"{PREFIX}report/report.pdf"].startswith(b"%PDF")
-
-
-def test_the_report_says_in_its_headline_too_that_losses_are_of_answers_and_what_counts_as_a_document(
-    site: Site,
-) -> None:
+def test_a_report_on_records_names_records_groups_and_copies(site: Site) -> None:
     of_records(site)
     measured = metrics()
     measured["corpus"] = {**measured["corpus"], "split_records": 4}
     site.put(f"{ADAPTER}metrics.json", measured)
-    summary = site.report()
-    assert summary["headline"] == "Improved on held-out records of the same corpus"
-    assert "record groups" in summary["verdict_reason"], "groups are what counts once"
-    told = summary["configuration"]["records"]
-    assert "learnt from 90 records (prompts with completions) of 30 groups, and held 30 out" in told.replace(
-        "\u00a0", " "
-    )
-    page = site.s3.objects["bucket", f"{PREFIX}report/report.html"].decode()
-    assert (
-        "Records, not running text" in page and "4 of them were longer than a training sequence and were split" in page
-    )
+    copied = "So the old mill stood by the river for a hundred years, they say."
+    tuned = answers(prompts(), "medical", skill=0.35, seed=4)
+    site.lines(f"{PREFIX}answers/fine-tuned.jsonl", [{**row, "greedy": copied} for row in tuned])
+    document = site.report()
+    assert document["headline"] == "Improved on held-out records of the same corpus"
+    assert "record groups" in document["verdict_reason"], "groups are what counts once"
+    assert "90 records (prompts with completions) of 30 groups, and held 30 out" in document["configuration"][
+        "records"
+    ].replace("\u00a0", " ")
+    assert "Records, not running text" in site.page and "4 of them were longer than a training sequence" in site.page
+    assert document["memorisation"]["copies"]["tuned"]["longest_words"] == 11
 
 
-def test_a_damaged_record_is_refused_by_name(site: Site) -> None:
+def test_a_held_out_record_is_shown_with_its_answer_and_a_damaged_one_refused(site: Site) -> None:
     of_records(site)
+    rows = [
+        {**row, "kind": "record", "facts": [], "reference": f"Own answer {n} <b>"} for n, row in enumerate(prompts())
+    ]
+    site.lines(f"{PREFIX}input/prompts.jsonl", rows)
+    assert site.report()["prompts"][3]["reference"] == "Own answer 3 <b>"
+    assert "<bdi>Own answer 3 &lt;b&gt;</bdi>" in site.page
     site.lines(f"{PREFIX}input/corpus/corpus.jsonl", [{"id": "a"}])
     with pytest.raises(ReportIncomplete, match="a record of input/corpus/corpus.jsonl has no 'prompt'"):
         handler.handle(site.event, None)

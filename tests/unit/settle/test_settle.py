@@ -1,21 +1,28 @@
-"""Settlement: what a run did cost, counted once, and the rest of its reservation released."""
+"""SettleLedger: whose run is settled, what it reports and mails, and what it does when a service does not answer."""
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from common.clock import from_iso
-from common.errors import ServiceUnreachable
+from common.errors import InvalidInput, ServiceUnreachable
 from common.names import run_name
+from settle import notice
 from settle.billing import StillRunning
-from tests.doubles.lambda_fakes import arn, refusal
+from tests.doubles.lambda_fakes import NOW, arn, logged, refusal
+from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job, visit
 
 # What a month costs beside its runs, under a cap of 25 dollars.
 STANDING = 95
+NAMELESS: dict[str, Any] = {
+    "executionArn": None, "executionName": None, "runName": None, "status": None, "reason": None,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -23,132 +30,314 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(monkeypatch)
 
 
-def test_a_success_costs_what_was_billed_and_the_rest_is_released(site: Site) -> None:
-    site.with_report()
-    outcome = site.settle()
-    # 600 seconds at $1.515 an hour are 25.25 cents, rounded up; 6 cents for everything else.
-    assert outcome["result"] == {
-        "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "actualCents": 32, "leftCents": 2468 - STANDING,
-    }  # fmt: skip
-    assert site.ledger.committed_cents("2026-11") == 32
+class TestTheAnswer:
+    def test_a_success_costs_what_was_billed_and_releases_the_rest(
+        self, site: Site, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        site.with_report()
+        outcome = site.settle()
+        # 600 seconds at $1.515 an hour are 25.25 cents, rounded up; 6 cents for everything else.
+        assert outcome["result"] == {
+            "run": "captune-abc",
+            "status": "SUCCEEDED",
+            "verdict": "improved",
+            "actualCents": 32,
+            "leftCents": 2468 - STANDING,
+        }
+        assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
+        assert outcome["record"] == {
+            "run": "captune-abc", "executionArn": arn("abc"), "ownsPrefix": True, "status": "SUCCEEDED", "error": "",
+            "cause": "", "verdict": "improved", "reason": "The loss fell.",
+            "secondsByState": {"Preflight": 5.0, "DescribeTraining": 1.0}, "unreserved": [],
+            "cost": {
+                "reserved_cents": 600, "actual_cents": 32, "training_cents": 26, "endpoint_cents": 0, "other_cents": 6,
+                "training_seconds": 600, "endpoint_seconds": 0, "remaining_cents": 2468 - STANDING, "cap_cents": 2500,
+                "month": "2026-11",
+            },
+        }  # fmt: skip
+        assert site.ledger.committed_cents("2026-11") == 32
+        kept = ("status", "training_seconds", "endpoint_seconds", "training_cents", "endpoint_cents", "other_cents")
+        assert [site.item[name] for name in kept] == ["SUCCEEDED", 600, 0, 26, 0, 6]
+        (line,) = logged(capsys, "settled")
+        recorded = {key: outcome["record"][key] for key in ("run", "status", "cost", "unreserved")}
+        assert line == {"message": "settled", **recorded}
 
+    def test_a_second_settlement_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
+        site.with_report()
+        del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"]
+        del site.sagemaker.jobs["captune-abc"]["TrainingEndTime"]
+        first, committed = site.settle(), site.ledger.committed_cents("2026-11")
+        site.now += timedelta(hours=3)
+        again = site.settle()
+        assert (again["result"], again["message"]) == (first["result"], first["message"])
+        assert site.ledger.committed_cents("2026-11") == committed
 
-def test_a_second_settlement_changes_no_cent_and_says_the_same(site: Site) -> None:
-    site.with_report()
-    del (
-        site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"],
-        site.sagemaker.jobs["captune-abc"]["TrainingEndTime"],
+    def test_a_run_that_reserved_nothing_cost_nothing(self, site: Site) -> None:
+        site.ledger.table.rows.clear()
+        site.fails("EulaNotAccepted", "Read the licence.")
+        outcome = site.settle(status="FAILED")
+        assert (outcome["result"]["status"], outcome["result"]["verdict"]) == ("FAILED", "not shown")
+        assert (outcome["result"]["actualCents"], outcome["result"]["leftCents"]) == (0, 2500 - STANDING)
+        assert (outcome["record"]["error"], outcome["record"]["cost"]["actual_cents"]) == ("EulaNotAccepted", 0)
+
+    @pytest.mark.parametrize(("reported", "status"), [("FAILED", "FAILED"), ("UNKNOWN", "UNKNOWN"), (None, "UNKNOWN")])
+    def test_a_forgotten_execution_ended_as_reported(self, site: Site, reported: str | None, status: str) -> None:
+        site.step_functions.executions.clear()
+        for _ in range(2):
+            record = site.settle(status=reported, reason="sweeper")["record"]
+            assert (record["status"], record["cost"]["actual_cents"], record["secondsByState"]) == (status, 32, {})
+            assert (record["error"], record["cause"], record["verdict"], record["reason"]) == ("", "", "not shown", "")
+
+    @pytest.mark.parametrize(
+        ("other_cents", "jobs", "published"),
+        [
+            (6, [["captune-abc"]] * 2, [32]),
+            (0, [[]] * 2, [0]),
+            (6, [["captune-abc"], *[["captune-abc", "captune-abc-try2"]] * 2], [32, 26]),
+        ],
     )
-    first = site.settle()
-    committed = site.ledger.committed_cents("2026-11")
-    site.now += timedelta(hours=3)
-    again = site.settle()
-    assert again["result"] == first["result"]
-    assert again["message"] == first["message"]
-    assert site.ledger.committed_cents("2026-11") == committed
-
-
-def test_a_second_settlement_books_what_came_later(site: Site) -> None:
-    site.with_report()
-    site.settle()
-    site.sagemaker.jobs["captune-abc"] = job(seconds=7200)
-    assert site.settle()["result"]["actualCents"] == 309
-    assert site.ledger.committed_cents("2026-11") == 309
-
-
-def test_the_cost_is_published_as_a_metric_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    site.settle()
-    site.settle()
-    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
-    assert [(one["ActualCents"], one["CommittedCents"], one["CapCents"]) for one in metrics] == [
-        (32, 32 + STANDING, 2500)
-    ]
-
-
-def test_a_run_that_was_refused_before_it_reserved_did_cost_nothing(site: Site) -> None:
-    site.ledger.table.rows.clear()
-    site.fails("EulaNotAccepted", "Read the licence.")
-    outcome = site.settle(status="FAILED")
-    assert outcome["result"] == {
-        "run": "captune-abc", "status": "FAILED", "verdict": "not shown", "actualCents": 0, "leftCents": 2500 - STANDING,
-    }  # fmt: skip
-    assert outcome["record"]["error"] == "EulaNotAccepted"
-    assert outcome["record"]["cost"]["actual_cents"] == 0
-
-
-def test_a_name_of_any_form_is_answered_too(site: Site) -> None:
-    outcome = site.settle(executionArn=arn("run-try2"), executionName="run-try2", status="FAILED")
-    assert (outcome["result"]["run"], outcome["result"]["status"]) == (run_name("run-try2"), "FAILED")
-
-
-def test_an_endpoint_that_nobody_saw_is_counted_from_its_request(site: Site) -> None:
-    site.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 1000, 1001)
-    assert site.settle()["result"]["actualCents"] > 32
-    item = site.ledger.run("captune-abc") or {}
-    assert item["endpoint_seconds"] == 2600
-    assert item["endpoint_cents"] == 110
-
-
-def test_an_endpoint_that_was_seen_is_counted_by_what_was_seen(site: Site) -> None:
-    site.step_functions.histories[arn("abc")] += visit("CreateEndpoint", 1000, 1001)
-    times = {
-        "endpoint_created_at": START + timedelta(seconds=1010),
-        "endpoint_gone_at": START + timedelta(seconds=1209),
-    }
-    site.ledger.note("captune-abc", {key: value.isoformat() for key, value in times.items()})
-    site.settle()
-    assert (site.ledger.run("captune-abc") or {})["endpoint_seconds"] == 200
-
-
-def test_a_run_whose_history_is_forgotten_is_settled_by_what_sagemaker_knows(site: Site) -> None:
-    site.step_functions.executions.clear()
-    outcome = site.settle(status="UNKNOWN", reason="sweeper")
-    assert (outcome["result"]["status"], outcome["result"]["actualCents"]) == ("UNKNOWN", 32)
-    assert outcome["record"]["secondsByState"] == {}
-
-
-@pytest.mark.parametrize("told", ["SUCCEEDED", "TIMED_OUT", "ABORTED", None])
-def test_a_running_execution_is_never_settled(site: Site, told: str | None) -> None:
-    # Whatever a caller says: what the execution creates afterwards would never be booked.
-    site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
-    with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
-        site.settle(status=told)
-    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
-    assert site.ledger.committed_cents("2026-11") == 600
-
-
-def test_a_step_functions_that_does_not_answer_settles_nothing(site: Site) -> None:
-    for operation in ("describe_execution", "get_execution_history"):
-        site.step_functions.troubles[operation] = [refusal("ThrottlingException")]
-        with pytest.raises(ServiceUnreachable, match=r"^Asking Step Functions how the execution ended"):
+    def test_each_cent_is_published_once(
+        self,
+        site: Site,
+        capsys: pytest.CaptureFixture[str],
+        other_cents: int,
+        jobs: list[list[str]],
+        published: list[int],
+    ) -> None:
+        site.reserve(other_cents=other_cents)
+        for names in jobs:
+            site.sagemaker.jobs = {name: job() for name in names}
             site.settle()
-    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
+        metrics = logged(capsys, "metric")
+        assert [one["ActualCents"] for one in metrics] == published
+        assert site.ledger.committed_cents("2026-11") == site.item["actual_cents"] == sum(published)
+        assert (metrics[-1]["CommittedCents"], metrics[-1]["CapCents"]) == (sum(published) + STANDING, 2500)
+
+    def test_a_damaged_item_counts_as_the_whole_cap_in_what_is_left(self, site: Site) -> None:
+        site.ledger.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+        assert site.settle()["result"]["leftCents"] == 2500 - STANDING - 32 - 2500
 
 
-@pytest.mark.parametrize("operation", ["list_training_jobs", "describe_training_job"])
-def test_a_sagemaker_that_does_not_answer_settles_nothing(site: Site, operation: str) -> None:
-    site.sagemaker.troubles[operation] = [refusal("ThrottlingException")]
-    with pytest.raises(ServiceUnreachable, match=r"^Asking SageMaker what the run billed"):
-        site.settle()
-    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
+class TestWhoseRunItIs:
+    @pytest.mark.parametrize("reserved", [True, False])
+    @pytest.mark.parametrize(
+        "name", [{"executionArn": arn("abc")}, {"executionName": "abc"}, {"runName": "captune-abc"}]
+    )
+    def test_one_name_is_enough(self, site: Site, name: dict[str, str], reserved: bool) -> None:
+        if not reserved:
+            site.ledger.table.rows.clear()
+        outcome = site.settle(**{**NAMELESS, **name})
+        assert (outcome["record"]["executionArn"], outcome["result"]["run"]) == (arn("abc"), "captune-abc")
+        assert (outcome["result"]["status"], outcome["result"]["actualCents"]) == ("SUCCEEDED", 32 if reserved else 0)
+
+    @pytest.mark.parametrize("reserved", [True, False])
+    def test_only_the_ledger_knows_the_execution_behind_a_hashed_name(self, site: Site, reserved: bool) -> None:
+        run = run_name("My.Run")
+        site.ledger.table.rows = FakeLedger().with_run("My.Run", run).table.rows if reserved else {}
+        site.step_functions.executions[arn("My.Run")] = {"status": "FAILED", "error": "E", "startDate": START}
+        record = site.settle(**{**NAMELESS, "runName": run})["record"]
+        found = (record["executionArn"], record["status"], record["error"])
+        assert found == ((arn("My.Run"), "FAILED", "E") if reserved else ("", "UNKNOWN", ""))
+
+    def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
+        with pytest.raises(InvalidInput, match="captune-abc belongs to the execution .*:abc, and not to .*:other"):
+            site.settle(executionArn=arn("other"), runName="captune-abc")
+        assert site.item["state"] == "reserved"
+
+    @pytest.mark.parametrize(("later", "is_another"), [(timedelta(0), False), (timedelta(days=91), True)])
+    def test_a_name_used_again_books_nothing_and_keeps_the_earlier_report(
+        self, site: Site, capsys: pytest.CaptureFixture[str], later: timedelta, is_another: bool
+    ) -> None:
+        """Step Functions allows it after 90 days. The ledger refuses the run; its tear-down leaves the earlier one alone."""
+        site.with_report()
+        site.end()
+        # Twice what was settled: whoever asks again what the run billed has something to book.
+        site.sagemaker.jobs["captune-abc"] = job(seconds=1200)
+        site.step_functions.executions[arn("abc")] = {
+            "status": "FAILED", "error": "RunNameTaken", "cause": "Taken.", "startDate": NOW + later,
+        }  # fmt: skip
+        site.now = NOW + later + timedelta(minutes=5)
+        rows, files = copy.deepcopy(site.ledger.table.rows), dict(site.s3.objects)
+        capsys.readouterr()
+        outcome = site.end(status="FAILED")
+        assert "RunNameTaken: Taken." in outcome["message"]
+        assert (site.ledger.table.rows == rows, site.s3.objects == files) == (is_another, is_another)
+        assert (logged(capsys, "metric") == []) is is_another
+        assert outcome["result"]["actualCents"] == (0 if is_another else 57)
+        assert ("the run's name belongs to an earlier run" in outcome["message"]) is is_another
+        assert outcome["subject"] == f"Captune: failed, ${'0.00' if is_another else '0.57'} (captune-abc)"
 
 
-def test_jobs_are_sought_from_a_day_before_the_reservation_on(site: Site) -> None:
+class TestWhatIsNotSettled:
+    @pytest.mark.parametrize("reported", ["SUCCEEDED", "TIMED_OUT", "ABORTED", None])
+    def test_a_running_execution_is_never_settled(self, site: Site, reported: str | None) -> None:
+        # Whatever a caller says: what the execution creates afterwards would never be booked.
+        site.step_functions.executions[arn("abc")]["status"] = "RUNNING"
+        with pytest.raises(StillRunning, match=r"abc is still RUNNING"):
+            site.settle(status=reported)
+        assert (site.item["state"], site.ledger.committed_cents("2026-11")) == ("reserved", 600)
+
+    @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
+    def test_a_job_that_still_bills_is_not_settled(self, site: Site, status: str) -> None:
+        site.sagemaker.jobs["captune-abc"] = job(status)
+        with pytest.raises(StillRunning, match=f"captune-abc is {status}; its seconds are not final"):
+            site.settle()
+        assert site.item["state"] == "reserved"
+
+    @pytest.mark.parametrize(
+        ("service", "operation", "words"),
+        [
+            ("step_functions", "describe_execution", "^Asking Step Functions how the execution ended"),
+            ("step_functions", "get_execution_history", "^Asking Step Functions how the execution ended"),
+            ("sagemaker", "list_training_jobs", "^Asking SageMaker what the run billed"),
+            ("sagemaker", "describe_training_job", "^Asking SageMaker what the run billed"),
+        ],
+    )
+    def test_a_silent_service_settles_nothing(self, site: Site, service: str, operation: str, words: str) -> None:
+        getattr(site, service).troubles[operation] = [refusal("ThrottlingException")]
+        with pytest.raises(ServiceUnreachable, match=words):
+            site.settle()
+        assert site.item["state"] == "reserved"
+
+
+def test_jobs_are_listed_from_a_day_before_the_reservation(site: Site) -> None:
     site.settle()
-    reserved_at = from_iso((site.ledger.run("captune-abc") or {})["reserved_at"])
-    asked = site.sagemaker.called("list_training_jobs")
-    assert {one["CreationTimeAfter"] for one in asked} == {reserved_at - timedelta(days=1)}
+    requests = site.sagemaker.called("list_training_jobs")
+    assert {one["CreationTimeAfter"] for one in requests} == {from_iso(site.item["reserved_at"]) - timedelta(days=1)}
 
 
-def test_a_run_that_still_bills_is_not_settled(site: Site) -> None:
-    site.sagemaker.jobs["captune-abc"] = job("Stopping")
-    with pytest.raises(StillRunning, match="captune-abc is Stopping; its seconds are not final"):
+def test_the_functions_own_table_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = site.ledger.tables_asked("get_item", monkeypatch)
+    site.settle()
+    assert set(tables) == {"captune-ledger"}
+
+
+class TestTheHistory:
+    @pytest.mark.parametrize(
+        ("events", "seconds"),
+        [
+            (visit("Wait", 10, 12) + visit("Wait", 20, 25), {"Wait": 7.0}),
+            (visit("Wait", 10, 12, microseconds=123_456), {"Wait": 2.123}),
+            (visit("Wait", 10, 12, microseconds=234_567), {"Wait": 2.235}),
+            (visit("Ask", 400, None), {"Ask": 600.0}),  # until the execution's end
+            (visit("Ask", 400, 410)[1:], {"Ask": 0.0}),
+            ([{"id": 1, "type": "ExecutionStarted", "timestamp": START}, *visit("Ask", 400, 410)], {"Ask": 10.0}),
+        ],
+    )
+    def test_the_seconds_of_each_state_are_added_up(self, site: Site, events: Any, seconds: dict[str, float]) -> None:
+        site.step_functions.histories[arn("abc")] = events
+        assert site.settle()["record"]["secondsByState"] == seconds
+
+    def test_without_an_end_an_open_state_lasts_until_the_last_event(self, site: Site) -> None:
+        site.step_functions.executions[arn("abc")] = {"status": "SUCCEEDED", "startDate": START}
+        site.step_functions.histories[arn("abc")] = visit("Ask", 400, None) + visit("Other", 410, 470)
+        assert site.settle()["record"]["secondsByState"] == {"Ask": 70.0, "Other": 60.0}
+
+    def test_it_is_read_without_the_data_of_the_states(self, site: Site) -> None:
+        # It is looked at for its times, and the data of a long run is many pages.
         site.settle()
-    assert (site.ledger.run("captune-abc") or {})["state"] == "reserved"
+        calls = site.step_functions.called("get_execution_history")
+        assert {(call["executionArn"], call["includeExecutionData"]) for call in calls} == {(arn("abc"), False)}
+
+    @pytest.mark.parametrize("output", [None, "", "{", "[]", '"improved"', "7", '{"verdict": 5, "reason": null}'])
+    def test_an_output_without_a_verdict_claims_nothing(self, site: Site, output: str | None) -> None:
+        site.step_functions.executions[arn("abc")]["output"] = output
+        record = site.settle()["record"]
+        assert (record["verdict"], record["reason"]) == ("not shown", "")
+
+    def test_a_long_cause_and_reason_are_cut(self, site: Site) -> None:
+        site.step_functions.executions[arn("abc")]["output"] = json.dumps({"verdict": "v", "reason": "r" * 9000})
+        assert site.settle()["record"]["reason"] == "r" * 8000
+        site.fails("E", "c" * 9000)
+        assert site.settle()["record"]["cause"] == "c" * 8000
 
 
-def test_a_tear_down_that_was_started_by_hand_finds_its_execution(site: Site) -> None:
-    site.with_report()
-    assert site.settle(executionArn=None, status=None, reason=None)["result"]["actualCents"] == 32
-    site.ledger.table.rows.clear()
-    assert site.settle(executionArn=None, status=None, reason=None)["result"]["status"] == "SUCCEEDED"
+COST = {
+    "reserved_cents": 600, "actual_cents": 132, "training_cents": 26, "endpoint_cents": 100, "other_cents": 6,
+    "remaining_cents": 2368, "cap_cents": 2500,
+}  # fmt: skip
+MONEY = (
+    "Cost: $1.32 of $6.00 reserved (training $0.26, endpoint $1.00, everything else $0.06).\n"
+    "Left of the cap of $25.00 this month: $23.68.\n"
+    "Everything of this run that bills has been removed."
+)
+
+
+def record(**changes: Any) -> Any:
+    return {
+        "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "reason": "The loss fell.",
+        "error": "", "cause": "", "cost": COST, "unreserved": [], **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, "improved on held-out documents"),
+        ({"verdict": "not shown"}, "no improvement shown"),
+        ({"verdict": "worse"}, "worse on held-out documents"),
+        ({"verdict": "worse outside"}, "worse on text by others"),
+        ({"outcome": "improved, on text by others too"}, "improved, on text by others too"),
+        ({"status": "TIMED_OUT"}, "timed out"),
+    ],
+)
+def test_the_subject_has_outcome_cost_and_run(changes: dict[str, str], outcome: str) -> None:
+    assert notice.subject(record(**changes)) == f"Captune: {outcome}, $1.32 (captune-abc)"
+
+
+def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
+    subject = notice.subject(record(run="x" * 200, verdict="é"))
+    assert (len(subject), subject[:12]) == (99, "Captune: ?, ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "improved. The loss fell."),
+        ({"reason": ""}, "improved."),
+        ({"headline": "Improved on held-out documents"}, "Improved on held-out documents. The loss fell."),
+    ],
+)
+def test_a_success_has_its_verdict_and_its_cost(changes: dict[str, str], verdict: str) -> None:
+    expected = f"Run captune-abc ended as SUCCEEDED.\nVerdict: {verdict}\n\n{MONEY}"
+    assert notice.message(record(**changes)) == expected
+
+
+def test_circumstances_unreserved_uses_and_the_report_have_their_places() -> None:
+    text = notice.message(
+        record(unreserved=["It ran on two."]), ["A smoke run: nothing."], ["Report: there", "Fetch it: so"]
+    )
+    assert text == (
+        "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\nA smoke run: nothing.\n\n"
+        + MONEY.replace("$0.06).\n", "$0.06).\nIt ran on two.\n")
+        + "\n\nReport: there\nFetch it: so"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "line"),
+    [
+        ("QuotaTooLow", "Ask for it.", "QuotaTooLow: Ask for it."),
+        ("", "Ask for it.", "No error name: Ask for it."),
+        ("QuotaTooLow", "", "QuotaTooLow: no cause was given"),
+    ],
+)
+def test_a_failure_has_its_error_and_no_verdict(error: str, cause: str, line: str) -> None:
+    # What limits a verdict says nothing where there is none.
+    text = notice.message(record(status="TIMED_OUT", error=error, cause=cause), ["A smoke run: nothing."])
+    assert text == f"Run captune-abc ended as TIMED_OUT.\n{line}\n\n{MONEY}"
+
+
+def test_the_cost_of_a_run_is_what_the_ledger_holds() -> None:
+    parts = {"training_cents": 3, "endpoint_cents": 4, "other_cents": 5, "training_seconds": 6, "endpoint_seconds": 7}
+    item: Any = {"reserved_cents": 1, "actual_cents": 2, **parts}
+    assert notice.cost(item, 8, 9, "2026-11") == {**item, "remaining_cents": 8, "cap_cents": 9, "month": "2026-11"}
+    del item["other_cents"]  # an item of the first deployments
+    assert notice.cost(item, 8, 9, "2026-11")["other_cents"] == 0
+
+
+def test_a_run_that_reserved_nothing_cost_nothing() -> None:
+    assert notice.cost(None, 2500, 2500, "2026-11") == {
+        "reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0,
+        "remaining_cents": 2500, "cap_cents": 2500, "month": "2026-11",
+    }  # fmt: skip

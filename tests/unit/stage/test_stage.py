@@ -1,8 +1,9 @@
-"""StageInput: the run gets what was checked, once the prefix is its own, or nothing at all."""
+"""StageInput: the run gets exactly what was checked, or nothing at all."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -15,110 +16,94 @@ from tests.doubles.texts.prompt_lines import GOOD
 from tests.doubles.texts.prompt_lines import lines as json_lines
 
 MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl"}
+Change = Callable[[Site], object]
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    """An account with a corpus and prompts of the user's."""
     site = Site(monkeypatch)
     site.upload("mine.txt", prose(3000, 7).encode())
     site.upload("p.jsonl", json_lines(GOOD))
     return site
 
 
-class TestARunThatIsRefused:
-    def test_it_leaves_the_corpus_of_the_run_whose_name_it_asks_for(self, site: Site) -> None:
-        site.begin(MINE)
-        site.ledger.with_run("abc", execution_arn="arn:of:another")
-        before = dict(site.staged)
-        site.refusal(RunNameTaken, {})
-        assert site.staged == before
-
-    def test_one_without_money_leaves_nothing(self, site: Site) -> None:
-        site.cap_cents = 1
-        site.refusal(BudgetExceeded)
-        assert not site.staged
+def uploaded(name: str, content: bytes) -> Change:
+    return lambda site: site.upload(name, content)
 
 
-class TestAFileThatChangesInBetween:
-    @pytest.mark.parametrize(
-        ("name", "content"),
-        [
-            ("mine.txt", prose(3000, 8).encode()),
-            ("mine.txt", prose(3000, 7).encode() + b" more."),
-            ("mine.txt", b"far too short"),
-            ("p.jsonl", json_lines({**GOOD, "prompt": "What else?"})),
-            ("p.jsonl", b"no prompts"),
-        ],
-        ids=["another text", "a word more", "a text that is refused", "another prompt", "prompts that are refused"],
-    )
-    def test_it_ends_the_run_by_name_before_anything_is_written(self, site: Site, name: str, content: bytes) -> None:
-        plan = site.run(MINE)
-        site.upload(name, content)
-        with pytest.raises(DatasetChanged, match=f"corpora/{name}"):
-            site.stage(plan)
-        assert not site.staged
-
-    def test_one_that_was_deleted_does_too(self, site: Site) -> None:
-        plan = site.run(MINE)
-        del site.s3.objects["bucket", "corpora/mine.txt"]
-        with pytest.raises(DatasetChanged, match="There is no corpora/mine.txt"):
-            site.stage(plan)
-
-    def test_other_deployed_data_do_too(self, site: Site) -> None:
-        plan = site.run()
-        site.data["control.txt"] += b" More."
-        site.deploy()
-        with pytest.raises(DatasetChanged, match="what is deployed was changed"):
-            site.stage(plan)
-
-    def test_another_file_beside_it_does_not(self, site: Site) -> None:
-        plan = site.run(MINE)
-        site.upload("other.txt", b"anything")
-        assert site.stage(plan)["inputDigest"] == plan["inputDigest"]
+CHANGES: dict[str, tuple[Change, str]] = {
+    "another text": (uploaded("mine.txt", prose(3000, 8).encode()), "corpora/mine.txt"),
+    "a word more": (uploaded("mine.txt", prose(3000, 7).encode() + b" more."), "corpora/mine.txt"),
+    "a refused text": (uploaded("mine.txt", b"far too short"), "corpora/mine.txt"),
+    "another prompt": (uploaded("p.jsonl", json_lines({**GOOD, "prompt": "What else?"})), "corpora/p.jsonl"),
+    "refused prompts": (uploaded("p.jsonl", b"no prompts"), "corpora/p.jsonl"),
+    "no corpus": (lambda site: site.s3.objects.pop(("bucket", "corpora/mine.txt")), "There is no corpora/mine.txt"),
+}
 
 
-class TestTwice:
-    def test_what_was_staged_stays_whatever_becomes_of_the_users_files(self, site: Site) -> None:
-        plan = site.begin(MINE)
-        before = dict(site.staged)
-        site.upload("mine.txt", prose(3000, 9).encode())
-        assert site.stage(plan) == {"runName": "captune-abc", "inputDigest": plan["inputDigest"]}
-        assert site.staged == before
-
-    def test_it_goes_on_where_s3_failed_it(self, site: Site) -> None:
-        plan = site.run(MINE)
-        site.s3.troubles["put_object"] = [refusal("SlowDown")]
-        with pytest.raises(ServiceUnreachable, match="copy of the run's input"):
-            site.stage(plan)
+@pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES)
+def test_input_that_changed_since_its_check_is_refused(site: Site, change: Change, words: str) -> None:
+    plan = site.run(MINE)
+    change(site)
+    with pytest.raises(DatasetChanged, match=words):
         site.stage(plan)
-        assert json.loads(site.staged["plan.json"]) == plan
+    assert not site.staged
 
-    def test_the_plan_is_written_last_so_that_where_it_lies_all_else_does(self, site: Site) -> None:
-        site.begin(MINE)
-        written = [request["Key"] for request in site.s3.called("put_object")]
-        assert written[-1] == f"{KEPT}plan.json"
-        assert len(written) == len(set(written)) == len(site.staged)
 
-    def test_a_part_without_the_plan_is_staged_again(self, site: Site) -> None:
-        plan = site.begin(MINE)
-        before = dict(site.staged)
-        del site.s3.objects["bucket", f"{KEPT}plan.json"]
-        site.s3.objects["bucket", f"{KEPT}input/corpus/corpus.txt"] = b"half of"
+def test_other_deployed_data_is_refused(site: Site) -> None:
+    plan = site.run()
+    site.data["control.txt"] += b" More."
+    site.deploy()
+    with pytest.raises(DatasetChanged, match="what is deployed was changed"):
         site.stage(plan)
-        assert site.staged == before
 
 
-class TestTheDigest:
-    def test_it_is_the_same_in_any_order(self) -> None:
-        assert staging.digest({"a": b"1", "b": b"2"}) == staging.digest({"b": b"2", "a": b"1"})
+def test_refused_run_leaves_the_input_of_the_run_with_its_name(site: Site) -> None:
+    site.cap_cents = 1
+    site.refusal(BudgetExceeded)
+    assert not site.staged
+    site.cap_cents = 2500
+    site.begin(MINE)
+    before = dict(site.staged)
+    site.ledger.with_run("abc", execution_arn="arn:of:another")
+    site.refusal(RunNameTaken)
+    assert site.staged == before
 
-    @pytest.mark.parametrize(
-        "other", [{"a": b"12"}, {"a": b"1", "c": b"2"}, {"a": b"1", "b": b"3"}, {"a": b"1 1 b 1 2"}]
-    )
-    def test_it_is_another_for_other_paths_and_contents(self, other: dict[str, bytes]) -> None:
-        assert staging.digest({"a": b"1", "b": b"2"}) != staging.digest(other)
 
-    def test_it_covers_every_file_that_is_staged(self, site: Site) -> None:
-        plan = site.begin(MINE)
-        files = {path: content for path, content in site.staged.items() if path != "plan.json"}
-        assert plan["inputDigest"] == staging.digest(files)
+def test_staged_input_stays_whatever_the_user_uploads(site: Site) -> None:
+    plan = site.begin(MINE)
+    before = dict(site.staged)
+    site.upload("mine.txt", prose(3000, 9).encode())
+    assert site.stage(plan)["inputDigest"] == plan["inputDigest"]
+    assert site.staged == before
+
+
+def test_second_call_completes_what_s3_refused(site: Site) -> None:
+    plan = site.run(MINE)
+    site.s3.troubles["put_object"] = [refusal("SlowDown")]
+    with pytest.raises(ServiceUnreachable, match="copy of the run's input"):
+        site.stage(plan)
+    site.stage(plan)
+    assert json.loads(site.staged["plan.json"]) == plan
+
+
+def test_plan_is_written_last_and_everything_is_staged_until_then(site: Site) -> None:
+    plan = site.begin(MINE)
+    written = [request["Key"] for request in site.s3.called("put_object")]
+    assert written[-1] == f"{KEPT}plan.json"
+    assert len(written) == len(set(written)) == len(site.staged)
+    before = dict(site.staged)
+    del site.s3.objects["bucket", f"{KEPT}plan.json"]
+    site.s3.objects["bucket", f"{KEPT}input/corpus/corpus.txt"] = b"half of"
+    site.stage(plan)
+    assert site.staged == before
+
+
+def test_digest_covers_every_path_and_content_in_any_order(site: Site) -> None:
+    one = staging.digest({"a": b"1", "b": b"2"})
+    assert one == staging.digest({"b": b"2", "a": b"1"})
+    for other in ({"a": b"12"}, {"a": b"1", "c": b"2"}, {"a": b"1", "b": b"3"}, {"a": b"1 1 b 1 2"}):
+        assert one != staging.digest(other)
+    plan = site.begin(MINE)
+    assert plan["inputDigest"] == staging.digest({key: body for key, body in site.staged.items() if key != "plan.json"})

@@ -1,255 +1,313 @@
-"""The sweeper and the kill switch: what was forgotten is found, and what runs is left alone, or ended when the alarm says so."""
+"""The sweeper finds what was forgotten and leaves alone what runs; the kill switch ends everything."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import partial
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from common.names import run_name
-from common.pricing.durations import LONGEST_ENDPOINT_SECONDS
+from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from common.resources import LONGEST_TRAINING_JOB
 from sweeper import handler
-from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, refusal
+from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.sweeper_site import Site, ended
+from tests.doubles.sweeper_site import RUNNING, Site, ended
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+CREATED, GRACE = NOW - 30 * MINUTE, 15 * MINUTE
+ENDPOINT: dict[str, Any] = {"endpoints": {"captune-abc": "InService"}}
+MODEL: dict[str, Any] = {"models": ["captune-abc"]}
+OLDEST_RUN = CREATED + timedelta(seconds=LONGEST_EXECUTION_SECONDS)
+OLDEST_ENDPOINT = CREATED + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
+HASHED = run_name("My.Run")
+NOTIFICATION = {"Records": [{"Sns": {"Message": "AWS Budgets: captune has exceeded 100% " + "x" * 600}}]}
 
 
-@pytest.mark.parametrize(
-    "resources",
-    [{"endpoints": {"captune-lost": "InService"}}, {"jobs": {"captune-lost-try2": "InProgress"}},
-     {"configurations": ["captune-lost"]}, {"models": ["captune-lost"]}],
-)  # fmt: skip
-def test_what_exists_without_a_reservation_is_torn_down(resources: dict[str, Any]) -> None:
-    site = Site(**resources)
-    assert site.sweep().remove_leftovers() == ["captune-lost"]
-    assert site.inputs == [
-        {
-            "runName": "captune-lost",
-            "executionArn": arn("lost"),
-            "executionName": "lost",
-            "status": "UNKNOWN",
-            "reason": "sweeper",
-        }
-    ]
-    assert site.step_functions.started[0]["machine"] == TEAR_DOWN
+def reserved(
+    keep_until: datetime | None = None, damaged: str = "", settled: bool = False, **details: Any
+) -> FakeLedger:
+    """A ledger with the run abc."""
+    ledger = FakeLedger().with_run("abc", **details)
+    if keep_until:
+        ledger.note("captune-abc", {"keep_until": keep_until.isoformat()})
+    if settled:
+        ledger.settled("captune-abc", NOW)
+    if damaged:
+        ledger.table.rows["RUN#captune-abc"][damaged] = {"BOOL": True}
+    return ledger
 
 
-def test_resources_of_others_and_jobs_that_ended_are_left_alone() -> None:
-    site = Site(jobs={"captune-old": "Completed"}, endpoints={"my-captune-x": "InService"})
-    assert site.sweep().remove_leftovers() == []
+def silent(ledger: FakeLedger | None = None) -> FakeLedger:
+    """A ledger that does not answer."""
+    ledger = ledger or FakeLedger()
+    ledger.fall_silent()
+    return ledger
 
 
-def test_of_training_jobs_only_what_can_still_run_is_read() -> None:
-    site = Site()
-    site.sweep().remove_leftovers()
-    asked = site.sagemaker.called("list_training_jobs")
-    assert {one["CreationTimeAfter"] for one in asked} == {NOW - LONGEST_TRAINING_JOB}
-
-
-def test_a_run_whose_event_was_lost_is_torn_down_under_its_own_name() -> None:
-    run = run_name("a_b")
-    site = Site(FakeLedger().with_run("a_b", run=run), {"a_b": ended()}, endpoints={run: "InService"})
-    assert site.sweep().remove_leftovers() == [run]
-    assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == ("a_b", arn("a_b"))
-    assert site.inputs[0]["runName"] == run
-
-
-def test_a_reservation_whose_execution_is_forgotten_is_settled() -> None:
-    assert Site(FakeLedger().with_run("abc")).sweep().remove_leftovers() == ["captune-abc"]
-
-
-def test_a_run_that_has_just_ended_is_left_to_its_event() -> None:
-    site = Site(FakeLedger().with_run("abc"), {"abc": ended(NOW - timedelta(minutes=14))})
-    assert site.sweep().remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(minutes=2)).remove_leftovers() == ["captune-abc"]
-
-
-def test_a_run_that_is_running_is_left_alone_until_nothing_could_run_for_so_long() -> None:
-    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}}, models=["captune-abc"])
-    begin = site.sagemaker.created
-    assert site.sweep(begin + timedelta(hours=12)).remove_leftovers() == []
-    assert site.sweep(begin + timedelta(hours=12, seconds=1)).remove_leftovers() == ["captune-abc"]
-    assert (
-        Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}})
-        .sweep(NOW + timedelta(days=9))
-        .remove_leftovers()
-        == []
-    )
-
-
-def test_a_run_that_outlives_the_end_of_its_reservation_is_torn_down_though_it_runs() -> None:
-    ledger = FakeLedger().with_run("abc", ends_by=NOW.isoformat())
-    site = Site(ledger, {"abc": {"status": "RUNNING"}})
-    assert site.sweep(NOW).remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
-
-
-def test_an_endpoint_that_outlives_its_deadline_is_torn_down_though_its_run_goes_on() -> None:
-    ledger = FakeLedger().with_run("abc", endpoint_deadline_seconds=3600)
-    site = Site(
-        ledger, {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "Failed", "captune-abc-try2": "InService"}
-    )
-    site.sagemaker.created_at["captune-abc"] = NOW - timedelta(minutes=60)
-    assert site.sweep(NOW).remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
-
-
-def test_a_job_has_no_endpoints_deadline() -> None:
-    ledger = FakeLedger().with_run("abc", endpoint_deadline_seconds=60)
-    site = Site(ledger, {"abc": {"status": "RUNNING"}}, jobs={"captune-abc": "InProgress"})
-    assert site.sweep(NOW).remove_leftovers() == []
-
-
-def test_without_a_deadline_of_its_own_an_endpoint_has_the_longest_that_any_has() -> None:
-    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}}, endpoints={"captune-abc": "InService"})
-    longest = site.sagemaker.created + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
-    assert site.sweep(longest).remove_leftovers() == []
-    assert site.sweep(longest + timedelta(seconds=1)).remove_leftovers() == ["captune-abc"]
-
-
-def test_an_endpoint_that_was_asked_to_stay_stays_until_its_time_is_over() -> None:
-    ledger = FakeLedger().with_run("abc")
-    ledger.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
-    site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
-    assert site.sweep().remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(minutes=44)).remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(minutes=46)).remove_leftovers() == ["captune-abc"]
-
-
-def test_a_settled_run_that_left_something_is_torn_down_once_its_own_tear_down_is_past() -> None:
-    ledger = FakeLedger().with_run("a-b").settled("captune-a-b", NOW)
-    site = Site(ledger, endpoints={"captune-a-b": "InService"})
-    assert site.sweep(NOW + timedelta(minutes=10)).remove_leftovers() == []
-    assert site.sweep(NOW + timedelta(minutes=16)).remove_leftovers() == ["captune-a-b"]
-    assert site.inputs[0]["executionArn"] == arn("a-b")
-
-
-@pytest.mark.parametrize(
-    "operation", ["list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models", "Scan"]
-)
-def test_a_run_that_begins_while_the_sweeper_looks_is_not_taken_for_a_leftover(operation: str) -> None:
-    site = Site(executions={"new": {"status": "RUNNING"}})
-
-    def begin() -> None:
-        site.ledger.table.pause = lambda operation: None
-        if not site.sagemaker.jobs:
-            site.ledger.with_run("new")
-            site.sagemaker.jobs["captune-new"] = "InProgress"
-            site.sagemaker.endpoints["captune-new"] = "Creating"
-
-    def begin_then(listing: Any, **request: Any) -> Any:
-        begin()
-        return listing(**request)
-
-    if operation == "Scan":
-        site.ledger.table.pause = lambda operation: begin()
-    else:
-        listing = getattr(site.sagemaker, f"on_{operation}")
-        setattr(site.sagemaker, f"on_{operation}", partial(begin_then, listing))
-    assert site.sweep().remove_leftovers() == []
-    assert site.sagemaker.jobs, "the run has begun"
-
-
-def test_one_tear_down_of_the_sweeper_at_a_time_is_enough_for_a_run_because_it_does_not_give_up() -> None:
-    site = Site(endpoints={"captune-lost": "Creating", "captune-lost-2": "Creating"})
-    assert site.sweep().remove_leftovers() == ["captune-lost", "captune-lost-2"]
-    assert site.sweep(NOW + timedelta(hours=5)).remove_leftovers() == []
-    site.step_functions.executions[site.tear_downs[0]]["status"] = "SUCCEEDED"
-    assert site.sweep(NOW + timedelta(hours=6)).remove_leftovers() == ["captune-lost"]
-
-
-def test_a_tear_down_of_a_run_with_a_longer_name_is_another_runs() -> None:
-    site = Site(endpoints={"captune-a": "Creating", "captune-a-sweep-b": "Creating"})
-    site.step_functions.on_start_execution(TEAR_DOWN, "captune-a-sweep-b-sweep-2611241200", "{}")
-    site.step_functions.on_start_execution(TEAR_DOWN, "6a4f1c2e-9d3b-4f57-8a10-0123456789ab", "{}")
-    assert site.sweep(NOW + timedelta(hours=1)).remove_leftovers() == ["captune-a"]
-
-
-def test_two_sweeps_in_a_minute_start_one_tear_down_though_neither_sees_the_others() -> None:
-    site = Site(endpoints={"captune-lost": "Creating"})
-    assert site.sweep().remove_leftovers() == ["captune-lost"]
-    site.step_functions.executions.clear()
-    second = site.sweep(NOW + timedelta(seconds=59))
-    assert (second.remove_leftovers(), second.problems) == ([], [])
-    site.step_functions.executions.clear()
-    assert site.sweep(NOW + timedelta(seconds=60)).remove_leftovers() == ["captune-lost"]
-
-
-def test_a_run_that_cannot_be_judged_keeps_no_other_from_it() -> None:
-    site = Site(FakeLedger().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
-    site.step_functions.troubles["describe_execution"] = [refusal("ThrottlingException")]
-    sweep = site.sweep()
-    assert sweep.remove_leftovers() == ["captune-b"]
-    assert [type(problem) for problem in sweep.problems] == [ClientError]
-
-
-def test_the_longest_run_name_still_makes_a_name_of_a_tear_down() -> None:
-    name = "x" * 50
-    assert Site(FakeLedger().with_run(name)).sweep().remove_leftovers() == [f"captune-{name}"]
-
-
-def test_the_kill_switch_ends_every_running_execution_and_tears_every_run_down() -> None:
-    ledger = FakeLedger().with_run("a").with_run("b").with_run("done").settled("captune-done")
-    executions = {"a": {"status": "RUNNING"}, "b": {"status": "RUNNING"}, "done": ended()}
-    site = Site(ledger, executions, endpoints={"captune-lost": "InService"})
-    assert site.sweep().end_everything() == ["captune-a", "captune-b", "captune-lost"]
-    assert {arn(n): site.step_functions.executions[arn(n)].get("error") for n in executions} == {
-        arn("a"): "BudgetAlarm", arn("b"): "BudgetAlarm", arn("done"): None,
-    }  # fmt: skip
-    assert {one["reason"] for one in site.inputs} == {"sweeper"}
-
-
-def test_the_kill_switch_tears_down_a_run_that_has_just_begun_and_has_nothing_yet() -> None:
-    site = Site(executions={"new": {"status": "RUNNING"}})
-    assert site.sweep().end_everything() == ["captune-new"]
-    assert site.step_functions.executions[arn("new")]["error"] == "BudgetAlarm"
-
-
-def test_the_kill_switch_ends_what_was_asked_to_stay() -> None:
-    ledger = FakeLedger().with_run("abc")
-    ledger.note("captune-abc", {"keep_until": (NOW + timedelta(minutes=30)).isoformat()})
-    site = Site(ledger, {"abc": ended(status="SUCCEEDED")}, endpoints={"captune-abc": "InService"})
-    assert site.sweep().end_everything() == ["captune-abc"]
-
-
-def test_an_execution_that_cannot_be_stopped_keeps_no_other_from_it() -> None:
-    site = Site(FakeLedger().with_run("a"), {"a": {"status": "RUNNING"}, "b": {"status": "RUNNING"}})
-    site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
-    sweep = site.sweep()
-    assert sweep.end_everything() == ["captune-a", "captune-b"]
-    assert site.step_functions.executions[arn("b")]["status"] == "ABORTED"
-    assert sweep.problems
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    site = Site(FakeLedger().with_run("abc"), {"abc": {"status": "RUNNING"}})
-    services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
-    monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
-    for name, value in {"LEDGER_TABLE": "ledger", "FINE_TUNING_ARN": MACHINE, "TEAR_DOWN_ARN": TEAR_DOWN}.items():
-        monkeypatch.setenv(name, value)
+def without_step_functions(site: Site) -> Site:
+    """A site on which Step Functions does not answer."""
+    site.step_functions.troubles = {
+        operation: [refusal("ThrottlingException")] * 9 for operation in ("list_executions", "describe_execution")
+    }
     return site
 
 
-def test_the_half_hourly_rule_sweeps(site: Site) -> None:
-    assert handler.handle({"reason": "sweep"}, None) == {"tearDowns": []}
-    assert site.step_functions.executions[arn("abc")]["status"] == "RUNNING"
+def old_endpoint() -> Site:
+    """A run whose first endpoint was created an hour ago; its second one is younger."""
+    site = Site(reserved(endpoint_deadline_seconds=3600), {"abc": RUNNING},
+                endpoints={"captune-abc": "Failed", "captune-abc-try2": "InService"})  # fmt: skip
+    site.sagemaker.created_at["captune-abc"] = NOW - 60 * MINUTE
+    return site
 
 
-def test_a_notification_of_the_budget_ends_everything(site: Site) -> None:
-    notification = {
-        "Records": [{"EventSource": "aws:sns", "Sns": {"Message": "AWS Budgets: captune has exceeded 100%"}}]
-    }
-    assert handler.handle(notification, None) == {"tearDowns": ["captune-abc"]}
-    assert site.step_functions.executions[arn("abc")]["error"] == "BudgetAlarm"
+# Each rule: what there is, and the last second in which the run abc is left alone.
+RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
+    "its execution has ended": (lambda: Site(reserved(), {"abc": ended(NOW)}), NOW + GRACE),
+    "past the end of its reservation": (lambda: Site(reserved(ends_by=NOW.isoformat()), {"abc": RUNNING}), NOW),
+    "past its endpoint's deadline": (old_endpoint, NOW),
+    "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT),
+    "older than any run": (lambda: Site(reserved(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
+    # Its schedule comes when the time is over, so a second earlier than the grace's end.
+    "kept until a time that is over": (lambda: Site(reserved(NOW), {"abc": ended()}, **ENDPOINT), NOW + GRACE - SECOND),
+    "settled, and something is left": (lambda: Site(reserved(settled=True), **ENDPOINT), NOW + GRACE),
+    "damaged, ended": (lambda: Site(reserved(damaged="reserved_at"), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
+    "damaged, old model": (lambda: Site(reserved(damaged="reserved_at"), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
+    "silent ledger, ended": (lambda: Site(silent(), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
+    "silent ledger, old endpoint": (lambda: Site(silent(), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT),
+    "silent ledger, old model": (lambda: Site(silent(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
+    "silent Step Functions, reservation over": (
+        lambda: without_step_functions(Site(reserved(ends_by=NOW.isoformat()))), NOW
+    ),
+    "silent Step Functions, old": (lambda: without_step_functions(Site(reserved(), **ENDPOINT)), OLDEST_ENDPOINT),
+    "both silent, old endpoint": (lambda: without_step_functions(Site(silent(), **ENDPOINT)), OLDEST_ENDPOINT),
+}  # fmt: skip
 
 
-def test_trouble_fails_the_function_after_everything_was_tried_so_that_lambda_calls_again(site: Site) -> None:
-    site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
-    with pytest.raises(ClientError):
-        handler.handle({"Records": [{}]}, None)
-    assert len(site.step_functions.started) == 1
+class TestJudgement:
+    @pytest.mark.parametrize("rule", RULES)
+    def test_a_run_is_torn_down_a_second_after_its_time(self, rule: str) -> None:
+        make, last = RULES[rule]
+        site = make()
+        sweep = site.sweep(last)
+        assert sweep.remove_leftovers() == []
+        assert site.leftovers(last + SECOND) == ["captune-abc"]
+        assert bool(sweep.problems) is ("silent" in rule)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: Site(reserved()),  # its execution is forgotten
+            lambda: Site(silent(), **ENDPOINT),
+            # Nothing is kept whose end cannot be read.
+            lambda: Site(
+                reserved(NOW + 60 * MINUTE, damaged="reserved_at"), {"abc": ended(status="SUCCEEDED")}, **ENDPOINT
+            ),
+            lambda: Site(silent(reserved(NOW + 60 * MINUTE)), {"abc": ended(status="SUCCEEDED")}, **ENDPOINT),
+        ],
+    )
+    def test_what_nothing_protects_is_torn_down_at_once(self, make: Callable[[], Site]) -> None:
+        assert make().leftovers() == ["captune-abc"]
+
+    @pytest.mark.parametrize(
+        "resources",
+        [{"endpoints": {"captune-lost": "InService"}}, {"jobs": {"captune-lost-try2": "InProgress"}},
+         {"configurations": ["captune-lost"]}, {"models": ["captune-lost"]}],
+    )  # fmt: skip
+    def test_what_exists_without_a_reservation_is_torn_down(self, resources: dict[str, Any]) -> None:
+        site = Site(**resources)
+        assert site.leftovers(NOW + timedelta(minutes=34, seconds=56)) == ["captune-lost"]
+        assert site.inputs == [
+            {
+                "runName": "captune-lost",
+                "executionArn": arn("lost"),
+                "executionName": "lost",
+                "status": "UNKNOWN",
+                "reason": "sweeper",
+            }
+        ]
+        (started,) = site.step_functions.started
+        assert (started["machine"], started["name"]) == (TEAR_DOWN, "captune-lost-sweep-2611241234")
+
+    @pytest.mark.parametrize(
+        ("make", "now"),
+        [
+            (lambda: Site(jobs={"captune-old": "Completed"}, endpoints={"my-captune-x": "InService"}), NOW),
+            (lambda: Site(reserved(), {"abc": RUNNING}), NOW + timedelta(days=9)),
+            # A job has no endpoint's deadline.
+            (
+                lambda: Site(
+                    reserved(endpoint_deadline_seconds=60), {"abc": RUNNING}, jobs={"captune-abc": "InProgress"}
+                ),
+                NOW,
+            ),
+            # Without a resource there is nothing to do until a person repairs the item.
+            (lambda: Site(reserved(damaged="reserved_at"), {"abc": ended()}), NOW),
+            (lambda: Site(silent(), {"My.Run": RUNNING}, endpoints={HASHED: "InService"}), NOW + timedelta(hours=3)),
+            # The name is hashed, and Step Functions is silent.
+            (lambda: without_step_functions(Site(silent(), endpoints={HASHED: "InService"})), NOW),
+        ],
+    )
+    def test_what_may_still_be_needed_is_left_alone(self, make: Callable[[], Site], now: datetime) -> None:
+        site = make()
+        assert site.leftovers(now) == []
+        assert site.step_functions.started == []
+
+    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
+    def test_resources_that_only_share_the_name_are_left_alone(self, tags: dict[str, str]) -> None:
+        names = ["captune-abc"]
+        site = Site(jobs={"captune-abc": "InProgress"}, **ENDPOINT, configurations=names, models=names)
+        site.sagemaker.tags["captune-abc"] = tags
+        assert (site.leftovers(), site.sweep().end_everything()) == ([], [])
+
+    def test_a_hashed_name_is_found_among_what_runs(self) -> None:
+        site = Site(silent(), endpoints={HASHED: "InService"})
+        assert site.leftovers(CREATED + GRACE) == []
+        assert site.leftovers(CREATED + GRACE + SECOND) == [HASHED]
+        assert site.inputs == [{"runName": HASHED, "status": "UNKNOWN", "reason": "sweeper"}]
+
+    @pytest.mark.parametrize("damaged", ["", "reserved_at", "execution_arn"])
+    def test_the_execution_is_the_items_or_else_the_names(self, damaged: str) -> None:
+        name = "abc" if damaged == "execution_arn" else "My.Run"
+        ledger = FakeLedger().with_run(name, run=run_name(name))
+        if damaged:
+            ledger.table.rows[f"RUN#{run_name(name)}"][damaged] = {"NULL": True}
+        site = Site(ledger, {name: ended()}, models=[run_name(name)])
+        assert site.leftovers() == [run_name(name)]
+        assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == (name, arn(name))
+
+    def test_only_training_jobs_that_can_still_run_are_listed(self) -> None:
+        site = Site()
+        site.leftovers()
+        requests = site.sagemaker.called("list_training_jobs")
+        assert {(one["CreationTimeAfter"], one["StatusEquals"]) for one in requests} == {
+            (NOW - LONGEST_TRAINING_JOB, "InProgress")
+        }
+
+    @pytest.mark.parametrize(
+        "operation", ["list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models", "Scan"]
+    )
+    def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:
+        site = Site(executions={"new": RUNNING})
+
+        def begin(called: str) -> None:
+            if called == operation and not site.sagemaker.jobs:
+                site.ledger.table.pause = lambda called: None
+                site.ledger.with_run("new")
+                site.sagemaker.jobs["captune-new"] = "InProgress"
+                site.sagemaker.endpoints["captune-new"] = "Creating"
+
+        site.sagemaker.before = site.ledger.table.pause = begin
+        assert site.leftovers() == []
+        assert site.sagemaker.jobs, "the run has begun"
+
+
+class TestTearDowns:
+    def test_one_tear_down_of_a_run_at_a_time_is_enough(self) -> None:
+        site = Site(endpoints={"captune-lost": "Creating", "captune-lost-2": "Creating"})
+        assert site.leftovers() == ["captune-lost", "captune-lost-2"]
+        assert site.leftovers(NOW + timedelta(hours=5)) == []
+        site.step_functions.executions[site.tear_downs[0]]["status"] = "SUCCEEDED"
+        assert site.leftovers(NOW + timedelta(hours=6)) == ["captune-lost"]
+
+    def test_a_tear_down_of_a_longer_name_is_another_runs(self) -> None:
+        site = Site(endpoints={"captune-a": "Creating", "captune-a-sweep-b": "Creating"})
+        site.step_functions.on_start_execution(TEAR_DOWN, "captune-a-sweep-b-sweep-2611241200", "{}")
+        site.step_functions.on_start_execution(TEAR_DOWN, "6a4f1c2e-9d3b-4f57-8a10-0123456789ab", "{}")
+        assert site.leftovers(NOW + timedelta(hours=1)) == ["captune-a"]
+
+    def test_two_sweeps_in_a_minute_start_one_tear_down(self) -> None:
+        site = Site(endpoints={"captune-lost": "Creating"})
+        assert site.leftovers() == ["captune-lost"]
+        site.step_functions.executions.clear()
+        second = site.sweep(NOW + timedelta(seconds=59))
+        assert (second.remove_leftovers(), second.problems) == ([], [])
+        site.step_functions.executions.clear()
+        assert site.leftovers(NOW + timedelta(seconds=60)) == ["captune-lost"]
+
+    def test_the_longest_run_name_fits_a_tear_downs_name(self) -> None:
+        assert Site(FakeLedger().with_run("x" * 50)).leftovers() == [f"captune-{'x' * 50}"]
+
+    def test_tear_downs_are_listed_only_where_something_is_left(self) -> None:
+        machines = []
+        for site in (Site(), Site(silent(), **ENDPOINT)):
+            site.step_functions.on_start_execution(TEAR_DOWN, "abc", "{}")
+            site.leftovers()
+            machines.append([one["stateMachineArn"] for one in site.step_functions.called("list_executions")])
+        assert machines == [[MACHINE], [MACHINE, TEAR_DOWN]]
+
+
+class TestTheKillSwitch:
+    def test_it_ends_every_execution_and_tears_every_run_down(self) -> None:
+        ledger = FakeLedger().with_run("a").with_run("kept").with_run("done").settled("captune-done")
+        ledger.note("captune-kept", {"keep_until": (NOW + 30 * MINUTE).isoformat()})
+        executions = {"a": RUNNING, "new": RUNNING, "done": ended(), "kept": ended(status="SUCCEEDED")}
+        site = Site(ledger, executions, endpoints={"captune-lost": "InService", "captune-kept": "InService"})
+        assert site.sweep().end_everything() == ["captune-a", "captune-kept", "captune-lost", "captune-new"]
+        stopped = site.step_functions.called("stop_execution")
+        assert [(one["executionArn"], one["error"]) for one in stopped] == [
+            (arn(name), "BudgetAlarm") for name in ("a", "new")
+        ]
+        assert stopped[0]["cause"] == (
+            "The budget alarm of this project went off, so every run was stopped. docs/operating.md says how to go on."
+        )
+        assert {one["reason"] for one in site.inputs} == {"sweeper"}
+
+    @pytest.mark.parametrize("is_silent", [True, False])
+    def test_it_needs_no_readable_ledger(self, is_silent: bool) -> None:
+        ledger = silent() if is_silent else reserved(damaged="state")
+        site = Site(ledger, {"abc": RUNNING, "My.Run": RUNNING}, endpoints={"captune-lost": "InService"})
+        assert site.sweep().end_everything() == ["captune-abc", "captune-lost", HASHED]
+        assert site.step_functions.executions[arn("My.Run")]["status"] == "ABORTED"
+        assert [one["executionName"] for one in site.inputs] == ["abc", "lost", "My.Run"]
+
+    def test_an_execution_that_cannot_be_stopped_hides_no_other(self) -> None:
+        site = Site(FakeLedger().with_run("a"), {"a": RUNNING, "b": RUNNING})
+        site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
+        sweep = site.sweep()
+        assert sweep.end_everything() == ["captune-a", "captune-b"]
+        assert site.step_functions.executions[arn("b")]["status"] == "ABORTED"
+        assert sweep.problems
+
+
+class TestTheHandler:
+    @pytest.fixture
+    def site(self, monkeypatch: pytest.MonkeyPatch) -> Site:
+        site = Site(reserved(), {"abc": RUNNING})
+        site.deploy(monkeypatch, handler, "hasty_client")
+        return site
+
+    @pytest.mark.parametrize(
+        ("event", "message", "runs", "status"),
+        [
+            ({"reason": "sweep"}, "swept", ["captune-lost"], "RUNNING"),
+            (NOTIFICATION, "killed", ["captune-abc", "captune-lost"], "ABORTED"),
+        ],
+    )
+    def test_the_rule_sweeps_and_the_budget_ends_everything(
+        self,
+        site: Site,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        event: Any,
+        message: str,
+        runs: list[str],
+        status: str,
+    ) -> None:
+        site.sagemaker.endpoints["captune-lost"] = "InService"
+        tables = site.ledger.tables_asked("paginate", monkeypatch)
+        assert handler.handle(event, None) == {"tearDowns": runs}
+        assert site.step_functions.executions[arn("abc")]["status"] == status
+        notification = json.dumps(NOTIFICATION)[:500] if message == "killed" else None
+        assert logged(capsys, message) == [{"message": message, "tear_downs": runs, "notification": notification}]
+        assert tables == ["captune-ledger"]
+
+    def test_trouble_fails_the_function_after_everything_was_tried(self, site: Site) -> None:
+        site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
+        with pytest.raises(ClientError):
+            handler.handle({"Records": [{}]}, None)
+        assert len(site.step_functions.started) == 1

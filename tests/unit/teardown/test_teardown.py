@@ -1,4 +1,4 @@
-"""The tear-down of one run: whatever it finds and whenever it comes, nothing that bills stays, and nothing of others goes."""
+"""The tear-down of one run: whatever it finds, nothing that bills stays, and nothing of others goes."""
 
 from __future__ import annotations
 
@@ -8,274 +8,199 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Seen, TearDownEvent
-from common.errors import InvalidInput
 from common.names import belongs_to
 from common.resources import LONGEST_TRAINING_JOB
 from teardown import handler
-from tests.doubles.lambda_fakes import MACHINE, NOW, refusal
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.lambda_fakes import NOW, logged, refusal
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
-
-def test_a_run_that_left_nothing_is_quiet() -> None:
-    assert Site().tear_down() == {
-        "runName": "captune-abc", "found": [], "quiet": True, "keep": False, "running": False, "seen": {}, "problems": [],
-    }  # fmt: skip
-
-
-def test_a_training_job_is_stopped_and_waited_for() -> None:
-    site = Site(jobs={"captune-abc": "InProgress"})
-    assert site.tear_down()["found"] == ["training job captune-abc: InProgress"]
-    assert site.tear_down()["found"] == ["training job captune-abc: Stopping"]
-    assert len(site.sagemaker.called("stop_training_job")) == 1
-    site.sagemaker.jobs["captune-abc"] = "Stopped"
-    assert site.tear_down()["quiet"]
+NAMES = ["captune-abc"]
+EVERYTHING: dict[str, Any] = {
+    "jobs": {"captune-abc": "InProgress"},
+    "endpoints": {"captune-abc": "InService"},
+    "configurations": NAMES,
+    "models": NAMES,
+}
+BOTH, BOTH_LINGERING = ["stop_training_job", "delete_endpoint"], ["delete_endpoint_config", "delete_model"]
+LINGERING: dict[str, Any] = {"configurations": NAMES, "models": NAMES}
 
 
-def test_of_training_jobs_only_what_can_still_run_is_read() -> None:
-    site = Site(jobs={"captune-abc": "InProgress"})
-    site.tear_down()
-    asked = site.sagemaker.called("list_training_jobs")
-    assert {one["CreationTimeAfter"] for one in asked} == {NOW - LONGEST_TRAINING_JOB}
+class TestRemoval:
+    def test_a_run_that_left_nothing_is_quiet(self) -> None:
+        assert Site().tear_down() == {
+            "runName": "captune-abc", "found": [], "quiet": True, "keep": False,
+            "running": False, "seen": {}, "problems": [],
+        }  # fmt: skip
+
+    def test_a_training_job_is_stopped_once_and_waited_for(self) -> None:
+        site = Site(jobs={"captune-abc": "InProgress"})
+        assert site.tear_down()["found"] == ["training job captune-abc: InProgress"]
+        assert site.tear_down()["found"] == ["training job captune-abc: Stopping"]
+        assert len(site.sagemaker.called("stop_training_job")) == 1
+        site.sagemaker.jobs["captune-abc"] = "Stopped"
+        assert site.tear_down()["quiet"]
+
+    def test_an_endpoint_is_deleted_once_as_soon_as_it_can_be(self) -> None:
+        site = Site(endpoints={"captune-abc": "Creating"})
+        assert site.tear_down()["found"] == ["endpoint captune-abc: Creating"]
+        assert site.changes == []
+        site.sagemaker.endpoints["captune-abc"] = "InService"
+        assert not site.tear_down()["quiet"]
+        assert site.sagemaker.called("delete_endpoint") == [{"EndpointName": "captune-abc"}]
+        assert site.tear_down()["found"] == ["endpoint captune-abc: Deleting"]
+        assert site.changes == ["delete_endpoint"]
+
+    @pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
+    def test_an_endpoint_that_stands_still_is_deleted(self, status: str) -> None:
+        site = Site(endpoints={"captune-abc": status})
+        site.tear_down()
+        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+    def test_configuration_and_model_outlive_the_endpoint(self) -> None:
+        site = Site(endpoints={"captune-abc": "InService"}, configurations=NAMES, models=NAMES)
+        site.tear_down()
+        assert site.sagemaker.configurations
+        del site.sagemaker.endpoints["captune-abc"]
+        assert site.tear_down()["found"] == ["endpoint configuration captune-abc", "model captune-abc"]
+        assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {})
+        assert site.tear_down()["quiet"]
+
+    def test_every_attempt_of_the_run_goes_and_the_trial_too(self) -> None:
+        names = ["captune-abc", "captune-abc-try2", "captune-abc-try3"]
+        site = Site(jobs=dict.fromkeys(names, "InProgress"), endpoints=dict.fromkeys(names, "InService"))
+        site.tear_down()
+        assert set(site.sagemaker.jobs.values()) == {"Stopping"}
+        assert set(site.sagemaker.endpoints.values()) == {"Deleting"}
+        site = Site(configurations=["captune-abc-try0"], models=["captune-abc-try0", "captune-abcd-try0"])
+        site.tear_down()
+        assert (site.sagemaker.configurations, list(site.sagemaker.models)) == ({}, ["captune-abcd-try0"])
+
+    def test_only_training_jobs_that_can_still_run_are_listed(self) -> None:
+        site = Site()
+        site.tear_down()
+        requests = site.sagemaker.called("list_training_jobs")
+        assert {one["CreationTimeAfter"] for one in requests} == {NOW - LONGEST_TRAINING_JOB}
 
 
-def test_an_endpoint_that_is_creating_is_waited_for_because_it_cannot_be_deleted() -> None:
-    site = Site(endpoints={"captune-abc": "Creating"})
-    assert site.tear_down()["found"] == ["endpoint captune-abc: Creating"]
-    assert not site.sagemaker.called("delete_endpoint")
-    site.sagemaker.endpoints["captune-abc"] = "InService"
-    assert not site.tear_down()["quiet"]
-    assert site.sagemaker.called("delete_endpoint") == [{"EndpointName": "captune-abc"}]
-    assert site.tear_down()["found"] == ["endpoint captune-abc: Deleting"]
-    assert len(site.sagemaker.called("delete_endpoint")) == 1
-
-
-@pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
-def test_an_endpoint_that_stands_still_is_deleted(status: str) -> None:
-    site = Site(endpoints={"captune-abc": status})
-    site.tear_down()
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
-
-def test_configuration_and_model_go_when_the_endpoint_is_gone_and_not_before() -> None:
-    site = Site(endpoints={"captune-abc": "InService"}, configurations=["captune-abc"], models=["captune-abc"])
-    site.tear_down()
-    assert site.sagemaker.configurations
-    del site.sagemaker.endpoints["captune-abc"]
-    assert site.tear_down()["found"] == ["endpoint configuration captune-abc", "model captune-abc"]
-    assert not site.sagemaker.configurations
-    assert not site.sagemaker.models
-    assert site.tear_down()["quiet"]
-
-
-def test_later_attempts_of_the_run_go_with_it_and_every_page_is_read() -> None:
-    names = ["captune-abc", "captune-abc-try2", "captune-abc-try3"]
-    site = Site(jobs=dict.fromkeys(names, "InProgress"), endpoints=dict.fromkeys(names, "InService"))
-    site.tear_down()
-    assert set(site.sagemaker.jobs.values()) == {"Stopping"}
-    assert set(site.sagemaker.endpoints.values()) == {"Deleting"}
-
-
-def test_runs_whose_names_begin_or_end_like_this_one_are_untouched() -> None:
-    others = [
-        "captune-abcd",
-        "captune-abc-2",
-        "captune-abc-try2-more",
-        "my-captune-abc",
-        "captune-abc-trying",
-        "captune-abc-try22",
-    ]
-    site = Site(
-        jobs=dict.fromkeys(others, "InProgress"),
-        endpoints=dict.fromkeys(others, "InService"),
-        configurations=others,
-        models=others,
+class TestOfOthers:
+    @pytest.mark.parametrize(
+        "other",
+        ["captune-abcd", "captune-abc-2", "captune-abc-try2-more", "my-captune-abc", "captune-abc-trying"],
     )
-    assert site.tear_down()["quiet"]
-    assert site.changes == []
-    assert not any(belongs_to(name, "captune-abc") for name in others)
+    def test_runs_with_similar_names_are_untouched(self, other: str) -> None:
+        site = Site(jobs={other: "InProgress"}, endpoints={other: "InService"}, configurations=[other], models=[other])
+        assert site.tear_down()["quiet"]
+        assert site.changes == []
+        assert not belongs_to(other, "captune-abc")
+
+    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
+    def test_resources_without_the_projects_tag_are_untouched(self, tags: dict[str, str]) -> None:
+        site = Site(**EVERYTHING)
+        site.sagemaker.tags["captune-abc"] = tags
+        assert site.tear_down()["quiet"]
+        assert (site.changes, site.seen) == ([], {})
 
 
-@pytest.mark.parametrize(
-    "message",
-    ['Could not find endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/captune-abc".',
-     'Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/captune-abc".'],
-)  # fmt: skip
-def test_a_delete_that_comes_too_late_or_too_early_is_no_error(message: str) -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.sagemaker.troubles["delete_endpoint"] = [refusal("ValidationException", message)]
-    assert site.tear_down()["found"] == ["endpoint captune-abc: InService"]
+class TestTrouble:
+    # What one failing call is reported as, and what is done all the same. Configuration and model stay while in use.
+    @pytest.mark.parametrize(
+        ("operation", "site", "met_at", "changes"),
+        [
+            ("list_training_jobs", EVERYTHING, "training jobs", ["delete_endpoint"]),
+            ("list_training_jobs", LINGERING, "training jobs", []),
+            ("stop_training_job", EVERYTHING, "training job captune-abc: InProgress", BOTH),
+            ("list_endpoints", EVERYTHING, "endpoints", ["stop_training_job"]),
+            ("list_endpoints", LINGERING, "endpoints", []),
+            ("delete_endpoint", EVERYTHING, "endpoint captune-abc: InService", BOTH),
+            ("list_endpoint_configs", LINGERING, "endpoint configurations", ["delete_model"]),
+            ("delete_endpoint_config", LINGERING, "endpoint configuration captune-abc", BOTH_LINGERING),
+            ("list_models", LINGERING, "models", ["delete_endpoint_config"]),
+            ("delete_model", LINGERING, "model captune-abc", BOTH_LINGERING),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "trouble", [refusal("AccessDeniedException", "not you"), EndpointConnectionError(endpoint_url="x")]
+    )
+    def test_a_failing_call_is_reported_and_stops_no_other(
+        self, operation: str, site: dict[str, Any], met_at: str, changes: list[str], trouble: Exception
+    ) -> None:
+        account = Site(**site)
+        account.sagemaker.troubles[operation] = [trouble]
+        outcome = account.tear_down()
+        assert (outcome["problems"], outcome["quiet"]) == ([f"{met_at}: {trouble}"], False)
+        assert account.changes == changes
+        assert account.tear_down()["problems"] == []
 
+    def test_an_answer_that_cannot_be_read_stops_nothing_else(self) -> None:
+        site = Site(**EVERYTHING)
+        site.sagemaker.troubles["list_training_jobs"] = [KeyError("TrainingJobStatus")]
+        assert not site.tear_down()["quiet"]
+        assert site.changes == ["delete_endpoint"]
 
-def test_a_job_that_ended_before_it_was_stopped_is_no_error() -> None:
-    site = Site(jobs={"captune-abc": "InProgress"})
-    site.sagemaker.troubles["stop_training_job"] = [
-        refusal("ValidationException", "The request was rejected because the training job is in status Completed.")
-    ]
-    assert not site.tear_down()["quiet"]
-
-
-@pytest.mark.parametrize("trouble", [refusal("ThrottlingException"), EndpointConnectionError(endpoint_url="sagemaker")])
-@pytest.mark.parametrize("operation", ["stop_training_job", "list_training_jobs"])
-def test_trouble_with_the_job_does_not_keep_the_endpoint_and_another_pass_follows(
-    operation: str, trouble: Exception
-) -> None:
-    site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
-    site.sagemaker.troubles[operation] = [trouble]
-    outcome = site.tear_down()
-    assert [problem.partition(":")[2].strip() for problem in outcome["problems"]] != []
-    assert not outcome["quiet"]
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-    assert site.tear_down()["problems"] == []
-    assert site.sagemaker.jobs == {"captune-abc": "Stopping"}
-
-
-def test_each_trouble_is_told_with_what_it_was_met_at() -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.sagemaker.troubles = {
-        "list_training_jobs": [refusal("ThrottlingException", "slow down")],
-        "delete_endpoint": [refusal("AccessDeniedException", "not you")],
-    }
-    jobs, endpoint = site.tear_down()["problems"]
-    assert jobs.startswith("training jobs: ") and "slow down" in jobs
-    assert endpoint.startswith("endpoint captune-abc: InService: ") and "not you" in endpoint
-
-
-@pytest.mark.parametrize("operation", ["list_endpoints", "list_training_jobs"])
-def test_configuration_and_model_stay_while_nobody_knows_whether_there_is_an_endpoint_or_a_job(operation: str) -> None:
-    site = Site(configurations=["captune-abc"], models=["captune-abc"])
-    site.sagemaker.troubles[operation] = [refusal("InternalFailure")]
-    outcome = site.tear_down()
-    assert (outcome["quiet"], outcome["found"], len(outcome["problems"])) == (False, [], 1)
-    assert site.changes == []
-    assert site.sagemaker.called("list_models") == []
-    assert len(site.tear_down()["found"]) == 2
-
-
-def test_configuration_and_model_stay_after_an_endpoint_that_could_not_be_deleted() -> None:
-    site = Site(endpoints={"captune-abc": "InService"}, configurations=["captune-abc"], models=["captune-abc"])
-    site.sagemaker.troubles["delete_endpoint"] = [refusal("InternalFailure")]
-    site.tear_down()
-    assert site.changes == ["delete_endpoint"]
-
-
-@pytest.mark.parametrize("operation", ["list_endpoint_configs", "delete_endpoint_config"])
-def test_trouble_with_a_configuration_does_not_keep_the_model(operation: str) -> None:
-    site = Site(configurations=["captune-abc"], models=["captune-abc"])
-    site.sagemaker.troubles[operation] = [refusal("InternalFailure")]
-    assert not site.tear_down()["quiet"]
-    assert site.sagemaker.models == {}
-
-
-@pytest.mark.parametrize("message", ["Could not find a way in-progress", "not found"])
-def test_a_listing_that_fails_is_trouble_whatever_its_words(message: str) -> None:
-    site = Site()
-    site.sagemaker.troubles["list_endpoints"] = [refusal("ValidationException", message)]
-    assert not site.tear_down()["quiet"]
-
-
-def test_an_answer_that_cannot_be_read_stops_nothing_else() -> None:
-    site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
-    site.sagemaker.troubles["list_training_jobs"] = [KeyError("TrainingJobStatus")]
-    assert not site.tear_down()["quiet"]
-    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+    @pytest.mark.parametrize(
+        ("operation", "words", "problems"),
+        [
+            ("delete_endpoint", 'Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/a".', 0),
+            ("delete_endpoint", "An update is in progress.", 0),
+            ("delete_endpoint", "The request was rejected because the endpoint is in status Deleting.", 0),
+            ("delete_endpoint", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/captune-abc".', 0),
+            ("stop_training_job", "The request was rejected because the training job is in status Completed.", 0),
+            ("delete_endpoint", "IN-PROGRESS", 1),
+            ("delete_endpoint", "This is not allowed.", 1),
+            ("delete_endpoint", "progress", 1),
+            # A listing that fails is trouble whatever its words.
+            ("list_endpoints", "Could not find a way in-progress", 1),
+            ("list_endpoints", "not found", 1),
+        ],
+    )  # fmt: skip
+    def test_a_call_that_comes_too_late_or_too_early_is_no_trouble(
+        self, operation: str, words: str, problems: int
+    ) -> None:
+        site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
+        site.sagemaker.troubles[operation] = [refusal("ValidationException", words)]
+        outcome = site.tear_down()
+        assert (len(outcome["problems"]), outcome["quiet"]) == (problems, False)
 
 
 class TestWithoutTheLedger:
     @pytest.mark.parametrize(
         "event", [EVENT, {**EVENT, "status": "SUCCEEDED"}, SCHEDULE, {**SCHEDULE, "reason": "sweeper"}]
     )
-    def test_removal_goes_on_while_the_ledger_is_silent(self, event: dict[str, Any]) -> None:
-        site = Site(
-            jobs={"captune-abc": "InProgress"},
-            endpoints={"captune-abc": "InService"},
-            configurations=["captune-abc"],
-            models=["captune-abc"],
-        )
-        site.silence_the_ledger()
+    def test_removal_needs_no_ledger(self, event: TearDownEvent) -> None:
+        site = Site(**EVERYTHING)
+        site.ledger.fall_silent()
         assert site.tear_down(event)["problems"] == []
-        assert (site.sagemaker.jobs, site.sagemaker.endpoints) == (
-            {"captune-abc": "Stopping"},
-            {"captune-abc": "Deleting"},
-        )
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
         site.sagemaker.jobs["captune-abc"] = "Stopped"
         site.sagemaker.endpoints.clear()
         assert not site.tear_down(event)["quiet"]
         assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {})
         assert site.tear_down(event)["quiet"]
 
-    @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}])
-    @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
-    def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
-        site = Site(FakeLedger().with_run("abc", keep_endpoint_seconds=600), endpoints={"captune-abc": "InService"})
-        site.ledger.table.rows["RUN#captune-abc"][name] = value
-        assert not site.tear_down({**EVENT, "status": "SUCCEEDED"})["keep"]
-        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
-    def test_a_run_that_the_ledger_does_not_know_is_removed_all_the_same(self) -> None:
-        site = Site(FakeLedger(), endpoints={"captune-abc": "InService"})
-        site.tear_down()
-        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
-
-class TestOfOthers:
-    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
-    def test_a_resource_without_the_project_tag_is_left_alone(self, tags: dict[str, str]) -> None:
-        names = ["captune-abc"]
-        site = Site(
-            jobs={"captune-abc": "InProgress"},
-            endpoints={"captune-abc": "InService"},
-            configurations=names,
-            models=names,
-        )
-        site.sagemaker.tags["captune-abc"] = tags
-        assert site.tear_down()["quiet"]
-        assert site.changes == []
-        assert site.seen == {}
-
-    def test_a_sagemaker_that_does_not_tell_tags_keeps_nothing_from_being_removed(self) -> None:
-        site = Site(jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"})
-        site.sagemaker.troubles["list_tags"] = [refusal("AccessDeniedException"), refusal("AccessDeniedException")]
-        site.tear_down()
-        assert site.changes == ["stop_training_job", "delete_endpoint"]
-
-    def test_jobs_that_are_over_are_not_asked_for_their_tags(self) -> None:
-        site = Site(jobs={"captune-abc": "Completed", "captune-abc-try2": "Failed"})
-        assert site.tear_down()["quiet"]
-        assert site.sagemaker.called("list_tags") == []
-
-
-def test_what_a_run_tried_before_it_trained_is_removed_with_it() -> None:
-    site = Site(configurations=["captune-abc-try0"], models=["captune-abc-try0", "captune-abcd-try0"])
-    site.tear_down()
-    assert (site.sagemaker.configurations, list(site.sagemaker.models)) == ({}, ["captune-abcd-try0"])
-
 
 class TestTheHandler:
     @pytest.fixture
     def site(self, monkeypatch: pytest.MonkeyPatch) -> Site:
         site = Site(endpoints={"captune-abc": "InService"})
-        services = {"sagemaker": site.sagemaker, "stepfunctions": site.step_functions, "dynamodb": site.ledger.table}
-        monkeypatch.setattr(handler, "hasty_client", services.__getitem__)
-        monkeypatch.setenv("LEDGER_TABLE", "ledger")
-        monkeypatch.setenv("FINE_TUNING_ARN", MACHINE)
+        site.deploy(monkeypatch, handler, "hasty_client")
         return site
 
-    def test_it_makes_one_pass(self, site: Site) -> None:
-        outcome = handler.handle(EVENT, None)
-        assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
-        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
     @pytest.mark.parametrize(
-        "event", [{"executionArn": EVENT["executionArn"]}, {"executionName": "abc"}, {"runName": "captune-abc"}]
+        "event", [EVENT, {"executionArn": EVENT["executionArn"]}, {"executionName": "abc"}, {"runName": "captune-abc"}]
     )
-    def test_one_fact_is_enough(self, site: Site, event: TearDownEvent) -> None:
-        handler.handle(event, None)
-        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
-
-    def test_an_event_that_names_no_run_is_refused(self, site: Site) -> None:
-        with pytest.raises(InvalidInput):
-            handler.handle({"reason": "event"}, None)
+    def test_one_name_of_the_run_is_enough(
+        self,
+        site: Site,
+        event: TearDownEvent,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        tables = site.ledger.tables_asked("update_item", monkeypatch)
+        outcome = handler.handle(event, None)
+        assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
+        assert site.changes == ["delete_endpoint"]
+        assert logged(capsys, "removed") == [{"message": "removed", "reason": event.get("reason"), **outcome}]
+        assert set(tables) == {"captune-ledger"}
 
     def test_what_was_seen_before_is_carried_on(self, site: Site) -> None:
         seen: Seen = {"2": {"createdAt": "2026-11-24T10:00:00+00:00"}}

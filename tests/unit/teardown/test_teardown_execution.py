@@ -1,14 +1,18 @@
-"""Whether the execution has ended is asked of Step Functions: an old event ends nothing, and everybody else ends it first."""
+"""Step Functions knows whether the execution has ended: an old event ends nothing, everybody else ends it first.
+
+An endpoint with keepEndpointMinutes stays only after a success.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import TearDownEvent
-from tests.doubles.lambda_fakes import arn, refusal
+from tests.doubles.lambda_fakes import arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
 
@@ -25,146 +29,172 @@ OTHERS: list[TearDownEvent] = [
     {"executionName": "abc"},
     {"runName": "captune-abc"},
 ]
+ENDPOINT = {"captune-abc": "InService"}
 
 
-def running(**resources: Any) -> Site:
-    return Site(
-        execution="RUNNING", jobs={"captune-abc": "InProgress"}, endpoints={"captune-abc": "InService"}, **resources
+def running() -> Site:
+    return Site(execution="RUNNING", jobs={"captune-abc": "InProgress"}, endpoints=ENDPOINT)
+
+
+class TestTheExecution:
+    # How Step Functions describes it (None: forgotten), what the event reports, and whether anything is removed.
+    @pytest.mark.parametrize(
+        ("described", "reported", "removed"),
+        [
+            *(("RUNNING", reported, False) for reported in (*ENDED, "UNKNOWN")),
+            *((status, status, True) for status in ENDED),
+            (None, "FAILED", True),
+            (None, "UNKNOWN", True),
+            *((silence, reported, True) for silence in SILENCES for reported in ENDED),
+            *((silence, "UNKNOWN", False) for silence in SILENCES),
+        ],
     )
-
-
-@pytest.mark.parametrize("told", [*ENDED, "UNKNOWN"])
-def test_an_event_of_a_running_execution_touches_nothing(told: str) -> None:
-    site = running()
-    assert site.tear_down({**EVENT, "status": told}) == {
-        "runName": "captune-abc", "found": [], "quiet": False, "keep": False, "running": True, "seen": {}, "problems": [],
-    }  # fmt: skip
-    assert site.sagemaker.calls == []
-    assert site.step_functions.executions[arn("abc")]["status"] == "RUNNING"
-
-
-@pytest.mark.parametrize("status", ENDED)
-def test_an_event_of_an_execution_that_has_ended_removes_what_it_left(status: str) -> None:
-    site = running()
-    site.step_functions.executions[arn("abc")]["status"] = status
-    outcome = site.tear_down({**EVENT, "status": status})
-    assert not outcome["running"]
-    assert site.changes == ["stop_training_job", "delete_endpoint"]
-    assert not site.step_functions.called("stop_execution")
-
-
-@pytest.mark.parametrize("event", OTHERS)
-def test_a_deadline_a_sweeper_and_a_person_stop_an_execution_that_still_runs_and_remove_what_it_has(
-    event: dict[str, Any],
-) -> None:
-    site = running()
-    outcome = site.tear_down(event)
-    (stopped,) = site.step_functions.called("stop_execution")
-    assert (stopped["executionArn"], stopped["error"]) == (arn("abc"), "DeadlineReached")
-    assert "deadline" in stopped["cause"]
-    assert "execution abc: RUNNING" in outcome["found"]
-    assert site.changes == ["stop_training_job", "delete_endpoint"]
-
-
-def test_a_pass_that_stopped_an_execution_is_not_quiet_because_its_last_call_may_still_arrive() -> None:
-    site = Site(execution="RUNNING")
-    assert not site.tear_down(SCHEDULE)["quiet"]
-    assert site.tear_down(SCHEDULE)["quiet"]
-    assert len(site.step_functions.called("stop_execution")) == 1
-
-
-@pytest.mark.parametrize("event", OTHERS)
-def test_an_execution_that_ended_or_is_forgotten_is_not_stopped(event: dict[str, Any]) -> None:
-    ended, forgotten = Site(execution="SUCCEEDED"), Site()
-    forgotten.step_functions.executions.clear()
-    for site in (ended, forgotten):
-        outcome = site.tear_down(event)
-        assert outcome["quiet"], outcome
+    def test_an_event_removes_nothing_of_an_execution_that_may_run(
+        self, described: Any, reported: str, removed: bool
+    ) -> None:
+        site = running()
+        if described is None:
+            site.step_functions.executions.clear()
+        elif isinstance(described, str):
+            site.step_functions.executions[arn("abc")]["status"] = described
+        else:
+            site.step_functions.troubles["describe_execution"] = [described]
+        outcome = site.tear_down({**EVENT, "status": reported})
+        assert site.changes == (["stop_training_job", "delete_endpoint"] if removed else [])
+        assert (outcome["running"], outcome["problems"], outcome["quiet"]) == (not removed, [], False)
         assert not site.step_functions.called("stop_execution")
+        if not removed:
+            assert (site.sagemaker.calls, outcome["found"], outcome["seen"]) == ([], [], {})
 
+    @pytest.mark.parametrize("described", ["RUNNING", "SUCCEEDED", None])
+    @pytest.mark.parametrize("event", OTHERS)
+    def test_anybody_else_stops_a_running_execution_first(self, event: TearDownEvent, described: str | None) -> None:
+        site = running()
+        site.step_functions.executions = {arn("abc"): {"status": described}} if described else {}
+        outcome = site.tear_down(event)
+        stopped = {
+            "executionArn": arn("abc"),
+            "error": "DeadlineReached",
+            "cause": "The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+        }
+        assert site.step_functions.called("stop_execution") == [stopped] * (described == "RUNNING")
+        assert (outcome["found"][0] == "execution abc: RUNNING") is (described == "RUNNING")
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
 
-@pytest.mark.parametrize("told", ["FAILED", "UNKNOWN"])
-def test_an_event_of_an_execution_that_is_forgotten_removes_what_there_is(told: str) -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.step_functions.executions.clear()
-    site.tear_down({**EVENT, "status": told})
-    assert site.changes == ["delete_endpoint"]
+    def test_the_pass_that_stops_an_execution_is_not_quiet(self) -> None:
+        # Its last call may still arrive.
+        site = Site(execution="RUNNING")
+        assert site.tear_down(SCHEDULE)["found"] == ["execution abc: RUNNING"]
+        assert site.tear_down(SCHEDULE)["quiet"]
+        assert len(site.step_functions.called("stop_execution")) == 1
 
+    @pytest.mark.parametrize("silence", SILENCES)
+    @pytest.mark.parametrize("operation", ["describe_execution", "stop_execution"])
+    def test_a_silent_step_functions_keeps_nothing_from_being_removed(self, silence: Exception, operation: str) -> None:
+        site = running()
+        site.step_functions.troubles[operation] = [silence]
+        outcome = site.tear_down(SCHEDULE)
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
+        assert (outcome["problems"], outcome["quiet"]) == ([f"the execution: {silence}"], False)
 
-@pytest.mark.parametrize("silence", SILENCES)
-def test_a_step_functions_that_does_not_answer_keeps_nothing_from_being_removed(silence: Exception) -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.step_functions.troubles["describe_execution"] = [silence]
-    outcome = site.tear_down(SCHEDULE)
-    assert site.changes == ["delete_endpoint"]
-    assert outcome["problems"][0].startswith("the execution: ")
+    def test_a_run_whose_execution_nobody_can_name_is_removed(self) -> None:
+        site = Site(FakeLedger(), endpoints=ENDPOINT)
+        site.tear_down({"runName": "captune-Old-Name"})
+        assert (site.step_functions.calls, site.changes) == ([], ["delete_endpoint"])
 
-
-def test_nothing_is_quiet_while_an_execution_may_still_run() -> None:
-    site = Site()
-    site.step_functions.troubles["describe_execution"] = [SILENCES[0]]
-    assert not site.tear_down(SCHEDULE)["quiet"]
-    assert site.tear_down(SCHEDULE)["quiet"]
-
-
-@pytest.mark.parametrize("silence", SILENCES)
-@pytest.mark.parametrize("told", ENDED)
-def test_an_event_is_believed_where_step_functions_does_not_answer(told: str, silence: Exception) -> None:
-    site = Site(execution="RUNNING", endpoints={"captune-abc": "InService"})
-    site.step_functions.troubles["describe_execution"] = [silence]
-    outcome = site.tear_down({**EVENT, "status": told})
-    assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
-
-
-def test_an_event_that_tells_no_end_is_not_believed() -> None:
-    site = Site(endpoints={"captune-abc": "InService"})
-    site.step_functions.troubles["describe_execution"] = [SILENCES[0]]
-    assert site.tear_down({**EVENT, "status": "UNKNOWN"})["running"]
-    assert site.changes == []
-
-
-@pytest.mark.parametrize("trouble", SILENCES)
-def test_an_execution_that_cannot_be_stopped_is_trouble_but_what_it_has_is_removed(trouble: Exception) -> None:
-    site = running()
-    site.step_functions.troubles["stop_execution"] = [trouble]
-    outcome = site.tear_down(SCHEDULE)
-    assert outcome["problems"][0].startswith("the execution: ")
-    assert site.changes == ["stop_training_job", "delete_endpoint"]
-
-
-def test_a_run_whose_execution_nobody_can_name_is_removed_without_asking_for_it() -> None:
-    site = Site(FakeLedger(), endpoints={"captune-abc": "InService"})
-    site.tear_down({"runName": "captune-Old-Name"})
-    assert site.step_functions.calls == []
-    assert site.changes == ["delete_endpoint"]
-
-
-class TestARunWhoseNameDoesNotTellItsExecution:
-    EVENT: TearDownEvent = {"runName": "captune-abc-0123456789"}
-
-    def site(self) -> Site:
-        """The run of an execution `A.bc` that still runs."""
-        ledger = FakeLedger().with_run("A.bc", run="captune-abc-0123456789")
-        site = Site(ledger, run="captune-abc-0123456789", endpoints={"captune-abc-0123456789": "InService"})
+    @pytest.mark.parametrize("ledger_state", ["readable", "silent", "damaged"])
+    def test_the_ledger_knows_the_execution_behind_a_hashed_name(self, ledger_state: str) -> None:
+        run = "captune-abc-0123456789"
+        site = Site(FakeLedger().with_run("A.bc", run=run), run=run, endpoints={run: "InService"})
         site.step_functions.executions = {arn("A.bc"): {"status": "RUNNING"}}
-        return site
+        if ledger_state == "silent":
+            site.ledger.fall_silent()
+        elif ledger_state == "damaged":
+            del site.ledger.table.rows[f"RUN#{run}"]["execution_arn"]
+        outcome = site.tear_down({"runName": run})
+        known = ledger_state == "readable"
+        assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")] * known
+        assert ("execution A.bc: RUNNING" in outcome["found"]) is known
+        assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
 
-    def test_is_stopped_as_the_ledger_knows_it(self) -> None:
+
+class TestKeeping:
+    """keepEndpointMinutes: after a success the endpoint stays for these minutes, and not a pass longer."""
+
+    SUCCESS: TearDownEvent = {**EVENT, "status": "SUCCEEDED"}
+
+    @staticmethod
+    def site() -> Site:
+        """A run whose endpoint is to stay for half an hour."""
+        return Site(FakeLedger().with_run("abc", keep_endpoint_seconds=1800), "SUCCEEDED", endpoints=ENDPOINT)
+
+    def test_an_endpoint_that_is_to_stay_is_not_touched(self) -> None:
         site = self.site()
-        outcome = site.tear_down(self.EVENT)
-        assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")]
-        assert "execution A.bc: RUNNING" in outcome["found"]
+        assert site.tear_down(self.SUCCESS) == {
+            "runName": "captune-abc", "found": [], "quiet": False, "keep": True, "keepUntil": "2026-11-24T12:30:00",
+            "running": False, "seen": {}, "problems": [],
+        }  # fmt: skip
+        assert site.sagemaker.calls == []
+
+    def test_a_second_event_does_not_lengthen_the_stay(self) -> None:
+        site = self.site()
+        site.tear_down(self.SUCCESS)
+        last = site.tear_down(self.SUCCESS, after=timedelta(minutes=29, seconds=59))
+        assert last["keepUntil"] == "2026-11-24T12:30:00"
+        assert not site.tear_down(self.SUCCESS, after=timedelta(minutes=30))["keep"]
         assert site.changes == ["delete_endpoint"]
 
-    def test_is_removed_where_the_ledger_does_not_answer(self) -> None:
+    @pytest.mark.parametrize(
+        ("described", "changes", "stays"),
+        [
+            ("SUCCEEDED", {"reason": "schedule"}, False),
+            ("SUCCEEDED", {"reason": "sweeper"}, False),
+            ("FAILED", {"status": "FAILED"}, False),
+            # A success is what Step Functions says, or what the event reports where it has forgotten.
+            ("FAILED", {}, False),
+            ("SUCCEEDED", {"status": "FAILED"}, True),
+            (None, {}, True),
+            (None, {"status": "FAILED"}, False),
+            # Of another execution than the one that the reservation belongs to.
+            ("SUCCEEDED", {"executionArn": arn("other")}, False),
+        ],
+    )
+    def test_only_the_event_of_a_success_keeps(self, described: str | None, changes: Any, stays: bool) -> None:
         site = self.site()
-        site.silence_the_ledger()
-        outcome = site.tear_down(self.EVENT)
-        assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
-        assert site.step_functions.calls == []
+        names = ("abc", "other") if described else ()
+        site.step_functions.executions = {arn(name): {"status": described} for name in names}
+        assert site.tear_down({**self.SUCCESS, **changes})["keep"] is stays
+        assert site.changes == ([] if stays else ["delete_endpoint"])
 
-    def test_is_removed_where_its_item_is_damaged(self) -> None:
+    @pytest.mark.parametrize(
+        "ledger",
+        [
+            FakeLedger(),
+            FakeLedger().with_run("abc"),
+            FakeLedger().with_run("abc", keep_endpoint_seconds=1800).settled("captune-abc"),
+        ],
+    )
+    def test_nothing_stays_without_a_request_or_once_settled(self, ledger: FakeLedger) -> None:
+        assert not Site(ledger, execution="SUCCEEDED").tear_down(self.SUCCESS)["keep"]
+
+    @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
+    def test_nothing_stays_whose_end_the_ledger_does_not_hold(
+        self, operation: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         site = self.site()
-        del site.ledger.table.rows["RUN#captune-abc-0123456789"]["execution_arn"]
-        assert site.tear_down(self.EVENT)["problems"] == []
-        assert (site.changes, site.step_functions.calls) == (["delete_endpoint"], [])
+        site.ledger.table.trouble = lambda called: "throttled" if called == operation else None
+        outcome = site.tear_down(self.SUCCESS)
+        assert (outcome["keep"], outcome["problems"], site.changes) == (False, [], ["delete_endpoint"])
+        (line,) = logged(capsys, "nothing is kept")
+        assert line["run"] == "captune-abc"
+        assert "The ledger did not answer" in line["error"]
+
+    @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}, None])
+    @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
+    def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
+        site = self.site()
+        item = site.ledger.table.rows["RUN#captune-abc"]
+        item.pop(name)
+        item |= {name: value} if value else {}
+        assert not site.tear_down(self.SUCCESS)["keep"]
+        assert site.changes == ["delete_endpoint"]

@@ -1,62 +1,87 @@
-"""The deploy command: the real CDK CLI on an account that is not ours, and the templates against published schemas."""
+"""The deploy command: the templates against published schemas, and the real CDK CLI on an account by other hands."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
-from verification.conformance.contract import Contract
-from verification.conformance.deploy import templates
-from verification.conformance.deploy.account import REGION, Account, AccountFailed
-from verification.conformance.deploy.account import version as emulator_version
-from verification.conformance.deploy.cdk import CommandFailed, Commands
-from verification.conformance.deploy.expected import RehearsalFailed, way_of_a_success
-from verification.conformance.deploy.journey import Journey, NeverCame, steps
-from verification.conformance.environments import FOREIGN
+from cfnlint.api import ManualArgs, lint
+
 from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from verification.conformance.contract import Contract, Setting
+from verification.conformance.deploy import account
+from verification.conformance.deploy.journey import Journey, Success, calls_of
+from verification.conformance.programs import FOREIGN, StepFailed
 
 LOGS = FOREIGN / "logs" / "conformance"
 _FOLDER = FOREIGN / "conformance" / "deploy"
-_GATED = "s3://jumpstart-"  # how the address of the gated weights begins
+_PATIENCE_SECONDS = 180.0
 
 
-def run(assembly: Path, say: Callable[[str], None] = print, *, planted: bool = False) -> list[Contract]:
+def run(setting: Setting) -> list[Contract]:
     """Check the templates, then deploy, run and destroy.
-
-    Args:
-        assembly: the folder of the synthesized project.
-        say: told what is going on, a line at a time.
-        planted: whether a fault was planted in the assembly: then it is deployed as it is, and not synthesized again.
 
     Raises:
         CannotRun: the emulator or Node cannot be installed here.
     """
-    say("deploy: the templates against CloudFormation's schemas")
-    contracts = [templates.check(assembly, REGION)]
+    setting.say("deploy: the templates against CloudFormation's schemas")
+    contracts = [templates(setting.assembly)]
     if not contracts[0].holds:  # CloudFormation would refuse them, an emulator would not
         return contracts
-    say("deploy: a rehearsed run, to compare with")
+    setting.say("deploy: a rehearsed run, to compare with")
+    # A planted fault is in the assembly; without one, the CDK CLI synthesizes the project as it does for a person.
+    app = ["--app", str(setting.assembly)] if setting.plant else ["--context", "accept_eula=true"]
+    assembly = Assembly(setting.assembly)
     try:
-        expected = way_of_a_success(Assembly(assembly), _FOLDER / "rehearsed")
-        with Account(_FOLDER / "account", LOGS) as account:
-            commands = Commands(account.environment(), LOGS)
-            journey = Journey(account, commands, expected, assembly if planted else None, _weights(assembly))
-            for step in steps(journey):
-                say(f"deploy: {step.__name__}")
+        expected = _rehearsed(assembly, _FOLDER / "rehearsed")
+        with account.opened(_FOLDER / "account", LOGS / "emulator.log") as opened:
+            journey = Journey(opened, LOGS, expected, app, _weights(assembly))
+            for step in (journey.deploy, journey.run, journey.tear_down, journey.destroy):
+                setting.say(f"deploy: {step.__name__}")
                 contracts.append(step())
-    except (AccountFailed, CommandFailed, NeverCame, RehearsalFailed) as error:
-        contracts.append(Contract("deploy", len(contracts), emulator_version(), (str(error),)))
+    except StepFailed as error:
+        contracts.append(Contract("deploy", len(contracts), account.version(), (str(error),)))
     return contracts
 
 
-def _weights(assembly: Path) -> str:
-    """The S3 URI of the gated weights in the templates' substitutions."""
-    return next(value for value in _substitutions(assembly) if value.startswith(_GATED))
+def templates(assembly: Path, region: str = account.REGION) -> Contract:
+    """Check every resource of every template of a cloud assembly against the schemas that CloudFormation publishes.
 
-
-def _substitutions(assembly: Path) -> Iterator[str]:
+    An emulator deploys a property that it does not know; CloudFormation refuses the stack.
+    """
+    problems, kinds = list[str](), list[str]()
     for path in sorted(assembly.glob("*.template.json")):
-        for resource in json.loads(path.read_text(encoding="utf-8")).get("Resources", {}).values():
-            values = resource.get("Properties", {}).get("DefinitionSubstitutions", {}).values()
-            yield from (value for value in values if isinstance(value, str))
+        text = path.read_text(encoding="utf-8")
+        kinds += [resource["Type"] for resource in json.loads(text).get("Resources", {}).values()]
+        problems += [
+            f"{path.name}: {'.'.join(map(str, match.path))}: {match.message}"
+            for match in lint(text, config=ManualArgs(regions=[region]))
+            if match.rule.id.startswith("E")
+        ]
+    against = f"CloudFormation's resource schemas (cfn-lint {version('cfn-lint')})"
+    return Contract("templates", len(kinds), against, tuple(problems), f"{len(set(kinds))} types of resources")
+
+
+def _rehearsed(assembly: Assembly, folder: Path) -> Success:
+    """Runs {} once in the rehearsed account with engines that finish at once."""
+    with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000) as cloud:
+        deployment = cloud.deploy(assembly)
+        run = cloud.start({})
+        cloud.settle(run, timeout=_PATIENCE_SECONDS)
+        tear_downs = cloud.executions.of(deployment.tear_down)
+        for one in (run, *tear_downs):
+            if one.status != "SUCCEEDED":
+                raise StepFailed(f"the rehearsal has no success to compare with: {one}: {one.error}: {one.cause}")
+        outer = {name for text in deployment.definitions.values() for name in json.loads(text)["States"]}
+        entered = {name for one in tear_downs for name in one.states()}
+        return Success(outer.intersection(run.states()), outer & entered, calls_of(cloud.sagemaker.calls))
+
+
+def _weights(assembly: Assembly) -> str:
+    """The S3 URI of the gated weights, which is one of the templates' substitutions."""
+    resources = [resource for stack in assembly.stacks() for resource in stack.template["Resources"].values()]
+    given = [resource.get("Properties", {}).get("DefinitionSubstitutions", {}) for resource in resources]
+    return next(str(text) for values in given for text in values.values() if str(text).startswith("s3://jumpstart-"))

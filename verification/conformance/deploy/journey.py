@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import jmespath
+
+from rehearsal.sagemaker import Call
 from verification.conformance.contract import Contract
-from verification.conformance.deploy import inventory
+from verification.conformance.deploy import account as emulator
 from verification.conformance.deploy.account import REGION, Account
-from verification.conformance.deploy.account import version as emulator_version
-from verification.conformance.deploy.cdk import Commands
-from verification.conformance.deploy.cdk import version as cdk_version
-from verification.conformance.deploy.expected import Expected, calls_of
+from verification.conformance.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 
 STORAGE, RUNS, GUARDRAIL = "Captune-Storage", "Captune-FineTuning", "Captune-Guardrail"
 _ALL = (STORAGE, RUNS, GUARDRAIL)
 _RUN_SECONDS, _TEAR_DOWN_SECONDS, _PAUSE_SECONDS = 300.0, 180.0, 0.5
+_MAILBOX = "conformance-mailbox"  # the queue that stands for the owner's mailbox
+_RIGHTS = "the emulator's IAM checks what the functions call of it (not of the SageMaker stand-in) against their roles' policies"
+_PROPERTIES = "a property that the emulator ignores is checked by the templates' schemas alone"
+_CDK = locked_version(PROJECT, "aws-cdk")
 Found = TypeVar("Found")
-_RIGHTS = "what the functions call of the emulator (not of the SageMaker stand-in) is held against their roles' policies by its IAM"
-_HEARD = "conformance-hears"  # the queue that stands for the owner's mailbox
+# Service, operation, where the names stand in its answer, parameters.
+_LISTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("cloudformation", "list_stacks", "StackSummaries[?StackStatus != 'DELETE_COMPLETE'].StackName", {}),
+    ("s3", "list_buckets", "Buckets[].Name", {}),
+    ("dynamodb", "list_tables", "TableNames[]", {}),
+    ("lambda", "list_functions", "Functions[].FunctionName", {}),
+    ("stepfunctions", "list_state_machines", "stateMachines[].name", {}),
+    ("events", "list_rules", "Rules[].Name", {}),
+    ("scheduler", "list_schedules", "Schedules[].Name", {}),
+    ("sns", "list_topics", "Topics[].TopicArn", {}),
+    ("logs", "describe_log_groups", "logGroups[].logGroupName", {}),
+    ("cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName", {}),
+    ("cloudwatch", "list_dashboards", "DashboardEntries[].DashboardName", {}),
+    ("iam", "list_roles", "Roles[].RoleName", {}),
+    ("iam", "list_policies", "Policies[].PolicyName", {"Scope": "Local"}),
+    ("sqs", "list_queues", "QueueUrls[]", {}),
+    ("budgets", "describe_budgets", "Budgets[].BudgetName", {"AccountId": "123456789012"}),
+)
 
 
-class NeverCame(RuntimeError):
-    """Something did not happen within its time."""
+class Success(NamedTuple):
+    """What a successful run does: the states it and its tear-down enter, and how often it calls each SageMaker operation.
+
+    The states inside a Parallel are left out, as in ministack's history; the calls show that these happened.
+    """
+
+    run: set[str]
+    tear_down: set[str]
+    calls: Counter[str]
+
+
+def calls_of(calls: Iterable[Call]) -> Counter[str]:
+    """Count the calls by operation, without those that only read: their number depends on the pace."""
+    reads = ("Describe", "List", "Get", "Batch")
+    return Counter(call.operation for call in calls if not call.operation.startswith(reads))
 
 
 class Journey:
@@ -34,115 +69,119 @@ class Journey:
 
     Args:
         account: the account.
-        commands: the person's shell.
-        expected: what the rehearsal does.
-        assembly: a synthesized project to deploy as it is; None lets the CDK CLI synthesize it, as it does for a person.
+        logs: where each command's output goes.
+        expected: what a success does in the rehearsal.
+        app: the CDK CLI's options that say what to deploy.
         weights: the S3 URI of the gated weights, of which the account has to have one object.
     """
 
-    def __init__(
-        self, account: Account, commands: Commands, expected: Expected, assembly: Path | None, weights: str
-    ) -> None:
-        self._account, self._commands, self._expected = account, commands, expected
-        self._app = ["--app", str(assembly)] if assembly is not None else ["--context", "accept_eula=true"]
-        self._weights = weights
-        self._against = f"aws-cdk CLI {cdk_version()} and {emulator_version()}"
-        self._before: inventory.Inventory = frozenset()
+    def __init__(self, account: Account, logs: Path, expected: Success, app: Sequence[str], weights: str) -> None:
+        self._account, self._logs, self._expected, self._app, self._weights = account, logs, expected, app, weights
+        self._against = f"aws-cdk CLI {_CDK} and {emulator.version()}"
+        self._before: frozenset[tuple[str, str]] = frozenset()
         self._outputs: dict[str, str] = {}
         self._execution = ""
 
     def deploy(self) -> Contract:
         """`cdk bootstrap` and `cdk deploy --all`: every resource of every stack is there."""
         begin = time.monotonic()
-        self._commands.cdk("bootstrap", "bootstrap", *self._app)
+        self._cdk("bootstrap", "bootstrap")
         self._put_weights()
-        self._before = inventory.take(self._account.client)
-        self._commands.cdk("deploy", "deploy", "--all", "--require-approval", "never", *self._app)
-        problems, resources = list[str](), 0
-        client = self._account.client("cloudformation")
+        self._before = inventory_of(self._account.client)
+        self._cdk("deploy", "deploy", "--all", "--require-approval", "never")
+        client, states = self._account.client("cloudformation"), dict[str, str]()
         for name in _ALL:
             (stack,) = client.describe_stacks(StackName=name)["Stacks"]
             self._outputs |= {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
-            if stack["StackStatus"] != "CREATE_COMPLETE":
-                problems.append(f"{name} is {stack['StackStatus']}")
+            states[name] = stack["StackStatus"]
             for resource in client.describe_stack_resources(StackName=name)["StackResources"]:
-                resources += 1
-                if resource["ResourceStatus"] != "CREATE_COMPLETE":
-                    problems.append(f"{name}, {resource['LogicalResourceId']}: {resource['ResourceStatus']}")
-        figures = f"{resources} resources of {len(_ALL)} stacks in {time.monotonic() - begin:.0f} s; {self._ignored()}"
-        return Contract("deploy", resources, self._against, tuple(problems), figures)
+                states[f"{name}, {resource['LogicalResourceId']}"] = resource["ResourceStatus"]
+        problems = [f"{what} is {state}" for what, state in states.items() if state != "CREATE_COMPLETE"]
+        count = len(states) - len(_ALL)
+        figures = f"{count} resources of {len(_ALL)} stacks in {time.monotonic() - begin:.0f} s"
+        return self._contract("deploy", count, problems, f"{figures}; {_PROPERTIES}")
 
     def run(self) -> Contract:
         """`start-execution` with {}: it succeeds through the states of a success, and its report is there."""
-        self._listen()
+        self._open_mailbox()
         begin, states = time.monotonic(), self._account.client("stepfunctions")
         started = states.start_execution(stateMachineArn=self._outputs["FineTuningArn"], input="{}")
         self._execution = started["executionArn"]
-        ended = self._until_over(self._execution, _RUN_SECONDS)
-        entered = self._entered(self._execution)
-        problems = differences(entered, self._expected.run)
-        if ended["status"] != "SUCCEEDED":
-            problems.append(f"the run {ended['status']}: {ended.get('error')}: {ended.get('cause')}")
-        else:
+        ended, entered, problems = self._end_of(self._execution, self._expected.run, _RUN_SECONDS)
+        if not problems:
             bucket, _, prefix = str(json.loads(ended["output"])["report"]).removeprefix("s3://").partition("/")
             files = self._account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
             problems += [] if files else [f"there is no report at {bucket}/{prefix}"]
-        figures = f"{len(entered)} of {len(self._expected.run)} states of a success in {time.monotonic() - begin:.0f} s; {_RIGHTS}"
-        return Contract("run", len(entered), self._against, tuple(problems), figures)
+        figures = f"{entered} of {len(self._expected.run)} states of a success in {time.monotonic() - begin:.0f} s"
+        return self._contract("run", entered, problems, f"{figures}; {_RIGHTS}")
 
     def tear_down(self) -> Contract:
         """The deployed rule starts TearDown: it succeeds, settles, publishes, and nothing is left that bills."""
         begin, states = time.monotonic(), self._account.client("stepfunctions")
-        machine = self._outputs["TearDownArn"]
 
         def started() -> str:
-            for one in states.list_executions(stateMachineArn=machine)["executions"]:
-                told = json.loads(states.describe_execution(executionArn=one["executionArn"])["input"])
-                if told.get("executionArn") == self._execution and told.get("reason") == "event":
-                    return str(one["executionArn"])
-            return ""
+            executions = states.list_executions(stateMachineArn=self._outputs["TearDownArn"])["executions"]
+            return str(executions[0]["executionArn"]) if executions else ""
 
-        arn = self._until(started, "an execution of TearDown, started by the event rule", _TEAR_DOWN_SECONDS)
-        ended = self._until_over(arn, _TEAR_DOWN_SECONDS)
-        entered = self._entered(arn)
-        problems = differences(entered, self._expected.tear_down)
-        if ended["status"] != "SUCCEEDED":
-            problems.append(f"TearDown {ended['status']}: {ended.get('error')}: {ended.get('cause')}")
+        arn = self._wait_for(started, "an execution of TearDown", _TEAR_DOWN_SECONDS)
+        ended, entered, problems = self._end_of(arn, self._expected.tear_down, _TEAR_DOWN_SECONDS)
+        given = json.loads(ended["input"])
+        if (given.get("executionArn"), given.get("reason")) != (self._execution, "event"):
+            problems.append(f"it was not the run's event that started it: {given}")
         problems += [f"left: {kind} {names}" for kind, names in self._account.sagemaker.leftovers().items() if names]
-        schedules = [one["Name"] for one in self._account.client("scheduler").list_schedules()["Schedules"]]
-        problems += [f"left: schedule {name}" for name in schedules]
-        problems += [] if self._heard() else ["no result was published to the topic"]
-        problems += self._ledger()
-        made = calls_of(self._account.sagemaker.calls)
-        if made != self._expected.calls:
-            problems.append(f"{dict(made)} were called, in the rehearsal {dict(self._expected.calls)}")
-        figures = (
-            f"{len(entered)} states in {time.monotonic() - begin:.0f} s; settled, published, nothing left; "
-            f"{made.total()} calls of {len(made)} SageMaker operations, as in the rehearsal"
-        )
-        return Contract("tear-down", len(entered), self._against, tuple(problems), figures if not problems else "")
+        schedules = self._account.client("scheduler").list_schedules()["Schedules"]
+        problems += [f"left: schedule {schedule['Name']}" for schedule in schedules]
+        problems += [] if self._result_published() else ["no result was published to the topic"]
+        printed, name = self._captune("ledger", "--json"), self._execution.rpartition(":")[2]
+        if name not in printed or "settled" not in printed:
+            problems.append(f"the ledger has no settled run {name}: {printed.strip()[:300]}")
+        calls = calls_of(self._account.sagemaker.calls)
+        if calls != self._expected.calls:
+            problems.append(f"the calls were {dict(calls)}, in the rehearsal {dict(self._expected.calls)}")
+        figures = f"{entered} states in {time.monotonic() - begin:.0f} s; settled, published, nothing left"
+        figures += f"; {calls.total()} calls of {len(calls)} SageMaker operations, as in the rehearsal"
+        return self._contract("tear-down", entered, problems, figures if not problems else "")
 
     def destroy(self) -> Contract:
         """`make destroy`, step by step: what is left is what the Storage stack retains."""
-        begin = time.monotonic()
-        full = inventory.take(self._account.client)
-        self._commands.run("destroy", [sys.executable, "-m", "operations", "--region", REGION, "destroy", "--yes"])
-        self._commands.cdk("destroy", "destroy", GUARDRAIL, RUNS, "--force", *self._app)
-        client = self._account.client("cloudformation")
+        begin, client = time.monotonic(), self._account.client("cloudformation")
+        full = inventory_of(self._account.client)
+        self._captune("destroy", "--yes")
+        self._cdk("cdk-destroy", "destroy", GUARDRAIL, RUNS, "--force")
         kept = client.describe_stack_resources(StackName=STORAGE)["StackResources"]
         ids = [str(resource["PhysicalResourceId"]) for resource in kept]
-        names = {*ids, *(one.rpartition("/")[2] for one in ids)}  # of a policy, the id is its ARN
-        after = inventory.take(self._account.client)
-        extra = frozenset(one for one in after - self._before if one[1] not in names and one[1] != STORAGE)
-        gone = len(full - after)
-        problems = [f"left behind: {inventory.words(extra)}"] if extra else []
+        names = {STORAGE, *ids, *(one.rpartition("/")[2] for one in ids)}  # the id of a policy is its ARN
+        after = inventory_of(self._account.client)
+        extra = sorted(one for one in after - self._before if one[1] not in names)
+        problems = [f"left behind: {kind} {name}" for kind, name in extra]
         missing = {"AWS::S3::Bucket", "AWS::DynamoDB::Table"} - {resource["ResourceType"] for resource in kept}
-        problems += [f"{kind} was not kept" for kind in sorted(missing)]
-        problems += [f"{one[1]} was not kept" for one in full - after if one[1] in names]
-        figures = f"{gone} things gone, {STORAGE} with its {len(ids)} resources kept; {time.monotonic() - begin:.0f} s"
-        return Contract("destroy", gone, self._against, tuple(problems), figures)
+        problems += [f"{name} was not kept" for name in (*missing, *(one for _, one in full - after if one in names))]
+        gone, seconds = len(full - after), time.monotonic() - begin
+        figures = f"{gone} things gone, {STORAGE} with its {len(ids)} resources kept; {seconds:.0f} s"
+        return self._contract("destroy", gone, problems, figures)
 
-    # what a person sees in the console ----------------------------------------------------------------------------
+    def _contract(self, name: str, count: int, problems: Sequence[str], figures: str) -> Contract:
+        return Contract(name, count, self._against, tuple(problems), figures)
+
+    # a person's commands and what the console shows ---------------------------------------------------------------
+
+    def _cdk(self, log: str, *arguments: str) -> None:
+        cdk = node_packages(PROJECT, "conformance-cdk") / "node_modules" / ".bin" / "cdk"
+        self._command(log, str(cdk), *arguments, *self._app)
+
+    def _captune(self, command: str, *arguments: str) -> str:
+        return self._command(command, sys.executable, "-m", "captune", command, "--region", REGION, *arguments)
+
+    def _command(self, log: str, *command: str) -> str:
+        environment = {
+            **self._account.environment(),
+            "PATH": f"{beside_python('node').parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONDONTWRITEBYTECODE": "1",  # what Python leaves behind would change the assets
+            "CI": "true",  # plain lines
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
+        }
+        return run(command, environment, self._logs / f"{log}.log")
 
     def _put_weights(self) -> None:
         bucket, _, prefix = self._weights.removeprefix("s3://").partition("/")
@@ -150,11 +189,10 @@ class Journey:
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key=f"{prefix}config.json", Body=b"a stand-in for a gated file\n")
 
-    def _listen(self) -> None:
-        sqs, sns = self._account.client("sqs"), self._account.client("sns")
-        url = sqs.create_queue(QueueName=_HEARD)["QueueUrl"]
+    def _open_mailbox(self) -> None:
+        sqs, topic = self._account.client("sqs"), self._outputs["ResultTopicArn"]
+        url = sqs.create_queue(QueueName=_MAILBOX)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = self._outputs["ResultTopicArn"]
         may_send = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
@@ -164,67 +202,53 @@ class Journey:
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [may_send]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        self._account.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
 
-    def _heard(self) -> bool:
+    def _result_published(self) -> bool:
         sqs = self._account.client("sqs")
-        url = sqs.get_queue_url(QueueName=_HEARD)["QueueUrl"]
-        heard = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
+        url = sqs.get_queue_url(QueueName=_MAILBOX)["QueueUrl"]
+        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
         sqs.delete_queue(QueueUrl=url)
-        return any("Verdict:" in str(message["Body"]) for message in heard)
+        return any("Verdict:" in str(message["Body"]) for message in messages)
 
-    def _ledger(self) -> list[str]:
-        command = [sys.executable, "-m", "operations", "--region", REGION, "ledger", "--json"]
-        said = self._commands.run("ledger", command)
-        name = self._execution.rpartition(":")[2]
-        return (
-            []
-            if name in said and "settled" in said
-            else [f"the ledger has no settled run {name}: {said.strip()[:300]}"]
-        )
-
-    def _ignored(self) -> str:
-        kinds: dict[str, set[str]] = {}
-        for line in self._account.ignored.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
-            if one["stack"] in _ALL:
-                kinds.setdefault(one["type"], set()).update(one["unread"])
-        unread = [f"{kind} {', '.join(sorted(names))}" for kind, names in sorted(kinds.items()) if names]
-        return f"not looked at by the emulator: {'; '.join(unread) or 'nothing'}"
-
-    def _entered(self, execution: str) -> frozenset[str]:
-        pages = self._account.client("stepfunctions").get_paginator("get_execution_history")
-        events = (event for page in pages.paginate(executionArn=execution) for event in page["events"])
-        return frozenset(e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e)
-
-    def _until_over(self, execution: str, seconds: float) -> Mapping[str, Any]:
+    def _end_of(self, execution: str, expected: set[str], seconds: float) -> tuple[Mapping[str, Any], int, list[str]]:
+        """Waits for the end of an execution: its description, how many states it entered, and what is wrong with them."""
         client = self._account.client("stepfunctions")
 
         def over() -> Mapping[str, Any] | None:
             described: Mapping[str, Any] = client.describe_execution(executionArn=execution)
             return None if described["status"] == "RUNNING" else described
 
-        return self._until(over, f"the end of {execution}", seconds)
+        ended = self._wait_for(over, f"the end of {execution}", seconds)
+        pages = client.get_paginator("get_execution_history").paginate(executionArn=execution)
+        entered = set(pages.search("events[].stateEnteredEventDetails.name"))
+        problems = [f"{name}: not entered, but in the rehearsal" for name in sorted(expected - entered)]
+        problems += [f"{name}: entered, but not in the rehearsal" for name in sorted(entered - expected)]
+        if ended["status"] != "SUCCEEDED":
+            problems.append(f"it ended as {ended['status']} {ended.get('error')}: {ended.get('cause')}")
+        return ended, len(entered), problems
 
-    def _until(self, look: Callable[[], Found | None], what: str, seconds: float) -> Found:
+    def _wait_for(self, look: Callable[[], Found | None], what: str, seconds: float) -> Found:
         deadline = time.monotonic() + seconds
         while not (found := look()):
-            self._account.check()
             if time.monotonic() > deadline:
-                raise NeverCame(f"waited {seconds:.0f} s in vain for {what}")
+                raise StepFailed(f"waited {seconds:.0f} s in vain for {what}")
             time.sleep(_PAUSE_SECONDS)
         return found
 
 
-def differences(entered: frozenset[str], expected: frozenset[str]) -> list[str]:
-    """Two interpreters take the same way through one definition."""
-    missed, more = sorted(expected - entered), sorted(entered - expected)
-    return [
-        *([f"not entered, but in the rehearsal: {', '.join(missed)}"] if missed else []),
-        *([f"entered, but not in the rehearsal: {', '.join(more)}"] if more else []),
-    ]
-
-
-def steps(journey: Journey) -> Sequence[Callable[[], Contract]]:
-    """The steps in their order."""
-    return (journey.deploy, journey.run, journey.tear_down, journey.destroy)
+def inventory_of(client: Callable[[str], Any]) -> frozenset[tuple[str, str]]:
+    """Return the kind and name of everything in an account, through clients made by service name; deleted stacks are left out."""
+    found: set[tuple[str, str]] = set()
+    for service, operation, names, parameters in _LISTS:
+        api = client(service)
+        if api.can_paginate(operation):
+            answers = api.get_paginator(operation).paginate(**parameters)
+        else:
+            answers = [getattr(api, operation)(**parameters)]
+        found |= {
+            (f"{service} {names.partition('[')[0]}", name)
+            for answer in answers
+            for name in jmespath.search(names, answer) or ()
+        }
+    return frozenset(found)

@@ -1,4 +1,4 @@
-"""What was gained, at what price: the figures of all runs, with intervals clustered by document."""
+"""The gain and the price of each recipe over all runs, with intervals clustered by document."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verification.experiments.bench.runs import RECIPES, SAME_TIME, USUAL, Metrics
 from report.findings.intervals import Estimate, interval
+from verification.experiments.bench.runs import RECIPES, SAME_TIME, USUAL, Metrics
 
 GOAL = 6.0  # times the usual recipe's gain, in no more time
 COUNTED = ("steps", "tokens_seen", "seconds", "tokens_per_second", "peak_memory_bytes")
-BASE_TOLERANCE = 0.01  # of a document's loss: more, and two runs have not measured the same model
+BASE_TOLERANCE = 0.01  # of a document's loss: with more, two runs did not measure the same model
 
 Gains = tuple[list[float], list[float]]  # nats gained on each document, averaged over the seeds, and its tokens
 
@@ -22,13 +22,13 @@ def summarise(seeds: Mapping[int, Mapping[str, Metrics]]) -> dict[str, Any]:
 
     Raises ValueError where two runs did not measure the same base model on the same documents.
     """
-    _hold_to_one_base(seeds)
+    _refuse_different_bases([run for runs in seeds.values() for run in runs.values()])
+    by_recipe = {name: {seed: runs[name] for seed, runs in seeds.items()} for name in RECIPES}
+    gained = {name: gains(list(runs.values())) for name, runs in by_recipe.items()}
     return {
-        "recipes": {recipe: _recipe({seed: runs[recipe] for seed, runs in seeds.items()}) for recipe in RECIPES},
+        "recipes": {name: _recipe(runs) for name, runs in by_recipe.items()},
         "times_the_usual_gain": {
-            recipe: times(gains(_of(seeds, recipe)), gains(_of(seeds, USUAL))).as_dict()
-            for recipe in RECIPES
-            if recipe != USUAL
+            name: times(gained[name], gained[USUAL]).as_dict() for name in RECIPES if name != USUAL
         },
     }
 
@@ -52,42 +52,32 @@ def gains(runs: Sequence[Metrics], text: str = "heldout") -> Gains | None:
 
 
 def times(one: Gains | None, other: Gains | None) -> Estimate:
-    """How many times as much one recipe gained as another, on the same documents; nothing where the other gained nothing."""
+    """How many times as much one recipe gained as another, on the same documents; no figure where the other gained nothing."""
     return interval(one[0], other[0]) if one and other else Estimate(None)
 
 
 def _recipe(runs: Mapping[int, Metrics]) -> dict[str, Any]:
     every = list(runs.values())
     found: dict[str, Any] = {name: statistics.median(run["training"][name] for run in every) for name in COUNTED}
-    for text in ("heldout", "outside"):
+    texts = [text for text in ("heldout", "outside") if text in every[0]["evaluation"]]
+    for text in texts:
         if measured := gains(every, text):
             found[text] = interval(*measured).as_dict()
     found["runs"] = {
         str(seed): {name: run["training"][name] for name in COUNTED}
-        | {text: _gain(run, text) for text in ("heldout", "outside") if text in run["evaluation"]}
+        | {text: run["evaluation"][text]["base_loss"] - run["evaluation"][text]["tuned_loss"] for text in texts}
         for seed, run in runs.items()
     }
     return found
 
 
-def _gain(run: Metrics, text: str) -> float:
-    measured = run["evaluation"][text]
-    return float(measured["base_loss"] - measured["tuned_loss"])
-
-
-def _of(seeds: Mapping[int, Mapping[str, Metrics]], recipe: str) -> list[Metrics]:
-    return [runs[recipe] for runs in seeds.values()]
-
-
-def _hold_to_one_base(seeds: Mapping[int, Mapping[str, Metrics]]) -> None:
-    every = [run for runs in seeds.values() for run in runs.values()]
-    for text, first in every[0]["evaluation"].items():
-        if text == "training_text":
-            continue
-        for run in every:
-            pairs = zip(first["documents"], run["evaluation"][text]["documents"], strict=True)
-            for one, other in pairs:
-                if one["id"] != other["id"] or not math.isclose(
-                    one["base_nll"], other["base_nll"], rel_tol=BASE_TOLERANCE
-                ):
-                    raise ValueError(f"The runs did not measure the same base model on {one['id']} of the {text} text")
+def _refuse_different_bases(runs: Sequence[Metrics]) -> None:
+    for text in runs[0]["evaluation"].keys() - {"training_text"}:
+        columns = zip(*(run["evaluation"][text]["documents"] for run in runs), strict=True)
+        for first, *others in columns:
+            for other in others:
+                alike = math.isclose(first["base_nll"], other["base_nll"], rel_tol=BASE_TOLERANCE)
+                if first["id"] != other["id"] or not alike:
+                    raise ValueError(
+                        f"The runs did not measure the same base model on {other['id']} of the {text} text"
+                    )

@@ -1,88 +1,55 @@
-"""Invented runs of every kind, to look at the report without running anything.
+"""Invented runs of every kind, to look at the report without running anything. Every figure is made up from a seed.
 
-    python -m verification.experiments.reports.examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
-
-Every figure and text in them is made up from a seed.
+python -m verification.experiments.reports.examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from verification.experiments.reports.made_up import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 from report import summary
 from report.findings import analysis
 from report.html import page
 from report.model_card import card
 from report.pdf import document as pdf
 from report.summary_types import Summary
+from verification.experiments.reports.made_up import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 
 
 def finished(
     *,
-    effect: float = -0.12,
     skill: float = 0.35,
-    resamples: int = 500,
+    facts: Mapping[str, Any] | None = None,
+    quantization: str = "none",
     outside_given: bool = False,
     records: bool = False,
     **options: Any,
 ) -> Summary:
-    """The summary of a run whose answers are in and whose cost is not settled."""
-    measured, asked = metrics(effect=effect, **options), prompts()
+    """The summary of a run whose answers are in and whose cost is not settled; `facts` are those of a run that went otherwise."""
+    measured, asked = metrics(**options), prompts()
+    if facts:
+        measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
     base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=skill, seed=4)
-    told = {"outside_given": outside_given, "records": records}
-    findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=resamples, **told)
-    return summary.build(run(), measured, asked, base, tuned, findings)
+    told = {"outside_given": outside_given, "records": records, "smoke": bool(facts and facts.get("smoke"))}
+    findings = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500, **told)
+    return summary.build({**run(), **(facts or {})}, measured, asked, base, tuned, findings)
 
 
-def settled(made: Summary) -> Summary:
-    """The same run after TearDown."""
-    return summary.settle(made, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+def settled(made: Summary, **configuration: Any) -> Summary:
+    """The same run after TearDown, with further entries of its configuration."""
+    done = summary.settle(made, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+    done["configuration"].update(configuration)  # type: ignore[typeddict-item]
+    return done
 
 
 def with_outside_text(outside: float, **options: Any) -> Summary:
     """A settled run that was given text by others, on which the loss changed by `outside`."""
-    made = settled(finished(outside=outside, **options))
-    made["configuration"]["outside_text"] = (
-        "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
-    )
-    return made
-
-
-def control_gained_as_much() -> Summary:
-    """A run on which the text about unrelated subjects gained what the held-out text did."""
-    return settled(finished(effect=-0.2, control=-0.2))
-
-
-def outside_not_measured() -> Summary:
-    """A run that was given text by others, of which no loss came back."""
-    return settled(finished(outside_given=True))
-
-
-def several_seeds() -> Summary:
-    """A run with four seeds, of which one was left out."""
-    return with_outside_text(-0.06, further={7: -0.13, 8: -0.11})
-
-
-def seeds_that_disagree() -> Summary:
-    """A run whose verdict hangs on its seed."""
-    return settled(finished(further={7: 0.1}))
-
-
-def too_few_documents() -> Summary:
-    """A run of a text so short that only five documents could be held out."""
-    return settled(finished(effect=-0.3, count=5))
-
-
-def of_conversations() -> Summary:
-    """A run that learnt from records and improved."""
-    told = "The run learnt from 400 records (conversations) of 120 groups, and held 40 out."
-    made = settled(finished(records=True))
-    made["configuration"]["records"] = told
-    return made
+    told = "The outside text corpora/heldoutside-others.jsonl has 40 documents; 12,000 words are measured."
+    return settled(finished(outside=outside, **options), outside_text=told)
 
 
 def without_control() -> Summary:
@@ -93,39 +60,6 @@ def without_control() -> Summary:
     base, tuned = answers(asked, "base", skill=0), answers(asked, "custom", skill=0)
     found = analysis.analyse(measured, asked, base, tuned, resamples=500)
     return settled(summary.build({**run(), "domain": None}, measured, asked, base, tuned, found))
-
-
-def in_circumstances(*, quantization: str = "none", **told: Any) -> Summary:
-    """A settled run that did not go as it was planned; `told` goes into its facts."""
-    measured, asked = metrics(), prompts()
-    measured["base_model"] |= {"quantization": quantization, "dtype": "bfloat16"}
-    base, tuned = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.35, seed=4)
-    smoke = bool(told.get("smoke"))
-    found = analysis.analyse(measured, asked, base, tuned, corpus=CORPUS, resamples=500, smoke=smoke)
-    return settled(summary.build({**run(), **told}, measured, asked, base, tuned, found))
-
-
-def cut_short_in_four_bits() -> Summary:
-    """A run whose training was cut, in four bits, and which was served by the instance of second choice."""
-    return in_circumstances(
-        quantization="nf4",
-        training_cut=True,
-        max_training_seconds=7200,
-        hosting_instance_type="ml.g6.2xlarge",
-        hosting_instance_types=["ml.g5.2xlarge", "ml.g6.2xlarge"],
-    )
-
-
-def of_an_earlier_adapter() -> Summary:
-    """A run that trained nothing and served what an earlier run had left."""
-    return in_circumstances(
-        training_instance_type=None,
-        training_instance_count=None,
-        training_hourly_cents=None,
-        max_training_seconds=None,
-        adapter_uri="s3://bucket/runs/captune-first/training/captune-first/output/model/",
-        adapter_run="captune-first",
-    )
 
 
 def failed() -> Summary:
@@ -168,6 +102,21 @@ def hostile() -> Summary:
     )
 
 
+# What a run tells of itself that trained nothing and served an earlier adapter, and of one that did not go as it was planned.
+EARLIER_ADAPTER = {
+    **dict.fromkeys(
+        ("training_instance_type", "training_instance_count", "training_hourly_cents", "max_training_seconds")
+    ),
+    "adapter_uri": "s3://bucket/runs/captune-first/training/captune-first/output/model/",
+    "adapter_run": "captune-first",
+}
+SECOND_CHOICE = {
+    "training_cut": True,
+    "max_training_seconds": 7200,
+    "hosting_instance_type": "ml.g6.2xlarge",
+    "hosting_instance_types": ["ml.g5.2xlarge", "ml.g6.2xlarge"],
+}
+RECORDS = "The run learnt from 400 records (conversations) of 120 groups, and held 40 out."
 KINDS = {
     "improved": lambda: settled(finished()),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
@@ -175,17 +124,17 @@ KINDS = {
     "improved-outside": lambda: with_outside_text(-0.08),
     "not-shown-outside": lambda: with_outside_text(0.0),
     "worse-outside": lambda: with_outside_text(0.1),
-    "control-as-much": control_gained_as_much,
-    "outside-not-measured": outside_not_measured,
-    "too-few": too_few_documents,
-    "records": of_conversations,
-    "seeds": several_seeds,
-    "seeds-disagree": seeds_that_disagree,
+    "control-as-much": lambda: settled(finished(effect=-0.2, control=-0.2)),
+    "outside-not-measured": lambda: settled(finished(outside_given=True)),
+    "too-few": lambda: settled(finished(effect=-0.3, count=5)),
+    "records": lambda: settled(finished(records=True), records=RECORDS),
+    "seeds": lambda: with_outside_text(-0.06, further={7: -0.13, 8: -0.11}),
+    "seeds-disagree": lambda: settled(finished(further={7: 0.1})),
     "running": finished,
     "without-control": without_control,
-    "smoke": lambda: in_circumstances(smoke=True),
-    "earlier-adapter": of_an_earlier_adapter,
-    "not-as-planned": cut_short_in_four_bits,
+    "smoke": lambda: settled(finished(facts={"smoke": True})),
+    "earlier-adapter": lambda: settled(finished(facts=EARLIER_ADAPTER)),
+    "not-as-planned": lambda: settled(finished(facts=SECOND_CHOICE, quantization="nf4")),
     "failed": failed,
     "aborted-early": lambda: summary.failure({"run": "captune-stopped"}, "ABORTED", None, None),
     "hostile": hostile,

@@ -2,11 +2,8 @@
 
     python -m verification.experiments.reports.memory [PROMPTS [SAMPLES [RESAMPLES]]] [--words N]
 
-Without arguments the largest that are allowed, which takes twenty minutes or more. Fewer resamples than the 10,000 of a report take less
-time and the same memory.
-
-Each handler runs in a process of its own over a bucket in a folder, so that what counts is its own peak (resident set).
-The answers are as long as Ask lets them be, 64 tokens of about four characters.
+The defaults are the largest that are allowed: twenty minutes or more. Fewer resamples take less time and the same memory. Each
+handler runs in a process of its own over a bucket in a folder. The answers have 64 tokens of about four characters, as Ask allows.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import io
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,18 +21,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, metrics
 from report.findings import analysis, intervals
+from verification.experiments.large_corpus import peak_mib
+from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
+from verification.experiments.reports.made_up import prompts as made_up_prompts
 
 PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
 CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
 ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"
 PREFIX = "runs/captune-large/"
-KINDS = ("starter", "knowledge", "control", "completion")
 
 
 class Folder:
-    """As much of S3 as a handler needs, over files, so that no object stays in the process."""
+    """What a handler calls of S3, over files, so that no object stays in the process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,18 +51,18 @@ class Folder:
 
 def plan() -> dict[str, Any]:
     """The plan of the run, as far as a report reads it."""
-    answers = {
-        "promptsKey": "input/prompts.jsonl",
-        "preTrainedKey": "answers/base.jsonl",
-        "fineTunedKey": "answers/tuned.jsonl",
-    }
+    keys = (
+        ("promptsKey", "input/prompts.jsonl"),
+        ("preTrainedKey", "answers/base.jsonl"),
+        ("fineTunedKey", "answers/tuned.jsonl"),
+    )
     return {
         "runName": "captune-large", "domain": "medical", "executionArn": ARN, "region": "us-east-1", "prefix": PREFIX,
         "baseModel": {"name": "Llama 2 7B", "parameters": 6_738_415_616, "weightsUri": "s3://weights/"},
         "startedAt": "2026-11-25T10:00:00+00:00", "input": {}, "seed": 42, "corpus": {"words": 9}, "warnings": [],
         "training": {"instanceType": "ml.g5.2xlarge", "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": "ml.g5.2xlarge"},
         "budget": {"trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.515", "priceSource": "list", "months": ["2026-11"]},
-        "answers": {name: f"{PREFIX}{key}" for name, key in answers.items()},
+        "answers": {name: f"{PREFIX}{key}" for name, key in keys},
         "report": {"prefix": f"{PREFIX}report/", "uri": f"s3://bucket/{PREFIX}report/"},
     }  # fmt: skip
 
@@ -78,13 +75,7 @@ def fill(folder: Path, prompts: int, samples: int, corpus_words: int) -> None:
     words = CORPUS.split() + " ".join(FILLER).split()
     (folder / PREFIX / "input/corpus/corpus.txt").write_text(" ".join(rng.choices(words, k=corpus_words)))
     (folder / PREFIX / "metrics.json").write_text(json.dumps(metrics()))
-    rows = [
-        {
-            "id": f"p-{place:04d}", "kind": KINDS[place % len(KINDS)], "prompt": f"Statement {place} says that the",
-            "facts": [{"name": name, "pattern": pattern} for name, pattern in rng.sample(FACTS, 3)],
-        }
-        for place in range(prompts)
-    ]  # fmt: skip
+    rows = made_up_prompts(prompts)
     (folder / PREFIX / "input/prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def text() -> str:
@@ -93,16 +84,9 @@ def fill(folder: Path, prompts: int, samples: int, corpus_words: int) -> None:
 
     for name in ("base", "tuned"):
         with (folder / PREFIX / f"answers/{name}.jsonl").open("w") as file:
-            for row in rows:
-                answer: dict[str, Any] = {
-                    "id": row["id"],
-                    "kind": row["kind"],
-                    "prompt": row["prompt"],
-                    "model": name,
-                    "greedy": text(),
-                }
-                answer |= {"samples": [text() for _ in range(samples)], "seeds": list(range(samples)), "max_tokens": 64}
-                file.write(json.dumps({**answer, "temperature": 0.6, "top_p": 0.9, "seconds": 1.5}) + "\n")
+            for answer in answers(rows, name, skill=0.3):
+                answer |= {"greedy": text(), "samples": [text() for _ in range(samples)], "seeds": list(range(samples))}
+                file.write(json.dumps(answer) + "\n")
 
 
 def run(handler: str, folder: Path, resamples: int) -> None:
@@ -117,20 +101,14 @@ def run(handler: str, folder: Path, resamples: int) -> None:
     began = time.process_time()
     if handler == "report":
         reservation = {"reservedCents": 558, "capCents": 2500}
-        module.handle({"plan": plan(), "reservation": reservation, "adapterUri": f"s3://bucket/{PREFIX}"}, None)
+        event: dict[str, Any] = {"plan": plan(), "reservation": reservation, "adapterUri": f"s3://bucket/{PREFIX}"}
     else:
-        record = {
-            "run": "captune-large",
-            "executionArn": ARN,
-            "status": "SUCCEEDED",
-            "error": "",
-            "cause": "",
-            "verdict": "improved",
-        }
-        cost = {**COST, "cap_cents": 2500}
-        module.handle({**record, "reason": "", "secondsByState": SECONDS, "cost": cost, "unreserved": []}, None)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(f"{handler:8} {peak:7,.0f} MiB {time.process_time() - began:7.0f} s of CPU", flush=True)
+        event = {
+            "run": "captune-large", "executionArn": ARN, "status": "SUCCEEDED", "error": "", "cause": "", "verdict": "improved",
+            "reason": "", "secondsByState": SECONDS, "cost": {**COST, "cap_cents": 2500}, "unreserved": [],
+        }  # fmt: skip
+    module.handle(event, None)
+    print(f"{handler:8} {peak_mib():7,.0f} MiB {time.process_time() - began:7.0f} s of CPU", flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -138,11 +116,8 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("report", "finish"):
         run(arguments[0], Path(arguments[1]), int(arguments[2]))
         return 0
-    parser = argparse.ArgumentParser(
-        prog="python -m verification.experiments.reports.memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__, formatter_class=style)
     parser.add_argument("prompts", type=int, nargs="?", default=PROMPTS, help="(default: %(default)s)")
     parser.add_argument("samples", type=int, nargs="?", default=SAMPLES, help="of each (default: %(default)s)")
     parser.add_argument("resamples", type=int, nargs="?", default=intervals.RESAMPLES, help="(default: %(default)s)")

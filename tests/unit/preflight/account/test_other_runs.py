@@ -1,91 +1,135 @@
-"""What other runs hold or have left when a run begins: names, instances, resources."""
+"""What other runs hold or left when a run begins: the ledger's memory, names, instances, resources."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import ClientError
 
-from common.errors import RunNameTaken
+from common.errors import LedgerLost, RunNameTaken
+from preflight.account.known_jobs import refuse_lost_ledger
 from preflight.account.other_runs import leftovers, refuse_taken_name, runs_in_flight
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 
-
-def test_a_name_that_nobody_had_is_free() -> None:
-    refuse_taken_name(SageMaker(jobs={"captune-abcd": "Completed"}), FakeLedger(), "captune-abc", arn("abc"))
+TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
 
 
-def test_the_reservation_of_this_very_execution_takes_no_name() -> None:
-    ledger = FakeLedger().with_run("abc")
-    refuse_taken_name(SageMaker(jobs={"captune-abc": "InProgress"}), ledger, "captune-abc", arn("abc"))
+def known() -> FakeLedger:
+    """A ledger that knows the runs of both jobs."""
+    return FakeLedger().with_run("abc").with_run("b").settled("captune-b")
 
 
-def test_a_name_that_another_execution_has_is_refused() -> None:
-    ledger = FakeLedger().with_run("abc_1", run="captune-abc-1")
-    with pytest.raises(RunNameTaken, match="captune-abc-1 was used before"):
-        refuse_taken_name(SageMaker(), ledger, "captune-abc-1", arn("abc-1"))
+def damaged() -> FakeLedger:
+    ledger = known()
+    ledger.note("captune-abc", {"keep_until": "next tuesday"})
+    assert any(row.is_damaged for row in ledger.rows())
+    return ledger
 
 
-def test_a_name_that_a_settled_run_had_is_refused() -> None:
-    with pytest.raises(RunNameTaken):
-        refuse_taken_name(SageMaker(), FakeLedger().with_run("abc").settled("captune-abc"), "captune-abc", arn("abc"))
+class TestLostLedger:
+    @pytest.mark.parametrize("ledger", [known(), damaged()], ids=["sound", "damaged item"])
+    def test_ledger_that_knows_all_jobs_is_not_lost(self, ledger: FakeLedger) -> None:
+        assert refuse_lost_ledger(SageMaker(jobs=TRAINED), ledger, NOW, "") == ""
 
-
-@pytest.mark.parametrize("job", ["captune-abc", "captune-abc-try2"])
-def test_a_name_by_which_sagemaker_remembers_a_job_is_refused_even_with_a_new_ledger(job: str) -> None:
-    jobs = {"captune-abc-else": "Completed", job: "Completed"}
-    with pytest.raises(RunNameTaken, match="Start a new execution and leave its name to the console"):
-        refuse_taken_name(SageMaker(jobs=jobs), FakeLedger(), "captune-abc", arn("abc"))
-
-
-def test_where_sagemaker_does_not_tell_a_name_is_not_taken_for_free() -> None:
-    sagemaker = SageMaker()
-    sagemaker.troubles["describe_training_job"] = [refusal("ThrottlingException")]
-    with pytest.raises(ClientError, match="ThrottlingException"):
-        refuse_taken_name(sagemaker, FakeLedger(), "captune-abc", arn("abc"))
-
-
-def test_runs_in_flight_are_the_other_open_reservations() -> None:
-    ledger = FakeLedger().with_run("a").with_run("b").with_run("c").with_run("me").settled("captune-b")
-    assert runs_in_flight(ledger, "captune-me") == ["captune-a", "captune-c"]
-
-
-def test_a_run_whose_item_cannot_be_read_may_be_in_flight_and_says_so() -> None:
-    ledger = FakeLedger().with_run("a").with_run("b").settled("captune-a").settled("captune-b")
-    ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
-    assert runs_in_flight(ledger, "captune-me") == [
-        "captune-a (its item in the ledger cannot be read, see make ledger)"
-    ]
-    assert leftovers(SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"}), ledger, NOW) == [
-        "endpoint captune-b"
-    ]
-
-
-def test_leftovers_are_what_bills_without_a_reservation() -> None:
-    ledger = FakeLedger().with_run("covered").with_run("done").settled("captune-done")
-    sagemaker = SageMaker(
-        jobs={"captune-covered-try2": "InProgress", "captune-lost": "InProgress", "captune-old": "Completed"},
-        endpoints={
-            "captune-covered": "InService", "captune-done": "Creating", "captune-going": "Deleting", "not-captune-x": "InService",
-            "captune-lost-2": "Failed",
-        },
-    )  # fmt: skip
-    assert leftovers(sagemaker, ledger, NOW) == [
-        "training job captune-lost",
-        "endpoint captune-done",
-        "endpoint captune-lost-2",
-    ]
-
-
-def test_what_only_has_a_name_like_the_projects_is_no_leftover_for_nobody_would_remove_it() -> None:
-    sagemaker = SageMaker(
-        jobs={"captune-theirs": "InProgress"}, endpoints={"captune-demo": "InService", "captune-lost": "InService"}
+    @pytest.mark.parametrize(
+        ("jobs", "ledger", "named"),
+        [
+            (TRAINED, FakeLedger(), r"\(captune-abc, captune-b-try2\)"),
+            (TRAINED, FakeLedger().with_run("abc"), r"\(captune-b-try2\)"),
+            ({f"captune-{n}": "Completed" for n in range(7)}, FakeLedger(), "captune-2 and 4 more"),
+        ],
+        ids=["new", "without one", "without many"],
     )
-    sagemaker.tags = {"captune-theirs": {}, "captune-demo": {"project": "demo"}}
-    assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
+    def test_ledger_without_jobs_of_the_month_is_lost(
+        self, jobs: dict[str, str], ledger: FakeLedger, named: str
+    ) -> None:
+        with pytest.raises(LedgerLost, match=f"{named}.*2026-12-01.*accept_lost_ledger to 2026-11"):
+            refuse_lost_ledger(SageMaker(jobs=jobs), ledger, NOW, "")
+
+    def test_jobs_of_others_do_not_count(self) -> None:
+        sagemaker = SageMaker(jobs={"my-captune-abc": "Completed", "captune-theirs": "Completed"})
+        sagemaker.tags = {"captune-theirs": {}}
+        assert refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "") == ""
+
+    def test_jobs_of_another_month_do_not_count(self) -> None:
+        sagemaker = SageMaker(jobs=TRAINED)
+        sagemaker.created = datetime(2026, 10, 31, 23, 59, tzinfo=UTC)
+        assert refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "") == ""
+        sagemaker.created = datetime(2026, 11, 1, tzinfo=UTC)
+        with pytest.raises(LedgerLost):
+            refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "")
+
+    def test_owner_accepts_the_loss_for_one_month_only(self) -> None:
+        sagemaker = SageMaker(jobs=TRAINED)
+        assert "gives 2026-11 its whole cap" in refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "2026-11")
+        with pytest.raises(LedgerLost):
+            refuse_lost_ledger(sagemaker, FakeLedger(), NOW, "2026-10")
 
 
-def test_where_sagemaker_does_not_tell_the_tags_the_name_counts() -> None:
-    sagemaker = SageMaker(endpoints={"captune-lost": "InService"})
-    sagemaker.troubles["list_tags"] = [refusal("ThrottlingException")]
-    assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
+class TestNames:
+    @pytest.mark.parametrize(
+        ("jobs", "ledger"),
+        [({"captune-abcd": "Completed"}, FakeLedger()), ({"captune-abc": "InProgress"}, FakeLedger().with_run("abc"))],
+        ids=["of nobody", "of this execution"],
+    )
+    def test_free_name_is_taken(self, jobs: dict[str, str], ledger: FakeLedger) -> None:
+        refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
+
+    @pytest.mark.parametrize(
+        ("jobs", "ledger"),
+        [
+            ({}, FakeLedger().with_run("abc_1", run="captune-abc")),
+            ({}, FakeLedger().with_run("abc").settled("captune-abc")),
+            ({"captune-abc": "Completed"}, FakeLedger()),
+            ({"captune-abc-else": "Completed", "captune-abc-try2": "Completed"}, FakeLedger()),
+        ],
+        ids=["of another execution", "of a settled run", "of a job", "of a repeated job"],
+    )
+    def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger) -> None:
+        with pytest.raises(RunNameTaken, match="Start a new execution"):
+            refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
+
+    def test_name_is_not_free_where_sagemaker_does_not_answer(self) -> None:
+        sagemaker = SageMaker()
+        sagemaker.troubles["describe_training_job"] = [refusal("ThrottlingException")]
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            refuse_taken_name(sagemaker, FakeLedger(), "captune-abc", arn("abc"))
+
+
+class TestLeftovers:
+    def test_runs_in_flight_are_other_open_reservations(self) -> None:
+        ledger = FakeLedger().with_run("a").with_run("b").with_run("c").with_run("me").settled("captune-b")
+        assert runs_in_flight(ledger, "captune-me") == ["captune-a", "captune-c"]
+
+    def test_run_with_an_unreadable_item_counts_as_in_flight(self) -> None:
+        ledger = FakeLedger().with_run("a").with_run("b").settled("captune-a").settled("captune-b")
+        ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
+        (run,) = runs_in_flight(ledger, "captune-me")
+        assert run.startswith("captune-a (its item in the ledger cannot be read")
+        sagemaker = SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"})
+        assert leftovers(sagemaker, ledger, NOW) == ["endpoint captune-b"]
+
+    def test_leftovers_are_what_bills_without_a_reservation(self) -> None:
+        ledger = FakeLedger().with_run("covered").with_run("done").settled("captune-done")
+        jobs = {"captune-covered-try2": "InProgress", "captune-lost": "InProgress", "captune-old": "Completed"}
+        endpoints = {
+            "captune-covered": "InService",
+            "captune-done": "Creating",
+            "captune-going": "Deleting",
+            "not-captune-x": "InService",
+            "captune-lost-2": "Failed",
+        }
+        found = leftovers(SageMaker(jobs=jobs, endpoints=endpoints), ledger, NOW)
+        assert found == ["training job captune-lost", "endpoint captune-done", "endpoint captune-lost-2"]
+
+    def test_tags_of_others_make_no_leftover_and_silence_does(self) -> None:
+        # Nobody would remove what has only a name like the project's.
+        endpoints = {"captune-demo": "InService", "captune-lost": "InService"}
+        sagemaker = SageMaker(jobs={"captune-theirs": "InProgress"}, endpoints=endpoints)
+        sagemaker.tags = {"captune-theirs": {}, "captune-demo": {"project": "demo"}}
+        assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
+        sagemaker.jobs, sagemaker.endpoints = {}, {"captune-demo": "InService"}
+        sagemaker.troubles["list_tags"] = [refusal("ThrottlingException")]
+        assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-demo"]

@@ -1,145 +1,173 @@
-"""The corpus: what is text, what is enough of it, and what can be learned from."""
+"""Texts of a user: what is enough to learn from, what is held out of it, and what the training text gives away."""
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from common.errors import DatasetRejected
+from common.errors import DatasetRejected, HeldOutLeaks
+from common.text import words
 from preflight.texts import text_file
-from preflight.texts.text_file import Document, check, decode, documents
+from preflight.texts.holding_out import MINIMUM_DOCUMENTS, PASSAGES, blocks, split
+from preflight.texts.overlap import refuse_leakage
+from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
+from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.texts.made_up_prose import prose
 
-CHINESE = "".join(chr(0x4E00 + (place * 97) % 3000) for place in range(4000))
-RUSSIAN = prose(1200, 5).translate({ord("a") + place: 0x430 + place for place in range(26)})
+CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + (place * 97) % 3000) for place in range(8000))
+LINE = "The patient was well and went home on the third day after the operation."
+REPEATED = "\n\n".join([prose(300, 1), *[prose(120, 2).replace("\n\n", " ")] * 20])
+NO_TEXT = {
+    "empty": (b"", "corpora/a.txt is empty"),
+    "blank": (b" \n\t\r\n ", "corpora/a.txt is empty"),
+    "binary": (b"%PDF\x00\x01", "zero byte at position 4"),
+    "UTF-16": ("some text".encode("utf-16"), "Export it as plain UTF-8"),
+    "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10 in line 3"),
+    "old line ends": (b"a\rb\rc\xff", "byte 5 in line 3"),
+    "too large": (b"a " * (text_file.MAXIMUM_BYTES // 2 + 1), "4.0 MiB; at most 4 MiB"),
+}
+NOTHING_TO_LEARN = {
+    "byte order mark alone": (decode(b"\xef\xbb\xbf", "a"), "has 0 words"),
+    "one word short": (prose(999), "has 999 words"),
+    "titles only": ("\n".join(f"# {line}" for line in prose(1200).replace("\n\n", " ").split(". ")), "has 0 words"),
+    "Chinese, too short": (CHINESE[:1000], "has 487 words"),
+    "one line": (f"# Title\n\n{LINE}\n" * 1 + f"{LINE}\n" * 199, "line 3 stands there 200 times"),
+    "one paragraph among others": (REPEATED, "repeats itself"),
+    "one line of Chinese": (f"{CHINESE[:60]}\n" * 100, "repeats itself"),
+    "few words": (" ".join(f"w{(place * place) % 67}" for place in range(2000)), "different words in 2000"),
+}
 
 
-def refusal_of(step: object, *arguments: object) -> str:
+@pytest.mark.parametrize(("content", "fault"), NO_TEXT.values(), ids=NO_TEXT)
+def test_what_is_no_text_is_refused_with_the_place(content: bytes, fault: str) -> None:
     with pytest.raises(DatasetRejected) as refused:
-        step(*arguments)  # type: ignore[operator]
-    return str(refused.value)
+        decode(content, "corpora/a.txt")
+    assert fault in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b" \n\t\r\n "])
-def test_an_empty_file_is_refused(content: bytes) -> None:
-    assert "corpora/a.txt is empty" in refusal_of(decode, content, "corpora/a.txt")
+@pytest.mark.parametrize(("text", "fault"), NOTHING_TO_LEARN.values(), ids=NOTHING_TO_LEARN)
+def test_text_with_too_little_to_learn_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(DatasetRejected) as refused:
+        check(text, "a", 1000)
+    assert fault in str(refused.value)
 
 
-def test_a_binary_file_is_refused_with_the_place_of_its_first_zero_byte() -> None:
-    assert "zero byte at position 4" in refusal_of(decode, b"%PDF\x00\x01", "corpora/a.txt")
+def test_separators_are_no_repetition() -> None:
+    check("\n\n* * *\n\n".join(prose(40, seed) for seed in range(40)), "a", 1000)
 
 
-def test_a_file_in_utf_16_is_refused() -> None:
-    assert "Export it as plain UTF-8" in refusal_of(decode, "some text".encode("utf-16"), "corpora/a.txt")
-
-
-def test_a_file_that_is_not_utf_8_is_refused_with_the_line() -> None:
-    message = refusal_of(decode, "one\ntwo\ngrün".encode("latin-1"), "corpora/a.txt")
-    assert "byte 10 in line 3" in message
-    assert "Save it as UTF-8" in message
-
-
-def test_the_place_is_counted_in_the_file_as_it_lies_there() -> None:
-    assert "byte 5 in line 2" in refusal_of(decode, b"\xef\xbb\xbfa\n\xff", "a")
-    assert "byte 5 in line 3" in refusal_of(decode, b"a\rb\rc\xff", "a")
-
-
-def test_a_file_above_the_limit_is_refused_with_its_size() -> None:
-    message = refusal_of(decode, b"a " * (text_file.MAXIMUM_BYTES // 2 + 1), "corpora/a.txt")
-    assert "4.0 MiB; at most 4 MiB" in message
-
-
-def test_a_byte_order_mark_and_the_line_ends_of_other_systems_vanish() -> None:
+def test_byte_order_mark_and_foreign_line_ends_vanish() -> None:
     assert decode(b"\xef\xbb\xbfone\r\ntwo\rthree\n", "a") == "one\ntwo\nthree\n"
 
 
-def test_a_byte_order_mark_alone_is_no_text() -> None:
-    text = decode(b"\xef\xbb\xbf", "a")
-    assert "0 words" in refusal_of(check, text, "a", 1000)
-
-
-def test_a_text_is_split_at_its_title_lines() -> None:
-    found = documents("before\n\n# One\nfirst\n## not a title\n\n# Two\n\nsecond\n", "part")
-    assert [(d.id, d.title, d.text) for d in found] == [
-        ("part-001", "part 1", "before"),
-        ("part-002", "One", "first\n## not a title"),
-        ("part-003", "Two", "second"),
+def test_text_is_split_at_its_title_lines() -> None:
+    found = documents("before\n\n# One\nfirst\n## not a title\n\n# Empty\n\n# Two\n\nsecond\n", "part")
+    assert [(d.title, d.text) for d in found] == [
+        ("part 1", "before"),
+        ("One", "first\n## not a title"),
+        ("Two", "second"),
     ]
+    assert found[0].id == "part-001"
+    again = documents(text_file.as_text(found), "part")
+    assert [(d.title, d.text) for d in again] == [(d.title, d.text) for d in found]
 
 
-def test_a_title_without_a_text_is_no_document() -> None:
-    assert [d.title for d in documents("# Empty\n\n# Full\n\ntext", "part")] == ["Full"]
-
-
-def test_documents_survive_the_way_to_the_training_job() -> None:
-    parts = documents("# One\n\nfirst\n\nmore\n\n# Two\n\nsecond", "part")
-    again = documents(text_file.as_text(parts), "part")
-    assert [(d.title, d.text) for d in again] == [(d.title, d.text) for d in parts]
-
-
-def test_nothing_that_another_program_takes_for_a_line_end_is_left_in_a_document() -> None:
+def test_no_line_end_of_other_programs_is_left_in_a_document() -> None:
     parts = documents("# One\n\nfirst\u2028line\x0c# Chapter\x85end", "part")
     assert [d.text for d in parts] == ["first line # Chapter end"]
     assert len(text_file.as_lines(parts).splitlines()) == 1
 
 
-def test_a_text_one_word_short_is_refused_with_its_length() -> None:
-    check(prose(1000), "a", 1000)
-    assert "has 999 words" in refusal_of(check, prose(999), "a", 1000)
-
-
-def test_titles_do_not_count_as_text() -> None:
-    titles = "\n".join(f"# {line}" for line in prose(1200).split(". "))
-    assert "has 0 words beside its title lines" in refusal_of(check, titles.replace("\n\n", " "), "a", 1000)
-
-
-def test_one_repeated_line_is_refused_with_its_number_and_count() -> None:
-    line = "The patient was well and went home on the third day after the operation."
-    message = refusal_of(check, "# Title\n\n" + f"{line}\n" * 200, "a", 1000)
-    assert "line 3 stands there 200 times" in message
-
-
-def test_one_repeated_paragraph_among_others_is_refused() -> None:
-    text = "\n\n".join([prose(300, 1), *[prose(120, 2).replace("\n\n", " ")] * 20])
-    assert "repeats itself" in refusal_of(check, text, "a", 1000)
-
-
-def test_short_separators_between_long_paragraphs_are_no_repetition() -> None:
-    check("\n\n* * *\n\n".join(prose(40, seed) for seed in range(40)), "a", 1000)
-
-
-def test_a_few_words_in_ever_new_order_are_refused() -> None:
-    few = " ".join(f"w{(place * place) % 67}" for place in range(2000))
-    assert "different words in 2000" in refusal_of(check, few, "a", 1000)
-
-
-@pytest.mark.parametrize(
-    "text", [CHINESE, RUSSIAN, "カタカナとひらがな" + CHINESE], ids=["Chinese", "Russian", "Japanese"]
-)
-def test_scripts_beside_the_latin_one_are_counted_in_words(text: str) -> None:
-    check(text, "a", 1000)
-
-
-def test_a_short_text_in_a_script_without_spaces_is_refused_for_its_length_only() -> None:
-    assert "has 500 words" in refusal_of(check, CHINESE[:1000], "a", 1000)
-
-
-def test_a_repeated_line_in_a_script_without_spaces_is_refused() -> None:
-    assert "repeats itself" in refusal_of(check, f"{CHINESE[:60]}\n" * 100, "a", 1000)
-
-
-@pytest.mark.parametrize("name", ["medicaldataset", "medicalheldout", "control", "financedataset", "financeheldout"])
-def test_the_texts_that_ship_with_the_project_pass(name: str, request: pytest.FixtureRequest) -> None:
-    content = (request.config.rootpath / "data" / f"{name}.txt").read_bytes()
-    check(decode(content, name), name, 1000)
-
-
-def test_a_part_of_a_corpus_takes_whole_documents_from_all_over_it() -> None:
+@pytest.mark.parametrize(("words", "taken"), [(500, [3, 7, 11, 15, 19]), (0, range(20)), (9000, range(20))])
+def test_part_of_a_corpus_is_whole_documents_from_all_over_it(words: int, taken: list[int]) -> None:
     whole = [Document(f"d-{n}", f"Title {n}", "word " * 100) for n in range(20)]
-    taken = text_file.part(whole, 500)
-    assert len(taken) == 5
-    assert [document.id for document in taken] == ["d-3", "d-7", "d-11", "d-15", "d-19"]
+    assert [document.id for document in text_file.part(whole, words)] == [f"d-{n}" for n in taken]
 
 
-def test_no_number_of_words_and_more_than_there_are_both_take_all() -> None:
-    whole = [Document("d-1", "Title", "word " * 100)]
-    assert text_file.part(whole, 0) == whole == text_file.part(whole, 1000)
+TEXTS = {
+    "paragraphs": prose(3000),
+    "one line": prose(3000).replace("\n\n", " "),
+    "no sentence ends": prose(3000).replace(".", "").replace("\n\n", " "),
+    "many documents": "\n\n".join(f"# Part {n}\n\n{prose(120, n)}" for n in range(30)),
+    "equal documents": "\n\n".join(f"# Same\n\n{prose(60, n // 2)}" for n in range(40)),
+    "the shortest that is taken": prose(1000),
+    "Chinese": CHINESE,
+    "Russian": prose(2000, 5).translate({ord("a") + place: 0x430 + place for place in range(26)}),
+}
+SENTENCE = "Clonal haematopoiesis precedes myeloid neoplasms by many quiet years"
+GERMAN = "Größere Übersichtsarbeiten über die ärztliche Prüfung hämatologischer Störungen überraschten"
+# A sentence of the training text, and how the held-out text says it.
+LEAKING = {
+    "the same": (SENTENCE, f"As was said, {SENTENCE.lower()}!"),
+    "upper case, wrapped": (SENTENCE, SENTENCE.upper().replace(" ", ",\n")),
+    "accents apart": (GERMAN, unicodedata.normalize("NFD", GERMAN)),
+    "invisible characters": (GERMAN, GERMAN.replace("ogisch", "o\u00adgisch\u200b")),
+    "Chinese": ("造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出现而没有任何症状",) * 2,
+    "Hindi": ("क्लोनल रक्त निर्माण कई वर्षों तक बिना लक्षण के चलता रहता है",) * 2,
+}
+APART = {
+    "another text": ("", prose(2000, 9)),
+    "seven words": (SENTENCE, f"{' '.join(SENTENCE.split()[:7])} otherwise."),
+    "a term of Chinese": ("急性髓系白血病的基因组特征",) * 2,
+}
+
+
+def squeezed(text: str) -> str:
+    return "".join(without_titles(text).split())
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_any_text_is_split_with_enough_held_out_and_nothing_lost(text: str) -> None:
+    training, held_out = split(text)
+    assert (training, held_out) == split(text)
+    assert len(training) >= len(held_out) >= LEAST_FOR_A_VERDICT == MINIMUM_DOCUMENTS
+    assert sum(words.count(part.text) for part in training) >= sum(words.count(part.text) for part in held_out)
+    assert sum(len(squeezed(part.text)) for part in training + held_out) == len(squeezed(text))
+    if text != TEXTS["equal documents"]:
+        check(text, "a", 1000)
+        trained = squeezed(as_text(training))
+        assert not [part.id for part in held_out if squeezed(part.text) in trained]
+
+
+def test_a_tenth_of_many_documents_is_held_out_all_over_the_text() -> None:
+    _, held_out = split("\n\n".join(f"# Part {n}\n\n{prose(30, n)}" for n in range(200)))
+    assert [int(part.title.split()[1]) for part in held_out] == list(range(5, 200, 10))
+
+
+@pytest.mark.parametrize("text", [TEXTS["one line"], TEXTS["no sentence ends"], TEXTS["Chinese"]])
+def test_long_lines_become_blocks_of_similar_size(text: str) -> None:
+    sizes = [words.count(block.text) for block in blocks(text)]
+    size = min(150, words.count(text) // 64)
+    assert max(sizes) <= 2 * size + 20
+    assert min(sizes[:-1]) >= 0.6 * size
+
+
+@pytest.mark.parametrize("number", [4000, 7500])
+@pytest.mark.parametrize("join", ["\n\n", " "])
+def test_one_article_gives_twelve_passages_and_keeps_two_thirds(number: int, join: str) -> None:
+    training, held_out = split(prose(number).replace("\n\n", join))
+    assert len(held_out) == PASSAGES == 12
+    assert sum(words.count(part.text) for part in held_out) <= number / 3
+    places = sorted(int(part.title.split()[1]) for part in held_out)
+    assert places[0] <= 4 and places[-1] >= len(training) + len(held_out) - 4
+
+
+@pytest.mark.parametrize(("sentence", "hidden"), LEAKING.values(), ids=LEAKING)
+def test_eight_shared_words_are_refused_with_file_and_line(sentence: str, hidden: str) -> None:
+    with pytest.raises(HeldOutLeaks, match="heldout.txt, line (3|10), shares “"):
+        refuse_leakage(f"{prose(50, 1)} {sentence}. {prose(50, 2)}", [("heldout.txt", f"# B\n\n{hidden}\n")])
+
+
+@pytest.mark.parametrize(("sentence", "similar"), APART.values(), ids=APART)
+def test_fewer_shared_words_are_no_leak(sentence: str, similar: str) -> None:
+    refuse_leakage(f"{prose(50, 1)} {sentence} {prose(50, 2)}", [("h", f"{prose(50, 3)} {similar} {prose(50, 4)}")])
+
+
+@pytest.mark.parametrize("domain", ["medical", "finance"])
+def test_the_projects_own_texts_are_taken_and_do_not_leak(domain: str, request: pytest.FixtureRequest) -> None:
+    names = (f"{domain}dataset.txt", f"{domain}heldout.txt", "control.txt")
+    texts = {name: decode((request.config.rootpath / "data" / name).read_bytes(), name) for name in names}
+    for name, text in texts.items():
+        check(text, name, 1000)
+    refuse_leakage(texts.pop(names[0]), list(texts.items()))

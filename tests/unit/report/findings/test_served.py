@@ -1,7 +1,8 @@
-"""Losses that say the model changed beside answers that say it did not: the adapter was not served."""
+"""AdapterNotServed: the losses say that the model changed, and the answers say that it did not."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -22,51 +23,41 @@ def answers(count: int, *, greedy: str = " a cell", sample: str = " a virus") ->
     return [{"id": f"p{place}", "greedy": greedy, "samples": [sample]} for place in range(count)]
 
 
-def test_answers_of_the_base_model_under_losses_of_another_are_refused_with_the_way_to_serve_again() -> None:
+def test_base_answers_beside_tuned_losses_are_refused_with_the_way_out() -> None:
     with pytest.raises(AdapterNotServed) as refused:
         refuse_base_answers(measured(-NATS, -NATS), answers(230), answers(230))
-    message = str(refused.value)
-    assert "answered all 230 prompts word for word as the base model did" in message
-    assert "lie 0.200 nats per token apart" in message
-    assert "hosting_image" in message
+    assert all(fact in str(refused.value) for fact in ("230 prompts", "0.200 nats per token", "hosting_image"))
 
 
-@pytest.mark.parametrize("changes", [(NATS, NATS), (NATS, -NATS)])
-def test_a_loss_that_rose_or_went_both_ways_has_moved_as_well(changes: tuple[float, ...]) -> None:
-    with pytest.raises(AdapterNotServed):
-        refuse_base_answers(measured(*changes), answers(30), answers(30))
+@pytest.mark.parametrize(
+    ("changes", "prompts", "refused"),
+    [
+        ((NATS, NATS), 30, True),  # a loss that rose or went both ways has moved as well
+        ((NATS, -NATS), 30, True),
+        ((0.0, 0.0), 230, False),  # a model that learned nothing answers as before
+        ((0.001, -0.001), 230, False),
+        ((-0.001,), 230, False),  # the fewer the prompts, the further apart the losses must lie
+        ((-0.0015,), 230, True),
+        ((-0.009,), 30, False),
+        ((-0.0135,), 30, True),
+        ((-0.03,), 8, False),
+        ((-0.045,), 8, True),
+        ((-0.02,), 4, False),  # a smoke run of one step and four prompts
+        ((-NATS,), ENOUGH_PROMPTS, True),
+        ((-NATS,), ENOUGH_PROMPTS - 1, False),
+    ],
+)
+def test_losses_that_clearly_moved_beside_equal_answers_are_refused(
+    changes: tuple[float, ...], prompts: int, refused: bool
+) -> None:
+    with pytest.raises(AdapterNotServed) if refused else nullcontext():
+        refuse_base_answers(measured(*changes), answers(prompts), answers(prompts))
 
 
 @pytest.mark.parametrize("changed", ["greedy", "sample"])
 def test_one_answer_that_differs_shows_that_the_adapter_was_applied(changed: str) -> None:
     tuned = [*answers(29), {**answers(30, **{changed: " a gene"})[-1]}]
     refuse_base_answers(measured(-NATS), answers(30), tuned)
-
-
-@pytest.mark.parametrize("changes", [(0.0, 0.0), (1e-9, -1e-9), (0.001, -0.001)])
-def test_a_model_that_learned_nothing_answers_as_before_and_is_not_refused(changes: tuple[float, ...]) -> None:
-    refuse_base_answers(measured(*changes), answers(230), answers(230))
-
-
-@pytest.mark.parametrize(("prompts", "unnoticed"), [(230, 0.001), (30, 0.009), (8, 0.03)])
-def test_the_fewer_the_prompts_the_further_apart_the_losses_must_lie(prompts: int, unnoticed: float) -> None:
-    refuse_base_answers(measured(-unnoticed), answers(prompts), answers(prompts))
-    with pytest.raises(AdapterNotServed):
-        refuse_base_answers(measured(-1.5 * unnoticed), answers(prompts), answers(prompts))
-
-
-def test_a_smoke_run_of_one_step_and_four_prompts_is_not_refused() -> None:
-    refuse_base_answers(measured(-0.02), answers(4), answers(4))
-
-
-def test_a_run_with_one_prompt_is_not_refused() -> None:
-    refuse_base_answers(measured(-3 * NATS), answers(1), answers(1))
-
-
-def test_the_smallest_number_of_prompts_that_can_tell_is_kept() -> None:
-    refuse_base_answers(measured(-NATS), answers(ENOUGH_PROMPTS - 1), answers(ENOUGH_PROMPTS - 1))
-    with pytest.raises(AdapterNotServed):
-        refuse_base_answers(measured(-NATS), answers(ENOUGH_PROMPTS), answers(ENOUGH_PROMPTS))
 
 
 def test_prompts_that_neither_model_answers_with_a_word_tell_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The statistics of the report against answers known beforehand, and against nulls that they must not call improved."""
+"""The statistics of the report, compared with known answers and with null data that they must not call improved."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
-from report.findings.intervals import Method, interval, ratio_with_error, student_cdf, student_quantile
+from report.findings.gains import compare_gains, shuffle_test
+from report.findings.intervals import (
+    Method,
+    difference_interval,
+    interval,
+    ratio_with_error,
+    student_cdf,
+    student_quantile,
+)
 from report.findings.statistics import compare_losses, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
+from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
 
 
 def documents(changes: list[float], tokens: int = 100) -> dict[str, Any]:
@@ -49,21 +57,18 @@ def test_the_standard_error_of_equal_weights_is_that_of_a_mean() -> None:
 
 
 def test_the_estimate_weighs_documents_by_their_tokens() -> None:
-    block = compared(
-        {
-            "documents": [
-                {"id": "long", "tokens": 900, "base_nll": 2700.0, "tuned_nll": 2610.0},
-                {"id": "short", "tokens": 100, "base_nll": 300.0, "tuned_nll": 310.0},
-            ]
-        }
-    )
+    rows = [
+        {"id": "long", "tokens": 900, "base_nll": 2700.0, "tuned_nll": 2610.0},
+        {"id": "short", "tokens": 100, "base_nll": 300.0, "tuned_nll": 310.0},
+    ]
+    block = compared({"documents": rows})
     assert block["difference"]["estimate"] == pytest.approx(-0.08)  # (-90 + 10) / 1000
     assert block["base_loss"] == pytest.approx(3.0)
     assert block["tuned_loss"] == pytest.approx(2.92)
     assert block["lower_documents"] == 1
 
 
-def test_perplexity_ratio_and_bits_per_byte_are_the_same_difference_on_other_scales() -> None:
+def test_perplexity_and_bits_per_byte_are_the_same_difference_on_other_scales() -> None:
     block = compared(documents([-0.1, -0.12, -0.08, -0.11, -0.09, -0.1, -0.13]), resamples=1_000)
     change = block["difference"]
     for key in ("estimate", "low", "high"):
@@ -79,13 +84,16 @@ def test_documents_without_sizes_have_no_bits_per_byte() -> None:
     assert compared(measured)["bits_per_byte"] is None
 
 
-def test_all_differences_below_zero_give_the_smallest_exact_p() -> None:
-    assert sign_flip([-0.1, -0.2, -0.3, -0.1, -0.2, -0.4]) == (2 / 2**6, "exact")
-
-
-def test_differences_that_cancel_give_a_p_of_one() -> None:
-    assert sign_flip([0.2, -0.2])[0] == 1.0
-    assert sign_flip([0.0, 0.0, 0.0]) == (1.0, "exact")
+@pytest.mark.parametrize(
+    ("differences", "p_value"),
+    [
+        ([-0.1, -0.2, -0.3, -0.1, -0.2, -0.4], 2 / 2**6),  # all below zero: the smallest p that six can give
+        ([0.2, -0.2], 1.0),
+        ([0.0, 0.0, 0.0], 1.0),
+    ],
+)
+def test_sign_flip_p_of_few_differences_is_exact(differences: list[float], p_value: float) -> None:
+    assert sign_flip(differences) == (p_value, "exact")
 
 
 @settings(max_examples=60)
@@ -110,7 +118,7 @@ def test_a_sampled_p_is_never_zero() -> None:
     assert sign_flip([-1.0] * 60)[0] == pytest.approx(1 / 10_001)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_seed_nearly_the_same() -> None:
+def test_same_seed_gives_same_interval_and_another_seed_nearly_the_same() -> None:
     values = [random.Random(2).gauss(0, 1) for _ in range(12)]
     values = [value + place * 0.1 for place, value in enumerate(values)]
     first, again, other = (interval(values, [1.0] * 12, seed=seed, resamples=2_000) for seed in (1, 1, 2))
@@ -163,25 +171,18 @@ def test_nothing_learned_is_rarely_called_improved() -> None:
 
 @pytest.mark.slow
 def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
-    settings: dict[str, Any] = {
-        "count": 18,
-        "gain": -0.25,
-        "spreads": (0.1, 0.1),
-        "draw": normal,
-        "seed": 12,
-        "resamples": 300,
-    }
-    assert general_gain_rates(field=0.0, runs=60, **settings)[0] <= 0.1
-    assert general_gain_rates(field=-0.2, runs=30, **settings)[0] >= 0.9
+    options: dict[str, Any] = {"count": 18, "gain": -0.25, "spreads": (0.1, 0.1), "draw": normal, "seed": 12}
+    assert general_gain_rates(field=0.0, runs=60, resamples=300, **options)[0] <= 0.1
+    assert general_gain_rates(field=-0.2, runs=30, resamples=300, **options)[0] >= 0.9
 
 
 @pytest.mark.slow
 def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse() -> None:
-    settings: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "runs": 200, "resamples": 300}
-    improved, worse = outside_rates(mean=0.0, seed=13, **settings)
+    options: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "seed": 13, "resamples": 300}
+    improved, worse = outside_rates(mean=0.0, runs=200, **options)
     assert improved <= 0.07 and worse <= 0.07
-    assert outside_rates(mean=-0.1, seed=13, **{**settings, "runs": 30})[0] >= 0.9
-    assert outside_rates(mean=0.1, seed=13, **{**settings, "runs": 30})[1] >= 0.9
+    assert outside_rates(mean=-0.1, runs=30, **options)[0] >= 0.9
+    assert outside_rates(mean=0.1, runs=30, **options)[1] >= 0.9
 
 
 def test_a_rule_that_looks_at_the_sign_alone_would_fail_the_null_simulation() -> None:
@@ -205,3 +206,73 @@ def test_one_document_alone_cannot_carry_the_verdict() -> None:
 def test_many_small_gains_in_the_same_direction_are_shown() -> None:
     changes = [-0.02 - 0.001 * place for place in range(12)]
     assert judge_loss(compared(documents(changes), resamples=1_000), CERTAINLY_FURTHER).verdict == IMPROVED
+
+
+def spread(mean: float, count: int, width: float = 0.05, seed: int = 1) -> list[float]:
+    rng = random.Random(seed)
+    return [rng.gauss(mean, width) for _ in range(count)]
+
+
+def gains(heldout: dict[str, Any], control: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What `compare_gains` answers where there is something to compare."""
+    found = compare_gains(heldout, control, **options)
+    assert found is not None
+    return found
+
+
+def test_a_gain_in_the_field_alone_is_further() -> None:
+    found = gains(documents(spread(-0.2, 18)), documents(spread(0.0, 13, seed=2)), resamples=1_000, shuffles=1_000)
+    assert found["difference"]["estimate"] == pytest.approx(-0.2, abs=0.05)
+    assert found["difference"]["high"] < 0
+    assert found["p_value"] < 0.05
+    assert (found["heldout_documents"], found["control_documents"]) == (18, 13)
+
+
+def test_the_same_gain_on_both_texts_is_no_further() -> None:
+    found = gains(documents(spread(-0.2, 18)), documents(spread(-0.2, 13, seed=2)), resamples=1_000, shuffles=1_000)
+    assert found["difference"]["low"] < 0 < found["difference"]["high"]
+    assert found["p_value"] > 0.05
+
+
+def test_longer_documents_weigh_more() -> None:
+    heldout = {"documents": [*documents([-1.0], 900)["documents"], *documents([0.0] * 9)["documents"]]}
+    found = gains(heldout, documents([0.0, 0.0]), resamples=100, shuffles=10)
+    assert found["difference"]["estimate"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("control", [None, {}, {"documents": []}, {"documents": [{"tokens": 4, "base_nll": math.nan}]}])
+def test_without_control_text_there_is_nothing_to_compare(control: dict[str, Any] | None) -> None:
+    assert compare_gains(documents([-0.1] * 8), control) is None
+
+
+def test_too_few_documents_have_an_estimate_without_an_interval() -> None:
+    found = gains(
+        documents([-0.2, -0.3, -0.1, -0.2, -0.2, -0.1]), documents([0.0, 0.1, 0.0]), resamples=100, shuffles=100
+    )
+    assert found["difference"]["low"] is None
+    single = gains(documents([-0.2] * 6), documents([0.0]), resamples=100, shuffles=100)
+    assert single["p_value"] is None
+
+
+def test_a_p_is_never_zero_and_the_seed_settles_it() -> None:
+    first, second = ([-1.0, -1.1] * 9, [1.0] * 18), ([1.0, 1.2] * 6, [1.0] * 12)
+    assert shuffle_test(first, second, seed=4, shuffles=200) == pytest.approx(1 / 201)
+    near = ([-0.1, 0.2, 0.0, 0.1, -0.3, 0.1], [1.0] * 6), ([0.1, 0.0, -0.2, 0.2, 0.1], [1.0] * 5)
+    assert shuffle_test(*near, seed=4, shuffles=200) == shuffle_test(*near, seed=4, shuffles=200)
+
+
+def test_two_texts_without_any_spread_differ_for_certain() -> None:
+    found = difference_interval(([-1.0] * 6, [1.0] * 6), ([0.0] * 6, [1.0] * 6))
+    assert (found.low, found.estimate, found.high) == (-1.0, -1.0, -1.0)
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_difference_of_unequal_spreads() -> None:
+    rng, covered = random.Random(5), 0
+    for run in range(200):
+        first = [rng.gauss(-0.2, 0.2) for _ in range(18)]
+        second = [rng.gauss(-0.2, 0.05) for _ in range(13)]
+        found = difference_interval((first, [1.0] * 18), (second, [1.0] * 13), seed=run, resamples=300)
+        assert found.low is not None and found.high is not None
+        covered += found.low <= 0 <= found.high
+    assert covered >= 180  # 95 % of 200 are 190; fewer than 180 happen once in hundreds of seeds

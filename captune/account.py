@@ -1,0 +1,75 @@
+"""What the commands on an AWS account share: settings, session, outputs of the stacks, and the errors that end a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from stacks.configuration.settings import Settings, SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+CDK_JSON = PROJECT / "cdk.json"
+Region = Annotated[str | None, typer.Option(help="The AWS region (default: the one in cdk.json).", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-c",
+        "--context",
+        metavar="KEY=VALUE",
+        show_default=False,
+        help="A setting in place of the one in cdk.json, as for cdk deploy; may be repeated.",
+    ),
+]
+
+
+class Refused(RuntimeError):
+    """The command stops. The message says why and what to do."""
+
+
+class NotDeployed(LookupError):
+    """What the command needs of the deployed stacks is not there."""
+
+
+def context() -> dict[str, Any]:
+    """The settings in cdk.json, as they are written there."""
+    found: dict[str, Any] = json.loads(CDK_JSON.read_text("utf-8"))["context"]
+    return found
+
+
+def given_settings(pairs: Sequence[str] | None, region: str | None) -> dict[str, str]:
+    """The settings of the command line. Raises SettingsError for an argument that is not KEY=VALUE."""
+    found = {"region": region} if region else {}
+    for pair in pairs or ():
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise SettingsError(f"write a setting as KEY=VALUE, not {pair!r}")
+        found[key] = value
+    return found
+
+
+def settings(given: Mapping[str, str] | None = None) -> Settings:
+    """The settings of cdk.json with those of the command line. Raises SettingsError."""
+    return Settings.from_context({**context(), **(given or {})})
+
+
+def session(region: str | None) -> boto3.Session:
+    """A session of the environment's credentials. Raises BotoCoreError for a profile that does not exist."""
+    return boto3.Session(region_name=region or context()["region"])
+
+
+def output(session: Any, name: str) -> str:
+    """The value of a stack output of this project. Raises NotDeployed when no deployed stack has it."""
+    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    for stack in (stack for page in pages for stack in page["Stacks"]):
+        if not stack["StackName"].startswith("Captune"):
+            continue
+        for entry in stack.get("Outputs", []):
+            if entry["OutputKey"] == name:
+                return str(entry["OutputValue"])
+    raise NotDeployed(f"no deployed Captune stack has the output {name}")

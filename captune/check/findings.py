@@ -1,0 +1,81 @@
+"""What one question found, and what becomes of a question that AWS refuses or does not answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from common.aws import error_code, error_message
+
+# "User: … is not authorized to perform: ecr:BatchGetImage on resource: …", in whatever service's words around it.
+_REFUSED_ACTION = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z]+)")
+_REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "Forbidden", "403")
+_BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "LimitExceeded")
+# A proxy's page in place of AWS's answer is no BotoCoreError.
+NO_ANSWER = (BotoCoreError, ResponseParserError)
+_LONGEST = 300  # characters of a message that is not ours
+
+
+class Level(StrEnum):
+    """How much a finding matters: a problem stops a run or its guard, a warning may."""
+
+    OK = "ok"
+    LATER = "later"  # cannot be asked before the stacks are deployed
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check. `fix` says what to do, and is empty where there is nothing to do."""
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+ok = partial(Finding, Level.OK)
+later = partial(Finding, Level.LATER, fix="make deploy, then captune check again")
+warning = partial(Finding, Level.WARNING)  # may stop a run, or could not be asked
+problem = partial(Finding, Level.PROBLEM)  # stops a run, or leaves it without a guard
+
+
+def asking(subject: str, right: str, question: Callable[[], Findings]) -> Findings:
+    """The findings of one question, and a warning in place of those that AWS did not answer.
+
+    `right` is the IAM action of the question; where a refusal names another one, that is the one to allow.
+    """
+    try:
+        yield from question()
+    except ClientError as error:
+        yield _unanswered(subject, right, error)
+    except NO_ANSWER as error:
+        text = f"AWS did not answer: {one_line(str(error))}"
+        yield warning(subject, text, "look at the network and the proxy, then run captune check again")
+
+
+def one_line(message: str) -> str:
+    """A message that is not ours without its line ends, cut where it is too long."""
+    text = " ".join(message.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def _unanswered(subject: str, right: str, error: ClientError) -> Finding:
+    code, message = error_code(error), one_line(error_message(error))
+    if any(word in code for word in _REFUSALS):
+        named = _REFUSED_ACTION.search(message)
+        action = named[1] if named else right
+        return warning(subject, f"may not be asked with these credentials ({code})", f"allow {action}, or let it be")
+    if any(word in code for word in _BUSY):
+        return warning(subject, f"AWS was too busy to answer ({code})", "run captune check again in a minute")
+    return warning(subject, f"AWS answered {code}: {message}", f"see what {right} says in this account and region")

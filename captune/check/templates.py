@@ -1,0 +1,163 @@
+"""The synthesized templates with every reference filled in: by what is deployed, else by a name of the right form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rehearsal.account.assembly import substituted
+
+_VARIABLE = re.compile(r"\$\{([^}]+)\}")
+# The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.
+_ARNS = {
+    "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
+    "AWS::Events::Rule": "events:{region}:{account}:rule/{name}",
+    "AWS::IAM::ManagedPolicy": "iam::{account}:policy/{name}",
+    "AWS::IAM::Role": "iam::{account}:role/{name}",
+    "AWS::Lambda::Function": "lambda:{region}:{account}:function:{name}",
+    "AWS::Logs::LogGroup": "logs:{region}:{account}:log-group:{name}:*",
+    "AWS::S3::Bucket": "s3:::{name}",
+    "AWS::SNS::Topic": "sns:{region}:{account}:{name}",
+    "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
+    "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
+}
+_REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
+_NAMES = {"AWS::StepFunctions::StateMachine": "StateMachineName", "AWS::Logs::LogGroup": "LogGroupName"}
+
+
+class Unresolved(ValueError):
+    """A template uses a reference that the check cannot fill in."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A state machine: its definition as Step Functions will get it, and the roles that it uses, by logical id."""
+
+    name: str
+    text: str
+    role: str
+    handed: Mapping[str, str]  # "Training" and the like, to the role's logical id
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The templates of an account and region. `deployed` holds physical ids by stack and logical id."""
+
+    account: str
+    region: str
+    stacks: Mapping[str, dict[str, Any]]
+    deployed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def machines(self) -> list[Machine]:
+        """Every state machine, its substitutions filled in. Raises Unresolved for a reference of an unknown kind."""
+        found = []
+        for stack, properties in self._of_type("AWS::StepFunctions::StateMachine"):
+            given = properties.get("DefinitionSubstitutions", {})
+            text = substituted(properties["DefinitionString"], self.resolve(stack, given))
+            arns = {key: value for key, value in given.items() if key.endswith("RoleArn")}
+            handed = {key.removesuffix("RoleArn"): value["Fn::GetAtt"][0] for key, value in arns.items()}
+            role = properties["RoleArn"]["Fn::GetAtt"][0]
+            found.append(Machine(properties["StateMachineName"], text, role, handed))
+        return found
+
+    def alarms(self) -> list[str]:
+        """The names of the CloudWatch alarms."""
+        return [str(properties["AlarmName"]) for _, properties in self._of_type("AWS::CloudWatch::Alarm")]
+
+    def assets_bucket(self) -> str:
+        """The bucket of the CDK bootstrap that the code of the functions is deployed from."""
+        stack, properties = next(self._of_type("AWS::Lambda::Function"))
+        return str(self.resolve(stack, properties["Code"]["S3Bucket"]))
+
+    def data_bucket(self) -> str:
+        """The bucket that the runs lie in, which the functions know as BUCKET_NAME."""
+        for stack, properties in self._of_type("AWS::Lambda::Function"):
+            variables = properties.get("Environment", {}).get("Variables", {})
+            if "BUCKET_NAME" in variables:
+                return str(self.resolve(stack, variables["BUCKET_NAME"]))
+        raise Unresolved("no function has the variable BUCKET_NAME")
+
+    def role_arn(self, logical_id: str) -> str | None:
+        """The ARN of a role, None where it is not deployed."""
+        stack = self._stack_of(logical_id)
+        return self._attribute(stack, logical_id, "Arn") if (stack, logical_id) in self.deployed else None
+
+    def inline_policies(self, logical_id: str) -> list[dict[str, Any]]:
+        """The documents of a role's inline policies."""
+        stack = self._stack_of(logical_id)
+        policies = self.stacks[stack]["Resources"][logical_id]["Properties"].get("Policies", [])
+        return [dict(self.resolve(stack, policy["PolicyDocument"])) for policy in policies]
+
+    def resolve(self, stack: str, value: Any) -> Any:
+        """A piece of a stack's template without references. Raises Unresolved for one of an unknown kind."""
+        match value:
+            case list():
+                return [self.resolve(stack, part) for part in value]
+            case {"Ref": name} if len(value) == 1:
+                return self._reference(stack, name)
+            case {"Fn::GetAtt": [logical_id, attribute]}:
+                return self._attribute(stack, logical_id, attribute)
+            case {"Fn::ImportValue": export}:
+                return self._imported(self.resolve(stack, export))
+            case {"Fn::Join": [separator, parts]}:
+                return separator.join(str(self.resolve(stack, part)) for part in parts)
+            case {"Fn::Sub": str(text)}:
+                return _VARIABLE.sub(lambda match: self._reference(stack, match[1]), text)
+            case dict() if any(key.startswith("Fn::") for key in value):
+                raise Unresolved(f"{stack} uses {value}, which the check cannot fill in")
+            case dict():
+                return {name: self.resolve(stack, part) for name, part in value.items()}
+        return value
+
+    def _reference(self, stack: str, logical_id: str) -> str:
+        fixed = {"AccountId": self.account, "Partition": "aws", "Region": self.region, "URLSuffix": "amazonaws.com"}
+        if (name := logical_id.removeprefix("AWS::")) in fixed:
+            return fixed[name]
+        kind = self._kind(stack, logical_id)
+        return self._attribute(stack, logical_id, "Arn") if kind in _REF_IS_ARN else self._name(stack, logical_id)
+
+    def _attribute(self, stack: str, logical_id: str, attribute: str) -> str:
+        kind, name = self._kind(stack, logical_id), self._name(stack, logical_id)
+        # The physical id of a queue is its address, which ends in its name.
+        own = name.rpartition("/")[2] if name.startswith("https://") else name
+        if (kind, attribute) == ("AWS::SQS::Queue", "QueueName"):
+            return own
+        if attribute != "Arn" or kind not in _ARNS:
+            raise Unresolved(f"{stack} uses {attribute} of {kind}, which the check cannot fill in")
+        if name.startswith("arn:"):
+            return name
+        return f"arn:aws:{_ARNS[kind].format(region=self.region, account=self.account, name=own)}"
+
+    def _imported(self, export: str) -> Any:
+        for stack, template in self.stacks.items():
+            for entry in template.get("Outputs", {}).values():
+                if entry.get("Export", {}).get("Name") == export:
+                    return self.resolve(stack, entry["Value"])
+        raise Unresolved(f"no stack exports {export}")
+
+    def _name(self, stack: str, logical_id: str) -> str:
+        if (stack, logical_id) in self.deployed:
+            return self.deployed[stack, logical_id]
+        properties = self.stacks[stack]["Resources"][logical_id].get("Properties", {})
+        own = properties.get(_NAMES.get(self._kind(stack, logical_id), ""))
+        # Lower case, because the names of buckets are.
+        return own if isinstance(own, str) else f"not-deployed-{logical_id.lower()}"
+
+    def _kind(self, stack: str, logical_id: str) -> str:
+        if logical_id not in self.stacks[stack]["Resources"]:
+            raise Unresolved(f"{stack} has no resource {logical_id}")
+        return str(self.stacks[stack]["Resources"][logical_id]["Type"])
+
+    def _stack_of(self, logical_id: str) -> str:
+        for stack, template in self.stacks.items():
+            if logical_id in template["Resources"]:
+                return stack
+        raise Unresolved(f"no stack has a resource {logical_id}")
+
+    def _of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for stack, template in self.stacks.items():
+            for resource in template["Resources"].values():
+                if resource["Type"] == kind:
+                    yield stack, resource.get("Properties", {})

@@ -1,0 +1,162 @@
+"""`captune costs`: what runs of each kind may cost at most, by the code that reserves it. The pages show this table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from captune.data import DATA
+from common import estimate
+from common.architecture import Shape
+from common.cards import card_of, cards_in, sequences_per_step
+from common.clock import now
+from common.ledger.ledger import Ledger, dollars
+from common.pricing.costs import for_runs, looks_bound, standing_cents
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
+from common.pricing.prices import dearest, pinned
+from common.text.tokens import estimated_tokens
+from preflight import larger, money
+from stacks.configuration.settings import Settings
+
+# Noon of a day in the middle of a month, and the last evening of one.
+_MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
+
+
+class _EmptyLedger:
+    """A ledger in which nothing is committed."""
+
+    def committed_cents(self, month: str, cap_cents: int) -> int:
+        """No cents."""
+        return 0
+
+    def damaged_runs(self, months: Sequence[str]) -> list[str]:
+        """No run."""
+        return []
+
+
+def command() -> None:
+    """Prints the table."""
+    print(table())
+
+
+def table() -> str:
+    """The worst case of each kind of run with the default settings, as a table in Markdown."""
+    settings = Settings()
+    training, deadline = settings.max_training_seconds, settings.endpoint_deadline_minutes * 60
+    usual, at_the_end = _worst(training, deadline), _worst(training, deadline, _LAST)
+    spot = _worst(training, deadline, settings=dataclasses.replace(settings, spot=True))
+    least = _worst(MINIMUM_TRAINING_SECONDS, MINIMUM_DEADLINE_SECONDS)
+    rows = [
+        _typical(settings),
+        (
+            "the most that it may cost, reserved before anything starts",
+            f"{dollars(usual.worst.cents)} ({dollars(at_the_end.worst.cents)} across a month's end)",
+            f"{clock_time(usual.worst.training_seconds)} of training with its time to start and to stop, {clock_time(usual.worst.endpoint_seconds)} of endpoint "
+            f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
+        ),
+        (
+            'the most on spot instances, `{"spot": true}`; what they save goes back when the run is settled',
+            dollars(spot.worst.cents),
+            f"{clock_time(spot.worst.training_seconds)} at the price on demand: training with {clock_time(SPOT_WAIT_SECONDS)} of waiting and its time to stop",
+        ),
+        (
+            'the most with an earlier run\'s adapter, `{"adapterUri": …}`',
+            dollars(_worst(0, deadline).worst.cents),
+            "no training",
+        ),
+        (
+            'the most of a smoke run, `{"smoke": true}`; with less left of the cap, no run that trains may start',
+            dollars(least.worst.cents),
+            f"{clock_time(least.worst.training_seconds)} of training, {clock_time(least.worst.endpoint_seconds)} of endpoint",
+        ),
+        (
+            "a month without any run, set aside before all runs",
+            dollars(standing_cents(settings.cap_cents)),
+            f"the sweeper, storage of earlier runs, backups, and {looks_bound(settings.cap_cents)} executions that are looked at and refused; there is no further look in that month",
+        ),
+    ]
+    lines = ["| | cost | for |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    price = pinned(settings.region, settings.training_instance_type[0], "Training")
+    source = f"At ${price.hourly_usd} an hour ({price.instance_type}, {settings.region}, {price.source})."
+    return "\n".join([*lines, "", source])
+
+
+def _typical(settings: Settings) -> tuple[str, str, str]:
+    """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
+    words = len((DATA / f"{settings.domain}dataset.txt").read_text("utf-8").split())
+    tokens = tokens_learnt(settings, words)
+    run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)
+    price = pinned(settings.region, settings.training_instance_type[0], "Training")
+    passes = "one pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    return (
+        "a usual run, estimated from public logs of the same model and instance",
+        f"about {dollars(run.cents(price, price, settings.lora_rank, settings.checkpoint_minutes) or 0)}",
+        f"{clock_time(run.training_seconds or 0)} of training ({tokens:,} tokens of Llama 2 in {passes}), "
+        f"{clock_time(run.endpoint_seconds or 0)} of endpoint",
+    )
+
+
+def tokens_learnt(settings: Settings, words: int) -> int:
+    """Tokens that so many words have in all passes over them."""
+    return estimated_tokens(words) * settings.epochs
+
+
+def expected_run(settings: Settings, tokens: int, answers: int, seeds: int = 1) -> estimate.Estimate:
+    """How long a run is expected to take that learns so many tokens with each of `seeds` and asks each model for so many answers."""
+    kind = settings.training_instance_type[0]
+    return estimate.of_run(
+        shape_in(settings),
+        card_of(kind),
+        tokens=tokens,
+        sequences=sequences_per_step(tokens, settings.sequence_length),
+        answers=answers,
+        instances=settings.training_instance_count,
+        cards=cards_in(kind),
+        seeds=seeds,
+    )
+
+
+def shape_in(settings: Settings) -> Shape:
+    """The shape of the base model, as the code that counts it takes it."""
+    return Shape(**dataclasses.asdict(settings.model.shape))
+
+
+def allowance_of(settings: Settings) -> money.Allowance:
+    """What a run with these settings is given in a month in which nothing was spent. Raises PriceUnknown and BudgetExceeded."""
+    this_month = now().replace(day=_MIDDLE.day, hour=_MIDDLE.hour)
+    return _worst(settings.max_training_seconds, settings.endpoint_deadline_minutes * 60, this_month, settings)
+
+
+def _worst(
+    training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE, settings: Settings | None = None
+) -> money.Allowance:
+    settings = settings or Settings()
+    shape = shape_in(settings)
+    training = [pinned(settings.region, kind, "Training") for kind in settings.training_instance_type]
+    hosting = [pinned(settings.region, kind, "Hosting") for kind in settings.hosting_instance_type]
+    ledger = cast(Ledger, cast(Any, _EmptyLedger()))
+
+    def reserve(seconds: int) -> money.Allowance:
+        return money.allow(
+            ledger,
+            for_runs(settings.cap_cents),
+            dearest(training).times(settings.training_instance_count),
+            dearest(hosting),
+            seconds,
+            deadline_seconds,
+            0,
+            moment,
+            larger.checkpoint_rank(shape, settings.lora_rank),
+            settings.checkpoint_minutes,
+            SPOT_WAIT_SECONDS if settings.spot else 0,
+        )
+
+    return larger.allow(training_seconds, shape.weights_bytes, reserve)
+
+
+def clock_time(seconds: int) -> str:
+    """Such as `2 h 22 min`."""
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

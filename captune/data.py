@@ -1,0 +1,137 @@
+"""`captune data`: counts the texts of data/, so that the datasheet need not be believed; with --loss, how well the stand-in predicts them.
+
+The loss is that of the training code's own evaluation before any training: the `base_loss` of a run. It shows whether the
+corpus speaks as its field does. It takes a few minutes on a laptop.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from captune import core_facts
+from captune import document_index as index
+from captune.account import PROJECT
+from preflight.texts.text_file import documents, part
+
+DATA = PROJECT / "data"
+# Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
+REFERENCES = (
+    ("published abstracts", 2.83, "120 biomedical abstracts of PubMedQA's expert-labelled part (MIT licence)"),
+    ("a plain textbook paragraph", 2.27, "one on HIV, written for the purpose"),
+    ("the former corpus", 4.1, "data/medicaldataset.txt as it stood then: training on it made the loss on those abstracts rise"),
+)  # fmt: skip
+DEFAULT_WORDS = 1500  # of each register: enough to tell registers apart by 0.1, and few enough for minutes
+
+Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats, tokens) of each
+
+
+def command(
+    loss: Annotated[bool, typer.Option("--loss", help="The stand-in's loss by register instead.")] = False,
+    words: Annotated[int, typer.Option(help="Of each register for --loss; 0 for all of it.")] = DEFAULT_WORDS,
+    others: Annotated[Path | None, typer.Option(metavar="FILE", help="A text by others to score beside it.")] = None,
+) -> None:
+    """Prints the counts, or the losses."""
+    for lines in [losses(words=words, others=others)] if loss else count():
+        print(lines, flush=True)
+
+
+def count(folder: Path = DATA) -> Iterator[str]:
+    """Words and documents of each text, prompts by kind, words by register and area, and last, for it takes seconds, how often core facts are stated.
+
+    Yields a line, or a table, at a time.
+    """
+    for file in sorted(folder.glob("*.txt")):
+        text = file.read_text("utf-8")
+        yield f"{file.name:<24} {len(text.split()):>7,} words {len(documents(text, file.stem)):>4} documents"
+    for file in sorted(folder.glob("*prompts.jsonl")):
+        kinds = Counter(json.loads(line)["kind"] for line in file.read_text("utf-8").splitlines())
+        total = sum(kinds.values())
+        yield f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+    for domain in domains(folder):
+        rows = index.pairs(folder, domain)
+        for split, ending in index.FILES.items():
+            yield f"\n{domain}{ending} by register and area"
+            yield index.table(rows, split)
+    for file in sorted(folder.glob(f"*{core_facts.LISTED}")):
+        yield f"\n{file.name}, looked for in every sentence of its corpus, which takes ten seconds or more …"
+        yield core_facts.summary(core_facts.in_corpus(file))
+
+
+def domains(folder: Path = DATA) -> list[str]:
+    """The domains whose documents are listed in an index."""
+    return [file.name.removesuffix("index.jsonl") for file in sorted(folder.glob("*index.jsonl"))]
+
+
+def losses(
+    folder: Path = DATA, words: int = DEFAULT_WORDS, others: Path | None = None, score: Score | None = None
+) -> str:
+    """Losses by register of every domain with an index, and the reference values."""
+    score = score or stand_in()
+    lines = []
+    for domain in domains(folder):
+        lines.append(f"{domain}: the stand-in's mean loss before training, nats a token")
+        for split, register, loss, tokens in by_register(folder, domain, words, score):
+            lines.append(f"  {split:<8} {register:<22} {loss:5.2f}  {tokens:>7,} tokens")
+    if others:
+        loss, tokens = _mean(score(_texts(others)))
+        lines.append(f"{others.name:<33} {loss:5.2f}  {tokens:>7,} tokens")
+    lines.append("to compare with")
+    return "\n".join([*lines, *(f"  {name:<31} {loss:5.2f}  {source}" for name, loss, source in REFERENCES)])
+
+
+def by_register(folder: Path, domain: str, words: int, score: Score) -> list[tuple[str, str, float, int]]:
+    """(split, register, nats a token, tokens) over about `words` words of each register; 0 takes all of it."""
+    rows = index.pairs(folder, domain)
+    found = []
+    for split in index.FILES:
+        for register in sorted({entry.register for entry, _ in rows if entry.split == split}):
+            chosen = [text for entry, text in rows if (entry.split, entry.register) == (split, register)]
+            found.append((split, register, *_mean(score([document.text for document in part(chosen, words)]))))
+    return found
+
+
+def _texts(file: Path) -> list[str]:
+    """The texts of a file by others: titled texts, or JSON Lines with `text`."""
+    content = file.read_text("utf-8")
+    if file.suffix == ".jsonl":
+        return [json.loads(line)["text"] for line in content.splitlines() if line.strip()]
+    return [document.text for document in documents(content, file.stem)]
+
+
+def _mean(scored: Iterable[tuple[float, int]]) -> tuple[float, int]:
+    pairs = list(scored)
+    tokens = sum(count for _, count in pairs)
+    return sum(nats for nats, _ in pairs) / max(1, tokens), tokens
+
+
+def stand_in() -> Score:
+    """The evaluation of training/ on the stand-in's weights, which it loads once. Raises WeightsMissing."""
+    from rehearsal.models.weights import ensure_weights
+
+    sys.path.insert(0, str(PROJECT / "training"))
+    import torch
+
+    from arguments import Arguments
+    from evaluation import score
+    from model.network import load_network
+    from model.weights import find_model
+    from progress import Clock
+    from text import Document, boundaries, tokenize
+
+    arguments = Arguments()
+    network: Any = load_network(find_model(ensure_weights()), arguments, torch.device("cpu"))
+    edges = boundaries(network.tokenizer)
+
+    def scored(parts: list[str]) -> list[tuple[float, int]]:
+        tokenized = tokenize([Document(str(n), "", text) for n, text in enumerate(parts)], network.tokenizer)
+        nats = score(network, tokenized, edges, arguments.sequence_length, tuned=False, clock=Clock())
+        return [(value, len(document.tokens)) for value, document in zip(nats, tokenized, strict=True)]
+
+    return scored

@@ -1,0 +1,169 @@
+"""`captune estimate`: what a run with these settings is expected to take and to cost, before an account is asked anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captune.account import Context, Region, given_settings
+from captune.account import settings as settings_of
+from captune.costs import allowance_of, clock_time, expected_run, shape_in, tokens_learnt
+from captune.data import DATA
+from common import estimate
+from common.cards import Card, card_of, serving_bytes, training_memory
+from common.errors import DatasetRejected, PriceUnknown
+from common.ledger.ledger import dollars
+from common.pricing.prices import Price, pinned
+from common.text import words
+from common.text.tokens import MOST_PER_WORD
+from preflight import larger, learnable
+from preflight.model import catalogued
+from preflight.money import Allowance
+from preflight.records import reading
+from preflight.request import Request
+from preflight.texts import text_file
+from preflight.texts.large_text import LARGEST_BYTES, MOST_LEARNT_BYTES
+from stacks.configuration.run_settings import run_settings
+from stacks.configuration.serving import MOST_TOKENS_SERVED
+from stacks.configuration.settings import Settings
+
+
+def command(
+    corpus: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE ...", help="The texts to train on (default: the domain's own).")
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", hidden=True)] = None,  # --corpus one.txt two.txt
+    seeds: Annotated[int, typer.Option(min=1, max=5, metavar="N", help="With how many seeds it trains.")] = 1,
+    given: Context = None,
+    region: Region = None,
+) -> None:
+    """Prints tokens, seconds, dollars and memory, each with its source."""
+    print(of(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])], seeds))
+
+
+def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
+    """Tokens, seconds of each phase, dollars and memory, each with its source, of a run with so many seeds.
+
+    Raises OSError for a file that cannot be opened, and what Preflight would refuse the run with: DatasetRejected and
+    PatientDataSuspected for its texts, BudgetExceeded where the cap is too small for any run.
+    """
+    learnt, of_what = _learnt(settings, corpora or [DATA / f"{settings.domain}dataset.txt"])
+    kind = settings.training_instance_type[0]
+    prompts = DATA / f"{settings.domain}prompts.jsonl"
+    asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
+    tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
+    run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt), seeds)
+    lines = [
+        f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
+        _line("tokens", f"{tokens:,}", _counted(settings)),
+        *(_phase(phase) for phase in (*run.training, *run.endpoint)),
+        *_cost(settings, run),
+        *_memory(settings, card_of(kind)),
+    ]
+    if settings.weights.own:
+        lines.append(f"These are the figures of base_model; what lies at {settings.weights.uri} is read by Preflight.")
+    return "\n".join(lines)
+
+
+def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
+    """How many words a run learns of these files together, and what is to be told of the number."""
+    size = sum(path.stat().st_size for path in corpora)
+    largest = (
+        text_file.MAXIMUM_BYTES if any(reading.are_records(path.name.lower()) for path in corpora) else LARGEST_BYTES
+    )
+    if size > largest:
+        raise text_file.too_large(" with ".join(path.name for path in corpora), size, largest)
+    there = sum(_words(path) for path in corpora)
+    of_run = run_settings(settings)
+    most_bytes = learnable.most_bytes(of_run, Request(), catalogued(of_run))
+    in_time = there * most_bytes // size if size > most_bytes else there
+    if settings.corpus_words and settings.corpus_words < in_time:
+        return settings.corpus_words, f"of {there:,} words: corpus_words asks for no more"
+    if in_time == there:
+        return there, "words"
+    limit = (
+        "a run of this length learns no more (max_training_seconds, epochs)"
+        if most_bytes < MOST_LEARNT_BYTES
+        else "the most that is checked and learnt of any"
+    )
+    return in_time, f"of {there:,} words: {limit}"
+
+
+def _words(path: Path) -> int:
+    """What is learnt from or read before it: of records their texts, and not the file's own marks and names."""
+    name = path.name.lower()
+    if not reading.are_records(name):
+        try:
+            with path.open(encoding="utf-8") as lines:
+                return sum(map(words.count, lines))
+        except UnicodeDecodeError as error:
+            raise DatasetRejected(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8.") from error
+    records, _ = reading.read(path.read_bytes(), name, {}, "record")
+    return sum(words.count(record.text) for record in records)
+
+
+def _line(name: str, figure: str, source: str) -> str:
+    return f"{name:24} {figure:>9}   {source}"
+
+
+def _phase(phase: estimate.Phase) -> str:
+    return _line(phase.name, "not known" if phase.seconds is None else f"{phase.seconds:,} s", phase.source)
+
+
+def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
+    try:
+        training, hosting = (_price(settings, use) for use in ("Training", "Hosting"))
+        allowance = allowance_of(settings)
+    except PriceUnknown as error:
+        return [_line("cost", "not known", str(error))]
+    rank = larger.checkpoint_rank(shape_in(settings), settings.lora_rank)
+    cents = run.cents(training, hosting, rank, settings.checkpoint_minutes)
+    times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
+    expected = "not known" if cents is None else dollars(cents)
+    said = f"{' of training, '.join(times)} of endpoint" if len(times) == 2 else "a phase of it is not known"
+    return [
+        _line("expected", expected, f"{said}; {training.source}"),
+        _line("worst case", dollars(allowance.worst.cents), _reserved(allowance)),
+    ]
+
+
+def _reserved(allowance: Allowance) -> str:
+    said = "what is reserved before anything starts"
+    if not allowance.clamped:
+        return said
+    training, endpoint = clock_time(allowance.training_seconds), clock_time(allowance.deadline_seconds)
+    return f"{said}; the cap pays for no more: the run is shortened to {training} of training, {endpoint} of endpoint"
+
+
+def _price(settings: Settings, use: str) -> Price:
+    types = settings.training_instance_type if use == "Training" else settings.hosting_instance_type
+    return pinned(settings.region, types[0], use)
+
+
+def _memory(settings: Settings, card: Card | None) -> list[str]:
+    shape, hosting = shape_in(settings), card_of(settings.hosting_instance_type[0])
+    lines = []
+    if card:
+        memory = training_memory(shape, settings.lora_rank, settings.sequence_length, card)
+        how, fits = "4" if memory.quantised else "16", "fits" if memory.fits else "does not fit"
+        source = f"in {how} bits; {fits} the {card.name} ({card.gigabytes} GB); the plan of training/model/memory.py"
+        lines.append(_line("to train", _gigabytes(memory.needed_bytes), source))
+    if hosting:
+        needed = serving_bytes(shape, settings.lora_rank, min(settings.model.context_tokens, MOST_TOKENS_SERVED))
+        fits = "fits" if needed <= hosting.served_bytes else "does not fit"
+        source = f"{fits} the {_gigabytes(hosting.served_bytes)} that the server may use of the {hosting.name}; reckoned, not measured"
+        lines.append(_line("to serve", _gigabytes(needed), source))
+    source = "of weights, which pass through the instance's own memory a file at a time; not measured"
+    return [*lines, _line("host", _gigabytes(settings.model.weights_bytes), source)]
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB"
+
+
+def _counted(settings: Settings) -> str:
+    passes = "1 pass" if settings.epochs == 1 else f"{settings.epochs} passes"
+    return f"{passes}, {MOST_PER_WORD} a word: the densest text counted in tokens of Llama 2 (captune tokens); larger vocabularies need fewer"

@@ -1,0 +1,129 @@
+"""`captune outside`: fetches a public set of abstracts to measure on, text of the medical domain's field that others wrote.
+
+It is PubMedQA's expert-labelled part (Jin et al., 2019), from its public home at a fixed commit; MIT licence. Nothing of it is part of this project: it
+is written below .rehearsal/, which git ignores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from captune.account import PROJECT, Refused
+from common.text import words
+from preflight.texts.overlap import Overlap
+
+# What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
+CORPORA = (
+    PROJECT / "data" / "medicaldataset.txt",
+    PROJECT / "verification" / "experiments" / "texts" / "first_corpus.txt",
+)
+TARGET = PROJECT / ".rehearsal" / "outside" / "pubmedqa.jsonl"
+COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
+ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"
+SHA256 = "8b3276be8942ebbd77f3ddcda12c1749bf0e490045a736fd8438ee40cf37a41d"
+_BY_HAND = f"Download {ADDRESS} with a browser on a machine that reaches it, copy the file here, and: captune outside --from-file FILE"
+_SECONDS = 60
+_LARGEST_BYTES = 16 * 2**20  # the file has 2.5 MiB
+
+# The rule of the choice. An abstract is of an area when a word of it stands in the title or among the MeSH terms and twice or more in the text;
+# of each area, the abstracts in which its words are most frequent are taken. `*` stands for any letters.
+AREA_ABSTRACTS = 40
+_LEAST_IN_TEXT = 2
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "genomics": (
+        "gene", "genes", "genetic*", "genome*", "genomic*", "genotyp*", "pharmacogen*", "mutation*", "polymorphism*", "allele*", "haplotype*", "exome*",
+        "chromosom*", "sequencing", "dna", "rna", "mrna", "microrna*", "germline", "heterozyg*", "epigenetic*", "methylation",
+    ),
+    "virology": (
+        "virus", "viruses", "viral", "*virus", "*viruses", "virolog*", "retrovir*", "antiretroviral*", "hiv", "hiv-1", "hpv", "hbv", "hcv", "cmv", "ebv",
+        "hepatitis b", "hepatitis c", "influenza", "herpes", "zoster",
+    ),
+    "oncology": (
+        "cancer", "cancers", "carcinoma*", "adenocarcinoma*", "*sarcoma", "*sarcomas", "tumor", "tumors", "tumour", "tumours", "neoplas*", "leukemi*",
+        "leukaemi*", "lymphoma*", "myeloma*", "melanoma*", "glioma*", "glioblastoma*", "metasta*", "oncogen*", "malignan*",
+    ),
+}  # fmt: skip
+
+
+class OutsideUnavailable(Refused):
+    """The public set could not be had, or is not the one that was meant; the message says what to do by hand."""
+
+
+def command(
+    from_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file, downloaded by hand.")] = None,
+) -> None:
+    """Fetches the abstracts and writes them below .rehearsal/."""
+    print(fetch(from_file))
+
+
+def fetch(source: Path | None = None, target: Path = TARGET, download: Callable[[str], bytes] | None = None) -> str:
+    """Writes the chosen abstracts to `target` as JSON Lines (id, title, text); answers what was written.
+
+    `source` is the file downloaded by hand; without it the public address is asked. Raises OutsideUnavailable.
+    """
+    content = _of_file(source) if source else (download or _download)(ADDRESS)
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256:
+        raise OutsideUnavailable(
+            f"{source or ADDRESS} is not the file that was meant: its SHA-256 is {found}, not {SHA256}. {_BY_HAND}"
+        )
+    taken = chosen(json.loads(content))
+    overlap = Overlap("\n\n".join(corpus.read_text("utf-8") for corpus in CORPORA))
+    kept = [one for one in taken if overlap.first(one["text"]) is None]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept), "utf-8")
+    os.replace(partial, target)
+    shown = target.relative_to(PROJECT) if target.is_relative_to(PROJECT) else target
+    left_out = len(taken) - len(kept)
+    return (
+        f"{len(kept)} abstracts, {sum(words.count(one['text']) for one in kept):,} words, in {shown}"
+        + (f" ({left_out} more share eight words in a row with a training text and were left out)" if left_out else "")
+        + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nMeasure on them: make rehearse OUTSIDE={shown}"
+    )
+
+
+def chosen(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The abstracts that the rule above takes of PubMedQA's records, in the order of their numbers in PubMed."""
+    taken: dict[int, dict[str, str]] = {}
+    for pattern in map(_pattern, AREAS.values()):
+        dense = []
+        for key, record in records.items():
+            text = "\n\n".join([*record["CONTEXTS"], record["LONG_ANSWER"]])
+            times = len(pattern.findall(text))
+            if pattern.search(f"{record['QUESTION']}; {'; '.join(record['MESHES'])}") and times >= _LEAST_IN_TEXT:
+                dense.append((-times / max(1, words.count(text)), int(key), str(record["QUESTION"]), text))
+        for _, number, title, text in sorted(dense)[:AREA_ABSTRACTS]:
+            taken[number] = {"id": f"pubmed-{number}", "title": title, "text": text}
+    return [taken[number] for number in sorted(taken)]
+
+
+def _pattern(area: tuple[str, ...]) -> re.Pattern[str]:
+    forms = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in area)
+    return re.compile(rf"(?<![\w-])(?:{forms})(?!\w)", re.IGNORECASE)
+
+
+def _of_file(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise OutsideUnavailable(f"{source} cannot be read ({error.strerror or error}). {_BY_HAND}") from error
+
+
+def _download(address: str) -> bytes:
+    try:
+        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 (a fixed https address)
+            content: bytes = answer.read(_LARGEST_BYTES + 1)
+    except (OSError, urllib.error.URLError) as error:
+        raise OutsideUnavailable(f"{address} cannot be reached ({error}). {_BY_HAND}") from error
+    return content

@@ -1,1 +1,0 @@
-"""The gate that every change passes: format, lint, types, duplicates, licences, secrets, tests."""

@@ -1,1 +1,0 @@
-"""CloudWatch: the metrics of the rehearsed account, and the alarms on them."""

@@ -1,0 +1,356 @@
+"""An AWS account as the owner's commands see it: everything is in order until a test changes something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tests.doubles.lambda_fakes import MACHINE, TEAR_DOWN, SageMaker, Service, StepFunctions, arn, page, refusal
+from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.service_quotas import ServiceQuotas
+
+ACCOUNT = "123456789012"
+CALLER = f"arn:aws:iam::{ACCOUNT}:user/owner"
+POLICY = f"arn:aws:iam::{ACCOUNT}:policy/deny"
+BUDGET, ACTION = "Captune-Guardrail-Budget", "11111111-2222-3333-4444-555555555555"
+REVERSE, RESET = "REVERSE_BUDGET_ACTION", "RESET_BUDGET_ACTION"
+STACKS = ("Captune-Storage", "Captune-FineTuning", "Captune-Guardrail")
+RUNNING = {"FineTuningArn": MACHINE, "TearDownArn": TEAR_DOWN, "LedgerTable": "ledger"}
+RELEASING = {"FineTuningRoleName": "fine-tuning", "DenySpendingPolicyArn": POLICY}
+
+
+class Answers(Service):
+    """A service that answers each operation with what is given for it: a value, or a function of the request."""
+
+    def __init__(self, name: str, **answers: Any) -> None:
+        super().__init__()
+        self.name, self.answers = name, answers
+
+    def __getattr__(self, operation: str) -> Any:
+        if not operation.startswith("on_"):
+            return super().__getattr__(operation)
+        answer = self.answers[operation.removeprefix("on_")]
+        return answer if callable(answer) else lambda **request: answer
+
+
+class Account:
+    """A boto3 session: makes the client of a service, which is the stand-in of it."""
+
+    region_name = "us-east-1"
+
+    def __init__(self, **services: Any) -> None:
+        self.services = services
+        self.asked: list[tuple[str, str | None]] = []
+
+    def client(self, service: str, region_name: str | None = None) -> Any:
+        self.asked.append((service, region_name))
+        return self.services[service]
+
+
+def deployed(
+    ledger: FakeLedger | None = None,
+    running: Sequence[str] = (),
+    stacks: Sequence[str] = STACKS,
+    machines: dict[str, str] | None = None,
+    protected: bool = False,
+    budgets: Budgets | None = None,
+    attached: bool = True,
+    **resources: Any,
+) -> Account:
+    """An account with the stacks in it, after the budget alarm; `machines` are the state machines, with their status."""
+    cloudformation = CloudFormation(dict.fromkeys(stacks, {}))
+    cloudformation.outputs = dict.fromkeys(stacks, RUNNING | RELEASING)
+    cloudformation.protected = protected
+    active = dict.fromkeys((MACHINE, TEAR_DOWN), "ACTIVE")
+    return Account(
+        cloudformation=cloudformation,
+        sagemaker=SageMaker(**resources),
+        stepfunctions=Machines(running, active if machines is None else machines),
+        dynamodb=(ledger or FakeLedger()).table,
+        iam=Iam(attached=attached),
+        budgets=budgets or Budgets(),
+        sts=Answers("sts", get_caller_identity={"Account": ACCOUNT, "Arn": CALLER, "UserId": "AIDA"}),
+    )
+
+
+class Machines(StepFunctions):
+    """State machines with their status, and running executions."""
+
+    def __init__(self, running: Sequence[str], deployed: dict[str, str]) -> None:
+        super().__init__({arn(name): {"status": "RUNNING"} for name in running})
+        self.deployed = deployed
+
+    def on_describe_state_machine(self, stateMachineArn: str) -> dict[str, Any]:
+        if stateMachineArn not in self.deployed:
+            raise refusal("StateMachineDoesNotExist")
+        return {"stateMachineArn": stateMachineArn, "status": self.deployed[stateMachineArn]}
+
+
+class CloudFormation(Service):
+    """Stacks by name with their templates, outputs and physical ids.
+
+    The CDK CLI has put its Metadata into each resource before it uploaded the template, and CloudFormation gives `?` for what
+    is not ASCII.
+    """
+
+    name = "cloudformation"
+
+    def __init__(self, templates: dict[str, dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.templates = templates or {}
+        self.statuses = dict.fromkeys(self.templates, "CREATE_COMPLETE")
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.ids: dict[str, dict[str, str]] = {}
+        self.bootstrap_key = self.protected = False
+        self.resource_status = "CREATE_COMPLETE"
+
+    def on_describe_stacks(self, StackName: str = "", NextToken: str | None = None) -> dict[str, Any]:
+        if StackName and StackName not in self.statuses:
+            raise refusal("ValidationError")
+        stacks = [
+            {
+                "StackName": name,
+                "StackStatus": status,
+                "EnableTerminationProtection": self.protected,
+                "Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs.get(name, {}).items()],
+            }
+            for name, status in self.statuses.items()
+            if StackName in ("", name)
+        ]
+        answer: dict[str, Any] = page("Stacks", stacks, NextToken)
+        return answer
+
+    def on_list_stack_resources(self, StackName: str, NextToken: str | None = None) -> dict[str, Any]:
+        rows: list[dict[str, str]] = [
+            {"LogicalResourceId": key, "PhysicalResourceId": value, "ResourceStatus": self.resource_status}
+            for key, value in self.ids.get(StackName, {}).items()
+        ]
+        rows.append({"LogicalResourceId": "BeingMade", "ResourceStatus": "CREATE_IN_PROGRESS"})
+        answer: dict[str, Any] = page("StackResourceSummaries", rows, NextToken)
+        return answer
+
+    def on_get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:
+        template: dict[str, Any] = json.loads(json.dumps(self.templates[StackName]))
+        for logical_id, resource in template.get("Resources", {}).items():
+            resource["Metadata"] = {"aws:cdk:path": f"{StackName}/{logical_id}/Resource"}
+        text = json.dumps(template, ensure_ascii=False)
+        return {"TemplateBody": text.encode("ascii", errors="replace").decode()}
+
+    def on_describe_stack_resource(self, StackName: str, LogicalResourceId: str) -> dict[str, Any]:
+        if not self.bootstrap_key:
+            raise refusal("ValidationError")
+        return {"StackResourceDetail": {"LogicalResourceId": LogicalResourceId}}
+
+
+class Budgets(Service):
+    """AWS Budgets with one action of ours; `after` holds what each step leads to, a status for each time that it is described."""
+
+    name = "budgets"
+
+    def __init__(
+        self, status: str = "STANDBY", spent: str = "12.34", coming: Sequence[str] = (), reversed_: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.status, self.spent, self.coming = status, spent, list(coming)
+        self.after: dict[str, list[str]] = {
+            REVERSE: list(reversed_ or ["REVERSE_IN_PROGRESS", "REVERSE_SUCCESS"]),
+            RESET: ["RESET_IN_PROGRESS", "STANDBY"],
+        }
+        self.has_action = True
+        self.costs = {"IncludeCredit": False, "IncludeRefund": False}
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps that were asked for, in their order."""
+        return [request["ExecutionType"] for request in self.called("execute_budget_action")]
+
+    def _action(self) -> dict[str, Any]:
+        definition = {"IamActionDefinition": {"PolicyArn": POLICY, "Roles": ["fine-tuning"]}}
+        return {"ActionId": ACTION, "BudgetName": BUDGET, "Definition": definition, "Status": self.status}
+
+    def on_describe_budget_actions_for_account(self, AccountId: str, NextToken: str | None = None) -> dict[str, Any]:
+        stop = {"SsmActionDefinition": {"ActionSubType": "STOP_EC2_INSTANCES", "Region": "x", "InstanceIds": []}}
+        somebody_elses = {"ActionId": "0" * 36, "BudgetName": "x", "Definition": stop, "Status": "STANDBY"}
+        found = [somebody_elses, *([self._action()] if self.has_action else [])]
+        answer: dict[str, Any] = page("Actions", found, NextToken)
+        return answer
+
+    def on_describe_budget_action(self, AccountId: str, BudgetName: str, ActionId: str) -> dict[str, Any]:
+        assert (AccountId, BudgetName, ActionId) == (ACCOUNT, BUDGET, ACTION)
+        if self.coming:
+            self.status = self.coming.pop(0)
+        return {"AccountId": AccountId, "BudgetName": BudgetName, "Action": self._action()}
+
+    def on_execute_budget_action(self, ExecutionType: str, **named: str) -> dict[str, Any]:
+        assert named == {"AccountId": ACCOUNT, "BudgetName": BUDGET, "ActionId": ACTION}
+        self.coming = [self.status, *self.after[ExecutionType]]  # the next answer does not show an accepted step yet
+        return {**named, "ExecutionType": ExecutionType}
+
+    def on_describe_budget(self, AccountId: str, BudgetName: str) -> dict[str, Any]:
+        limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}, "CostTypes": self.costs}
+        counted = {"CalculatedSpend": {"ActualSpend": {"Amount": self.spent, "Unit": "USD"}}} if self.spent else {}
+        return {"Budget": {**limit, **counted}}
+
+
+class Iam(Service):
+    """IAM with the role that the budget action denies new spending to, and with a small evaluator of policies for simulations.
+
+    An action is allowed when a statement allows it on the resource under its conditions, and no statement denies it.
+    `roles` holds the documents of each role's ARN, once it is deployed; `more` is added to each result.
+    """
+
+    name = "iam"
+
+    def __init__(self, roles: dict[str, list[dict[str, Any]]] | None = None, attached: bool = False) -> None:
+        super().__init__()
+        self.roles, self.attached = roles or {}, attached
+        self.more: dict[str, Any] = {}
+        self.policies: set[str] = set()  # their ARNs
+
+    def on_detach_role_policy(self, RoleName: str, PolicyArn: str) -> dict[str, Any]:
+        assert (RoleName, PolicyArn) == ("fine-tuning", POLICY)
+        if not self.attached:
+            raise refusal("NoSuchEntity")
+        self.attached = False
+        return {}
+
+    def on_get_policy(self, PolicyArn: str) -> dict[str, Any]:
+        if PolicyArn not in self.policies:
+            raise refusal("NoSuchEntity")
+        return {"Policy": {"Arn": PolicyArn}}
+
+    def on_simulate_custom_policy(self, PolicyInputList: list[str], **request: Any) -> dict[str, Any]:
+        return self._answer([json.loads(document) for document in PolicyInputList], **request)
+
+    def on_simulate_principal_policy(self, PolicySourceArn: str, **request: Any) -> dict[str, Any]:
+        return self._answer(self.roles[PolicySourceArn], **request)
+
+    def _answer(
+        self,
+        documents: list[dict[str, Any]],
+        ActionNames: list[str],
+        ResourceArns: list[str],
+        ContextEntries: Sequence[dict[str, Any]] = (),
+    ) -> dict[str, Any]:
+        context = {entry["ContextKeyName"]: entry["ContextKeyValues"][0] for entry in ContextEntries}
+        statements = [statement for document in documents for statement in document["Statement"]]
+        results = [
+            {"EvalActionName": action, "EvalDecision": _decision(statements, action, ResourceArns[0], context)}
+            for action in ActionNames
+        ]
+        return {"EvaluationResults": [result | self.more for result in results], "IsTruncated": False}
+
+
+def _decision(statements: list[dict[str, Any]], action: str, resource: str, context: dict[str, str]) -> str:
+    effects = {
+        statement["Effect"]
+        for statement in statements
+        if _matches(action, statement["Action"])
+        and _matches(resource, statement["Resource"])
+        and all(
+            key in context and _matches(context[key], values)
+            for condition in statement.get("Condition", {}).values()
+            for key, values in condition.items()
+        )
+    }
+    return "explicitDeny" if "Deny" in effects else "allowed" if "Allow" in effects else "implicitDeny"
+
+
+def _matches(value: str, patterns: str | list[str]) -> bool:
+    return any(fnmatchcase(value, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
+
+
+def sns(**topics: Sequence[tuple[str, str, bool | None]]) -> Answers:
+    """SNS with subscriptions by topic, as protocol, endpoint and whether it was confirmed; None where it has ended."""
+    shown = {True: "arn:aws:sns:us-east-1:1:topic:1", False: "PendingConfirmation", None: "Deleted"}
+
+    def listed(TopicArn: str, NextToken: str | None = None) -> Any:
+        found = topics.get(TopicArn.rpartition(":")[2], [])
+        rows = [{"Protocol": one, "Endpoint": two, "SubscriptionArn": shown[three]} for one, two, three in found]
+        return page("Subscriptions", rows, NextToken)
+
+    return Answers("sns", list_subscriptions_by_topic=listed)
+
+
+def cloudwatch(*names: str, **changed: Any) -> Answers:
+    """CloudWatch with these alarms; none of them is on, and `changed` says otherwise."""
+    off = {"StateValue": "OK", "ActionsEnabled": True, "AlarmDescription": "It is. Do this.", **changed}
+    alarms = [{"AlarmName": name, **off} for name in names]
+    return Answers(
+        "cloudwatch", describe_alarms=lambda AlarmTypes, **more: page("MetricAlarms", alarms, more.get("NextToken"))
+    )
+
+
+def s3(objects: dict[str, int] | None = None, key: str = "", **more: Any) -> Answers:
+    """S3 with weights in a folder, and the bootstrap's bucket with its encryption."""
+    there = {"config.json": 600, "model-1.safetensors": 10**10} if objects is None else objects
+    rule = {"SSEAlgorithm": "aws:kms", **({"KMSMasterKeyID": key} if key else {})}
+    rules = [{"ApplyServerSideEncryptionByDefault": rule}]
+
+    def listed(Bucket: str, Prefix: str) -> Any:
+        return {"Contents": [{"Key": f"{Prefix}{name}", "Size": size} for name, size in there.items()], **more}
+
+    encryption = {"ServerSideEncryptionConfiguration": {"Rules": rules}}
+    return Answers("s3", list_objects_v2=listed, get_bucket_encryption=encryption)
+
+
+def step_functions(result: str = "OK", *diagnostics: dict[str, str]) -> Answers:
+    """Step Functions' validation, with this answer to every definition."""
+
+    def validated(definition: str, **request: Any) -> Any:
+        assert "${" not in definition and json.loads(definition)["States"], "a substitution was left"
+        return {"result": result, "diagnostics": list(diagnostics), "truncated": False}
+
+    return Answers("stepfunctions", validate_state_machine_definition=validated)
+
+
+def ecr(*missing: str) -> Answers:
+    """AWS's registries, which hold every image but these tags."""
+
+    def got(imageIds: list[dict[str, str]], **request: Any) -> Any:
+        if imageIds[0]["imageTag"] in missing:
+            return {"images": [], "failures": [{"imageId": imageIds[0], "failureCode": "ImageNotFound"}]}
+        return {"images": [{"imageId": imageIds[0]}], "failures": []}
+
+    return Answers("ecr", batch_get_image=got)
+
+
+def price_list(hourly: str | None = "1.515") -> Answers:
+    """A Price List with one price for every instance."""
+    terms = {"OnDemand": {"t": {"priceDimensions": {"d": {"unit": "Hrs", "pricePerUnit": {"USD": hourly}}}}}}
+    products = [{"product": {"attributes": {"component": use}}, "terms": terms} for use in ("Training", "Hosting")]
+    listed = [json.dumps(product) for product in products] if hourly else []
+    return Answers("pricing", get_products={"PriceList": listed})
+
+
+def ssm(version: str | None = "33") -> Answers:
+    """The version of the CDK bootstrap, None where it was not run."""
+
+    def parameter(Name: str) -> Any:
+        if version is None:
+            raise refusal("ParameterNotFound")
+        return {"Parameter": {"Name": Name, "Value": version}}
+
+    return Answers("ssm", get_parameter=parameter)
+
+
+def in_order(**services: Any) -> Account:
+    """An account in which everything is in order, and nothing is deployed."""
+    return Account(
+        **{
+            "ssm": ssm(),
+            "cloudformation": CloudFormation(),
+            "s3": s3(),
+            "stepfunctions": step_functions(),
+            "ecr": ecr(),
+            "service-quotas": ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0}),
+            "pricing": price_list(),
+            "iam": Iam(),
+            "budgets": Budgets(),
+            "sns": sns(),
+            "cloudwatch": cloudwatch("somebody-elses"),
+            **services,
+        }
+    )

@@ -1,1 +1,0 @@
-"""For the tests of the owner's commands: an account with the stacks in it, and what is asked of it."""

@@ -1,0 +1,276 @@
+"""Runs of the deployed project that do not go the usual way, and what is nevertheless true at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from common.contracts import run_folder
+from common.names import run_name
+from preflight.texts import text_file
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import DeployedProject
+from verification.experiments.large_corpus import articles
+
+SUMMARY = f"{run_folder.REPORT}{run_folder.SUMMARY}"
+
+
+def trained(project: DeployedProject) -> list[str]:
+    """The names of the training jobs that were created."""
+    return [request["TrainingJobName"] for request in project.requests("CreateTrainingJob")]
+
+
+def test_a_smoke_run_trains_one_step(project: DeployedProject) -> None:
+    execution = project.run(smoke=True)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    (job,) = project.requests("CreateTrainingJob")
+    assert job["HyperParameters"]["max_steps"] == "1"
+    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 1800
+    assert project.nothing_left()
+
+
+def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
+    """Larger than Preflight holds: it is read in ranges, and StageInput reads it a second time."""
+    content = "".join(islice(articles(titled=True), 1400)).encode()
+    assert len(content) > text_file.MAXIMUM_BYTES
+    project.put(f"{run_folder.CORPORA}large.txt", content)
+
+    execution = project.run(corpus=f"{run_folder.CORPORA}large.txt")
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    staged = project.read(run_folder.key(run_name(execution.name), run_folder.CORPUS))
+    assert 0.85 < len(staged) / len(content) < 0.95, "a tenth is held out, and all else is trained on"
+
+
+# training jobs and endpoints ------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_ran_out_of_time_is_reported_as_cut(project: DeployedProject) -> None:
+    project.cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut")))
+
+    execution = project.run()
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert project.document(execution, SUMMARY)["configuration"]["training_cut"] is True
+    assert project.nothing_left()
+
+
+def test_a_cut_job_without_an_adapter_pays_no_endpoint(project: DeployedProject) -> None:
+    project.cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut", leave_out=("metrics.json",))))
+
+    execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", "TrainingOutOfTime")
+    assert "max_training_seconds" in str(execution.cause)
+    assert project.requests("CreateEndpoint") == []
+    assert project.nothing_left()
+
+
+def test_a_job_that_a_person_stopped_is_not_repeated(project: DeployedProject) -> None:
+    cloud = project.cloud
+    stopped: list[str] = []
+
+    def stop(call: Any) -> None:
+        if not stopped:
+            stopped.append(call.request["TrainingJobName"])
+            cloud.clock.advance(seconds=30)  # it has billed something by then
+            cloud.client("sagemaker").stop_training_job(TrainingJobName=stopped[0])
+
+    cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs", stop_looks=0)))
+    cloud.clock.advance(seconds=1)
+    cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, before=stop)
+
+    execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", "TrainingFailed")
+    assert trained(project) == stopped
+
+
+def _refuse(project: DeployedProject, operation: str, trial: bool) -> None:
+    """SageMaker refuses an operation, for the trial before training or for what comes after it."""
+    project.cloud.sagemaker.faults.add(
+        operation=operation,
+        error="ValidationException",
+        message="no luck",
+        times=None,
+        when=lambda request: any(str(value).endswith("-try0") for value in request.values()) == trial,
+    )
+
+
+def test_what_hosting_refuses_is_found_before_training(project: DeployedProject) -> None:
+    _refuse(project, "CreateModel", trial=True)
+
+    execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", "HostingRefused")
+    assert "no luck" in str(execution.cause)
+    assert trained(project) == []
+    assert project.nothing_left()
+
+
+@pytest.mark.parametrize("error", ["EndpointFailed", "NoCapacity"])
+def test_a_failed_endpoint_names_the_adapter_to_start_again_with(project: DeployedProject, error: str) -> None:
+    if error == "NoCapacity":
+        project.cloud.reset(hosting=FakeHosting(HostingPlan(outcome="capacity", deleting_looks=0)))
+    else:
+        _refuse(project, "CreateEndpoint", trial=False)
+
+    execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", error)
+    adapters = f"s3://{project.deployment.bucket}/{run_folder.key(run_name(execution.name), run_folder.TRAINING)}"
+    assert f'"adapterUri": "{adapters}' in str(execution.cause)
+    assert project.nothing_left()
+
+
+# a corpus or a deployment that changes while a run is under way -------------------------------------------------------
+
+
+def staged(project: DeployedProject, execution: Execution) -> list[str]:
+    """What was copied for a run."""
+    folder = run_folder.key(run_name(execution.name), "")
+    s3 = project.cloud.client("s3")
+    found = s3.list_objects_v2(Bucket=project.deployment.bucket, Prefix=folder).get("Contents", [])
+    keys = [item["Key"].removeprefix(folder) for item in found]
+    parts = (run_folder.PLAN, run_folder.INPUT, run_folder.CODE, run_folder.TRAINING)
+    return [key for key in keys if key.startswith(parts)]
+
+
+def test_a_corpus_that_changes_after_its_check_is_refused(project: DeployedProject) -> None:
+    key = f"{run_folder.CORPORA}rehearsal-corpus.txt"
+    met = project.cloud.faults.add(
+        operation="CreateSchedule", before=lambda call: project.put(key, project.read(key) + b" One more sentence.")
+    )
+
+    execution = project.run()
+
+    assert met.hits == 1
+    assert (execution.status, execution.error) == ("FAILED", "DatasetChanged")
+    assert key in str(execution.cause)
+    assert staged(project, execution) == []
+    assert project.nothing_left()
+
+
+@contextmanager
+def redeployed(project: DeployedProject, *functions: str) -> Iterator[Callable[[], None]]:
+    """Yields what gives functions the variables of another deployment, which they lose at the end."""
+    client = project.cloud.client("lambda")
+    names = [project.deployment.functions[function] for function in functions]
+    kept = {name: client.get_function_configuration(FunctionName=name)["Environment"]["Variables"] for name in names}
+
+    def update(**changed: str) -> None:
+        for name, before in kept.items():
+            client.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **changed}})
+        project.cloud.functions.recycle()
+
+    try:
+        yield lambda: update(DEFINITION_VERSION="of another deployment")
+    finally:
+        update()
+
+
+@pytest.mark.parametrize("function", ["preflight", "reserve"])
+def test_a_deployment_before_the_reservation_refuses_the_run(project: DeployedProject, function: str) -> None:
+    with redeployed(project, function) as deploy:
+        deploy()
+        execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", "DeployInProgress")
+    assert "start a new execution" in str(execution.cause)
+    assert not [call for call in project.cloud.sagemaker.calls if call.operation.startswith("Create")]
+    assert staged(project, execution) == []
+    assert project.nothing_left()
+
+
+def test_a_deployment_after_the_reservation_changes_nothing(project: DeployedProject) -> None:
+    with redeployed(project, "preflight", "reserve") as deploy:
+        met = project.cloud.sagemaker.faults.add(operation="CreateTrainingJob", before=lambda call: deploy())
+        execution = project.run()
+
+    assert met.hits == 1
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert project.nothing_left()
+
+
+# the report cannot hold up the money ----------------------------------------------------------------------------------
+
+
+def _refused_writing(project: DeployedProject) -> None:
+    project.cloud.faults.add(
+        operation="PutObject", error="AccessDenied", status=403, times=None, by=project.role_of("finish")
+    )
+
+
+def _killed(project: DeployedProject) -> None:
+    """What Lambda does to a function that needs more memory than it has."""
+    function = project.deployment.functions["finish"]
+    project.cloud.faults.add(
+        operation="PutObject",
+        times=None,
+        by=project.role_of("finish"),
+        before=lambda call: project.cloud.functions.kill(function),
+    )
+
+
+def _damaged(project: DeployedProject) -> None:
+    """The summary is cut off before the last report is made of it."""
+
+    def damage(call: Any) -> None:
+        (execution,) = project.cloud.executions.of(project.deployment.fine_tuning)
+        project.put(run_folder.key(run_name(execution.name), SUMMARY), b'{"verdict": "impro')
+
+    project.cloud.faults.add(operation="GetObject", before=damage, by=project.role_of("finish"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (_refused_writing, "ServiceUnreachable"),
+        (_killed, "Runtime.ExitError"),
+        (_damaged, "ReportDamaged: summary.json is damaged"),
+    ],
+)
+def test_a_report_that_fails_cannot_stop_settlement(
+    project: DeployedProject, trouble: Callable[[DeployedProject], None], error: str
+) -> None:
+    trouble(project)
+
+    execution = project.run()
+
+    (tear_down,) = project.tear_downs()
+    assert (execution.status, tear_down.status) == ("SUCCEEDED", "SUCCEEDED")
+    assert project.ledger_item(execution)["state"] == "settled"
+    ((_, text),) = project.emails()
+    assert error in text
+    assert text.endswith(" The cost above is final.") or trouble is _damaged
+    assert project.nothing_left()
+
+
+# a run that nobody heard the end of -----------------------------------------------------------------------------------
+
+
+def test_an_aborted_run_is_swept_within_the_deployed_rights(project: DeployedProject) -> None:
+    cloud = project.cloud
+    cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
+    held = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
+    execution = project.start()
+    assert held.reached.wait(60)
+    cloud.events.drop_next()  # so that something is left to sweep
+    cloud.stop(execution)
+    held.release()
+    cloud.settle()
+    assert not project.nothing_left()
+
+    cloud.clock.advance(minutes=16)  # beyond the sweeper's grace: before, it would have nothing to do
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=120)
+
+    (swept,) = project.tear_downs()
+    assert (swept.input["reason"], swept.status) == ("sweeper", "SUCCEEDED"), swept.cause
+    assert project.nothing_left()

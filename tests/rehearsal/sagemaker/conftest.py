@@ -1,0 +1,36 @@
+"""SageMaker's stand-in by itself, without a deployed project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The stand-in's time, which a test moves on."""
+    return Clock()
+
+
+@pytest.fixture
+def training() -> FakeTraining:
+    """Training that ends at once, as its plan says."""
+    return FakeTraining()
+
+
+@pytest.fixture
+def hosting() -> FakeHosting:
+    """Endpoints that come up at once, as their plan says."""
+    return FakeHosting()
+
+
+@pytest.fixture
+def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosting) -> Iterator[Account]:
+    """A stand-in with fake engines, and clients that reach it."""
+    with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
+        yield made

@@ -1,0 +1,197 @@
+"""Every architecture of the catalogue is trained by training/, loaded by PEFT and served, at toy size; on text and on records."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from peft import PeftModel  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+import job  # noqa: E402
+from arguments import Arguments  # noqa: E402
+from common.architecture import shape_of  # noqa: E402
+from failure import TrainingFailure  # noqa: E402
+from inputs import read_inputs  # noqa: E402
+from progress import Clock  # noqa: E402
+from records.record import SCORED, Record  # noqa: E402
+from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
+from rehearsal.sagemaker.real.server.server_settings import Settings  # noqa: E402
+from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
+from stacks.configuration.catalog import BASE_MODELS  # noqa: E402
+from tests.doubles.rehearsal.toy_families import FAMILIES, Family, prose  # noqa: E402
+from text import of_records, tokenize  # noqa: E402
+
+pytestmark = pytest.mark.slow
+torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
+RANK, STEPS, LENGTH = 4, 4, 64
+LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+PROMPT, ANSWER = "the gene binds", 8
+# One template for all: what is tried here is what becomes of any.
+TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+TALK = [{"role": "user", "content": prose(3, 12)}, {"role": "assistant", "content": prose(0, 20)}]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One family's toy after its job."""
+
+    family: Family
+    base: Path
+    adapter: Path
+    metrics: dict[str, Any]
+
+    def causal(self) -> Any:
+        """The base model in float32."""
+        return AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32).eval()
+
+    def service(self) -> Service:
+        """The rehearsal's server of both models."""
+        settings = Settings("base", "medical", self.adapter, longest=128, dtype="float32")
+        return Service(self.base, settings)
+
+
+def channels_of(root: Path, family: Family) -> Path:
+    channels = root / "input" / "data"
+    for name in ("model", "corpus", "evaluation"):
+        (channels / name).mkdir(parents=True)
+    family.make(channels / "model")
+    return channels
+
+
+def trained_on(root: Path, family: Family, files: dict[str, str], **settings: Any) -> Trained:
+    channels = root / "input" / "data"
+    for path, text in files.items():
+        (channels / path).write_text(text, encoding="utf-8")
+    usual = {"learning_rate": 0.02, "sequence_length": LENGTH, "lora_rank": RANK, "seed": 3}
+    job.run(root, read_inputs(channels, LENGTH), Arguments(**{**usual, **settings}), Clock(600))
+    metrics = json.loads((root / "model" / "metrics.json").read_text())
+    return Trained(family, channels / "model", root / "model", metrics)
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda name: name)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """A job of a few steps on the toy of a family."""
+    root, family = tmp_path_factory.mktemp("job"), FAMILIES[request.param]
+    channels_of(root, family)
+    corpus = "\n\n".join(f"# Document {number}\n\n{prose(number, 80)}" for number in range(4))
+    entries = [{"id": f"heldout-{n}", "title": f"T{n}", "text": prose(n + 50, 40)} for n in range(3)]
+    files = {"corpus/corpus.txt": corpus, "evaluation/heldout.jsonl": "\n".join(map(json.dumps, entries))}
+    yield trained_on(root, family, files, max_steps=STEPS)
+
+
+def test_every_model_of_the_catalogue_is_of_a_family_that_is_tried_here() -> None:
+    assert sorted(name for family in FAMILIES.values() for name in family.models) == sorted(BASE_MODELS)
+    for family in FAMILIES.values():
+        for name in family.models:
+            assert BASE_MODELS[name].architecture == family.causal.__name__
+            assert BASE_MODELS[name].shape.tied_embeddings is bool(family.sizes.get("tie_word_embeddings"))
+
+
+def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
+    model, shape = trained.metrics["base_model"], shape_of(json.loads((trained.base / "config.json").read_text()))
+    assert (shape.parameters, shape.adapter_parameters(RANK)) == (model["parameters"], model["trainable_parameters"])
+    assert model["architecture"] == trained.family.causal.__name__
+    assert set(json.loads((trained.adapter / "adapter_config.json").read_text())["target_modules"]) == LINEAR
+    assert trained.metrics["training"]["steps"] == STEPS
+    learned, heldout = (trained.metrics["evaluation"][name] for name in ("training_text", "heldout"))
+    assert learned["tuned_loss"] < learned["base_loss"] - 0.05
+    assert math.isfinite(heldout["base_loss"]) and heldout["tuned_loss"] != heldout["base_loss"]
+
+
+def greedy(model: Any, tokens: list[int], ends: int) -> list[int]:
+    """The continuation by the whole text read anew for each token, up to the end of the text."""
+    written = list(tokens)
+    with torch.inference_mode():
+        for _ in range(ANSWER):
+            following = int(model(torch.tensor([written])).logits[0, -1].argmax())
+            if following == ends:
+                break
+            written.append(following)
+    return written
+
+
+def test_the_server_answers_as_peft_does_with_the_whole_adapter(trained: Trained) -> None:
+    service, tokenizer = trained.service(), AutoTokenizer.from_pretrained(trained.base)
+    tuned = PeftModel.from_pretrained(trained.causal(), trained.adapter).eval()
+    weights = [value for name, value in tuned.named_parameters() if "lora_" in name]
+    assert sum(value.numel() for value in weights) == trained.metrics["base_model"]["trainable_parameters"]
+    assert all(value.abs().sum() > 0 for value in weights)
+    tokens = tokenizer(PROMPT)["input_ids"]
+    said = {}
+    for name, model in (("base", trained.causal()), ("medical", tuned)):
+        body = json.dumps({"model": name, "prompt": PROMPT, "max_tokens": ANSWER, "temperature": 0})
+        answer = service.complete(COMPLETIONS, body.encode())
+        said[name] = answer["choices"][0]["text"]
+        whole = tokenizer.decode(greedy(model, tokens, tokenizer.eos_token_id), skip_special_tokens=True)
+        assert said[name] == whole[len(tokenizer.decode(tokens, skip_special_tokens=True)) :]
+        assert (answer["model"], answer["usage"]["prompt_tokens"]) == (name, len(tokens))
+    assert said["base"] != said["medical"]
+
+
+def records(talk: bool, first: int, count: int) -> str:
+    lines = []
+    for number in range(first, first + count):
+        named = {"id": f"r{number}", "group": f"g{number // 2}"}
+        asked, answer = prose(number, 12), prose(number % 3, 20)
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        lines.append({**named, **({"messages": messages} if talk else {"prompt": asked, "completion": f" {answer}"})})
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+def trained_on_records(root: Path, family: str, *, talk: bool, template: str = TEMPLATE, **settings: Any) -> Trained:
+    channels = channels_of(root, FAMILIES[family])
+    tokenizer = AutoTokenizer.from_pretrained(channels / "model")
+    tokenizer.chat_template = template or None
+    tokenizer.save_pretrained(channels / "model")
+    files = {"corpus/corpus.jsonl": records(talk, 0, 24), "evaluation/heldout.jsonl": records(talk, 50, 6)}
+    return trained_on(root, FAMILIES[family], files, **{"max_steps": 10, **settings})
+
+
+# A family of each kind of tokenizer; tests/training has every kind cut into tokens.
+@pytest.mark.parametrize(("family", "talk"), [("Mistral", False), ("Qwen 2.5", True), ("Llama 3.1", True)])
+def test_answers_of_records_are_learned_by_group_and_served_as_learned(tmp_path: Path, family: str, talk: bool) -> None:
+    trained = trained_on_records(tmp_path, family, talk=talk)
+    heldout, corpus = trained.metrics["evaluation"]["heldout"], trained.metrics["corpus"]
+    tokenizer = AutoTokenizer.from_pretrained(trained.base)
+    assert [row["id"] for row in heldout["documents"]] == ["g25", "g26", "g27"]
+    assert heldout["tuned_loss"] < heldout["base_loss"] - 0.1, "the three answers come back in every group"
+    assert corpus["documents"] == 24 and 0 < corpus["answer_tokens"] < corpus["tokens"]
+    answer_tokens = tokenizer(prose(0, 20), add_special_tokens=False)["input_ids"]
+    assert heldout["documents"][0]["tokens"] < 3 * len(answer_tokens), "prompts are not scored"
+    if not talk:
+        return
+    (read,) = tokenize([of_records([Record("r", "g", messages=tuple(TALK))])], tokenizer)[0].read
+    service, said = trained.service(), {}
+    for model in ("base", "medical"):
+        body = {"model": model, "messages": TALK[:1], "max_tokens": 12, "temperature": 0}
+        answer = service.complete(CHAT_COMPLETIONS, json.dumps(body).encode())
+        assert (answer["object"], answer["model"]) == ("chat.completion", model)
+        assert answer["usage"]["prompt_tokens"] == read.marks.index(SCORED), "all that stands before an answer"
+        said[model] = answer["choices"][0]["message"]["content"]
+    assert said["medical"] != said["base"]
+
+
+@pytest.mark.parametrize(
+    ("talk", "template", "settings", "reason"),
+    [
+        (True, "", {}, "no chat template"),
+        (False, TEMPLATE, {"sequence_length": 24, "long_records": "refuse"}, "24 of 24 records are longer"),
+    ],
+)
+def test_records_that_cannot_be_learned_are_refused(
+    tmp_path: Path, talk: bool, template: str, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(TrainingFailure, match=reason):
+        trained_on_records(tmp_path, "Qwen 2.5", talk=talk, template=template, **settings)

@@ -1,0 +1,258 @@
+"""The model server's answers are those of transformers and PEFT, whatever else is in the batch; requests wait in batches."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rehearsal.sagemaker.real.server import generation
+from rehearsal.sagemaker.real.server.generation import Generator, number_format
+from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
+from rehearsal.sagemaker.real.server.sampling import Draws, Sampling
+from tests.doubles.rehearsal.sagemaker_models import WORDS, Folders, References, make_model
+
+pytestmark = pytest.mark.slow
+torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
+PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
+ROOM = 10_000
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
+    make_model(base, adapter)
+    return base, adapter
+
+
+@pytest.fixture(scope="module")
+def generator(folders: Folders) -> Generator:
+    return Generator(*folders, dtype="float32")
+
+
+def test_greedy_answers_of_both_models_in_one_batch_are_those_of_transformers(
+    folders: Folders, generator: Generator
+) -> None:
+    batch = [Request(prompt, adapted, 20) for prompt in PROMPTS for adapted in (False, True)]
+    generator.answer(batch)
+    references = References(folders)
+    expected = [references.text(one.prompt, 20, adapted=one.adapted) for one in batch]
+    assert [(request.tokens, request.ended) for request in batch] == expected
+    assert all(base.tokens != tuned.tokens for base, tuned in zip(batch[::2], batch[1::2], strict=True))
+
+
+def test_a_sampled_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator) -> None:
+    def asked() -> list[Request]:
+        return [
+            Request(prompt, seed % 2 == 1, 6 + seed, Sampling(0.8 * (seed % 3 > 0), 0.9, seed))
+            for seed, prompt in enumerate(PROMPTS * 3)
+        ]
+
+    together, alone = asked(), asked()
+    generator.answer(together)
+    for request in alone:
+        generator.answer([request])
+    assert [request.tokens for request in together] == [request.tokens for request in alone]
+    assert len({tuple(request.tokens) for request in alone}) > 6
+
+
+def test_twins_share_their_weights_and_answer_at_the_same_time(generator: Generator) -> None:
+    twin = generator.twin()
+    ours, theirs = generator._model.parameters(), twin._model.parameters()
+    assert all(one.data_ptr() == other.data_ptr() for one, other in zip(ours, theirs, strict=True))
+
+    def asked() -> list[Request]:
+        return [Request(prompt, adapted, 15) for prompt in PROMPTS for adapted in (False, True)]
+
+    expected, mixed, base = asked(), asked(), [Request(prompt, False, 15) for prompt in PROMPTS[:3]]
+    generator.answer(expected)
+    # Batches of different size and order: rows that one marks for the adapter must not reach the other.
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda work: work[0].answer(work[1]), [(generator, mixed), (twin, base)]))
+    assert [request.tokens for request in mixed] == [request.tokens for request in expected]
+    assert [request.tokens for request in base] == [request.tokens for request in expected[:6:2]]
+
+
+def test_each_row_has_its_own_number_of_tokens(generator: Generator) -> None:
+    batch = [Request([0, 44], False, count) for count in (1, 3, 7)]
+    generator.answer(batch)
+    whole = batch[-1].tokens
+    assert [request.tokens for request in batch] == [whole[:1], whole[:3], whole[:7]]
+
+
+def test_a_token_that_the_model_lacks_fails_its_batch(generator: Generator) -> None:
+    with pytest.raises(IndexError):
+        generator.answer([Request([WORDS + 5], False, 4)])
+
+
+def test_the_base_model_answers_without_adapter_and_without_the_folders_settings(
+    folders: Folders, generator: Generator, tmp_path: Path
+) -> None:
+    for file in folders[0].iterdir():
+        if file.name != "generation_config.json":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "generation_config.json").write_text(
+        '{"do_sample": true, "temperature": 5.0, "max_length": 4, "repetition_penalty": 9.0, "eos_token_id": [1, 2]}'
+    )
+    own, mixed = Request([0, 44], False, 12), Request([0, 44], False, 12)
+    Generator(tmp_path, None, "float32").answer([own])
+    generator.answer([mixed, Request([0, 44], True, 12)])
+    assert own.tokens == mixed.tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "fast", "expected"),
+    [
+        ("auto", 1, True, torch.bfloat16),
+        ("auto", 1, False, torch.float32),
+        ("bfloat16", 1, True, torch.bfloat16),
+        ("bfloat16", 1, False, torch.float32),
+        ("bfloat16", 1 << 50, False, torch.bfloat16),  # 32 bits would not fit the machine
+        ("float32", 1 << 50, True, torch.float32),
+    ],
+)
+def test_weights_are_held_in_16_bits_where_that_is_faster_or_32_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, asked: str, size: int, fast: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: fast)
+    assert number_format(asked, size) is expected
+
+
+def test_another_number_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="SM_VLLM_DTYPE=float8"):
+        number_format("float8", 1)
+
+
+def test_weights_stay_in_16_bits_in_memory(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "bfloat16_is_faster", lambda: True)
+    generator = Generator(*folders, dtype="bfloat16")
+    assert {parameter.dtype for parameter in generator._model.parameters()} == {torch.bfloat16}
+    request = Request([0, 5], True, 4)
+    generator.answer([request])
+    assert request.tokens
+
+
+def drawn(logits: Tensor, *rows: Sampling) -> list[int]:
+    no_tokens = torch.zeros(1, 1, dtype=torch.long)
+    chosen: list[int] = Draws(rows)(no_tokens, logits.expand(len(rows), -1)).argmax(dim=-1).tolist()
+    return chosen
+
+
+def test_draws_follow_the_probabilities_within_the_top_p() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    tokens = drawn(logits, *(Sampling(1.0, 0.79, seed) for seed in range(4000)))
+    assert set(tokens) == {0, 1}
+    assert abs(tokens.count(0) / 4000 - 0.625) < 0.03
+
+
+def test_a_lower_temperature_makes_the_likely_likelier() -> None:
+    logits = torch.log(torch.tensor([[0.6, 0.4]]))
+    shares = [
+        drawn(logits, *(Sampling(heat, 1.0, seed) for seed in range(1000))).count(0) / 1000 for heat in (0.3, 1.0, 2.0)
+    ]
+    assert shares[0] > shares[1] + 0.1 > shares[2] + 0.1
+
+
+def test_a_greedy_row_keeps_its_scores_beside_sampled_ones() -> None:
+    logits = torch.tensor([[0.1, 3.0, 0.2], [0.1, 3.0, 0.2]])
+    scores = Draws([Sampling(), Sampling(1.0, 1.0, 7)])(torch.zeros(1, 1, dtype=torch.long), logits)
+    assert torch.equal(scores[0], logits[0])
+    assert scores[1].isinf().sum() == 2
+    assert torch.equal(logits[0], logits[1]), "the given scores are left as they were"
+
+
+def test_a_seed_draws_the_same_from_all_of_a_flat_vocabulary_and_none_draws_anew() -> None:
+    logits = torch.zeros(1, 5000)
+    for seed in (0, -5, 1 << 70):
+        assert drawn(logits, Sampling(1.0, 1.0, seed)) == drawn(logits, Sampling(1.0, 1.0, seed))
+    assert len(set(drawn(logits, *(Sampling(1.0, 1.0, seed) for seed in range(300))))) > 250
+    assert len(set(drawn(logits, *(Sampling(1.0) for _ in range(20))))) > 10
+
+
+def waiting(*lengths: int, most: int = 4) -> list[Request]:
+    return [Request([7] * length, False, most) for length in lengths]
+
+
+def lengths_of(batch: list[Request]) -> list[int]:
+    return [len(request.prompt) for request in batch]
+
+
+class Recorder:
+    """An engine that notes its batches; it holds the first one until `go_on` and fails prompts of one token."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, batch: list[Request]) -> None:
+        self.batches.append(lengths_of(batch))
+        self.begun.set()
+        assert self.go_on.wait(10)
+        if min(lengths_of(batch)) == 1:
+            raise RuntimeError("broken")
+        for request in batch:
+            request.tokens = [len(request.prompt)]
+
+
+def served(requests: list[Request], *, most: int) -> list[list[int]]:
+    """The batches in which requests are answered of which the first comes alone."""
+    recorder = Recorder()
+    batcher = Batcher([recorder], most=most, room=ROOM, quiet_seconds=0.001)
+    batcher.submit(requests[0])
+    assert recorder.begun.wait(10)
+    for request in requests[1:]:
+        batcher.submit(request)
+    recorder.go_on.set()
+    batcher.close()
+    assert all(request.done.is_set() for request in requests)
+    return recorder.batches
+
+
+def test_requests_that_wait_are_answered_in_batches_of_at_most_so_many_rows() -> None:
+    requests = waiting(4, 5, 6, 7)
+    assert served(requests, most=8) == [[4], [5, 6, 7]]
+    assert [request.tokens for request in requests] == [[4], [5], [6], [7]]
+    assert served(waiting(4, 5, 5, 5, 5, 5), most=2) == [[4], [5, 5], [5, 5], [5]]
+
+
+def test_a_batch_that_fails_fails_its_requests_and_not_the_others() -> None:
+    first, later = requests = waiting(1, 3)
+    served(requests, most=4)
+    assert first.error == "RuntimeError('broken')"
+    assert (later.error, later.tokens) == (None, [3])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "answer", "most", "room", "chosen"),
+    [
+        ([50, 3, 48, 4, 55], 4, 3, ROOM, [50, 48, 55]),  # the longest waiting, and those of like length
+        ([10, 10, 90, 10], 10, 9, 70, [10, 10, 10]),  # padding included
+        ([10, 10, 90, 10], 10, 9, 400, [10, 10, 10, 90]),
+        ([500, 500], 4, 9, 10, [500]),  # one, however little room there is
+    ],
+)
+def test_a_batch_is_of_like_lengths_within_its_room(
+    lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
+) -> None:
+    assert lengths_of(choose(waiting(*lengths, most=answer), most=most, room=room)) == chosen
+
+
+def test_two_workers_answer_two_batches_side_by_side() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    batches: list[list[int]] = []
+
+    def worker(batch: list[Request]) -> None:
+        batches.append(lengths_of(batch))
+        meeting.wait()
+
+    batcher = Batcher([worker, worker], most=2, room=ROOM)
+    requests = waiting(4, 4, 5, 5)
+    for request in requests:
+        batcher.submit(request)
+    batcher.close()
+    assert [request.error for request in requests] == [None] * 4
+    assert sorted(batches) == [[4, 4], [5, 5]]

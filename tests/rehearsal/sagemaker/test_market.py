@@ -1,0 +1,111 @@
+"""Prices, quotas and images in the form in which AWS gives them, and as Preflight reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.aws import brisk_client
+from common.pricing import prices
+from preflight.account import quotas
+from rehearsal.conductor.materials import allow_instances
+from rehearsal.sagemaker import Quota
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from stacks.configuration.settings import Settings
+from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
+
+G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Account]]:
+    made: list[Any] = []
+
+    def one(**options: Any) -> Account:
+        made.append(account(tmp_path, training=FakeTraining(), hosting=FakeHosting(), **options))
+        here: Account = made[-1].__enter__()
+        return here
+
+    yield one
+    for context in made:
+        context.__exit__(None, None, None)
+
+
+def read(aws: Account, types: list[str], *uses: str) -> list[list[int | None]]:
+    needs = [quotas.Need(types, use, 1) for use in uses]
+    found = quotas.read(aws.client("service-quotas"), needs)
+    return [[one.value for one in found[use]] for use in uses]
+
+
+def test_a_product_has_one_hourly_price_for_each_use(make: Callable[..., Account]) -> None:
+    client = make(prices={G6: "1.36"}).client("pricing")
+    for use in ("Training", "Hosting"):
+        price = prices.listed(client, "us-east-1", G6, use)
+        assert price is not None and float(price.hourly_usd) == 1.36
+        assert prices.listed(client, "us-east-1", G5, use) is None
+    terms = [{"Type": "TERM_MATCH", "Field": "component", "Value": "Training"}]
+    products = client.get_products(ServiceCode="AmazonSageMaker", Filters=terms)["PriceList"]
+    assert {json.loads(one)["product"]["attributes"]["regionCode"] for one in products} == {"us-east-1", "us-west-2"}
+
+
+@pytest.mark.parametrize("types", [f"{G5}, {G6}", [G5, G6]])
+def test_several_instances_have_the_quotas_of_every_type(make: Callable[..., Account], types: Any) -> None:
+    aws = make()
+    settings = Settings.from_context({"training_instance_count": "2", "training_instance_type": types})
+    allow_instances(aws.standin.market, settings)
+    assert read(aws, [G5, G6], quotas.TRAINING, quotas.SPOT_TRAINING) == [[2, 2], [2, 2]]
+
+
+def test_a_type_with_a_price_may_be_used_once(make: Callable[..., Account]) -> None:
+    limits = {"L-1": Quota(f"{G6} for endpoint usage", 0)}
+    aws = make(prices={G6: 1.22, G5: 1.515}, quotas=limits)
+    assert read(aws, [G6], quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT) == [[1], [1], [0]]
+    assert read(aws, ["ml.p5.48xlarge"], quotas.ENDPOINT) == [[None]]
+
+
+def test_preflight_reads_applied_values_and_defaults_in_one_listing_each(make: Callable[..., Account]) -> None:
+    small = "ml.g6.xlarge"
+    limits = {
+        "L-1": Quota(f"{G6} for training job usage", 3), "L-2": Quota(f"{small} for training job usage", 2),
+        "L-3": Quota(f"{G6} for endpoint usage", 1), "L-ZZZ": Quota(f"{small} for endpoint usage", None, 0),
+    }  # fmt: skip
+    aws = make(quotas=limits)
+    assert read(aws, [G6, small], quotas.TRAINING, quotas.ENDPOINT) == [[3, 2], [1, 0]]
+    assert [call.operation for call in aws.standin.calls] == ["ListServiceQuotas", "ListAWSDefaultServiceQuotas"]
+
+
+def test_preflight_asks_again_after_a_throttled_listing(
+    make: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = make(quotas={"L-Z": Quota(f"{G6} for endpoint usage", 4)})
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in aws.standin.environment().items():
+        monkeypatch.setenv(name, value)
+    brisk_client.cache_clear()
+    aws.standin.faults.add(operation="ListServiceQuotas", error="TooManyRequestsException", times=4)
+    found = quotas.read(brisk_client("service-quotas"), [quotas.Need([G6], quotas.ENDPOINT, 1)])
+    brisk_client.cache_clear()
+    assert [quota.value for quota in found[quotas.ENDPOINT]] == [4]
+
+
+def test_a_quota_without_an_applied_value_has_only_its_default(make: Callable[..., Account]) -> None:
+    client = make(quotas={"L-2D6DEB3C": Quota(f"{G5} for training job usage", None, 2)}).client("service-quotas")
+    wanted = {"ServiceCode": "sagemaker", "QuotaCode": "L-2D6DEB3C"}
+    assert refusal(lambda: client.get_service_quota(**wanted))[0] == "NoSuchResourceException"
+    assert client.get_aws_default_service_quota(**wanted)["Quota"]["Value"] == 2.0
+
+
+def test_an_image_is_there_unless_it_is_missing(make: Callable[..., Account]) -> None:
+    aws = make()
+    aws.standin.registry.missing = {"vllm:9"}
+    images = [{"imageTag": tag} for tag in ("8", "9")]
+    answer = aws.client("ecr").batch_get_image(registryId="1" * 12, repositoryName="vllm", imageIds=images)
+    assert [one["imageId"] for one in answer["images"]] == images[:1]
+    assert [one["imageId"] for one in answer["failures"]] == images[1:]

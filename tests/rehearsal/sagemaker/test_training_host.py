@@ -1,0 +1,394 @@
+"""Training containers run here with the files and signals that SageMaker promises, on one host or two, on demand or on spot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from rehearsal.sagemaker.fake import FakeHosting
+from rehearsal.sagemaker.real import training as real
+from rehearsal.sagemaker.real.checkpoint_agent import keep
+from rehearsal.sagemaker.real.training import TrainingHost
+from tests.doubles.rehearsal.sagemaker_account import (
+    BUCKET,
+    GATED,
+    ROLE,
+    Account,
+    Clock,
+    account,
+    channel,
+    eventually,
+    has_ended,
+    s3_address,
+    training_request,
+)
+
+pytestmark = pytest.mark.slow
+OUTPUT = "runs/job/training/job/output"
+CHECKPOINTS = {"CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/runs/job/checkpoints/"}}
+TWO = {"ResourceConfig": {"InstanceType": "ml.g5.2xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30}}
+ON_SPOT: dict[str, Any] = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200},
+}
+START = """
+import json, os, pathlib, shutil, signal, sys, time
+root = pathlib.Path(sys.argv[2])
+config = {file.stem: json.loads(file.read_text()) for file in (root / "input/config").iterdir()}
+host = config["resourceconfig"]["current_host"]
+def save(*_):
+    (root / "model" / host).write_bytes(b"half")
+    sys.exit(0)
+"""
+
+
+def s3_client() -> Any:
+    return boto3.client(
+        "s3", endpoint_url=s3_address(), region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+
+
+class Bench:
+    """A stand-in with a real training host, and one job at a time on it."""
+
+    def __init__(self, aws: Account, host: TrainingHost, lines: list[tuple[str, str]]) -> None:
+        self.aws, self.host, self.lines = aws, host, lines
+
+    def train(self, script: str, **changes: Any) -> None:
+        """Start a job "job" that runs `script` with its folder in `root`."""
+        self.aws.put("code/train.py", START + textwrap.dedent(script))
+        channels = changes.pop("InputDataConfig", [])
+        self.aws.train("job", InputDataConfig=[channel("code", f"s3://{BUCKET}/code/"), *channels], **changes)
+
+    def ended(self) -> dict[str, Any]:
+        """Wait for the job's end and return its description."""
+
+        def over() -> dict[str, Any] | None:
+            answer = self.aws.job("job")
+            return answer if answer["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+        answer: dict[str, Any] = eventually(over)
+        return answer
+
+    def state(self) -> tuple[str, str]:
+        """Wait for the job's end and return its status and secondary status."""
+        answer = self.ended()
+        return answer["TrainingJobStatus"], answer["SecondaryStatus"]
+
+    def stop_when_ready(self) -> None:
+        """Stop the job once its command has printed "ready"."""
+        eventually(lambda: ("job", "ready") in self.lines)
+        self.aws.sagemaker.stop_training_job(TrainingJobName="job")
+
+    def read(self, key: str) -> bytes:
+        """An object of the job's output."""
+        body: bytes = self.aws.s3.get_object(Bucket=BUCKET, Key=f"{OUTPUT}/{key}")["Body"].read()
+        return body
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Any] = []
+
+    def one(host: TrainingHost | None = None, **options: Any) -> Bench:
+        weights = tmp_path / "weights"
+        (weights / "deep").mkdir(parents=True)
+        (weights / "config.json").write_text("{}")
+        (weights / "deep" / "model.safetensors").write_bytes(b"weights")
+        lines: list[tuple[str, str]] = []
+        usual = {"gated_weights": weights, "time_scale": 0.01, "hosting": FakeHosting()}
+        usual["on_training_line"] = lambda job, line: lines.append((job, line))
+        host = host or TrainingHost()
+        made.append(account(tmp_path, training=host, **usual | options))
+        return Bench(made[-1].__enter__(), host, lines)
+
+    yield one
+    for context in made:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def bench(make: Callable[..., Bench]) -> Bench:
+    made = make()
+    made.aws.standin.market.set_quota("L-2D6DEB3C", 2)
+    return made
+
+
+def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: Bench, tmp_path: Path) -> None:
+    bench.aws.put("runs/job/input/corpus/corpus.txt", "# Title\n\nText.\n")
+    bench.train(
+        """
+        data = sorted(str(file.relative_to(root / "input/data")) for file in (root / "input/data").rglob("*.*"))
+        linked = (root / "input/data/model/deep/model.safetensors").is_symlink()
+        seen = {"config": config, "data": data, "linked": linked, "environment": dict(os.environ)}
+        (root / "model/deep").mkdir()
+        (root / "model/deep/adapter.bin").write_bytes(b"adapter")
+        (root / "output/data/metrics.json").write_text(json.dumps(seen))
+        print("phase name=train", flush=True)
+        print("done", file=sys.stderr)
+        """,
+        InputDataConfig=[
+            channel("corpus", f"s3://{BUCKET}/runs/job/input/corpus/"),
+            channel("model", GATED, ModelAccessConfig={"AcceptEula": True}),
+        ],
+        Environment={"CACHE": "/opt/ml/cache"},
+        EnableNetworkIsolation=True,
+    )
+    assert bench.state() == ("Completed", "Completed")
+    assert bench.aws.keys(OUTPUT) == [f"{OUTPUT}/data/metrics.json", f"{OUTPUT}/model/deep/adapter.bin"]
+    seen = json.loads(bench.read("data/metrics.json"))
+    assert seen["config"]["hyperparameters"] == {"epochs": "3"}
+    assert seen["config"]["resourceconfig"]["hosts"] == ["algo-1"]
+    assert seen["config"]["resourceconfig"]["current_instance_type"] == "ml.g5.2xlarge"
+    assert set(seen["config"]["inputdataconfig"]) == {"code", "corpus", "model"}
+    assert seen["data"] == ["code/train.py", "corpus/corpus.txt", "model/config.json", "model/deep/model.safetensors"]
+    assert seen["linked"]
+    environment = seen["environment"]
+    assert (environment["TRAINING_JOB_NAME"], environment["CAPTUNE_ACCELERATOR"]) == ("job", "cpu")
+    assert environment["HTTPS_PROXY"] == "http://127.0.0.1:9"
+    assert environment["CACHE"].endswith("/training/job/cache") and "/opt/ml" not in environment["CACHE"]
+    assert not {name for name in environment if name.startswith(("AWS_", "SM_", "VIRTUAL_ENV"))}
+    assert ("job", "phase name=train") in bench.lines and ("job", "done") in bench.lines
+    log = tmp_path / "standin/logs/training-job.log"
+    assert "phase name=train" in log.read_text()
+    eventually(lambda: not (tmp_path / "standin/training/job").exists())
+    assert [file for file in (tmp_path / "standin").rglob("*") if file.is_file()] == [log]
+    assert (tmp_path / "weights/config.json").exists(), "links are removed, not followed"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("'The corpus is empty. Upload one.'", "AlgorithmError: The corpus is empty. Upload one., exit code: 3"),
+        ("'x' * 5000", f"AlgorithmError: {'x' * 994}, exit code: 3"),
+    ],
+)
+def test_a_failure_file_becomes_the_reason(bench: Bench, said: str, reason: str) -> None:
+    bench.train(f"(root / 'output/failure').write_text({said}); sys.exit(3)")
+    answer = bench.ended()
+    assert (answer["TrainingJobStatus"], answer["FailureReason"]) == ("Failed", reason)
+    assert len(reason) <= 1024
+    assert bench.aws.keys(f"{OUTPUT}/model") == []
+
+
+def test_a_killed_command_fails_the_job_with_its_signal(bench: Bench) -> None:
+    bench.train("print('ready', flush=True); time.sleep(600)")
+    eventually(lambda: ("job", "ready") in bench.lines)
+    pid = bench.host.pid_of("job")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    answer = bench.ended()
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert "killed by signal 9 (SIGKILL)" in answer["FailureReason"]
+
+
+def test_two_instances_are_two_hosts_with_separate_folders(bench: Bench) -> None:
+    bench.train(
+        """
+        seen = {"config": config["resourceconfig"], "address": os.environ["CAPTUNE_MEETING_POINT"]}
+        (root / f"output/data/{host}.json").write_text(json.dumps(seen))
+        (root / "output/data/both.txt").write_text(host)
+        print("line of", host, flush=True)
+        """,
+        **TWO,
+    )
+    assert bench.state() == ("Completed", "Completed")
+    seen = [json.loads(bench.read(f"data/{host}.json")) for host in ("algo-1", "algo-2")]
+    assert [one["config"]["current_host"] for one in seen] == ["algo-1", "algo-2"]
+    assert [one["config"]["hosts"] for one in seen] == [["algo-1", "algo-2"]] * 2
+    assert seen[0]["address"] == seen[1]["address"] and seen[0]["address"].startswith("127.0.0.1:")
+    assert bench.read("data/both.txt") == b"algo-1"
+    assert [line for _, line in bench.lines if line.startswith("line of")] == ["line of algo-1"]
+
+
+def test_a_host_that_fails_ends_the_job_with_its_reason(bench: Bench) -> None:
+    bench.train(
+        """
+        if host == "algo-2":
+            (root / "output/failure").write_text("The second host is broken.")
+            sys.exit(1)
+        time.sleep(600)
+        """,
+        **TWO,
+    )
+    answer = bench.ended()
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert answer["FailureReason"] == "AlgorithmError: The second host is broken., exit code: 1"
+
+
+@pytest.mark.parametrize("hosts", [{}, TWO], ids=["one host", "two hosts"])
+def test_a_stop_lets_every_host_save_what_it_has(bench: Bench, hosts: dict[str, Any]) -> None:
+    bench.train(
+        """
+        signal.signal(signal.SIGTERM, save)
+        names = config["resourceconfig"]["hosts"]
+        (root / "checkpoints/here").touch()
+        while len(names) > 1 and len(list(root.parent.glob("algo-*/checkpoints/here"))) < len(names):
+            time.sleep(0.01)
+        print("ready", flush=True)
+        time.sleep(600)
+        """,
+        **hosts,
+    )
+    bench.stop_when_ready()
+    assert bench.state() == ("Stopped", "Stopped")
+    names = ["algo-1", "algo-2"][: 2 if hosts else 1]
+    assert bench.aws.keys(f"{OUTPUT}/model") == [f"{OUTPUT}/model/{name}" for name in names]
+
+
+def test_a_command_that_ignores_the_stop_is_killed_after_the_grace(bench: Bench) -> None:
+    bench.train("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)")
+    bench.stop_when_ready()
+    assert bench.aws.job("job")["TrainingJobStatus"] == "Stopping"
+    assert bench.state() == ("Stopped", "Stopped")
+
+
+def test_a_job_is_stopped_at_its_maximum_runtime(bench: Bench) -> None:
+    bench.train("time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": 20})
+    assert bench.state() == ("Stopped", "MaxRuntimeExceeded")
+
+
+def test_a_missing_input_fails_the_job_before_it_trains(bench: Bench) -> None:
+    bench.train("", InputDataConfig=[channel("corpus", f"s3://{BUCKET}/nowhere/")])
+    answer = bench.ended()
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert f'No S3 objects found under S3 URL "s3://{BUCKET}/nowhere/"' in answer["FailureReason"]
+    assert "Training" not in [step["Status"] for step in answer["SecondaryStatusTransitions"]]
+
+
+@pytest.mark.parametrize("uri", [GATED, f"s3://{BUCKET}/code/"])
+def test_an_input_that_the_role_may_not_read_fails_the_job(make: Callable[..., Bench], uri: str) -> None:
+    roles: list[str] = []
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No policy allows it"}}, "ListObjectsV2")
+
+    def refusing(role_arn: str) -> Any:
+        roles.append(role_arn)
+        client = s3_client()
+        client.meta.events.register("before-call.s3", refuse)
+        return client
+
+    bench = make(s3_of=refusing)
+    access = {"ModelAccessConfig": {"AcceptEula": True}} if uri == GATED else {}
+    bench.aws.train("job", InputDataConfig=[channel("code", uri, **access)])
+    answer = bench.ended()
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert answer["FailureReason"].startswith("ClientError: Data download failed:")
+    assert "AccessDenied" in answer["FailureReason"]
+    assert set(roles) == {ROLE}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_command_dies_with_a_rehearsal_that_is_killed(tmp_path: Path) -> None:
+    request = training_request("job", InputDataConfig=[channel("code", "s3://orphan/code/")])
+    code = f"""
+        import pathlib, sys, time
+        sys.path[:0] = {[str(Path(__file__).parents[3])]!r}
+        from rehearsal.sagemaker import StandIn
+        from rehearsal.sagemaker.fake import FakeHosting
+        from rehearsal.sagemaker.real.training import TrainingHost
+        host, folder = TrainingHost(), pathlib.Path({str(tmp_path)!r})
+        standin = StandIn(folder, s3_endpoint={s3_address()!r}, training=host, hosting=FakeHosting())
+        standin.control.call("CreateTrainingJob", {request!r}, "us-east-1")
+        while not host.pid_of("job"):
+            time.sleep(0.05)
+        print(host.pid_of("job"), flush=True)
+        time.sleep(600)
+    """
+    s3 = s3_client()
+    s3.create_bucket(Bucket="orphan")
+    s3.put_object(Bucket="orphan", Key="code/train.py", Body=b"import time; time.sleep(600)")
+    rehearsal = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert rehearsal.stdout is not None
+        pid = int(rehearsal.stdout.readline())
+        os.kill(pid, 0)
+    finally:
+        rehearsal.kill()
+        rehearsal.wait()
+    eventually(lambda: has_ended(pid))
+
+
+STEPS = """
+found = sorted(int(path.name) for path in (root / "checkpoints").iterdir() if path.name.isdigit())  # no marks
+for step in range((found or [0])[-1] + 1, 7):
+    if step % 2 == 0:
+        (root / "checkpoints" / str(step)).write_text("")
+    print(f"progress step={step} steps=6", flush=True)
+    time.sleep(0.3)
+(root / "model" / "found.txt").write_text(str(found))
+"""
+
+
+@pytest.fixture
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> TrainingHost:
+    monkeypatch.setattr(real, "SPOT_SECONDS", 0.2)
+    return TrainingHost(interruptions=[3])
+
+
+@pytest.mark.parametrize(("changes", "interruptions", "found"), [(ON_SPOT, 1, b"[2]"), ({}, 0, b"[]")])
+def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
+    make: Callable[..., Bench], interrupting: TrainingHost, changes: dict[str, Any], interruptions: int, found: bytes
+) -> None:
+    bench = make(interrupting, time_scale=1.0)
+    bench.train(STEPS, **CHECKPOINTS, **changes)
+    done = bench.ended()
+    assert done["TrainingJobStatus"] == "Completed", done
+    taken = [step["Status"] for step in done["SecondaryStatusTransitions"]].count("Interrupted")
+    assert taken == interruptions
+    assert (done["BillableTimeInSeconds"] < done["TrainingTimeInSeconds"]) == bool(interruptions)
+    assert bench.read("model/found.txt") == found
+
+
+def test_all_starts_together_have_the_longest_time(
+    make: Callable[..., Bench], interrupting: TrainingHost, clock: Clock
+) -> None:
+    def first_line(job: str, line: str) -> None:
+        if line.startswith("progress step=1 "):
+            clock.advance(seconds=3600)
+
+    bench = make(interrupting, clock=clock, on_training_line=first_line, time_scale=1.0)
+    bench.train(STEPS, **CHECKPOINTS, **ON_SPOT)
+    assert bench.state() == ("Stopped", "MaxRuntimeExceeded")
+
+
+def test_checkpoints_come_back_bear_marks_and_are_deleted_with_the_jobs(bench: Bench) -> None:
+    bench.aws.put("runs/job/checkpoints/step-10/weights", b"of an earlier start")
+    bench.train(
+        """
+        folder = root / "checkpoints"
+        assert (folder / "step-10" / "weights").read_text() == "of an earlier start"
+        (folder / "step-20").mkdir()
+        (folder / "step-20" / "weights").write_text("new")
+        while not (folder / "step-20" / "weights.sagemaker-uploaded").exists():
+            time.sleep(0.01)
+        shutil.rmtree(folder / "step-10", ignore_errors=True)
+        """,
+        **CHECKPOINTS,
+    )
+    assert bench.state() == ("Completed", "Completed")
+    assert bench.aws.keys("runs/job/checkpoints/") == ["runs/job/checkpoints/step-20/weights"]
+
+
+def test_the_bucket_follows_the_hosts_and_the_first_one_counts(bench: Bench, tmp_path: Path) -> None:
+    hosts = [tmp_path / "algo-1", tmp_path / "algo-2"]
+    for host in hosts:
+        (host / "step-2").mkdir(parents=True)
+        (host / "step-2" / "weights").write_text(host.name)
+    bench.aws.put("kept/job/step-1/weights", b"of before")
+    bench.aws.put("kept/job-2/weights", b"another's")
+    keep(bench.aws.s3, hosts, f"s3://{BUCKET}/kept/job")
+    assert bench.aws.keys("kept/") == ["kept/job-2/weights", "kept/job/step-2/weights"]
+    assert bench.aws.s3.get_object(Bucket=BUCKET, Key="kept/job/step-2/weights")["Body"].read() == b"algo-1"

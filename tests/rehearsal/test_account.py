@@ -1,0 +1,188 @@
+"""The rehearsed account: one at a time in a process, empty, with every call on record; and what it deploys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rehearsal.account.assembly import Assembly, SynthesisFailed, substituted, synthesize
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda.fork_server import ForkServer
+from rehearsal.cloudwatch import Watch
+from rehearsal.conductor.materials import upload
+from rehearsal.conductor.options import Options
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
+
+
+def new(folder: Path, fork_server: ForkServer) -> Cloud:
+    return Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server)
+
+
+def test_each_account_is_empty_and_alone_and_closing_ends_what_runs(tmp_path: Path, fork_server: ForkServer) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"), new(tmp_path / "file", fork_server):
+        pass
+    with new(tmp_path / "1", fork_server) as cloud:
+        cloud.client("s3").create_bucket(Bucket="one")
+        execution = cloud.start(machine=Bench(cloud).machine({"W": {"Type": "Wait", "Seconds": 9999999, "End": True}}))
+        with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second", fork_server):
+            pass
+    assert execution.status == "ABORTED"
+    with new(tmp_path / "2", fork_server) as cloud:
+        assert cloud.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_every_call_is_on_record_with_its_operation(cloud: Cloud) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="a/b c.txt", Body=b"x" * 100_000)
+    s3.copy_object(Bucket="bucket", Key="copy", CopySource={"Bucket": "bucket", "Key": "a/b c.txt"})
+    assert s3.get_object(Bucket="bucket", Key="copy")["Body"].read() == b"x" * 100_000
+    s3.list_objects_v2(Bucket="bucket", Prefix="a/")
+    assert s3.head_object(Bucket="bucket", Key="copy")["ContentLength"] == 100_000
+    s3.delete_object(Bucket="bucket", Key="copy")
+    cloud.client("sagemaker", "somebody").list_models()
+    with pytest.raises(ClientError):
+        s3.get_object(Bucket="bucket", Key="gone")
+    made = [(entry.access_key, entry.service, entry.operation, entry.error) for entry in cloud.calls]
+    operations = ("CreateBucket", "PutObject", "CopyObject", "GetObject", "ListObjectsV2", "HeadObject", "DeleteObject")
+    assert made == [
+        *(("person", "s3", operation, None) for operation in operations),
+        ("somebody", "sagemaker", "ListModels", None),
+        ("person", "s3", "GetObject", "NoSuchKey"),
+    ]
+
+
+def test_a_lost_answer_leaves_its_effect(cloud: Cloud) -> None:
+    cloud.faults.add(operation="CreateBucket", error="InternalError", status=500, after=True)
+    s3 = cloud.client("s3")
+    with pytest.raises(ClientError, match="InternalError"):
+        s3.create_bucket(Bucket="bucket")
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["bucket"]
+
+
+def test_a_reset_ends_and_forgets_runs_and_keeps_functions(cloud: Cloud, bench: Bench) -> None:
+    bench.function("look", "import boto3\ndef handle(event, context): boto3.client('sagemaker').list_endpoints()")
+    bench.function("echo", "def handle(event, context): return event")
+    held = cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    execution = cloud.start(machine=bench.machine({"Ask": call("look")}))
+    assert held.reached.wait(10)
+    with pytest.raises(TimeoutError, match=execution.name):
+        cloud.settle(execution, timeout=0.1)
+    cloud.faults.add(operation="Invoke", error="ServiceException", status=500, times=None)
+
+    cloud.reset()
+
+    assert (cloud.functions.at_work, cloud.executions.all(), cloud.calls) == (0, [], [])
+    with cloud.functions.closed():  # an event that comes late
+        answer, failed = bench.invoke("echo")
+    assert (failed, answer["errorType"]) == (True, "Runtime.ExitError")
+    assert bench.run({"Ask": call("echo")}, {"a": 2}).output == {"a": 2}
+
+
+def test_after_a_reset_a_function_is_warm_unless_its_calls_failed(cloud: Cloud, bench: Bench) -> None:
+    count = "import boto3\nmade = []\ndef handle(event, context):\n    made.append(1)\n"
+    bench.function("count", count + "    boto3.client('sagemaker').list_endpoints()\n    return len(made)")
+    bench.invoke("count")
+    cloud.reset()
+    warm = bench.invoke("count")
+    cloud.sagemaker.faults.add(operation="ListEndpoints", error="ValidationException", status=400)
+    bench.invoke("count")
+    cloud.reset()
+    assert (warm, bench.invoke("count")) == ((2, False), (1, False))
+
+
+def test_a_published_message_is_kept_also_where_its_answer_is_lost(cloud: Cloud, bench: Bench) -> None:
+    topic = cloud.client("sns").create_topic(Name="results")["TopicArn"]
+    cloud.faults.add(operation="Publish", error="InternalError", status=500, after=True)
+    bench.run({"Tell": sdk("sns:publish", {"TopicArn": topic, "Subject": "S", "Message": "M & more\nlines"})})
+    assert cloud.messages == [(topic, "S", "M & more\nlines")]
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path, fork_server: ForkServer) -> Iterator[Cloud]:
+    """The account with the project's stacks."""
+    with new(tmp_path_factory.mktemp("account"), fork_server) as cloud:
+        cloud.deploy(Assembly(assembly))
+        yield cloud
+
+
+def test_a_forgotten_endpoint_sets_off_its_alarm_and_nothing_else_does(deployed: Cloud) -> None:
+    """The sweeper logs a metric, the template's alarm goes off, and the warnings topic has its message."""
+    cloud, deployment = deployed, deployed.deployment
+    assert deployment is not None
+    watch = Watch(cloud)
+    cloud.events.drop_next()  # the end of the run never starts its tear-down, and its schedule is deleted
+    cloud.settle(cloud.start({**upload(cloud, Options(quick=True), "medical"), "samplesPerPrompt": 0}))
+    for schedule in cloud.client("scheduler").list_schedules()["Schedules"]:
+        cloud.client("scheduler").delete_schedule(Name=schedule["Name"])
+    cloud.events.fire_timed_rules()
+    cloud.settle()
+    assert (watch.look(), len(cloud.leftovers()["endpoints"])) == ([], 1)
+
+    cloud.clock.advance(hours=6)
+    cloud.events.fire_timed_rules()
+    cloud.settle()
+    assert watch.look() == ["captune-endpoint-too-old"]
+    assert watch.look() == [], "it says so once"
+
+    (message,) = [text for topic, _, text in cloud.messages if topic == deployment.outputs["BudgetWarningsTopic"]]
+    content = json.loads(message)
+    assert (content["AlarmName"], content["NewStateValue"]) == ("captune-endpoint-too-old", "ALARM")
+    assert "Delete it in the SageMaker console now" in content["AlarmDescription"]
+
+
+def test_substitutions_replace_names_and_nothing_else() -> None:
+    definition = '{"A": "${One}", "B": "{% $x & \'${Two}\' %}", "C": "$not {this}"}'
+    replaced = substituted(definition, {"One": "1", "Two": "2"})
+    assert replaced == '{"A": "1", "B": "{% $x & \'2\' %}", "C": "$not {this}"}'
+    with pytest.raises(ValueError, match=r"\$\{Two\}"):
+        substituted("${One} ${Two}", {"One": "1"})
+
+
+def test_stacks_come_after_those_they_depend_on(tmp_path: Path) -> None:
+    artifacts = {
+        name: {
+            "type": "aws:cloudformation:stack",
+            "dependencies": dependencies,
+            "properties": {"templateFile": f"{name}.json"},
+        }
+        for name, dependencies in (("Guard", ["Work"]), ("Work", ["Store", "Store.assets"]), ("Store", []))
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+    for name in artifacts:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"Resources": {}}))
+    assert [stack.name for stack in Assembly(tmp_path).stacks()] == ["Store", "Work", "Guard"]
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("sys.exit('a warning of node\\ncaptune: Mend these:\\n  - epochs\\n  - seed')", "captune: Mend these:\n  - epochs\n  - seed"),
+        ("raise RuntimeError('no node')", "RuntimeError: no node"),
+        ("sys.exit(3)", "app.py ended with code 3"),
+    ],
+    ids=["all that it says of settings", "the last line of a traceback", "its code when it says nothing"],
+)  # fmt: skip
+def test_a_refusal_of_the_app_is_reported_in_its_own_words(program: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "cdk.json").write_text("{}")
+    (tmp_path / "app.py").write_text(f"import sys; {program}")
+    with pytest.raises(SynthesisFailed) as refused:
+        synthesize(tmp_path, tmp_path / "out", {})
+    assert str(refused.value) == message
+
+
+def test_settings_reach_the_app_on_top_of_cdk_json(tmp_path: Path) -> None:
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"a": 1, "b": 2}}))
+    (tmp_path / "app.py").write_text(
+        "import json, os, pathlib\n"
+        "out = pathlib.Path(os.environ['CDK_OUTDIR']); out.mkdir()\n"
+        "(out / 'manifest.json').write_text(json.dumps({'artifacts': {}, 'context': json.loads(os.environ['CDK_CONTEXT_JSON'])}))\n"
+    )
+    synthesize(tmp_path, tmp_path / "out", {"b": "3"})
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["context"] == {"a": 1, "b": "3"}

@@ -1,0 +1,110 @@
+"""Events, schedules and rules deliver as AWS does, and a test can drop and repeat deliveries."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rehearsal.account.cloud import Cloud
+from tests.doubles.rehearsal.rehearsal_bench import ROLE, Bench, sdk
+
+FAIL = {"Stop": {"Type": "Fail", "Error": "No", "Cause": "way"}}
+PASS = {"Take": {"Type": "Succeed"}}
+
+
+def connect(cloud: Cloud, source: str, target: str, statuses: list[str]) -> None:
+    """A rule as the Guardrail stack has it."""
+    events = cloud.client("events")
+    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [source], "status": statuses}}
+    events.put_rule(Name="ended", EventPattern=json.dumps(pattern))
+    transformer = {
+        "InputPathsMap": {"detail-arn": "$.detail.executionArn", "status": "$.detail.status", "none": "$.detail.none"},
+        "InputTemplate": '{"executionArn":<detail-arn>,"status":<status>,"none":<none>,"reason":"event"}',
+    }
+    role = "arn:aws:iam::123456789012:role/starter"
+    events.put_targets(
+        Rule="ended", Targets=[{"Id": "1", "Arn": target, "RoleArn": role, "InputTransformer": transformer}]
+    )
+
+
+@pytest.fixture
+def pair(cloud: Cloud, bench: Bench) -> tuple[str, str]:
+    """A machine that fails, and one that is started when it did."""
+    first, second = bench.machine(FAIL), bench.machine(PASS)
+    connect(cloud, first, second, ["FAILED", "ABORTED"])
+    return first, second
+
+
+def test_the_end_of_an_execution_starts_the_target_with_the_transformed_input(
+    cloud: Cloud, pair: tuple[str, str]
+) -> None:
+    execution = cloud.start(machine=pair[0])
+    cloud.settle(execution)
+    (caused,) = cloud.executions.of(pair[1])
+    assert caused.input == {"executionArn": execution.arn, "status": "FAILED", "none": None, "reason": "event"}
+    assert caused.status == "SUCCEEDED"
+    assert [call.access_key for call in cloud.calls if call.operation == "StartExecution"] == ["person", "starter"]
+
+
+def test_a_status_that_the_pattern_does_not_name_starts_nothing(cloud: Cloud, bench: Bench) -> None:
+    first, second = bench.machine(PASS), bench.machine(PASS)
+    connect(cloud, first, second, ["FAILED"])
+    cloud.settle(cloud.start(machine=first))
+    assert cloud.executions.of(second) == []
+
+
+@pytest.mark.parametrize(("lever", "starts"), [("drop_next", 0), ("duplicate", 2)])
+def test_an_event_can_be_lost_or_come_twice(cloud: Cloud, pair: tuple[str, str], lever: str, starts: int) -> None:
+    getattr(cloud.events, lever)()
+    cloud.settle(cloud.start(machine=pair[0]))
+    assert len(cloud.executions.of(pair[1])) == starts
+
+
+def schedule(cloud: Cloud, target: str, hours: int = 1, **more: Any) -> dict[str, Any]:
+    """A one-time schedule some hours from now, as the arguments of a call."""
+    moment = cloud.clock() + timedelta(hours=hours)
+    return {
+        "Name": "later", "ScheduleExpression": f"at({moment:%Y-%m-%dT%H:%M:%S})", "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": target, "RoleArn": ROLE, "Input": '{"reason": "schedule"}'}, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("completion", "left"), [("NONE", ["later"]), ("DELETE", [])])
+def test_a_schedule_fires_once_when_it_is_due(cloud: Cloud, bench: Bench, completion: str, left: list[str]) -> None:
+    machine = bench.machine(PASS)
+    cloud.client("scheduler").create_schedule(**schedule(cloud, machine, ActionAfterCompletion=completion))
+    cloud.clock.advance(minutes=59)
+    cloud.settle()
+    assert cloud.executions.of(machine) == []
+    for hours in (1, 9):
+        cloud.clock.advance(hours=hours)
+        cloud.settle()
+    assert [one.input for one in cloud.executions.of(machine)] == [{"reason": "schedule"}]
+    assert cloud.leftovers()["schedules"] == left
+
+
+def test_a_schedule_that_is_moved_fires_at_its_new_time(cloud: Cloud, bench: Bench) -> None:
+    machine = bench.machine(PASS)
+    cloud.client("scheduler").create_schedule(**schedule(cloud, machine))
+    arguments = schedule(cloud, machine, hours=2)
+    bench.run({"Move": sdk("scheduler:updateSchedule", arguments)})
+    cloud.clock.advance(minutes=90)
+    cloud.settle()
+    assert cloud.executions.of(machine) == []
+    cloud.clock.advance(hours=1)
+    cloud.settle()
+    assert len(cloud.executions.of(machine)) == 1
+
+
+def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud, bench: Bench) -> None:
+    bench.function("fail", "def handle(event, context): raise ValueError('not this one')")
+    target = "arn:aws:lambda:us-east-1:123456789012:function:fail"
+    cloud.client("scheduler").create_schedule(**schedule(cloud, target))
+    cloud.clock.advance(hours=2)
+    cloud.settle()
+    (delivery,) = cloud.events.deliveries
+    assert "not this one" in str(delivery.error)
+    assert len(cloud.functions.outcomes) == 3

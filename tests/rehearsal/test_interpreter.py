@@ -1,0 +1,191 @@
+"""moto's interpreter with our patches does what Step Functions does: values, errors, waits, stops and timeouts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from rehearsal.account.cloud import Cloud
+from rehearsal.step_functions.error_names import aws_error_name
+from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
+
+WAIT = {"Type": "Wait", "Seconds": 86_400_000, "End": True}
+LOOK = sdk("sagemaker:listEndpoints", {})
+EXPRESSIONS = [
+    ("$states.input.a", {"a": None}, None),
+    ("$states.input", {"text": 'a "quote", a \\ and a\nline', "list": [], "nothing": None}, ...),
+    ("$states.input.list", {"list": [1]}, [1]),
+    ("$merge([$states.input, {'reason': 'schedule'}])", {"a": 1}, {"a": 1, "reason": "schedule"}),
+    ("$count($states.input.remaining) > 0", {"remaining": []}, False),
+    ("$exists($states.input.keepUntil) and $states.input.keepUntil != null", {"keepUntil": None}, False),
+    ("$exists($states.input.missing) ? 1 : 2", {}, 2),
+    ("$contains($states.input.reason, /capacity/i)", {"reason": "No Capacity"}, True),
+    ("$parse($states.input.text).errorMessage", {"text": '{"errorMessage": "why"}'}, "why"),
+    ("$partition([1..5], 2)", {}, [[1, 2], [3, 4], [5]]),
+    ("$range(0, 10, 5)", {}, [0, 5, 10]),
+    ("$hash('a', 'MD5')", {}, "0cc175b9c0f1b6a831c399e269772661"),
+    ("$string({'a': $states.input.a})", {"a": "x"}, '{"a":"x"}'),
+    ("$states.input.cents * 2", {"cents": 1250}, 2500),
+    ("$states.context.Execution.Input.a", {"a": "x"}, "x"),
+]
+
+
+def test_expressions_give_what_they_give_on_aws(bench: Bench) -> None:
+    for expression, run_input, expected in EXPRESSIONS:
+        execution = bench.evaluate(expression, run_input)
+        assert execution.status == "SUCCEEDED", execution.cause
+        assert execution.output == (run_input if expected is ... else expected), expression
+
+
+def test_an_expression_without_a_value_is_a_query_evaluation_error(bench: Bench) -> None:
+    for expression in ("$states.input.missing", "$error('no')", "$sum", "1 + 'a'", "$number('x')"):
+        execution = bench.evaluate(expression, {})
+        assert (execution.status, execution.error) == ("FAILED", "States.QueryEvaluationError")
+        assert expression in str(execution.cause)
+
+
+def test_uuid_time_and_start_have_the_form_of_aws(bench: Bench) -> None:
+    at = "$fromMillis($millis(), '[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01]')"
+    made = bench.evaluate(f"{{'id': $uuid(), 'at': {at}, 'start': $states.context.Execution.StartTime}}").output
+    assert re.fullmatch(r"[0-9a-f-]{36}", made["id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", made["at"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["start"])
+
+
+def test_a_variable_keeps_every_character(bench: Bench) -> None:
+    states = {
+        "Keep": {"Type": "Pass", "Assign": {"text": "{% $states.input %}"}, "Output": {}, "Next": "Give"},
+        "Give": {"Type": "Pass", "Output": "{% $text %}", "End": True},
+    }
+    text = "“quoted” 'single' \"double\" \\ back\nline\ttab {% %} $money"
+    assert bench.run(states, text).output == text
+
+
+@pytest.mark.parametrize("field", ["Arguments", "Output"])
+def test_a_failed_expression_of_a_task_can_be_caught(bench: Bench, field: str) -> None:
+    catch = [{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "Caught"}]
+    states = {"Ask": {**LOOK, field: "{% $states.input.missing %}", "Catch": catch}, "Caught": {"Type": "Succeed"}}
+    assert bench.run(states, {}).states() == ["Ask", "Caught"]
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "shape", "name"),
+    [
+        ("sagemaker", "ResourceLimitExceeded", "ResourceLimitExceeded", "SageMaker.ResourceLimitExceededException"),
+        ("sagemaker", "ThrottlingException", None, "SageMaker.SageMakerException"),
+        ("scheduler", "ConflictException", "ConflictException", "Scheduler.ConflictException"),
+        ("dynamodb", "ConditionalCheckFailedException", "ConditionalCheckFailedException", "DynamoDb.ConditionalCheckFailedException"),
+        ("sns", "AuthorizationError", "AuthorizationErrorException", "Sns.AuthorizationErrorException"),
+        ("sfn", "Unknown", None, "Sfn.SfnException"),
+    ],
+)  # fmt: skip
+def test_a_service_error_is_named_as_the_java_sdk_names_it(
+    service: str, code: str, shape: str | None, name: str
+) -> None:
+    assert aws_error_name(service, code, shape) == name
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("ResourceLimitExceeded", "SageMaker.ResourceLimitExceededException"),
+        ("ThrottlingException", "SageMaker.SageMakerException"),
+    ],
+)
+def test_an_sdk_integration_fails_with_that_name(cloud: Cloud, bench: Bench, code: str, name: str) -> None:
+    cloud.sagemaker.faults.add(operation="ListEndpoints", error=code, message="no luck")
+    execution = bench.run({"Ask": LOOK})
+    assert (execution.status, execution.error) == ("FAILED", name)
+    assert str(execution.cause).startswith("no luck (Service: SageMaker, Status Code: 400, Request ID:")
+
+
+def test_a_parameter_that_the_api_does_not_know_is_refused(bench: Bench) -> None:
+    execution = bench.run({"Ask": sdk("sagemaker:describeEndpoint", {"EndpointNam": "x"})})
+    assert (execution.status, execution.error) == ("FAILED", "States.Runtime")
+    assert "EndpointNam" in str(execution.cause)
+
+
+def test_an_exception_in_a_lambda_gives_its_class_and_a_json_cause(bench: Bench) -> None:
+    bench.function(
+        "fail", "class EulaNotAccepted(Exception): ...\ndef handle(event, context): raise EulaNotAccepted('Accept it.')"
+    )
+    execution = bench.run({"Ask": call("fail")})
+    assert (execution.status, execution.error) == ("FAILED", "EulaNotAccepted")
+    cause = json.loads(str(execution.cause))
+    assert (cause["errorType"], cause["errorMessage"]) == ("EulaNotAccepted", "Accept it.")
+    assert set(cause) == {"errorMessage", "errorType", "requestId", "stackTrace"}
+
+
+def test_retries_end_in_the_catch_with_error_and_cause(cloud: Cloud, bench: Bench) -> None:
+    cloud.faults.add(operation="Publish", error="InternalError", status=500, message="broken", times=None)
+    states = {
+        "Tell": sdk(
+            "sns:publish",
+            {"TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": "m"},
+            Retry=[{"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 2}],
+            Catch=[{"ErrorEquals": ["States.ALL"], "Assign": {"problem": "{% $states.errorOutput %}"}, "Next": "Stop"}],
+        ),
+        "Stop": {"Type": "Fail", "Error": "{% $problem.Error %}", "Cause": "{% 'So: ' & $problem.Cause %}"},
+    }
+    execution = bench.run(states)
+    assert execution.error == "Sns.InternalErrorException"
+    assert str(execution.cause).startswith("So: broken")
+    assert [(made.access_key, made.operation) for made in cloud.calls].count(("machine-role", "Publish")) == 3
+
+
+def test_a_wait_takes_its_seconds_divided_by_the_scale(bench: Bench) -> None:
+    execution = bench.run({"Wait": {"Type": "Wait", "Seconds": 100, "End": True}})
+    assert execution.status == "SUCCEEDED"
+    assert 0.05 <= float(execution.seconds or 0) < 2
+
+
+def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: Bench) -> None:
+    machine = bench.machine({"Wait": WAIT})
+    for _ in range(10):
+        execution = cloud.start(machine=machine)
+        cloud.stop(execution, error="Changed", cause="My mind.")
+        cloud.settle(execution, timeout=5)
+        answer = cloud.client("stepfunctions").describe_execution(executionArn=execution.arn)
+        assert (answer["status"], answer["error"], answer["cause"]) == ("ABORTED", "Changed", "My mind.")
+    assert execution.history()[-1]["type"] == "ExecutionAborted"
+
+
+BRANCHES = [{"StartAt": name, "States": {name: WAIT}} for name in ("One", "Other")]
+RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAttempts": 3}]
+
+
+@pytest.mark.parametrize(
+    "state", [LOOK, call("nobody", Retry=RETRY), {"Type": "Parallel", "Branches": BRANCHES, "End": True}],
+    ids=["during a call", "during the interval of a retry", "in both branches of a parallel state"],
+)  # fmt: skip
+def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, Any]) -> None:
+    cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    execution = cloud.start(machine=bench.machine({"State": state}))
+    bench.wait_for(lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"])
+    cloud.stop(execution)
+    cloud.settle(execution, timeout=5)
+    assert execution.status == "ABORTED"
+
+
+def test_a_failure_in_one_branch_ends_the_other_and_the_execution(bench: Bench) -> None:
+    fail = {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "No", "Cause": "way"}}}
+    execution = bench.run({"Both": {"Type": "Parallel", "Branches": [BRANCHES[0], fail], "End": True}})
+    assert (execution.status, execution.error, execution.cause) == ("FAILED", "No", "way")
+
+
+def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Bench, cloud: Cloud) -> None:
+    execution = bench.run({"Wait": WAIT}, TimeoutSeconds=1)
+    assert execution.status == "TIMED_OUT"
+    assert "stopDate" in cloud.client("stepfunctions").describe_execution(executionArn=execution.arn)
+
+
+def test_a_task_ends_at_its_timeout_and_can_be_caught(cloud: Cloud, bench: Bench) -> None:
+    cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    catch = [{"ErrorEquals": ["States.Timeout"], "Next": "Late"}]
+    assert bench.run({"Ask": {**LOOK, "TimeoutSeconds": 1, "Catch": catch}, "Late": {"Type": "Succeed"}}).states() == [
+        "Ask",
+        "Late",
+    ]

@@ -1,0 +1,147 @@
+"""Lambda functions run as on Lambda: apart from each other, warm, timed, with errors as Lambda reports them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.account.cloud import Cloud
+from rehearsal.aws_lambda import worker
+from rehearsal.aws_lambda.worker import Context, Datetime
+from tests.doubles.rehearsal.rehearsal_bench import Bench
+
+SHOW = """
+import os, sys
+def handle(event, context):
+    print("said")
+    return {"environment": dict(os.environ), "modules": sorted(sys.modules), "path": sys.path, "memory": context.memory_limit_in_mb,
+            "left": context.get_remaining_time_in_millis(), "arn": context.invoked_function_arn}
+"""
+
+
+def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
+    cloud: Cloud, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THIS_MACHINE", "x")
+    bench.function("show", SHOW, timeout=7, BUCKET_NAME="b")
+
+    shown = bench.invoke("show")[0]
+
+    assert shown["environment"].items() >= {
+        "BUCKET_NAME": "b", "AWS_LAMBDA_FUNCTION_NAME": "show", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "function-role", "NO_PROXY": "127.0.0.1,localhost",
+    }.items()  # fmt: skip
+    assert {"SECRET_OF_THIS_MACHINE", "HOME", "PYTHONPATH", "VIRTUAL_ENV"}.isdisjoint(shown["environment"])
+    assert not [name for name in shown["modules"] if name.split(".")[0] in {"rehearsal", "moto", "pytest", "torch"}]
+    assert not [entry for entry in shown["path"] if "site-packages" in entry]
+    assert shown["memory"] == "128" and 6000 < shown["left"] <= 7000 and shown["arn"].endswith(":function:show")
+    assert "said" in cloud.functions.log_of("show").read_text()
+
+
+def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Bench) -> None:
+    bench.function("boto", "import boto3\ndef handle(event, context): boto3.client('s3').list_buckets()")
+    bench.function("moto", "def handle(event, context):\n    import moto")
+    assert bench.invoke("boto") == (None, False)
+    assert bench.invoke("moto")[0]["errorType"] == "ModuleNotFoundError"
+    assert [(call.access_key, call.operation) for call in cloud.calls if call.service == "s3"] == [
+        ("function-role", "ListBuckets")
+    ]
+
+
+def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud: Cloud, bench: Bench) -> None:
+    held = cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    code = """
+    import boto3, os
+    def handle(event, context):
+        if event: boto3.client("sagemaker").list_endpoints()
+        return os.getpid()
+    """
+    bench.function("look", code)
+    warm = [bench.invoke("look")[0] for _ in range(2)]
+    first: list[int] = []
+    thread = threading.Thread(target=lambda: first.append(bench.invoke("look", {"wait": True})[0]))
+    thread.start()
+    assert held.reached.wait(10)
+    second = bench.invoke("look")[0]
+    held.release()
+    thread.join(10)
+    assert warm == [first[0]] * 2
+    assert second != first[0]
+
+
+def test_a_function_that_is_late_or_killed_fails_and_the_next_event_meets_a_new_process(bench: Bench) -> None:
+    code = """
+    import os, signal, time
+    def handle(event, context):
+        if event == "die": os.kill(os.getpid(), signal.SIGKILL)
+        if event == "sleep": time.sleep(60)
+        return "alive"
+    """
+    bench.function("odd", code, timeout=1)
+    killed, slow, after = (bench.invoke("odd", event) for event in ("die", "sleep", None))
+    assert (killed[1], killed[0]["errorType"]) == (True, "Runtime.ExitError")
+    assert (slow[1], slow[0]["errorType"]) == (True, "Sandbox.Timedout")
+    assert slow[0]["errorMessage"].endswith("Task timed out after 1.00 seconds")
+    assert after == ("alive", False)
+
+
+ENVIRONMENT = {"AWS_LAMBDA_FUNCTION_NAME": "settle", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
+
+
+def answer(handler: Callable[[Any, Any], Any], event: Any = None) -> dict[str, Any]:
+    return worker._answer(handler, {"request_id": "r-1", "arn": "arn", "timeout": 30, "event": event}, ENVIRONMENT)
+
+
+def fail(event: Any, context: Any) -> None:
+    raise LookupError("no such run")
+
+
+def test_a_result_is_json_and_an_error_has_lambdas_form() -> None:
+    assert json.loads(answer(lambda event, context: {"seen": event}, [1, 2])["result"]) == {"seen": [1, 2]}
+    error = answer(fail)["error"]
+    assert (error["errorType"], error["errorMessage"], error["requestId"]) == ("LookupError", "no such run", "r-1")
+    assert len(error["stackTrace"]) == 1, "it begins in the function's own code"
+    for handler, kind in (
+        (lambda event, context: {1, 2}, "Runtime.MarshalError"),
+        (lambda event, context: sys.exit(3), "Runtime.ExitError"),
+    ):
+        assert answer(handler)["error"]["errorType"] == kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("import nowhere", "Runtime.ImportModuleError", "Unable to import module 'broken': No module named 'nowhere'"),
+        ("1 / 0", "Runtime.ImportModuleError", "Unable to import module 'broken': division by zero"),
+        ("other = 1", "Runtime.HandlerNotFound", "Handler 'handle' missing: "),
+    ],
+)
+def test_a_module_that_cannot_be_loaded_is_reported_as_by_lambda(
+    code: str, kind: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    handler, failure = worker._load("broken.handle", "r-1")
+    sys.modules.pop("broken", None)
+    assert handler is None and failure is not None
+    assert failure["errorType"] == kind
+    assert failure["errorMessage"].startswith(message)
+
+
+def test_the_time_that_is_left_falls_to_zero_and_no_further() -> None:
+    context = Context({"request_id": "r-1", "arn": "arn", "timeout": -1}, ENVIRONMENT)
+    assert context.get_remaining_time_in_millis() == 0
+
+
+def test_now_is_the_rehearsals_moment_and_any_datetime_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Datetime, "ahead", timedelta(hours=5))
+    ahead = Datetime.now(UTC) - datetime.now(UTC)
+    assert timedelta(hours=5) - timedelta(seconds=5) < ahead <= timedelta(hours=5)
+    assert isinstance(datetime(2026, 1, 1, tzinfo=UTC), Datetime), "what botocore parsed before the clock was in place"

@@ -1,0 +1,168 @@
+"""The command line of the rehearsal, and what it makes of the project's texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from rehearsal.account.clock import Clock
+from rehearsal.conductor import materials
+from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, NeedsLinux, Options, parse, refuse_what_needs_linux
+
+
+def test_the_defaults_rehearse_the_licence_and_a_part_of_the_corpus() -> None:
+    options = parse([])
+    assert options.context() == {
+        "accept_eula": "true",
+        "epochs": "1",
+        "samples_per_prompt": "0",
+        "corpus_words": str(DEFAULT_WORDS),
+    }
+    assert (options.server, options.input, options.interruptions) == ("transformers", {}, [])
+    assert (options.project / "cdk.json").is_file() and options.project.is_absolute(), "wherever it is called"
+
+
+def test_a_quick_rehearsals_settings_come_before_the_defaults_and_behind_a_persons() -> None:
+    quick = {"samples_per_prompt": "3", "epochs": "2"}
+    context = parse(["--set", "epochs=4", "--words", "0"]).context(quick)
+    assert (context["samples_per_prompt"], context["epochs"], context["corpus_words"]) == ("3", "4", "0")
+
+
+def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.txt").write_text("words")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = parse(
+        ["--corpus", "~/mine.txt", "--domain", "finance", "--epochs", "2", "--seed", "7", "--keep-endpoint-minutes", "5",
+         "--set", "budget_usd=9", "--budget-left", "1.50", "--input", '{"samplesPerPrompt": 1}', "--server", "vllm",
+         "--interrupt-at", "20", "--interrupt-at", "5", "--no-capacity", "ml.g5.2xlarge", "--as", "mine", "--plain"]
+    )  # fmt: skip
+    assert options.corpus == tmp_path / "mine.txt", "zsh leaves CORPUS=~/mine.txt as it is"
+    assert options.context().items() >= {"budget_usd": "9", "domain": "finance"}.items()
+    assert options.input == {"samplesPerPrompt": 1, "epochs": 2, "seed": 7, "keepEndpointMinutes": 5, "spot": True}
+    assert (options.budget_left_cents, options.server, options.name, options.plain) == (150, "vllm", "mine", True)
+    assert (options.interruptions, options.no_capacity) == ([20, 5], ["ml.g5.2xlarge"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
+        (["--heldout", __file__], "give --corpus too"),
+        (["--corpus", str(PROJECT / "package.json")], "call the file .jsonl"),
+        (["--set", "epochs"], "key=value"),
+        (["--input", "[1]"], "must be a JSON object"),
+        (["--input", "{"], "not JSON"),
+        (["--budget-left", "much"], "not an amount"),
+        (["--budget-left", "-1"], "0 to 1000"),
+        (["--as", "/tmp/mine"], "is no name of one folder"),
+        (["--as", ".."], "is no name of one folder"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_several_training_processes_are_refused_by_name_off_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    refuse_what_needs_linux(1)
+    with pytest.raises(NeedsLinux, match="training_instance_count=2 .* on Linux only"):
+        refuse_what_needs_linux(2)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    refuse_what_needs_linux(2)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A deployment of a bucket and a table, in place of the account."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    import boto3
+
+    with mock_aws():
+        clients = {name: boto3.client(name, region_name="us-east-1") for name in ("s3", "dynamodb")}
+        clients["s3"].create_bucket(Bucket="bucket")
+        clients["dynamodb"].create_table(
+            TableName="ledger", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        )  # fmt: skip
+        deployment = SimpleNamespace(bucket="bucket", table="ledger")
+        yield SimpleNamespace(deployment=deployment, client=clients.__getitem__, clock=Clock())
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a corpus of forty documents of fifty words."""
+    data = tmp_path / "project" / "data"
+    data.mkdir(parents=True)
+    (data / "medicaldataset.txt").write_text(
+        "".join(f"# D{n}\n\n{' '.join(f'w{n}x{m}' for m in range(48))}\n\n" for n in range(40))
+    )
+    (data / "medicalheldout.txt").write_text("".join(f"# H{n}\n\n{'word ' * 60}\n\n" for n in range(8)))
+    (data / "medicalprompts.jsonl").write_text("".join(f'{{"id": "{n}"}}\n' for n in range(80)))
+    return data.parent
+
+
+def uploaded(cloud: Any, key: str) -> str:
+    return str(cloud.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read().decode())
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "key"),
+    [
+        ("--corpus", "My  notes (2).txt", "corpora/corpus-My-notes-2.txt"),
+        ("--corpus", "DATA.CSV", "corpora/corpus-DATA.csv"),
+        ("--outside", "abstracts.jsonl", "corpora/heldoutside-abstracts.jsonl"),
+        ("--outside", "review.md", "corpora/heldoutside-review.txt"),
+        ("--prompts", "mine.txt", "corpora/prompts-mine.jsonl"),
+    ],
+)
+def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
+    option: str, name: str, key: str, cloud: Any, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("mine")
+    options = replace(parse([option, str(tmp_path / name), "--seed", "1"]), project=project)
+    run_input = materials.upload(cloud, options, "medical")
+    assert sorted(run_input.values(), key=str) == [1, key]
+    assert uploaded(cloud, key) == "mine"
+
+
+@pytest.mark.parametrize(("corpus", "held_out"), [("train/data.txt", "test/data.txt"), ("данные.txt", "проверка.txt")])
+def test_files_of_one_name_do_not_overwrite_each_other(
+    corpus: str, held_out: str, cloud: Any, project: Path, tmp_path: Path
+) -> None:
+    for name, content in ((corpus, "to train on"), (held_out, "to measure on")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    options = Options(project=project, corpus=tmp_path / corpus, held_out=tmp_path / held_out)
+    run_input = materials.upload(cloud, options, "medical")
+    assert [uploaded(cloud, run_input[key]) for key in ("corpus", "heldOut")] == ["to train on", "to measure on"]
+
+
+def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(cloud: Any, project: Path) -> None:
+    assert materials.upload(cloud, Options(project=project), "medical") == {}, "the deployed texts"
+    quick = Options(project=project, quick=True)
+    run_input = materials.upload(cloud, quick, "medical")
+    assert 1100 <= len(uploaded(cloud, run_input["corpus"]).split()) < 1300
+    assert uploaded(cloud, run_input["heldOut"]).count("# H") == 6
+    assert [json.loads(line)["id"] for line in uploaded(cloud, run_input["prompts"]).splitlines()] == list("0123")
+    assert materials.upload(cloud, quick, "nosuch") == {}, "Preflight refuses it by its name"
+    # A corpus alone would pass for one of a person's own, of which a part is held out.
+    (project / "data" / "medicalheldout.txt").unlink()
+    assert set(materials.upload(cloud, quick, "medical")) == {"prompts"}
+
+
+def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(cloud: Any) -> None:
+    materials.reserve_all_but(cloud, 300, 2500)
+    items = cloud.client("dynamodb").scan(TableName="ledger")["Items"]
+    assert [item["committed_cents"]["N"] for item in items] == ["2200", "2200"]
+    assert f"MONTH#{cloud.clock():%Y-%m}" in {item["pk"]["S"] for item in items}

@@ -1,0 +1,431 @@
+"""The second witness: rows of the table of failures, played in real time in the rehearsed account, with moto's interpreter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from common.ledger.ledger import Ledger
+from common.names import run_name
+from rehearsal.account.assembly import Assembly
+from rehearsal.account.cloud import Cloud
+from rehearsal.sagemaker import Call, Fault
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.step_functions.executions import Execution
+from tests.scenarios.seen import Seen, ledger_of, states_of
+from verification.simulation import material, rows
+from verification.simulation.account import DOWN
+from verification.simulation.definitions import task_states
+from verification.simulation.failures import PERSON
+from verification.simulation.rows import Row
+
+TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
+PATIENCE_SECONDS = 90.0  # until a row that does not end is given up
+_CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
+
+
+class _Training(FakeTraining):
+    """A fake job whose instance is busy for a while before anyone looks, so that there is something to bill."""
+
+    cloud: Cloud
+
+    def start(self, job: Any) -> None:
+        """Begin, and let the time pass."""
+        super().start(job)
+        if job.started is not None:
+            self.cloud.clock.advance(minutes=TRAINING_MINUTES)
+
+
+class _Hosting(FakeHosting):
+    """A fake endpoint that takes its time before anyone looks."""
+
+    cloud: Cloud
+
+    def start(self, endpoint: Any) -> None:
+        """Begin, and let the time pass, unless no instance is found: then nothing bills."""
+        finds_none = self.plans[0].outcome == "capacity"
+        super().start(endpoint)
+        if not finds_none:
+            self.cloud.clock.advance(minutes=HOSTING_MINUTES)
+
+
+class RehearsedAccount:
+    """The deployed project in the rehearsed account, emptied before each row. Use it in a with-statement."""
+
+    def __init__(self, folder: Path, assembly: Assembly) -> None:
+        self._assembly = assembly
+        quotas = {"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 2.0, "L-9614C779": 2.0}
+        self.cloud = Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20_000, quotas=quotas)
+
+    def __enter__(self) -> RehearsedAccount:
+        self.cloud.__enter__()
+        self.deployment = self.cloud.deploy(self._assembly)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cloud.__exit__(kind, error, trace)
+
+    def empty(self, state: str) -> None:
+        """Takes away what the last row left, and plans how jobs and endpoints turn out for a run that comes to a state."""
+        given = rows.parameters(state)
+        training = _Training(*(TrainingPlan(plan, metrics=material.METRICS) for plan in given.jobs))  # type: ignore[arg-type]
+        hosting = _Hosting(*(HostingPlan(plan) for plan in given.endpoints))  # type: ignore[arg-type]
+        training.cloud = hosting.cloud = self.cloud
+        self.cloud.reset(training=training, hosting=hosting)
+        s3 = self.cloud.client("s3")
+        for key, body in ((material.CORPUS, material.corpus()), (material.PROMPTS, material.prompts())):
+            s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=body.encode())
+
+    def play(self, row: Row) -> tuple[Seen, list[str]]:
+        """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end."""
+        self.empty(row.state)
+        case = _Case(self, row)
+        _ARMS[row.failure](case)
+        case.start()
+        _DRIVES.get(row.failure, lambda case: None)(case)
+        case.settle()
+        if row.failure != "event lost":
+            case.lift()
+        case.heal()
+        return case.seen(), self.left()
+
+    def left(self) -> list[str]:
+        """What is left of any run, still runs, or was not delivered."""
+        left = [f"left: {kind} {names}" for kind, names in self.cloud.leftovers().items() if names]
+        left += [f"still running: {execution}" for execution in self.cloud.executions.running()]
+        return left + [f"undelivered: {one.name} {one.error}" for one in self.cloud.events.deliveries if one.error]
+
+    def role_of(self, machine: str) -> str:
+        """The name of the role that a state machine acts as, which is the access key id of its calls."""
+        found = self.cloud.client("stepfunctions").describe_state_machine(stateMachineArn=machine)
+        return str(found["roleArn"]).rpartition("/")[2]
+
+    def role_of_function(self, name: str) -> str:
+        """The name of the role that a function acts as."""
+        found = self.cloud.client("lambda").get_function_configuration(FunctionName=name)
+        return str(found["Role"]).rpartition("/")[2]
+
+
+@dataclass
+class _Case:
+    """A run in the account, and the faults that it meets in one state."""
+
+    account: RehearsedAccount
+    row: Row
+    faults: list[Fault] = field(default_factory=list)
+    caught: list[Call] = field(default_factory=list)
+    lands: bool = False  # whether the state's call is to be answered whatever becomes of its execution
+
+    def __post_init__(self) -> None:
+        self.cloud, deployment = self.account.cloud, self.account.deployment
+        self.in_tear_down = self.row.machine == DOWN
+        self.machine = deployment.tear_down if self.in_tear_down else deployment.fine_tuning
+        body = task_states(self.row.machine)[self.row.state]
+        self.resource, self.arguments = str(body["Resource"]), body["Arguments"]
+        named = str(self.arguments.get("FunctionName", "")).removeprefix("${").removesuffix("FunctionArn}").lower()
+        self.function = deployment.functions[named] if named else ""
+        self.run: Execution | None = None
+
+    # what can be done to the state's call ---------------------------------------------------------------------------
+
+    def fault(self, **what: Any) -> Fault:
+        """A fault on the state's own call."""
+        service = "lambda" if self.function else self.resource.split(":")[-2]
+        action = "invoke" if self.function else self.resource.split(":")[-1]
+        faults = self.cloud.sagemaker.faults if service == "sagemaker" else self.cloud.faults
+        before: Callable[[Call], None] = what.pop("before", lambda call: None)
+
+        def catch(call: Call) -> None:
+            self.caught.append(call)
+            before(call)
+
+        what |= {"by": self.account.role_of(self.machine), "before": catch, "when": self._is_its_call}
+        self.faults.append(faults.add(operation=action[0].upper() + action[1:], **what))
+        return self.faults[-1]
+
+    def _is_its_call(self, request: Mapping[str, Any]) -> bool:
+        """Whether a call of its operation is this state's, by a literal of its payload and by where an execution is now."""
+        payload = self.arguments.get("Payload")
+        literals = (
+            {key: value for key, value in payload.items() if not str(value).startswith(("{%", "${"))}
+            if isinstance(payload, dict)
+            else {}
+        )
+        its_function = not self.function or self.function in str(request.get("path"))
+        return its_function and all(request.get(key) == value for key, value in literals.items()) and self._is_there()
+
+    def _is_there(self) -> bool:
+        for execution in self.cloud.executions.of(self.machine):
+            events, name = execution.history(), self.row.state
+            entered = sum(event.get("stateEnteredEventDetails", {}).get("name") == name for event in events)
+            if entered > sum(event.get("stateExitedEventDetails", {}).get("name") == name for event in events):
+                return True
+        return False
+
+    def inside(self, times: int | None = 1, **what: Any) -> None:
+        """A fault on the calls that the state's function makes: on the first one, or on all with times=None."""
+        before: Callable[[Call], None] = what.pop("before", lambda call: None)
+        made: list[Fault] = []
+
+        def catch(call: Call) -> None:
+            self.caught.append(call)
+            before(call)
+            for fault in made if times is not None else []:
+                fault.times = fault.hits  # together they meet so many calls, not each
+
+        by = self.account.role_of_function(self.function)
+        for faults in (self.cloud.faults, self.cloud.sagemaker.faults):
+            made.append(faults.add(operation="*", by=by, before=catch, times=times, **what))
+        self.faults += made
+
+    def kill_when_it_writes(self) -> None:
+        """Kills the function's process as soon as it changes something; the change itself still happens."""
+        done: list[str] = []
+
+        def kill(call: Call) -> None:
+            if not done and call.operation.startswith(_CHANGES):
+                done.append(call.operation)
+                self.cloud.functions.kill(self.function)
+            else:
+                self.caught.remove(call)
+
+        self.inside(times=None, before=kill)
+
+    def subject(self) -> Execution:
+        """The execution that is in the state."""
+        return self.cloud.executions.of(self.machine)[0]
+
+    def hold_tear_down(self, passes: int, until: Callable[[], None]) -> None:
+        """Lets TearDown make so many passes and holds the next one until something is done."""
+        function = self.account.deployment.functions["teardown"]
+        self.cloud.faults.add(
+            operation="Invoke",
+            by=self.account.role_of(self.account.deployment.tear_down),
+            when=lambda request: function in str(request.get("path")),
+            skip=passes,
+            before=lambda call: until(),
+        )
+
+    # what can be waited for -----------------------------------------------------------------------------------------
+
+    def wait_for(self, what: Callable[[], bool], words: str) -> None:
+        """Waits until something is so. Raises TimeoutError with the words."""
+        pause, waited = threading.Event(), 0.0
+        while not what():
+            pause.wait(0.005)
+            waited += 0.005
+            if waited > PATIENCE_SECONDS / 2:
+                raise TimeoutError(f"waited in vain for {words}")
+
+    def until_reached(self, attempts: int = 1) -> None:
+        """Waits until the run has made so many calls in the state, or is over without having been there."""
+        self.wait_for(lambda: len(self.caught) >= attempts or self._idle(), f"the state {self.row.state}")
+
+    def _idle(self) -> bool:
+        over = self.run is not None and self.run.is_over
+        return over and self.cloud.events.is_idle and not self.cloud.executions.running()
+
+    def until_landed(self) -> None:
+        """Waits until the state's call has been answered, whether anyone hears it or not."""
+        self.wait_for(lambda: bool(self.caught) and self.caught[0].status is not None, "the call's answer")
+
+    def until_one_tear_down_is_over(self) -> None:
+        """Waits until a TearDown other than the one that is held has ended."""
+        downs = self.account.deployment.tear_down
+        self.wait_for(lambda: any(one.is_over for one in self.cloud.executions.of(downs)), "the other TearDown")
+
+    def settle(self) -> None:
+        """Waits until nothing runs and nothing is on its way."""
+        self.cloud.settle(self.run, timeout=PATIENCE_SECONDS)
+
+    # from its start to what is seen of it ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the run."""
+        waited_for = rows.UNTIL_REACHED.get(self.row.state)
+        if waited_for is not None:
+            function = self.account.deployment.functions["settle"]
+            self.cloud.faults.add(
+                operation="Invoke",
+                when=lambda request: function in str(request.get("path")) and not self.caught,
+                times=None,
+                error="AccessDeniedException",
+                status=403,
+            )
+        given = rows.parameters(self.row.state)
+        more: dict[str, Any] = {"keepEndpointMinutes": given.keep_seconds // 60} if given.keep_seconds else {}
+        more |= {"spot": True} if given.spot else {}
+        self.run = self.cloud.start({**material.INPUT, **more})
+
+    def lift(self) -> None:
+        """Ends the trouble: every fault is forgotten, and what hangs goes on."""
+        self.cloud.faults.clear()
+        self.cloud.sagemaker.faults.clear()
+        if self.lands:
+            self.until_landed()
+
+    def until_the_schedule(self) -> bool:
+        """Moves the clock to the next schedule, if there is one, and tells whether there was."""
+        moment = self.cloud.events.next_moment()
+        if moment is not None:
+            self.cloud.clock.advance(seconds=max(0.0, (moment - self.cloud.clock()).total_seconds()) + 0.01)
+        return moment is not None
+
+    def heal(self) -> None:
+        """Lets the one act who has to end the run where its own event could not: no one else may be needed."""
+        if self.row.ended_by == "the schedule" and not (self.row.failure == "hangs" and not self.in_tear_down):
+            self.until_the_schedule()
+        elif self.row.ended_by == "the sweeper":
+            self.cloud.clock.advance(minutes=40)
+            self.cloud.events.fire_timed_rules()
+        self.settle()
+
+    def seen(self) -> Seen:
+        """What the row left to see."""
+        assert self.run is not None
+        downs = self.cloud.executions.of(self.account.deployment.tear_down)
+        reports = f"runs/{run_name(self.run.name)}/report/"
+        s3 = self.cloud.client("s3")
+        found = s3.list_objects_v2(Bucket=self.account.deployment.bucket, Prefix=reports).get("Contents", [])
+        return Seen(
+            run=(self.run.status, self.run.error or ""),
+            tear_down=(downs[0].status, downs[0].error or "") if downs else ("", ""),
+            states=states_of(self.run.states()),
+            tear_down_states=states_of([name for one in downs for name in one.states()]),
+            errors=frozenset(error for one in (self.run, *downs) for error in _errors(one)),
+            ledger=ledger_of(
+                [row.item for row in Ledger(self.cloud.client("dynamodb"), self.account.deployment.table).rows()]
+            ),
+            reports=frozenset(item["Key"].removeprefix(reports) for item in found),
+            mailed=any(topic == self.account.deployment.topic for topic, _, _ in self.cloud.messages),
+        )
+
+
+def _errors(execution: Execution) -> list[str]:
+    """The names of the errors that an execution's calls met. A retried and a caught one alike are in its history."""
+    kinds = ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails")
+    return [str(event[kind]["error"]) for event in execution.history() for kind in kinds if kind in event]
+
+
+def _throttle(case: _Case, times: int = 2) -> None:
+    code, status = ("TooManyRequestsException", 429) if case.function else ("ThrottlingException", 400)
+    case.fault(error=code, status=status, times=times)
+
+
+def _refuse(case: _Case) -> None:
+    case.fault(error="AccessDeniedException", status=403, times=None)
+
+
+def _hang(case: _Case) -> None:
+    if not case.function:
+        case.fault(hang=True, error="ServiceUnavailable", status=503)
+        return
+    case.cloud.functions.timeouts[case.function] = 1.0
+    case.inside(hang=True, before=lambda call: case.cloud.functions.timeouts.clear())
+
+
+def _release_at_the_deadline(case: _Case) -> None:
+    """A call that hangs is ended by the schedule, where there is one; then the connection fails at last."""
+    if case.function:
+        return
+    case.until_reached()
+    if not case.in_tear_down and case.row.ended_by == "the schedule" and case.until_the_schedule():
+        case.wait_for(lambda: case.run is not None and case.run.is_over, "the end of the run at its deadline")
+    for fault in case.faults:
+        fault.release()
+
+
+def _stop(case: _Case) -> Callable[[Call], None]:
+    return lambda call: case.cloud.stop(case.subject(), error=PERSON, cause="stopped in the middle of a call")
+
+
+def _cut(case: _Case, end: Callable[[Call], None]) -> None:
+    case.fault(before=end)
+    if not case.in_tear_down:
+        case.hold_tear_down(0, case.until_landed)
+
+
+def _stop_late(case: _Case) -> None:
+    held = case.fault(hang=True, before=_stop(case))
+    case.lands = True
+
+    def arrive() -> None:
+        held.release()
+        case.until_landed()
+
+    case.hold_tear_down(1, arrive)
+
+
+def _see_it_land(case: _Case) -> None:
+    case.until_reached()
+    if case.caught:
+        case.until_landed()
+
+
+def _lift_what_is_waited_for(case: _Case) -> None:
+    """TearDown waits for what never passes: the trouble ends after several attempts."""
+    waits = case.in_tear_down and case.row.state in {"RemoveResources", "SettleLedger"}
+    if waits or case.row.state == "TellUnsettled":
+        case.until_reached(attempts=5)
+        case.lift()
+
+
+def _kill(case: _Case) -> None:
+    if case.function:
+        case.kill_when_it_writes()
+    else:
+        case.fault(error="InternalFailure", status=500, after=True)
+
+
+def _event_twice(case: _Case) -> None:
+    case.cloud.events.duplicate()
+    if case.in_tear_down:
+        case.fault(hang=True)
+    else:
+        _refuse(case)
+
+
+def _release_when_the_other_is_over(case: _Case) -> None:
+    if case.in_tear_down:
+        case.until_reached()
+        case.until_one_tear_down_is_over()
+        for fault in case.faults:
+            fault.release()
+
+
+def _lose(case: _Case) -> None:
+    case.cloud.events.drop_next()
+    if case.in_tear_down:
+        _throttle(case, 1)
+    else:
+        _refuse(case)
+
+
+_ARMS: dict[str, Callable[[_Case], None]] = {
+    "throttled": _throttle,
+    "refused": _refuse,
+    "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),
+    "nonsense": lambda case: case.fault(answer={}, times=None, after=not case.function) and None,
+    "hangs": _hang,
+    "aborted": lambda case: _cut(case, _stop(case)),
+    "abort and late": _stop_late,
+    "timed out": lambda case: _cut(case, lambda call: case.subject().run_out_of_time()),
+    "killed": _kill,
+    "event twice": _event_twice,
+    "event lost": _lose,
+}
+_DRIVES: dict[str, Callable[[_Case], None]] = {
+    "refused": _lift_what_is_waited_for,
+    "no service": _lift_what_is_waited_for,
+    "nonsense": _lift_what_is_waited_for,
+    "hangs": _release_at_the_deadline,
+    "aborted": _see_it_land,
+    "timed out": _see_it_land,
+    "event twice": _release_when_the_other_is_over,
+}

@@ -1,0 +1,70 @@
+"""The table of failures: every row holds in the simulated account, and a table that says nothing is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from verification.simulation import rows
+from verification.simulation.definitions import Definition, edited, machine
+from verification.simulation.prove import replay
+from verification.simulation.rows import Row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", rows.table().values(), ids=lambda row: row.name)
+def test_the_row_comes_out_as_the_table_says(row: Row) -> None:
+    assert rows.check(row) == []
+
+
+def test_every_task_state_of_both_machines_has_its_row() -> None:
+    assert rows.missing() == []
+    assert len(rows.table()) == 281
+
+
+def test_a_new_state_without_a_row_is_missing() -> None:
+    def add(definition: Definition) -> None:
+        definition["States"]["New"] = definition["States"]["CreateModel"]
+
+    with edited("fine_tuning", add)():
+        assert rows.missing() == ["fine_tuning: New"]
+
+
+def test_a_state_that_no_run_comes_to_fails_its_rows() -> None:
+    row = rows.table()["StartSpotTraining x refused"]
+
+    wrong = rows.check(Row(row.machine, "LookForAdapter", "throttled", ("SUCCEEDED", ""), ("SUCCEEDED", "")))
+    assert wrong == []
+    without: Any = dict(rows.PARAMETERS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "PARAMETERS", {name: more for name, more in without.items() if name != row.state})
+        assert any("no run ever came to this state" in words for words in rows.check(row))
+
+
+@pytest.mark.parametrize("text", ["goes well", "fails", "succeeds; ended by the moon", "succeeds; TearDown"])
+def test_a_cell_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="says nothing"):
+        rows._row("fine_tuning", "CreateModel", "refused", text)
+
+
+def test_an_edit_that_changes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="changed nothing"), edited("tear_down", lambda definition: None)():
+        pass
+    assert machine("tear_down")["StartAt"] == "Begin"
+
+
+def test_a_row_is_told_state_by_state_with_clock_and_ledger() -> None:
+    story, wrong = replay("CreateModel x refused")
+
+    assert wrong == []
+    text = "\n".join(story)
+    assert "12:21:47  one: CreateModel" in text.replace("2026-11-10 ", "") or "one: CreateModel" in text
+    assert "one: CreateModel met SageMaker.SageMakerException: not authorized" in text
+    assert "ledger MONTH#2026-11: committed_cents=" in text
+    assert "one ended: FAILED EndpointFailed" in text
+
+
+def test_what_is_not_there_cannot_be_replayed() -> None:
+    with pytest.raises(LookupError, match="'CreateModel x refused', 'month 4711'"):
+        replay("CreateModel x typo")

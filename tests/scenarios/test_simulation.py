@@ -1,0 +1,148 @@
+"""Months, outages, accidents, threads and control experiments, each a small part of what `captune prove-cap` runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.ledger.ledger import Ledger
+from verification.simulation import accidents, controls, months, outages, stories, threads
+from verification.simulation.account import calm
+from verification.simulation.controls import CONTROLS
+from verification.simulation.definitions import functions
+from verification.simulation.prove import main, replay
+from verification.simulation.result import Result
+from verification.simulation.trial import Outcome, finish
+from verification.simulation.world import SERVICES
+
+pytestmark = pytest.mark.slow
+
+
+def test_random_months_stay_under_their_caps_and_leave_nothing() -> None:
+    outcome = months.simulate_many(range(20_000, 20_120))
+
+    assert outcome.wrong == []
+    # The months were no idle ones: every ending was met.
+    endings = ("reserved", "clamped", "BudgetExceeded", "PriceUnknown", "succeeded", "swept", "kept")
+    assert all(outcome.counts.get(what, 0) >= 2 for what in endings)
+    assert outcome.closest > 0.7
+
+
+def test_a_month_is_repeated_by_its_seed() -> None:
+    assert months.simulate(4711) == months.simulate(4711)
+
+
+@pytest.mark.parametrize("name", stories.STORIES)
+def test_the_story_ends_as_it_must(name: str) -> None:
+    assert stories.STORIES[name]() == []
+
+
+@pytest.mark.parametrize("number", range(len(CONTROLS)), ids=[control.name for control in CONTROLS])
+def test_it_is_noticed_when_a_line_of_defence_is_gone(number: int) -> None:
+    assert controls.check(number)
+
+
+def test_a_line_of_defence_is_back_after_its_control() -> None:
+    assert controls.check(0)
+    assert months.simulate(13).wrong == []
+
+
+def test_threads_on_one_ledger_never_commit_more_than_the_cap() -> None:
+    outcome = threads.race(seed=1)
+
+    assert outcome.wrong == []
+    assert outcome.reserved and outcome.refused
+
+
+def test_a_thread_that_dies_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settle(ledger: Ledger, run: str, *rest: object) -> None:
+        raise ZeroDivisionError(run)
+
+    monkeypatch.setattr(Ledger, "settle", settle)
+    wrong = threads.race(seed=1, threads=2, runs_each=1).wrong
+
+    assert any("died: ZeroDivisionError: captune-" in words for words in wrong)
+    assert any(words.endswith(" is reserved at the end") for words in wrong)
+
+
+@pytest.mark.parametrize("service", SERVICES.values())
+def test_an_outage_costs_nothing_beyond_what_the_table_says(service: str) -> None:
+    outcome = outages.cell(service, 6 * 3600, trials=6)
+
+    assert outages.broken(service, 6 * 3600, outcome) + outages.unmet(service, [outcome]) == []
+    assert outcome.reserved
+
+
+def test_an_outage_that_no_run_met_proves_nothing() -> None:
+    outcome = outages.cell("CloudWatch", 3600, trials=1)
+
+    assert outages.unmet("CloudWatch", [outcome]) == ["CloudWatch away: no run met it"]
+
+
+@pytest.mark.parametrize("words", ["one was settled twice", "one went from settled to reserved with money"])
+def test_no_outage_excuses_a_broken_settlement(words: str) -> None:
+    account = calm(1)
+    account.audit.wrong += [words, "one is booked at 2 of 1"]
+    outcome = finish(account, "an outage")
+
+    assert outages.broken("Step Functions", 3600, outcome) == [f"an outage: {words}"]
+
+
+@pytest.mark.parametrize("service", outages.NEEDED)
+def test_what_nothing_could_hold_back_is_booked_all_the_same(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = Ledger.settle
+    monkeypatch.setattr(
+        Ledger, "settle", lambda ledger, run, actual, *rest: settle(ledger, run, dict.fromkeys(actual, 0), *rest)
+    )
+
+    assert any(" and booked 0 in " in words for words in stories.outage(service, 600, trials=2))
+
+
+def test_an_outage_that_cannot_be_held_is_seen_to_cost() -> None:
+    assert outages.cell("SageMaker", 12 * 3600, trials=6).over_cents > 100
+
+
+@pytest.mark.parametrize("name", accidents.ROWS)
+def test_an_accident_costs_no_more_than_was_reserved_and_leaves_nothing(name: str) -> None:
+    outcome = accidents.row(name, trials=3)
+
+    assert accidents.broken(name, outcome) == []
+    assert outcome.runs >= 3
+
+
+def test_an_accident_that_no_trial_met_proves_nothing() -> None:
+    assert accidents.broken("ledger item with a NULL", Outcome(runs=3)) == ["ledger item with a NULL: no trial met it"]
+
+
+@pytest.mark.parametrize("name", ["month 7", "story kept once", "outage ledger/600/2", "accident deploy, training/1"])
+def test_what_a_failure_names_can_be_replayed(name: str) -> None:
+    story, wrong = replay(name)
+
+    assert wrong == []
+    assert len(story) > 20
+
+
+def test_a_broken_promise_ends_with_one_command_that_replays_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Result("Real threads", [], ["month 7: spent too much"])
+    monkeypatch.setattr(threads, "prove", lambda seed: broken)
+
+    assert main(["--only", "threads", "--processes", "1"], "captune prove-cap") == 1
+    assert 'captune prove-cap --replay "month 7"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--months", "0"], ["--only", "typo"], ["--replay", "typo"]])
+def test_a_choice_that_leaves_nothing_to_try_is_an_error(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+
+
+def test_of_many_broken_promises_the_rest_is_counted() -> None:
+    assert "and 5 more" in Result("Months", [], ["x"] * 25).text()
+
+
+def test_memory_and_time_limits_are_those_that_the_stack_declares() -> None:
+    assert functions()["teardown"] == (256, 300)
+    assert len(functions()) == 9

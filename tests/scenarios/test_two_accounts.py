@@ -1,0 +1,66 @@
+"""The same rows in both accounts: they enter the same states, meet the same errors and leave the same ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.scenarios.rehearsed import RehearsedAccount
+from tests.scenarios.seen import Seen, simulated
+from verification.simulation import rows
+from verification.simulation.definitions import MACHINES, task_states
+from verification.simulation.failures import KINDS
+
+pytestmark = pytest.mark.slow
+
+
+# How long such a trouble lasts is not the same in both accounts, and so is not how often TearDown waits for its end.
+LASTING = {
+    f"{state} x {failure}"
+    for state in ("RemoveResources", "SettleLedger", "TellUnsettled")
+    for failure in ("refused", "no service", "nonsense")
+}
+
+
+def sample() -> list[str]:
+    """Every state once, the failures in turn, and each failure that no state has met so."""
+    table, kinds, chosen = rows.table(), list(KINDS), []
+    for machine in MACHINES:
+        for number, state in enumerate(task_states(machine)):
+            names = [f"{state} x {kinds[(number + more) % len(kinds)]}" for more in range(len(kinds))]
+            chosen.append(next(name for name in names if name in table and name not in LASTING))
+    for kind in kinds:
+        if not any(table[name].failure == kind for name in chosen):
+            chosen.append(next(name for name, row in table.items() if row.failure == kind and name not in LASTING))
+    return chosen
+
+
+def test_the_sample_meets_every_state_and_every_failure() -> None:
+    met = {(row.state, row.failure) for row in map(rows.table().__getitem__, sample())}
+
+    assert {state for state, _ in met} == {state for machine in MACHINES for state in task_states(machine)}
+    assert {failure for _, failure in met} == set(KINDS)
+
+
+def differences(rehearsed: Seen, simulated: Seen) -> list[str]:
+    """What one account shows and the other does not."""
+    told = []
+    for field in dataclasses.fields(Seen):
+        here, there = getattr(rehearsed, field.name), getattr(simulated, field.name)
+        if isinstance(here, frozenset):
+            told += [f"{field.name}: only rehearsed: {one}" for one in here - there]
+            told += [f"{field.name}: only simulated: {one}" for one in there - here]
+        elif here != there:
+            told.append(f"{field.name}: {here} rehearsed, {there} simulated")
+    return told
+
+
+@pytest.mark.parametrize("name", sample())
+def test_both_accounts_play_a_row_alike(rehearsed: RehearsedAccount, name: str) -> None:
+    row = rows.table()[name]
+
+    seen, left = rehearsed.play(row)
+
+    assert left == []
+    assert differences(seen, simulated(row)) == []

@@ -1,0 +1,143 @@
+"""The Guardrail stack: the budget, the kill switch, and the event that starts every tear-down."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import botocore.session
+import pytest
+
+from tests.doubles.machines.stacks_bench import Stacks
+
+pytestmark = pytest.mark.slow
+
+
+def budget(stacks: Stacks) -> dict[str, Any]:
+    return stacks.one("Guardrail", "AWS::Budgets::Budget")
+
+
+def test_the_budget_is_the_cap_of_a_month_in_its_scope(stacks: Stacks, own_weights: Stacks) -> None:
+    whole = {"BudgetLimit": {"Amount": 25, "Unit": "USD"}, "BudgetType": "COST", "TimeUnit": "MONTHLY"}
+    tagged = {"CostFilters": {"TagKeyValue": ["user:project$captune"]}, "BudgetLimit": {"Amount": 40, "Unit": "USD"}}
+    every_kind = botocore.session.get_session().get_service_model("budgets").shape_for("CostTypes").members
+    for built, expected in ((stacks, whole), (own_weights, whole | tagged)):
+        found = budget(built)["Budget"]
+        costs = found.pop("CostTypes")
+        assert found == expected, "and no name, because a replaced budget could not take it over"
+        assert set(costs) == set(every_kind)
+        # Everything that is spent counts, whatever credits or refunds pay for it.
+        left_out = {"IncludeCredit", "IncludeRefund", "UseBlended", "UseAmortized"}
+        assert {kind for kind, counted in costs.items() if not counted} == left_out
+
+
+def test_four_notifications_reach_the_topics_and_the_owner(stacks: Stacks, own_weights: Stacks) -> None:
+    for built, kinds in ((stacks, ["SNS"]), (own_weights, ["SNS", "EMAIL"])):
+        assert [
+            (one["Notification"]["NotificationType"], one["Notification"]["Threshold"], subscribers(one))
+            for one in budget(built)["NotificationsWithSubscribers"]
+        ] == [("ACTUAL", 50, kinds), ("ACTUAL", 80, kinds), ("FORECASTED", 100, kinds), ("ACTUAL", 100, kinds)]
+
+
+def subscribers(notification: dict[str, Any]) -> list[str]:
+    return [one["SubscriptionType"] for one in notification["Subscribers"]]
+
+
+@pytest.mark.parametrize("kind", ["AWS::Budgets::Budget", "AWS::Budgets::BudgetsAction"])
+def test_the_alarm_exists_only_while_budgets_may_publish_to_its_topics(stacks: Stacks, kind: str) -> None:
+    (resource,) = stacks.resources("Guardrail", kind).values()
+    policies = set(stacks.resources("Guardrail", "AWS::SNS::TopicPolicy"))
+    assert len(policies) == 2
+    assert policies <= set(resource["DependsOn"])
+
+
+def test_the_way_back_names_the_region_of_the_deployment(abroad: Stacks) -> None:
+    outputs = abroad.template("Guardrail")["Outputs"]
+    assert outputs["WayBackCommand"]["Value"] == "captune release --region eu-west-1"
+
+
+def test_only_actual_100_percent_reaches_the_kill_switch(stacks: Stacks) -> None:
+    subscription = stacks.one("Guardrail", "AWS::SNS::Subscription", "KillSwitch")
+    assert subscription["Protocol"] == "lambda"
+    heard = [
+        (n["Notification"]["NotificationType"], n["Notification"]["Threshold"])
+        for n in budget(stacks)["NotificationsWithSubscribers"]
+        if n["Subscribers"][0]["Address"] == subscription["TopicArn"]
+    ]
+    assert heard == [("ACTUAL", 100)]
+    permission = stacks.one("Guardrail", "AWS::Lambda::Permission", "KillSwitch")
+    assert permission["Principal"] == "sns.amazonaws.com"
+    assert permission["SourceArn"] == subscription["TopicArn"]
+    assert permission["FunctionName"] == subscription["Endpoint"]
+
+
+@pytest.mark.parametrize(("topic", "services"), [("KillSwitch", ["budgets"]), ("Warnings", ["budgets", "cloudwatch"])])
+def test_only_budgets_and_alarms_of_this_account_may_publish(stacks: Stacks, topic: str, services: list[str]) -> None:
+    policy = stacks.one("Guardrail", "AWS::SNS::TopicPolicy", topic)
+    allowed = [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+    assert [one["Principal"] for one in allowed] == [{"Service": f"{service}.amazonaws.com"} for service in services]
+    for statement in allowed:
+        assert statement["Action"] == "sns:Publish"
+        assert set(statement["Condition"]) == {"StringEquals", "ArnLike"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    if "cloudwatch" in services:
+        arn = json.dumps(allowed[-1]["Condition"]["ArnLike"]["aws:SourceArn"])
+        assert ":cloudwatch:us-east-1:" in arn and ":alarm:captune-*" in arn
+
+
+def test_at_100_percent_the_deny_goes_to_the_fine_tuning_role_and_to_no_other(stacks: Stacks) -> None:
+    action = stacks.one("Guardrail", "AWS::Budgets::BudgetsAction")
+    assert (action["ActionType"], action["ApprovalModel"]) == ("APPLY_IAM_POLICY", "AUTOMATIC")
+    assert (action["NotificationType"], action["ActionThreshold"]) == ("ACTUAL", {"Type": "PERCENTAGE", "Value": 100})
+    (role,) = action["Definition"]["IamActionDefinition"]["Roles"]
+    outputs = stacks.template("FineTuning")["Outputs"].values()
+    (logical_id,) = [o["Value"]["Ref"] for o in outputs if o.get("Export", {}).get("Name") == role["Fn::ImportValue"]]
+    machine = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    tear_down = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "TearDown")
+    assert machine["RoleArn"] == {"Fn::GetAtt": [logical_id, "Arn"]}
+    assert tear_down["RoleArn"] != machine["RoleArn"]
+
+
+def test_the_deny_stops_new_spending_but_neither_report_nor_dead_mans_switch(stacks: Stacks) -> None:
+    policy = stacks.one("Guardrail", "AWS::IAM::ManagedPolicy")
+    assert policy["PolicyDocument"]["Statement"] == [
+        {"Action": ["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], "Effect": "Deny", "Resource": "*"}
+    ]
+    assert not {"Roles", "Users", "Groups"} & set(policy), "attached by AWS Budgets, not by the deployment"
+
+
+def test_the_action_may_attach_this_one_policy_to_this_one_role(stacks: Stacks) -> None:
+    (statement,) = stacks.statements("ActionRole", "Guardrail")
+    assert set(statement["Action"]) == {"iam:AttachRolePolicy", "iam:DetachRolePolicy"}
+    assert "FineTuningRole" in statement["Resource"]["Fn::ImportValue"]
+    assert "DenyNewSpending" in statement["Condition"]["ArnEquals"]["iam:PolicyARN"]["Ref"]
+    (trust,) = stacks.one("Guardrail", "AWS::IAM::Role", "ActionRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "budgets.amazonaws.com"}
+
+
+def test_every_way_a_run_can_end_starts_its_tear_down(stacks: Stacks) -> None:
+    rule = stacks.one("Guardrail", "AWS::Events::Rule", "RunEnded")
+    assert rule["State"] == "ENABLED"
+    pattern = rule["EventPattern"]
+    assert pattern["source"] == ["aws.states"]
+    assert pattern["detail-type"] == ["Step Functions Execution Status Change"]
+    assert set(pattern["detail"]["status"]) == {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+    assert len(pattern["detail"]["stateMachineArn"]) == 1
+    (target,) = rule["Targets"]
+    filled = target["InputTransformer"]["InputTemplate"]
+    for name, path in target["InputTransformer"]["InputPathsMap"].items():
+        filled = filled.replace(f"<{name}>", path)
+    assert filled == (
+        '{"executionArn":$.detail.executionArn,"executionName":$.detail.name,"status":$.detail.status,"reason":"event"}'
+    )
+
+
+def test_a_tear_down_that_could_not_be_started_is_retried_for_a_day_and_then_kept(stacks: Stacks) -> None:
+    (target,) = stacks.one("Guardrail", "AWS::Events::Rule", "RunEnded")["Targets"]
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+    queue = stacks.one("Guardrail", "AWS::SQS::Queue", "Undelivered")
+    assert (queue["SqsManagedSseEnabled"], queue["MessageRetentionPeriod"]) == (True, 14 * 86400)
+    policy = stacks.one("Guardrail", "AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
+    services = {s["Principal"]["Service"] for s in policy if s["Effect"] == "Allow"}
+    assert services == {"events.amazonaws.com", "sns.amazonaws.com"}
+    assert any(s["Effect"] == "Deny" and s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for s in policy)

@@ -1,0 +1,191 @@
+"""The Storage and FineTuning stacks: data that is private and kept, functions and machines as the code expects them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from common.pricing import costs
+from preflight import checks
+from preflight.account import quotas
+from preflight.prompts import prompt_file
+from stacks.configuration.catalog import BASE_MODELS
+from stage import copying
+from tests.doubles.machines.stacks_bench import ROOT, Stacks
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("Storage", "FineTuning", "Guardrail")
+# Memory in MB and the longest time in seconds.
+SIZES = {
+    "preflight": (1769, 180), "reserve": (256, 30), "stage": (1769, 240), "ask": (512, 900), "report": (2048, 900),
+    "teardown": (256, 300), "settle": (256, 120), "finish": (2048, 300), "sweeper": (256, 600),
+}  # fmt: skip
+
+
+def denies_without_tls(policy: dict[str, Any]) -> bool:
+    denied = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
+    return bool(denied) and denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_every_bucket_is_encrypted_closed_and_refuses_requests_without_tls(stacks: Stacks) -> None:
+    buckets = stacks.resources("Storage", "AWS::S3::Bucket").values()
+    for bucket in buckets:
+        encryption = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert encryption[0]["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+        assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
+    policies = stacks.resources("Storage", "AWS::S3::BucketPolicy").values()
+    assert len(policies) == len(buckets) == 2
+    assert all(denies_without_tls(policy) for policy in policies)
+    data = stacks.one("Storage", "AWS::S3::Bucket", "Data")
+    assert data["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert data["LoggingConfiguration"]["LogFilePrefix"] == "data/"
+
+
+def test_every_topic_refuses_messages_without_tls(stacks: Stacks) -> None:
+    for name, topics in (("FineTuning", 1), ("Guardrail", 2)):
+        policies = stacks.resources(name, "AWS::SNS::TopicPolicy").values()
+        assert len(policies) == len(stacks.resources(name, "AWS::SNS::Topic")) == topics
+        assert all(denies_without_tls(policy) for policy in policies)
+
+
+def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) -> None:
+    rules = {r["Id"]: r for r in stacks.one("Storage", "AWS::S3::Bucket", "Data")["LifecycleConfiguration"]["Rules"]}
+    rule = rules["ForgetCheckpoints"]
+    assert (rule["Prefix"], rule["ExpirationInDays"]) == ("checkpoints/", 7)
+    # Both ends come at the midnight after, which S3 may reach a day late.
+    assert 7 + rule["NoncurrentVersionExpiration"]["NoncurrentDays"] + 2 == costs.CHECKPOINT_DAYS
+    assert rules["ForgetOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rules["AbortUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert all(one["Status"] == "Enabled" for one in rules.values())
+
+
+def test_the_ledger_bills_on_demand_and_can_be_restored_to_any_second(stacks: Stacks) -> None:
+    ledger = stacks.one("Storage", "AWS::DynamoDB::Table")
+    assert ledger["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+    assert ledger["BillingMode"] == "PAY_PER_REQUEST"
+    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert "TableName" not in ledger
+
+
+@pytest.mark.parametrize(("settings", "policy", "kept"), [("stacks", "Retain", True), ("own_weights", "Delete", False)])
+def test_retain_data_decides_what_cdk_destroy_leaves(
+    request: pytest.FixtureRequest, settings: str, policy: str, kept: bool
+) -> None:
+    built: Stacks = request.getfixturevalue(settings)
+    kinds = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
+    stateful = [entry for kind in kinds for entry in built.resources("Storage", kind).values()]
+    assert len(stateful) == 3
+    assert {entry[key] for entry in stateful for key in ("DeletionPolicy", "UpdateReplacePolicy")} == {policy}
+    assert built.one("Storage", "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is kept
+    artifacts = json.loads((built.folder / "manifest.json").read_text())["artifacts"]
+    for name in NAMES:
+        protected = artifacts[f"Captune-{name}"]["properties"].get("terminationProtection", False)
+        assert protected is (kept and name == "Storage")
+        # No custom resource stands by with the right to delete data.
+        types = {entry["Type"] for entry in built.template(name)["Resources"].values()}
+        assert not [t for t in types if t.startswith("Custom::") or t == "AWS::CloudFormation::CustomResource"]
+
+
+def test_everything_kept_waits_for_the_one_policy_of_an_account(stacks: Stacks, abroad: Stacks) -> None:
+    """IAM's names are the account's: a second region fails there, before it has made anything that lasts."""
+    for built in (stacks, abroad):
+        resources = built.template("Storage")["Resources"]
+        (marker,) = [key for key, entry in resources.items() if entry["Type"] == "AWS::IAM::ManagedPolicy"]
+        policy = resources[marker]["Properties"]
+        assert policy["ManagedPolicyName"] == "captune-one-deployment-per-account"
+        assert not {"Roles", "Users", "Groups"} & policy.keys()
+        assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
+        kept = [entry for entry in resources.values() if entry.get("DeletionPolicy") == "Retain"]
+        assert len(kept) == 3 and all(marker in entry["DependsOn"] for entry in kept)
+
+
+@pytest.mark.filterwarnings("ignore:.*not supported by moto's CloudFormation")
+def test_a_second_region_is_refused_as_the_documentation_quotes(stacks: Stacks, abroad: Stacks) -> None:
+    name = "captune-one-deployment-per-account"
+    with mock_aws():
+        deploy(stacks, "us-east-1")
+        with pytest.raises(ClientError, match=f"{name} already exists"):
+            deploy(abroad, "eu-west-1")
+    assert f"`{name}` already exists" in (ROOT / "docs" / "cap.md").read_text("utf-8")
+
+
+def deploy(stacks: Stacks, region: str) -> None:
+    """Makes the Storage stack in a region of the account."""
+    keys = {"region_name": region, "aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    boto3.client("ssm", **keys).put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+    boto3.client("cloudformation", **keys).create_stack(
+        StackName="Captune-Storage",
+        TemplateBody=json.dumps(stacks.template("Storage")),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+
+
+def functions(stacks: Stacks) -> dict[str, dict[str, Any]]:
+    found = stacks.resources("FineTuning", "AWS::Lambda::Function").values()
+    return {entry["Properties"]["Handler"].split(".")[0]: entry["Properties"] for entry in found}
+
+
+def test_every_function_has_its_size_and_time_and_logs_for_a_month(stacks: Stacks) -> None:
+    groups = stacks.resources("FineTuning", "AWS::Logs::LogGroup")
+    found = functions(stacks)
+    assert {name: (f["MemorySize"], f["Timeout"]) for name, f in found.items()} == SIZES
+    for name, function in found.items():
+        assert function["Handler"] == f"{name}.handler.handle"
+        assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
+        assert function["LoggingConfig"]["LogFormat"] == "JSON"
+        assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]["RetentionInDays"] == 30
+    # The others are called by a state machine, which sees their errors.
+    assert {name for name, function in found.items() if "DeadLetterConfig" in function} == {"sweeper"}
+
+
+def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after() -> None:
+    # Ten seconds for the calls to AWS, or in StageInput for writing, and ten for the comparison with held-out text.
+    for name, seconds in (("preflight", checks.READ_SECONDS), ("stage", copying.READ_SECONDS)):
+        assert prompt_file.PARSE_SECONDS < seconds <= SIZES[name][1] - 20
+    # A text of 1 GB takes that long on a core, and as long from S3.
+    assert checks.READ_SECONDS - quotas.ASKING_SECONDS > 2 * 50
+    assert copying.READ_SECONDS > checks.READ_SECONDS, "what Preflight has read in time can be read again in time"
+
+
+def test_preflight_knows_the_settings_and_the_facts_of_the_base_model(abroad: Stacks) -> None:
+    settings = json.loads(functions(abroad)["preflight"]["Environment"]["Variables"]["SETTINGS_JSON"])
+    model = BASE_MODELS["mistral-7b"]
+    told = settings.pop("base_model")
+    assert (told["id"], told["parameters"], told["requires_eula"]) == (model.id, model.parameters, False)
+    assert told["weights_uri"].startswith("s3://jumpstart-cache-prod-eu-west-1/")
+    assert told["shape"] == dataclasses.asdict(model.shape)
+    expected = {
+        "region": "eu-west-1", "domain": "finance", "training_instance_types": ["ml.g6.4xlarge"],
+        "hosting_instance_types": ["ml.g5.2xlarge"], "accept_eula": True, "endpoint_deadline_minutes": 240,
+        "max_training_seconds": 7200, "lora_rank": 16, "adapter_strength": 0.6, "spot": False,
+    }  # fmt: skip
+    assert {key: settings[key] for key in expected} == expected
+
+
+def test_the_cap_reaches_the_functions_in_cents(own_weights: Stacks) -> None:
+    variables = {name: f["Environment"]["Variables"] for name, f in functions(own_weights).items()}
+    caps = {name: values["CAP_CENTS"] for name, values in variables.items() if "CAP_CENTS" in values}
+    assert caps == {"preflight": "4000", "reserve": "4000", "settle": "4000"}
+
+
+def test_results_go_by_email_only_where_an_address_is_given(stacks: Stacks, own_weights: Stacks) -> None:
+    for built, addresses in ((stacks, []), (own_weights, ["owner@example.org"])):
+        found = built.resources("FineTuning", "AWS::SNS::Subscription").values()
+        assert [entry["Properties"]["Endpoint"] for entry in found] == addresses
+
+
+def test_everything_that_can_carry_a_tag_carries_the_project(stacks: Stacks) -> None:
+    tag = {"Key": "project", "Value": "captune"}
+    taggable = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::IAM::Role", "AWS::SNS::Topic",
+                "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::StepFunctions::StateMachine")  # fmt: skip
+    for name in NAMES:
+        for key, entry in stacks.template(name)["Resources"].items():
+            if entry["Type"] in taggable:
+                assert tag in entry["Properties"].get("Tags", []), key

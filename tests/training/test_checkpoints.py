@@ -1,0 +1,146 @@
+"""A checkpoint is used only where it is whole and of the same run; and what an interruption cost is counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import checkpoints
+from checkpoints import STARTS, Starts, count_start
+from seeds.further import _keep, _kept
+
+
+def written(folder: Path, step: int, identity: str = "me") -> Path:
+    """A checkpoint as the trainer leaves it, sealed."""
+    place = folder / f"checkpoint-{step}"
+    place.mkdir(exist_ok=True)
+    for name in ("adapter_model.safetensors", "optimizer.pt", "trainer_state.json"):
+        (place / name).write_text(f"{name} of step {step}")
+    checkpoints.seal(place, {"seconds": float(step)}, identity)
+    return place
+
+
+def found_step(folder: Path, identity: str = "me") -> float | None:
+    found = checkpoints.newest(folder, identity)
+    return found[1]["seconds"] if found else None
+
+
+def test_the_newest_is_used_with_what_was_noted_beside_it(tmp_path: Path) -> None:
+    for step in (5, 20, 100):  # not in the order of their letters
+        written(tmp_path, step)
+    assert checkpoints.newest(tmp_path, "me") == (tmp_path / "checkpoint-100", {"seconds": 100.0})
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "optimizer.pt", checkpoints.MANIFEST])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, file: str, damage: str) -> None:
+    written(tmp_path, 1)
+    path = written(tmp_path, 2) / file
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-9])
+    assert found_step(tmp_path) == 1
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    (written(tmp_path, 2) / checkpoints.MANIFEST).unlink()
+    found_step(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+
+
+def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, 1)
+    written(tmp_path, 2, identity="somebody else")
+    assert found_step(tmp_path) == 1
+    assert "checkpoint-2 belongs to other settings, corpus or model" in capsys.readouterr().out
+    assert found_step(tmp_path, "a third") is None
+    assert checkpoints.fingerprint({"a": 1, "b": 2}) == checkpoints.fingerprint({"b": 2, "a": 1})
+    assert checkpoints.fingerprint({"a": 1}) != checkpoints.fingerprint({"a": 2})
+
+
+def test_a_checkpoint_is_not_whole_before_it_is_sealed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = written(tmp_path, 1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.seal(place, {}, "me")
+    monkeypatch.undo()
+    assert found_step(tmp_path) is None
+
+
+def test_sagemakers_own_marks_may_come_and_go(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoint-1"
+    place.mkdir()
+    marks = [place / f"optimizer.pt.sagemaker-{word}" for word in ("uploading", "uploaded", "ignore")]
+    for mark in marks:
+        mark.touch()
+    written(tmp_path, 1)
+    assert found_step(tmp_path) == 1
+
+    for mark in marks:  # none of them is there when SageMaker has brought the folder back
+        mark.unlink()
+    assert found_step(tmp_path) == 1
+
+
+def test_half_written_files_have_a_name_that_sagemaker_leaves_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[str] = []
+    monkeypatch.setattr(os, "replace", lambda old, new: replaced.append(Path(old).name))
+    written(tmp_path, 1)
+    checkpoints.write_whole(tmp_path / "starts.json", {})
+    assert replaced == ["manifest.json.sagemaker-ignore", "starts.json.sagemaker-ignore"]
+
+
+def started(
+    folder: Path, resumed: int = 0, identity: str = "me", minutes: float = 1e-6, seconds_ago: float = 0.0
+) -> Starts:
+    begun = time.monotonic() - seconds_ago
+    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=begun)
+
+
+def test_steps_since_the_last_checkpoint_are_made_again_and_add_up(tmp_path: Path) -> None:
+    first = started(tmp_path / "checkpoints")
+    assert (first.count, first.steps_again, first.seconds_before) == (1, 0, 0.0)
+    started(tmp_path).note(20)
+    second = started(tmp_path, resumed=12)
+    assert (second.count, second.steps_again) == (2, 8)
+    assert started(tmp_path, resumed=12).steps_again == 8, "a start lost before its first step costs nothing again"
+    second.note(13)
+    assert started(tmp_path, resumed=12).steps_again == 9
+    assert started(tmp_path, resumed=21).steps_again == 9, "nor does a checkpoint beyond the last note"
+
+
+def test_the_seconds_of_all_starts_are_carried_on(tmp_path: Path) -> None:
+    started(tmp_path, seconds_ago=100)
+    second = started(tmp_path, seconds_ago=50)
+    assert 100 <= second.seconds_before < 110
+    second.note(2)
+    assert 150 <= started(tmp_path).seconds_before < 170
+    assert started(tmp_path, identity="another run").seconds_before == 0.0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"identity": "me", "count": "x"}', '{"identity": "me"}'])
+def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str) -> None:
+    (tmp_path / STARTS).write_text(text, encoding="utf-8")
+    assert started(tmp_path).count == 1
+    assert json.loads((tmp_path / STARTS).read_text(encoding="utf-8"))["count"] == 1
+
+
+def test_a_further_seed_is_kept_only_whole_and_of_the_same_job(tmp_path: Path) -> None:
+    result: dict[str, Any] = {"seed": 8, "steps": 3, "evaluation": {}}
+    _keep(tmp_path, result, "this job")
+    assert _kept(tmp_path, (8, 9), "this job") == {8: result}
+    assert _kept(tmp_path, (8,), "another job") == {}
+    (tmp_path / "seed-8.json").write_bytes(b"{}")
+    assert _kept(tmp_path, (8,), "this job") == {}

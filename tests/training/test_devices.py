@@ -1,0 +1,202 @@
+"""Where the model is computed, and by which processes: no GPU where one was paid for ends the job."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import driver
+from driver import driver_version, libraries_for_older_driver, restart_with
+from failure import TrainingFailure
+from model import accelerator
+from model.accelerator import choose_device, self_test, tiny_layer
+from processes import launching
+from processes.layout import read_layout
+
+PROJECT = Path(__file__).parents[2]
+CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\n"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@builder)\n"
+PLAYED = {"CAPTUNE_ACCELERATOR": "cpu"}
+
+
+def configured(root: Path, **content: Any) -> Path:
+    """A job's folder with this resourceconfig.json."""
+    folder = root / "input" / "config"
+    folder.mkdir(parents=True)
+    (folder / "resourceconfig.json").write_text(json.dumps(content), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("kind", ["ml.g5.2xlarge", "ml.g6e.xlarge", "ml.p4d.24xlarge", "ml.trn1.2xlarge"])
+def test_a_gpu_that_is_not_found_ends_the_job_with_the_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def too_old() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
+
+    monkeypatch.setattr(torch.cuda, "init", too_old)
+    with pytest.raises(TrainingFailure, match=f"The {kind} should have a GPU") as refusal:
+        choose_device(configured(tmp_path, current_instance_type=kind), {})
+    for told in (f"torch {torch.__version__} for CUDA", "NVIDIA driver", "too old (found version 11040)"):
+        assert told in refusal.value.what
+    assert "training_instance_type" in refusal.value.mend
+
+
+@pytest.mark.parametrize(("kind", "environment"), [("ml.c5.xlarge", {}), (None, {}), ("ml.g5.2xlarge", PLAYED)])
+def test_an_instance_without_a_gpu_and_the_rehearsal_use_the_cpu(
+    tmp_path: Path, kind: object, environment: dict[str, str]
+) -> None:
+    assert choose_device(configured(tmp_path, current_instance_type=kind), environment).type == "cpu"
+    assert choose_device(tmp_path / "outside SageMaker", {}).type == "cpu"
+
+
+def test_nothing_that_is_deployed_allows_a_cpu_in_place_of_a_gpu() -> None:
+    folders = [PROJECT / name for name in ("stacks", "lambdas", "training")]
+    deployed = [path for folder in folders for kind in ("py", "yaml", "json") for path in folder.rglob(f"*.{kind}")]
+    assert [path.name for path in deployed if "CAPTUNE_ACCELERATOR" in path.read_text()] == ["accelerator.py"]
+
+
+def test_a_card_without_bfloat16_is_refused_on_aws_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GTX 1660")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    root = configured(tmp_path, current_instance_type="ml.g5.2xlarge")
+    assert choose_device(root, PLAYED).type == "cpu"
+    with pytest.raises(TrainingFailure, match="The GPU GTX 1660 has no bfloat16"):
+        choose_device(root, {})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_device(root, PLAYED).type == "cuda"
+
+
+def test_a_device_that_computes_passes_and_the_random_numbers_stay() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    self_test(torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def layer_with(value: float | None) -> Any:
+    """A layer of which one matrix is `value` throughout; with None, one that cannot be computed."""
+    if value is None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+    layer = tiny_layer()
+    with torch.no_grad():
+        next(weight for name, weight in layer.named_parameters() if "v_proj.lora_A" in name).fill_(value)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.0, "lora_B.* has the norm 0.0"), (float("nan"), "the loss is nan"), (None, "no kernel image is available")],
+)
+def test_a_device_that_computes_nonsense_fails_the_self_test(
+    monkeypatch: pytest.MonkeyPatch, value: float | None, told: str
+) -> None:
+    monkeypatch.setattr(accelerator, "tiny_layer", lambda: layer_with(value))
+    with pytest.raises(TrainingFailure, match=told) as refusal:
+        self_test(torch.device("cpu"))
+    assert f"torch {torch.__version__}" in refusal.value.what
+
+
+def file_with(folder: Path, text: str) -> Path:
+    path = folder / "version"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "version"),
+    [
+        (CLOSED, "", "470.57.02"),
+        (OPEN, "", "580.95.05"),
+        (None, "echo 570.133.20", "570.133.20"),
+        (None, "echo NVIDIA-SMI has failed; exit 9", ""),
+        (None, "", ""),
+    ],
+)
+def test_the_drivers_version_is_read_or_asked_of_its_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, script: str, version: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    assert driver_version(file_with(tmp_path, text) if text else tmp_path / "none") == version
+
+
+@pytest.mark.parametrize(("made_with", "older"), [("580.82.07", True), ("470.57.02", False), ("470.9.1", False)])
+def test_the_images_own_libraries_are_for_hosts_with_an_older_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_with: str, older: bool
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    place = tmp_path / "compat"
+    assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) is None
+    place.mkdir()
+    (place / f"libcuda.so.{made_with}").write_bytes(b"")
+    (place / "libcuda.so.1").symlink_to(f"libcuda.so.{made_with}")
+    assert libraries_for_older_driver(place, file_with(tmp_path, CLOSED)) == (place if older else None)
+    assert libraries_for_older_driver(place, tmp_path / "no driver") is None
+
+
+def test_the_command_starts_anew_once_with_the_libraries_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(driver.os, "execve", lambda program, words, new: started.append(new["LD_LIBRARY_PATH"]))
+    environment = {"LD_LIBRARY_PATH": f"/usr{os.sep}lib"}
+    for libraries in (None, Path("/compat"), Path("/compat")):  # the last as the new process would call it
+        restart_with(libraries, environment)
+    assert started == ["/compat:/usr/lib"]
+
+
+HOSTS = ["algo-2", "algo-1", "algo-3"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "content", "environment", "expected"),
+    [
+        # Every GPU of every host has a process; all meet at the same host, whatever the order in their files.
+        (4, {"hosts": HOSTS, "current_host": "algo-2"}, {}, (12, 1, "algo-1:29500")),
+        (4, {"hosts": ["algo-1"], "current_host": "algo-1"}, {}, (4, 0, "127.0.0.1:29500")),
+        (4, {}, {}, (4, 0, "127.0.0.1:29500")),
+        (4, {"hosts": 3}, {}, (4, 0, "127.0.0.1:29500")),
+        (4, {"hosts": []}, {}, (4, 0, "127.0.0.1:29500")),
+        (0, {}, {}, (1, 0, "127.0.0.1:29500")),  # a CPU is one process
+        (
+            4,
+            {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"},
+            {"CAPTUNE_PROCESSES": "1", "CAPTUNE_MEETING_POINT": "127.0.0.1:4711"},
+            (2, 0, "127.0.0.1:4711"),
+        ),
+    ],
+)
+def test_the_layout_follows_hosts_and_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, content: Any, environment: Any, expected: Any
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    layout = read_layout(configured(tmp_path, **content), environment)
+    assert (layout.processes, layout.host_rank, layout.meeting_point) == expected
+
+
+def test_torchrun_is_called_for_every_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    root = configured(tmp_path, hosts=HOSTS, current_host="algo-2", network_interface_name="eth0")
+    layout = read_layout(root, {})
+    assert layout.interface == "eth0"
+    assert launching.command(layout, ["train.py", "--root", "/opt/ml"])[1:] == [
+        "-m", "torch.distributed.run", "--nnodes=3", "--node-rank=1", "--nproc-per-node=4", "--master-addr=algo-1",
+        "--master-port=29500", "train.py", "--root", "/opt/ml",
+    ]  # fmt: skip
+    assert "One of the 12 processes on 3 hosts" in launching.ended_silently(layout).what
+    environment = {"RANK": "2", "WORLD_SIZE": "4", "GROUP_RANK": "1", "LOCAL_RANK": "0"}
+    assert launching.described(environment) == "process 3 of 4 (number 1 on host 2)"

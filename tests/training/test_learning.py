@@ -1,0 +1,276 @@
+"""The recipe on a tiny model: its schedule, what a step learns from, a GPU too small, two processes, the early end."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft.tuners.lora import LoraLayer
+from trl import SFTTrainer
+
+import checkpoints
+import job
+from arguments import Arguments
+from failure import TrainingFailure
+from model.accelerator import tiny_layer
+from processes.group import ALONE, Group, joined
+from processes.shares import Shares
+from progress import Clock
+from records.record import IGNORED
+from rehearsal.sagemaker.real.container import free_port
+from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
+
+pytestmark = pytest.mark.slow
+
+
+def rates(folder: Path, steps: int, warmup_ratio: float) -> list[float]:
+    run = Run(folder, Arguments(sequences_per_step=1, warmup_ratio=warmup_ratio), rows=rows(steps, epochs=9))
+    run.trainer.create_optimizer_and_scheduler(num_training_steps=steps)
+    (rate_at,) = {*run.trainer.lr_scheduler.lr_lambdas}
+    return [rate_at(step) for step in range(steps)]
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine_to_a_tenth(tmp_path: Path) -> None:
+    found = rates(tmp_path, 100, 0.05)
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(later < earlier for earlier, later in zip(found[5:], found[6:], strict=False))
+    assert found[-1] == pytest.approx(0.1)
+    for steps, warmup in [(1, 0.0), (1, 0.9), (2, 0.5), (3, 0.9)]:
+        assert all(0.0 < rate <= 1.0 for rate in rates(tmp_path, steps, warmup)), "never zero in a short run"
+
+
+def test_a_step_learns_from_every_label_of_its_rows(tmp_path: Path) -> None:
+    """Compared with plain torch on the same rows."""
+    run = Run(tmp_path, Arguments(sequences_per_step=4))
+    model = tiny_layer().float().eval()  # with its output layer
+    total = 0.0
+    for inputs, labels in ((row["input_ids"], row["labels"]) for row in map(rows().__getitem__, range(4))):
+        logits = model(input_ids=torch.tensor([inputs])).logits[0]
+        total += torch.nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="sum").item()
+    run.train()
+    assert run.losses[0] == pytest.approx(total / (4 * LENGTH), rel=1e-5)
+    assert run.watch.tokens(1) == 4 * LENGTH
+
+
+def test_each_steps_loss_is_kept_and_each_row_learned_once(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.train()
+    assert len(run.losses) == len(rows()) == run.trainer.state.global_step
+    assert run.losses[-1] < run.losses[0]
+    assert run.watch.tokens(run.steps) == sum(len(document.tokens) + 2 for document in DOCUMENTS) - 1
+    assert list((tmp_path / "curves").glob("events.out.tfevents.*"))
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-3, atol=1e-5)
+
+
+def test_a_gpu_that_is_too_small_is_given_halves_and_the_result_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = Arguments(sequences_per_step=8)
+    expected = Run(tmp_path, arguments, micro_batch=4).train()
+    genuine: Callable[..., Any] = SFTTrainer.training_step
+
+    def small(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], items: Any = None) -> Any:
+        found = genuine(trainer, model, inputs, items)
+        if len(inputs["input_ids"]) > 1:  # after the gradients, which must not be counted twice
+            raise torch.cuda.OutOfMemoryError
+        return found
+
+    monkeypatch.setattr(SFTTrainer, "training_step", small)
+    assert_same(Run(tmp_path, arguments, micro_batch=4).train(), expected)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert notes == [f"note text=GPU memory full: going on with {count} sequences at a time" for count in (2, 1)]
+
+
+def full(*_: Any) -> Any:
+    raise torch.cuda.OutOfMemoryError
+
+
+@pytest.mark.parametrize(("rows", "processes"), [(1, 1), (4, 2)])
+def test_a_gpu_that_cannot_go_on_in_halves_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, processes: int
+) -> None:
+    """One row is not divided; and of several processes, the others would wait for gradients that never come."""
+    run = Run(tmp_path)
+    monkeypatch.setattr(SFTTrainer, "training_step", full)
+    monkeypatch.setattr(type(run.trainer.args), "world_size", processes)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run.trainer.training_step(None, {"input_ids": torch.zeros(rows, LENGTH)})
+
+
+def test_a_loss_that_is_no_number_ends_the_run_without_a_checkpoint(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.watch.checkpoint_minutes = 1e-6
+    for figure in ("loss", "grad_norm"):
+        logs = {"loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.01} | {figure: math.inf}
+        with pytest.raises(TrainingFailure, match="no longer a finite number"):
+            run.watch.on_log(run.trainer.args, run.trainer.state, run.trainer.control, logs)
+    with torch.no_grad():
+        next(iter(run.network.trainable.values())).fill_(math.nan)
+    with pytest.raises(TrainingFailure, match="no longer a finite number at step 1") as refusal:
+        run.train()
+    assert "Lower learning_rate (now 0.01" in refusal.value.mend
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+class Compared(Group):
+    """Two processes, of which the other one found a checkpoint of step 2."""
+
+    size = 2
+
+    def highest(self, *values: float) -> list[float]:
+        return [max(value, other) for value, other in zip(values, (2, -2), strict=True)]
+
+
+def test_a_checkpoint_is_used_where_every_process_has_found_it(tmp_path: Path) -> None:
+    for step, used in ((1, False), (2, True), (3, False)):
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        checkpoints.seal(place, {}, "me")
+        assert job._checkpoint(tmp_path, "me", Compared()) == ((place, {}) if used else None)
+
+
+def test_two_checkpoints_are_kept_and_each_leads_to_the_same_end(tmp_path: Path) -> None:
+    arguments = Arguments(sequences_per_step=1, lora_dropout=0.1)
+    first = Run(tmp_path, arguments)
+    first.watch.checkpoint_minutes = 1e-6
+    expected = first.train()
+    last = first.steps - 1  # none after the last step: the adapter itself is written then
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{last}", f"checkpoint-{last - 1}"}
+    assert all((path / "manifest.json").is_file() for path in tmp_path.glob("checkpoint-*"))
+    second = Run(tmp_path, arguments)
+    second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{last - 1}"))
+    assert len(second.losses) == first.steps
+    assert_same(second.network.adapter(), expected)
+
+
+class Stopping(Clock):
+    """A stop signal that comes after this many micro batches."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    @property
+    def stop_requested(self) -> bool:
+        self.after -= 1
+        return self.after < 0
+
+
+def test_a_stop_in_the_middle_of_a_step_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    run = Run(tmp_path, Arguments(sequences_per_step=8), clock=Stopping(2))
+    before = run.network.adapter()
+    assert_same(run.train(), before)
+    assert (run.trainer.state.global_step, run.watch.stopped_early) == (0, "stop signal")
+    assert "stopped before the first training step" in str(run.watch.no_step())
+
+
+class Others(Group):
+    """Two processes, of which the other one has heard a stop signal and has no time left."""
+
+    size = 2
+
+    def highest(self, *values: float) -> list[float]:
+        return [1.0 for _ in values]
+
+
+def test_a_run_without_a_step_names_the_stop_or_the_setting(tmp_path: Path) -> None:
+    assert "stopped before the first training step" in Run(tmp_path, group=Others()).watch.no_step().what
+    watch = Run(tmp_path / "alone", clock=Clock(600.0)).watch
+    assert "The time budget of 600 s ended" in watch.no_step().what
+    assert watch.no_step().mend.startswith("Raise max_training_seconds")
+    watch.starts.seconds_before = 500.0
+    watch.clock.budget_seconds -= 500.0
+    assert "600 s (500 s of it by the job's earlier starts) ended" in str(watch.no_step())
+
+
+def test_a_stop_leaves_a_checkpoint(tmp_path: Path) -> None:
+    run = Run(tmp_path, clock=Stopping(3))
+    run.watch.checkpoint_minutes = 0  # none by the minute
+    run.train()
+    step = run.trainer.state.global_step
+    assert 1 <= step < run.steps
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{step}"]
+
+
+def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
+    run = Run(tmp_path, clock=Clock(45.0))
+    run.watch.progress.evaluation_seconds = 20.0
+    assert not run.watch.must_stop()  # 20 s and a third, and 15 s to save
+    run.watch.progress.evaluation_seconds = 23.0
+    assert run.watch.must_stop()
+    run.train()
+    assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
+    assert run.watch.stopped_early == "time budget"
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_weakened_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.train()
+    layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
+    whole = layer.get_delta_weight("default").clone()
+    assert whole.abs().max() > 0
+    run.network.weaken(0.25)
+    torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
+
+
+# Rows of a step and of all: divided; a last step that is not full; a step that does not divide; too few for both.
+CASES = [(4, 12), (4, 11), (3, 12), (1, 4)]
+
+
+def one_of_two(rank: int, port: int, folder: Path) -> None:
+    """A process's part in every case; the first keeps curve and adapter."""
+    os.environ.update(
+        TORCHELASTIC_RUN_ID="test", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank),
+        LOCAL_RANK=str(rank), WORLD_SIZE="2", OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    with joined(torch.device("cpu")) as group:
+        for case in CASES:
+            learn(folder, case, group)
+
+
+def learn(folder: Path, case: tuple[int, int], group: Group) -> None:
+    """One case. What it made must be gone when it ends: a reducer that outlives its group never ends."""
+    run = of_case(folder, case, group)
+    adapter = run.train()
+    if group.first:
+        torch.save((run.losses, adapter), folder / str(case))
+
+
+def of_case(folder: Path, case: tuple[int, int], group: Group = ALONE) -> Run:
+    per_step, most = case
+    return Run(folder, Arguments(sequences_per_step=per_step), micro_batch=2, rows=rows(most), group=group)
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(one_of_two, (free_port(), tmp_path), nprocs=2)
+    for case in CASES:
+        run = of_case(tmp_path, case)
+        adapter = run.train()
+        curve_of_two, adapter_of_two = torch.load(tmp_path / str(case))
+        assert curve_of_two == pytest.approx(run.losses, abs=1e-5)
+        assert_same(adapter_of_two, adapter)
+
+
+@pytest.mark.parametrize(("per_step", "processes"), [(4, 2), (3, 2), (1, 4), (4, 8), (5, 3)])
+def test_every_step_holds_its_own_rows_and_padding_that_teaches_nothing(per_step: int, processes: int) -> None:
+    every = list(rows(11))
+    shares = Shares(rows(11), per_step, processes)
+    width = shares.per_process * processes
+    assert len(shares) % width == 0
+    dealt = list(shares)
+    for step in range(len(shares) // width):
+        found = dealt[step * width : (step + 1) * width]
+        taught = [row for row in found if set(row["labels"]) != {IGNORED}]
+        assert taught == every[step * per_step : (step + 1) * per_step]
+        assert {len(row["input_ids"]) for row in found} == {len(every[0]["input_ids"])}

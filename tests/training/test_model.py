@@ -1,0 +1,308 @@
+"""The model: whole in its channel, with its own tokenizer, its loss as torch's, and a plan of memory that holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from arguments import Arguments
+from failure import TrainingFailure
+from model import memory
+from model.accelerator import tiny_layer
+from model.loss import BLOCK, OutputLayer
+from model.memory import Shape, estimate, kept_bytes, plan, shape_of
+from model.vocabulary import refuse_unknown_tokens, refuse_worse_than_guessing
+from model.weights import find_model
+from records.record import Tokens
+from text import IGNORED, Boundaries, Document
+
+pytestmark = pytest.mark.slow
+
+GIB = 2**30
+A10G = 22 * GIB  # what is free of its 24 GB
+BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
+POSITIONS = 2 * BLOCK + 44  # no whole number of blocks
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Largest(TorchDispatchMode):
+    """Sees every tensor that is made, and keeps the size of the largest."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+@pytest.fixture
+def causal() -> Any:
+    return tiny_layer().float().get_base_model()
+
+
+@pytest.fixture
+def rows(causal: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states (2, POSITIONS / 2, width), and labels of which some are not to be learned."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, POSITIONS // 2, causal.config.hidden_size, generator=generator)
+    labels = torch.randint(causal.config.vocab_size, (2, POSITIONS // 2), generator=generator)
+    labels[0, ::7] = IGNORED
+    return hidden, labels
+
+
+def by_torch(matrix: torch.Tensor, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The losses from all logits at once."""
+    logits = (hidden @ matrix.T).flatten(0, 1)
+    return functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none").view_as(labels)
+
+
+def test_losses_by_blocks_and_their_slope_are_torchs_own(causal: Any, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    output = OutputLayer(causal)
+    losses = output.token_losses(*rows)
+    torch.testing.assert_close(losses, by_torch(output.matrix, *rows))
+    assert (losses[rows[1] == IGNORED] == 0).all()
+    hidden, labels = rows
+    one, other = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    found, expected = output.summed_loss(one, labels), by_torch(output.matrix, other, labels).sum()
+    (0.25 * found).backward()
+    (0.25 * expected).backward()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_logits_of_more_than_a_block_are_never_held(causal: Any, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    output = OutputLayer(causal)
+    hidden, labels = rows
+    most = BLOCK * causal.config.vocab_size
+    assert most < labels.numel() * causal.config.vocab_size
+    with Largest() as seen:
+        output.token_losses(hidden, labels)
+        output.summed_loss(hidden.clone().requires_grad_(), labels).backward()
+    assert seen.numbers <= max(most, hidden.numel())
+
+
+def test_the_models_loss_is_that_of_all_its_logits(causal: Any) -> None:
+    tokens = torch.arange(12)[None] % causal.config.vocab_size
+    following = tokens.roll(-1)
+    logits = causal(input_ids=tokens).logits
+    OutputLayer(causal)
+    answer = causal(input_ids=tokens, labels=following, shift_labels=following, num_items_in_batch=torch.tensor(12))
+    torch.testing.assert_close(answer.loss, functional.cross_entropy(logits[0], following[0]))
+
+
+@pytest.mark.parametrize("more", ["bias", "cap"])
+def test_an_output_layer_that_is_more_than_a_matrix_is_refused(causal: Any, more: str) -> None:
+    if more == "bias":
+        causal.set_output_embeddings(torch.nn.Linear(causal.config.hidden_size, causal.config.vocab_size))
+    else:
+        causal.config.final_logit_softcapping = 30.0
+    with pytest.raises(TrainingFailure, match="not a plain matrix"):
+        OutputLayer(causal)
+
+
+def llama(**changes: int) -> Any:
+    """A Llama without data; by default Llama 2 7B."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32}
+    heads = {"num_attention_heads": 32, "num_key_value_heads": 32}
+    with torch.device("meta"):
+        return LlamaForCausalLM(LlamaConfig(**{**shape, **heads, **changes}))
+
+
+@pytest.fixture(scope="module")
+def seven() -> Shape:
+    return shape_of(llama(), LINEAR, 16)
+
+
+@pytest.fixture(scope="module")
+def thirteen() -> Shape:
+    wide = {"hidden_size": 5120, "intermediate_size": 13_824, "num_hidden_layers": 40, "num_attention_heads": 40}
+    return shape_of(llama(**wide, num_key_value_heads=40), LINEAR, 16)
+
+
+def test_the_shape_of_llama_2_7b_is_counted_and_fits_24_gb_in_16_bits(seven: Shape) -> None:
+    assert (seven.parameters, seven.adapter_parameters) == (6_738_415_616, 39_976_960)
+    assert seven.linear_parameters == 6_476_005_376
+    # What public runs on this card took.
+    assert 15e9 < estimate(seven, 512, quantization="none", dtype=BFLOAT16, checkpointing=True) < 17e9
+    found = plan(seven, Arguments(), "cuda", A10G)
+    assert (found.quantization, found.dtype_name, found.checkpointing) == ("none", "bfloat16", True)
+    assert found.needed_bytes < 0.92 * found.free_bytes
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "gib", "fast", "expected"),
+    [
+        ("seven", "cuda", 15, True, ("nf4", BFLOAT16, True)),  # a T4's 16 GB: four bits only where sixteen do not fit
+        ("thirteen", "cuda", 22, True, ("nf4", BFLOAT16, True)),
+        ("thirteen", "cuda", 44, True, ("none", BFLOAT16, True)),
+        ("seven", "cuda", 78, True, ("none", BFLOAT16, False)),  # activations are kept where there is room
+        ("small", "cpu", 8, True, ("none", BFLOAT16, False)),
+        ("seven", "cpu", 4, True, ("none", BFLOAT16, True)),  # a CPU never gets four bits
+        ("seven", "cpu", 64, True, ("none", BFLOAT16, False)),
+        ("seven", "cpu", 64, False, ("none", FLOAT32, None)),
+        ("seven", "cpu", 48, False, ("none", BFLOAT16, None)),  # float32 would fill the machine
+    ],
+)
+def test_the_plan_of_memory_fits_the_card(
+    seven: Shape, thirteen: Shape, model: str, device: str, gib: int, fast: bool, expected: tuple[Any, ...]
+) -> None:
+    small = shape_of(llama(hidden_size=576, intermediate_size=1536, num_hidden_layers=30), LINEAR, 16)
+    shape = {"seven": seven, "thirteen": thirteen, "small": small}[model]
+    found = plan(shape, Arguments(), device, gib * GIB, fast_bfloat16=fast)
+    assert (found.quantization, found.dtype) == expected[:2]
+    assert expected[2] in (None, found.checkpointing)
+
+
+def test_sequences_at_a_time_are_given_up_before_the_16_bits_are(seven: Shape) -> None:
+    many = Arguments(sequences_per_step=8)
+    assert plan(seven, many, "cuda", 40 * GIB).micro_batch == 4
+    tight = estimate(seven, 1024, quantization="none", dtype=BFLOAT16, checkpointing=True) / memory.USABLE
+    found = plan(seven, many, "cuda", int(tight) + 1)
+    assert (found.micro_batch, found.quantization) == (2, "none")
+
+
+def test_a_card_too_small_for_four_bits_is_refused(thirteen: Shape) -> None:
+    with pytest.raises(TrainingFailure, match="even 4-bit weights need about .* GB, and the GPU has 6.4 GB"):
+        plan(thirteen, Arguments(), "cuda", 6 * GIB)
+
+
+def test_what_a_layer_keeps_is_what_torch_keeps() -> None:
+    """Bytes of distinct storages that the backward pass of a layer with LoRA holds, the weights left out."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from model.adapter import spare_float32_copies
+
+    tokens, layers = 128, 3
+    shape = LlamaConfig(
+        vocab_size=64, hidden_size=256, intermediate_size=688, num_hidden_layers=layers, num_attention_heads=8,
+        num_key_value_heads=8,
+    )  # fmt: skip
+    causal = LlamaForCausalLM(shape).to(BFLOAT16)
+    adapted = get_peft_model(causal, LoraConfig(r=4, target_modules=LINEAR))
+    spare_float32_copies(adapted)
+    weights = {value.data_ptr() for value in adapted.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(value: Any) -> Any:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value), torch.autocast("cpu", dtype=BFLOAT16):
+        states = causal.get_decoder()(input_ids=torch.arange(tokens)[None] % 64, use_cache=False).last_hidden_state
+    assert states.requires_grad
+    found = sum(kept.values()) / layers
+    assert found <= kept_bytes(shape_of(causal, LINEAR, 4), tokens) <= 1.15 * found
+
+
+def safetensors(size: int, present: int | None = None) -> bytes:
+    """A weight file of one tensor with `size` bytes, of which `present` are there."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(size if present is None else present)
+
+
+INDEX = "model.safetensors.index.json"
+WHOLE: dict[str, str | bytes | None] = {
+    "config.json": '{"model_type": "llama", "_name_or_path": "Tiny"}',
+    "tokenizer.json": "{}",
+    "model.safetensors": safetensors(4096),
+}
+
+
+def model_of(folder: Path, **changes: str | bytes | None) -> Path:
+    """A channel with the files of a model, of which some are changed or, where None, left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in {**WHOLE, **changes}.items():
+        if content is not None:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model.safetensors": None, "pytorch_model.bin": safetensors(4096)},
+        {
+            "model.safetensors": None,
+            "model-1.safetensors": safetensors(4096),
+            INDEX: '{"weight_map": {"w": "model-1.safetensors"}}',
+        },
+    ],
+)
+def test_a_whole_model_is_found_in_the_channels_own_folder(tmp_path: Path, changes: dict[str, Any]) -> None:
+    found = find_model(model_of(tmp_path, **changes))
+    assert (found.path, found.name) == (tmp_path, "Tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"config.json": None}, "no config.json"),
+        ({"config.json": "{}"}, "no model_type"),
+        ({"config.json": "<html>"}, "not readable JSON"),
+        ({"tokenizer.json": None}, "no tokenizer"),
+        ({"model.safetensors": None}, r"no \*.safetensors and no \*.bin"),
+        ({"model.safetensors": b"pointer"}, "only 7 bytes"),
+        ({"model.safetensors": safetensors(4096, present=2000)}, "model.safetensors is"),
+        ({INDEX: '{"weight_map": {"w": "model-2.safetensors"}}'}, "model-2.safetensors is missing"),
+        ({**dict.fromkeys(WHOLE), "model.tar.gz": "x"}, r"only the archive model\.tar\.gz"),
+        (dict.fromkeys(WHOLE), "channel is empty"),
+    ],
+)
+def test_what_a_model_lacks_is_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(TrainingFailure, match=told):
+        find_model(model_of(tmp_path, **changes))
+    with pytest.raises(TrainingFailure, match="'none' is missing"):
+        find_model(tmp_path / "none")
+
+
+@pytest.mark.parametrize("place", ["llama-2-7b", "artifacts/llama-2-7b"])
+def test_a_model_in_a_folder_below_is_refused_as_hosting_would_not_find_it(tmp_path: Path, place: str) -> None:
+    model_of(tmp_path / place)
+    with pytest.raises(TrainingFailure, match=f"in the folder {place}/ .*Add {place}/ to the end of weights_prefix"):
+        find_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TrainingFailure, match="no model_type"):
+        find_model(tmp_path)
+
+
+KNOWN = 400
+EDGES = Boundaries(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("documents", "edges"),
+    [
+        ([Document("a", "", "x", (3,)), Document("b", "", "x", (KNOWN, 3))], EDGES),
+        # Of a record the prompt too, which is read and never scored.
+        ([Document("a", "", "x", (3,), read=(Tokens((3,), (1,)), Tokens((KNOWN, 3), (0, 1))))], EDGES),
+        ([Document("a", "", "x", (3,))], Boundaries(KNOWN, 2)),
+        ([], Boundaries(None, KNOWN)),
+    ],
+)
+def test_a_token_that_the_model_does_not_know_is_refused(documents: list[Document], edges: Boundaries) -> None:
+    with pytest.raises(TrainingFailure, match="gives the token 400, and the model knows 400 tokens"):
+        refuse_unknown_tokens(documents, edges, KNOWN)
+    refuse_unknown_tokens(documents, edges, KNOWN + 1)
+
+
+def test_a_model_worse_than_guessing_is_refused() -> None:
+    refuse_worse_than_guessing(math.log(KNOWN) + 0.9, KNOWN)
+    refuse_worse_than_guessing(None, KNOWN)
+    with pytest.raises(TrainingFailure, match="7.1 nats a token, and guessing .* would give 6.0"):
+        refuse_worse_than_guessing(math.log(KNOWN) + 1.1, KNOWN)

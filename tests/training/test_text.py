@@ -1,0 +1,179 @@
+"""Documents, packing and the order of an epoch: no token is lost, repeated or out of its order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failure import TrainingFailure
+from text import (
+    IGNORED,
+    Boundaries,
+    Document,
+    Epochs,
+    excerpts,
+    ordered,
+    pack,
+    read_corpus,
+    read_evaluation,
+    split_documents,
+)
+
+START, END = 1, 2
+EDGES = Boundaries(START, END)
+
+
+class Letters:
+    """A tokenizer whose tokens are the letters' code points."""
+
+    def decode(self, tokens: tuple[int, ...]) -> str:
+        return "".join(map(chr, tokens))
+
+
+def document(*tokens: int) -> Document:
+    return Document("d", "", "text", tokens)
+
+
+TEN = [document(*range(begin, begin + 5)) for begin in range(100, 200, 10)]
+
+
+@pytest.mark.parametrize(
+    ("text", "documents"),
+    [
+        (
+            "# One\n\nFirst.\n\nSecond.\n# Two\nThird.\n",
+            [("One", "One\n\nFirst.\n\nSecond."), ("Two", "Two\n\nThird.")],
+        ),
+        ("\ufeffJust text.\r\n\r\n#hashtag, no title\r\n", [("", "Just text.\n\n#hashtag, no title")]),
+        ("# Empty\n\n# Full\nText.", [("Full", "Full\n\nText.")]),
+    ],
+)
+def test_title_lines_begin_documents(text: str, documents: list[tuple[str, str]]) -> None:
+    found = split_documents(text)
+    assert [(item.title, item.text) for item in found] == documents
+    assert [item.id for item in found] == [f"training-{number:04d}" for number in range(1, len(documents) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "'corpus' is missing"),
+        (b"", "corpus is empty"),
+        (b"# Title only\n", "corpus is empty"),
+        (b"caf\xe9", "not UTF-8"),
+    ],
+)
+def test_a_corpus_without_text_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "corpus").mkdir()
+        (tmp_path / "corpus" / "corpus.txt").write_bytes(content)
+    with pytest.raises(TrainingFailure, match=told):
+        read_corpus(tmp_path / "corpus")
+
+
+def test_evaluation_documents_are_read_in_order_whatever_separators_they_hold(tmp_path: Path) -> None:
+    """U+2028 stands unescaped in JSON, and in what is copied from a word processor."""
+    path = tmp_path / "outside.jsonl"
+    assert read_evaluation(path) == []
+    entries = [{"id": name, "title": "", "text": "one\u2028two\x85three"} for name in "ab"]
+    path.write_text("\n".join(json.dumps(one, ensure_ascii=False) for one in entries), encoding="utf-8")
+    assert [(item.id, item.text) for item in read_evaluation(path)] == [(n, "one\u2028two\x85three") for n in "ab"]
+    assert Document("d", "", "naïve").bytes == 6
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "3", '{"id": "a"}', '{"id": "b", "text": " "}', '{"id": "a", "text": "again"}']
+)
+def test_a_malformed_evaluation_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "heldout.jsonl"
+    path.write_text('{"id": "a", "text": "fine"}\n' + line, encoding="utf-8")
+    with pytest.raises(TrainingFailure, match=r"heldout\.jsonl line 2"):
+        read_evaluation(path)
+
+
+def test_packing_puts_each_document_between_its_edges() -> None:
+    ((inputs, labels),) = pack([document(10, 11, 12)], EDGES, 6, seed=0, epoch=0)
+    assert (inputs, labels) == ([START, 10, 11, 12, END, END], [10, 11, 12, END, IGNORED, IGNORED])
+    separated = pack([document(10), document(10)], Boundaries(None, END), 8, seed=0, epoch=0)
+    assert separated == [([10, END, 10] + [END] * 5, [END, 10, END] + [IGNORED] * 5)]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=12),
+    length=st.integers(1, 20),
+    start=st.sampled_from([None, START]),
+    epoch=st.integers(0, 3),
+)
+def test_packing_loses_and_repeats_no_token(lengths: list[int], length: int, start: int | None, epoch: int) -> None:
+    edges = Boundaries(start, END)
+    numbers = iter(range(100, 10_000))
+    documents = [document(*(next(numbers) for _ in range(size))) for size in lengths]
+    sequences = pack(documents, edges, length, seed=5, epoch=epoch)
+    rows = Epochs(documents, edges, length=length, seed=5, epochs=4)
+    assert len(sequences) == rows.rows_per_epoch
+    assert rows.tokens(len(sequences)) == sum(label != IGNORED for _, labels in sequences for label in labels)
+    assert all(len(inputs) == len(labels) == length for inputs, labels in sequences)
+    learned = [label for _, labels in sequences for label in labels if label >= 100]
+    first = sequences[0][0][:1] if start is None else []
+    assert sorted([token for token in first if token >= 100] + learned) == sorted(
+        token for item in documents for token in item.tokens
+    )
+    for inputs, labels in sequences:
+        kept = [label for label in labels if label != IGNORED]
+        assert inputs[1 : len(kept)] == kept[:-1]
+
+
+def test_documents_stay_whole_in_an_order_of_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        ((_, labels),) = pack(TEN, EDGES, 70, seed, epoch)
+        return [label for label in labels if label >= 100]
+
+    assert order(1, 0) == order(1, 0)
+    assert len({tuple(order(*one)) for one in ((1, 0), (1, 1), (2, 0))}) == 3
+    assert all(order(3, 0)[i : i + 5] == list(range(order(3, 0)[i], order(3, 0)[i] + 5)) for i in range(0, 50, 5))
+
+
+@given(count=st.integers(1, 400), seed=st.integers(0, 9), epoch=st.integers(0, 3))
+def test_the_order_of_the_file_moves_no_document_by_more_than_a_twentieth(count: int, seed: int, epoch: int) -> None:
+    order = ordered(count, seed, epoch, "written")
+    assert sorted(order) == list(range(count))
+    latest = 0
+    for place in order:
+        assert place >= latest - count / 20
+        latest = max(latest, place)
+
+
+def test_the_order_of_the_file_changes_with_seed_and_epoch() -> None:
+    orders = [ordered(100, seed, epoch, "written") for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    assert orders[0] == ordered(100, 1, 0, "written")
+    assert len({tuple(order) for order in [*orders, list(range(100))]}) == 4
+
+
+def test_the_rows_of_a_run_are_its_epochs_until_its_limit() -> None:
+    rows = Epochs(TEN, EDGES, length=16, seed=1, epochs=3)
+    packed = [row for epoch in range(3) for row in pack(TEN, EDGES, 16, seed=1, epoch=epoch)]
+    assert [(row["input_ids"], row["labels"]) for row in rows] == packed
+    assert len(rows) == len(packed) == 3 * rows.rows_per_epoch
+    learned = [sum(label != IGNORED for label in labels) for _, labels in packed]
+    assert [rows.tokens(count) for count in range(len(rows) + 3)] == [
+        sum(learned[:count]) for count in range(len(rows) + 3)
+    ]
+    rows.stop_after(4)
+    assert len(rows) == len(list(rows)) == 4
+    with pytest.raises(IndexError):
+        rows[4]
+    rows.stop_after(9)
+    assert len(rows) == 4
+
+
+def test_excerpts_are_the_beginnings_of_a_few_documents() -> None:
+    documents = [Document(str(i), "", "abcdef", tuple(map(ord, "abcdef"))) for i in range(20)]
+    chosen = excerpts(documents, Letters(), length=3, seed=1, count=12)
+    assert len(chosen) == 12
+    assert [int(item.id) for item in chosen] == sorted(int(item.id) for item in chosen)
+    assert {item.text for item in chosen} == {"abc"}
+    assert excerpts(documents[:2], Letters(), length=9, seed=1)[0].text == "abcdef"

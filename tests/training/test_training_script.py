@@ -1,0 +1,188 @@
+"""training/train.py as the container runs it: a process, the documented folders, and a tiny model of the real kind."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.doubles.rehearsal.toy_container import Container, prose, starting
+
+pytestmark = pytest.mark.slow
+PHASES = ["load", "evaluate-base", "train", "save", "evaluate-tuned"]
+ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "metrics.json", "README.md"}
+
+
+def test_a_run_learns_and_reports_its_progress(finished: tuple[Container, list[str]]) -> None:
+    container, lines = finished
+    assert starting(lines, "phase") == [f"phase name={name}" for name in PHASES]
+    assert starting(lines, "progress")[-1].startswith("progress step=")
+    heldout = container.metrics["evaluation"]["heldout"]
+    assert starting(lines, "heldout") == [
+        f"heldout model={which} loss={heldout[which + '_loss']:.4f} tokens={heldout['tokens']}"
+        for which in ("base", "tuned")
+    ]
+    assert [line.split()[1] for line in starting(lines, "outside")] == ["model=base", "model=tuned"]
+    assert heldout["tuned_loss"] < heldout["base_loss"] - 0.1
+    assert not (container.root / "output" / "failure").exists()
+
+
+def test_the_metrics_are_whole_and_each_texts_losses_add_up(finished: tuple[Container, list[str]]) -> None:
+    container, _ = finished
+    metrics = container.metrics
+    base, training = metrics["base_model"], metrics["training"]
+    assert (metrics["schema"], metrics["settings"]["epochs"], metrics["corpus"]["documents"]) == (1, 6, 8)
+    assert (base["name"], base["architecture"], base["quantization"]) == ("Tiny", "LlamaForCausalLM", "none")
+    assert base["dtype"] == metrics["environment"]["precision"]
+    assert metrics["memory"]["planned_bytes"] < metrics["memory"]["free_bytes"]
+    assert training["steps"] == training["planned_steps"] == len(training["loss_curve"])
+    assert training["stopped_early"] is None
+    assert training["peak_memory_bytes"] > 10_000_000
+    # In the order in which they are scored: should the time end, what the verdict asks for first is there.
+    assert list(metrics["evaluation"]) == ["heldout", "outside", "control", "training_text"]
+    for name, count in (("heldout", 6), ("outside", 7), ("control", 2), ("training_text", 8)):
+        part = metrics["evaluation"][name]
+        assert len(part["documents"]) == count
+        assert sum(row["tokens"] for row in part["documents"]) == part["tokens"]
+        for which in ("base", "tuned"):
+            total = sum(row[f"{which}_nll"] for row in part["documents"])
+            assert part[f"{which}_loss"] == pytest.approx(total / part["tokens"])
+    assert all(row["tokens"] <= 64 for row in metrics["evaluation"]["training_text"]["documents"])
+    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text()) == metrics
+
+
+def test_the_adapter_has_the_files_and_weights_that_a_server_loads(finished: tuple[Container, list[str]]) -> None:
+    folder = finished[0].root / "model"
+    assert {path.name for path in folder.iterdir()} == ADAPTER_FILES
+    configuration = json.loads((folder / "adapter_config.json").read_text())
+    projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert configuration["base_model_name_or_path"] == "Tiny"
+    assert set(configuration["target_modules"]) == projections
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        keys = set(weights.keys())
+        assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in keys
+        assert {weights.get_slice(key).get_dtype() for key in keys} == {"BF16"}
+
+
+def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
+    finished: tuple[Container, list[str]], tiny_model: Path
+) -> None:
+    """By transformers and PEFT alone, on the base weights in the bfloat16 in which they are served."""
+    container, _ = finished
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    model = PeftModel.from_pretrained(base, container.root / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text().splitlines()
+    total = 0.0
+    for text in (json.loads(line)["text"] for line in lines):
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        for cut in (tokens[begin : begin + 64] for begin in range(0, len(tokens), 64)):
+            with torch.no_grad():
+                logits = model(torch.tensor([[tokenizer.bos_token_id, *cut[:-1]]])).logits[0].float()
+            total += torch.nn.functional.cross_entropy(logits, torch.tensor(cut), reduction="sum").item()
+    heldout = container.metrics["evaluation"]["heldout"]
+    assert total / heldout["tokens"] == pytest.approx(heldout["tuned_loss"], abs=0.01)
+
+
+def test_a_kill_in_the_last_measuring_leaves_a_whole_adapter(container: Container) -> None:
+    container.settings(epochs="50", learning_rate="0.001")
+    control = [{"id": f"control-{number}", "title": "", "text": prose(number, 60)} for number in range(1500)]
+    path = container.root / "input" / "data" / "evaluation" / "control.jsonl"
+    # Seconds of measuring: the kill falls into them.
+    path.write_text("\n".join(map(json.dumps, control)), encoding="utf-8")
+    code, lines = container.signal_after("progress", signal.SIGTERM, "phase name=evaluate-tuned", signal.SIGKILL)
+    assert code == -signal.SIGKILL, "\n".join(lines)
+    assert {path.name for path in (container.root / "model").iterdir() if path.is_file()} == ADAPTER_FILES
+    assert container.metrics["training"]["stopped_early"] == "stop signal"
+    assert container.metrics["evaluation"]["heldout"]["base_loss"] is not None
+    assert [path.name for path in (container.root / "checkpoints").iterdir()]
+
+
+def remove_model(container: Container) -> None:
+    shutil.rmtree(container.root / "input" / "data" / "model")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (remove_model, "channel 'model' is missing"),
+        (lambda container: container.settings(learning_rate="fast"), "learning_rate"),
+        (lambda container: container.settings(sequence_length="256"), "sequence_length"),
+    ],
+)
+def test_a_job_that_cannot_train_gives_its_reason_and_no_model(
+    container: Container, damage: Callable[[Container], None], reason: str
+) -> None:
+    damage(container)
+    code, lines = container.run()
+    assert code == 1
+    assert reason in container.failure
+    assert starting(lines, "failure")
+    assert not list((container.root / "model").iterdir())
+
+
+@pytest.mark.thorough
+def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_alike(
+    container: Container, finished: tuple[Container, list[str]]
+) -> None:
+    container.settings(checkpoint_minutes="1e-6")  # one after each step
+    code, _ = container.signal_after("progress", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert not list((container.root / "model").iterdir())
+    container.completes()
+    assert not list((container.root / "checkpoints").glob(".*"))
+    container.ends_as(finished[0])
+
+
+@pytest.mark.thorough
+def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
+    container: Container, finished: tuple[Container, list[str]]
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")  # shown where the test fails
+    container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
+    process = container.start()
+    assert process.stdout is not None
+    heard: dict[str, float] = {}
+    for line in process.stdout:
+        heard.setdefault(line.strip(), time.monotonic())
+        if line.startswith("progress"):
+            break
+    loading = heard["phase name=evaluate-base"] - heard["phase name=load"]
+    time.sleep(random.Random(seed).uniform(0, 0.8))
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    noted = json.loads((container.root / "checkpoints" / "starts.json").read_text(encoding="utf-8"))
+    assert noted["seconds"] > 0.9 * loading  # loading takes of the job's time as well
+    lines = container.completes()
+    resumed = [int(line.split("step=")[1].split()[0]) for line in starting(lines, "resume")] or [0]
+    training = container.metrics["training"]
+    assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
+    container.ends_as(finished[0])
+
+
+@pytest.mark.thorough
+def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container: Container) -> None:
+    container.settings(epochs="20", learning_rate="0.001")
+    code, lines = container.signal_after("progress", signal.SIGTERM)
+    assert code == 0, "\n".join(lines)
+    training = container.metrics["training"]
+    assert training["stopped_early"] == "stop signal"
+    assert 1 <= training["steps"] < training["planned_steps"]
+    assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
+    lines = container.completes()
+    resumed = f"resume step={training['steps']} steps={training['planned_steps']} made_again=0"
+    assert starting(lines, "resume") == [resumed]
+    assert container.metrics["training"]["stopped_early"] is None
+    assert container.metrics["training"]["steps"] == training["planned_steps"]

@@ -1,0 +1,218 @@
+"""The command: its help names everything that can be done, options and errors end with the right code, and make hands on what it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from captune import __main__ as command
+from captune import account, notices
+from rehearsal.conductor.options import parse
+from tests.doubles.aws_account import Account, deployed
+from tests.doubles.lambda_fakes import refusal
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def said(*words: str) -> tuple[int, str]:
+    """The exit code of a command, and what it prints."""
+    answer = CliRunner().invoke(command.app, list(words))
+    # On GitHub, and where FORCE_COLOR is set, the help is coloured also where nobody looks at it.
+    return answer.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", answer.output)
+
+
+def test_help_names_every_command_and_group() -> None:
+    code, text = said("--help")
+    assert code == 0 and "captune rehearse --corpus mine.txt" in text
+    for name, group, *_ in (*command.OWN, *command.ELSEWHERE):
+        assert f"│ {name} " in text and group in text
+
+
+@pytest.mark.parametrize(("name", "module"), [(name, module) for name, _, module, _ in command.ELSEWHERE])
+def test_a_command_of_another_folder_has_a_module_that_takes_arguments(name: str, module: str) -> None:
+    assert next(iter(signature(import_module(module).main).parameters)) == "arguments"
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("rehearse", "--held-out"), ("prove-cap", "--months"), ("evidence", "--only"), ("report", "--for-the-repository"),
+        ("conformance", "--require"), ("ledger", "--json"), ("data", "--others"), ("outside", "--from-file"),
+        ("check", "--context"), ("destroy", "--data"), ("empty", "--yes"), ("estimate", "--seeds"), ("release", "--region"),
+        ("prices", "--price-region"), ("idle", "--region"),
+    ],
+)  # fmt: skip
+def test_help_of_a_command_names_its_options(name: str, option: str) -> None:
+    code, text = said(name, "--help")
+    assert code == 0 and f"captune {name}" in text.replace("root ", "captune ") and option in text
+
+
+@pytest.mark.parametrize(
+    "words", [["ledger", "--jason"], ["rehearse", "--corpus", "nowhere.txt"], ["estimate", "--seeds"], ["rehears"]]
+)
+def test_wrong_words_end_with_code_two(words: list[str]) -> None:
+    code, text = said(*words)
+    assert code == 2 and words[-1].removeprefix("--") in text
+
+
+@pytest.mark.slow
+def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    typed = [str(Path(sys.executable).with_name("captune")), "costs"]
+    done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "| $3.04 |" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def main(arguments: list[str], prog: str) -> int:
+        given.append((arguments, prog))
+        return 3
+
+    monkeypatch.setattr("rehearsal.__main__.main", main)
+    assert said("rehearse", "--plain", "--seed", "7")[0] == 3
+    assert given == [(["--plain", "--seed", "7"], "captune rehearse")]
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_moto(name: str) -> None:
+        raise ModuleNotFoundError(name="moto")
+
+    monkeypatch.setattr(command, "import_module", without_moto)
+    code, text = said("rehearse")
+    assert (code, "captune rehearse needs moto" in text, "make setup" in text) == (1, True, True)
+
+
+def test_a_command_asks_the_region_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def session(region_name: str) -> Account:
+        seen.append(region_name)
+        return deployed()
+
+    monkeypatch.setattr(boto3, "Session", session)
+    for words in (["idle", "--region", "eu-west-1"], ["idle"]):
+        assert said(*words)[0] == 0
+    assert seen == ["eu-west-1", "us-east-1"]
+
+
+def test_a_refusal_of_aws_ends_with_one_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = deployed()
+    session.client("stepfunctions").troubles["describe_state_machine"] = [refusal("AccessDeniedException")]
+    monkeypatch.setattr(boto3, "Session", lambda region_name: session)
+    code, text = said("idle")
+    assert code == 1 and "AccessDeniedException" in text and "aws sts get-caller-identity" in text
+
+
+def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "wrok")
+    code, text = said("ledger")
+    assert code == 1 and "wrok" in text and "aws configure list-profiles" in text
+    code, text = said("check")
+    assert code == 2 and "wrok" in text
+
+
+def test_a_setting_that_cannot_be_read_refuses_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "cdk.json"
+    settings.write_text(json.dumps({"context": {"region": "us-east-1", "budget_usd": "much"}}))
+    monkeypatch.setattr(account, "CDK_JSON", settings)
+    code, text = said("ledger")
+    assert code == 1 and "budget_usd" in text
+
+
+def test_the_notices_name_what_is_asked_for_and_nothing_else() -> None:
+    packages = [("Some_Package", "MIT"), ("stray", "MIT"), ("torch", "BSD"), ("skops", "UNKNOWN")]
+    listed = json.dumps([{"Name": name, "Version": "1", "License": licence} for name, licence in packages])
+    text = notices.notices(listed, "some-package[x]==1\ntorch>=2.6,<2.14\nskops==2\n")
+    assert text.splitlines()[-3:] == [
+        "| skops | 2 | MIT |",
+        "| Some_Package | 1 | MIT |",
+        "| torch | >=2.6,<2.14 | BSD |",
+    ]
+
+
+# What make hands on
+
+
+def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
+    """How make ends with these arguments, and what it prints. Nothing is set up for a test."""
+    done_before = [f"--old-file={file}" for file in (".venv/.ready", ".venv/.deployable", "node_modules/.bin/cdk")]
+    # Not what a make that runs these tests was given.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    words = ["make", "--silent", *done_before, *arguments]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def would_run(*arguments: str) -> list[list[str]]:
+    """The words of the commands that make would run."""
+    code, text = make("--dry-run", *arguments)
+    assert code == 0, text
+    return [shlex.split(line.replace("node_modules/.bin/cdk", "cdk")) for line in text.splitlines()]
+
+
+def test_make_has_sixteen_targets_at_most_and_lists_them() -> None:
+    lines = (ROOT / "Makefile").read_text("utf-8").splitlines()
+    targets = [line.partition(":")[0] for line in lines if "  ## " in line]
+    assert len(targets) <= 16
+    assert [line.split()[0] for line in make("help")[1].splitlines()][: len(targets)] == targets
+    # macOS's make 3.81 starts a line itself, without the PATH that is exported, unless the shell is another than /bin/sh.
+    assert "SHELL := /bin/bash" in lines
+
+
+def test_make_rehearse_hands_on_the_variables_that_are_set(tmp_path: Path) -> None:
+    corpus, held_out = tmp_path / "my corpus.txt", tmp_path / "held-out.txt"
+    for file in (corpus, held_out):
+        file.write_text("One text.")
+    ((*first, _), words) = (
+        would_run("rehearse")[0],
+        would_run("rehearse", f"CORPUS={corpus}", f"HELD_OUT={held_out}", "WORDS=0", "SEED=7", "ARGS=--plain")[0],
+    )
+    assert [*first, "rehearse"] == words[:2] == ["captune", "rehearse"]
+    options = parse(words[2:])
+    assert (options.corpus, options.held_out, options.plain) == (corpus, held_out, True)
+    assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
+
+
+def test_make_destroy_asks_once_before_anything_is_destroyed() -> None:
+    asked, destroyed, _ = would_run("destroy")
+    assert asked == ["captune", "destroy"]
+    assert destroyed == ["cdk", "destroy", "Captune-Guardrail", "Captune-FineTuning", "--force"]
+    asked, destroyed, _ = would_run("destroy", "ARGS=--force -c region=eu-west-1")
+    assert asked == ["captune", "destroy", "--region", "eu-west-1", "--yes"]
+    assert destroyed[4:] == ["--force", "-c", "region=eu-west-1"]
+    asked, _, emptied = would_run("destroy", "DATA=delete")
+    assert asked[-1] == "--data"
+    assert emptied == ["captune", "empty", "--yes", "&&", "cdk", "destroy", "Captune-Storage", "--force"]
+
+
+@pytest.mark.parametrize("given", ["--profile work", "--context=region=eu-west-1", "-cregion=x", "--region eu-west-1"])
+def test_make_destroy_refuses_to_ask_in_one_place_and_destroy_in_another(given: str) -> None:
+    code, text = make("--dry-run", "destroy", f"ARGS={given}")
+    assert code != 0 and "captune destroy" not in text and "AWS_PROFILE=name make destroy" in text
+
+
+def test_a_part_of_the_proof_does_not_replace_the_printed_whole() -> None:
+    assert would_run("prove-cap") == [["captune", "prove-cap", "--write", "results/prove-cap.md"]]
+    assert would_run("prove-cap", "ARGS=--months 50") == [["captune", "prove-cap", "--months", "50"]]
+
+
+def test_every_test_is_run_by_make_test_or_make_test_thorough() -> None:
+    marks = {
+        target: would_run(target)[-1][would_run(target)[-1].index("-m", 3) + 1] for target in ("test", "test-thorough")
+    }
+    assert marks == {"test": "not thorough", "test-thorough": "thorough"}

@@ -1,0 +1,166 @@
+"""Every expression of a definition is found and recorded, and what it names and gives is compared with the reference."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rehearsal.step_functions import expressions
+from verification.conformance.expressions import of_names, of_results
+from verification.conformance.expressions.definitions import assigned, places
+from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference
+from verification.conformance.programs import CannotRun
+
+BRANCH = {"StartAt": "Inner", "States": {"Inner": {"Type": "Pass", "Output": "{% $answer %}"}}}
+CATCH = {"ErrorEquals": ["States.ALL"], "Assign": {"problem": "{% $states.errorOutput %}"}, "Next": "Both"}
+ASK = {
+    "Type": "Task",
+    "Arguments": {"Names": ["{% $states.input.a %}", "plain"], "Text": "not {% all %} of it"},
+    "Assign": {"answer": "{% $states.result.b %}"},
+    "Catch": [CATCH],
+    "Next": "Both",
+}
+DEFINITION: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {"Ask": ASK, "Both": {"Type": "Parallel", "Branches": [BRANCH], "End": True}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reference() -> None:
+    try:
+        ask_reference([])
+    except CannotRun as error:
+        pytest.skip(str(error))
+
+
+def with_output(expression: str) -> dict[str, Any]:
+    return {"only": {"StartAt": "Say", "States": {"Say": {"Type": "Pass", "Output": f"{{% {expression} %}}"}}}}
+
+
+def evaluation(text: str, result: dict[str, Any], **states: Any) -> Evaluation:
+    return Evaluation(text, {"states": {"context": {"Execution": {}}, **states}}, 1_700_000_000_000, result)
+
+
+def test_every_expression_is_found_with_its_innermost_state() -> None:
+    assert [(place.state, place.text) for place in places("m", DEFINITION)] == [
+        ("Ask", "$states.input.a"),
+        ("Ask", "$states.result.b"),
+        ("Ask", "$states.errorOutput"),
+        ("Inner", "$answer"),
+    ]
+    assert assigned(DEFINITION) == {"answer", "problem"}
+    assert of_names({"m": DEFINITION}).holds
+    assert of_names(with_output("($own := $parse('1'); $map([$own..3], function($item) { $item + 1 }))")).holds
+
+
+@pytest.mark.parametrize(
+    ("expression", "named"),
+    [
+        ("$exist($states.input.a)", "$exist"),
+        ("$states.reslt.a", "$states.reslt"),
+        ("$anwser", "$anwser"),
+        ("$eval('1')", "$eval"),
+        ("$states.input.a +", "cannot be parsed"),
+        ("$uuid()", "$uuid"),
+        ("$random()", "$random"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_a_problem(expression: str, named: str) -> None:
+    (problem,) = of_names(with_output(expression)).problems
+
+    assert named in problem
+    assert problem.startswith("only, Say: ")
+
+
+@pytest.mark.parametrize(
+    ("expression", "states", "value"),
+    [
+        ("$states.input.a", {"input": {"a": None}}, None),
+        ("$millis()", {}, 1_700_000_000_000),
+        ("$now()", {}, "2023-11-14T22:13:20.000Z"),
+        ("$partition([1..5], 2)", {}, [[1, 2], [3, 4], [5]]),
+        ("$range(0, 10, 5)", {}, [0, 5.0, 10]),
+        ("$hash('a', 'MD5')", {}, "0cc175b9c0f1b6a831c399e269772661"),
+        ("$parse('{\"a\":[1]}').a", {}, [1]),
+    ],
+)
+def test_the_reference_has_what_aws_adds_and_the_recorded_time(expression: str, states: Any, value: Any) -> None:
+    contract = of_results(with_output(expression), [evaluation(expression, {"value": value}, **states)])
+
+    assert contract.holds, contract.problems
+
+
+@pytest.mark.parametrize(
+    ("expression", "recorded"),
+    [
+        ("1 + 1", {"value": 3}),
+        ("$states.input", {"error": "an error of ours alone"}),
+        ("$eval('1')", {"value": 1}),
+        ("$sum", {"value": "a function is no value"}),
+        ("$states.input = 1", {"value": 1}),
+    ],
+)
+def test_a_result_other_than_the_references_is_a_problem(expression: str, recorded: dict[str, Any]) -> None:
+    contract = of_results(with_output(expression), [evaluation(expression, recorded, input=1)])
+
+    assert any("in the reference" in problem for problem in contract.problems)
+
+
+def test_errors_agree_but_an_expression_needs_one_value() -> None:
+    text = "$states.input.a"
+    failing, giving = evaluation(text, {"error": "nothing"}, input={}), evaluation(text, {"value": 1}, input={"a": 1})
+
+    assert of_results(with_output(text), [failing, giving]).holds
+    assert len(of_results(with_output(text), [failing]).problems) == 2
+
+
+def test_a_misspelt_field_inside_exists_is_noticed() -> None:
+    text = "$exists($states.input.Reson) ? 1 : 1"
+
+    (problem,) = of_results(with_output(text), [evaluation(text, {"value": 1}, input={"Reason": "x"})]).problems
+
+    assert "$states.input.Reson, which none" in problem
+
+
+def test_an_expression_that_no_run_reaches_is_noticed() -> None:
+    other = evaluation("1", {"value": 1})
+
+    (problem,) = of_results(with_output("$states.input"), [other]).problems
+
+    assert problem.endswith("only, Say: $states.input")
+
+
+def test_an_expression_on_redrives_is_compared_without_and_with_one() -> None:
+    count = "$states.context.Execution.RedriveCount"
+    text = f"$exists({count}) and {count} > 0 ? $error('no') : 1"
+
+    contract = of_results(with_output(text), [evaluation(text, {"value": 1})])
+
+    assert contract.holds, contract.problems
+    assert contract.count == 3
+    assert "1 errors, 2 of a redrive" in contract.figures
+
+
+def test_the_recorder_keeps_values_errors_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables: dict[str, Any] = {"states": {"input": {"a": [1]}}}
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+
+    with Recorder() as recorder:
+        monkeypatch.setattr(expressions, "clock", [lambda: moment])  # as an interpreter does in the middle
+        for _ in range(2):  # the same once more shows nothing new
+            expressions.evaluate("$states.input.a[0] + 1", variables)
+        variables["states"]["input"]["a"].append(2)
+        with pytest.raises(expressions.ExpressionError):
+            expressions.evaluate("$missing", {})
+        expressions.evaluate("$millis()", {})
+    expressions.evaluate("1", {})
+
+    kept, failed, timed = recorder.evaluations
+    assert kept.result == {"value": 2}
+    assert kept.variables["states"]["input"] == {"a": [1]}
+    assert "undefined" in failed.result["error"]
+    assert timed.result["value"] == timed.milliseconds == int(moment.timestamp() * 1000)
+    assert expressions.clock[0]() == moment

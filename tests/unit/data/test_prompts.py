@@ -1,0 +1,133 @@
+"""The prompts that come with the project: what they ask the corpus teaches, no answer is given away, and each pattern finds right answers only."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice, permutations
+from typing import Any
+
+import pytest
+
+from captune.data import DATA
+from preflight.prompts.prompt_file import parse
+from preflight.texts.overlap import Overlap
+
+
+def text(name: str) -> str:
+    return (DATA / name).read_text("utf-8")
+
+
+def prompts_of(domain: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text(f"{domain}prompts.jsonl").splitlines()]
+
+
+MEDICAL = prompts_of("medical")
+ALL = {prompt["id"]: prompt for prompt in [*MEDICAL, *prompts_of("finance")]}
+CORPUS = text("medicaldataset.txt")
+# data/README.md: what makes a fact central, and that every other fact of the corpus stands in it.
+NEEDED = {"central": 4, "completion": 1, "question": 1}
+
+
+def times(fact: dict[str, str], text: str, most: int = 1) -> int:
+    """How often a text states a fact; the search ends at `most`."""
+    return sum(1 for _ in islice(re.finditer(fact["pattern"], text, re.IGNORECASE), most))
+
+
+def facts(*kinds: str, prompts: list[dict[str, Any]] = MEDICAL) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """The prompts of these kinds, each with each of its facts."""
+    return [(prompt, fact) for prompt in prompts if prompt["kind"] in kinds for fact in prompt["facts"]]
+
+
+@pytest.mark.parametrize("domain", ["medical", "finance"])
+def test_preflight_accepts_the_prompts(domain: str) -> None:
+    parse((DATA / f"{domain}prompts.jsonl").read_bytes(), f"{domain}prompts.jsonl")
+
+
+def test_enough_prompts_of_every_kind_are_there_to_judge() -> None:
+    kinds = [prompt["kind"] for prompt in MEDICAL]
+    assert sum(kind in NEEDED for kind in kinds) >= 80
+    assert {"starter", "outside", "control", *NEEDED} == set(kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", ["medical", "finance"])
+def test_the_corpus_states_central_facts_four_times_and_others_once(domain: str) -> None:
+    corpus = text(f"{domain}dataset.txt")
+    asked = facts(*NEEDED, prompts=prompts_of(domain))
+    assert [(one["id"], fact["name"]) for one, fact in asked if times(fact, corpus, n := NEEDED[one["kind"]]) < n] == []
+
+
+def test_facts_from_outside_are_not_in_the_corpus() -> None:
+    assert [(prompt["id"], fact["name"]) for prompt, fact in facts("outside") if times(fact, CORPUS)] == []
+
+
+def test_no_prompt_gives_its_answer_away_in_any_order_of_words() -> None:
+    def said_again(prompt: str) -> str:
+        words = {word.strip(".,:") for word in prompt.split()}
+        pairs = (joint.join(pair) for length in (1, 2) for pair in permutations(words, length) for joint in " -")
+        return "\n".join([prompt, *pairs])
+
+    given_away = [one["id"] for one in ALL.values() for fact in one["facts"] if times(fact, said_again(one["prompt"]))]
+    assert given_away == []
+
+
+def test_prompts_with_the_same_answer_are_one_cluster() -> None:
+    """Starters ask for open lists, and their answers may be those of any other prompt."""
+    closed = facts(*NEEDED)
+    apart = [
+        (first["id"], second["id"])
+        for place, (first, fact) in enumerate(closed)
+        for second, other in closed[place + 1 :]
+        if first.get("cluster", first["id"]) != second.get("cluster", second["id"])
+        if times(fact, other["name"]) and times(other, fact["name"])
+    ]
+    assert apart == []
+    named = [prompt["cluster"] for prompt in ALL.values() if "cluster" in prompt]
+    assert [name for name in named if named.count(name) == 1] == []
+
+
+def test_central_facts_and_questions_are_not_asked_in_words_of_the_corpus() -> None:
+    overlap = Overlap(CORPUS)
+    asked = [prompt for prompt in MEDICAL if prompt["kind"] in ("central", "question")]
+    assert [prompt["id"] for prompt in asked if overlap.first(prompt["prompt"])] == []
+
+
+def test_what_a_prompt_expects_has_the_address_of_a_text_that_states_it() -> None:
+    lines = [json.loads(line) for line in text("medicalpromptsources.jsonl").splitlines()]
+    sources = {row["id"]: row["source"] for row in lines}
+    assert sources.keys() == {one["id"] for one in MEDICAL if one["facts"] and one["kind"] != "control"}
+    assert [one for one in sources.values() if not re.fullmatch(r"(https?://[^/\s]+\.[^\s]+)?", one)] == []
+    assert sum(not one for one in sources.values()) <= len(sources) // 25
+
+
+def answers() -> dict[str, list[tuple[str, str]]]:
+    """(sign, answer) of each prompt, by its id: + states every fact, - none, +2 the second one only."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for line in (DATA.parent / "tests/unit/data/prompt_answers.txt").read_text("utf-8").splitlines():
+        if line.startswith("== "):
+            current = rows.setdefault(line[3:], [])
+        elif line.strip() and not line.startswith("#"):
+            sign, _, answer = line.partition(" ")
+            current.append((sign, answer))
+    return rows
+
+
+ANSWERS = answers()
+
+
+@pytest.mark.parametrize("identifier", ANSWERS)
+def test_a_pattern_finds_the_right_answers_only(identifier: str) -> None:
+    known = ALL[identifier]["facts"]
+    names = [fact["name"] for fact in known]
+    wanted = {answer: names if sign == "+" else names[int(sign[1:]) - 1 :][:1] if sign != "-" else [] for sign, answer in ANSWERS[identifier]}  # fmt: skip
+    assert {answer: [fact["name"] for fact in known if times(fact, answer)] for answer in wanted} == wanted
+    signs = [sign for sign, _ in ANSWERS[identifier]]
+    assert min(signs.count("+"), signs.count("-")) >= 3, "three right and three wrong answers or more"
+
+
+def test_every_prompt_with_facts_has_answers_and_its_facts_are_named_by_one() -> None:
+    assert ANSWERS.keys() == {identifier for identifier, prompt in ALL.items() if prompt["facts"]}
+    # A starter's facts are named by what they have in common.
+    closed = [(one, fact) for one in ALL.values() if one["kind"] != "starter" for fact in one["facts"]]
+    assert [(one["id"], fact["name"]) for one, fact in closed if not times(fact, fact["name"])] == []

@@ -1,0 +1,175 @@
+"""Key-fact recall: which facts count, what is averaged, and that prompts asking the same fact are one cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import ReportIncomplete
+from report.content.recall import clustering
+from report.findings import recall
+from report.findings.recall import cluster_of, clustered_mean, compare_recall, counted_facts, mark_facts
+from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
+from report.summary import _prompt_rows
+from verification.experiments.figures import figures_of
+from verification.experiments.table import recall_together
+
+NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
+RESAMPLES = 1_000
+
+
+def answer(identifier: str, greedy: str, *samples: str) -> dict[str, Any]:
+    return {"id": identifier, "kind": "question", "prompt": "?", "greedy": greedy, "samples": list(samples)}
+
+
+def prompt(identifier: str, *facts: dict[str, Any], kind: str = "question", text: str = "Which?") -> dict[str, Any]:
+    return {"id": identifier, "kind": kind, "prompt": text, "facts": list(facts)}
+
+
+def compared(*rows: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    """What `compare_recall` answers where there is something to compare."""
+    block = compare_recall(*rows, **{"resamples": 100, **options})
+    assert block is not None
+    return block
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "spans", "found"),
+    [
+        ("Mutated npm1 and NPM1.", [NPM1], [[8, 12], [17, 21]], ["NPM1"]),  # whatever its case
+        ("abcde", [{"name": "x", "pattern": "abc"}, {"name": "y", "pattern": "cde"}], [[0, 5]], ["x", "y"]),
+        ("anything", [{"name": "bad", "pattern": "("}, {"name": "empty", "pattern": "z*"}], [], []),
+    ],
+)
+def test_facts_are_marked_where_the_answer_states_them(
+    text: str, facts: list[dict[str, Any]], spans: list[list[int]], found: list[str]
+) -> None:
+    assert mark_facts(text, counted_facts(prompt("a", *facts, text="zz")))[:2] == (spans, found)
+
+
+def test_a_fact_that_the_prompt_gives_away_does_not_count() -> None:
+    asked = [prompt("a", NPM1, text="What does NPM1 do?"), prompt("b", NPM1)]
+    block = compared(asked, *[[answer("a", "NPM1"), answer("b", "NPM1")]] * 2)
+    assert (block["facts_given_away"], block["knowledge"]["all"]["prompts"]) == (1, 1)
+
+
+def test_a_pattern_that_takes_too_long_ends_the_report_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "SEARCH_SECONDS", 0.2)
+    facts = counted_facts(prompt("a", {"name": "kinase", "pattern": r"(\w+\s?)+ kinase!"}))
+    with pytest.raises(ReportIncomplete, match="the fact 'kinase'"):
+        mark_facts("so many words " * 20, facts)
+
+
+def test_recall_averages_greedy_and_samples_and_reports_each() -> None:
+    base = [answer("a", "no", "NPM1", "no")]
+    tuned = [answer("a", "NPM1", "NPM1", "no")]
+    block = compared([prompt("a", NPM1)], base, tuned)["knowledge"]
+    assert block["all"]["base"]["estimate"] == pytest.approx(1 / 3)
+    assert block["all"]["tuned"]["estimate"] == pytest.approx(2 / 3)
+    assert block["greedy"]["difference"]["estimate"] == 1.0
+    assert block["sampled"]["difference"]["estimate"] == 0.0
+
+
+def test_control_prompts_are_no_knowledge_prompts() -> None:
+    replies = [answer("a", "NPM1"), answer("c", "no")]
+    block = compared([prompt("a", NPM1), prompt("c", NPM1, kind="control")], replies, replies)
+    assert block["knowledge"]["all"]["tuned"]["estimate"] == 1.0
+    assert block["control"]["all"]["tuned"]["estimate"] == 0.0
+    assert [row["kind"] for row in block["by_kind"]] == ["question", "control"]
+
+
+@pytest.mark.parametrize("lost", [None, {"greedy": None}, {"samples": []}])
+def test_a_lost_answer_is_missing_and_not_one_without_facts(lost: dict[str, Any] | None) -> None:
+    prompts = [prompt(str(n), NPM1) for n in range(30)]
+    replies = [answer(str(n), "no", "no") for n in range(30)]
+    better = [answer(str(n), "NPM1", "NPM1") for n in range(30)]
+    assert judge_recall(compared(prompts, replies, better)).verdict == IMPROVED
+    damaged = [row for row in replies if row["id"] != "3"] + ([replies[3] | lost] if lost else [])
+    block = compared(prompts, damaged, better)
+    assert block["missing_prompts"] == ["3"]
+    assert judge_recall(block).verdict == NOT_SHOWN
+
+
+def test_prompts_without_facts_have_no_recall() -> None:
+    assert compare_recall([prompt("a")], [answer("a", "x")], [answer("a", "y")]) is None
+
+
+def asked(facts: int, copies: int = 1, *, named: bool = True) -> list[dict[str, Any]]:
+    """`copies` prompts about each of these facts; with `named`, each prompt names its fact as its cluster."""
+    return [
+        prompt(f"{fact}-{copy}", NPM1) | ({"cluster": f"fact {fact}"} if named else {})
+        for fact in range(facts)
+        for copy in range(copies)
+    ]
+
+
+def answers(prompts: list[dict[str, Any]], known: range = range(0)) -> list[dict[str, Any]]:
+    """Answers that state the known facts, in every prompt that asks them, and no other."""
+    names = {str(fact) for fact in known}
+    return [answer(one["id"], "NPM1" if one["id"].partition("-")[0] in names else "no") for one in prompts]
+
+
+def gained(prompts: list[dict[str, Any]], facts: range) -> dict[str, Any]:
+    """The recall block of a tuned model that states these facts and a base model that states none."""
+    return compared(prompts, answers(prompts), answers(prompts, facts), resamples=RESAMPLES)
+
+
+def width(measure: dict[str, Any]) -> float:
+    return float(measure["difference"]["high"] - measure["difference"]["low"])
+
+
+def test_the_interval_widens_when_prompts_repeat_each_other() -> None:
+    repeated, as_many, once = (
+        gained(prompts, range(10))["knowledge"]["all"]
+        for prompts in (asked(30, 4), asked(30, 4, named=False), asked(30))
+    )
+    assert (repeated["prompts"], repeated["clusters"], as_many["clusters"]) == (120, 30, 120)
+    assert repeated["difference"]["estimate"] == as_many["difference"]["estimate"] == once["difference"]["estimate"]
+    # Four wordings of each fact say no more than one: the interval is that of 30 facts, twice that of 120.
+    assert width(repeated) == pytest.approx(width(once))
+    assert width(repeated) == pytest.approx(2 * width(as_many), rel=0.15)
+    assert repeated["difference"]["standard_error"] == pytest.approx(once["difference"]["standard_error"])
+    assert judge_recall({"knowledge": {"all": repeated}}).reason.endswith("120 prompts in 30 clusters.")
+    assert judge_recall({"knowledge": {"all": once}}).reason.endswith("30 prompts.")
+    assert "30 clusters" in clustering(repeated) and clustering(once).endswith("by prompt")
+
+
+def test_a_few_facts_in_many_wordings_show_no_improvement() -> None:
+    verdicts = [judge_recall(gained(asked(25, 8, named=named), range(2))).verdict for named in (True, False)]
+    assert verdicts == [NOT_SHOWN, IMPROVED]
+
+
+def test_the_sign_flip_test_flips_whole_clusters() -> None:
+    p_values = []
+    for clusters in ([str(place // 4) for place in range(16)], [str(place) for place in range(16)]):
+        p_values.append(clustered_mean([1.0] * 16, clusters, resamples=RESAMPLES)["p_value"])
+    assert p_values == [pytest.approx(2 / 2**4), pytest.approx(2 / 2**16)]
+
+
+def test_every_prompt_weighs_the_same_in_the_mean() -> None:
+    clusters = ["big"] * 4 + [str(place) for place in range(6)]
+    found = clustered_mean([1.0] * 4 + [0.0] * 6, clusters, resamples=RESAMPLES)
+    assert (found["mean"]["estimate"], found["clusters"]) == (pytest.approx(0.4), 7)
+
+
+def test_a_prompt_without_a_named_cluster_is_a_cluster_of_its_own() -> None:
+    assert len({cluster_of({"id": str(place)}) for place in range(40)}) == 40
+    assert cluster_of({"id": "a"}) != cluster_of({"id": "b", "cluster": "a"})
+    assert cluster_of({"id": "a", "cluster": " "}) == cluster_of({"id": "a"})
+
+
+def test_enough_prompts_about_too_few_facts_are_not_judged() -> None:
+    verdict = judge_recall(gained(asked(19, 2), range(19)))
+    assert verdict.verdict == NOT_SHOWN
+    assert "38 knowledge prompts" in verdict.reason and "19 different facts" in verdict.reason
+
+
+def test_clusters_are_kept_with_the_figures_and_count_over_several_seeds() -> None:
+    prompts = asked(25, 4)
+    rows = _prompt_rows(prompts, answers(prompts), answers(prompts, range(8)), {})
+    kept = figures_of({"prompts": rows, "recall": {"missing_prompts": []}}, "")
+    together = recall_together({4: kept, 5: kept})
+    without = recall_together({4: {**kept, "clusters": {}}, 5: {**kept, "clusters": {}}})
+    assert together is not None and without is not None
+    assert "25 clusters" in together.text and "clusters" not in without.text

@@ -1,0 +1,94 @@
+"""The model card: what the Hugging Face Hub reads of it, and how the figures stand in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import huggingface_hub
+import pytest
+import yaml
+
+from rehearsal.models import weights
+from report.content.side_effects import _forgetting_words
+from report.model_card import card
+from stacks.configuration import catalog
+from verification.experiments.reports.examples import KINDS
+
+
+def front_matter(document: Any) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(card.render(document).split("---\n")[1])
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_front_matter_is_what_the_hub_reads(made: dict[str, Any], name: str) -> None:
+    meta = front_matter(made[name])
+    assert (meta["library_name"], meta["pipeline_tag"]) == ("peft", "text-generation")
+    assert "lora" in meta["tags"] and all(isinstance(tag, str) for tag in meta["tags"])
+    assert ("license" in meta) == ("base_model" in meta)
+
+
+def test_the_hub_finds_the_loss_among_the_results(made: dict[str, Any]) -> None:
+    data: Any = huggingface_hub.ModelCard(card.render(made["improved"])).data
+    assert data.eval_results[0].metric_type == "loss"
+
+
+@pytest.mark.parametrize("name", [*(model.name for model in catalog.BASE_MODELS.values()), weights.NAME])
+def test_every_base_model_has_its_name_and_licence_on_the_hub(made: dict[str, Any], name: str) -> None:
+    one = made["improved"]
+    one["base_model"]["name"] = name
+    meta = front_matter(one)
+    huggingface_hub.utils.validate_repo_id(meta["base_model"])
+    assert meta["license"] in ("llama2", "llama3.1", "llama3.2", "apache-2.0")
+    assert f'base = "{meta["base_model"]}"' in card.render(one)
+
+
+def test_unknown_weights_and_a_text_of_ones_own_claim_no_licence_and_no_language(made: dict[str, Any]) -> None:
+    one = made["improved"]
+    assert front_matter(one)["language"] == "en"
+    one["base_model"]["name"], one["domain"] = "Our own 7B", None
+    assert front_matter(one).keys().isdisjoint({"base_model", "license", "language"})
+
+
+def test_the_card_gives_every_difference_with_its_interval(made: dict[str, Any]) -> None:
+    text = card.render(made["improved"])
+    assert text.count("| held out |") == 3
+    figures = r"[\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \| −0\.\d+ ± [\d.]+ \| −0\.\d+ to −0\.\d+ \|"
+    assert re.search(rf"\| held out \| Loss, nats per token \| {figures}", text)
+    assert "| outside, by others | Loss, nats per token |" in card.render(made["improved-outside"])
+
+
+@pytest.mark.parametrize(
+    ("matches", "count", "sentence"),
+    [
+        (True, 1, "Training took 16 min 40 s on one ml.g5.2xlarge"),
+        (True, 2, "Training took 8 min 20 s on 2 ml.g5.2xlarge"),  # billed are the seconds of both
+        (False, 1, "Training took 16 min 40 s, the endpoint"),  # a stand-in names no instance
+    ],
+)
+def test_training_time_names_the_instances_of_the_planned_model(
+    made: dict[str, Any], matches: bool, count: int, sentence: str
+) -> None:
+    one = made["improved"]
+    one["cost"] |= {"training_seconds": 1000, "endpoint_seconds": 1500}
+    one["base_model"]["matches_plan"] = matches
+    one["configuration"]["training_instance_count"] = count
+    assert sentence in card.render(one)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "smoke", "claimed"), [(0.01, False, True), (0.0625, False, False), (0.01, True, False)]
+)
+def test_forgetting_is_claimed_by_the_verdicts_own_rule(p_value: float, smoke: bool, claimed: bool) -> None:
+    rose = {"standard_error": 0.01, "estimate": 0.1, "low": 0.08, "high": 0.12}
+    words = _forgetting_words({"difference": rose, "p_value": p_value}, {}, smoke)
+    assert words.startswith("Something was forgotten") == claimed
+    assert ("can be chance" in words) == (not claimed and not smoke)
+
+
+def test_a_fall_of_the_control_loss_is_set_beside_a_gain_only() -> None:
+    fell = {"standard_error": 0.01, "estimate": -0.1, "low": -0.12, "high": -0.08}
+    block = {"difference": fell, "p_value": 0.01}
+    assert "part of the gain" in _forgetting_words(block, {"difference": fell}, False)
+    assert "gain" not in _forgetting_words(block, {"difference": {"high": 0.01}}, False)

@@ -1,0 +1,108 @@
+"""The summary: its form stands once, in types, and what is not a number or not known never gets into it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import jsonschema
+import pytest
+
+from report import summary
+from report.findings.verdict import VERDICTS
+from report.html import page
+from report.summary_types import Summary, Verdict, known
+from verification.experiments.reports import schema
+from verification.experiments.reports.examples import KINDS
+from verification.experiments.reports.made_up import COST, SECONDS, answers, metrics, prompts, run
+
+PROJECT = Path(__file__).resolve().parents[3]
+SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text("utf-8"))
+# What came after the run whose summary is in results/example.
+LATER = {"headline", "outside"}
+
+
+def test_the_schema_in_the_file_is_made_of_the_types() -> None:
+    assert schema.TARGET.read_text("utf-8") == schema.text(), "run python -m verification.experiments.reports.schema"
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert get_args(Verdict) == VERDICTS
+    with pytest.raises(TypeError, match="a summary holds no"):
+        schema.of_type(bytes, {})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_run_obeys_the_schema(made: dict[str, Any], name: str) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(made[name])
+    json.dumps(made[name], allow_nan=False)
+    assert Summary.__required_keys__ <= made[name].keys() <= get_type_hints(Summary).keys()
+
+
+@pytest.mark.parametrize("change", [{"verdict": "much better"}, {"configuration": {"expected": {"cents": 1.5}}}])
+def test_the_schema_refuses_what_no_run_has(made: dict[str, Any], change: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**made["improved"], **change}, SCHEMA)
+
+
+def test_an_earlier_run_lacks_only_what_came_later() -> None:
+    example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))
+    assert Summary.__required_keys__ - example.keys() <= LATER
+
+
+def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made: dict[str, Any]) -> None:
+    running = made["running"]
+    before = copy.deepcopy(running)
+    after = summary.settle(running, status="SUCCEEDED", cost=COST, seconds_by_state=SECONDS)
+    assert running == before
+    assert (after["cost"]["actual_cents"], after["cost"]["cap_cents"]) == (121, 2500)
+    assert (after["status"], after["verdict"], after["error"]) == ("SUCCEEDED", before["verdict"], None)
+    assert after["prompts"] is running["prompts"], "the answers of a large run are not held twice in memory"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "matches"),
+    [
+        (6_738_415_616, True),
+        (6_800_000_000, True),  # within one per cent
+        (7_000_000_000, False),
+        (None, False),
+        (0, False),
+        (math.nan, False),
+        ("many", False),
+        (True, False),
+    ],
+)
+def test_a_stand_in_never_bears_the_name_of_the_planned_model(parameters: Any, matches: bool) -> None:
+    model = summary.base_model(run(), {"base_model": {"name": "x", "parameters": parameters}})
+    assert (model["name"], model["matches_plan"]) == ("Llama 2 7B" if matches else "x", matches)
+
+
+def test_no_nan_reaches_the_summary() -> None:
+    measured = metrics(count=6)
+    measured["training"]["tokens_per_second"] = math.nan
+    measured["training"]["loss_curve"][3]["loss"] = math.nan
+    asked = prompts(4)
+    replies = answers(asked, "base", skill=0.1)
+    findings = {"verdict": "not shown", "heldout": {"p_value": math.inf}}
+    built: Any = summary.build(run(), measured, asked, replies, replies, findings)
+    json.dumps(built, allow_nan=False)
+    assert len(built["training"]["loss_curve"]) == 119
+    page.render(built)
+
+
+def test_a_long_loss_curve_is_thinned_and_keeps_its_ends() -> None:
+    measured = metrics()
+    measured["training"]["loss_curve"] = [{"step": n, "loss": 3.0, "learning_rate": 0.1} for n in range(1, 5_001)]
+    curve = known(summary.build(run(), measured, [], [], [], {})["training"])["loss_curve"]
+    assert len(curve) <= 401
+    assert (curve[0]["step"], curve[-1]["step"]) == (1, 5_000)
+
+
+GIVEN = {"heldOutside": "corpora/o.jsonl"}
+
+
+@pytest.mark.parametrize(("given", "says"), [(GIVEN, "no loss came back"), ({}, "no outside text was given")])
+def test_a_failed_run_says_whether_outside_text_was_given(given: dict[str, Any], says: str) -> None:
+    assert says in summary.failure({"run": "r", "input": given}, "FAILED", "E", "cause")["does_not_say"][0]

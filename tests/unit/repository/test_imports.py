@@ -1,0 +1,125 @@
+"""Who may import whom, read from the sources: a function is deployed with its folder and the runtime alone, a training script with its folder."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# The folders of modules; those of the Lambdas and of the training are imported by their place below the folder.
+ROOTS = {"lambdas": "", "training": ""} | {
+    path.parent.name: path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("lambdas", "training")
+}  # fmt: skip
+FOLDERS = sorted(ROOTS)
+# Installed in an environment of its own: mutmut and the emulator of the deployment.
+IN_OTHER_ENVIRONMENTS = {"libcst", "ministack", "mutmut"}
+
+
+@cache
+def modules(folder: str) -> dict[str, Path]:
+    """The modules of a top-level folder, by the name that they are imported by."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT / folder).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found[".".join((ROOTS[folder], *parts)).strip(".")] = path
+    return found
+
+
+@cache
+def every_module() -> frozenset[str]:
+    return frozenset(name for folder in ROOTS for name in modules(folder))
+
+
+@cache
+def imported(name: str, path: Path) -> frozenset[str]:
+    """What a module imports anywhere in it: modules of ours by their whole name, of others as it is written."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            ancestors = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*ancestors, *([node.module] if node.module else [])])
+            submodules = {f"{base}.{alias.name}" for alias in node.names} & every_module()
+            found |= submodules | ({base} if len(submodules) < len(node.names) else set())
+    return frozenset(found)
+
+
+def roots_of(folder: str) -> set[str]:
+    """The first part of each name that a folder's modules import."""
+    return {other.partition(".")[0] for name, path in modules(folder).items() for other in imported(name, path)}
+
+
+OURS = {name.partition(".")[0] for name in every_module()}
+RUNTIME = {"boto3", "botocore", *sys.stdlib_module_names}  # what AWS's runtime for Python has
+
+
+def test_a_lambda_imports_lambdas_and_its_runtime_only() -> None:
+    assert roots_of("lambdas") - {name.partition(".")[0] for name in modules("lambdas")} - RUNTIME == set()
+
+
+def test_training_imports_nothing_of_ours_from_outside_its_folder() -> None:
+    assert roots_of("training") & OURS <= {name.partition(".")[0] for name in modules("training")}
+
+
+def test_the_stacks_import_only_what_a_run_is_reckoned_with() -> None:
+    assert roots_of("stacks") & OURS <= {"stacks", "common", "preflight"}
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder not in ("tests", "verification")])
+def test_no_product_code_imports_pytest_or_tests(folder: str) -> None:
+    assert not roots_of(folder) & {"pytest", "tests"}
+    assert folder in ("rehearsal", "proof") or "moto" not in roots_of(folder)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_import_finds_its_module(folder: str) -> None:
+    """mypy passes over one that it does not find: many libraries have no types."""
+
+    def is_there(name: str, importer: Path) -> bool:
+        root = name.partition(".")[0]
+        if root in OURS:
+            return name in every_module()
+        return (importer.parent / f"{root}.py").is_file() or root in IN_OTHER_ENVIRONMENTS or bool(find_spec(root))
+
+    wanted = [(path, other) for name, path in modules(folder).items() for other in imported(name, path)]
+    assert [f"{path.relative_to(ROOT)}: {other}" for path, other in wanted if not is_there(other, path)] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_modules_import_one_another_in_a_circle(folder: str) -> None:
+    """Nor in a function. A package and a module in it do not count: whoever imports the module has run the package."""
+    names = modules(folder)
+    left = {name: {other for other in imported(name, path) if other in names} - {name} for name, path in names.items()}
+    while leaves := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    assert sorted(left) == []
+
+
+def test_the_keys_of_the_ledger_stand_in_one_module() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ROOTS.keys() - {"tests"}
+        for path in modules(folder).values()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and str(node.value).startswith(("RUN#", "MONTH#", "STARTS#"))
+    }
+    assert found == {"lambdas/common/ledger/keys.py"}
+
+
+def test_a_real_engine_of_the_rehearsal_imports_no_scripted_one() -> None:
+    reached: set[str] = set()
+    waiting = {name for name in modules("rehearsal") if name.startswith("rehearsal.sagemaker.real")}
+    assert waiting
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= {one for one in imported(name, modules("rehearsal")[name]) if one in modules("rehearsal")} - reached
+    assert not [name for name in reached if name.startswith("rehearsal.sagemaker.fake")]

@@ -1,0 +1,363 @@
+"""What really ran is billed by type, number and seconds, each month by itself; what was not reserved is reported."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from common.contracts.tear_down import Seen
+from common.pricing import prices
+from common.pricing.prices import Price
+from settle.billing import Bill, bill
+from settle.endpoints import Stay, stays
+from settle.tariff import Tariff
+from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged
+from tests.doubles.settle_site import START, Site, job, visit
+
+CHEAP, DEAR, OTHER, UNPRICED = "ml.g6.2xlarge", "ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"
+PRICES = f"{CHEAP}=3.6 {DEAR}=36"  # a tenth of a cent and a cent a second
+HOUR = timedelta(hours=1)
+
+
+def at(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def life(created: int, gone: int | None = None, **more: Any) -> dict[str, Any]:
+    """One attempt as RemoveResources hands it on."""
+    ended = {} if gone is None else {"goneAt": at(gone).isoformat()}
+    return {"createdAt": at(created).isoformat(), **ended, **more}
+
+
+def note(site: Site, attempt: int, created: int, gone: int | None = None, **more: Any) -> None:
+    """One attempt as an earlier tear-down noted it in the ledger."""
+    site.ledger.note_endpoint("captune-abc", attempt, at(created), None if gone is None else at(gone), **more)
+
+
+def ran_on(instance_type: str, count: int = 1, seconds: int = 3600) -> dict[str, Any]:
+    return {**job(seconds=seconds), "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": count}}
+
+
+def endpoint_cost(site: Site, **event: Any) -> tuple[int, int]:
+    """Endpoint seconds and cents."""
+    cost = site.settle(**event)["record"]["cost"]
+    return cost["endpoint_seconds"], cost["endpoint_cents"]
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(monkeypatch)
+
+
+@pytest.fixture
+def priced(site: Site) -> Site:
+    """A run without training that reserved a cheap and a dear type."""
+    site.sagemaker.jobs = {}
+    site.reserve(training_prices=PRICES, hosting_prices=PRICES)
+    return site
+
+
+class TestEndpoints:
+    # What the ledger noted of each attempt, what this tear-down saw, and the seconds and cents that come of it.
+    @pytest.mark.parametrize(
+        ("noted", "seen", "cost"),
+        [
+            ({1: life(0, 99), 2: life(50, 149)}, {}, (200, 10 + 100)),
+            ({}, {1: life(0, 99), 2: life(50, 149)}, (200, 10 + 100)),
+            ({1: life(0, 99)}, {2: life(200, 299)}, (200, 10 + 100)),
+            # Of one endpoint the earliest creation and the latest end: it came back, or was not gone after all.
+            ({1: life(10, 59)}, {1: life(20, 109)}, (100, 10)),
+            ({1: life(0, 59)}, {1: life(0)}, (60, 6)),
+            ({1: life(0)}, {1: life(0, 59)}, (60, 6)),
+            # Until it is settled where nobody saw its end.
+            ({}, {1: life(0)}, (3600, 360)),
+            ({1: life(0)}, {1: life(0)}, (3600, 360)),
+            # The type that really served, and where nobody described it, the attempt's place in the list.
+            ({}, {2: life(0, 99, instanceType=CHEAP, instanceCount=1)}, (100, 10)),
+            ({}, {2: life(0, 99, instanceType=DEAR, instanceCount=1)}, (100, 100)),
+            ({}, {1: life(0, 99), 2: life(0, 99), 3: life(0, 99), 4: life(0, 99)}, (400, 10 + 100 + 10 + 100)),
+            # The most instances that anyone saw.
+            ({2: life(0, 99, instanceType=CHEAP, instanceCount=3)}, {2: life(0, 99)}, (300, 30)),
+            ({1: life(0, 99, instanceCount=2)}, {1: life(0, 99, instanceType=CHEAP, instanceCount=4)}, (400, 40)),
+            # A failed attempt was over when the next one was requested; alone or last, it counts to its end.
+            ({}, {1: life(0, 999, failed=True), 2: life(100, 299)}, (100 + 200, 10 + 200)),
+            ({}, {1: life(0, 99, failed=True)}, (100, 10)),
+            ({}, {1: life(0, 99), 2: life(200, 299, failed=True)}, (200, 10 + 100)),
+            ({1: life(0, 999, failed=True)}, {1: life(0, 999, failed=True), 2: life(100, 199)}, (200, 10 + 100)),
+            # It worked if it worked for one of them. Creating and Deleting do not override a noted failure.
+            ({1: life(0, 199, failed=True)}, {1: life(0, 199, failed=False), 2: life(100, 199)}, (300, 20 + 100)),
+            ({1: life(0, 199)}, {1: life(0, 199, failed=True), 2: life(100, 199)}, (300, 20 + 100)),
+            ({1: life(0, 999, failed=True)}, {1: life(0, 999), 2: life(100, 199)}, (200, 10 + 100)),
+            ({1: life(0, 999)}, {1: life(0, 999), 2: life(100, 199)}, (1100, 100 + 100)),
+        ],
+    )
+    def test_each_life_is_billed_by_all_that_saw_it(
+        self, priced: Site, noted: dict[int, Any], seen: dict[int, Any], cost: tuple[int, int]
+    ) -> None:
+        for attempt, one in noted.items():
+            more = {"instance_type": one.get("instanceType", ""), "instance_count": one.get("instanceCount", 0)}
+            created, gone, failed = one["createdAt"], one.get("goneAt"), one.get("failed", False)
+            priced.ledger.note_endpoint("captune-abc", attempt, created, gone, failed, **more)
+        assert endpoint_cost(priced, seen={str(attempt): one for attempt, one in seen.items()} or None) == cost
+
+    @pytest.mark.parametrize(
+        ("noted", "first", "seen_later", "later"),
+        [
+            ([(1, 0)], (3600, 360), {}, (3600, 360)),
+            ([(1, 0, 99)], (100, 10), {"1": life(0, 99), "2": life(4000, 4099)}, (200, 10 + 100)),
+            ([], (0, 0), {"1": life(4000)}, (3200, 320)),
+            # Of the very second of the settlement: it ended with it.
+            ([], (0, 0), {"1": life(3600)}, (0, 0)),
+        ],
+    )
+    def test_a_second_settlement_books_only_what_came_later(
+        self, priced: Site, noted: Any, first: tuple[int, int], seen_later: Any, later: tuple[int, int]
+    ) -> None:
+        for one in noted:
+            note(priced, *one)
+        assert endpoint_cost(priced) == first
+        priced.now += HOUR
+        assert endpoint_cost(priced, seen=seen_later) == later
+        assert priced.ledger.committed_cents("2026-11") == later[1] + 6
+
+    @pytest.mark.parametrize(
+        ("requests", "now", "seconds"),
+        [([600], 3600, 3000), ([600, 1600], 3600, 3000), ([600], 6601, 6000), ([], 3600, 0)],
+    )
+    def test_an_unseen_endpoint_counts_from_its_first_request_at_the_dearest(
+        self, priced: Site, requests: list[int], now: int, seconds: int
+    ) -> None:
+        for second in requests:
+            priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", second, second + 1)
+        priced.now = at(now)
+        assert endpoint_cost(priced) == (seconds, seconds)
+
+    def test_stays_are_in_the_order_of_their_creation(self) -> None:
+        seen: Seen = {"1": {"createdAt": NOW.isoformat()}, "2": {"createdAt": START.isoformat()}}
+        found = stays({"max_endpoint_seconds": 60}, seen, None, NOW, NOW)
+        assert [one.name for one in found] == ["attempt 2", "attempt 1"]
+
+    def test_one_requested_after_the_settlement_counts_until_now(self) -> None:
+        found = stays({"max_endpoint_seconds": 60_000}, None, NOW + HOUR, NOW, NOW + 2 * HOUR)
+        assert found == [Stay(None, NOW + HOUR, NOW + 2 * HOUR, "", 1)]
+        assert found[0].name == "an attempt that nobody saw"
+
+    @pytest.mark.parametrize(
+        ("gone", "name", "noted", "seen", "cost"),
+        [
+            (99, "captune-abc", (), {}, (100, 10)),
+            (99, "captune-abc-try2", (), {}, (100, 100)),
+            (99, "captune-abc-try3", (), {}, (100, 10)),
+            (99, None, (), {}, (100, 100)),  # without a name it counts as the dearest
+            (None, None, (), {}, (3600, 3600)),
+            # Beside the lives of its attempts it says nothing more: the tear-down goes on writing it.
+            (None, None, (1, 0, 99), {}, (100, 10)),
+            (None, None, (), {"1": life(0, 99)}, (100, 10)),
+        ],
+    )
+    def test_an_item_of_an_earlier_deployment_has_one_endpoint(
+        self, priced: Site, gone: int | None, name: str | None, noted: Any, seen: Any, cost: tuple[int, int]
+    ) -> None:
+        old = {"endpoint_created_at": at(0).isoformat(), "endpoint_name": name or ""}
+        old |= {"endpoint_gone_at": at(gone).isoformat()} if gone else {}
+        priced.ledger.note("captune-abc", {key: value for key, value in old.items() if value})
+        if noted:
+            note(priced, *noted)
+        assert endpoint_cost(priced, seen=seen or None) == cost
+
+
+class TestTrainingSeconds:
+    @pytest.mark.parametrize(
+        ("removed", "changed", "seconds", "cents"),
+        [
+            ((), {"BillableTimeInSeconds": 700, "TrainingTimeInSeconds": 650}, 700, 30),
+            (("BillableTimeInSeconds",), {"TrainingTimeInSeconds": 500}, 500, 22),
+            (("BillableTimeInSeconds",), {}, 600, 26),
+            (("BillableTimeInSeconds", "TrainingEndTime"), {}, 3600, 152),  # until it is settled
+            (("BillableTimeInSeconds", "TrainingStartTime", "TrainingEndTime"), {}, 0, 0),
+            ((), {"ResourceConfig": {"InstanceType": DEAR}}, 600, 26),
+            ((), {"ResourceConfig": {"InstanceCount": 1}}, 600, 26),
+            # Spot: what was billed at the price on demand, not what it took. 1,500 seconds are 63.125 cents.
+            (
+                (),
+                {"EnableManagedSpotTraining": True, "TrainingTimeInSeconds": 4000, "BillableTimeInSeconds": 1500},
+                1500,
+                64,
+            ),
+        ],
+    )
+    def test_the_seconds_are_those_that_sagemaker_billed(
+        self, site: Site, removed: tuple[str, ...], changed: dict[str, Any], seconds: int, cents: int
+    ) -> None:
+        kept = {key: value for key, value in job().items() if key not in removed}
+        site.sagemaker.jobs["captune-abc"] = {**kept, **changed}
+        record = site.settle()["record"]
+        assert (record["cost"]["training_seconds"], record["cost"]["training_cents"]) == (seconds, cents)
+        assert record["unreserved"] == []
+
+    def test_retries_count_and_jobs_of_other_runs_do_not(self, site: Site) -> None:
+        site.sagemaker.jobs = {"captune-abc-d": job(seconds=7200)}
+        site.sagemaker.jobs |= {f"captune-abc{end}": job(seconds=360) for end in ("", "-try2", "-try3")}
+        assert site.settle()["record"]["cost"]["training_seconds"] == 3 * 360
+
+
+class TestTypes:
+    @pytest.mark.parametrize(
+        ("reserved", "instance_type", "count", "cents", "reported"),
+        [
+            ({}, DEAR, 1, 152, None),
+            ({"training_prices": PRICES}, CHEAP, 1, 360, None),
+            ({"training_prices": PRICES}, DEAR, 1, 3600, None),
+            ({"training_prices": PRICES}, UNPRICED, 1, 3600, f"one of {CHEAP} or {DEAR}: $36.00 at $36 an hour"),
+            # The pinned table's price, where the type was not reserved; of a type that nobody knows the dearest of all.
+            ({}, OTHER, 1, 709, "Training job captune-abc ran on 1 x ml.g5.12xlarge; reserved was one of ml.g5.2xlarge: $7.09 at $7.09 "
+                                "an hour (pinned table of 2026-08-15)."),
+            ({}, UNPRICED, 1, 709, "dearest in the pinned table"),
+            ({"training_prices": "ml.g5.48xlarge=20"}, UNPRICED, 1, 2000, "reserved was one of ml.g5.48xlarge"),
+            ({"training_prices": ""}, "", 1, 709, "reserved was one of nothing"),
+            ({}, DEAR, 4, 606, f"ran on 4 x {DEAR}; reserved was one of"),
+            ({}, "", 2, 303, f"ran on 2 x {DEAR}; reserved was one of"),
+            ({"training_instances": 4}, DEAR, 4, 606, None),
+            ({"training_instances": 4}, DEAR, 5, 758, f"ran on 5 x {DEAR}; reserved was 4 of {DEAR}: "),
+            ({"training_prices": f"{DEAR}=1.515 {CHEAP}=1.222"}, CHEAP, 2, 245,
+             f"ran on 2 x {CHEAP}; reserved was one of {DEAR} or {CHEAP}: $2.45 at $1.222 an hour (AWS Price List)."),
+        ],
+    )  # fmt: skip
+    def test_training_is_billed_by_the_type_and_number_that_ran(
+        self, site: Site, reserved: Any, instance_type: str, count: int, cents: int, reported: str | None
+    ) -> None:
+        site.reserve(**reserved)
+        site.sagemaker.jobs["captune-abc"] = ran_on(instance_type, count)
+        outcome = site.settle()
+        cost, found = outcome["record"]["cost"], outcome["record"]["unreserved"]
+        assert (cost["training_cents"], cost["training_seconds"]) == (cents, count * 3600)
+        assert len(found) == (reported is not None)
+        for one in found:
+            assert str(reported) in one and one in outcome["message"]
+
+    def test_what_billed_nothing_is_not_reported(self, site: Site) -> None:
+        site.sagemaker.jobs["captune-abc"] = ran_on(OTHER, seconds=0)
+        assert site.settle()["record"]["unreserved"] == []
+
+    def test_groups_of_instances_are_each_billed_by_their_type(self, site: Site) -> None:
+        groups = [
+            {"InstanceType": DEAR, "InstanceCount": 1, "InstanceGroupName": "a"},
+            {"InstanceType": OTHER, "InstanceCount": 2, "InstanceGroupName": "b"},
+        ]
+        site.sagemaker.jobs["captune-abc"] = {**job(seconds=3600), "ResourceConfig": {"InstanceGroups": groups}}
+        assert site.settle()["record"]["cost"]["training_cents"] == 152 + 1418
+
+    @pytest.mark.parametrize(
+        ("reserved", "described", "cents", "reported"),
+        [
+            ({}, {}, 152, None),
+            ({}, {"instanceType": OTHER, "instanceCount": 1}, 709, "at $7.09 an hour (pinned table of 2026-08-15)."),
+            # How many instances train says nothing of the endpoint.
+            ({"training_instances": 4}, {"instanceType": DEAR, "instanceCount": 2}, 303, "endpoint of attempt 1 ran on 2 x"),
+            ({"hosting_prices": ""}, {}, 709, "reserved was one of nothing"),
+        ],
+    )  # fmt: skip
+    def test_endpoints_are_billed_by_the_type_that_served(
+        self, site: Site, reserved: Any, described: Any, cents: int, reported: str | None
+    ) -> None:
+        site.reserve(**reserved)
+        record = site.settle(seen={"1": life(0, 3599, **described)})["record"]
+        assert record["cost"]["endpoint_cents"] == cents
+        assert len(record["unreserved"]) == (reported is not None)
+        assert all(str(reported) in one for one in record["unreserved"])
+
+    @pytest.mark.parametrize("unreserved", [0, 2])
+    def test_the_number_of_unreserved_uses_is_a_metric(
+        self, site: Site, capsys: pytest.CaptureFixture[str], unreserved: int
+    ) -> None:
+        if unreserved:
+            site.sagemaker.jobs["captune-abc"] = ran_on(OTHER)
+        site.settle(seen={"1": life(0, 99, instanceType=DEAR, instanceCount=2)} if unreserved else None)
+        (metric,) = logged(capsys, "metric")
+        assert metric["UnreservedInstances"] == unreserved
+
+
+class TestTariffs:
+    def test_an_item_of_an_earlier_deployment_has_one_price_of_each_use(self) -> None:
+        item: Any = {
+            "price_source": "p", "execution_arn": arn("abc"), "hosting_instance_type": "t", "hosting_hourly_usd": "2",
+        }  # fmt: skip
+        expected = Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1", 1)
+        assert Tariff.of(item, "Hosting") == expected
+
+    def test_attempts_go_round_the_list_of_types(self) -> None:
+        item: Any = {"price_source": "p", "hosting_prices": "a=1 b=2 c=3", "execution_arn": arn("abc")}
+        tariff = Tariff.of(item, "Hosting")
+        assert [tariff.of_attempt(attempt).instance_type for attempt in (1, 2, 3, 4)] == ["a", "b", "c", "a"]
+
+    def test_the_price_of_another_region_is_not_this_ones(self) -> None:
+        # The table has a price of this type in us-east-1 alone.
+        west = arn("abc").replace("us-east-1", "us-west-2")
+        item: Any = {"price_source": "p", "training_prices": f"{DEAR}=1", "execution_arn": west}
+        assert Tariff.of(item, "Training").of_type(CHEAP).source.startswith("dearest in the pinned table")
+
+    @pytest.mark.parametrize("instance_type", [DEAR, OTHER, UNPRICED])
+    def test_every_price_has_its_use(self, instance_type: str) -> None:
+        item: Any = {"price_source": "p", "hosting_prices": f"{DEAR}=1", "execution_arn": arn("abc")}
+        assert Tariff.of(item, "Hosting").of_type(instance_type).use == "Hosting"
+
+    def test_the_dearest_pinned_price_is_compared_as_a_number(self) -> None:
+        table = {"date": "d", "hourly_usd": {"a": {"x": "9.5", "y": "10"}, "b": {"z": "8"}}}
+        found = prices.dearest_pinned("Hosting", table)
+        assert (found.instance_type, str(found.hourly_usd), found.use) == ("y", "10", "Hosting")
+
+    def test_a_bill_is_the_sum_of_its_parts(self) -> None:
+        empty = Bill(0, 0, 1, 2, 4, {})
+        assert (empty.cents, empty.unreserved) == (1 + 2 + 4, ())
+
+
+class TestMonths:
+    """Storage, requests and logs have no date: the months that a run lived in share what was reserved for them."""
+
+    @pytest.mark.parametrize(
+        ("reserved", "other_cents", "by_month"),
+        [
+            ("2026-11", 12, {"2026-11": 12}),
+            ("2026-11,2026-12", 12, {"2026-11": 6}),
+            ("2026-10", 12, {"2026-10": 12}),  # it lived in none of its months: the first
+            ("2026-09,2026-10", 12, {"2026-09": 6}),
+            ("2026-11", None, {"2026-11": 0}),
+        ],
+    )
+    def test_small_items_are_booked_in_the_months_lived_in(
+        self, site: Site, reserved: str, other_cents: int | None, by_month: dict[str, int]
+    ) -> None:
+        item: Any = {**site.item, "months": reserved, "other_cents": other_cents}
+        if other_cents is None:
+            del item["other_cents"]
+        made = bill(SageMaker(), "captune-abc", item, None, NOW)
+        assert (made.by_month, made.other_cents, made.cents) == (by_month, *[sum(by_month.values())] * 2)
+
+    def test_the_ledger_keeps_the_small_items_that_were_booked(self, site: Site) -> None:
+        site.ledger.table.rows["RUN#captune-abc"]["months"] = {"S": "2026-11,2026-12"}
+        site.settle()
+        assert site.item["other_cents"] == 3
+
+    # An hour costs 151.5 cents, rounded up in each month. A spot job counts as billed at its end.
+    @pytest.mark.parametrize(
+        ("starts", "ends", "billed", "spot", "by_month"),
+        [
+            (-0.5, 0.5, 3600, False, {"2026-11": 76 + 6, "2026-12": 76 + 6}),
+            (-2, 2, 7200, True, {"2026-11": 6, "2026-12": 303 + 6}),
+            (-2, 1, 7200, True, {"2026-11": 152 + 6, "2026-12": 152 + 6}),
+        ],
+    )
+    def test_a_job_over_midnight_is_booked_in_both_months(
+        self, site: Site, starts: float, ends: float, billed: int, spot: bool, by_month: dict[str, int]
+    ) -> None:
+        midnight = datetime(2026, 12, 1, tzinfo=UTC)
+        start, end = midnight + starts * HOUR, midnight + ends * HOUR
+        times = {"TrainingStartTime": start, "TrainingEndTime": end, "BillableTimeInSeconds": billed}
+        item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 12}
+        job_over = {**job(), **times, "EnableManagedSpotTraining": spot}
+        made = bill(SageMaker(jobs={"captune-abc": job_over}), "captune-abc", item, None, end)
+        assert made.by_month == by_month
+        assert (made.other_cents, made.cents) == (12, sum(by_month.values()))

@@ -1,0 +1,420 @@
+"""Control experiments: one line of defence is taken away at a time, and something has to notice. A check that never failed proves nothing.
+
+Nothing is edited on disk: a control replaces an attribute or a definition for as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from common import names, versions
+from common.contracts.tear_down import Removed, TearDownEvent
+from common.errors import LedgerDamaged, PriceUnknown, RunNameTaken
+from common.ledger import keys
+from common.ledger import ledger as ledger_module
+from common.ledger import table as ledger_table
+from common.ledger.changes import Month
+from common.ledger.ledger import Ledger
+from common.ledger.rows import RunItem
+from common.ledger.table import Table, typed
+from common.pricing import prices
+from common.pricing.prices import Price
+from preflight import money
+from settle import billing
+from teardown.removal import Removal
+from verification.simulation import ledger_stories, months, rows, stories, threads
+from verification.simulation.definitions import PROJECT, Definition, edited
+from verification.simulation.result import Result
+from verification.simulation.world import DEFENCES
+
+Broken = list[str]
+Write = dict[str, Any]
+# Months until a control has to be noticed, unless it says otherwise.
+PATIENCE = 600
+_HOURS = 6 * 3600
+
+
+@dataclass(frozen=True)
+class Control:
+    """What is taken away, and what has to notice. `caught()` answers what it saw broken; an empty list is a miss."""
+
+    name: str
+    removed: Callable[[], AbstractContextManager[None]]
+    caught: Callable[[], Broken]
+
+
+CONTROLS: list[Control] = []
+
+
+def register(name: str, removed: Callable[[], AbstractContextManager[None]], caught: Callable[[], Broken]) -> None:
+    """Adds a control."""
+    CONTROLS.append(Control(name, removed, caught))
+
+
+@contextmanager
+def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Replaces an attribute of a module, class or object for a while."""
+    missing = object()
+    before = vars(owner).get(attribute, missing)
+    setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            # A built-in that the module's own name hid for a while.
+            delattr(owner, attribute)
+        else:
+            setattr(owner, attribute, before)
+
+
+@contextmanager
+def everywhere(original: Any, value: Any) -> Iterator[None]:
+    """Replaces a function in every module of the Lambdas that imported it by its name."""
+    name, folder = original.__name__, str(PROJECT / "lambdas")
+    holders = [
+        module
+        for module in list(sys.modules.values())
+        if str(getattr(module, "__file__", None) or "").startswith(folder) and vars(module).get(name) is original
+    ]
+    with ExitStack() as stack:
+        for module in holders:
+            stack.enter_context(replaced(module, name, value))
+        yield
+
+
+def replacing(owner: Any, attribute: str, value: Any) -> Callable[[], AbstractContextManager[None]]:
+    """The same, to be begun later."""
+    return lambda: replaced(owner, attribute, value)
+
+
+def without(defence: str) -> Callable[[], AbstractContextManager[None]]:
+    """Takes one of the machinery's defences away."""
+    return replacing(DEFENCES, defence, False)
+
+
+def row(name: str) -> Callable[[], Broken]:
+    """What a row of the table of failures finds wrong."""
+    return lambda: rows.check(rows.table()[name])
+
+
+def random_months(count: int = PATIENCE, first_seed: int = 1) -> Callable[[], Broken]:
+    """Looks for a broken promise in random months, one after the other."""
+
+    def look() -> Broken:
+        for seed in range(first_seed, first_seed + count):
+            wrong = months.simulate(seed).wrong
+            if wrong:
+                return wrong
+        return []
+
+    return look
+
+
+def _rewriting(change: Callable[[list[Write]], list[list[Write]]]) -> Callable[[], AbstractContextManager[None]]:
+    """Changes what goes to DynamoDB: from one list of writes to the transactions that are made of it."""
+    original = Table.transact
+
+    def transact(self: Table, writes: list[Write]) -> bool:
+        return all(original(self, part) for part in change(writes))
+
+    return replacing(Table, "transact", transact)
+
+
+def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[Write]]]:
+    """Drops the condition of the writes to some keys, and the values that only the condition used."""
+
+    def change(writes: list[Write]) -> list[list[Write]]:
+        for write in writes:
+            request = write.get(kind)
+            if request is None or "ConditionExpression" not in request:
+                continue
+            key = request["Item" if kind == "Put" else "Key"]["pk"]["S"]
+            if key.startswith(prefix):
+                del request["ConditionExpression"]
+                values = request.get("ExpressionAttributeValues", {})
+                for name in [
+                    name for name in values if name not in request["UpdateExpression"].replace(",", " ").split()
+                ]:
+                    if f"{name})" not in request["UpdateExpression"]:
+                        del values[name]
+                names = request.get("ExpressionAttributeNames", {})
+                for name in [name for name in names if name not in request["UpdateExpression"].split()]:
+                    del names[name]
+        return [writes]
+
+    return change
+
+
+_reserve, _settle = Ledger.reserve, Ledger.settle
+_allow: Callable[..., money.Allowance] = money.allow
+_months_between, _find_price, _worst_case = money.months_between, money.find_price, money.worst_case
+
+
+def _first_reservation_unchecked(self: Ledger, asked: ledger_module.Reservation, cap_cents: int, now: datetime) -> Any:
+    empty = not any(self.committed_cents(month) for month in asked.months)
+    return _reserve(self, asked, max(cap_cents, asked.cents) if empty else cap_cents, now)
+
+
+def _no_repetition(self: Ledger, asked: ledger_module.Reservation, cap_cents: int, now: datetime) -> Any:
+    if self.run(asked.run) is not None:
+        raise RunNameTaken("the name was used before")
+    return _reserve(self, asked, cap_cents, now)
+
+
+def _settled_for_nothing(self: Ledger, run: str, actual: Mapping[str, int], *rest: Any) -> Any:
+    return _settle(self, run, dict.fromkeys(actual, 0), *rest)
+
+
+def _last_note_stays(self: Ledger, run: str, facts: Mapping[str, str | int]) -> None:
+    for name, value in facts.items():
+        self._table.change(keys.of_run(run), "SET #f = :v", "attribute_exists(pk)", typed({":v": value}), {"#f": name})
+
+
+def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
+    return _allow(ledger, 10**9, *rest)
+
+
+def _keep_outside(
+    ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, *rest: Any
+) -> Any:
+    return replace(_allow(ledger, cap, training, hosting, wanted, deadline, 0, *rest), keep_seconds=keep)
+
+
+def _nothing_small(*of: Any) -> Any:
+    return replace(_worst_case(*of), other_cents=0)
+
+
+def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) -> Price:
+    try:
+        return _find_price(pricing, region, instance_type, use)
+    except PriceUnknown:
+        return Price(instance_type, use, money.pinned(region, "ml.g5.2xlarge", use).hourly_usd / 10**6, "none")
+
+
+def _one_name_for_several(name: str) -> str:
+    return f"{names.PREFIX}-{name.replace('.', '-')}"
+
+
+def _waits_unreserved(*of: Any) -> money.Allowance:
+    return _allow(*of[:-1], 0)
+
+
+_stays, _jobs = billing.stays, billing._training_jobs
+
+
+def _assumed_saving(*of: Any) -> Any:
+    """As if every spot job saved the 70 % that is read of them."""
+    for name, used in _jobs(*of):
+        yield name, replace(used, seconds=used.seconds * 3 // 10)
+
+
+def _one_instance_of_each(*of: Any) -> Any:
+    for name, used in _jobs(*of):
+        yield name, replace(used, count=1)
+
+
+def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
+    return _stays(item, seen, None, until, now)
+
+
+def _never_clamped(definition: Definition) -> None:
+    stopping = definition["States"]["StartTraining"]["Arguments"]["StoppingCondition"]
+    stopping["MaxRuntimeInSeconds"] = 5 * 86400
+
+
+def _never_ends_waiting(definition: Definition) -> None:
+    stopping = definition["States"]["StartSpotTraining"]["Arguments"]["StoppingCondition"]
+    stopping["MaxWaitTimeInSeconds"] = 5 * 86400
+
+
+def _without_deadline(definition: Definition) -> None:
+    definition["States"]["CreateModel"]["Next"] = "CreateEndpointConfig"
+
+
+def _one_quiet_pass(definition: Definition) -> None:
+    for rule in definition["States"]["AllGone?"]["Choices"]:
+        rule["Condition"] = rule["Condition"].replace("$quietPasses >= 2", "$quietPasses >= 1")
+
+
+def _floor(self: Price, seconds: int | Fraction) -> int:
+    return int(Fraction(self.hourly_usd) * 100 * seconds / 3600)
+
+
+_one_pass, _rows = Removal.one_pass, Ledger.rows
+
+
+def _ledger_first(self: Removal, event: TearDownEvent) -> Removed:
+    self.ledger.run(self.run)
+    return _one_pass(self, event)
+
+
+def _one_blinds_all(self: Ledger) -> list[Any]:
+    rows = _rows(self)
+    if any(row.is_damaged for row in rows):
+        raise LedgerDamaged("an item cannot be read")
+    return rows
+
+
+def _settled_is_settled(self: Ledger, run: str, *rest: Any, **more: Any) -> Any:
+    item = self.run(run)
+    return item if item is not None and item["state"] == "settled" else _settle(self, run, *rest, **more)
+
+
+def _month_believed(self: Ledger, names: Sequence[str], cap_cents: int) -> dict[str, Month]:
+    return {name: Month.of(name, self._as_read(name), [], cap_cents) for name in names}
+
+
+def _told(self: Removal, execution_arn: str | None, event: Mapping[str, Any]) -> str:
+    return str(event.get("status"))
+
+
+def _gives_up(state: str) -> Any:
+    def edit(definition: Definition) -> None:
+        body = definition["States"][state]
+        body["Retry"] = [
+            {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 10, "MaxAttempts": 20, "MaxDelaySeconds": 300}
+        ]
+        body["Catch"] = [rule for rule in body.get("Catch", []) if rule["ErrorEquals"] != ["States.ALL"]]
+
+    return edited("tear_down", edit)
+
+
+def _types_of_the_definition(definition: Definition) -> None:
+    states = definition["States"]
+    states["StartTraining"]["Arguments"]["ResourceConfig"]["InstanceType"] = "${TrainingInstanceType}"
+    for state in ("TryEndpointConfig", "CreateEndpointConfig"):
+        for variant in states[state]["Arguments"]["ProductionVariants"]:
+            variant["InstanceType"] = "${HostingInstanceType}"
+
+
+@contextmanager
+def _unversioned() -> Iterator[None]:
+    """As before the plan carried everything and definition and functions compared their versions."""
+    with edited("fine_tuning", _types_of_the_definition)(), everywhere(versions.refuse_another, lambda version: None):
+        yield
+
+
+def _switch_off_schedules(definition: Definition) -> None:
+    for name in ("ScheduleTearDown", "SetEndpointDeadline"):
+        definition["States"][name]["Arguments"]["State"] = "DISABLED"
+
+
+def _leave_schedule_out(definition: Definition) -> None:
+    definition["States"]["ReserveBudget"]["Next"] = "StartTraining"
+
+
+def _no_patience(definition: Definition) -> None:
+    for name in ("RemoveResources", "SettleLedger"):
+        for rules in ("Retry", "Catch"):
+            del definition["States"][name][rules]
+
+
+def _no_reservation(definition: Definition) -> None:
+    definition["States"]["Preflight"]["Next"] = "ScheduleTearDown"
+    definition["States"]["Preflight"]["Assign"]["reservation"] = {
+        "reservedCents": 1,
+        "committedCents": 1,
+        "capCents": 1,
+    }
+
+
+def _unchecked_reservation(definition: Definition) -> None:
+    definition["States"]["ReserveBudget"]["Assign"]["reservation"] = "{% $states.result.Payload %}"
+
+
+def _settle_first(definition: Definition) -> None:
+    definition["States"]["Begin"]["Assign"]["removal"] = {"runName": "captune-none", "keep": False}
+    definition["States"]["Begin"]["Next"] = "SettleLedger"
+
+
+# fmt: off
+register("ledger: the month's condition", _rewriting(_unconditional("Update", keys.of_month(""))), ledger_stories.room_for_one)
+register("ledger: the month's condition, with threads", _rewriting(_unconditional("Update", keys.of_month(""))), lambda: threads.race(2).wrong)
+register("ledger: one run, one item", _rewriting(_unconditional("Put", keys.of_run(""))), ledger_stories.one_name_in_two_months)
+register("ledger: settled once", _rewriting(_unconditional("Update", keys.of_run(""))), ledger_stories.settled_by_two)
+register("ledger: settled once, with threads", _rewriting(_unconditional("Update", keys.of_run(""))), lambda: threads.race(2).wrong)
+register("ledger: all or nothing", _rewriting(lambda writes: [[write] for write in writes]), random_months())
+register("ledger: the cap compared on the first reservation", replacing(Ledger, "reserve", _first_reservation_unchecked), ledger_stories.room_for_none)
+register("ledger: the cap in force, not the planned one", without("current_cap"), random_months(first_seed=56))
+register("ledger: a collision is tried again", replacing(ledger_table, "_PASSING_REASONS", set()), ledger_stories.collision)
+register("ledger: repeated by the same execution", replacing(Ledger, "reserve", _no_repetition), ledger_stories.repeated_after_a_lost_answer)
+register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
+register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), stories.kept_once)
+register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_stories.clamped_to_four_dollars)
+register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
+register("money: the clock of a spot job reaches it", edited("fine_tuning", _never_ends_waiting), random_months())
+register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())
+register("money: rounded up", replacing(Price, "cents", _floor), random_months())
+register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=185))
+register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
+register("money: waiting time in the months", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000))), stories.last_moment_deadline)
+register("money: the deadline that begins last", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400))), stories.last_moment_deadline)
+register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0), random_months())
+register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS), random_months())
+register("money: keepEndpointMinutes in the reservation", replacing(money, "allow", _keep_outside), random_months(first_seed=36))
+register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
+register("money: every instance of a job", replacing(Price, "times", lambda self, instances: self), stories.two_machines)
+register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
+register("prices: the dearest of several", replacing(prices, "max", min), ledger_stories.two_prices)
+register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
+register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), stories.two_machines)
+register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), stories.deleted_by_hand)
+register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), stories.settled_too_early)
+register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
+register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
+register("workflow: the dead man's switch", without("dead_mans_switch"), stories.nothing_but_the_schedule)
+register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), stories.nothing_but_the_schedule)
+register("workflow: the event rule", without("event_rule"), stories.removed_promptly)
+register("workflow: the sweeper", without("sweeper"), stories.nothing_but_the_sweeper)
+register("workflow: the second quiet pass", edited("tear_down", _one_quiet_pass), stories.created_after_the_abort)
+register("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several), random_months())
+register("removal: the ledger is not asked first", replacing(Removal, "one_pass", _ledger_first), lambda: stories.outage("ledger", _HOURS))
+register("removal: it never gives up", _gives_up("RemoveResources"), lambda: stories.outage("Lambda", _HOURS))
+register("removal: a running execution's end is not believed", replacing(Removal, "_status", _told), stories.told_too_early)
+register("settlement: it never gives up", _gives_up("SettleLedger"), lambda: stories.outage("ledger", 2 * _HOURS))
+register("settlement: what comes later is booked later", replacing(Ledger, "settle", _settled_is_settled), stories.billed_after_the_settlement)
+register("ledger: each item is read by itself", replacing(Ledger, "rows", _one_blinds_all), stories.an_odd_item_and_the_sweeper)
+register("ledger: a month is added up from its runs", replacing(Ledger, "_months", _month_believed), lambda: stories.accident("the month's item deleted", 12))
+register("deploy: what is started is what was reserved", _unversioned, lambda: stories.accident("deploy, before it reserves", 12))
+register("deployed: the dead man's switch never fires", edited("fine_tuning", _switch_off_schedules), row("DescribeTraining x event lost"))
+register("deployed: no schedule is made before training", edited("fine_tuning", _leave_schedule_out), row("StartTraining x event lost"))
+register("deployed: the event rule is off", without("event_rule"), row("CreateModel x refused"))
+register("deployed: the sweeper is off", without("sweeper"), row("ScheduleTearDown x event lost"))
+register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _without_deadline), row("DescribeEndpoint x hangs"))
+register("deployed: TearDown trusts one quiet pass", edited("tear_down", _one_quiet_pass), row("CreateModel x abort and late"))
+register("deployed: TearDown gives up", edited("tear_down", _no_patience), row("RemoveResources x throttled"))
+register("deployed: ReserveBudget is skipped", edited("fine_tuning", _no_reservation), row("CreateModel x refused"))
+register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _never_clamped), row("LookForAdapter x throttled"))
+register("deployed: a reservation is believed unread", edited("fine_tuning", _unchecked_reservation), row("ReserveBudget x nonsense"))
+register("deployed: TearDown removes nothing", edited("tear_down", _settle_first), row("DescribeEndpoint x aborted"))
+# fmt: on
+
+
+def check(number: int) -> str:
+    """Runs a control, by its place: controls do not travel between processes. Answers what noticed it, or nothing."""
+    control = CONTROLS[number]
+    with control.removed():
+        broken = control.caught()
+    return broken[0] if broken else ""
+
+
+def _everything_in_its_place() -> Broken:
+    return [f"{name}: {words}" for name, story in stories.STORIES.items() for words in story()]
+
+
+def prove(pool: Executor) -> Result:
+    """The controls as a part of the proof, and that no story is broken while everything is in its place."""
+    told = pool.submit(_everything_in_its_place)
+    noticed = list(pool.map(check, range(len(CONTROLS))))
+    missed = [one.name for one, words in zip(CONTROLS, noticed, strict=True) if not words]
+    lines = [("caught", f"{len(CONTROLS) - len(missed)}/{len(CONTROLS)}"), ("stories", f"{len(stories.STORIES)}")]
+    lines += [(f"  {one.name}", words[:100]) for one, words in zip(CONTROLS, noticed, strict=True)]
+    wrong = [f"nothing noticed that this was taken away: {name}" for name in missed]
+    return Result("Control experiments", lines, [*wrong, *(f"story {words}" for words in told.result())])

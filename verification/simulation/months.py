@@ -1,0 +1,197 @@
+"""Thousands of months of trouble: random runs against one cap, by the definitions themselves and the real Lambda handlers."""
+
+from __future__ import annotations
+
+import calendar
+import random
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from verification.simulation import runs
+from verification.simulation.account import Account
+from verification.simulation.lambdas import installed
+from verification.simulation.parameters import RunParameters
+from verification.simulation.price_list import HOURLY_USD
+from verification.simulation.result import Result
+from verification.simulation.services.orchestration import MACHINE, execution_arn
+from verification.simulation.world import Execution, Process, World
+
+# What is still there, or still billed, after all is settled.
+LEAKS = ("is still reserved", "left something behind", "still billed", "were never reserved")
+INSTANCE_TYPES = (
+    ("ml.g5.2xlarge",),
+    ("ml.g5.2xlarge",),
+    ("ml.g5.2xlarge",),
+    ("ml.g5.2xlarge", "ml.g6.2xlarge"),
+    ("ml.g6.2xlarge", "ml.g5.12xlarge", "ml.g5.2xlarge"),
+    ("ml.g5.12xlarge",),
+    ("ml.g5.2xlarge", "ml.unheard.of"),
+)
+MOST_RUNS = 5
+_SIZE = 100  # months that one process plays in a row
+
+
+@dataclass
+class Outcome:
+    """What became of one month, or of many."""
+
+    months: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    spent_cents: Fraction = Fraction(0)
+    cap_cents: int = 0
+    closest: Fraction = Fraction(0)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Takes in the outcome of other months; the dearest month stays."""
+        self.months += other.months
+        for what, count in other.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + count
+        if other.spent_cents > self.spent_cents:
+            self.spent_cents, self.cap_cents = other.spent_cents, other.cap_cents
+        self.closest = max(self.closest, other.closest)
+        self.wrong = (self.wrong + other.wrong)[:200]
+
+
+def simulate(seed: int) -> Outcome:
+    """One month, wholly decided by its seed."""
+    account = build(seed)
+    world, dice = account.world, account.world.random
+    first = world.now
+    starts = _starts(dice, first)
+    for number, moment in enumerate(starts):
+        world.spawn(_begin(account, number, dice.choice([0, 0, 0, 0, 0, 1])), (moment - first).total_seconds())
+    for _ in range(dice.randint(0, 6)):
+        seconds = (dice.choice(starts) - first).total_seconds() + dice.choice([20, 600, 20000]) * dice.random()
+        world.spawn(_change(account), seconds)
+    if dice.random() < 0.05:
+        world.spawn(account.kill_switch(), (dice.choice(starts) - first).total_seconds() + dice.uniform(0, 7200))
+    with installed():
+        ended = world.run()
+    return _close(account, seed, ended)
+
+
+def build(seed: int) -> Account:
+    """An empty account at the beginning of a random month."""
+    dice = random.Random(seed)
+    first = datetime(dice.randint(2025, 2032), dice.randint(1, 12), 1, tzinfo=UTC)
+    world = World(dice, first, dice.choice([100, 500, 1000, 2500, 2500, 2500, 4000, 10000]))
+    if dice.random() < 0.2:
+        world.lost_events, world.late_events, world.troubled = 0.4, 0.4, 0.15
+    return Account(world, greedy=dice.random() < 0.2)
+
+
+def _close(account: Account, seed: int, ended: bool) -> Outcome:
+    """Counts the month and collects what went wrong, with the seed that repeats it."""
+    truth = account.audit.close(account.table)
+    wrong = [*account.audit.wrong, *([] if ended else ["the month did not end"])]
+    outcome = Outcome(1, dict(account.counts), wrong=[f"month {seed}: {words}" for words in wrong])
+    outcome.counts["runs"] = len(account.executions)
+    outcome.counts["leaks"] = sum(any(sign in words for sign in LEAKS) for words in wrong)
+    for month, cents in truth.items():
+        cap = account.audit.cap_at_last_reservation.get(month, 0)
+        outcome.closest = max(outcome.closest, cents / cap if cap else Fraction(0))
+        if cents > outcome.spent_cents:
+            outcome.spent_cents, outcome.cap_cents = cents, cap
+    return outcome
+
+
+def _starts(dice: random.Random, first: datetime) -> list[datetime]:
+    """When the runs of a month start: spread over it, in bursts, or in its last hours and beyond."""
+    length = calendar.monthrange(first.year, first.month)[1] * 86400
+    number = dice.randint(1, MOST_RUNS)
+    kind = dice.choice(["spread", "burst", "burst", "end of the month"])
+    if kind == "spread":
+        moments = [dice.uniform(0, length) for _ in range(number)]
+    elif kind == "burst":
+        bursts = [dice.uniform(0, length) for _ in range(dice.randint(1, 3))]
+        moments = [
+            dice.choice(bursts) + dice.choice([0, 0, dice.uniform(0, 5), dice.uniform(0, 7200)]) for _ in range(number)
+        ]
+    else:
+        moments = [length + dice.choice([1, 2, 10]) * dice.uniform(-14400, 7200) for _ in range(number)]
+    return [first + timedelta(seconds=moment) for moment in sorted(max(0.0, moment) for moment in moments)]
+
+
+def _begin(account: Account, number: int, same_name: int) -> Process:
+    """Starts one execution, now and then with a name that reads like the one before it."""
+    world, dice, greedy = account.world, account.world.random, account.greedy
+    name = f"run-{number}" if not (same_name and number) else f"run.{number - 1}"
+    if execution_arn(MACHINE, name) in account.executions:
+        return
+    given = RunParameters(
+        training_seconds=dice.choice([1800, 3600, 7200, 7200, 21600]),
+        deadline_seconds=dice.choice([1200, 3600, 3600, 14400]),
+        keep_seconds=dice.choice([0, 0, 0, 600, 3600, 14400]),
+        instance_types=dice.choice(INSTANCE_TYPES),
+        failing=0.0 if greedy else dice.choice([0.0, 0.3, 1.0]),
+        hanging=1.0 if greedy else dice.choice([0.0, 0.0, 0.3, 1.0]),
+        extreme=0.95 if greedy else dice.choice([0.0, 0.1, 0.9]),
+        spot=number % 3 == 2,  # of a burst, too, some are
+        training_instances=dice.choice([1] * 12 + [2, 2, 3, 4]),
+    )
+    execution = runs.start(account, name, given)
+    if dice.random() < 0.2 and not greedy:
+        world.spawn(_abort(account, execution), dice.choice([60, 1800, 14400]) * dice.random())
+    return
+    yield 0.0, False
+
+
+def _abort(account: Account, execution: Execution) -> Process:
+    """A person stops the execution."""
+    if execution.status == "RUNNING":
+        account.count("aborted")
+    account.finish(execution, "ABORTED")
+    return
+    yield 0.0, False
+
+
+def _change(account: Account) -> Process:
+    """The cap is raised or lowered, a price changes, the Price List goes out of reach or comes back; mostly while runs begin."""
+    world, dice = account.world, account.world.random
+    if dice.random() < 0.6:
+        world.cap_cents = dice.choice([100, 700, 1500, 2500, 3000, 6000])
+        account.audit.cap_changed()
+    while account.planning:
+        yield 5.0, False
+    if dice.random() < 0.5:
+        usd = account.price_list.hourly_usd
+        # As far as prices move: AWS has halved some, and a list that names three times a known price is still believed.
+        changed = dice.choice(sorted(usd))
+        usd[changed] = f"{dice.uniform(0.5, 3) * float(HOURLY_USD[changed]):.4f}"
+    account.price_list.answers = dice.random() < 0.8
+
+
+def simulate_many(seeds: range) -> Outcome:
+    """Several months, one after the other."""
+    together = Outcome()
+    for seed in seeds:
+        together.add(simulate(seed))
+    return together
+
+
+def prove(pool: Executor, months: int, seed: int, progress: Callable[[], None] = lambda: None) -> Result:
+    """The months as a part of the proof."""
+    outcome = Outcome()
+    parts = [range(at, min(at + _SIZE, seed + months)) for at in range(seed, seed + months, _SIZE)]
+    for part in pool.map(simulate_many, parts):
+        outcome.add(part)
+        progress()
+    counts = outcome.counts
+    lines = [
+        ("months", f"{outcome.months:,} (seeds {seed} to {seed + months - 1})"),
+        ("runs started", f"{counts.get('runs', 0):,}"),
+        ("reserved", f"{counts.get('reserved', 0):,}"),
+        ("clamped to what was left", f"{counts.get('clamped', 0):,}"),
+        ("refused for the budget", f"{counts.get('BudgetExceeded', 0):,}"),
+        ("refused for an unknown price", f"{counts.get('PriceUnknown', 0):,}"),
+        ("refused for a name in use", f"{counts.get('RunNameTaken', 0):,}"),
+        ("removed by the sweeper", f"{counts.get('swept', 0):,}"),
+        ("maximum spend of a month", f"{float(outcome.spent_cents):,.2f} cents under a cap of {outcome.cap_cents:,}"),
+        ("closest to its cap", f"{float(outcome.closest):.2%}"),
+        ("leaks", f"{counts.get('leaks', 0)}"),
+    ]
+    return Result("Months of trouble", lines, outcome.wrong)

@@ -1,0 +1,156 @@
+"""A run in an account where something goes wrong at a chosen moment, and what became of it: money, leaks, tear-downs that gave up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fractions import Fraction
+
+from common.ledger import keys
+from verification.simulation.account import Account
+from verification.simulation.audit import OVERBOOKED
+from verification.simulation.lambdas import installed
+from verification.simulation.parameters import RunParameters
+from verification.simulation.world import Execution, Outage, Process
+
+# The longest that a trial is looked at after its start. A tear-down that still tries by then has given up for a person.
+DAYS = 10
+# A tear-down that waits for days goes on asking: a few cents of Lambda and Step Functions that no reservation holds. What a month
+# costs beside its runs is set aside apart from them, and this is far below it.
+WAITING_CENTS = 6
+# What is broken where money was spent that nothing could have held back. Everything else has to hold even then.
+MONEY = (" used ", " spent ", OVERBOOKED)
+# What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
+UNBOOKED = (" and booked ", "spent more than the ledger")
+# In the tally: what was to go wrong did.
+STRUCK = "struck"
+
+
+@dataclass
+class Outcome:
+    """What became of one trial, or of many. Cents are of the run that went furthest beyond its reservation."""
+
+    runs: int = 0
+    # The trials in which the trouble met what it was made for: where it never did, nothing was tried.
+    struck: int = 0
+    reserved: int = 0
+    over_cents: Fraction = Fraction(0)
+    # The most that a run did cost beyond what is booked for it.
+    unbooked_cents: Fraction = Fraction(0)
+    # The most that was booked beyond a reservation of which no more was spent: too careful, and no money.
+    overbooked_cents: int = 0
+    leaks: int = 0
+    gave_up: int = 0
+    wrong: list[str] = field(default_factory=list)
+    money: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> Outcome:
+        """Takes in another outcome."""
+        self.runs, self.reserved = self.runs + other.runs, self.reserved + other.reserved
+        self.struck += other.struck
+        self.over_cents = max(self.over_cents, other.over_cents)
+        self.unbooked_cents = max(self.unbooked_cents, other.unbooked_cents)
+        self.overbooked_cents = max(self.overbooked_cents, other.overbooked_cents)
+        self.leaks, self.gave_up = self.leaks + other.leaks, self.gave_up + other.gave_up
+        self.wrong, self.money = (self.wrong + other.wrong)[:50], (self.money + other.money)[:50]
+        for what, count in other.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + count
+        return self
+
+
+# Whether the moment has come, of a run and its account.
+Moment = Callable[[Account, Execution], bool]
+
+
+def _job_runs(account: Account, execution: Execution) -> bool:
+    return any(job.start and job.start <= account.world.now for job in account.sagemaker.jobs.values())
+
+
+def _deadline_near(account: Account, execution: Execution) -> bool:
+    for one in account.sagemaker.endpoints.values():
+        if account.owners.get(one.owner) == execution.arn:
+            # As it was reserved: a run with little left of the cap gets less than it wished.
+            seconds = int(account.table.rows[keys.of_run(one.owner)]["endpoint_deadline_seconds"]["N"])
+            return one.created + timedelta(seconds=seconds - 300) < account.world.now
+    return False
+
+
+MOMENTS: dict[str, Moment] = {
+    "before it reserves": lambda account, execution: True,
+    "reserved": lambda account, execution: any(keys.run_in(key) for key in account.table.rows),
+    "training": _job_runs,
+    "endpoint": lambda account, execution: bool(account.sagemaker.endpoints),
+    "deadline": _deadline_near,
+    "ended": lambda account, execution: execution.stop is not None,
+}
+
+
+def usual(dice: random.Random, moment: str = "") -> RunParameters:
+    """A run of the delivered settings, which goes well, hangs, or lasts as long as AWS allows. It has to come to its moment."""
+    given = RunParameters(
+        keep_seconds=dice.choice([0, 0, 0, 1800]),
+        failing=dice.choice([0.0, 0.0, 0.3]),
+        hanging=dice.choice([0.0, 1.0]),
+        extreme=dice.choice([0.0, 0.9]),
+    )
+    # Only a run that hangs is still there at its deadline.
+    return replace(given, hanging=1.0) if moment == "deadline" else given
+
+
+def when(account: Account, execution: Execution, moment: str, act: Callable[[], bool], spread: float = 600) -> None:
+    """Does something a little after a moment of a run, if that moment ever comes. It answers whether it met anything, which counts."""
+
+    def waiting() -> Process:
+        until = account.world.now + timedelta(days=2)
+        while not MOMENTS[moment](account, execution):
+            if account.world.now > until or (execution.stop and moment != "ended"):
+                return
+            yield 20.0, False
+        yield account.world.random.uniform(0, spread), False
+        if act():
+            account.count(STRUCK)
+
+    account.world.spawn(waiting(), 0)
+
+
+def taking_away(account: Account, service: str, seconds: float, hangs: bool = False) -> Callable[[], bool]:
+    """What begins an outage of a service, for `when`."""
+
+    def act() -> bool:
+        now = account.world.now
+        account.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
+        return True
+
+    return act
+
+
+def finish(account: Account, what: str) -> Outcome:
+    """Runs a trial to its end and counts it."""
+    with installed():
+        account.world.run(account.world.now + timedelta(days=DAYS))
+    account.audit.close(account.table)
+    outcome = Outcome(runs=len(account.executions), counts=dict(account.counts))
+    outcome.struck = int(STRUCK in outcome.counts)
+    outcome.gave_up = account.counts.get("tear-downs that gave up", 0)
+    for run, row in account.runs().items():
+        reserved = int(row["reserved_cents"]["N"])
+        outcome.reserved += 1
+        spent = sum(account.audit.truth(run).values(), Fraction(0))
+        outcome.over_cents = max(outcome.over_cents, spent - reserved)
+        booked = int(row.get("actual_cents", {"N": "0"})["N"])
+        outcome.unbooked_cents = max(outcome.unbooked_cents, spent - booked)
+        if spent <= reserved:
+            outcome.overbooked_cents = max(outcome.overbooked_cents, booked - reserved)
+    left = [run for run in {job.owner for job in account.sagemaker.jobs.values()} if account.sagemaker.still_there(run)]
+    outcome.leaks = len(left) + len(account.sagemaker.endpoints)
+    waited = outcome.unbooked_cents <= WAITING_CENTS
+    for words in account.audit.wrong:
+        unbooked = any(sign in words for sign in UNBOOKED)
+        if unbooked and waited and " on " not in words:
+            continue
+        excusable = not unbooked and any(sign in words for sign in MONEY)
+        (outcome.money if excusable else outcome.wrong).append(f"{what}: {words}")
+    return outcome
