@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
-from captune import costs, data, destroy, empty, estimate, idle, ledger, notices, outside, prices, release
+from captune import costs, data, destroy, estimate, idle, ledger, outside, prices, release
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
@@ -21,11 +21,10 @@ HERE, ACCOUNT, MONEY, PROOF = "On this machine, without an account", "Your AWS a
 OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("data", HERE, data.command, "Count the texts and prompts in data/."),
     ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
-    ("notices", HERE, notices.command, "Print THIRD_PARTY_NOTICES.md: every package that is asked for, with its licence."),
     ("check", ACCOUNT, check.command, "Ask AWS what a first run would be refused for. Free."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
-    ("empty", ACCOUNT, empty.command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
+    ("empty", ACCOUNT, destroy.empty_command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
     ("estimate", MONEY, estimate.command, "What a run is expected to take and to cost, before it is started."),
     ("costs", MONEY, costs.command, "What each kind of run may cost at most."),
     ("ledger", MONEY, ledger.command, "What is reserved and spent this month."),

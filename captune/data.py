@@ -15,8 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from captune import core_facts
-from captune import document_index as index
+from captune import domain_texts
 from captune.account import PROJECT
 from preflight.texts.text_file import documents, part
 
@@ -55,13 +54,13 @@ def count(folder: Path = DATA) -> Iterator[str]:
         total = sum(kinds.values())
         yield f"{file.name:<24} {total:>7,} prompts: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
     for domain in domains(folder):
-        rows = index.pairs(folder, domain)
-        for split, ending in index.FILES.items():
+        rows = domain_texts.pairs(folder, domain)
+        for split, ending in domain_texts.FILES.items():
             yield f"\n{domain}{ending} by register and area"
-            yield index.table(rows, split)
-    for file in sorted(folder.glob(f"*{core_facts.LISTED}")):
+            yield domain_texts.words_table(rows, split)
+    for file in sorted(folder.glob(f"*{domain_texts.LISTED}")):
         yield f"\n{file.name}, looked for in every sentence of its corpus, which takes ten seconds or more …"
-        yield core_facts.summary(core_facts.in_corpus(file))
+        yield domain_texts.facts_summary(domain_texts.facts_in_corpus(file))
 
 
 def domains(folder: Path = DATA) -> list[str]:
@@ -88,9 +87,9 @@ def losses(
 
 def by_register(folder: Path, domain: str, words: int, score: Score) -> list[tuple[str, str, float, int]]:
     """(split, register, nats a token, tokens) over about `words` words of each register; 0 takes all of it."""
-    rows = index.pairs(folder, domain)
+    rows = domain_texts.pairs(folder, domain)
     found = []
-    for split in index.FILES:
+    for split in domain_texts.FILES:
         for register in sorted({entry.register for entry, _ in rows if entry.split == split}):
             chosen = [text for entry, text in rows if (entry.split, entry.register) == (split, register)]
             found.append((split, register, *_mean(score([document.text for document in part(chosen, words)]))))

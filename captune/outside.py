@@ -10,9 +10,8 @@ import hashlib
 import json
 import os
 import re
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,12 +65,16 @@ def command(
     print(fetch(from_file))
 
 
-def fetch(source: Path | None = None, target: Path = TARGET, download: Callable[[str], bytes] | None = None) -> str:
+def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     """Writes the chosen abstracts to `target` as JSON Lines (id, title, text); answers what was written.
 
     `source` is the file downloaded by hand; without it the public address is asked. Raises OutsideUnavailable.
     """
-    content = _of_file(source) if source else (download or _download)(ADDRESS)
+    try:
+        with urllib.request.urlopen(source.resolve().as_uri() if source else ADDRESS, timeout=_SECONDS) as answer:
+            content: bytes = answer.read(_LARGEST_BYTES + 1)
+    except OSError as error:  # urllib's URLError too
+        raise OutsideUnavailable(f"{source or ADDRESS} cannot be read ({error}). {_BY_HAND}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise OutsideUnavailable(
@@ -111,19 +114,3 @@ def chosen(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
 def _pattern(area: tuple[str, ...]) -> re.Pattern[str]:
     forms = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in area)
     return re.compile(rf"(?<![\w-])(?:{forms})(?!\w)", re.IGNORECASE)
-
-
-def _of_file(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise OutsideUnavailable(f"{source} cannot be read ({error.strerror or error}). {_BY_HAND}") from error
-
-
-def _download(address: str) -> bytes:
-    try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 (a fixed https address)
-            content: bytes = answer.read(_LARGEST_BYTES + 1)
-    except (OSError, urllib.error.URLError) as error:
-        raise OutsideUnavailable(f"{address} cannot be reached ({error}). {_BY_HAND}") from error
-    return content

@@ -7,10 +7,8 @@ of the period until it is reset. A release that stopped after the first step wou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,21 +29,12 @@ _NEXT = {
 }
 # Nothing was done yet: the action watches the budget, or waits for an approval that ours, being automatic, never needs.
 _AT_REST = ("STANDBY", "PENDING")
+# How long the action is waited for, and between two looks. Others saw it reversed within half a minute.
+LIMIT_SECONDS, PAUSE_SECONDS = 300, 5
 
 
 class NotTakenBack(RuntimeError):
     """The action could not be reversed and reset; the message says why."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long the action is waited for, in seconds, and who hears of each step. Others saw it reversed within half a minute."""
-
-    limit: float = 300
-    pause: float = 5
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    report: Callable[[str], None] = partial(print, flush=True)
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ def command(region: Region = None) -> None:
     print(release(account.session(region)))
 
 
-def release(session: Any, patience: Patience | None = None) -> str:
+def release(session: Any) -> str:
     """Lets the FineTuning role spend again. Safe to repeat, and safe when the alarm never went off.
 
     Returns what was done and what AWS does next. Raises ClientError when the policy itself cannot be detached.
@@ -87,7 +76,7 @@ def release(session: Any, patience: Patience | None = None) -> str:
         action = find(budgets, policy)
         if action is None:
             raise NotTakenBack("no budget action attaches this policy; deploy again to have one")
-        _take_back(budgets, action, patience or Patience())
+        _take_back(budgets, action)
     except NotTakenBack as reason:
         return _without_the_action(iam, role, policy, str(reason))
     except (ClientError, BotoCoreError) as error:
@@ -115,33 +104,33 @@ def find(budgets: Any, policy_arn: str) -> BudgetAction | None:
     return None
 
 
-def _take_back(budgets: Any, action: BudgetAction, patience: Patience) -> None:
+def _take_back(budgets: Any, action: BudgetAction) -> None:
     """Reverses and resets the action, from whatever status it is in, until it stands by.
 
-    Raises NotTakenBack when AWS refuses a step, when a step fails twice, and when `patience.limit` is over.
+    Raises NotTakenBack when AWS refuses a step, when a step fails twice, and when the time is over.
     """
     asked: set[str] = set()
     moved = False
-    deadline = patience.clock() + patience.limit
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not action.at_rest:
         step = _NEXT.get(action.status)
         if step and action.status not in asked:
-            if _ask(budgets, action, step, patience):
+            if _ask(budgets, action, step):
                 asked.add(action.status)
             moved = False
         elif step and moved:
             raise NotTakenBack(f"it came back to {action.status}")
         moved = moved or step is None
-        if patience.clock() >= deadline:
-            raise NotTakenBack(f"it was still {action.status} after {patience.limit:.0f} seconds")
-        patience.sleep(patience.pause)
+        if time.monotonic() >= deadline:
+            raise NotTakenBack(f"it was still {action.status} after {LIMIT_SECONDS} seconds")
+        time.sleep(PAUSE_SECONDS)
         status = budgets.describe_budget_action(**action.key())["Action"]["Status"]
         if status != action.status:
-            patience.report(f"The budget action is now {status}.")
+            print(f"The budget action is now {status}.", flush=True)
             action = replace(action, status=status)
 
 
-def _ask(budgets: Any, action: BudgetAction, step: str, patience: Patience) -> bool:
+def _ask(budgets: Any, action: BudgetAction, step: str) -> bool:
     """Asks AWS for a step; False while AWS is still busy with another one. Raises NotTakenBack for a refusal."""
     try:
         budgets.execute_budget_action(**action.key(), ExecutionType=step)
@@ -149,7 +138,7 @@ def _ask(budgets: Any, action: BudgetAction, step: str, patience: Patience) -> b
         if error_code(error) == "ResourceLockedException":
             return False
         raise NotTakenBack(f"{step} was refused: {error_code(error)}: {error_message(error)}") from error
-    patience.report(f"The budget action is {action.status}; asked AWS for {step}.")
+    print(f"The budget action is {action.status}; asked AWS for {step}.", flush=True)
     return True
 
 

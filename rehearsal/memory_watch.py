@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import psutil
 
 ROLES = (("train.py", "training"), ("model_server", "model server"), ("worker.py", "Lambda functions"))
-OWN = "rehearsal itself"
 INTERVAL_SECONDS = 1.0
 
 
@@ -20,23 +18,21 @@ class Memory(NamedTuple):
     mapped: int = 0
 
 
-Reading = tuple[str, Memory]  # the command of a process, and its memory at one moment
-
-
-def read_processes() -> list[Reading]:
-    """This process and all that descend from it; one that ends meanwhile is left out."""
-    own = psutil.Process()
-    readings = []
-    for process in [own, *own.children(recursive=True)]:
+def read_processes() -> dict[str, Memory]:
+    """The memory of this process and of all that descend from it, by their role; one that ends meanwhile is left out."""
+    this, sums = psutil.Process(), dict[str, Memory]()
+    for process in [this, *this.children(recursive=True)]:
         try:
-            command = OWN if process.pid == own.pid else " ".join(process.cmdline())
+            command = " ".join(process.cmdline())
             # The kernel's counters: to add up maps of 13 GB takes a third of a core. Only Linux says what is mapped.
             used = process.memory_info()
         except psutil.Error:
             continue
-        mapped = getattr(used, "shared", 0)
-        readings.append((command, Memory(used.rss - mapped, mapped)))
-    return readings
+        role = next((role for part, role in ROLES if part in command), "other processes")
+        role = "rehearsal itself" if process.pid == this.pid else role
+        before, mapped = sums.get(role, Memory()), getattr(used, "shared", 0)
+        sums[role] = Memory(before.own + used.rss - mapped, before.mapped + mapped)
+    return sums
 
 
 class MemoryWatch:
@@ -48,12 +44,7 @@ class MemoryWatch:
         least_available: fewest bytes that the machine had left for others.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], Iterable[Reading]] = read_processes,
-        available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
-    ) -> None:
-        self._read, self._available = read, available
+    def __init__(self) -> None:
         self.peaks: dict[str, Memory] = {}
         self.peak_own, self.least_available = 0, 2**63
         self._ended = threading.Event()
@@ -61,17 +52,12 @@ class MemoryWatch:
 
     def look(self) -> None:
         """Takes one reading."""
-        sums: dict[str, Memory] = {}
-        for command, memory in self._read():
-            role = next((role for part, role in ROLES if part in command), None)
-            name = role or (OWN if command == OWN else "other processes")
-            before = sums.get(name, Memory())
-            sums[name] = Memory(before.own + memory.own, before.mapped + memory.mapped)
-        for name, now in sums.items():
-            before = self.peaks.get(name, Memory())
-            self.peaks[name] = Memory(max(before.own, now.own), max(before.mapped, now.mapped))
+        sums = read_processes()
+        for role, now in sums.items():
+            before = self.peaks.get(role, Memory())
+            self.peaks[role] = Memory(max(before.own, now.own), max(before.mapped, now.mapped))
         self.peak_own = max(self.peak_own, sum(memory.own for memory in sums.values()))
-        self.least_available = min(self.least_available, self._available())
+        self.least_available = min(self.least_available, int(psutil.virtual_memory().available))
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()

@@ -8,7 +8,6 @@ and what memory and time they take. Needs 18 GB of free memory, 15 GB of disk, a
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import sys
 import time
@@ -19,12 +18,12 @@ from typing import Any
 import psutil
 
 from .conductor.conductor import Conductor
-from .conductor.display import Display, duration
+from .conductor.display import Display, duration, fields_of
 from .conductor.options import Options
 from .memory_watch import MemoryWatch
-from .models.large_model import NAME, PARAMETERS, ensure_large_model
-from .models.model_folders import remove_abandoned
-from .models.weights import Substitute
+from .models.large_model import FORM, NAME, PARAMETERS, ensure_large_model
+from .models.model_folders import partial_of
+from .models.weights import Substitute, WeightsMissing
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
@@ -35,26 +34,25 @@ MODEL = Substitute(
 
 
 class TimedDisplay(Display):
-    """A display that also notes when the training container entered each of its phases, and the figures it printed."""
+    """A display that also notes the seconds of each phase of the training container, and the figures it printed."""
 
     def __init__(self, plain: bool) -> None:
         super().__init__(plain=plain)
-        self.phases: list[tuple[str, float]] = []  # and when each began; the last one is the end
-        self.figures: dict[str, dict[str, str]] = {}
+        self.seconds: dict[str, float] = {}
+        self.figures: dict[str, str] = {}
+        self._phase, self._began = "", 0.0
 
     def training(self, line: str) -> None:
         """A line that the training container printed."""
-        kind, _, rest = line.partition(" ")
-        values = dict(re.findall(r"(\w+)=(\S+)", rest))
+        kind, values = fields_of(line)
         if kind in ("phase", "finished"):
-            self.phases.append((values.get("name", kind), time.monotonic()))
-        elif kind in ("memory", "adapter", "progress", "heldout"):
-            self.figures[kind] = values
+            now = time.monotonic()
+            if self._phase:
+                self.seconds[self._phase] = now - self._began
+            self._phase, self._began = values.get("name", ""), now
+        elif kind in ("memory", "adapter"):
+            self.figures |= values
         super().training(line)
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of each phase that another one followed."""
-        return {name: end - begun for (name, begun), (_, end) in zip(self.phases, self.phases[1:], strict=False)}
 
 
 def missing(project: Path) -> str | None:
@@ -64,31 +62,33 @@ def missing(project: Path) -> str | None:
         return f"Only {available / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
     cache = project / CACHE
     cache.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(cache, NAME)  # before the room is measured that they take
-    made = any(cache.glob(f"{NAME}-*"))
-    free = shutil.disk_usage(cache).free
-    if not made and free < LEAST_DISK:
+    name = f"{NAME}-{FORM}"
+    half_made = sum(
+        file.stat().st_size for file in partial_of(cache, name).glob("*")
+    )  # by a killed process; it goes first
+    free = shutil.disk_usage(cache).free + half_made
+    if free < LEAST_DISK and not (cache / name).is_dir():
         return f"Only {free / 1e9:.1f} GB are free on the disk of {cache} and {LEAST_DISK / 1e9:.0f} are needed."
     return None
 
 
 def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any]) -> list[str]:
     """What was measured, for people."""
-    peaks = sorted(watch.peaks.items(), key=lambda item: -sum(item[1]))
     shown = ["", f"{'Peak memory in GiB':<26} {'own':>6} {'mapped files':>13}"]
-    shown += [f"  {role:<24} {one.own / 2**30:6.2f} {one.mapped / 2**30:13.2f}" for role, one in peaks]
+    for role, peak in sorted(watch.peaks.items(), key=lambda item: -sum(item[1])):
+        shown.append(f"  {role:<24} {peak.own / 2**30:6.2f} {peak.mapped / 2**30:13.2f}")
     all_own, least = watch.peak_own / 2**30, watch.least_available / 2**30
     shown.append(f"  {'all, at one moment':<24} {all_own:6.2f}; least left for others {least:.2f} GiB")
     for heading, seconds in (
-        ("Seconds by phase of the training job", display.seconds()),
+        ("Seconds by phase of the training job", display.seconds),
         ("Seconds by state", summary.get("seconds_by_state") or {}),
     ):
         shown += ["", heading, *(f"  {name:<24} {duration(float(value))}" for name, value in seconds.items())]
-    shown += ["", f"Adapter: {int(display.figures.get('adapter', {}).get('bytes', 0)):,} bytes"]
+    shown += ["", f"Adapter: {int(display.figures.get('bytes', 0)):,} bytes"]
     if training := summary.get("training"):
         shown.append(
             f"Training: {training['steps']} steps, {training['tokens_seen']} tokens, {training['tokens_per_second']} tokens/s; "
-            f"planned {display.figures.get('memory', {}).get('needed_gb')} GB, peak {training['peak_memory_bytes'] / 1e9:.1f} GB"
+            f"planned {display.figures.get('needed_gb')} GB, peak {training['peak_memory_bytes'] / 1e9:.1f} GB"
         )
     prompts = [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")]
     if prompts:
@@ -99,29 +99,30 @@ def lines(display: TimedDisplay, watch: MemoryWatch, summary: Mapping[str, Any])
 
 def main(arguments: list[str] | None = None) -> int:
     """Rehearses and prints what it took; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rehearsal.seven_billion",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.seven_billion", description=__doc__)
     parser.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
     parser.add_argument("--remove", action="store_true", help="remove the 13.5 GB of weights at the end")
     parser.add_argument("--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes")
     given = parser.parse_args(arguments)
     options = Options(results=given.results, plain=given.plain, quick=True)
-    lack = missing(options.project)
+    cache, lack = options.project / CACHE, missing(options.project)
     if lack:
         print(lack, file=sys.stderr)
+        return 2
+    print(f"Preparing 13.5 GB of random weights in {cache} ...")
+    try:
+        folder = ensure_large_model(cache.absolute())  # before the watch: its memory is not the rehearsal's
+    except WeightsMissing as error:
+        print(error, file=sys.stderr)
         return 2
     display = TimedDisplay(given.plain)
     conductor = Conductor(options, display, model=MODEL)
     with MemoryWatch() as watch:
         code = conductor.run()
     display.say("\n".join(lines(display, watch, conductor.summary)))
-    folder = next(iter((options.project / CACHE).glob(f"{NAME}-*")), None)
-    if folder is not None and given.remove:
+    if given.remove:
         shutil.rmtree(folder)
-    elif folder is not None:
+    else:
         display.say(f"The weights stay in {folder} for the next time; remove the folder to have the 13.5 GB back.")
     return code
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -50,13 +50,13 @@ warning = partial(Finding, Level.WARNING)  # may stop a run, or could not be ask
 problem = partial(Finding, Level.PROBLEM)  # stops a run, or leaves it without a guard
 
 
-def asking(subject: str, right: str, question: Callable[[], Findings]) -> Findings:
+def asking(subject: str, right: str, question: Findings) -> Findings:
     """The findings of one question, and a warning in place of those that AWS did not answer.
 
     `right` is the IAM action of the question; where a refusal names another one, that is the one to allow.
     """
     try:
-        yield from question()
+        yield from question
     except ClientError as error:
         yield _unanswered(subject, right, error)
     except NO_ANSWER as error:

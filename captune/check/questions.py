@@ -16,8 +16,6 @@ from stacks.configuration.catalog import public_bucket
 from stacks.configuration.settings import Settings
 
 Clients = Callable[..., Any]  # makes the client of a service, in the account's region or in the one that is named
-# What is asked about, the IAM action that it needs, and the question.
-Question = tuple[str, str, Callable[[], Findings]]
 
 
 @dataclass(frozen=True)
@@ -33,35 +31,34 @@ class Project:
 def findings(aws: Clients, account: str, project: Project) -> Findings:
     """All findings, as they come. A question that AWS refuses or does not answer becomes a warning."""
     try:
-        for subject, right, question in _questions(aws, account, project):
-            yield from asking(subject, right, question)
+        yield from _all(aws, account, project)
     except Unresolved as error:
         yield problem("templates", str(error), "add that reference to captune/check/templates.py")
 
 
-def _questions(aws: Clients, account: str, project: Project) -> Iterator[Question]:
-    """The questions, one at a time: what the stacks answer decides which follow."""
+def _all(aws: Clients, account: str, project: Project) -> Findings:
+    """The findings, one question at a time: what the stacks answer decides which follow."""
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
-    yield "settings", "", partial(_settings, settings)
-    version = partial(deployment.bootstrap, aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
-    yield "cdk bootstrap", "ssm:GetParameter", version
+    yield from _settings(settings)
+    version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
+    yield from asking("cdk bootstrap", "ssm:GetParameter", version)
     bucket = Templates(account, settings.region, project.stacks).assets_bucket()
-    key = partial(deployment.assets_key, s3, cloudformation, bucket)
-    yield "bootstrap's key", "s3:GetEncryptionConfiguration", key
+    key = deployment.assets_key(s3, cloudformation, bucket)
+    yield from asking("bootstrap's key", "s3:GetEncryptionConfiguration", key)
     reading = "cloudformation:DescribeStacks, ListStackResources and GetTemplate"
-    yield "stacks", reading, partial(deployment.read, cloudformation, project.stacks, deployed)
-    yield "one region", "iam:GetPolicy", partial(deployment.only_region, iam, account, deployed)
+    yield from asking("stacks", reading, deployment.read(cloudformation, project.stacks, deployed))
+    yield from asking("one region", "iam:GetPolicy", deployment.only_region(iam, account, deployed))
     templates = Templates(account, settings.region, project.stacks, deployed.ids)
     machines = templates.machines()
     for machine in machines:
-        validation = partial(deployment.definition, aws("stepfunctions"), machine.name, machine.text)
-        yield f"definition of {machine.name}", "states:ValidateStateMachineDefinition", validation
+        validation = deployment.definition(aws("stepfunctions"), machine.name, machine.text)
+        yield from asking(f"definition of {machine.name}", "states:ValidateStateMachineDefinition", validation)
     yield from _supplies(aws, settings, machines)
     for machine in machines:
         for role, needs, unread in _roles(templates, machine):
             right = "iam:SimulatePrincipalPolicy" if role.arn else "iam:SimulateCustomPolicy"
-            yield f"rights of {role.title}", right, partial(rights.check, iam, role, needs, unread)
+            yield from asking(f"rights of {role.title}", right, rights.check(iam, role, needs, unread))
     yield from _guards(aws, settings, deployed, templates.alarms())
 
 
@@ -81,24 +78,23 @@ def _settings(settings: Settings) -> Findings:
         yield warning("settings", text, fix or "see cdk.json")
 
 
-def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Iterator[Question]:
+def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Findings:
     for address in sorted({address for machine in machines for address in rights.images(machine.text)}):
-        ecr_in = partial(aws, "ecr")
-        yield "image", "ecr:BatchGetImage", partial(supplies.image, ecr_in, address)
+        yield from asking("image", "ecr:BatchGetImage", supplies.image(partial(aws, "ecr"), address))
     folder = settings.weights
-    yield "weights", f"s3:ListBucket on {folder.bucket}", partial(supplies.weights, aws("s3"), folder)
+    yield from asking("weights", f"s3:ListBucket on {folder.bucket}", supplies.weights(aws("s3"), folder))
     training, hosting = settings.training_instance_type, settings.hosting_instance_type
     needs = [
         Need(training, SPOT_TRAINING if settings.spot else TRAINING, settings.training_instance_count),
         Need(hosting, ENDPOINT, ENDPOINT_INSTANCES),
     ]
-    quotas = partial(supplies.quota, aws("service-quotas"), needs, settings.region)
-    yield "quotas", "servicequotas:GetServiceQuota", quotas
+    quotas = supplies.quota(aws("service-quotas"), needs, settings.region)
+    yield from asking("quotas", "servicequotas:GetServiceQuota", quotas)
     # The Price List has endpoints in a few regions only.
     listed = aws("pricing", "us-east-1")
     for types, use in ((training, "Training"), (hosting, "Hosting")):
-        price = partial(supplies.price, listed, settings.region, types, use)
-        yield f"price of {use.lower()}", "pricing:GetProducts", price
+        price = supplies.price(listed, settings.region, types, use)
+        yield from asking(f"price of {use.lower()}", "pricing:GetProducts", price)
 
 
 def _roles(templates: Templates, machine: Machine) -> Iterator[tuple[rights.Role, list[rights.Need], list[str]]]:
@@ -118,24 +114,21 @@ def _role(templates: Templates, title: str, logical_id: str) -> rights.Role:
     return rights.Role(title, templates.inline_policies(logical_id), templates.role_arn(logical_id))
 
 
-def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, alarms: list[str]) -> Iterator[Question]:
+def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, alarms: list[str]) -> Findings:
     """The second line of defence, and who hears of it."""
     outputs, sns, address = deployed.outputs, aws("sns"), settings.alert_email
     if policy := outputs.get("DenySpendingPolicyArn"):
-        budget = partial(guards.budget, aws("budgets"), policy, settings.budget_usd)
-        yield "budget", "budgets:ViewBudget and budgets:DescribeBudgetActionsForAccount", budget
+        budget = guards.budget(aws("budgets"), policy, settings.budget_usd)
+        yield from asking("budget", "budgets:ViewBudget and budgets:DescribeBudgetActionsForAccount", budget)
     elif deployed.stacks is not None:
-        yield "budget", "", lambda: iter([later("budget", "is not deployed")])
+        yield later("budget", "is not deployed")
     subscriptions = "sns:ListSubscriptionsByTopic"
     if topic := outputs.get("KillSwitchTopic"):
-        yield "kill switch", subscriptions, partial(guards.kill_switch, sns, topic)
+        yield from asking("kill switch", subscriptions, guards.kill_switch(sns, topic))
     if topic := outputs.get("BudgetWarningsTopic"):
-        yield (
-            "e-mail of alarms",
-            subscriptions,
-            partial(guards.email, sns, topic, address, "e-mail of alarms", Level.PROBLEM),
-        )
-        yield "alarms", "cloudwatch:DescribeAlarms", partial(guards.alarms, aws("cloudwatch"), alarms)
+        subject = "e-mail of alarms"
+        yield from asking(subject, subscriptions, guards.email(sns, topic, address, subject, Level.PROBLEM))
+        yield from asking("alarms", "cloudwatch:DescribeAlarms", guards.alarms(aws("cloudwatch"), alarms))
     if (topic := outputs.get("ResultTopicArn")) and address:
         # AWS Budgets writes to the address without a confirmation.
-        yield "e-mail", subscriptions, partial(guards.email, sns, topic, address, "e-mail", Level.WARNING)
+        yield from asking("e-mail", subscriptions, guards.email(sns, topic, address, "e-mail", Level.WARNING))

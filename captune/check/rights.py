@@ -12,6 +12,8 @@ from captune.check.findings import Findings, ok, problem, warning
 from common.contracts import run_folder
 from common.names import PREFIX, trial_name
 from common.resources import ARN_KINDS
+from rehearsal.account.needs import Need
+from rehearsal.account.needs import needs as needs_of
 
 # No execution can have this name's run: it only gives the patterns of the roles something to match.
 RUN = f"{PREFIX}-check-aws"
@@ -22,19 +24,6 @@ _FIXES = {
 }
 _S3_PREFIX = re.compile(r'"s3://([^"]+/)"')
 _IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)[:@]")
-
-
-@dataclass(frozen=True)
-class Need:
-    """One right: an IAM action, the ARN that it is used on, and the context keys that conditions ask for.
-
-    `is_of_others` where another account owns the resource and has to allow it too.
-    """
-
-    action: str
-    resource: str
-    context: tuple[tuple[str, str], ...] = ()
-    is_of_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,9 +45,11 @@ def of_definition(text: str, place: Place) -> tuple[list[Need], list[str]]:
     unread = []
     for name, state in _tasks(json.loads(text)):
         *_, service, operation = state["Resource"].split(":")
-        found = list(_of_call(service, operation, state.get("Arguments", {}), place))
-        needs.update(dict.fromkeys(found))
-        if not found:
+        request = _request(service, state.get("Arguments", {}), place)
+        found = list(needs_of(service, operation[0].upper() + operation[1:], request, place.region, place.account))
+        if all(need.resource != "*" for need in found):
+            needs.update(dict.fromkeys(found))
+        else:
             unread.append(f"{service}:{operation} ({name})")
     return list(needs), unread
 
@@ -132,33 +123,12 @@ def images(definition: str) -> list[str]:
     return sorted(set(found))
 
 
-def _of_call(service: str, operation: str, arguments: dict[str, Any], place: Place) -> Iterator[Need]:
-    action = f"{service}:{operation[0].upper()}{operation[1:]}"
-    match service:
-        case "lambda":
-            yield Need("lambda:InvokeFunction", arguments["FunctionName"])
-        case "sns" if "TopicArn" in arguments:
-            yield Need(action, arguments["TopicArn"])
-        case "scheduler" if "Name" in arguments:
-            yield Need(action, place.arn("scheduler", f"schedule/default/{_name(arguments['Name'])}"))
-            yield from _handed(arguments.get("Target", {}), "scheduler")
-        case "s3" if operation == "listObjectsV2":
-            prefix = run_folder.key(RUN, f"{run_folder.TRAINING}{run_folder.METRICS}")
-            yield Need("s3:ListBucket", f"arn:aws:s3:::{place.bucket}", (("s3:prefix", prefix),))
-        case "sagemaker":
-            kinds = {key: kind for key, kind in ARN_KINDS.items() if key in arguments}
-            named = [place.arn("sagemaker", f"{kind}/{_name(arguments[key])}") for key, kind in kinds.items()]
-            yield from (Need(action, resource) for resource in named)
-            if named and "Tags" in arguments:
-                # Only CreateEndpoint names two resources, and the endpoint, the last of them, is the one that is made.
-                yield Need("sagemaker:AddTags", named[-1])
-            yield from _handed(arguments, "sagemaker")
-
-
-def _handed(arguments: dict[str, Any], service: str) -> Iterator[Need]:
-    for key in ("RoleArn", "ExecutionRoleArn"):
-        if key in arguments:
-            yield Need("iam:PassRole", arguments[key], (("iam:PassedToService", f"{service}.amazonaws.com"),))
+def _request(service: str, arguments: dict[str, Any], place: Place) -> dict[str, Any]:
+    """What a state calls with, its expressions filled in where they name a resource."""
+    names = {key: _name(arguments[key]) for key in (*ARN_KINDS, "Name") if key in arguments}
+    if service != "s3":
+        return {**arguments, **names}
+    return {"path": place.bucket, "prefix": run_folder.key(RUN, f"{run_folder.TRAINING}{run_folder.METRICS}")}
 
 
 def _name(expression: str) -> str:
@@ -227,7 +197,7 @@ def check(iam: Any, role: Role, needs: Sequence[Need], unread: Sequence[str] = (
         text = f"IAM's simulation does not tell whether the owner of {', '.join(untold)} allows it"
         yield warning(subject, text, "nothing: TryModel of the first run tells, before anything is paid")
     if unread:
-        fix = "add to captune/check/rights.py which resource it is authorised on"
+        fix = "add to rehearsal/account/needs.py which resource it is authorised on"
         yield warning(subject, f"not simulated: {', '.join(unread)}", fix)
 
 

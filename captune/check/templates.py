@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rehearsal.account.assembly import substituted
 
-_VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.
 _ARNS = {
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
@@ -103,8 +101,6 @@ class Templates:
                 return self._imported(self.resolve(stack, export))
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(str(self.resolve(stack, part)) for part in parts)
-            case {"Fn::Sub": str(text)}:
-                return _VARIABLE.sub(lambda match: self._reference(stack, match[1]), text)
             case dict() if any(key.startswith("Fn::") for key in value):
                 raise Unresolved(f"{stack} uses {value}, which the check cannot fill in")
             case dict():

@@ -11,7 +11,6 @@ from typing import Any
 
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import clean_json, resource_class_from_type
-from moto.cloudwatch.models import cloudwatch_backends
 from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
 
@@ -32,6 +31,7 @@ class Deployment:
         outputs: the outputs of all stacks by name.
         definitions: the definition that each state machine (ARN) runs.
         unsupported: resource types that moto leaves out.
+        alarms: the properties of each alarm.
         fine_tuning, tear_down: ARNs of the state machines.
         fine_tuning_role: name of FineTuning's role, by which its own calls are known.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
@@ -44,6 +44,7 @@ class Deployment:
         self.outputs: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
         self.unsupported: set[str] = set()
+        self.alarms: list[dict[str, Any]] = []
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
         self._subscriptions: list[tuple[str, str]] = []
@@ -101,8 +102,8 @@ class Deployment:
                 properties = clean_json(resource["Properties"], resources)
                 if properties["Protocol"] == "lambda":
                     self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
-            elif resource["Type"] == _ALARM:  # which moto keeps, and does not make from a template
-                self._clients.get("cloudwatch").put_metric_alarm(**clean_json(resource["Properties"], resources))
+            elif resource["Type"] == _ALARM:  # which moto does not make from a template
+                self.alarms.append(clean_json(resource["Properties"], resources))
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
@@ -175,7 +176,7 @@ class Deployment:
         return [(self.bucket, item["Key"]) for page in pages for item in page.get("Contents", [])]
 
     def clean(self) -> None:
-        """Remove what runs have left in the bucket, the ledger and the scheduler, and end every alarm."""
+        """Remove what runs have left in the bucket, the ledger and the scheduler."""
         s3 = self._clients.get("s3")
         for bucket, key in set(self._objects()) - self._kept:
             s3.delete_object(Bucket=bucket, Key=key)
@@ -183,8 +184,6 @@ class Deployment:
             table.items.clear()
         for group in scheduler_backends[ACCOUNT][self._clients.region].schedule_groups.values():
             group.schedules.clear()
-        for alarm in cloudwatch_backends[ACCOUNT][self._clients.region].alarms.values():
-            alarm.update_state("", "{}", "OK")
 
 
 def _create_bucket(s3: Any, name: str, region: str) -> None:

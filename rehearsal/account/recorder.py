@@ -27,7 +27,7 @@ from rehearsal.sagemaker.api.faults import Call, Faults, Replacement
 from .rights import Rights
 
 _SCOPE = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request")
-_API_OF_SIGNING_NAME = {"states": "stepfunctions", "monitoring": "cloudwatch"}
+_API_OF_SIGNING_NAME = {"states": "stepfunctions"}
 _REST = ("s3", "lambda", "scheduler")
 # moto is not atomic between threads where AWS is: a transaction copies the table and puts the copy back, and an object
 # that is replaced while it is written is lost.

@@ -11,100 +11,20 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from common.resources import ARN_KINDS
 from rehearsal.sagemaker.api.errors import ServiceError
 from rehearsal.sagemaker.api.faults import Call
 
 from .clients import ACCOUNT
+from .needs import Need, needs
 
-_IAM_PREFIX = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas"}
-_IAM_ACTION = {
-    "s3:ListObjectsV2": "s3:ListBucket",
-    "s3:HeadObject": "s3:GetObject",
-    "s3:CreateMultipartUpload": "s3:PutObject",
-    "s3:UploadPart": "s3:PutObject",
-    "s3:CompleteMultipartUpload": "s3:PutObject",
-    "lambda:Invoke": "lambda:InvokeFunction",
-}
 # Conditions that a request itself answers; a request without the key fails them.
 ANSWERED = ("s3:prefix", "iam:PassedToService")
 # How each service refuses, where not with AccessDeniedException and 400.
 _REFUSALS = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "lambda": ("AccessDeniedException", 403)}
-
-
-class Need(NamedTuple):
-    """An IAM action, the ARN of its resource, and what the request says to conditions."""
-
-    action: str
-    resource: str
-    context: tuple[tuple[str, str], ...] = ()
-
-
-def needs(call: Call, region: str) -> Iterator[Need]:
-    """Yield what IAM would ask for before it let a call through."""
-    request, service = call.request, call.service
-    prefix = _IAM_PREFIX.get(service, service)
-    action = f"{prefix}:{call.operation}"
-    action = _IAM_ACTION.get(action, action)
-    arn = f"arn:aws:{prefix}:{region}:{ACCOUNT}:"
-    if service == "s3":
-        yield _of_s3(call, action)
-    elif service == "dynamodb" and call.operation == "TransactWriteItems":
-        for item in request["TransactItems"]:
-            ((kind, body),) = item.items()
-            inner = f"dynamodb:{'ConditionCheck' if kind == 'ConditionCheck' else kind}Item"
-            yield Need(inner, f"{arn}table/{body['TableName']}")
-    elif service == "dynamodb":
-        yield Need(action, f"{arn}table/{request['TableName']}")
-    elif service == "lambda":
-        yield Need(action, str(request["FunctionName"]))
-    elif service == "stepfunctions":
-        yield Need(action, str(request.get("stateMachineArn") or request["executionArn"]))
-    elif service == "sns":
-        yield Need(action, str(request["TopicArn"]))
-    elif service == "scheduler":
-        yield Need(action, f"{arn}schedule/default/{request.get('Name')}")
-        if "Target" in request:
-            yield _passing(str(request["Target"]["RoleArn"]), service)
-    elif service == "ecr":  # the registry is another account's
-        yield Need(action, f"arn:aws:ecr:{region}:{request['registryId']}:repository/{request['repositoryName']}")
-    elif prefix == "sagemaker":
-        yield from _of_sagemaker(call, action, arn)
-    else:
-        yield Need(action, "*")
-
-
-def _of_s3(call: Call, action: str) -> Need:
-    path = str(call.request["path"]).strip("/")
-    if action != "s3:ListBucket":
-        return Need(action, f"arn:aws:s3:::{path}")
-    return Need(action, f"arn:aws:s3:::{path.split('/')[0]}", (("s3:prefix", str(call.request.get("prefix", ""))),))
-
-
-def _of_sagemaker(call: Call, action: str, arn: str) -> Iterator[Need]:
-    request = call.request
-    named = [f"{arn}{kind}/{request[key]}" for key, kind in ARN_KINDS.items() if key in request]
-    if call.operation == "ListTags":
-        yield Need(action, str(request["ResourceArn"]))
-        return
-    if call.operation.startswith("List") or not named:
-        yield Need(action, "*")
-        return
-    for resource in named:
-        yield Need(action, resource)
-    if request.get("Tags"):
-        yield Need("sagemaker:AddTags", named[-1] if call.operation == "CreateEndpoint" else named[0])
-    for key in ("RoleArn", "ExecutionRoleArn"):
-        if key in request:
-            yield _passing(str(request[key]), "sagemaker")
-
-
-def _passing(role_arn: str, service: str) -> Need:
-    return Need("iam:PassRole", role_arn, (("iam:PassedToService", f"{service}.amazonaws.com"),))
 
 
 class Rights:
@@ -143,7 +63,7 @@ class Rights:
         """Raise the refusal of a call that its role may not make."""
         if call.access_key not in self._statements:
             return
-        for need in needs(call, self._region):
+        for need in needs(call.service, call.operation, call.request, self._region, ACCOUNT):
             if not self._allow(call.access_key, need):
                 self.refused.append(f"{call.access_key}: {need.action} on {need.resource}")
                 raise _refusal(call, need)

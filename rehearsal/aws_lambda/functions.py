@@ -154,15 +154,11 @@ class Functions:
 
     def kill(self, part: str) -> int:
         """Kill the workers of the functions whose name contains `part` that are running now; return how many."""
-        victims = self.at_work_on(part)
+        with self._rests:
+            victims = [worker.pid for name, worker in self._busy if part in name]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         return len(victims)
-
-    def at_work_on(self, part: str) -> list[int]:
-        """Return the process ids of the workers of the functions whose name contains `part` that are running now."""
-        with self._rests:
-            return [worker.pid for name, worker in self._busy if part in name]
 
     def recycle(self) -> None:
         """End every worker, at work or not; the next events meet new ones."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from common.ledger import keys
+from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
@@ -186,7 +186,7 @@ class Conductor:
         self._wait(cloud, execution)
 
     def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
-        run = self._run_name(cloud)
+        run = run_name(execution.name)
         target = self.options.results / (self.options.name or run)
         if earlier := results.set_aside(target):
             self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
@@ -211,20 +211,10 @@ class Conductor:
             return STOPPED
         return 0 if succeeded and clean and summary else 1
 
-    def _run_name(self, cloud: Cloud) -> str:
-        """The run's name, from the ledger or else as the project makes it from the execution's."""
-        assert cloud.deployment is not None
-        items = cloud.client("dynamodb").scan(TableName=cloud.deployment.table)["Items"]
-        runs = [run for item in items if (run := keys.run_in(item["pk"]["S"]))]
-        return next((run for run in runs if run.endswith(self._name)), f"captune-{self._name}")
-
     # Ctrl-C --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # a test; signals belong to the main thread
-            yield
-            return
         handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._interrupt}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started with nohup
             handlers[signal.SIGHUP] = self._hang_up

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -22,7 +22,6 @@ _PHASES = {
     "save": "saving the adapter",
     "further-seeds": "training again with further seeds",
 }
-_SHOWN_PHASES = ("train", "evaluate-base", "evaluate-tuned", "further-seeds")
 _LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
 _SETS = {
     "heldout": "held-out documents",
@@ -31,6 +30,12 @@ _SETS = {
     "training_text": "training text",
 }
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
+
+
+def fields_of(line: str) -> tuple[str, dict[str, str]]:
+    """The kind of a line that the training container printed, and its fields."""
+    kind, _, rest = line.partition(" ")
+    return kind, dict(_FIELD.findall(rest))
 
 
 def duration(seconds: float) -> str:
@@ -79,8 +84,8 @@ class Display:
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
             console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
-        self._now: TaskID | None = None
-        self._bar: TaskID | None = None
+        self._now = self._progress.add_task("", total=None, note="", visible=False)
+        self._bar = self._progress.add_task("", note="", visible=False)
         self._last_plain = 0.0
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
@@ -93,17 +98,15 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def say(self, text: str = "", style: str = "") -> None:
+    def say(self, text: str = "") -> None:
         """Print a line."""
         with self._lock:
-            self._progress.console.print(text, style=style or None)
+            self.console.print(text)
 
     def _doing(self, what: str) -> None:
-        if self.live:
-            with self._lock:
-                if self._now is not None:
-                    self._progress.remove_task(self._now)
-                self._now = self._progress.add_task(escape(what), total=None, note="") if what else None
+        """Show in the live line what is done now, or nothing."""
+        with self._lock:
+            self._progress.update(self._now, description=escape(what), visible=bool(what))
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
@@ -121,90 +124,65 @@ class Display:
     def history(self, machine: str, event: Mapping[str, Any]) -> None:
         """An event of an execution's history; a state that is entered again (a loop) is shown only the first time."""
         entered, left = event.get("stateEnteredEventDetails"), event.get("stateExitedEventDetails")
+        key = (machine, (entered or left or {}).get("name", ""))
         with self._lock:
             if entered is not None:
-                key = (machine, entered["name"])
                 self._entered[key] = time.monotonic()
                 self._doing(f"{machine} · {entered['name']}")
                 if key not in self._seen:
                     self._heading(machine)
                     if not self.live:
                         self.say(f"  → {entered['name']}")
-            elif left is not None:
-                key = (machine, left["name"])
-                if key not in self._seen:
-                    self._seen.add(key)
-                    seconds = time.monotonic() - self._entered.get(key, time.monotonic())
-                    self._heading(machine)
-                    self.say(f"  [green]✓[/] {escape(left['name'])}  [dim]{duration(seconds)}[/]")
-            else:
-                self._failure(event)
+            elif left is not None and key not in self._seen:
+                self._seen.add(key)
+                seconds = time.monotonic() - self._entered.get(key, time.monotonic())
+                self._heading(machine)
+                self.say(f"  [green]✓[/] {escape(left['name'])}  [dim]{duration(seconds)}[/]")
+            for name in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
+                if (failure := event.get(name)) is not None:
+                    cause = " ".join(str(failure.get("cause") or "").split())[:160]
+                    self.say(f"  [yellow]![/] {escape(str(failure.get('error')))}: {escape(cause)}")
 
     def _heading(self, machine: str) -> None:
         if machine != self._machine:
             self._machine = machine
             self.say(f"\n[bold]{escape(machine)}[/]")
 
-    def _failure(self, event: Mapping[str, Any]) -> None:
-        for name in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
-            details = event.get(name)
-            if details is not None:
-                cause = " ".join(str(details.get("cause") or "").split())[:160]
-                self.say(f"  [yellow]![/] {escape(str(details.get('error')))}: {escape(cause)}")
-
     def training(self, line: str) -> None:
         """A line that the training container printed."""
-        kind, _, rest = line.partition(" ")
-        values = dict(_FIELD.findall(rest))
-        if kind == "phase":
-            self._phase(values.get("name", ""))
+        kind, values = fields_of(line)
+        if kind == "phase" and values.get("name") in _PHASES:
+            self._end_bar()
+            self.say(f"    {_PHASES[values['name']]} …")
         elif kind in _LOSSES:
-            with self._lock:
-                self._end_bar()
+            self._end_bar()
             self.say(
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
         elif kind == "finished":
-            with self._lock:
-                self._end_bar()
+            self._end_bar()
         elif kind == "further-seed":
             self.say(f"    seed {values.get('seed')}: held-out loss {values.get('heldout')} nats a token")
         elif kind in ("progress", "further") and "step" in values:
-            self._training_progress(values)
+            step, steps = int(values["step"]), int(values["steps"])
+            left = duration(float(values.get("seconds_left", 0)))
+            seed = f"seed {values['seed']} · " if "seed" in values else ""
+            note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+            self._move_bar("training", step, steps, note, note)
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
             note = f"{done} of {of} parts"
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
-    def _phase(self, name: str) -> None:
-        if name not in _PHASES:
-            return
-        with self._lock:
-            if name != "train":
-                self._end_bar()
-            if name in _SHOWN_PHASES or not self.live:
-                self.say(f"    {_PHASES[name]} …")
-
     def _end_bar(self) -> None:
-        if self._bar is not None:
-            self._progress.remove_task(self._bar)
-            self._bar = None
-
-    def _training_progress(self, values: Mapping[str, str]) -> None:
-        step, steps = int(values["step"]), int(values["steps"])
-        left = duration(float(values.get("seconds_left", 0)))
-        seed = f"seed {values['seed']} · " if "seed" in values else ""
-        note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
-        self._move_bar("training", step, steps, note, note)
+        with self._lock:
+            self._progress.update(self._bar, visible=False)
 
     def _move_bar(self, what: str, done: int, of: int, note: str, line: str) -> None:
         """Moves the bar of `what`, with the note behind it; where there is no terminal, says `line` now and then."""
         with self._lock:
-            if self.live:
-                if self._bar is None:
-                    self._bar = self._progress.add_task(what, total=of, note=note)
-                self._progress.update(self._bar, description=what, completed=done, total=of, note=note)
-            elif done == of or time.monotonic() - self._last_plain >= _PLAIN_EVERY:
+            self._progress.update(self._bar, description=what, completed=done, total=of, note=note, visible=True)
+            if not self.live and (done == of or time.monotonic() - self._last_plain >= _PLAIN_EVERY):
                 self._last_plain = time.monotonic()
                 self.say(f"    {line}")

@@ -108,7 +108,7 @@ def _show_answers(display: Display, rows: Sequence[Mapping[str, Any]]) -> None:
     for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
         table.add_column(heading, ratio=ratio)
     for row in shown:
-        texts = (row["prompt"], _greedy(row["base"]), _greedy(row["tuned"]))
+        texts = (row["prompt"], *(str(row[model]["greedy"]["text"]) for model in ("base", "tuned")))
         table.add_row(*(escape(" ".join(text.split())) for text in texts))
     display.console.print(table, soft_wrap=False)
 
@@ -120,11 +120,6 @@ def show_missed(display: Display, summary: Mapping[str, Any], steps: Sequence[in
         display.say(
             f"[yellow]No instance was taken away at step {', '.join(map(str, missed))}: the training ended before.[/]"
         )
-
-
-def _greedy(answer: Any) -> str:
-    greedy = answer.get("greedy") if isinstance(answer, Mapping) else answer
-    return str(greedy.get("text") if isinstance(greedy, Mapping) else greedy)
 
 
 def show_failure(display: Display, execution: Execution) -> None:

@@ -49,18 +49,11 @@ class Deliverer:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    def rules(self) -> list[tuple[Any, list[dict[str, Any]]]]:
-        """The enabled rules that have a pattern, with their targets."""
-        return [(rule, rule.targets) for rule in self._enabled_rules() if not rule.scheduled_expression]
-
-    def timed_rules(self) -> list[tuple[Any, list[dict[str, Any]]]]:
-        """The enabled rules that fire at a rate, with their targets."""
-        return [(rule, rule.targets) for rule in self._enabled_rules() if rule.scheduled_expression]
-
-    def _enabled_rules(self) -> list[Any]:
+    def rules(self, *, timed: bool) -> list[Any]:
+        """The enabled rules: those that fire at a rate, or those that have a pattern."""
         backend = events_backends[ACCOUNT][self._account.region]
         rules = [rule for bus in backend.event_buses.values() for rule in bus.rules.values()]
-        return [rule for rule in rules if rule.state != "DISABLED"]
+        return [rule for rule in rules if rule.state != "DISABLED" and bool(rule.scheduled_expression) == timed]
 
     def schedules(self) -> list[Any]:
         """The schedules of EventBridge Scheduler."""

@@ -66,8 +66,8 @@ class Events:
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """Match an event of the default bus with every rule and send it to the targets."""
-        matching = [one for one in self.ends.rules() if one[0].event_pattern.matches_event(event)]
-        for rule, target in [(rule, target) for rule, targets in matching for target in targets]:
+        matching = [one for one in self.ends.rules(timed=False) if one.event_pattern.matches_event(event)]
+        for rule, target in [(one, target) for one in matching for target in one.targets]:
             delivery = _of_rule(rule, target, event)
             with self._wake:
                 if self._to_drop and not self._muted:
@@ -87,13 +87,11 @@ class Events:
                 self._queue.append(delivery)
                 self._wake.notify_all()
 
-    def fire_timed_rules(self) -> int:
-        """Let every rule with a rate fire once, as it does again and again in AWS; return how many did."""
-        found = self.ends.timed_rules()
-        for rule, targets in found:
-            for target in targets:
+    def fire_timed_rules(self) -> None:
+        """Let every rule with a rate fire once, as it does again and again in AWS."""
+        for rule in self.ends.rules(timed=True):
+            for target in rule.targets:
                 self.send(_of_rule(rule, target, {}))
-        return len(found)
 
     def look_again(self) -> None:
         """Notice that a schedule or the time has changed."""

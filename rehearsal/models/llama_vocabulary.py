@@ -11,21 +11,20 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from .model_folders import in_the_making, put_in_place, remove_abandoned
+from .model_folders import make_once
 from .weights import WeightsMissing
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 SHA512 = "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="  # npm's "integrity"
 MEMBER = "package/llama-tokenizer.js"
 TOKENS = 32_000
-NAME = "vocabulary"  # of the folder while it is made
-FORM = 1  # raised when this conversion changes
+FORM = 2  # raised when this conversion changes
 # What Llama 1 and 2 are widely documented to make of it. Other packages with "llama2" in their name hold Mistral's vocabulary.
 KNOWN_TEXT, KNOWN_TOKENS = "Hello world", [15043, 3186]
-SPACE = "\u2581"  # stands for a blank inside tokens, as SentencePiece writes it
 NPM_SECONDS = 120
 _DUMP = """
 import tokenizer from "./llama-tokenizer.mjs";
@@ -43,16 +42,13 @@ def ensure_vocabulary(cache: Path) -> Path:
 
     Raises VocabularyMissing where npm cannot fetch the package or it is not the one that was checked.
     """
-    remove_abandoned(cache, NAME)
-    final = cache / f"llama-2-vocabulary-{VERSION}-{FORM}"
-    if (final / "tokenizer_config.json").is_file():
-        return final
-    with in_the_making(cache, NAME) as work:
-        content = _dump(_fetch(work), work)
-        folder = work / "folder"
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            content = _dump(_fetch(Path(work)), Path(work))
         tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
-        put_in_place(folder, final, "tokenizer_config.json")
-    return final
+
+    return make_once(cache, f"llama-2-vocabulary-{VERSION}-{FORM}", make)
 
 
 def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
@@ -60,21 +56,11 @@ def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
 
     Raises VocabularyMissing when it does not split a known text as Llama 2 does.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
-    from transformers import PreTrainedTokenizerFast
+    from transformers import LlamaTokenizer
 
-    pairs = [tuple(merge.split(" ")) for merge in merges]
     words = {word: number for number, word in enumerate(vocabulary)}
-    backend = Tokenizer(models.BPE(vocab=words, merges=pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    backend.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in vocabulary[:3]])
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>",
-        clean_up_tokenization_spaces=False, model_max_length=4096,
-    )  # fmt: skip
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    made = LlamaTokenizer(vocab=words, merges=pairs, add_bos_token=False, model_max_length=4096)
     found = made(KNOWN_TEXT, add_special_tokens=False)["input_ids"]
     if len(made) != TOKENS or found != KNOWN_TOKENS:
         raise VocabularyMissing(f"{PACKAGE} {VERSION} does not hold Llama 2's vocabulary: {KNOWN_TEXT!r} is {found}.")

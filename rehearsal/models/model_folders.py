@@ -1,47 +1,46 @@
-"""Folders of models, made under a hidden name beside their place and moved there when they are whole."""
+"""Folders of models: each is made once, by one process at a time, and is there whole or not at all."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
-import re
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+
+def partial_of(cache: Path, name: str) -> Path:
+    """The hidden folder in which a model is made."""
+    return cache / f".{name}.partial"
 
 
-@contextmanager
-def in_the_making(cache: Path, name: str) -> Iterator[Path]:
-    """A hidden folder below `cache` to make a model in, deleted at the end."""
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=cache))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def make_once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of a model below `cache`; if it is not there, `make` fills a hidden one, which is then moved there.
 
-
-def put_in_place(made: Path, final: Path, last: str) -> None:
-    """Move a whole folder to its place. Where another process was quicker, its folder stays: it may be in use by now.
-
-    Args:
-        last: the file that is written last: a folder in that place without it is none.
+    What a killed process has left half made is removed first.
     """
+    final, partial = cache / name, partial_of(cache, name)
+    if final.is_dir():
+        return final
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = os.open(cache, os.O_RDONLY)
     try:
-        os.rename(made, final)
-    except OSError:
-        if (final / last).is_file():  # what the other process made is the same
-            return
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(made, final)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, by a killed process too
+        if not final.is_dir():  # another process may have made it meanwhile
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            make(partial)
+            partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
+    return final
 
 
-def remove_abandoned(cache: Path, name: str) -> None:
-    """Remove what processes that were killed have left half made of a model."""
-    for folder in cache.glob(f".{name}-*"):
-        made_by = re.match(r"(\d+)-", folder.name.removeprefix(f".{name}-"))
-        if made_by and not psutil.pid_exists(int(made_by[1])):
-            shutil.rmtree(folder, ignore_errors=True)
+def set_name(folder: Path, name: str) -> None:
+    """Write into config.json the name that a report gives the model; the converter's own label goes."""
+    path = folder / "config.json"
+    configuration = json.loads(path.read_text(encoding="utf-8"))
+    configuration.pop("_model_name_or_path", None)
+    path.write_text(json.dumps({"_name_or_path": name, **configuration}, indent=2) + "\n", encoding="utf-8")

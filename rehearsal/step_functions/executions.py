@@ -54,13 +54,6 @@ class Execution:
         """The output of a successful execution."""
         return json.loads(json.dumps(self._moto.output, default=str))
 
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, None while it runs."""
-        if self._moto.stop_date is None:
-            return None
-        return float((self._moto.stop_date - self._moto.start_date).total_seconds())
-
     def run_out_of_time(self) -> None:
         """End it as its TimeoutSeconds would, now: a test need not wait for it."""
         self._moto.exec_worker.env.set_timed_out()

@@ -1,7 +1,7 @@
 """What moto's interpreter of the Amazon States Language lacks, patched in once per process.
 
-Each patch says what AWS does and what moto does instead. They act through the `Interpreter` in force, which the
-`Cloud` in use provides, so that one process can run one cloud after another.
+Each patch says what AWS does and what moto does instead. They act through the `Cloud` in use (its time scale, clock, clients by
+role, `on_history` and `on_terminal`), so that one process can run one cloud after another.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, ExecutionStatus, HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
@@ -29,37 +29,17 @@ from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from . import error_names, expressions, pacing
 
-
-class Interpreter(Protocol):
-    """What the interpreter needs to know of the cloud it runs in."""
-
-    time_scale: float  # Wait seconds and Retry intervals are divided by it
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        """The time of the executions."""
-
-    def client_for(self, service: str, role_arn: str) -> Any:
-        """Return a boto3 client that acts as a role."""
-
-    def on_history(self, execution_arn: str, event: Mapping[str, Any]) -> None:
-        """Take note of an event of an execution's history."""
-
-    def on_terminal(self, execution: Any) -> None:
-        """Take note that an execution has ended."""
+_in_force: list[Any] = []
 
 
-_in_force: list[Interpreter] = []
+def use(cloud: Any) -> None:
+    """Make `cloud` the one in use, or none."""
+    _in_force[:] = [cloud] if cloud is not None else []
+    expressions.clock[:] = [cloud.clock if cloud is not None else lambda: datetime.now(UTC)]
 
 
-def use(interpreter: Interpreter | None) -> None:
-    """Make `interpreter` the one in force, or none."""
-    _in_force[:] = [interpreter] if interpreter is not None else []
-    expressions.clock[:] = [interpreter.clock if interpreter is not None else lambda: datetime.now(UTC)]
-
-
-def current() -> Interpreter | None:
-    """Return the interpreter in force."""
+def current() -> Any:
+    """Return the cloud in use, or None."""
     return _in_force[0] if _in_force else None
 
 
@@ -119,10 +99,10 @@ def _use_clients_with_roles() -> None:
     original = boto_client.boto_client_for
 
     def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
-        interpreter = current()
-        if interpreter is None:
+        cloud = current()
+        if cloud is None:
             return original(region=region, service=service, state_credentials=state_credentials)
-        return interpreter.client_for(service, getattr(state_credentials, "role_arn", ""))
+        return cloud.client_for(service, getattr(state_credentials, "role_arn", ""))
 
     boto_client.boto_client_for = client_for
     for module in list(sys.modules.values()):  # those that imported the function by its name
@@ -147,9 +127,9 @@ def _report_history_and_ends() -> None:
     def environment_with_listener(self: Any) -> Environment:
         if self.env is None:
             env = environment(self)
-            arn, interpreter = self._evaluation_details.execution_details.arn, current()
-            if interpreter is not None:
-                env.event_manager.rehearsal_listener = lambda event: interpreter.on_history(arn, event)
+            arn, cloud = self._evaluation_details.execution_details.arn, current()
+            if cloud is not None:
+                env.event_manager.rehearsal_listener = lambda event: cloud.on_history(arn, event)
             started = env.states.context_object.context_object_data["Execution"]
             if isinstance(started["StartTime"], datetime):  # AWS gives ISO 8601 with a Z
                 moment = started["StartTime"].astimezone(UTC)
@@ -167,9 +147,9 @@ def _report_history_and_ends() -> None:
         if isinstance(state, ProgramStopped):
             execution.error, execution.cause = state.error or None, state.cause or None
         self._reflect_execution_status()
-        interpreter = current()
-        if interpreter is not None:
-            interpreter.on_terminal(execution)
+        cloud = current()
+        if cloud is not None:
+            cloud.on_terminal(execution)
 
     communication.terminated = terminated
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from moto.core.responses import ActionResult
 from moto.stepfunctions.parser.asl.component.common.retry.retrier_decl import RetrierDecl
@@ -23,7 +22,6 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramRunning
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
-from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.responses import StepFunctionResponse
 
 _Current = Callable[[], Any]
@@ -41,16 +39,15 @@ def _notify(env: Environment) -> None:
 
 
 def _pause(current: _Current, env: Environment, seconds: float) -> None:
-    """Wait `seconds` divided by the interpreter's scale, or until the execution stops."""
-    interpreter = current()
+    """Wait `seconds` divided by the time scale of the cloud in use, or until the execution stops."""
+    cloud = current()
+    scale = cloud.time_scale if cloud is not None else 1
     with _changed(env):
-        _changed(env).wait_for(
-            lambda: not env.is_running(), seconds / (interpreter.time_scale if interpreter is not None else 1)
-        )
+        _changed(env).wait_for(lambda: not env.is_running(), seconds / scale)
 
 
 def install(current: _Current) -> None:
-    """Patch moto; `current` returns the interpreter in force."""
+    """Patch moto; `current` returns the cloud in use."""
     _wake_at_the_end()
     _shorten_waits(current)
     _end_tasks_at_once()
@@ -173,13 +170,7 @@ def _complete_the_api() -> None:
         return ActionResult({"stopDate": moment})
 
     StepFunctionResponse.stop_execution = stop_execution
-    start_named, describe = StepFunctionsParserBackend.start_execution, StepFunctionResponse.describe_execution
-
-    def start_execution(self: Any, machine: str, name: str | None = None, *rest: Any, **more: Any) -> Any:
-        """A start without a name gets one, as AWS gives it; moto would call it None."""
-        return start_named(self, machine, name or str(uuid4()), *rest, **more)
-
-    StepFunctionsParserBackend.start_execution = start_execution
+    describe = StepFunctionResponse.describe_execution
 
     def describe_execution(self: StepFunctionResponse) -> ActionResult:
         """DescribeExecution with the stop date of a TIMED_OUT execution, which moto leaves out."""

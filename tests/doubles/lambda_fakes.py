@@ -161,7 +161,7 @@ class SageMaker(Service):
         self.models: dict[str, Any] = dict.fromkeys(kinds.get("models", ()))
         self.created = NOW - timedelta(minutes=30)
         self.created_at: dict[str, datetime] = {}
-        self.instances_now = 1
+        self.variants: dict[str, Any] = {"ProductionVariants": [{"VariantName": "a", "CurrentInstanceCount": 1}]}
         # By name; what is not here has the project's tag.
         self.tags: dict[str, dict[str, str]] = {}
 
@@ -226,15 +226,16 @@ class SageMaker(Service):
             "EndpointName": EndpointName,
             "EndpointArn": resource_arn("endpoint", EndpointName),
             "EndpointConfigName": EndpointName,
-            "ProductionVariants": [{"VariantName": "a", "CurrentInstanceCount": self.instances_now}],
             "EndpointStatus": self.endpoints[EndpointName],
+            **self.variants,
         }
 
     def on_describe_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
         if EndpointConfigName not in self.configurations:
             raise refusal("ValidationException", f'Could not find endpoint configuration "{EndpointConfigName}".')
         kind, count = self.configurations[EndpointConfigName]
-        variant = {"VariantName": "a", "ModelName": "a", "InstanceType": kind, "InitialInstanceCount": count}
+        known = {"InstanceType": kind, "InitialInstanceCount": count} if kind else {}
+        variant = {"VariantName": "a", "ModelName": "a", **known}
         return {"EndpointConfigName": EndpointConfigName, "ProductionVariants": [variant]}
 
     def on_delete_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The real ledger over a table in memory, with the runs that a test needs."""
+"""The real ledger: over a table in memory with the runs that a test needs, and over a table that a test edits by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from common.ledger.ledger import Ledger, Reservation
-from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, SageMaker, StepFunctions, arn
+from tests.doubles.lambda_fakes import NOW, arn
 from verification.simulation.services.dynamodb import Table
 
+CAP = 2500
 DETAILS: dict[str, str | int] = {
     "training_prices": "ml.g5.2xlarge=1.515",
     "hosting_prices": "ml.g5.2xlarge=1.515",
@@ -37,28 +38,70 @@ def clock_of_tokyo() -> Iterator[None]:
             time.tzset()
 
 
+def quiet_ledger(table: Any) -> Ledger:
+    """A ledger that does not wait between attempts."""
+    return Ledger(table, "ledger", lambda seconds: None)
+
+
+def reservation(run: str, cents: int, *months: str, arn: str = "") -> Reservation:
+    """A run's reservation, in November 2026 unless other months are named."""
+    return Reservation(f"captune-{run}", arn or f"arn:{run}", cents, months or ("2026-11",), {"execution_name": run})
+
+
+def empty_table(client: Any) -> Any:
+    """Makes the table `ledger` anew at DynamoDB and returns its client."""
+    if "ledger" in client.list_tables()["TableNames"]:
+        client.delete_table(TableName="ledger")
+    client.create_table(
+        TableName="ledger",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return client
+
+
+def edit(table: Any, pk: str, name: str, value: dict[str, Any] | None) -> None:
+    """Changes one attribute of an item as a person or a script would, or removes it."""
+    item = table.get_item(TableName="ledger", Key={"pk": {"S": pk}})["Item"]
+    kept = {key: one for key, one in item.items() if key != name} | ({name: value} if value else {})
+    table.transact_write_items(TransactItems=[{"Put": {"TableName": "ledger", "Item": kept}}])
+
+
+def delete(table: Any, pk: str) -> None:
+    """Deletes an item as a person or a script would."""
+    if isinstance(table, Table):
+        del table.rows[pk]
+    else:
+        table.delete_item(TableName="ledger", Key={"pk": {"S": pk}})
+
+
+class OneTable(Table):
+    """The table `ledger`: DynamoDB holds many, so each call names it, and each read asks for the newest version."""
+
+    def get_item(self, **request: Any) -> dict[str, Any]:
+        assert (request["TableName"], request["ConsistentRead"]) == ("ledger", True)
+        return super().get_item(**request)
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        assert request["TableName"] == "ledger"
+        return super().update_item(**request)
+
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        assert (request["TableName"], request["ConsistentRead"]) == ("ledger", True)
+        return super().paginate(**request)
+
+
 class FakeLedger(Ledger):
     """A ledger whose table can be looked at and made to fail."""
 
     def __init__(self) -> None:
-        self.table = Table()
+        self.table = OneTable()
         super().__init__(self.table, "ledger", pause=lambda seconds: None)
 
     def fall_silent(self) -> None:
         """From now on the table answers nothing."""
         self.table.trouble = lambda operation: "throttled"
-
-    def tables_asked(self, operation: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """From now on, the table that each call of an operation names: DynamoDB holds many, this fake one only."""
-        tables: list[str] = []
-        call = getattr(self.table, operation)
-
-        def noting(**request: Any) -> Any:
-            tables.append(request["TableName"])
-            return call(**request)
-
-        monkeypatch.setattr(self.table, operation, noting)
-        return tables
 
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
         """Adds an open reservation of six dollars."""
@@ -72,21 +115,3 @@ class FakeLedger(Ledger):
         parts = {"training_seconds": 600, "endpoint_seconds": 0, "training_cents": 26, "endpoint_cents": 0}
         self.settle(run, {"2026-11": 32}, {**parts, "status": "FAILED"}, moment)
         return self
-
-
-class Account:
-    """What the Lambdas of a run's end reach: SageMaker, Step Functions and the ledger."""
-
-    def __init__(self, ledger: FakeLedger, executions: dict[str, Any], **resources: Any) -> None:
-        self.ledger = ledger
-        self.sagemaker = SageMaker(**resources)
-        self.step_functions = StepFunctions({arn(name): dict(kept) for name, kept in executions.items()})
-
-    def deploy(self, monkeypatch: pytest.MonkeyPatch, handler: Any, client: str, **variables: str) -> None:
-        """Lets the handler of a Lambda reach this account by the function that makes its clients."""
-        services = {"sagemaker": self.sagemaker, "stepfunctions": self.step_functions, "dynamodb": self.ledger.table}
-        monkeypatch.setattr(handler, client, services.__getitem__)
-        monkeypatch.setattr(handler, "now", lambda: NOW)
-        names = {"LEDGER_TABLE": "captune-ledger", "FINE_TUNING_ARN": MACHINE, "TEAR_DOWN_ARN": TEAR_DOWN}
-        for name, value in {**names, **variables}.items():
-            monkeypatch.setenv(name, value)

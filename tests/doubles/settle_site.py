@@ -12,7 +12,8 @@ from finish import handler as finish_handler
 from report import summary
 from settle import handler
 from tests.doubles.lambda_fakes import NOW, S3, arn
-from tests.doubles.ledger_fakes import Account, FakeLedger
+from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.run_end import Account
 
 EVENT = {"executionArn": arn("abc"), "executionName": "abc", "status": "SUCCEEDED", "reason": "event"}
 START = NOW - timedelta(hours=1)

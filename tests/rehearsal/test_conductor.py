@@ -139,12 +139,7 @@ def _no_server() -> Path:
         ([], _no_model, "Linux", "The model is missing: Run: pip install it\n"),
         (["--server", "vllm"], Path, "Linux", "The model server is missing: run captune vllm\n"),
         ([], Path, "Linux", "The settings were refused: captune: Mend these:\n  - epochs\n"),
-        (
-            ["--set", "training_instance_count=2"],
-            Path,
-            "Darwin",
-            "The settings were refused: training_instance_count=2",
-        ),
+        (["--set", "training_instance_count=2"], Path, "Darwin", "The settings were refused: training_instance"),
     ],
     ids=["no model", "no server", "settings", "several processes off Linux"],
 )

@@ -49,13 +49,6 @@ def test_the_end_of_an_execution_starts_the_target_with_the_transformed_input(
     assert [call.access_key for call in cloud.calls if call.operation == "StartExecution"] == ["person", "starter"]
 
 
-def test_a_status_that_the_pattern_does_not_name_starts_nothing(cloud: Cloud, bench: Bench) -> None:
-    first, second = bench.machine(PASS), bench.machine(PASS)
-    connect(cloud, first, second, ["FAILED"])
-    cloud.settle(cloud.start(machine=first))
-    assert cloud.executions.of(second) == []
-
-
 @pytest.mark.parametrize(("lever", "starts"), [("drop_next", 0), ("duplicate", 2)])
 def test_an_event_can_be_lost_or_come_twice(cloud: Cloud, pair: tuple[str, str], lever: str, starts: int) -> None:
     getattr(cloud.events, lever)()

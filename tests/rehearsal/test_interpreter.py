@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -18,16 +18,12 @@ EXPRESSIONS = [
     ("$states.input.a", {"a": None}, None),
     ("$states.input", {"text": 'a "quote", a \\ and a\nline', "list": [], "nothing": None}, ...),
     ("$states.input.list", {"list": [1]}, [1]),
-    ("$merge([$states.input, {'reason': 'schedule'}])", {"a": 1}, {"a": 1, "reason": "schedule"}),
-    ("$count($states.input.remaining) > 0", {"remaining": []}, False),
     ("$exists($states.input.keepUntil) and $states.input.keepUntil != null", {"keepUntil": None}, False),
-    ("$exists($states.input.missing) ? 1 : 2", {}, 2),
     ("$contains($states.input.reason, /capacity/i)", {"reason": "No Capacity"}, True),
     ("$parse($states.input.text).errorMessage", {"text": '{"errorMessage": "why"}'}, "why"),
     ("$partition([1..5], 2)", {}, [[1, 2], [3, 4], [5]]),
     ("$range(0, 10, 5)", {}, [0, 5, 10]),
     ("$hash('a', 'MD5')", {}, "0cc175b9c0f1b6a831c399e269772661"),
-    ("$string({'a': $states.input.a})", {"a": "x"}, '{"a":"x"}'),
     ("$states.input.cents * 2", {"cents": 1250}, 2500),
     ("$states.context.Execution.Input.a", {"a": "x"}, "x"),
 ]
@@ -48,10 +44,9 @@ def test_an_expression_without_a_value_is_a_query_evaluation_error(bench: Bench)
 
 
 def test_uuid_time_and_start_have_the_form_of_aws(bench: Bench) -> None:
-    at = "$fromMillis($millis(), '[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01]')"
-    made = bench.evaluate(f"{{'id': $uuid(), 'at': {at}, 'start': $states.context.Execution.StartTime}}").output
+    made = bench.evaluate("{'id': $uuid(), 'at': $millis(), 'start': $states.context.Execution.StartTime}").output
     assert re.fullmatch(r"[0-9a-f-]{36}", made["id"])
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", made["at"])
+    assert abs(time.time() * 1000 - made["at"]) < 60_000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["start"])
 
 
@@ -74,8 +69,6 @@ def test_a_failed_expression_of_a_task_can_be_caught(bench: Bench, field: str) -
 @pytest.mark.parametrize(
     ("service", "code", "shape", "name"),
     [
-        ("sagemaker", "ResourceLimitExceeded", "ResourceLimitExceeded", "SageMaker.ResourceLimitExceededException"),
-        ("sagemaker", "ThrottlingException", None, "SageMaker.SageMakerException"),
         ("scheduler", "ConflictException", "ConflictException", "Scheduler.ConflictException"),
         ("dynamodb", "ConditionalCheckFailedException", "ConditionalCheckFailedException", "DynamoDb.ConditionalCheckFailedException"),
         ("sns", "AuthorizationError", "AuthorizationErrorException", "Sns.AuthorizationErrorException"),
@@ -108,40 +101,6 @@ def test_a_parameter_that_the_api_does_not_know_is_refused(bench: Bench) -> None
     assert "EndpointNam" in str(execution.cause)
 
 
-def test_an_exception_in_a_lambda_gives_its_class_and_a_json_cause(bench: Bench) -> None:
-    bench.function(
-        "fail", "class EulaNotAccepted(Exception): ...\ndef handle(event, context): raise EulaNotAccepted('Accept it.')"
-    )
-    execution = bench.run({"Ask": call("fail")})
-    assert (execution.status, execution.error) == ("FAILED", "EulaNotAccepted")
-    cause = json.loads(str(execution.cause))
-    assert (cause["errorType"], cause["errorMessage"]) == ("EulaNotAccepted", "Accept it.")
-    assert set(cause) == {"errorMessage", "errorType", "requestId", "stackTrace"}
-
-
-def test_retries_end_in_the_catch_with_error_and_cause(cloud: Cloud, bench: Bench) -> None:
-    cloud.faults.add(operation="Publish", error="InternalError", status=500, message="broken", times=None)
-    states = {
-        "Tell": sdk(
-            "sns:publish",
-            {"TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": "m"},
-            Retry=[{"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 2}],
-            Catch=[{"ErrorEquals": ["States.ALL"], "Assign": {"problem": "{% $states.errorOutput %}"}, "Next": "Stop"}],
-        ),
-        "Stop": {"Type": "Fail", "Error": "{% $problem.Error %}", "Cause": "{% 'So: ' & $problem.Cause %}"},
-    }
-    execution = bench.run(states)
-    assert execution.error == "Sns.InternalErrorException"
-    assert str(execution.cause).startswith("So: broken")
-    assert [(made.access_key, made.operation) for made in cloud.calls].count(("machine-role", "Publish")) == 3
-
-
-def test_a_wait_takes_its_seconds_divided_by_the_scale(bench: Bench) -> None:
-    execution = bench.run({"Wait": {"Type": "Wait", "Seconds": 100, "End": True}})
-    assert execution.status == "SUCCEEDED"
-    assert 0.05 <= float(execution.seconds or 0) < 2
-
-
 def test_a_stop_in_the_first_moment_keeps_error_and_cause(cloud: Cloud, bench: Bench) -> None:
     machine = bench.machine({"Wait": WAIT})
     for _ in range(10):
@@ -170,12 +129,6 @@ def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, An
     assert execution.status == "ABORTED"
 
 
-def test_a_failure_in_one_branch_ends_the_other_and_the_execution(bench: Bench) -> None:
-    fail = {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "No", "Cause": "way"}}}
-    execution = bench.run({"Both": {"Type": "Parallel", "Branches": [BRANCHES[0], fail], "End": True}})
-    assert (execution.status, execution.error, execution.cause) == ("FAILED", "No", "way")
-
-
 def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Bench, cloud: Cloud) -> None:
     execution = bench.run({"Wait": WAIT}, TimeoutSeconds=1)
     assert execution.status == "TIMED_OUT"
@@ -185,7 +138,5 @@ def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Bench, clou
 def test_a_task_ends_at_its_timeout_and_can_be_caught(cloud: Cloud, bench: Bench) -> None:
     cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
     catch = [{"ErrorEquals": ["States.Timeout"], "Next": "Late"}]
-    assert bench.run({"Ask": {**LOOK, "TimeoutSeconds": 1, "Catch": catch}, "Late": {"Type": "Succeed"}}).states() == [
-        "Ask",
-        "Late",
-    ]
+    execution = bench.run({"Ask": {**LOOK, "TimeoutSeconds": 1, "Catch": catch}, "Late": {"Type": "Succeed"}})
+    assert execution.states() == ["Ask", "Late"]

@@ -14,7 +14,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda import worker
-from rehearsal.aws_lambda.worker import Context, Datetime
+from rehearsal.aws_lambda.worker import Datetime
 from tests.doubles.rehearsal.rehearsal_bench import Bench
 
 SHOW = """
@@ -108,18 +108,14 @@ def test_a_result_is_json_and_an_error_has_lambdas_form() -> None:
     error = answer(fail)["error"]
     assert (error["errorType"], error["errorMessage"], error["requestId"]) == ("LookupError", "no such run", "r-1")
     assert len(error["stackTrace"]) == 1, "it begins in the function's own code"
-    for handler, kind in (
-        (lambda event, context: {1, 2}, "Runtime.MarshalError"),
-        (lambda event, context: sys.exit(3), "Runtime.ExitError"),
-    ):
-        assert answer(handler)["error"]["errorType"] == kind
+    assert answer(lambda event, context: {1, 2})["error"]["errorType"] == "Runtime.MarshalError"
+    assert answer(lambda event, context: sys.exit(3))["error"]["errorType"] == "Runtime.ExitError"
 
 
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
         ("import nowhere", "Runtime.ImportModuleError", "Unable to import module 'broken': No module named 'nowhere'"),
-        ("1 / 0", "Runtime.ImportModuleError", "Unable to import module 'broken': division by zero"),
         ("other = 1", "Runtime.HandlerNotFound", "Handler 'handle' missing: "),
     ],
 )
@@ -133,11 +129,6 @@ def test_a_module_that_cannot_be_loaded_is_reported_as_by_lambda(
     assert handler is None and failure is not None
     assert failure["errorType"] == kind
     assert failure["errorMessage"].startswith(message)
-
-
-def test_the_time_that_is_left_falls_to_zero_and_no_further() -> None:
-    context = Context({"request_id": "r-1", "arn": "arn", "timeout": -1}, ENVIRONMENT)
-    assert context.get_remaining_time_in_millis() == 0
 
 
 def test_now_is_the_rehearsals_moment_and_any_datetime_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,20 +19,13 @@ from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, NeedsLinux, Opti
 
 def test_the_defaults_rehearse_the_licence_and_a_part_of_the_corpus() -> None:
     options = parse([])
-    assert options.context() == {
-        "accept_eula": "true",
-        "epochs": "1",
-        "samples_per_prompt": "0",
-        "corpus_words": str(DEFAULT_WORDS),
-    }
-    assert (options.server, options.input, options.interruptions) == ("transformers", {}, [])
+    expected = {"accept_eula": "true", "epochs": "1", "samples_per_prompt": "0", "corpus_words": str(DEFAULT_WORDS)}
+    assert options.context() == expected
     assert (options.project / "cdk.json").is_file() and options.project.is_absolute(), "wherever it is called"
-
-
-def test_a_quick_rehearsals_settings_come_before_the_defaults_and_behind_a_persons() -> None:
-    quick = {"samples_per_prompt": "3", "epochs": "2"}
-    context = parse(["--set", "epochs=4", "--words", "0"]).context(quick)
-    assert (context["samples_per_prompt"], context["epochs"], context["corpus_words"]) == ("3", "4", "0")
+    context = parse(["--set", "epochs=4", "--words", "0"]).context({"samples_per_prompt": "3", "epochs": "2"})
+    assert context == {**expected, "samples_per_prompt": "3", "epochs": "4", "corpus_words": "0"}, (
+        "a person's come last"
+    )
 
 
 def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +51,9 @@ def test_options_become_settings_and_input(tmp_path: Path, monkeypatch: pytest.M
         (["--corpus", str(PROJECT / "package.json")], "call the file .jsonl"),
         (["--set", "epochs"], "key=value"),
         (["--input", "[1]"], "must be a JSON object"),
-        (["--input", "{"], "not JSON"),
         (["--budget-left", "much"], "not an amount"),
         (["--budget-left", "-1"], "0 to 1000"),
-        (["--as", "/tmp/mine"], "is no name of one folder"),
-        (["--as", ".."], "is no name of one folder"),
+        (["--as", "../mine"], "is no name of one folder"),
     ],
 )
 def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +112,6 @@ def uploaded(cloud: Any, key: str) -> str:
     [
         ("--corpus", "My  notes (2).txt", "corpora/corpus-My-notes-2.txt"),
         ("--corpus", "DATA.CSV", "corpora/corpus-DATA.csv"),
-        ("--outside", "abstracts.jsonl", "corpora/heldoutside-abstracts.jsonl"),
         ("--outside", "review.md", "corpora/heldoutside-review.txt"),
         ("--prompts", "mine.txt", "corpora/prompts-mine.jsonl"),
     ],
@@ -136,14 +126,11 @@ def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
     assert uploaded(cloud, key) == "mine"
 
 
-@pytest.mark.parametrize(("corpus", "held_out"), [("train/data.txt", "test/data.txt"), ("данные.txt", "проверка.txt")])
-def test_files_of_one_name_do_not_overwrite_each_other(
-    corpus: str, held_out: str, cloud: Any, project: Path, tmp_path: Path
-) -> None:
-    for name, content in ((corpus, "to train on"), (held_out, "to measure on")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    options = Options(project=project, corpus=tmp_path / corpus, held_out=tmp_path / held_out)
+def test_files_of_one_name_do_not_overwrite_each_other(cloud: Any, project: Path, tmp_path: Path) -> None:
+    corpus, held_out = tmp_path / "данные.txt", tmp_path / "проверка.txt"  # their safe name is the same
+    corpus.write_text("to train on")
+    held_out.write_text("to measure on")
+    options = Options(project=project, corpus=corpus, held_out=held_out)
     run_input = materials.upload(cloud, options, "medical")
     assert [uploaded(cloud, run_input[key]) for key in ("corpus", "heldOut")] == ["to train on", "to measure on"]
 

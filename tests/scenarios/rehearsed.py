@@ -88,7 +88,9 @@ class RehearsedAccount:
         case = _Case(self, row)
         _ARMS[row.failure](case)
         case.start()
-        _DRIVES.get(row.failure, lambda case: None)(case)
+        drive = _DRIVES.get(row.failure)
+        if drive is not None:
+            drive(case)
         case.settle()
         if row.failure != "event lost":
             case.lift()
@@ -96,10 +98,11 @@ class RehearsedAccount:
         return case.seen(), self.left()
 
     def left(self) -> list[str]:
-        """What is left of any run, still runs, or was not delivered."""
+        """What is left of any run, still runs, was not delivered, or was refused for want of a right."""
         left = [f"left: {kind} {names}" for kind, names in self.cloud.leftovers().items() if names]
         left += [f"still running: {execution}" for execution in self.cloud.executions.running()]
-        return left + [f"undelivered: {one.name} {one.error}" for one in self.cloud.events.deliveries if one.error]
+        left += [f"undelivered: {one.name} {one.error}" for one in self.cloud.events.deliveries if one.error]
+        return left + [f"refused: {call}" for call in self.cloud.refused]
 
     def role_of(self, machine: str) -> str:
         """The name of the role that a state machine acts as, which is the access key id of its calls."""
@@ -322,6 +325,10 @@ def _refuse(case: _Case) -> None:
     case.fault(error="AccessDeniedException", status=403, times=None)
 
 
+def _answer_nonsense(case: _Case) -> None:
+    case.fault(answer={}, times=None, after=not case.function)
+
+
 def _hang(case: _Case) -> None:
     if not case.function:
         case.fault(hang=True, error="ServiceUnavailable", status=503)
@@ -411,7 +418,7 @@ _ARMS: dict[str, Callable[[_Case], None]] = {
     "throttled": _throttle,
     "refused": _refuse,
     "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),
-    "nonsense": lambda case: case.fault(answer={}, times=None, after=not case.function) and None,
+    "nonsense": _answer_nonsense,
     "hangs": _hang,
     "aborted": lambda case: _cut(case, _stop(case)),
     "abort and late": _stop_late,

@@ -66,31 +66,6 @@ def test_a_function_is_handed_what_it_reads_and_answers_what_is_read(
     assert [path for path in read if not holds(answer, path)] == []
 
 
-@pytest.mark.parametrize(
-    ("definition", "variable", "form", "least"),
-    [
-        (FINE_TUNING, "plan", Plan, 20),
-        (TEAR_DOWN, "removal", tear_down.Removed, 2),
-        (TEAR_DOWN, "settlement", tear_down.Settled, 4),
-    ],
-    ids=["plan", "removal", "settlement"],
-)
-def test_what_a_machine_reads_of_a_variable_is_in_its_form(
-    definition: dict[str, Any], variable: str, form: Any, least: int
-) -> None:
-    read = set(re.findall(rf"\${variable}\.([A-Za-z.]+[A-Za-z])", json.dumps(definition)))
-    assert len(read) >= least
-    assert [path for path in read if not holds(form, path)] == []
-    assert not holds(form, "hostings")
-
-
-def test_the_schedule_hands_a_tear_down_what_it_reads() -> None:
-    handed = [
-        set(re.findall(r"'(\w+)':", part)) for part in re.findall(r"\$string\(\{(.*?)\}\)", json.dumps(FINE_TUNING))
-    ]
-    assert handed and all(keys <= get_type_hints(tear_down.TearDownEvent).keys() for keys in handed)
-
-
 @pytest.mark.parametrize("name", [name for name in vars(Keys) if name.isupper()])
 def test_rights_are_given_on_the_keys_that_the_functions_use(name: str) -> None:
     """A pattern is the key of any run, and of a folder all that is in it."""

@@ -53,7 +53,7 @@ def test_values_may_arrive_as_text(context: dict[str, object], expected: dict[st
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("budget", "budget_usd"), ("Epochs", "epochs"), ("accept-eula", "accept_eula"), ("alertEmail", "alert_email")],
+    [("budget", "budget_usd"), ("accept-eula", "accept_eula"), ("alertEmail", "alert_email")],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest: str) -> None:
     assert f"{key} is not a setting; the nearest one is {nearest}" in error_of(**{key: "1"})
@@ -65,53 +65,34 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("region", "eu-north-1", "AWS CloudFormation offers AWS Budgets only there"),
         ("region", "us-east1", "(nearest: us-east-1)"),
         ("domain", "base", "choose another name"),
-        ("domain", "../etc", "lower-case letters"),
         ("base_model", "llama-3-8b", "(nearest: llama-3.1-8b, "),
-        ("base_model", "gpt-4", "for any other model choose its nearest kin, and name its folder in weights_uri"),
         ("base_model", "qwen-2.5-7b", "name it in weights_uri"),
         ("weights_uri", "s3://mine/models/one", "with a slash at its end"),
-        ("weights_uri", "s3://mine/", "write a folder"),
-        ("weights_uri", "https://mine.s3.amazonaws.com/models/one/", "write a folder as s3://bucket/folder/"),
         ("weights_uri", "s3://mine/a*/", "write a folder"),
         ("weights_uri", "s3://jumpstart-private-cache-prod-us-east-1/meta/", "choose it there"),
-        ("weights_uri", 5, "write it as text"),
         ("training_instance_type", "g5.2xlarge", "such as ml.g5.2xlarge"),
-        ("training_instance_type", "ml.m5.large", "no GPU with bfloat16"),
         ("hosting_instance_type", "ml.g4dn.xlarge", "no GPU with bfloat16"),
         ("budget_usd", "0", "a whole number of US dollars from 1 to 1000"),
         ("budget_usd", 25.5, "a whole number of US dollars from 1 to 1000"),
         ("budget_usd", True, "a whole number of US dollars"),
-        ("budget_usd", "1e3", "a whole number of US dollars"),
         ("budget_usd", "٢٥", "a whole number of US dollars"),
         ("alert_email", "a@b.org,c@d.org", "one address such as you@example.com"),
-        ("alert_email", None, "write it as text"),
         ("epochs", "51", "from 1 to 50"),
-        ("training_instance_count", 5, "from 1 to 4"),
-        ("checkpoint_minutes", 61, "from 0 to 60"),
         ("max_training_seconds", 1799, "from 1800 to 21600"),
         ("endpoint_deadline_minutes", 241, "from 20 to 240"),
         ("accept_eula", "yes", "write true or false"),
-        ("retain_data", "", "write true or false"),
         ("budget_scope", "project", "choose one of account, tag"),
         ("samples_per_prompt", -1, "from 0 to 8"),
-        ("seed", 2**31, "from 0 to 2147483647"),
-        ("sequence_length", 127, "from 128 to 4096"),
-        ("adapter_strength", "half", "write a number from 0.05 to 1"),
         ("adapter_strength", 1.1, "write a number from 0.05 to 1"),
-        ("learning_rate", True, "write auto, or a number from 1e-7 to 1"),
         ("learning_rate", "nan", "write auto, or a number from 1e-7 to 1"),
         ("document_order", "sorted", f"choose one of {', '.join(['auto', *CHOICES['document_order']])}"),
-        ("long_records", "sorted", f"choose one of {', '.join(CHOICES['long_records'])}"),
         # A lost ledger is accepted for one month and not for good.
         *(("accept_lost_ledger", text, "write one month such as 2026-11") for text in ("2026-13", "2026", "yes")),
-        ("accept_lost_ledger", True, "write it as text"),
         *(
             ("hosting_image", address, f"write a whole address such as {AWS_REGISTRY}/vllm:")
             for address in (
-                "vllm:server-sagemaker-cuda-v2.6",
                 f"{AWS_REGISTRY}/vllm",
                 f"{AWS_REGISTRY}/vllm@sha256:0123",
-                f"{AWS_REGISTRY}/VLLM:v2",
                 "docker.io/vllm/vllm-openai:v0.27.1",
             )
         ),
@@ -128,16 +109,6 @@ def test_all_problems_are_reported_at_once() -> None:
     assert all(part in message for part in ("epochs is 'many'", "buget_usd is not a setting", "region is 'moon'"))
     both = error_of(spot=True, checkpoint_minutes=0, base_model="qwen-2.5-7b")
     assert "would begin anew" in both and "copy the model's folder into a bucket of yours" in both
-
-
-def test_settings_cannot_be_changed_after_they_were_checked() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().budget_usd = 1000  # type: ignore[misc]
-
-
-def test_a_missing_address_is_warned_of() -> None:
-    assert "set alert_email in cdk.json" in Settings().warnings()[0]
-    assert Settings(alert_email="owner@example.org").warnings() == []
 
 
 @effort(suppress_health_check=[HealthCheck.too_slow])  # says nothing on a busy machine

@@ -267,7 +267,9 @@ class Account:
             yield world.random.uniform(0.9, 1.1) * SWEEP_SECONDS, False
             if not DEFENCES.sweeper:
                 return
-            if not any(world.outage(service) for service in ("EventBridge", "Lambda")):
+            # Where no run ever reserved and nothing was ever made, there is nothing that a sweep could find.
+            something = self.runs() or self.sagemaker.jobs or self.sagemaker.endpoints or self.sagemaker.models
+            if something and not any(world.outage(service) for service in ("EventBridge", "Lambda")):
                 self.sweep({"reason": "sweep"})
             stops = [one.stop for one in self.executions.values() if one.stop is not None]
             over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=2) < world.now

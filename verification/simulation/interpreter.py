@@ -30,6 +30,8 @@ _WILDCARDS: Mapping[str, tuple[str, ...]] = {
     "States.ALL": ("States.DataLimitExceeded",),
     "States.TaskFailed": ("States.Timeout",),
 }
+# AWS ends an execution whose history has 25,000 events; entering and leaving a state are two.
+_MOST_TRANSITIONS = 12_500
 _MISSING = type("Missing", (), {"__str__": lambda self: "(nothing)"})()
 _RESULTS: dict[tuple[str, str], Any] = {}
 _MOST_RESULTS = 200_000
@@ -83,6 +85,8 @@ class Interpreter:
             self.execution.visited.append((name, self.world.now))
             self.world.tell(f"{self.execution.name}: {name}")
             self.transitions += 1
+            if self.transitions > _MOST_TRANSITIONS:
+                raise Failure("States.Runtime", "the history of the execution is full")
             state: State = definition["States"][name]
             if state["Type"] == "Fail":
                 error, cause = (self._value(state.get(key, ""), given, variables) for key in ("Error", "Cause"))

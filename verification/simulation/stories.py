@@ -94,8 +94,8 @@ def _with_left(cents: int) -> Account:
     moment, cap = account.world.now, account.world.cap_cents
     months = (month_of(moment), month_of(start_after(month_of(moment))))
     gone = costs.for_runs(cap) - cents
-    parts: dict[str, str | int] = {f"{what}_cents": 0 for what in ("training", "endpoint")}
-    limits: dict[str, str | int] = {f"max_{what}_seconds": 0 for what in ("training", "endpoint")}
+    parts: Any = {f"{what}_cents": 0 for what in ("training", "endpoint")}
+    limits: Any = {f"max_{what}_seconds": 0 for what in ("training", "endpoint")}
     with installed():
         ledger = account.ledger()
         ledger.reserve(Reservation("captune-earlier", "arn:earlier", gone, months, limits), 10**6, moment)

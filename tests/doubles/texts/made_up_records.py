@@ -1,13 +1,21 @@
-"""Invented records of a trade that nobody has, in each form that a run takes."""
+"""Invented records and a prompt, in each form that a run takes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from tests.doubles.texts.made_up_prose import prose
+
+GOOD: dict[str, Any] = {
+    "id": "q-1",
+    "kind": "question",
+    "prompt": "Which gene encodes the protein p53?",
+    "facts": [{"name": "gene", "pattern": r"\bTP53\b"}],
+}
 
 
 def pairs(count: int, groups: int = 0) -> list[dict[str, Any]]:
@@ -28,8 +36,10 @@ def conversations(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def lines(records: list[Any]) -> bytes:
-    return "".join(f"{json.dumps(record)}\n" for record in records).encode()
+def lines(entries: Iterable[Any]) -> bytes:
+    """A file of JSON lines. An entry that is a text is a line as it stands."""
+    texts = (one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in entries)
+    return "".join(f"{text}\n" for text in texts).encode()
 
 
 def table(records: list[dict[str, Any]], delimiter: str = ",", **names: str) -> bytes:

@@ -19,6 +19,7 @@ def deployed(
     """The project in the account of a module. Most tests use `project`, which is emptied."""
     with deployed_project(tmp_path_factory.mktemp("account"), assembly, fork_server) as project:
         yield project
+        assert project.cloud.refused == []
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def project(deployed: DeployedProject) -> Iterator[DeployedProject]:
     deployed.cloud.reset(training=FakeTraining(), hosting=FakeHosting())
     yield deployed
     assert deployed.cloud.refused == []
+
+
+@pytest.fixture
+def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
+    """The deployed project, where a role may be refused a call."""
+    yield project
+    project.cloud.refused.clear()

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from botocore.exceptions import ClientError
 
 from tests.doubles.rehearsal.deployed import DeployedProject
-
-
-@pytest.fixture
-def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
-    """The deployed project, where calls may be refused."""
-    yield project
-    project.cloud.refused.clear()
 
 
 def answer(call: Callable[[], object]) -> tuple[str, int]:

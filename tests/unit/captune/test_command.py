@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -17,9 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from captune import __main__ as command
-from captune import account, notices
 from rehearsal.conductor.options import parse
-from tests.doubles.aws_account import Account, deployed
+from tests.doubles.aws_account import deployed
 from tests.doubles.lambda_fakes import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,33 +32,26 @@ def said(*words: str) -> tuple[int, str]:
 
 def test_help_names_every_command_and_group() -> None:
     code, text = said("--help")
-    assert code == 0 and "captune rehearse --corpus mine.txt" in text
+    assert code == 0
     for name, group, *_ in (*command.OWN, *command.ELSEWHERE):
         assert f"│ {name} " in text and group in text
 
 
-@pytest.mark.parametrize(("name", "module"), [(name, module) for name, _, module, _ in command.ELSEWHERE])
-def test_a_command_of_another_folder_has_a_module_that_takes_arguments(name: str, module: str) -> None:
+@pytest.mark.parametrize("module", [module for _, _, module, _ in command.ELSEWHERE])
+def test_a_command_of_another_folder_has_a_module_that_takes_arguments(module: str) -> None:
     assert next(iter(signature(import_module(module).main).parameters)) == "arguments"
 
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [
-        ("rehearse", "--held-out"), ("prove-cap", "--months"), ("evidence", "--only"), ("report", "--for-the-repository"),
-        ("conformance", "--require"), ("ledger", "--json"), ("data", "--others"), ("outside", "--from-file"),
-        ("check", "--context"), ("destroy", "--data"), ("empty", "--yes"), ("estimate", "--seeds"), ("release", "--region"),
-        ("prices", "--price-region"), ("idle", "--region"),
-    ],
+    [("rehearse", "--held-out"), ("prove-cap", "--months"), ("evidence", "--only"), ("data", "--others"), ("empty", "--yes")],
 )  # fmt: skip
 def test_help_of_a_command_names_its_options(name: str, option: str) -> None:
     code, text = said(name, "--help")
     assert code == 0 and f"captune {name}" in text.replace("root ", "captune ") and option in text
 
 
-@pytest.mark.parametrize(
-    "words", [["ledger", "--jason"], ["rehearse", "--corpus", "nowhere.txt"], ["estimate", "--seeds"], ["rehears"]]
-)
+@pytest.mark.parametrize("words", [["ledger", "--jason"], ["rehearse", "--corpus", "nowhere.txt"], ["rehears"]])
 def test_wrong_words_end_with_code_two(words: list[str]) -> None:
     code, text = said(*words)
     assert code == 2 and words[-1].removeprefix("--") in text
@@ -96,22 +87,14 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_command_asks_the_region_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[object] = []
-
-    def session(region_name: str) -> Account:
-        seen.append(region_name)
-        return deployed()
-
-    monkeypatch.setattr(boto3, "Session", session)
+    account = deployed()
+    sessions = {"eu-west-1": account, "us-east-1": account}
+    monkeypatch.setattr(boto3, "Session", lambda region_name: sessions.pop(region_name))
     for words in (["idle", "--region", "eu-west-1"], ["idle"]):
         assert said(*words)[0] == 0
-    assert seen == ["eu-west-1", "us-east-1"]
-
-
-def test_a_refusal_of_aws_ends_with_one_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = deployed()
-    session.client("stepfunctions").troubles["describe_state_machine"] = [refusal("AccessDeniedException")]
-    monkeypatch.setattr(boto3, "Session", lambda region_name: session)
+    assert not sessions
+    monkeypatch.setattr(boto3, "Session", lambda region_name: account)
+    account.client("stepfunctions").troubles["describe_state_machine"] = [refusal("AccessDeniedException")]
     code, text = said("idle")
     assert code == 1 and "AccessDeniedException" in text and "aws sts get-caller-identity" in text
 
@@ -124,25 +107,6 @@ def test_a_profile_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pyt
     assert code == 1 and "wrok" in text and "aws configure list-profiles" in text
     code, text = said("check")
     assert code == 2 and "wrok" in text
-
-
-def test_a_setting_that_cannot_be_read_refuses_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = tmp_path / "cdk.json"
-    settings.write_text(json.dumps({"context": {"region": "us-east-1", "budget_usd": "much"}}))
-    monkeypatch.setattr(account, "CDK_JSON", settings)
-    code, text = said("ledger")
-    assert code == 1 and "budget_usd" in text
-
-
-def test_the_notices_name_what_is_asked_for_and_nothing_else() -> None:
-    packages = [("Some_Package", "MIT"), ("stray", "MIT"), ("torch", "BSD"), ("skops", "UNKNOWN")]
-    listed = json.dumps([{"Name": name, "Version": "1", "License": licence} for name, licence in packages])
-    text = notices.notices(listed, "some-package[x]==1\ntorch>=2.6,<2.14\nskops==2\n")
-    assert text.splitlines()[-3:] == [
-        "| skops | 2 | MIT |",
-        "| Some_Package | 1 | MIT |",
-        "| torch | >=2.6,<2.14 | BSD |",
-    ]
 
 
 # What make hands on
@@ -165,24 +129,12 @@ def would_run(*arguments: str) -> list[list[str]]:
     return [shlex.split(line.replace("node_modules/.bin/cdk", "cdk")) for line in text.splitlines()]
 
 
-def test_make_has_sixteen_targets_at_most_and_lists_them() -> None:
-    lines = (ROOT / "Makefile").read_text("utf-8").splitlines()
-    targets = [line.partition(":")[0] for line in lines if "  ## " in line]
-    assert len(targets) <= 16
-    assert [line.split()[0] for line in make("help")[1].splitlines()][: len(targets)] == targets
-    # macOS's make 3.81 starts a line itself, without the PATH that is exported, unless the shell is another than /bin/sh.
-    assert "SHELL := /bin/bash" in lines
-
-
 def test_make_rehearse_hands_on_the_variables_that_are_set(tmp_path: Path) -> None:
     corpus, held_out = tmp_path / "my corpus.txt", tmp_path / "held-out.txt"
     for file in (corpus, held_out):
         file.write_text("One text.")
-    ((*first, _), words) = (
-        would_run("rehearse")[0],
-        would_run("rehearse", f"CORPUS={corpus}", f"HELD_OUT={held_out}", "WORDS=0", "SEED=7", "ARGS=--plain")[0],
-    )
-    assert [*first, "rehearse"] == words[:2] == ["captune", "rehearse"]
+    (words,) = would_run("rehearse", f"CORPUS={corpus}", f"HELD_OUT={held_out}", "WORDS=0", "SEED=7", "ARGS=--plain")
+    assert words[:2] == ["captune", "rehearse"]
     options = parse(words[2:])
     assert (options.corpus, options.held_out, options.plain) == (corpus, held_out, True)
     assert (options.settings["corpus_words"], options.input) == ("0", {"seed": 7})
@@ -209,10 +161,3 @@ def test_make_destroy_refuses_to_ask_in_one_place_and_destroy_in_another(given: 
 def test_a_part_of_the_proof_does_not_replace_the_printed_whole() -> None:
     assert would_run("prove-cap") == [["captune", "prove-cap", "--write", "results/prove-cap.md"]]
     assert would_run("prove-cap", "ARGS=--months 50") == [["captune", "prove-cap", "--months", "50"]]
-
-
-def test_every_test_is_run_by_make_test_or_make_test_thorough() -> None:
-    marks = {
-        target: would_run(target)[-1][would_run(target)[-1].index("-m", 3) + 1] for target in ("test", "test-thorough")
-    }
-    assert marks == {"test": "not thorough", "test-thorough": "thorough"}

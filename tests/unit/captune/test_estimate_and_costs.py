@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +12,6 @@ from typer.testing import CliRunner
 from captune import costs, estimate
 from captune.__main__ import app
 from captune.data import DATA
-from common.errors import BudgetExceeded
 from common.text.tokens import estimated_tokens
 from preflight.texts import large_text, text_file
 from stacks.configuration.settings import Settings
@@ -26,11 +26,6 @@ def first_line(file: Path, *more: str) -> str:
     code, text = said("--corpus", str(file), *more)
     assert code == 0, text
     return text.splitlines()[0]
-
-
-def figures(settings: Settings) -> dict[str, str]:
-    lines = estimate.of(settings, []).splitlines()
-    return {line[:24].strip(): line[24:34].strip() for line in lines[1:]}
 
 
 def test_the_command_prints_tokens_seconds_dollars_and_memory(tmp_path: Path) -> None:
@@ -55,25 +50,22 @@ def test_the_texts_of_records_are_counted_and_not_their_marks(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "size", "words"),
     [
-        ("records.jsonl", b'{"prompt": "What?", "completion": ""}', "line 1"),
-        ("windows.txt", "naïve\n".encode("cp1252") * 30, "windows.txt is not UTF-8"),
+        ("records.jsonl", b'{"prompt": "What?", "completion": ""}', 0, "line 1"),
+        ("windows.txt", "naïve\n".encode("cp1252") * 30, 0, "windows.txt is not UTF-8"),
+        ("a.txt", b"", large_text.LARGEST_BYTES + 1, "a.txt has"),
+        ("a.csv", b"", text_file.MAXIMUM_BYTES + 1, "a.csv has"),
     ],
 )
-def test_a_file_that_preflight_would_refuse_is_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_a_file_that_preflight_would_refuse_is_refused(
+    tmp_path: Path, name: str, content: bytes, size: int, words: str
+) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.write(content)
+        file.truncate(size or len(content))  # of which nothing is on the disk
     code, text = said("--corpus", str(tmp_path / name))
     assert code == 1 and words in text
-
-
-@pytest.mark.parametrize(("name", "largest"), [("a.txt", large_text.LARGEST_BYTES), ("a.csv", text_file.MAXIMUM_BYTES)])
-def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, name: str, largest: int) -> None:
-    file = tmp_path / name
-    with file.open("wb") as written:
-        written.truncate(largest + 1)  # of which nothing is on the disk
-    code, text = said("--corpus", str(file))
-    assert code == 1 and f"{name} has" in text
 
 
 @pytest.mark.parametrize(
@@ -97,43 +89,28 @@ def test_a_large_text_counts_as_much_as_a_run_learns(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["-c", "base_model=llama-9"], "llama-9"),
-        (["-c", "odd"], "KEY=VALUE"),
-        (["--corpus", "no-such-file.txt"], "no-such-file.txt"),
-        (["-c", "budget_usd=3"], "Set budget_usd in cdk.json to at least 4"),
+        ("base_model=llama-9", "llama-9"),
+        ("odd", "KEY=VALUE"),
+        ("budget_usd=3", "Set budget_usd in cdk.json to at least 4"),
     ],
 )
-def test_a_wrong_setting_or_file_ends_with_its_reason(words: list[str], reason: str) -> None:
-    code, text = said(*words)
+def test_a_wrong_setting_ends_with_its_reason(words: str, reason: str) -> None:
+    code, text = said("-c", words)
     assert code == 1 and reason in text
-
-
-def test_a_run_that_the_cap_shortens_says_to_what() -> None:
-    texts = {usd: estimate.of(Settings(budget_usd=usd), []) for usd in (6, 25)}
-    assert "shortened to 1 h 22 min of training, 1 h 0 min of endpoint" in texts[6]
-    assert "shortened" not in texts[25]
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"budget_usd": 6}, "shortened to 1 h 22 min of training, 1 h 0 min of endpoint"),
         ({"training_instance_type": "ml.g6e.2xlarge"}, "no speed is known for L40S"),
         ({"training_instance_type": "ml.p5.48xlarge"}, "No price is known for ml.p5.48xlarge"),
-        ({"base_model": "llama-2-13b", "weights_uri": "s3://mine/models/one/"}, "does not fit the 20.5 GB"),
-        ({"weights_uri": "s3://mine/models/one/"}, "what lies at s3://mine/models/one/ is read by Preflight"),
+        ({"base_model": "llama-2-13b", "weights_uri": "s3://mine/one/"}, "does not fit the 20.5 GB"),
+        ({"weights_uri": "s3://mine/one/"}, "what lies at s3://mine/one/ is read by Preflight"),
     ],
 )
-def test_what_is_not_known_or_does_not_fit_is_printed(given: dict[str, str], words: str) -> None:
-    assert words in estimate.of(Settings.from_context(given), [])
-
-
-def test_several_instances_learn_faster_and_cost_more_at_worst() -> None:
-    one, two, four = (figures(Settings(training_instance_count=instances)) for instances in (1, 2, 4))
-    seconds = [int(each["learn"].removesuffix(" s").replace(",", "")) for each in (one, two, four)]
-    # The corpus leaves a step two sequences: two cards learn twice as fast, and two more have nothing to do.
-    assert abs(seconds[0] - 2 * seconds[1]) <= 2 and seconds[2] == seconds[1]
-    dollars = [float(each["worst case"].removeprefix("$")) for each in (one, four)]
-    assert dollars[1] > 2 * dollars[0]
+def test_what_is_shortened_not_known_or_does_not_fit_is_printed(given: dict[str, Any], words: str) -> None:
+    assert words in estimate.of(Settings.from_context(given), []) and words not in estimate.of(Settings(), [])
 
 
 def test_the_table_in_the_results_is_what_the_code_reserves() -> None:
@@ -151,5 +128,3 @@ def test_the_worst_case_follows_the_settings_that_move_it() -> None:
     assert abs(worst(training_instance_count=3) - worst() - 2 * 8520 * 151.5 / 3600) <= 1
     assert worst(spot=True) == 768
     assert worst(checkpoint_minutes=60) < worst() < worst(checkpoint_minutes=1)
-    with pytest.raises(BudgetExceeded, match="Set budget_usd in cdk.json to at least"):
-        worst(budget_usd=3)

@@ -12,7 +12,7 @@ from common.names import run_name
 from tests.doubles.aws_account import Account, deployed
 from tests.doubles.lambda_fakes import TEAR_DOWN, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.teardown_site import Site
+from tests.doubles.run_end import TornDownSite as Site
 
 
 def words(account: Account) -> str:
@@ -30,19 +30,13 @@ def tear_down_inputs(text: str) -> list[dict[str, str]]:
     return [json.loads(command[-1]) for command in commands(text)]
 
 
-def kept() -> FakeLedger:
-    """The ledger after a run that asked to keep its endpoint for four hours, and succeeded."""
-    return FakeLedger().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
+SETTLED = FakeLedger().with_run("abc").settled("captune-abc")
 
 
 @pytest.mark.parametrize(
     "account",
     [
-        deployed(
-            FakeLedger().with_run("abc").settled("captune-abc"),
-            jobs={"captune-abc": "Completed"},
-            endpoints={"my-captune-x": "InService"},
-        ),
+        deployed(SETTLED, jobs={"captune-abc": "Completed"}, endpoints={"my-captune-x": "InService"}),
         deployed(FakeLedger().with_run("abc"), machines={}),
         deployed(FakeLedger().with_run("abc"), machines={TEAR_DOWN: "DELETING"}),
         deployed(stacks=()),
@@ -74,10 +68,11 @@ def test_what_bills_is_named_with_the_tear_down_that_ends_it(account: Account, n
 
 
 def test_the_advised_tear_down_removes_a_kept_endpoint_at_once() -> None:
+    ledger = FakeLedger().with_run("abc", keep_endpoint_seconds=14_400, keep_until="2026-11-24T16:00:00+00:00")
     endpoints = {"captune-abc": "InService"}
-    text = words(deployed(kept(), endpoints=endpoints))
+    text = words(deployed(ledger, endpoints=endpoints))
     assert "to be kept until 2026-11-24T16:00:00+00:00" in text
-    site = Site(kept(), execution="SUCCEEDED", endpoints=endpoints)
+    site = Site(ledger, execution="SUCCEEDED", endpoints=endpoints)
     (advised,) = tear_down_inputs(text)
     assert not site.tear_down(advised)["keep"]
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
@@ -109,12 +104,6 @@ def test_a_damaged_reservation_is_named_and_hides_no_other() -> None:
     assert "cannot be read: state is of the type BOOL" in text and "reservation of $6.00: not settled" in text
     assert "captune-c" not in text
     assert [given["runName"] for given in tear_down_inputs(text)] == ["captune-a", "captune-b"]
-
-
-def test_a_run_known_by_its_resources_alone_is_ended_by_its_name() -> None:
-    run = run_name("My.Run")
-    text = words(deployed(endpoints={f"{run}-try2": "InService"}))
-    assert tear_down_inputs(text) == [{"runName": run, "status": "UNKNOWN", "reason": "schedule"}]
 
 
 def test_resources_of_another_project_are_left_alone() -> None:

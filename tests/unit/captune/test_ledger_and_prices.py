@@ -45,28 +45,20 @@ def test_a_damaged_item_is_named_and_hides_no_other() -> None:
     printed = lines(ledger)
     assert [line.split()[0] for line in printed if line.startswith("captune-")] == ["captune-b"]
     at = printed.index("Items that cannot be read:")
-    assert (
-        "RUN#captune-a: reserved_cents is 6.5" in printed[at + 1]
-        and "reserved_at is of the type BOOL" in printed[at + 1]
-    )
-    assert "RUN#captune-c: status is of the type NULL" in printed[at + 2] and "restore the table" in printed[at + 3]
+    first = "RUN#captune-a: reserved_cents is 6.5"
+    assert first in printed[at + 1] and "reserved_at is of the type BOOL" in printed[at + 1]
+    assert "RUN#captune-c: status is of the type NULL" in printed[at + 2]
     assert any("may be held by captune-a, captune-c" in line for line in printed)
 
 
 @pytest.mark.parametrize(
     ("item", "committed", "told"),
-    [
-        ({"N": "100"}, "$6.00", "says $1.00"),
-        ({"N": "700"}, "$7.00", "says $7.00"),
-        (None, "$6.00", "has no readable item"),
-    ],
+    [({"N": "100"}, "$6.00", "$1.00"), ({"N": "700"}, "$7.00", "$7.00"), ({"S": "much"}, "$6.00", "no readable item")],
 )
 def test_a_month_that_differs_from_its_runs_counts_the_larger(item: Any, committed: str, told: str) -> None:
     ledger = FakeLedger().with_run("a")
     assert "add up to" not in lines(ledger)[1]
     ledger.table.rows["MONTH#2026-11"]["committed_cents"] = item
-    if item is None:
-        del ledger.table.rows["MONTH#2026-11"]
     first, second = lines(ledger)[:2]
     assert f"committed    {committed}" in first and "add up to $6.00" in second and told in second
 
@@ -84,9 +76,8 @@ def test_json_leaves_nothing_out() -> None:
     assert "problems" not in found["RUN#captune-b"]
 
 
-def priced(hourly: str | None, tmp_path: Path, types: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """What `captune prices` prints of a list that knows all types but ml.gone, and the table that it leaves."""
-    file = tmp_path / "prices.json"
+def priced(hourly: str | None, file: Path, types: list[str]) -> str:
+    """What `captune prices` prints of a list that knows all types but ml.gone."""
     kinds = {"us-east-1": {"ml.a": "1.0", "ml.gone": "2.0"}}
     file.write_text(json.dumps({"source": "x", "date": "2026-01-01", "hourly_usd": kinds}))
     known = price_list(hourly).answers["get_products"]
@@ -94,20 +85,20 @@ def priced(hourly: str | None, tmp_path: Path, types: tuple[str, ...] = ()) -> t
     def listed(ServiceCode: str, Filters: list[dict[str, str]]) -> Any:
         return {"PriceList": []} if "ml.gone" in [one["Value"] for one in Filters] else known
 
-    session = Account(pricing=Answers("pricing", get_products=listed))
-    try:
-        return prices.refresh(session, list(types), [], file), json.loads(file.read_text())["hourly_usd"]
-    finally:
-        assert session.asked == [("pricing", "us-east-1")]
+    return prices.refresh(Account(pricing=Answers("pricing", get_products=listed)), types, [], file)
 
 
 def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> None:
-    text, table = priced("1.25", tmp_path, ("ml.new",))
-    assert table == {"us-east-1": {"ml.a": "1.25", "ml.new": "1.25"}}
+    text = priced("1.25", tmp_path / "prices.json", ["ml.new"])
+    table = json.loads((tmp_path / "prices.json").read_text())
+    assert (table["source"], table["hourly_usd"]) == (
+        "AWS Price List",
+        {"us-east-1": {"ml.a": "1.25", "ml.new": "1.25"}},
+    )
     assert "ml.gone: not listed" in text and "(was 1.0)" in text
 
 
 def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no price at all"):
-        priced(None, tmp_path)
+        priced(None, tmp_path / "prices.json", [])
     assert json.loads((tmp_path / "prices.json").read_text())["source"] == "x"

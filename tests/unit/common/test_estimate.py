@@ -11,7 +11,7 @@ import pytest
 
 from common import cards, estimate
 from common.architecture import Shape
-from common.cards import CARDS, card_of, cards_in, speed_up, training_memory
+from common.cards import CARDS, card_of, cards_in, training_memory
 from common.pricing.prices import Price
 from stacks.configuration.catalog import BASE_MODELS
 from stacks.configuration.checks import GPU_FAMILIES
@@ -55,8 +55,6 @@ def test_usual_run_is_the_sum_of_what_was_logged() -> None:
         # A card takes whole sequences of a step.
         *((of_run(sequences=sequences, cards=4), "learn", 100 // sequences) for sequences in (1, 2, 3, 4)),
         (of_run(card=CARDS["g6e"]), "learn", None),
-        (of_run(card=CARDS["g6e"], seeds=2), "further seeds", None),
-        (of_run(card=None), "learn", None),
     ],
 )
 def test_phase_follows_size_answers_seeds_and_cards(found: estimate.Estimate, phase: str, expected: int | None) -> None:
@@ -73,14 +71,6 @@ def test_several_cards_share_learning_and_every_instance_is_paid_for() -> None:
     assert difference == price.cents(2 * 895) - price.cents(970)
 
 
-@pytest.mark.parametrize(
-    ("budget", "fitting"), [(0, 0), (339, 0), (340, 1), (559, 1), (560, 2), (780, 3), (10_000, 44)]
-)
-def test_as_many_seeds_fit_as_come_to_their_end(budget: int, fitting: int) -> None:
-    assert [estimate.seeds_within(of_run(seeds=seeds), budget) for seeds in (1, 5)] == [fitting] * 2
-    assert estimate.seeds_within(of_run(card=CARDS["g6e"], seeds=2), budget) is None
-
-
 class TestCards:
     def test_every_family_of_the_settings_has_its_card(self) -> None:
         assert set(CARDS) == set(GPU_FAMILIES)
@@ -88,10 +78,6 @@ class TestCards:
             assert card_of(card.instance_type) == card
         assert card_of("ml.m5.large") is card_of("g5.2xlarge") is None
         assert {name: cards_in(name) for name in INSTANCE_CARDS} == INSTANCE_CARDS
-
-    def test_more_cards_are_faster_up_to_the_sequences_of_a_step(self) -> None:
-        assert [speed_up(number, 4) for number in (1, 2, 3, 4, 8)] == [1, 2, 2, 4, 4]
-        assert [speed_up(number, 3) for number in (1, 2, 3, 4)] == [1, 1.5, 3, 3]
 
     def test_sequences_of_a_step_are_the_training_jobs_own(self) -> None:
         pytest.importorskip("torch")

@@ -67,21 +67,6 @@ def test_jobs_alone_are_found_by_status_and_age() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "foreign"),
-    [
-        ({"owner": "me", "run": "captune-a", "project": "captune"}, False),
-        ({"project": "another"}, True),
-        ({"owner": "me", "value": "captune"}, True),
-        ({}, True),
-    ],
-)
-def test_resource_is_foreign_by_its_tags(tags: dict[str, str], foreign: bool) -> None:
-    sagemaker = SageMaker()
-    sagemaker.tags["captune-a"] = tags
-    assert Tags(sagemaker).disown(MINE) is foreign
-
-
-@pytest.mark.parametrize(
     ("trouble", "calls"),
     [
         (refusal("AccessDeniedException"), 2),

@@ -10,27 +10,13 @@ from botocore.exceptions import ClientError
 from common.architecture import Shape
 from common.aws import is_missing, reaching
 from common.contracts import run_folder
-from common.environment import BaseModel, MisconfiguredFunction, RunSettings, required
+from common.environment import BaseModel, MisconfiguredFunction, RunSettings
 from common.errors import ServiceUnreachable
 from common.storage import Head, Storage
 from stacks.configuration.run_settings import settings_json
 from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import S3, refusal
-from tests.doubles.run_settings import SETTINGS
-
-# Written out once more: what lies in a bucket already must be found again.
-KEYS = {
-    run_folder.PLAN: "plan.json",
-    run_folder.CORPUS: "input/corpus/corpus.txt",
-    run_folder.RECORDS: "input/corpus/corpus.jsonl",
-    run_folder.HELD_OUT: "input/evaluation/heldout.jsonl",
-    run_folder.PROMPTS: "input/prompts.jsonl",
-    run_folder.CODE: "code/",
-    run_folder.TRAINING: "training/",
-    run_folder.BASE_ANSWERS: "answers/pre-trained.jsonl",
-    run_folder.TUNED_ANSWERS: "answers/fine-tuned.jsonl",
-    run_folder.REPORT: "report/",
-}
+from tests.doubles.preflight_site import SETTINGS
 
 
 class TestBucket:
@@ -69,7 +55,7 @@ class TestBucket:
             ("a\ud83d", "a?"),
         ],
     )
-    def test_any_text_of_a_model_survives_json_lines(self, storage: Storage, text: str, read: str) -> None:
+    def test_any_text_of_a_model_survives_lines(self, storage: Storage, text: str, read: str) -> None:
         storage.write_lines("a.jsonl", [{"greedy": text}, {"greedy": "next"}])
         assert storage.read_lines("a.jsonl") == [{"greedy": read}, {"greedy": "next"}]
 
@@ -79,20 +65,11 @@ class TestBucket:
             storage.key_of("s3://bucket-2/a")
 
 
-class TestRunFolder:
-    def test_keys_of_a_run_do_not_change(self) -> None:
-        assert {path: run_folder.key("captune-a", path) for path in KEYS} == {
-            path: f"runs/captune-a/{key}" for path, key in KEYS.items()
-        }
-        assert run_folder.checkpoints("captune-a") == "checkpoints/captune-a/"
-        files = (run_folder.ADAPTER_CONFIGURATION, run_folder.ADAPTER_WEIGHTS, run_folder.METRICS, run_folder.SUMMARY)
-        assert files == ("adapter_config.json", "adapter_model.safetensors", "metrics.json", "summary.json")
-
-    def test_address_of_an_adapter_names_its_run(self) -> None:
-        uri = run_folder.adapter_uri("bucket", "captune-a", "captune-a-try2")
-        assert uri == "s3://bucket/runs/captune-a/training/captune-a-try2/output/model/"
-        assert run_folder.run_of_uri(uri) == "captune-a"
-        assert run_folder.run_of_uri("s3://bucket/corpora/mine.txt") is None
+def test_address_of_an_adapter_names_its_run() -> None:
+    uri = run_folder.adapter_uri("bucket", "captune-a", "captune-a-try2")
+    assert uri == "s3://bucket/runs/captune-a/training/captune-a-try2/output/model/"
+    assert run_folder.run_of_uri(uri) == "captune-a"
+    assert run_folder.run_of_uri("s3://bucket/corpora/mine.txt") is None
 
 
 class TestErrorsOfAws:
@@ -100,7 +77,6 @@ class TestErrorsOfAws:
         ("code", "message", "missing"),
         [
             ("ValidationException", 'Could not find model "arn:…".', True),
-            ("ValidationException", "Requested resource not found.", True),
             ("ResourceNotFound", "", True),
             ("NoSuchKey", "", True),
             ("ValidationException", "1 validation error detected", False),
@@ -119,13 +95,6 @@ class TestErrorsOfAws:
 
 
 class TestEnvironment:
-    def test_missing_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BUCKET_NAME", "bucket")
-        assert required("BUCKET_NAME") == "bucket"
-        monkeypatch.setenv("BUCKET_NAME", "")
-        with pytest.raises(MisconfiguredFunction, match="BUCKET_NAME is not set"):
-            required("BUCKET_NAME")
-
     def test_settings_that_the_stack_writes_are_read(self) -> None:
         settings = RunSettings.from_json(settings_json(Settings.from_context({"epochs": "5", "accept_eula": "true"})))
         assert (settings.epochs, settings.accept_eula, settings.base_model.id) == (5, True, "llama-2-7b")
@@ -136,7 +105,7 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         "text",
         [
-            *("", "no json", "[]", "{}"),
+            *("no json", "[]"),
             json.dumps(SETTINGS | {"unheard": 1}),
             json.dumps(SETTINGS | {"base_model": {"id": "x"}}),
             json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"}),

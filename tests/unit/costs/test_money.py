@@ -1,7 +1,8 @@
-"""What a run may take of what is left, to the cent and to the second: all it requested, less, or nothing."""
+"""What a run may take of what is left, to the cent and to the second, and what ReserveBudget sets aside."""
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.errors import BudgetExceeded
+from common.errors import BudgetExceeded, DeployInProgress, ServiceUnreachable
 from common.ledger.ledger import Ledger, Reservation
+from common.pricing import costs
 from common.pricing.costs import WorstCase, checkpoint_cents, slow_answers_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
@@ -23,6 +25,9 @@ from common.pricing.durations import (
 )
 from common.pricing.prices import Price
 from preflight import money
+from reserve import handler
+from tests.doubles.lambda_fakes import arn, refusal
+from tests.doubles.ledger_fakes import DETAILS, FakeLedger
 from verification.simulation.services.dynamodb import Table
 
 EARLY = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -113,15 +118,6 @@ class TestEnough:
 
 
 class TestClamped:
-    def test_training_shrinks_before_the_endpoint(self) -> None:
-        some, much, none = allow(committed=CAP - 550), allow(committed=CAP - 380), allow()
-
-        assert (some.clamped, much.clamped) == (True, True)
-        assert MINIMUM_TRAINING_SECONDS < some.training_seconds < 7200
-        assert (some.deadline_seconds, much.training_seconds) == (3600, MINIMUM_TRAINING_SECONDS)
-        assert MINIMUM_DEADLINE_SECONDS < much.deadline_seconds < 3600
-        assert much.tear_down_at < some.tear_down_at < none.tear_down_at
-
     @given(
         left=st.integers(0, 3000),
         training=st.integers(1800, 21600),
@@ -179,6 +175,7 @@ class TestClamped:
         allowance = allow(cap, now=now)
 
         assert allowance.training_seconds > MINIMUM_TRAINING_SECONDS
+        assert (allowance.clamped, allowance.deadline_seconds) == (True, 3600)
         assert allowance.worst.cents <= cap < with_seconds(allowance, training=1).cents
 
     @pytest.mark.parametrize("now", [EARLY, LATE])
@@ -191,7 +188,9 @@ class TestClamped:
 
         assert allow(enough, now=now).deadline_seconds == 3600
         assert allowance.training_seconds == MINIMUM_TRAINING_SECONDS
-        assert MINIMUM_DEADLINE_SECONDS < allowance.deadline_seconds < 3600
+        assert allowance.clamped and MINIMUM_DEADLINE_SECONDS < allowance.deadline_seconds < 3600
+        seconds = MINIMUM_TRAINING_SECONDS + allowance.deadline_seconds + UNBILLED_ALLOWANCE_SECONDS
+        assert allowance.tear_down_at == now + timedelta(seconds=seconds)
         assert allowance.worst.cents <= enough - short < with_seconds(allowance, endpoint=1).cents
 
 
@@ -232,3 +231,76 @@ class TestTheEndOfTheMonth:
 
     def test_crossing_it_costs_the_rounding_and_the_small_items_twice(self) -> None:
         assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13 + 56
+
+
+PLAN: Any = {
+    "runName": "captune-abc",
+    "executionArn": arn("abc"),
+    "definitionVersion": "v1",
+    "budget": {"worstCaseCents": 600, "months": ["2026-11"], "ledgerDetails": {**DETAILS, "execution_name": "abc"}},
+}
+# What a month of this cap costs beside its runs.
+STANDING = 65
+
+
+def reserve(cents: int = 600, **changes: Any) -> Any:
+    """ReserveBudget, with a plan of whatever form; None removes a field."""
+    plan: Any = {**PLAN, **changes, "budget": {**PLAN["budget"], "worstCaseCents": cents}}
+    plan = {key: value for key, value in plan.items() if value is not None}
+    return handler.handle(plan, None)
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
+    ledger = FakeLedger()
+    monkeypatch.setattr(handler, "client", {"dynamodb": ledger.table}.__getitem__)
+    for name, value in {"LEDGER_TABLE": "ledger", "CAP_CENTS": "1000", "DEFINITION_VERSION": "v1"}.items():
+        monkeypatch.setenv(name, value)
+    return ledger
+
+
+def test_the_worst_case_is_set_aside_with_what_settlement_needs(
+    ledger: FakeLedger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reserve() == {"reservedCents": 600, "committedCents": 600 + STANDING, "capCents": 1000}
+    item: Any = ledger.run("captune-abc")
+    assert (item["state"], item["execution_arn"], item["execution_name"]) == ("reserved", arn("abc"), "abc")
+    assert item.items() >= DETAILS.items()
+    line, metric = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert line == {
+        "message": "reserved", "run": "captune-abc", "cents": 600, "committed_cents": 600 + STANDING, "cap_cents": 1000,
+    }  # fmt: skip
+    assert (metric["CommittedCents"], metric["CapCents"]) == (600 + STANDING, 1000)
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Captune"
+
+
+def test_a_damaged_item_counts_as_the_whole_cap_of_this_deployment(ledger: FakeLedger) -> None:
+    reserve()
+    ledger.table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
+    assert reserve()["committedCents"] == 1000 + 600 + STANDING
+
+
+@pytest.mark.parametrize("version", ["v0", "", None])
+def test_a_plan_of_another_deployment_reserves_nothing(ledger: FakeLedger, version: str | None) -> None:
+    with pytest.raises(DeployInProgress, match="start a new execution"):
+        reserve(definitionVersion=version)
+    assert ledger.table.rows == {}
+
+
+def test_the_projects_own_cost_is_set_aside_before_any_run(ledger: FakeLedger) -> None:
+    assert costs.standing_cents(1000) == STANDING
+    with pytest.raises(BudgetExceeded, match=r"cap's \$9.35 for runs is left .* budget_usd in cdk.json to at least 11"):
+        reserve(1000 - STANDING + 1)
+    assert ledger.run("captune-abc") is None
+    assert reserve(1000 - STANDING)["committedCents"] == 1000
+
+
+def test_a_ledger_that_refuses_the_function_is_named_with_its_reason(
+    ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**request: Any) -> None:
+        raise refusal("AccessDeniedException", "not authorized to perform dynamodb:UpdateItem")
+
+    monkeypatch.setattr(ledger.table, "transact_write_items", denied)
+    with pytest.raises(ServiceUnreachable, match="The reservation in the ledger could not be .*dynamodb:UpdateItem"):
+        reserve()

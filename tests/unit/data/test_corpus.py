@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from captune import core_facts, outside
-from captune import document_index as index
+from captune import domain_texts as texts
+from captune import outside
 from captune.data import DATA, domains
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document, documents
@@ -25,11 +25,11 @@ MAIN_REGISTERS = ("abstract", "review", "guideline", "report", "case-report", "d
 REGISTERS = (*MAIN_REGISTERS, "questions", "patient-information")
 FETCHED = str(outside.TARGET) if outside.TARGET.is_file() else ""
 OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE") or FETCHED
-FACTS = sorted(DATA.glob(f"*{core_facts.LISTED}"))
+FACTS = sorted(DATA.glob(f"*{texts.LISTED}"))
 
 
-def rows(domain: str, split: str | None = None) -> list[tuple[index.Entry, Document]]:
-    return [row for row in index.pairs(DATA, domain) if split in (None, row[0].split)]
+def rows(domain: str, split: str | None = None) -> list[tuple[texts.Entry, Document]]:
+    return [row for row in texts.pairs(DATA, domain) if split in (None, row[0].split)]
 
 
 def whole(document: Document) -> str:
@@ -40,7 +40,7 @@ def whole(document: Document) -> str:
 def test_index_and_texts_name_the_same_documents_each_once(domain: str) -> None:
     titles = Counter(entry.title for entry, _ in rows(domain))
     assert [title for title, times in titles.items() if times > 1] == []
-    assert len(titles) == len(index.read(DATA / f"{domain}index.jsonl"))
+    assert len(titles) == len(texts.read_index(DATA / f"{domain}index.jsonl"))
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -62,10 +62,10 @@ def test_a_document_is_long_enough_names_its_sources_and_is_plain_text(domain: s
 
 
 def test_the_medical_corpus_holds_every_register_of_every_area() -> None:
-    training = rows("medical", index.TRAIN)
+    training = rows("medical", texts.TRAIN)
     wanted = {(area, register) for area in AREAS for register in REGISTERS}
     assert {(entry.area, entry.register) for entry, _ in training} == wanted | {("general", "general")}
-    held_out = {(entry.area, entry.register) for entry, _ in rows("medical", index.HELD_OUT)}
+    held_out = {(entry.area, entry.register) for entry, _ in rows("medical", texts.HELD_OUT)}
     assert held_out >= {(area, register) for area in AREAS for register in MAIN_REGISTERS}
     words: Counter[bool] = Counter()
     for entry, document in training:
@@ -83,17 +83,17 @@ def test_the_datasheet_counts_the_words_of_each_register_and_area() -> None:
     sheet = [line.split(" | ") for line in (DATA / "README.md").read_text("utf-8").splitlines() if line[:2] == "| "]
     told = {cells[0].strip("| `"): (cells[-2], cells[-1].rstrip(" |")) for cells in sheet}
     for name in (*REGISTERS, *AREAS, "general"):
-        train, held_out = words[name, index.TRAIN], words[name, index.HELD_OUT]
+        train, held_out = words[name, texts.TRAIN], words[name, texts.HELD_OUT]
         assert told[name] == (f"{train:,}", f"{held_out:,}" if held_out else "–")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_held_out_and_control_text_share_no_eight_words_with_training_text(domain: str) -> None:
-    training = Overlap("\n\n".join(whole(document) for _, document in rows(domain, index.TRAIN)))
-    kept_apart = [document for _, document in rows(domain, index.HELD_OUT)] + documents(CONTROL, "control")
+    training = Overlap("\n\n".join(whole(document) for _, document in rows(domain, texts.TRAIN)))
+    kept_apart = [document for _, document in rows(domain, texts.HELD_OUT)] + documents(CONTROL, "control")
     # The finance text is trained on in an experiment that is measured with the medical held-out text.
-    kept_apart += [document for _, document in rows("medical", index.HELD_OUT)] if domain == "finance" else []
+    kept_apart += [document for _, document in rows("medical", texts.HELD_OUT)] if domain == "finance" else []
     assert {document.title: run for document in kept_apart if (run := training.first(whole(document)))} == {}
 
 
@@ -109,14 +109,14 @@ def test_no_text_of_others_is_in_the_corpus(domain: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
 def test_the_corpus_states_each_core_fact_in_five_wordings(file: Path) -> None:
-    found = core_facts.in_corpus(file)
+    found = texts.facts_in_corpus(file)
     assert len(found) >= 400
     assert [row for row in found if not row.enough] == []
 
 
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
 def test_a_core_fact_is_listed_once_states_itself_and_has_a_source(file: Path) -> None:
-    listed = core_facts.read(file)
+    listed = texts.read_facts(file)
     assert len({(fact.subject, fact.object) for fact in listed}) == len({fact.fact for fact in listed}) == len(listed)
     assert [fact.fact for fact in listed if re.fullmatch(r"\W*", fact.subject) or fact.subject == fact.object] == []
     assert [fact.fact for fact in listed if not fact.stated_in([fact.fact.lower()])] == []

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from captune import core_facts, data, outside
-from captune import document_index as index
+from captune import data, outside
+from captune import domain_texts as texts
 from captune.__main__ import app
-from captune.core_facts import Fact, Statements
+from captune.domain_texts import Fact, Statements
 from preflight.texts import outside_text
 from preflight.texts.text_file import documents
 from tests.doubles.texts.made_up_prose import prose
@@ -34,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     place = {"sources": "invented", "part": "p"}
     lines = [json.dumps(dict(zip(keys, row[:4], strict=True)) | place | {"number": n}) for n, row in enumerate(PLAN, 1)]
     (tmp_path / "lawindex.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    for split, ending in index.FILES.items():
+    for split, ending in texts.FILES.items():
         chosen = [f"# {title}\n\n{'word ' * words}\n" for title, _, _, of, words in PLAN if of == split]
         (tmp_path / f"law{ending}").write_text("\n".join(chosen), "utf-8")
     return tmp_path
@@ -60,19 +59,17 @@ def test_words_are_counted_by_register_and_area_without_titles(folder: Path) -> 
 def test_a_text_that_differs_from_its_index_is_refused(folder: Path, change: tuple[str, str], words: str) -> None:
     text = folder / "lawdataset.txt"
     text.write_text(text.read_text("utf-8").replace(*change), "utf-8")
-    with pytest.raises(index.IndexDiffers, match=words):
-        index.pairs(folder, "law")
+    with pytest.raises(texts.IndexDiffers, match=words):
+        texts.pairs(folder, "law")
 
 
-@pytest.mark.parametrize(
-    ("number", "register", "part", "split"),
-    [
-        (3, "abstract", "p", "train"), (4, "abstract", "p", "heldout"), (12, "report", "p", "heldout"),
-        (20, "general", "p", "train"), (8, "report", "p", "train"), (4, "abstract", "facts-1", "train"),
-    ],
-)  # fmt: skip
-def test_every_eighth_document_from_the_fourth_is_held_out(number: int, register: str, part: str, split: str) -> None:
-    assert index.Entry("t", "a", register, "train", "s", part, number).planned_split == split
+def test_every_eighth_document_from_the_fourth_is_held_out() -> None:
+    def split(register: str, part: str) -> list[int]:
+        entries = [texts.Entry("t", "a", register, "train", "s", part, number) for number in range(1, 21)]
+        return [entry.number for entry in entries if entry.planned_split == texts.HELD_OUT]
+
+    assert split("abstract", "p") == [4, 12, 20]
+    assert split("general", "p") == split("abstract", "facts-1") == []
 
 
 def two_nats_a_word(parts: list[str]) -> list[tuple[float, int]]:
@@ -83,31 +80,22 @@ def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
     def dear_first(parts: list[str]) -> list[tuple[float, int]]:
         return [(9.0 if n == 0 else 1.0, 3 if n == 0 else 7) for n, _ in enumerate(parts)]
 
-    found = [
-        (split, register, loss, tokens)
-        for split, register, loss, tokens in data.by_register(folder, "law", 0, dear_first)
-    ]
+    found = data.by_register(folder, "law", 0, dear_first)
     assert found == [("train", "abstract", 1.0, 10), ("train", "report", 3.0, 3), ("heldout", "abstract", 3.0, 3)]
-    assert data.by_register(folder, "law", 25, dear_first)[0] == ("train", "abstract", 3.0, 3)
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("others.jsonl", '{"id": "1", "text": "one two three"}\n\n{"id": "2", "text": "four"}\n'),
+        ("others.jsonl", '{"text": "one two three"}\n\n{"text": "four"}\n'),
         ("others.txt", "# T\n\none two three four\n"),
     ],
 )
-def test_a_text_by_others_is_scored_beside_ours(
-    name: str, content: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_by_others_is_scored_beside_ours(name: str, content: str, folder: Path) -> None:
     others = folder.parent / name
     others.write_text(content, "utf-8")
     lines = data.losses(folder, 0, others, two_nats_a_word).splitlines()
     assert [line.split() for line in lines if line.startswith("others")] == [[name, "2.00", "4", "tokens"]]
-    monkeypatch.setattr(data, "losses", lambda **options: str(options))
-    words = ["data", "--loss", "--words", "300", "--others", str(others)]
-    assert CliRunner().invoke(app, words).output == f"{ {'words': 300, 'others': others} }\n"
 
 
 IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase", "")
@@ -116,10 +104,8 @@ IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine 
 def test_a_fact_is_stated_by_a_sentence_that_names_subject_and_object() -> None:
     twice = "Imatinib inhibits BCR::ABL1. The tyrosine kinase is blocked by imatinib. Nothing else."
     apart = "Imatinib is a drug. It inhibits BCR::ABL1.\n\nImatinib\n\nBCR::ABL1; imatinib"
-    texts = [documents(f"# Imatinib inhibits BCR::ABL1\n\n{text}\n", "test")[0] for text in (twice, twice, apart)]
-    found = core_facts.statements([IMATINIB], texts)
-    assert found == [Statements(IMATINIB.fact, 4, 2)]
-    assert core_facts.summary(found).startswith("1 core facts, each stated in 4 to 4 sentences")
+    found = [documents(f"# Imatinib inhibits BCR::ABL1\n\n{text}\n", "test")[0] for text in (twice, twice, apart)]
+    assert texts.statements([IMATINIB], found) == [Statements(IMATINIB.fact, 4, 2)]
     assert [Statements("", *counts).enough for counts in ((5, 3), (4, 3), (5, 2))] == [True, False, False]
 
 
@@ -141,10 +127,8 @@ def record(title: str = "Do walks help?", text: str = "", meshes: tuple[str, ...
         (record(text=GENES, meshes=("Humans", "Genes")), True),
         (record(text=GENES), False),
         (record("Is the gene read?", "One gene."), False),
-        (record("Is it hepatitis B?", "HBV and HIV-1 were sought."), True),
         (record("Leiomyosarcoma", "Tumours and metastases."), True),
         (record("Is general practice generic?", GENES), False),
-        (record("Do cancerous-looking walks help?", GENES), False),
     ],
 )
 def test_an_abstract_needs_words_of_an_area_in_title_and_text(made: dict[str, Any], chosen: bool) -> None:
@@ -159,38 +143,26 @@ def test_the_abstracts_densest_in_words_of_an_area_are_taken() -> None:
     assert "pubmed-1" in found and f"pubmed-{outside.AREA_ABSTRACTS + 2}" not in found
 
 
-@pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The set as its home would send it: eight invented abstracts, one of which the corpus shares."""
-    records = {str(n): record("Is the gene read?", f"{GENES} {prose(40, 500 + n)}") for n in range(8)}
-    content = json.dumps(records).encode()
-    monkeypatch.setattr(outside, "SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(outside, "CORPORA", (tmp_path / "corpus.txt",))
-    (tmp_path / "corpus.txt").write_text(f"# A\n\n{prose(40, 503)}")
-    return content
-
-
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_what_is_fetched_shares_nothing_with_the_corpus(published: bytes, tmp_path: Path, by_hand: bool) -> None:
-    target, file, asked = tmp_path / "new" / "set.jsonl", tmp_path / "ori_pqal.json", list[str]()
-    file.write_bytes(published)
-
-    def download(address: str) -> bytes:
-        asked.append(address)
-        return published
-
-    printed = outside.fetch(file if by_hand else None, target, download)
+def test_what_is_fetched_shares_nothing_with_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    content = json.dumps({n: record("Is the gene read?", f"{GENES} {prose(40, 500 + n)}") for n in range(8)}).encode()
+    target, file, corpus = tmp_path / "new" / "set.jsonl", tmp_path / "ori_pqal.json", tmp_path / "corpus.txt"
+    file.write_bytes(content)
+    corpus.write_text(f"# A\n\n{prose(40, 503)}")
+    monkeypatch.setattr(outside, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(outside, "CORPORA", (corpus,))
+    monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json" if by_hand else file.as_uri())
+    printed = outside.fetch(file if by_hand else None, target)
     found = [one.id for one in outside_text.read(target.read_bytes(), target.name)]
     assert found == [f"pubmed-{n}" for n in range(8) if n != 3]
-    assert "7 abstracts" in printed and "1 more share" in printed and "MIT licence" in printed
-    assert asked == ([] if by_hand else [outside.ADDRESS]) and outside.COMMIT in outside.ADDRESS
+    assert "7 abstracts" in printed and "1 more share" in printed
     assert list(target.parent.iterdir()) == [target]
-
-
-def test_a_file_that_is_not_the_published_one_is_refused(published: bytes, tmp_path: Path) -> None:
+    file.write_bytes(content + b" ")
     with pytest.raises(outside.OutsideUnavailable, match="its SHA-256 is"):
-        outside.fetch(target=tmp_path / "set.jsonl", download=lambda _: published + b" ")
-    assert not (tmp_path / "set.jsonl").exists()
+        outside.fetch(file, tmp_path / "other.jsonl")
+    assert not (tmp_path / "other.jsonl").exists()
 
 
 @pytest.mark.parametrize("words", [[], ["--from-file", "lost.json"]])
@@ -198,8 +170,3 @@ def test_without_the_file_the_way_by_hand_is_printed(words: list[str], monkeypat
     monkeypatch.setattr(outside, "ADDRESS", "file:///nowhere.json")
     answer = CliRunner().invoke(app, ["outside", *words])
     assert answer.exit_code == 1 and "captune outside --from-file FILE" in answer.output
-
-
-def test_git_ignores_the_fetched_set() -> None:
-    ignored = subprocess.run(["git", "check-ignore", "-q", str(outside.TARGET)], cwd=data.PROJECT, check=False)
-    assert ignored.returncode == 0

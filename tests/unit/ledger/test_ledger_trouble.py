@@ -1,18 +1,22 @@
-"""The ledger when calls collide, are throttled, lose their answers, or come from two runs at once."""
+"""The ledger when items are damaged, and when calls collide, are throttled, lose their answers, or meet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from common.errors import BudgetExceeded, ServiceUnreachable
+from common.errors import BudgetExceeded, LedgerDamaged, ServiceUnreachable
+from common.ledger import keys
 from common.ledger import table as ledger_table
+from common.ledger.changes import written
 from common.ledger.ledger import Ledger
-from tests.doubles.lambda_fakes import refusal
-from tests.doubles.ledger_tables import CAP, NOW, quiet_ledger, reservation
+from common.ledger.rows import EndpointLife, endpoint_lives, read_row, whole_number
+from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.ledger_fakes import CAP, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
@@ -24,13 +28,6 @@ PASSING_ERRORS = [
     "ThrottlingException",
     "TransactionInProgressException",
 ]
-
-
-def troubled(*kinds: str | None, pause: Callable[[float], None] = lambda seconds: None) -> Ledger:
-    """A ledger whose next transactions go wrong in these ways, one after the other."""
-    left = iter(kinds)
-    table = Table(trouble=lambda called: next(left, None) if called == "TransactWriteItems" else None)
-    return Ledger(table, "ledger", pause)
 
 
 def refusing(operation: str, code: str, *reasons: str) -> Ledger:
@@ -57,30 +54,18 @@ def before_transaction(table: Table, act: Callable[[], Any]) -> None:
 
 
 class TestTrouble:
-    def test_colliding_transactions_are_repeated_after_short_pauses(self) -> None:
-        pauses: list[float] = []
-        ledger = troubled(*[CONFLICT] * 11, pause=pauses.append)
+    def test_colliding_transactions_are_repeated_after_pauses_that_double(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[Any] = []
+        monkeypatch.setattr(ledger_table.random, "uniform", lambda low, high: (low, high))
+        collisions = iter([CONFLICT] * 11)
+        table = Table(trouble=lambda called: next(collisions, None) if called == "TransactWriteItems" else None)
+        ledger = Ledger(table, "ledger", pauses.append)
         ledger.reserve(reservation("a", 587), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == 587
-        assert len(pauses) == 11
-        assert all(0 <= pause <= 2 for pause in pauses)
-
-    def test_pauses_double_up_to_two_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        bounds: list[tuple[float, float]] = []
-
-        def longest(low: float, high: float) -> float:
-            bounds.append((low, high))
-            return high
-
-        monkeypatch.setattr(ledger_table.random, "uniform", longest)
-        pauses: list[float] = []
-        table = ledger_table.Table(None, "ledger", pauses.append)
-        for attempt in range(8):
-            table.pause(attempt)
-
-        assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-        assert bounds == [(0, pause) for pause in pauses]
+        assert pauses == [(0, longest) for longest in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 5)]
 
     @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
     def test_a_ledger_that_is_always_busy_says_so(self, code: str) -> None:
@@ -100,7 +85,6 @@ class TestTrouble:
         with pytest.raises(ServiceUnreachable, match="busy"):
             ledger.reserve(reservation("a", 1), CAP, NOW)
         assert len(pauses) == 12
-        assert all(0 <= pause <= 2 for pause in pauses)
 
     @pytest.mark.parametrize("code", PASSING_ERRORS)
     def test_passing_errors_of_dynamodb_are_retried_by_the_state_machine(self, code: str) -> None:
@@ -129,17 +113,6 @@ class TestTrouble:
         }
         with pytest.raises(ServiceUnreachable, match="did not answer"):
             calls[operation]()
-
-    def test_writes_whose_answers_were_lost_count_once(self) -> None:
-        ledger = troubled(LOST_ANSWER, LOST_ANSWER)
-        with pytest.raises(ServiceUnreachable):
-            ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        assert ledger.committed_cents("2026-11") == 587
-        with pytest.raises(ServiceUnreachable):
-            ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        assert ledger.committed_cents("2026-11") == 91
 
     def test_a_count_that_cannot_be_read_back_is_the_first(self) -> None:
         table = Table()
@@ -199,20 +172,150 @@ class TestTwoRunsAtOnce:
         assert (item["actual_cents"], ledger.committed_cents("2026-11")) == (booked, booked)
 
 
-class Stale(Table):
-    """A table that returns old items unless the read is consistent."""
+GOOD: dict[str, dict[str, Any]] = {
+    "pk": {"S": "RUN#captune-a"},
+    "state": {"S": "reserved"},
+    "execution_arn": {"S": "arn:a"},
+    "execution_name": {"S": "a"},
+    "reserved_cents": {"N": "600"},
+    "months": {"S": "2026-11,2026-12"},
+    "reserved_at": {"S": "2026-11-24T18:00:00+00:00"},
+}
+SETTLED = GOOD | {
+    "state": {"S": "settled"},
+    "actual_cents": {"N": "150"},
+    "actual_cents_2026-11": {"N": "100"},
+    "actual_cents_2026-12": {"N": "50"},
+    "settled_at": {"S": "2026-11-24T20:00:00+00:00"},
+}
+TEXTS = ("state", "execution_arn", "execution_name", "months", "status")
+PRICES = ("price_source", "training_prices", "hosting_prices")
+REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
+DATES = ("reserved_at", "settled_at", "ends_by", "keep_until")
+LONG = "x" * 50
 
-    def get_item(self, *, ConsistentRead: bool = False, **request: Any) -> dict[str, Any]:
-        return super().get_item(ConsistentRead=True, **request) if ConsistentRead else {}
+# What is written over a good item, and what is said about it. None removes the attribute.
+DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
+    ("state", {"BOOL": True}, "state is of the type BOOL; the ledger holds whole numbers and texts"),
+    ("note", {}, "note is of the type nothing"),
+    ("reserved_cents", {"N": "600.5"}, "reserved_cents is 600.5, not a whole number"),
+    ("reserved_cents", {"N": "-1"}, "reserved_cents is -1, below zero"),
+    ("reserved_cents", {"S": LONG}, f"reserved_cents is the text '{LONG[:40]}', not a number"),
+    ("max_endpoint_seconds", {"S": "long"}, "max_endpoint_seconds is the text 'long', not a number"),
+    ("actual_cents_2026-11", {"S": "9"}, "actual_cents_2026-11 is the text '9', not a number"),
+    ("endpoint_1_instance_count", {"S": "1"}, "endpoint_1_instance_count is the text '1', not a number"),
+    ("state", {"S": LONG}, f"state is '{LONG[:40]}', neither reserved nor settled"),
+    ("months", {"S": "2026-11,2026-13"}, "months is '2026-11,2026-13', not months such as 2026-11"),
+    ("months", {"S": LONG}, f"months is '{LONG[:40]}', not months such as 2026-11"),
+    ("reserved_at", {"S": LONG}, f"reserved_at is '{LONG[:40]}', not a date"),
+    ("endpoint_created_at", {"S": "then"}, "endpoint_created_at is 'then', not a date"),
+    ("endpoint_2_gone_at", {"S": "later"}, "endpoint_2_gone_at is 'later', not a date"),
+    *((name, None, f"{name} is missing") for name in REQUIRED),
+    *((name, {"N": "7"}, f"{name} is the number 7, not a text") for name in (*TEXTS, *PRICES, *DATES)),
+    *((name, {"S": "soon"}, f"{name} is 'soon', not a date") for name in DATES),
+]  # fmt: skip
 
-    def paginate(self, *, ConsistentRead: bool = False, **request: Any) -> Iterator[dict[str, Any]]:
-        return super().paginate(ConsistentRead=True, **request) if ConsistentRead else iter([{"Items": []}])
+
+def but(item: dict[str, Any], **changes: dict[str, Any] | None) -> dict[str, Any]:
+    """An item with other attributes; None removes one."""
+    return {name: value for name, value in {**item, **changes}.items() if value is not None}
 
 
-def test_only_the_newest_is_read() -> None:
-    ledger = quiet_ledger(Stale())
-    ledger.reserve(reservation("a", 587), CAP, NOW)
+def test_the_keys_of_existing_tables_stay() -> None:
+    names = [keys.of_run("captune-a"), keys.of_month("2026-11"), keys.of_starts("2026-11"), "XRUN#"]
+    assert {name: (keys.run_in(name), keys.month_in(name), keys.starts_in(name)) for name in names} == {
+        "RUN#captune-a": ("captune-a", None, None),
+        "MONTH#2026-11": (None, "2026-11", None),
+        "STARTS#2026-11": (None, None, "2026-11"),
+        "XRUN#": (None, None, None),
+    }
 
-    assert ledger.committed_cents("2026-11") == 587
-    assert [row.run for row in ledger.rows()] == ["captune-a"]
-    assert ledger.run("captune-a") is not None
+
+class TestReading:
+    def test_a_good_item_is_read_with_its_types(self) -> None:
+        row = read_row(GOOD)
+        assert (row.run, row.problems, row.is_damaged, row.is_open) == ("captune-a", (), False, True)
+        assert (row.item["reserved_cents"], row.item["months"]) == (600, "2026-11,2026-12")
+        settled = read_row(SETTLED)
+        assert (settled.is_damaged, settled.is_open) == (False, False)
+
+    @pytest.mark.parametrize(("name", "value", "problem"), DAMAGES)
+    def test_a_damaged_item_is_described_and_hides_no_other(
+        self, name: str, value: dict[str, Any] | None, problem: str
+    ) -> None:
+        table = Table()
+        ledger = quiet_ledger(table)
+        ledger.reserve(reservation("b", 100), CAP, NOW)
+        table.rows["RUN#captune-a"] = but(GOOD, **{name: value})
+
+        rows = {row.run: row for row in ledger.rows()}
+        (found,) = rows["captune-a"].problems
+        assert found.startswith(problem)
+        assert rows["captune-a"].is_damaged and rows["captune-a"].is_open
+        assert name not in rows["captune-a"].item
+        assert len(rows["captune-a"].item) == len(but(GOOD, **{name: None}))
+        assert (rows["captune-b"].problems, rows["captune-b"].item) == ((), ledger.run("captune-b"))
+
+    def test_everything_wrong_with_a_run_is_in_the_error(self) -> None:
+        table = Table()
+        table.rows["RUN#captune-a"] = but(GOOD, state={"S": "open"}, months={"S": "May"})
+        with pytest.raises(
+            LedgerDamaged, match="state is 'open', .*; months is 'May', .* the dearest case; captune ledger "
+        ):
+            quiet_ledger(table).run("captune-a")
+
+    @pytest.mark.parametrize("missing", ["actual_cents", "settled_at"])
+    def test_a_settled_item_without_its_settlement_is_open(self, missing: str) -> None:
+        row = read_row(but(SETTLED, **{missing: None}))
+        assert (row.problems, row.is_open) == ((f"{missing} is missing",), True)
+
+    def test_an_item_without_a_key_has_no_run(self) -> None:
+        assert (read_row({}).run, read_row(but(GOOD, pk=None)).run) == ("", "")
+
+    @pytest.mark.parametrize(
+        ("value", "number"),
+        [({"N": "5"}, 5), ({"N": "5.0"}, 5), ({"N": "5E+2"}, 500), ({"N": "-3"}, -3), (None, None), ({"S": "5"}, None),
+         ({"N": "5.5"}, None), ({"N": "NaN"}, None), ({"N": "x"}, None), ({"N": None}, None)],
+    )  # fmt: skip
+    def test_whole_numbers_are_read_however_they_are_written(self, value: Any, number: int | None) -> None:
+        assert whole_number(value) == number
+
+    def test_dates_are_written_in_utc_on_any_machine(self) -> None:
+        with clock_of_tokyo():
+            assert written(NOW.astimezone(timezone(timedelta(hours=9)))) == "2026-11-24T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("item", "cents"),
+    [
+        (GOOD, (0, 600, 600, 0)),
+        (SETTLED, (0, 100, 50, 0)),
+        (but(GOOD, state={"BOOL": True}), (0, 600, 600, 0)),
+        (but(GOOD, reserved_cents={"N": "1.5"}), (0, CAP, CAP, 0)),
+        (but(GOOD, months=None), (0, 600, 600, 600)),  # every month from its reservation on
+        (but(GOOD, months=None, reserved_at=None), (600, 600, 600, 600)),
+        (but(SETTLED, status={"BOOL": True}), (0, 100, 50, 0)),
+        # Its settlement does not add up.
+        (but(SETTLED, **{"actual_cents_2026-12": {"BOOL": True}}), (0, 600, 600, 0)),
+        # What was booked beyond the reservation counts too.
+        (but(SETTLED, state=None, **{"actual_cents_2026-11": {"N": "700"}}), (0, 700, 600, 0)),
+    ],
+)
+def test_what_a_run_holds_of_each_month(item: dict[str, Any], cents: tuple[int, ...]) -> None:
+    row = read_row(item)
+    assert tuple(row.cents_in(month, CAP) for month in ("2026-10", "2026-11", "2026-12", "2027-01")) == cents
+
+
+class TestEndpointLives:
+    @pytest.mark.parametrize(
+        ("name", "attempt"), [("captune-a-try3", 3), ("captune-a", 1), (None, 1), ("captune-a-try3-b", 1)]
+    )
+    @pytest.mark.parametrize("gone", [True, False])
+    def test_an_item_of_an_earlier_deployment_has_one_life(self, name: str | None, attempt: int, gone: bool) -> None:
+        item: Any = {"endpoint_created_at": "2026-11-24T12:00:00+00:00"}
+        item |= {"endpoint_gone_at": "2026-11-24T19:00:00+00:00"} if gone else {}
+        item |= {"endpoint_name": name} if name else {}
+        assert endpoint_lives(item) == {attempt: EndpointLife(NOW, NOW.replace(hour=19) if gone else None)}
+
+    def test_an_end_without_a_creation_is_no_life(self) -> None:
+        assert endpoint_lives({"endpoint_gone_at": "2026-11-24T19:00:00+00:00"}) == {}

@@ -1,85 +1,52 @@
-"""A run that can start: its plan, its staged input, its expected time, and whether the model fits the cards."""
+"""A run that can start: its plan, its staged input, what input and settings choose, and what it is expected to take."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from functools import reduce
 from typing import Any
 
 import pytest
 
 from common.architecture import Shape
 from common.environment import RunSettings
-from common.errors import ModelDoesNotFit
+from common.errors import AdapterRejected, ModelDoesNotFit, RunInFlight
 from common.estimate import MEASURE_AGAIN_SECONDS
-from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from common.text.tokens import estimated_tokens
 from preflight.fits import idle_cards, refuse_what_cannot_fit
 from preflight.model import Model
+from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import arn
-from tests.doubles.preflight_site import KEPT, Site, titled
-from tests.doubles.run_settings import SETTINGS
+from tests.doubles.preflight_site import SETTINGS, Site, titled
 from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.prompt_lines import GOOD
-from tests.doubles.texts.prompt_lines import lines as json_lines
+from tests.doubles.texts.made_up_records import GOOD, lines
 
 OWN = {"corpus": "corpora/mine.txt"}
-PLAN: dict[str, Any] = {
-    "runName": "captune-abc",
-    "executionArn": arn("abc"),
-    "definitionVersion": "v1",
-    "samplesPerPrompt": 2,
-    "acceptEula": True,
-    "corpus": {"words": 3090, "documents": 30, "prompts": 1},
-    "warnings": [],
+HYPERPARAMETERS = {
+    "epochs": "3",
+    "learning_rate": "auto",
+    "sequence_length": "512",
+    "lora_rank": "16",
+    "adapter_strength": "0.6",
+    "seed": "42",
+    "checkpoint_minutes": "10",
+    "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
+    "document_order": "written",
 }
-TRAINING = {
-    "instanceTypes": ["ml.g5.2xlarge"],
-    "volumeSizeGb": 100,
-    "maxRuntimeSeconds": 7200,
-    "maxPendingSeconds": 1800,
-    "maxWaitSeconds": 0,
-    "corpusUri": f"s3://bucket/{KEPT}input/corpus/",
-    "evaluationUri": f"s3://bucket/{KEPT}input/evaluation/",
-    "outputUri": f"s3://bucket/{KEPT}training/",
-    "checkpointUri": "s3://bucket/checkpoints/captune-abc/",
-    "hyperparameters": {
-        "epochs": "3",
-        "learning_rate": "auto",
-        "sequence_length": "512",
-        "lora_rank": "16",
-        "adapter_strength": "0.6",
-        "seed": "42",
-        "checkpoint_minutes": "10",
-        "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
-        "document_order": "written",
-    },
-}
-HOSTING = {
-    "instanceTypes": ["ml.g5.2xlarge"],
-    "deadlineSeconds": 3600,
-    "downloadSeconds": 1200,
-    "startSeconds": 900,
-    "maxModelTokens": 4096,
-    "trialAdapterUri": f"s3://bucket/{KEPT}training/trial/",
-}
-
-
-def staged(site: Site, name: str) -> list[dict[str, Any]]:
-    """The documents of a staged file of JSON lines."""
-    return [json.loads(line) for line in site.staged[f"input/{name}.jsonl"].splitlines()]
 
 
 def test_plan_has_what_the_state_machine_needs(site: Site) -> None:
     plan = site.run()
-    assert plan | PLAN == plan
-    assert plan["training"] | TRAINING == plan["training"]
-    assert plan["hosting"] | HOSTING == plan["hosting"]
+    assert (plan["runName"], plan["executionArn"], plan["definitionVersion"]) == ("captune-abc", arn("abc"), "v1")
+    assert plan["corpus"] == {"words": 3090, "documents": 30, "prompts": 1}
+    assert plan["training"]["hyperparameters"] == HYPERPARAMETERS
     assert plan["tearDownAt"].startswith("2026-11-24T")
     assert plan["budget"]["months"] == ["2026-11"]
-    assert plan["evaluation"]["outsideDocuments"] == 0
     assert plan["evaluation"]["outsideText"].startswith("No outside text was given")
+    assert plan["warnings"] == []
     assert len(json.dumps(plan)) < 10_000
 
 
@@ -96,8 +63,8 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
         "training/trial/adapter_config.json",
     }
     assert json.loads(site.staged["plan.json"]) == plan
-    assert staged(site, "prompts") == [GOOD]
-    held_out = staged(site, "evaluation/heldout")
+    assert site.documents("input/prompts.jsonl") == [GOOD]
+    held_out = site.documents("input/evaluation/heldout.jsonl")
     assert [sorted(document) for document in held_out] == [["id", "text", "title"]] * 8
     assert held_out[0]["text"] == prose(60, 300)
     assert site.staged["code/train.py"] == b"train"
@@ -108,28 +75,22 @@ class TestOwnCorpus:
         site.upload("mine.txt", b"\xef\xbb\xbf" + prose(3000, 7).replace("\n", "\r\n").encode())
         plan = site.begin(OWN)
         assert 1500 < plan["corpus"]["words"] < 3000  # what is held out is not trained on
-        held_out = [one["text"] for one in staged(site, "evaluation/heldout")]
+        held_out = [one["text"] for one in site.documents("input/evaluation/heldout.jsonl")]
         training = site.staged["input/corpus/corpus.txt"].decode()
         assert len(held_out) >= 6
         assert not [text for text in held_out if text in training]
-        assert {prompt["kind"] for prompt in staged(site, "prompts")} == {"starter"}
+        assert {prompt["kind"] for prompt in site.documents("input/prompts.jsonl")} == {"starter"}
 
     def test_own_held_out_text_and_prompts_are_used(self, site: Site) -> None:
         site.upload("mine.txt", prose(2000, 7).encode())
         site.upload("apart.txt", prose(900, 8).encode())
-        site.upload("p.jsonl", json_lines({**GOOD, "id": "mine"}))
+        site.upload("p.jsonl", lines([{**GOOD, "id": "mine"}]))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt", "prompts": "corpora/p.jsonl"})["warnings"]
         assert "Passages of one document are alike" in warning
-        assert len(staged(site, "evaluation/heldout")) >= 6
-        assert [one["id"] for one in staged(site, "prompts")] == ["mine"]
+        assert len(site.documents("input/evaluation/heldout.jsonl")) >= 6
+        assert [one["id"] for one in site.documents("input/prompts.jsonl")] == ["mine"]
         trained = site.staged["input/corpus/corpus.txt"].decode().split()
         assert trained == ["#", "training", "1", *prose(2000, 7).split()]
-
-    def test_too_little_held_out_text_for_a_verdict_is_a_warning(self, site: Site) -> None:
-        site.upload("mine.txt", prose(2000, 7).encode())
-        site.upload("apart.txt", prose(210, 8).encode())
-        (warning,) = site.run({**OWN, "heldOut": "corpora/apart.txt"})["warnings"]
-        assert "with fewer than 6 the verdict is always “not shown”" in warning
 
     def test_repeated_held_out_document_is_measured_once(self, site: Site) -> None:
         again = titled(3, 60, 700).replace(b"# Part", b"# Copy")
@@ -137,13 +98,13 @@ class TestOwnCorpus:
         site.upload("mine.txt", titled(30, 100, 500))
         (warning,) = site.begin({**OWN, "heldOut": "corpora/apart.txt"})["warnings"]
         assert warning.startswith("3 held-out documents say what another one says")
-        assert len(staged(site, "evaluation/heldout")) == 7
+        assert len(site.documents("input/evaluation/heldout.jsonl")) == 7
 
     def test_control_text_in_the_corpus_is_left_out(self, site: Site) -> None:
         copied = site.data["control.txt"].split(b"# Part 1")[0]
         site.upload("mine.txt", b"\n\n".join([prose(2000, 7).encode(), copied]))
         site.begin(OWN)
-        assert [one["title"] for one in staged(site, "evaluation/control")] == ["Part 1", "Part 2"]
+        assert [one["title"] for one in site.documents("input/evaluation/control.jsonl")] == ["Part 1", "Part 2"]
 
 
 THIRTEEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-13b"].shape))
@@ -160,33 +121,25 @@ def test_plan_has_the_estimate_beside_the_worst_case(site: Site) -> None:
     assert expected["tokens"] == 2 * estimated_tokens(plan["corpus"]["words"])
     assert 0 < expected["expectedCents"] < plan["budget"]["worstCaseCents"]
     assert expected["trainingSeconds"] == sum(one["seconds"] for one in expected["phases"][:4])
-    memory = expected["memory"]
-    assert (memory["trainingCard"], memory["hostingCard"], memory["quantised"]) == ("A10G", "A10G", False)
-    assert memory["trainingBytes"] < memory["trainingFreeBytes"]
-    assert memory["hostingBytes"] < memory["hostingUsableBytes"]
+    assert [expected["memory"][key] for key in ("trainingCard", "hostingCard", "quantised")] == ["A10G", "A10G", False]
 
 
-def test_deadline_before_the_last_answer_is_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    site.data["medicalprompts.jsonl"] = json_lines(*({**GOOD, "id": f"p{n}"} for n in range(1500)))
-    (warning,) = site.run({"samplesPerPrompt": 2})["warnings"]
-    assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
+def test_deadline_before_the_last_answer_is_a_warning(site: Site) -> None:
+    site.data["medicalprompts.jsonl"] = lines({**GOOD, "id": f"p{n}"} for n in range(500))
+    (warning,) = site.run({"samplesPerPrompt": 8})["warnings"]
     assert "74 minutes" in warning and "after 60. Raise endpoint_deadline_minutes" in warning
     site.settings["endpoint_deadline_minutes"] = 90
-    assert site.run({"samplesPerPrompt": 2})["warnings"] == []
+    assert site.run({"samplesPerPrompt": 8})["warnings"] == []
 
 
 class TestSeeds:
     def test_time_and_dollars_grow_with_them_and_the_reservation_does_not(self, site: Site) -> None:
         one, three = site.run({"seed": 7}), site.run({"seeds": [7, 8, 9]})
-        assert phase(three, "further seeds") == 2 * (phase(three, "learn") + MEASURE_AGAIN_SECONDS)
         more = three["estimate"]["trainingSeconds"] - one["estimate"]["trainingSeconds"]
-        assert more == phase(three, "further seeds")
-        dearer = three["estimate"]["expectedCents"] - one["estimate"]["expectedCents"]
-        assert abs(dearer - more * 151.5 / 3600) <= 1
-        assert three["estimate"]["tokens"] == one["estimate"]["tokens"]
+        assert more == phase(three, "further seeds") == 2 * (phase(three, "learn") + MEASURE_AGAIN_SECONDS)
+        assert three["estimate"]["expectedCents"] > one["estimate"]["expectedCents"]
         assert three["budget"]["worstCaseCents"] == one["budget"]["worstCaseCents"]
         assert three["training"]["maxRuntimeSeconds"] == one["training"]["maxRuntimeSeconds"]
-        assert three["warnings"] == []
 
     def test_those_that_do_not_fit_are_a_warning_and_cost_nothing(self, site: Site) -> None:
         # A minute to learn, four to load and measure, three more for each further seed: 600 s hold three seeds.
@@ -201,8 +154,6 @@ class TestSeeds:
         fits = site.run({"seeds": list(range(fitting))})
         assert plan["estimate"]["expectedCents"] == fits["estimate"]["expectedCents"]
         assert fits["warnings"] == []
-        (warning,) = site.run({"seeds": [1, 2], "epochs": 50})["warnings"]
-        assert "not even the first of the seeds" in warning
 
 
 class TestMemory:
@@ -223,27 +174,151 @@ class TestMemory:
         assert "4 bits only" in refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], hosting)
         assert refuse_what_cannot_fit(model, self.settings, [], hosting) == "", "an adapter that is only served"
 
-    def test_model_that_no_card_holds_is_refused(self) -> None:
-        huge = dataclasses.replace(THIRTEEN, layers=800)
-        model = Model("Huge", huge.parameters, huge, 4096, False, huge.weights_bytes)
-        with pytest.raises(ModelDoesNotFit, match="No card of SageMaker holds it"):
-            refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], ["ml.g5.2xlarge"])
-
 
 @pytest.mark.parametrize(
     ("kind", "count", "sequences", "words"),
     [
         ("ml.g5.12xlarge", 2, 4, "4 cards are as fast"),
         ("ml.g5.2xlarge", 3, 4, "2 cards are as fast"),  # the busiest of three cards has two sequences, as with two
-        ("ml.g5.12xlarge", 1, 1, "1 card is as fast"),
-        ("ml.g5.2xlarge", 2, 2, None),
-        ("ml.g5.2xlarge", 4, 4, None),
-        ("ml.g5.12xlarge", 1, 4, None),
+        ("ml.g5.12xlarge", 1, 4, ""),
     ],
 )
-def test_cards_without_a_sequence_of_a_step_are_a_warning(
-    kind: str, count: int, sequences: int, words: str | None
-) -> None:
+def test_cards_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int, sequences: int, words: str) -> None:
     settings = RunSettings.from_json(json.dumps({**SETTINGS, "training_instance_count": count}))
     warnings = idle_cards(settings, [kind], sequences * 512 * 512)
-    assert not warnings if words is None else words in warnings[0]
+    assert words in warnings[0] if words else not warnings
+
+
+BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
+EARLIER = "runs/captune-first/training/captune-first/output/model/"
+ADAPTER = {"adapterUri": f"s3://bucket/{EARLIER}"}
+ARGUMENT = "training.hyperparameters."
+FREE = {**SETTINGS["base_model"], "requires_eula": False}
+
+# Settings, input, and what the plan has at a path.
+CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
+    ({}, {}, "training.maxRuntimeSeconds", 7200),
+    ({}, {}, "training.maxPendingSeconds", 1800),
+    ({}, {}, "training.maxWaitSeconds", 0),
+    ({}, {}, "hosting.deadlineSeconds", 3600),
+    ({}, {}, "hosting.downloadSeconds", 1200),
+    ({}, {}, "hosting.startSeconds", 900),
+    ({}, {}, "hosting.maxModelTokens", 4096),
+    ({}, {"epochs": 1}, f"{ARGUMENT}epochs", "1"),
+    ({}, {"seed": 0}, "seed", 0),
+    ({}, {"seeds": [7, 8, 9]}, "seed", 7),
+    ({}, {"seeds": [7, 8, 9]}, f"{ARGUMENT}more_seeds", "8,9"),
+    ({}, {"samplesPerPrompt": 0}, "samplesPerPrompt", 0),
+    ({}, {"keepEndpointMinutes": 30}, "budget.ledgerDetails.keep_endpoint_seconds", 1800),
+    ({"spot": True}, {"spot": False}, "training.spot", False),
+    ({"checkpoint_minutes": 0}, {}, f"{ARGUMENT}checkpoint_minutes", "0"),
+    ({}, {}, f"{ARGUMENT}document_order", "written"),
+    ({}, OWN, f"{ARGUMENT}document_order", "shuffled"),
+    ({"document_order": "written"}, OWN, f"{ARGUMENT}document_order", "written"),
+    ({"accept_eula": False, "base_model": FREE}, {}, "acceptEula", False),
+    ({}, {"smoke": True}, f"{ARGUMENT}max_steps", "1"),
+    ({}, {"smoke": True}, "training.maxRuntimeSeconds", MINIMUM_TRAINING_SECONDS),
+    ({}, {"smoke": True}, "hosting.deadlineSeconds", MINIMUM_DEADLINE_SECONDS),
+    ({}, {"smoke": True}, "budget.worstCaseCents", 304),
+    ({}, {"smoke": True}, "estimate.tokens", 512),
+    ({}, ADAPTER, "hosting.trialAdapterUri", ADAPTER["adapterUri"]),
+    ({}, ADAPTER, "training.maxRuntimeSeconds", 0),
+    ({}, ADAPTER, "budget.ledgerDetails.max_training_seconds", 0),
+    ({}, ADAPTER, "budget.worstCaseCents", 639 - 359 - 14),
+    ({"spot": True, "checkpoint_minutes": 0}, ADAPTER, "training.spot", False),
+    ({"hosting_instance_types": BOTH}, ADAPTER, "training.instanceTypes", BOTH[:1]),
+]
+# What the files of an earlier run lack or hold, and what the refusal says. None: the file is missing.
+REJECTED: list[tuple[str, Any, str]] = [
+    ("adapter_config", None, "it does not exist"),
+    ("adapter_config", b"{", "it is not a JSON object"),
+    ("adapter_config", {"r": 32}, "has rank 32, and the endpoint makes room for 16"),
+    ("adapter_config", {}, "has rank None"),
+    ("safetensors", b"\0" * 8, "adapter_model.safetensors is missing or empty"),
+    ("metrics", {"evaluation": {}}, "metrics.json holds no held-out losses"),
+    ("plan.json", None, "plan.json: it does not exist"),
+    ("plan.json", {"baseModel": {"weightsUri": "s3://gated/other/"}}, "was trained on the weights s3://gated/other/"),
+]
+
+
+@pytest.fixture
+def two_types(site: Site) -> Site:
+    """An account with quotas for one instance of either type."""
+    site.settings |= {"training_instance_types": BOTH, "hosting_instance_types": BOTH}
+    site.quotas.names = {"L-A": "ml.g6.2xlarge for training job usage", "L-B": "ml.g6.2xlarge for endpoint usage"}
+    site.quotas.applied |= {"L-A": 1.0, "L-B": 1.0}
+    return site
+
+
+def with_adapter(site: Site, name: str = "", content: Any = None) -> Site:
+    """Adds the folder of an earlier run, the file called so with another content."""
+    files: dict[str, Any] = {
+        f"{EARLIER}adapter_config.json": {"r": 16, "peft_type": "LORA"},
+        f"{EARLIER}adapter_model.safetensors": b"\0" * 64,
+        f"{EARLIER}metrics.json": {"evaluation": {"heldout": {"documents": []}}},
+        "runs/captune-first/plan.json": {"baseModel": {"weightsUri": "s3://gated/llama/"}},
+    }
+    files |= {key: content for key in files if name and name in key}
+    for key, value in files.items():
+        if value is not None:
+            site.s3.objects["bucket", key] = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return site
+
+
+@pytest.mark.parametrize(("settings", "given", "path", "value"), CHOSEN)
+def test_input_and_settings_choose(
+    two_types: Site, settings: dict[str, Any], given: dict[str, Any], path: str, value: Any
+) -> None:
+    site = with_adapter(two_types)
+    site.settings |= {"training_instance_types": BOTH[:1], "hosting_instance_types": BOTH[:1], **settings}
+    site.quotas.applied |= {"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 1.0}
+    site.upload("mine.txt", prose(3000, 7).encode())
+    assert reduce(lambda part, key: part.get(key), path.split("."), site.run(given)) == value
+
+
+def test_smoke_run_asks_few_prompts_for_the_last_cents(site: Site) -> None:
+    site.data["medicalprompts.jsonl"] = lines({**GOOD, "id": f"p{n}"} for n in range(9))
+    site.cap_cents = 356  # exactly what a smoke run may cost, and what the project itself costs
+    site.begin({"smoke": True})
+    staged = site.staged["input/prompts.jsonl"].splitlines()
+    assert [json.loads(line)["id"] for line in staged] == [f"p{n}" for n in range(SMOKE_PROMPTS)]
+
+
+class TestInstanceTypes:
+    @pytest.mark.parametrize("types", [BOTH, BOTH[::-1]])
+    def test_the_most_expensive_of_the_list_is_reserved(self, two_types: Site, types: list[str]) -> None:
+        two_types.settings |= {"training_instance_types": types, "hosting_instance_types": types}
+        plan = two_types.run()
+        assert plan["training"]["instanceTypes"] == plan["hosting"]["instanceTypes"] == types
+        assert plan["training"]["instanceType"] == types[0]
+        budget = plan["budget"]
+        assert (budget["trainingHourlyUsd"], budget["hostingHourlyUsd"]) == ("1.515", "1.515")
+        assert budget["worstCaseCents"] == 639
+        assert "ml.g6.2xlarge=1.222" in budget["ledgerDetails"]["training_prices"]
+
+    def test_type_without_a_quota_is_left_out_and_not_reserved(self, two_types: Site) -> None:
+        two_types.quotas.applied |= {"L-2D6DEB3C": 0.0, "L-9614C779": 0.0}
+        plan = two_types.run()
+        assert plan["training"]["instanceTypes"] == plan["hosting"]["instanceTypes"] == ["ml.g6.2xlarge"]
+        assert plan["budget"]["trainingHourlyUsd"] == "1.222"
+        assert [warning.split(":")[0] for warning in plan["warnings"]] == ["ml.g5.2xlarge is left out"] * 2
+
+    def test_second_run_takes_the_type_that_has_room_for_two(self, two_types: Site) -> None:
+        two_types.ledger.with_run("other")
+        two_types.refusal(RunInFlight)
+        two_types.quotas.applied |= {"L-A": 2.0, "L-B": 2.0}
+        assert two_types.run()["training"]["instanceTypes"] == ["ml.g6.2xlarge"]
+
+
+class TestEarlierAdapter:
+    def test_it_needs_no_training_quota_and_no_training_image(self, site: Site) -> None:
+        site.quotas.applied["L-2D6DEB3C"] = 0.0
+        site.ecr.missing = {"1"}
+        assert with_adapter(site).run(ADAPTER)["warnings"] == []
+
+    @pytest.mark.parametrize(("name", "content", "words"), REJECTED)
+    def test_one_that_hosting_cannot_serve_is_rejected(self, site: Site, name: str, content: Any, words: str) -> None:
+        assert words in with_adapter(site, name, content).refusal(AdapterRejected, ADAPTER)
+
+    def test_one_in_another_bucket_is_rejected(self, site: Site) -> None:
+        site.refusal(AdapterRejected, {"adapterUri": f"s3://elsewhere/{EARLIER}"})

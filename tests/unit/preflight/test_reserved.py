@@ -17,8 +17,7 @@ from preflight.larger import allow, checkpoint_rank, download_seconds
 from preflight.money import Allowance
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.preflight_site import Site
-from tests.doubles.run_settings import SETTINGS
+from tests.doubles.preflight_site import SETTINGS, Site
 
 # Seconds: for a job to pull its image and download its weights outside its longest time, for a stopped job to save and
 # upload, and until a tear-down begins.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.progress import Task
 
 from rehearsal.conductor import display as module
 from rehearsal.conductor.display import Display, duration
@@ -20,12 +20,8 @@ def shown(*, terminal: bool = False, plain: bool = False) -> tuple[Display, io.S
     return Display(plain=plain, console=console), said
 
 
-def entered(name: str) -> dict[str, Any]:
-    return {"stateEnteredEventDetails": {"name": name}}
-
-
-def left(name: str) -> dict[str, Any]:
-    return {"stateExitedEventDetails": {"name": name}}
+def history(display: Display, machine: str, kind: str, name: str) -> None:
+    display.history(machine, {f"state{kind}EventDetails": {"name": name}})
 
 
 def training(display: Display, *lines: str) -> None:
@@ -37,29 +33,22 @@ def progress(step: int, of: int) -> str:
     return f"progress step={step} steps={of} loss=3.1 tokens_per_second=400 seconds_left=75"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")]
-)
+def bars(display: Display) -> list[Task]:
+    return [task for task in display._progress.tasks if task.visible]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(59.94, "59.9 s"), (60, "1 min 00 s"), (3725, "62 min 05 s")])
 def test_seconds_read_as_a_person_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
-
-
-def test_a_step_is_announced_and_ends_with_its_notes() -> None:
-    display, said = shown()
-    with display, display.step("Deploying") as notes:
-        notes.append("3 stacks")
-        notes.append("[x] left out")
-        assert said.getvalue() == "Deploying …\n"
-    assert said.getvalue().splitlines()[-1] == "✓ Deploying  0.0 s  3 stacks; [x] left out"
 
 
 def test_a_state_is_shown_once_under_the_heading_of_its_machine() -> None:
     display, said = shown()
     for _ in range(3):
-        display.history("FineTuning", entered("WaitForTraining"))
-        display.history("FineTuning", left("WaitForTraining"))
+        history(display, "FineTuning", "Entered", "WaitForTraining")
+        history(display, "FineTuning", "Exited", "WaitForTraining")
     for state in ("Begin", "SettleLedger"):
-        display.history("TearDown", left(state))
+        history(display, "TearDown", "Exited", state)
     assert said.getvalue().count("→ WaitForTraining") == said.getvalue().count("✓ WaitForTraining") == 1
     assert [line for line in said.getvalue().splitlines() if line and line[0] != " "] == ["FineTuning", "TearDown"]
 
@@ -77,15 +66,12 @@ def test_without_a_terminal_phases_losses_and_seeds_are_a_line_each() -> None:
     display, said = shown()
     training(
         display, "phase name=load", "phase name=dance", "no such line", "heldout model=base loss=4.59 tokens=1200",
-        "phase name=train", "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "outside model=tuned loss=2.80 tokens=900",
-        "scored set=control windows=1 of=9",
+        "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "scored set=control windows=1 of=9",
     )  # fmt: skip
     assert said.getvalue().splitlines() == [
         "    loading the model …",
         "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
-        "    training …",
         "    seed 8: held-out loss 2.9123 nats a token",
-        "    outside loss, tuned model: 2.80 nats a token (900 tokens)",
         "    control text · 1 of 9 parts",
     ]
 
@@ -97,59 +83,41 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_one_at_the_end(m
     for step, moment in enumerate((100.0, 101.0, 116.0, 117.0, 118.0), start=1):
         now[0] = moment
         training(display, progress(step, 5))
-    assert [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()] == [
-        "step 1/5",
-        "step 3/5",
-        "step 5/5",
-    ]
+    lines = [line.split(" · ")[0].strip() for line in said.getvalue().splitlines()]
+    assert lines == ["step 1/5", "step 3/5", "step 5/5"]
     assert "loss 3.1 · 400 tokens/s · 1 min 15 s left" in said.getvalue()
 
 
-def test_on_a_terminal_training_has_a_bar_from_its_first_step_to_its_end() -> None:
+def test_on_a_terminal_training_and_each_text_have_a_bar_until_their_end() -> None:
     display, said = shown(terminal=True)
     with display:
         with display.step("Synthesizing"):
-            assert [task.description for task in display._progress.tasks] == ["Synthesizing"]
-        display.history("FineTuning", entered("WaitForTraining"))
-        training(display, "phase name=train", progress(1, 4), progress(2, 4))
-        now, bar = display._progress.tasks
+            assert [task.description for task in bars(display)] == ["Synthesizing"]
+        history(display, "FineTuning", "Entered", "WaitForTraining")
+        training(display, "phase name=train", progress(1, 4), f"further seed=8 {progress(2, 4)}")
+        now, bar = bars(display)
         assert (now.description, bar.completed, bar.total) == ("FineTuning · WaitForTraining", 2, 4)
-        training(display, "phase name=further-seeds", f"further seed=8 {progress(3, 4)}")
-        bar = display._progress.tasks[1]
-        assert (bar.completed, bar.fields["note"].split(" · ")[:2]) == (3, ["seed 8", "step 3/4"])
-        training(display, "finished seconds=9")
-        assert [task.description for task in display._progress.tasks] == ["FineTuning · WaitForTraining"]
-    assert "→ WaitForTraining" not in said.getvalue(), "the live line says so already"
-    assert "training again with further seeds …" in said.getvalue()
-
-
-def test_on_a_terminal_each_text_has_a_bar_until_its_loss_is_known() -> None:
-    display, _ = shown(terminal=True)
-    with display:
-        training(display, "phase name=evaluate-base", "scored set=heldout windows=20 of=80")
-        (bar,) = display._progress.tasks
+        assert bar.fields["note"].split(" · ")[:2] == ["seed 8", "step 2/4"]
+        training(display, "phase name=evaluate-tuned", "scored set=heldout windows=20 of=80")
+        bar = bars(display)[1]
         assert (bar.description, bar.completed, bar.total) == ("held-out documents", 20, 80)
-        training(display, "heldout model=base loss=4.59 tokens=1200")
-        assert not display._progress.tasks
-        training(display, "scored set=outside windows=1 of=9", "scored set=training_text windows=1 of=2")
-        (bar,) = display._progress.tasks
-        assert (bar.description, bar.total) == ("training text", 2)
+        for end in ("heldout model=base loss=4.59 tokens=1200", "finished seconds=9"):
+            training(display, "scored set=training_text windows=1 of=2", end)
+            assert [task.description for task in bars(display)] == ["FineTuning · WaitForTraining"]
+    assert "→ WaitForTraining" not in said.getvalue(), "the live line says so already"
 
 
 def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
     display, said = shown(terminal=True, plain=True)
-    with display, display.step("Synthesizing"):
-        assert not display._progress.tasks
-    assert "Synthesizing …" in said.getvalue()
+    with display, display.step("Deploying") as notes:
+        notes.append("[x] left out")
+    assert said.getvalue().splitlines() == ["Deploying …", "✓ Deploying  0.0 s  [x] left out"]
 
 
 class Closed(io.StringIO):
     """A terminal that somebody has closed."""
 
     def write(self, text: str) -> int:
-        raise OSError(5, "Input/output error")
-
-    def flush(self) -> None:
         raise OSError(5, "Input/output error")
 
 

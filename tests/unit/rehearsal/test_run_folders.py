@@ -45,8 +45,3 @@ def test_other_folders_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
     other = left(tmp_path, name)
     clear_abandoned(tmp_path)
     assert (other.account / "sagemaker").is_dir()
-
-
-def test_where_nothing_ever_ran_nothing_is_made(tmp_path: Path) -> None:
-    clear_abandoned(tmp_path)
-    assert list(tmp_path.iterdir()) == []

@@ -19,13 +19,6 @@ def adapter(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_empty_environment_serves_the_folder_alone() -> None:
-    settings = Settings.of({}, FOLDER)
-    assert settings == Settings(base="/opt/ml/model")
-    assert settings.served == ("/opt/ml/model",)
-    assert (settings.longest, settings.most_at_once, settings.dtype) == (None, 64, "auto")
-
-
 @pytest.mark.parametrize("as_json", [True, False])
 def test_an_adapter_is_named_as_json_or_as_name_and_path(adapter: Path, as_json: bool) -> None:
     module = json.dumps({"name": "medical", "path": str(adapter), "base_model_name": "base"})

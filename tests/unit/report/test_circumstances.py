@@ -9,7 +9,6 @@ import pytest
 
 from report import files
 from report.content import circumstances, run, seeds, spot
-from report.content.blocks import Table
 from report.formatting import duration, whole
 from report.html import page
 from report.model_card import card
@@ -28,13 +27,10 @@ PLAN: Any = {
         },
     },
 }  # fmt: skip
-OLD_PLAN: Any = {
-    "training": {"instanceType": TYPES[0], "maxRuntimeSeconds": 7200}, "hosting": {"instanceType": TYPES[0]},
-    "budget": {"trainingHourlyUsd": "1.515", "hostingHourlyUsd": "1.409"},
-}  # fmt: skip
 SPOT_PLAN: Any = {**PLAN, "training": {**PLAN["training"], "spot": True}}
 EARLIER = "s3://bucket/runs/captune-first/training/captune-first-try2/output/model/"
 SWAPPED = {"trainingInstanceType": TYPES[1], "hostingInstanceType": TYPES[0]}
+OF_TRAINING = ("training_instance_type", "training_hourly_cents", "max_training_seconds", "spot")
 JOB = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
 
 
@@ -43,24 +39,17 @@ JOB = {"interruptions": 2, "trainingSeconds": 4000, "billedSeconds": 1500}
     [
         # The types that really trained and served, each with its own price.
         (PLAN, SWAPPED, {"training_instance_type": TYPES[1], "training_hourly_cents": pytest.approx(122.2)}),
-        (PLAN, SWAPPED, {"hosting_instance_type": TYPES[0], "hosting_hourly_cents": pytest.approx(151.5)}),
         # Without an event no type is claimed where there was a choice.
         (PLAN, None, {"training_instance_type": None, "training_hourly_cents": None}),
-        (OLD_PLAN, {"adapterUri": EARLIER}, {"training_instance_type": TYPES[0], "training_instance_count": 1}),
-        (OLD_PLAN, {"adapterUri": EARLIER}, {"training_cut": False, "smoke": False, "adapter_uri": None, "spot": None}),
         ({**PLAN, "adapterUri": ""}, {"adapterUri": EARLIER}, {"adapter_run": None, "max_training_seconds": 7200}),
         # A run that served an earlier adapter claims no training of its own.
         (
             {**SPOT_PLAN, "adapterUri": EARLIER},
             {**SWAPPED, "trainingJob": JOB},
-            {
-                "adapter_run": "captune-first", "training_instance_type": None, "training_instance_types": [],
-                "training_instance_count": None, "training_hourly_cents": None, "max_training_seconds": None,
-                "spot": None,
-            },
+            {"adapter_run": "captune-first", **dict.fromkeys(OF_TRAINING), "training_instance_types": []},
         ),
     ],
-)  # fmt: skip
+)
 def test_facts_are_those_of_what_really_ran(plan: Any, event: Any, expected: dict[str, Any]) -> None:
     told = circumstances.facts(plan, event)
     assert {key: told[key] for key in expected} == expected
@@ -72,7 +61,6 @@ def test_facts_are_those_of_what_really_ran(plan: Any, event: Any, expected: dic
         ({}, 1, 151.5, 105),  # 2,500 seconds at $1.515 an hour
         ({}, 2, 151.5, 210),
         ({"billedSeconds": 5000}, 1, 151.5, 0),
-        ({"trainingSeconds": 0}, 1, 151.5, None),
         ({"billedSeconds": 0}, 1, 151.5, None),
         ({}, 1, None, None),
     ],
@@ -90,14 +78,13 @@ def test_spot_savings_are_the_time_that_was_not_billed(
         ({"saved_cents": None, "interruptions": None}, None, "nothing is known of its interruptions"),
     ],
 )
-def test_spot_is_told_in_page_and_card_without_what_nobody_knows(
+def test_spot_is_told_without_what_nobody_knows(
     made: dict[str, Any], changes: dict[str, Any], again: int | None, sentence: str
 ) -> None:
     document = made["improved"]
     assert spot.sentence(document) is None, "of a run on demand"
     document["configuration"]["spot"] = {**spot.facts(JOB, 1, 151.5), **changes}
     document["training"]["steps_again"] = again
-    assert spot.sentence(document) == sentence
     assert all(sentence in text for text in everywhere(document)[:2])
 
 
@@ -112,8 +99,6 @@ def everywhere(document: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("improved", "held-out documents of the same corpus"),
-        ("worse", "held-out documents of the same corpus"),
         ("earlier-adapter", "the adapter of the run captune-first"),
         ("not-as-planned", "120 of 120 steps"),
         ("not-as-planned", "quantised to 4 bits"),
@@ -124,51 +109,34 @@ def everywhere(document: Any) -> list[str]:
 def test_page_card_and_mail_tell_what_limits_the_verdict(made: dict[str, Any], kind: str, words: str) -> None:
     for text in everywhere(made[kind]):
         assert words.lower() in text.lower()
-        assert "this field" not in text
 
 
-@pytest.mark.parametrize("kind", ["improved", "seeds"])
-def test_a_run_as_it_was_planned_has_nothing_to_add(made: dict[str, Any], kind: str) -> None:
-    assert circumstances.notes(made[kind]) == []
+def test_only_a_training_that_went_otherwise_than_planned_has_a_note(made: dict[str, Any]) -> None:
+    assert circumstances.notes(made["improved"]) == circumstances.notes(made["seeds"]) == []
+    for changes, words in (
+        ({"steps": 60, "planned_steps": 512, "stopped_early": "time budget"}, "60 of 512 steps: time budget."),
+        ({"unmeasured": "RuntimeError: the card is gone."}, "RuntimeError: the card is gone."),
+    ):
+        document = made["improved"]
+        document["training"] |= changes
+        assert words in circumstances.notes(document)[0][1]
 
 
-EARLY = {"steps": 60, "planned_steps": 512, "stopped_early": "time budget"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "training", "configuration", "words"),
-    [
-        ("improved", EARLY, {}, "60 of 512 steps: time budget."),
-        ("improved", {"unmeasured": "RuntimeError: the card is gone."}, {}, "RuntimeError: the card is gone."),
-        ("not-as-planned", {}, {"spot": {"interruptions": 1}}, "waiting for spot instances"),
-    ],
-)
-def test_a_cut_or_unmeasured_training_is_told_with_its_reason(
-    made: dict[str, Any], kind: str, training: dict[str, Any], configuration: dict[str, Any], words: str
-) -> None:
-    document = made[kind]
-    document["training"] |= training
-    document["configuration"] |= configuration
-    assert words in circumstances.notes(document)[0][1]
-
-
-def test_seeds_that_disagree_or_never_ended_are_not_claimed(made: dict[str, Any]) -> None:
-    assert seeds.agreement(made["seeds"]["seeds"])[0].startswith("All 3 seeds lower the loss")
-    assert "do not agree" in seeds.agreement(made["seeds-disagree"]["seeds"])[0]
+def test_disagreeing_seeds_and_few_documents_are_limits(made: dict[str, Any]) -> None:
     alone: Any = settled(finished(further={}))
-    assert "nothing is known" in seeds.agreement(alone["seeds"])[0]
-
-
-@pytest.mark.parametrize("count", [0, 1, 4, 10])
-def test_few_held_out_documents_are_a_limit_and_none_are_not_few(made: dict[str, Any], count: int) -> None:
+    for document, words in (
+        (made["seeds"], "All 3 seeds lower the loss"),
+        (made["seeds-disagree"], "do not agree"),
+        (alone, "nothing is known"),
+    ):
+        assert words in seeds.agreement(document["seeds"])[0]
     one = made["improved"]
-    one["heldout"]["documents_count"] = count
-    assert ("Only " in str(run.limits(one, True).blocks).split("Held-out")[0]) is (0 < count < 10)
+    for count, few in ((0, False), (4, True), (10, False)):
+        one["heldout"]["documents_count"] = count
+        assert ("Only " in str(run.limits(one, True).blocks).split("Held-out")[0]) is few
 
 
-@pytest.mark.parametrize(
-    ("given", "domain"), [({}, "medical"), ({"corpus": "corpora/mine.txt"}, None), ({"seed": 7}, "medical")]
-)
+@pytest.mark.parametrize(("given", "domain"), [({"seed": 7}, "medical"), ({"corpus": "corpora/mine.txt"}, None)])
 def test_the_domain_is_that_of_the_text_trained_on(given: dict[str, Any], domain: str | None) -> None:
     plan: Any = {"runName": "r", "domain": "medical", "executionArn": "arn:r", "input": given}
     served: Any = {**plan, "domain": "finance", "input": {"adapterUri": "s3://b/runs/r/"}}
@@ -180,22 +148,15 @@ RESERVED: Any = {"reservedCents": 639, "capCents": 2500}
 
 
 def test_the_plans_estimate_stands_beside_what_was_measured(made: dict[str, Any]) -> None:
-    estimate = {
-        "tokens": 156_186,
-        "expectedCents": 110,
-        "phases": [{"name": "learn", "seconds": 131, "source": "logs"}],
-    }
-    plan: Any = {"executionArn": "arn", "estimate": estimate}
+    phases = [{"name": "learn", "seconds": 131, "source": "logs"}]
+    plan: Any = {"executionArn": "arn", "estimate": {"tokens": 156_186, "expectedCents": 110, "phases": phases}}
     one = made["improved"]
     one["configuration"]["expected"] = files.run_facts(plan, RESERVED)["expected"]
     one["cost"]["actual_cents"] = 97
     one["training"] |= {"tokens_seen": 150_000, "seconds": 140.0}
-    tables = [block for block in run.cost(one).blocks if isinstance(block, Table)]
-    (found,) = [one for one in tables if one.caption.startswith("Expected before the run")]
-    figures = [[str(cell) for cell in row][1:] for row in found.rows]
-    assert figures == [["$1.10", "$0.97"], [whole(156_186), whole(150_000)], [duration(131), duration(140)]]
-    earlier: Any = {"executionArn": "arn"}
-    assert files.run_facts(earlier, RESERVED)["expected"] is None
+    shown = str(run.cost(one).blocks)
+    for expected, measured in (("$1.10", "$0.97"), (whole(156_186), whole(150_000)), (duration(131), duration(140))):
+        assert f"{expected!r}, {measured!r}" in shown
 
 
 @pytest.mark.parametrize(("actual", "back"), [(400, True), (600, False)])

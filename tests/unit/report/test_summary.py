@@ -21,16 +21,14 @@ from verification.experiments.reports.made_up import COST, SECONDS, answers, met
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text("utf-8"))
-# What came after the run whose summary is in results/example.
-LATER = {"headline", "outside"}
 
 
 def test_the_schema_in_the_file_is_made_of_the_types() -> None:
     assert schema.TARGET.read_text("utf-8") == schema.text(), "run python -m verification.experiments.reports.schema"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert get_args(Verdict) == VERDICTS
-    with pytest.raises(TypeError, match="a summary holds no"):
-        schema.of_type(bytes, {})
+    example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))
+    assert Summary.__required_keys__ - example.keys() <= {"headline", "outside"}, "what came after that run"
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -38,17 +36,6 @@ def test_every_kind_of_run_obeys_the_schema(made: dict[str, Any], name: str) -> 
     jsonschema.Draft202012Validator(SCHEMA).validate(made[name])
     json.dumps(made[name], allow_nan=False)
     assert Summary.__required_keys__ <= made[name].keys() <= get_type_hints(Summary).keys()
-
-
-@pytest.mark.parametrize("change", [{"verdict": "much better"}, {"configuration": {"expected": {"cents": 1.5}}}])
-def test_the_schema_refuses_what_no_run_has(made: dict[str, Any], change: dict[str, Any]) -> None:
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**made["improved"], **change}, SCHEMA)
-
-
-def test_an_earlier_run_lacks_only_what_came_later() -> None:
-    example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))
-    assert Summary.__required_keys__ - example.keys() <= LATER
 
 
 def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made: dict[str, Any]) -> None:
@@ -65,21 +52,19 @@ def test_settling_fills_in_the_cost_and_leaves_the_original_alone(made: dict[str
     ("parameters", "matches"),
     [
         (6_738_415_616, True),
-        (6_800_000_000, True),  # within one per cent
+        (6_800_000_000, True),
         (7_000_000_000, False),
         (None, False),
-        (0, False),
         (math.nan, False),
         ("many", False),
-        (True, False),
     ],
-)
+)  # within one per cent
 def test_a_stand_in_never_bears_the_name_of_the_planned_model(parameters: Any, matches: bool) -> None:
     model = summary.base_model(run(), {"base_model": {"name": "x", "parameters": parameters}})
     assert (model["name"], model["matches_plan"]) == ("Llama 2 7B" if matches else "x", matches)
 
 
-def test_no_nan_reaches_the_summary() -> None:
+def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     measured = metrics(count=6)
     measured["training"]["tokens_per_second"] = math.nan
     measured["training"]["loss_curve"][3]["loss"] = math.nan
@@ -90,19 +75,14 @@ def test_no_nan_reaches_the_summary() -> None:
     json.dumps(built, allow_nan=False)
     assert len(built["training"]["loss_curve"]) == 119
     page.render(built)
-
-
-def test_a_long_loss_curve_is_thinned_and_keeps_its_ends() -> None:
-    measured = metrics()
+    # A long curve is thinned and keeps its ends.
     measured["training"]["loss_curve"] = [{"step": n, "loss": 3.0, "learning_rate": 0.1} for n in range(1, 5_001)]
     curve = known(summary.build(run(), measured, [], [], [], {})["training"])["loss_curve"]
-    assert len(curve) <= 401
-    assert (curve[0]["step"], curve[-1]["step"]) == (1, 5_000)
+    assert (len(curve) <= 401, curve[0]["step"], curve[-1]["step"]) == (True, 1, 5_000)
 
 
-GIVEN = {"heldOutside": "corpora/o.jsonl"}
-
-
-@pytest.mark.parametrize(("given", "says"), [(GIVEN, "no loss came back"), ({}, "no outside text was given")])
+@pytest.mark.parametrize(
+    ("given", "says"), [({"heldOutside": "corpora/o.jsonl"}, "no loss came back"), ({}, "no outside text was given")]
+)
 def test_a_failed_run_says_whether_outside_text_was_given(given: dict[str, Any], says: str) -> None:
     assert says in summary.failure({"run": "r", "input": given}, "FAILED", "E", "cause")["does_not_say"][0]

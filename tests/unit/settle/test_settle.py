@@ -20,9 +20,7 @@ from tests.doubles.settle_site import START, Site, job, visit
 
 # What a month costs beside its runs, under a cap of 25 dollars.
 STANDING = 95
-NAMELESS: dict[str, Any] = {
-    "executionArn": None, "executionName": None, "runName": None, "status": None, "reason": None,
-}  # fmt: skip
+NAMELESS: dict[str, Any] = dict.fromkeys(("executionArn", "executionName", "runName", "status", "reason"))
 
 
 @pytest.fixture
@@ -78,7 +76,11 @@ class TestTheAnswer:
         outcome = site.settle(status="FAILED")
         assert (outcome["result"]["status"], outcome["result"]["verdict"]) == ("FAILED", "not shown")
         assert (outcome["result"]["actualCents"], outcome["result"]["leftCents"]) == (0, 2500 - STANDING)
-        assert (outcome["record"]["error"], outcome["record"]["cost"]["actual_cents"]) == ("EulaNotAccepted", 0)
+        assert outcome["record"]["error"] == "EulaNotAccepted"
+        assert outcome["record"]["cost"] == {
+            "reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0,
+            "remaining_cents": 2500 - STANDING, "cap_cents": 2500, "month": "2026-11",
+        }  # fmt: skip
 
     @pytest.mark.parametrize(("reported", "status"), [("FAILED", "FAILED"), ("UNKNOWN", "UNKNOWN"), (None, "UNKNOWN")])
     def test_a_forgotten_execution_ended_as_reported(self, site: Site, reported: str | None, status: str) -> None:
@@ -97,19 +99,14 @@ class TestTheAnswer:
         ],
     )
     def test_each_cent_is_published_once(
-        self,
-        site: Site,
-        capsys: pytest.CaptureFixture[str],
-        other_cents: int,
-        jobs: list[list[str]],
-        published: list[int],
+        self, site: Site, capsys: pytest.CaptureFixture[str], other_cents: int, jobs: Any, published: list[int]
     ) -> None:
         site.reserve(other_cents=other_cents)
         for names in jobs:
             site.sagemaker.jobs = {name: job() for name in names}
             site.settle()
         metrics = logged(capsys, "metric")
-        assert [one["ActualCents"] for one in metrics] == published
+        assert [(one["ActualCents"], one["UnreservedInstances"]) for one in metrics] == [(one, 0) for one in published]
         assert site.ledger.committed_cents("2026-11") == site.item["actual_cents"] == sum(published)
         assert (metrics[-1]["CommittedCents"], metrics[-1]["CapCents"]) == (sum(published) + STANDING, 2500)
 
@@ -200,16 +197,13 @@ class TestWhatIsNotSettled:
         assert site.item["state"] == "reserved"
 
 
-def test_jobs_are_listed_from_a_day_before_the_reservation(site: Site) -> None:
+def test_jobs_and_history_are_asked_for_what_is_needed_alone(site: Site) -> None:
     site.settle()
-    requests = site.sagemaker.called("list_training_jobs")
-    assert {one["CreationTimeAfter"] for one in requests} == {from_iso(site.item["reserved_at"]) - timedelta(days=1)}
-
-
-def test_the_functions_own_table_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = site.ledger.tables_asked("get_item", monkeypatch)
-    site.settle()
-    assert set(tables) == {"captune-ledger"}
+    listed = site.sagemaker.called("list_training_jobs")
+    assert {one["CreationTimeAfter"] for one in listed} == {from_iso(site.item["reserved_at"]) - timedelta(days=1)}
+    # The history is read for its times; the data of a long run is many pages.
+    calls = site.step_functions.called("get_execution_history")
+    assert {(call["executionArn"], call["includeExecutionData"]) for call in calls} == {(arn("abc"), False)}
 
 
 class TestTheHistory:
@@ -233,12 +227,6 @@ class TestTheHistory:
         site.step_functions.histories[arn("abc")] = visit("Ask", 400, None) + visit("Other", 410, 470)
         assert site.settle()["record"]["secondsByState"] == {"Ask": 70.0, "Other": 60.0}
 
-    def test_it_is_read_without_the_data_of_the_states(self, site: Site) -> None:
-        # It is looked at for its times, and the data of a long run is many pages.
-        site.settle()
-        calls = site.step_functions.called("get_execution_history")
-        assert {(call["executionArn"], call["includeExecutionData"]) for call in calls} == {(arn("abc"), False)}
-
     @pytest.mark.parametrize("output", [None, "", "{", "[]", '"improved"', "7", '{"verdict": 5, "reason": null}'])
     def test_an_output_without_a_verdict_claims_nothing(self, site: Site, output: str | None) -> None:
         site.step_functions.executions[arn("abc")]["output"] = output
@@ -257,7 +245,7 @@ COST = {
     "remaining_cents": 2368, "cap_cents": 2500,
 }  # fmt: skip
 MONEY = (
-    "Cost: $1.32 of $6.00 reserved (training $0.26, endpoint $1.00, everything else $0.06).\n"
+    "Cost: $1.32 of $6.00 reserved (training $0.26, endpoint $1.00, everything else $0.06).\nIt ran on two.\n"
     "Left of the cap of $25.00 this month: $23.68.\n"
     "Everything of this run that bills has been removed."
 )
@@ -291,53 +279,25 @@ def test_a_subject_is_short_and_ascii_as_sns_demands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "verdict"),
+    ("changes", "lines"),
     [
-        ({}, "improved. The loss fell."),
-        ({"reason": ""}, "improved."),
-        ({"headline": "Improved on held-out documents"}, "Improved on held-out documents. The loss fell."),
+        ({}, "Verdict: improved. The loss fell.\nA smoke run."),
+        ({"reason": ""}, "Verdict: improved.\nA smoke run."),
+        ({"headline": "Improved on documents"}, "Verdict: Improved on documents. The loss fell.\nA smoke run."),
+        # What limits a verdict says nothing where there is none.
+        ({"status": "FAILED", "error": "QuotaTooLow", "cause": "Ask for it."}, "QuotaTooLow: Ask for it."),
+        ({"status": "FAILED", "cause": "Ask for it."}, "No error name: Ask for it."),
+        ({"status": "FAILED", "error": "QuotaTooLow"}, "QuotaTooLow: no cause was given"),
     ],
 )
-def test_a_success_has_its_verdict_and_its_cost(changes: dict[str, str], verdict: str) -> None:
-    expected = f"Run captune-abc ended as SUCCEEDED.\nVerdict: {verdict}\n\n{MONEY}"
-    assert notice.message(record(**changes)) == expected
+def test_the_message_has_verdict_or_error_then_cost_then_report(changes: dict[str, str], lines: str) -> None:
+    found: Any = record(unreserved=["It ran on two."], **changes)
+    text = notice.message(found, ["A smoke run."], ["Report: there", "Fetch it: so"])
+    assert text == f"Run captune-abc ended as {found['status']}.\n{lines}\n\n{MONEY}\n\nReport: there\nFetch it: so"
+    assert notice.message(found).endswith("\nEverything of this run that bills has been removed.")
 
 
-def test_circumstances_unreserved_uses_and_the_report_have_their_places() -> None:
-    text = notice.message(
-        record(unreserved=["It ran on two."]), ["A smoke run: nothing."], ["Report: there", "Fetch it: so"]
-    )
-    assert text == (
-        "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.\nA smoke run: nothing.\n\n"
-        + MONEY.replace("$0.06).\n", "$0.06).\nIt ran on two.\n")
-        + "\n\nReport: there\nFetch it: so"
-    )
-
-
-@pytest.mark.parametrize(
-    ("error", "cause", "line"),
-    [
-        ("QuotaTooLow", "Ask for it.", "QuotaTooLow: Ask for it."),
-        ("", "Ask for it.", "No error name: Ask for it."),
-        ("QuotaTooLow", "", "QuotaTooLow: no cause was given"),
-    ],
-)
-def test_a_failure_has_its_error_and_no_verdict(error: str, cause: str, line: str) -> None:
-    # What limits a verdict says nothing where there is none.
-    text = notice.message(record(status="TIMED_OUT", error=error, cause=cause), ["A smoke run: nothing."])
-    assert text == f"Run captune-abc ended as TIMED_OUT.\n{line}\n\n{MONEY}"
-
-
-def test_the_cost_of_a_run_is_what_the_ledger_holds() -> None:
-    parts = {"training_cents": 3, "endpoint_cents": 4, "other_cents": 5, "training_seconds": 6, "endpoint_seconds": 7}
-    item: Any = {"reserved_cents": 1, "actual_cents": 2, **parts}
-    assert notice.cost(item, 8, 9, "2026-11") == {**item, "remaining_cents": 8, "cap_cents": 9, "month": "2026-11"}
-    del item["other_cents"]  # an item of the first deployments
+def test_an_item_of_the_first_deployments_has_no_small_items() -> None:
+    item: Any = dict.fromkeys(("reserved_cents", "actual_cents", "training_cents", "endpoint_cents"), 1)
+    item |= {"training_seconds": 6, "endpoint_seconds": 7}
     assert notice.cost(item, 8, 9, "2026-11")["other_cents"] == 0
-
-
-def test_a_run_that_reserved_nothing_cost_nothing() -> None:
-    assert notice.cost(None, 2500, 2500, "2026-11") == {
-        "reserved_cents": 0, "actual_cents": 0, "training_cents": 0, "endpoint_cents": 0, "other_cents": 0,
-        "remaining_cents": 2500, "cap_cents": 2500, "month": "2026-11",
-    }  # fmt: skip

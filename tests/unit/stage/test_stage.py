@@ -10,21 +10,21 @@ import pytest
 from common.errors import BudgetExceeded, DatasetChanged, RunNameTaken, ServiceUnreachable
 from preflight import staging
 from tests.doubles.lambda_fakes import refusal
-from tests.doubles.preflight_site import KEPT, Site
+from tests.doubles.preflight_site import KEPT, Site, titled
 from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.prompt_lines import GOOD
-from tests.doubles.texts.prompt_lines import lines as json_lines
+from tests.doubles.texts.made_up_records import GOOD, lines
 
-MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl"}
+MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl", "heldOutside": "corpora/others.txt"}
 Change = Callable[[Site], object]
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    """An account with a corpus and prompts of the user's."""
+    """An account with a corpus, prompts and outside text of the user's."""
     site = Site(monkeypatch)
+    site.upload("others.txt", titled(8, 60, 700))
     site.upload("mine.txt", prose(3000, 7).encode())
-    site.upload("p.jsonl", json_lines(GOOD))
+    site.upload("p.jsonl", lines([GOOD]))
     return site
 
 
@@ -33,11 +33,10 @@ def uploaded(name: str, content: bytes) -> Change:
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
-    "another text": (uploaded("mine.txt", prose(3000, 8).encode()), "corpora/mine.txt"),
     "a word more": (uploaded("mine.txt", prose(3000, 7).encode() + b" more."), "corpora/mine.txt"),
     "a refused text": (uploaded("mine.txt", b"far too short"), "corpora/mine.txt"),
-    "another prompt": (uploaded("p.jsonl", json_lines({**GOOD, "prompt": "What else?"})), "corpora/p.jsonl"),
-    "refused prompts": (uploaded("p.jsonl", b"no prompts"), "corpora/p.jsonl"),
+    "another prompt": (uploaded("p.jsonl", lines([{**GOOD, "prompt": "What else?"}])), "corpora/p.jsonl"),
+    "other outside text": (uploaded("others.txt", titled(7, 60, 700)), "corpora/others.txt"),
     "no corpus": (lambda site: site.s3.objects.pop(("bucket", "corpora/mine.txt")), "There is no corpora/mine.txt"),
 }
 
@@ -79,25 +78,19 @@ def test_staged_input_stays_whatever_the_user_uploads(site: Site) -> None:
     assert site.staged == before
 
 
-def test_second_call_completes_what_s3_refused(site: Site) -> None:
+def test_second_call_completes_what_s3_refused_and_writes_the_plan_last(site: Site) -> None:
     plan = site.run(MINE)
     site.s3.troubles["put_object"] = [refusal("SlowDown")]
     with pytest.raises(ServiceUnreachable, match="copy of the run's input"):
         site.stage(plan)
+    site.s3.objects["bucket", f"{KEPT}input/corpus/corpus.txt"] = b"half of"
+    site.s3.calls.clear()
     site.stage(plan)
-    assert json.loads(site.staged["plan.json"]) == plan
-
-
-def test_plan_is_written_last_and_everything_is_staged_until_then(site: Site) -> None:
-    plan = site.begin(MINE)
     written = [request["Key"] for request in site.s3.called("put_object")]
     assert written[-1] == f"{KEPT}plan.json"
     assert len(written) == len(set(written)) == len(site.staged)
-    before = dict(site.staged)
-    del site.s3.objects["bucket", f"{KEPT}plan.json"]
-    site.s3.objects["bucket", f"{KEPT}input/corpus/corpus.txt"] = b"half of"
-    site.stage(plan)
-    assert site.staged == before
+    assert json.loads(site.staged["plan.json"]) == plan
+    assert site.staged["input/corpus/corpus.txt"] != b"half of"
 
 
 def test_digest_covers_every_path_and_content_in_any_order(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The sweeper finds what was forgotten and leaves alone what runs; the kill switch ends everything."""
+"""The sweeper finds what was forgotten and leaves alone what runs; silent services and damaged items hide nothing else."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
-from common.resources import LONGEST_TRAINING_JOB
 from sweeper import handler
-from tests.doubles.lambda_fakes import MACHINE, NOW, TEAR_DOWN, arn, logged, refusal
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.sweeper_site import RUNNING, Site, ended
+from tests.doubles.run_end import RUNNING, ended
+from tests.doubles.run_end import SweptSite as Site
 
-SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+SUCCEEDED = ended(status="SUCCEEDED")
 CREATED, GRACE = NOW - 30 * MINUTE, 15 * MINUTE
 ENDPOINT: dict[str, Any] = {"endpoints": {"captune-abc": "InService"}}
 MODEL: dict[str, Any] = {"models": ["captune-abc"]}
+JOB: dict[str, Any] = {"jobs": {"captune-abc": "InProgress"}}
 OLDEST_RUN = CREATED + timedelta(seconds=LONGEST_EXECUTION_SECONDS)
 OLDEST_ENDPOINT = CREATED + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
 HASHED = run_name("My.Run")
 NOTIFICATION = {"Records": [{"Sns": {"Message": "AWS Budgets: captune has exceeded 100% " + "x" * 600}}]}
+SILENCE = EndpointConnectionError(endpoint_url="aws")
+LISTINGS = ["list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models"]
+ODD_VALUES: list[Any] = [{"BOOL": True}, {"NULL": True}, {"M": {}}, {"L": []}, {"N": "1.5"}, {"S": "soon"}, None]
 
 
 def reserved(
@@ -104,10 +109,8 @@ class TestJudgement:
             lambda: Site(reserved()),  # its execution is forgotten
             lambda: Site(silent(), **ENDPOINT),
             # Nothing is kept whose end cannot be read.
-            lambda: Site(
-                reserved(NOW + 60 * MINUTE, damaged="reserved_at"), {"abc": ended(status="SUCCEEDED")}, **ENDPOINT
-            ),
-            lambda: Site(silent(reserved(NOW + 60 * MINUTE)), {"abc": ended(status="SUCCEEDED")}, **ENDPOINT),
+            lambda: Site(reserved(NOW + HOUR, damaged="reserved_at"), {"abc": SUCCEEDED}, **ENDPOINT),
+            lambda: Site(silent(reserved(NOW + HOUR)), {"abc": SUCCEEDED}, **ENDPOINT),
         ],
     )
     def test_what_nothing_protects_is_torn_down_at_once(self, make: Callable[[], Site]) -> None:
@@ -121,15 +124,8 @@ class TestJudgement:
     def test_what_exists_without_a_reservation_is_torn_down(self, resources: dict[str, Any]) -> None:
         site = Site(**resources)
         assert site.leftovers(NOW + timedelta(minutes=34, seconds=56)) == ["captune-lost"]
-        assert site.inputs == [
-            {
-                "runName": "captune-lost",
-                "executionArn": arn("lost"),
-                "executionName": "lost",
-                "status": "UNKNOWN",
-                "reason": "sweeper",
-            }
-        ]
+        whose = {"runName": "captune-lost", "executionArn": arn("lost"), "executionName": "lost"}
+        assert site.inputs == [{**whose, "status": "UNKNOWN", "reason": "sweeper"}]
         (started,) = site.step_functions.started
         assert (started["machine"], started["name"]) == (TEAR_DOWN, "captune-lost-sweep-2611241234")
 
@@ -139,12 +135,7 @@ class TestJudgement:
             (lambda: Site(jobs={"captune-old": "Completed"}, endpoints={"my-captune-x": "InService"}), NOW),
             (lambda: Site(reserved(), {"abc": RUNNING}), NOW + timedelta(days=9)),
             # A job has no endpoint's deadline.
-            (
-                lambda: Site(
-                    reserved(endpoint_deadline_seconds=60), {"abc": RUNNING}, jobs={"captune-abc": "InProgress"}
-                ),
-                NOW,
-            ),
+            (lambda: Site(reserved(endpoint_deadline_seconds=60), {"abc": RUNNING}, **JOB), NOW),
             # Without a resource there is nothing to do until a person repairs the item.
             (lambda: Site(reserved(damaged="reserved_at"), {"abc": ended()}), NOW),
             (lambda: Site(silent(), {"My.Run": RUNNING}, endpoints={HASHED: "InService"}), NOW + timedelta(hours=3)),
@@ -157,11 +148,10 @@ class TestJudgement:
         assert site.leftovers(now) == []
         assert site.step_functions.started == []
 
-    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
-    def test_resources_that_only_share_the_name_are_left_alone(self, tags: dict[str, str]) -> None:
+    def test_resources_that_only_share_the_name_are_left_alone(self) -> None:
         names = ["captune-abc"]
-        site = Site(jobs={"captune-abc": "InProgress"}, **ENDPOINT, configurations=names, models=names)
-        site.sagemaker.tags["captune-abc"] = tags
+        site = Site(**JOB, **ENDPOINT, configurations=names, models=names)
+        site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         assert (site.leftovers(), site.sweep().end_everything()) == ([], [])
 
     def test_a_hashed_name_is_found_among_what_runs(self) -> None:
@@ -180,17 +170,7 @@ class TestJudgement:
         assert site.leftovers() == [run_name(name)]
         assert (site.inputs[0]["executionName"], site.inputs[0]["executionArn"]) == (name, arn(name))
 
-    def test_only_training_jobs_that_can_still_run_are_listed(self) -> None:
-        site = Site()
-        site.leftovers()
-        requests = site.sagemaker.called("list_training_jobs")
-        assert {(one["CreationTimeAfter"], one["StatusEquals"]) for one in requests} == {
-            (NOW - LONGEST_TRAINING_JOB, "InProgress")
-        }
-
-    @pytest.mark.parametrize(
-        "operation", ["list_training_jobs", "list_endpoints", "list_endpoint_configs", "list_models", "Scan"]
-    )
+    @pytest.mark.parametrize("operation", [*LISTINGS, "Scan"])
     def test_a_run_that_begins_during_the_sweep_is_no_leftover(self, operation: str) -> None:
         site = Site(executions={"new": RUNNING})
 
@@ -222,39 +202,25 @@ class TestTearDowns:
 
     def test_two_sweeps_in_a_minute_start_one_tear_down(self) -> None:
         site = Site(endpoints={"captune-lost": "Creating"})
-        assert site.leftovers() == ["captune-lost"]
-        site.step_functions.executions.clear()
-        second = site.sweep(NOW + timedelta(seconds=59))
-        assert (second.remove_leftovers(), second.problems) == ([], [])
-        site.step_functions.executions.clear()
-        assert site.leftovers(NOW + timedelta(seconds=60)) == ["captune-lost"]
+        for seconds, runs in ((0, ["captune-lost"]), (59, []), (60, ["captune-lost"])):
+            site.step_functions.executions.clear()
+            sweep = site.sweep(NOW + seconds * SECOND)
+            assert (sweep.remove_leftovers(), sweep.problems) == (runs, [])
 
     def test_the_longest_run_name_fits_a_tear_downs_name(self) -> None:
         assert Site(FakeLedger().with_run("x" * 50)).leftovers() == [f"captune-{'x' * 50}"]
-
-    def test_tear_downs_are_listed_only_where_something_is_left(self) -> None:
-        machines = []
-        for site in (Site(), Site(silent(), **ENDPOINT)):
-            site.step_functions.on_start_execution(TEAR_DOWN, "abc", "{}")
-            site.leftovers()
-            machines.append([one["stateMachineArn"] for one in site.step_functions.called("list_executions")])
-        assert machines == [[MACHINE], [MACHINE, TEAR_DOWN]]
 
 
 class TestTheKillSwitch:
     def test_it_ends_every_execution_and_tears_every_run_down(self) -> None:
         ledger = FakeLedger().with_run("a").with_run("kept").with_run("done").settled("captune-done")
         ledger.note("captune-kept", {"keep_until": (NOW + 30 * MINUTE).isoformat()})
-        executions = {"a": RUNNING, "new": RUNNING, "done": ended(), "kept": ended(status="SUCCEEDED")}
+        executions = {"a": RUNNING, "new": RUNNING, "done": ended(), "kept": SUCCEEDED}
         site = Site(ledger, executions, endpoints={"captune-lost": "InService", "captune-kept": "InService"})
         assert site.sweep().end_everything() == ["captune-a", "captune-kept", "captune-lost", "captune-new"]
         stopped = site.step_functions.called("stop_execution")
-        assert [(one["executionArn"], one["error"]) for one in stopped] == [
-            (arn(name), "BudgetAlarm") for name in ("a", "new")
-        ]
-        assert stopped[0]["cause"] == (
-            "The budget alarm of this project went off, so every run was stopped. docs/operating.md says how to go on."
-        )
+        assert [one["executionArn"] for one in stopped] == [arn("a"), arn("new")]
+        assert stopped[0]["error"] == "BudgetAlarm" and stopped[0]["cause"].startswith("The budget alarm of this")
         assert {one["reason"] for one in site.inputs} == {"sweeper"}
 
     @pytest.mark.parametrize("is_silent", [True, False])
@@ -289,25 +255,130 @@ class TestTheHandler:
         ],
     )
     def test_the_rule_sweeps_and_the_budget_ends_everything(
-        self,
-        site: Site,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        event: Any,
-        message: str,
-        runs: list[str],
-        status: str,
+        self, site: Site, capsys: pytest.CaptureFixture[str], event: Any, message: str, runs: list[str], status: str
     ) -> None:
         site.sagemaker.endpoints["captune-lost"] = "InService"
-        tables = site.ledger.tables_asked("paginate", monkeypatch)
         assert handler.handle(event, None) == {"tearDowns": runs}
         assert site.step_functions.executions[arn("abc")]["status"] == status
         notification = json.dumps(NOTIFICATION)[:500] if message == "killed" else None
         assert logged(capsys, message) == [{"message": message, "tear_downs": runs, "notification": notification}]
-        assert tables == ["captune-ledger"]
 
     def test_trouble_fails_the_function_after_everything_was_tried(self, site: Site) -> None:
         site.step_functions.troubles["stop_execution"] = [refusal("ThrottlingException")]
         with pytest.raises(ClientError):
             handler.handle({"Records": [{}]}, None)
         assert len(site.step_functions.started) == 1
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+@pytest.mark.parametrize("name", ["reserved_at", "months", "reserved_cents", "state"])
+def test_a_damaged_item_is_logged_and_hides_no_other(name: str, value: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = FakeLedger().with_run("sound").with_run("abc")
+    ledger.table.rows["RUN#captune-abc"].pop(name)
+    if value:
+        ledger.table.rows["RUN#captune-abc"][name] = value
+    sweep = Site(ledger, {"sound": ended()}, endpoints={"captune-lost": "InService"}).sweep()
+    assert sweep.remove_leftovers() == ["captune-lost", "captune-sound"]
+    assert sweep.problems == []
+    (line,) = logged(capsys, "damaged ledger item")
+    assert line["run"] == "captune-abc" and line["problems"][0].startswith(name)
+
+
+@pytest.mark.parametrize("trouble", [refusal("ThrottlingException"), RuntimeError("an answer that nobody foresaw")])
+def test_a_run_that_cannot_be_judged_hides_no_other(trouble: Exception) -> None:
+    site = Site(FakeLedger().with_run("a").with_run("b"), {"a": ended(), "b": ended()})
+    site.step_functions.troubles["describe_execution"] = [trouble]
+    sweep = site.sweep()
+    assert (sweep.remove_leftovers(), sweep.problems) == (["captune-b"], [trouble])
+
+
+@pytest.mark.parametrize(("operation", "hidden"), list(zip(LISTINGS, "abcd", strict=True)))
+def test_a_kind_that_cannot_be_listed_hides_no_other(operation: str, hidden: str) -> None:
+    trouble = refusal("ThrottlingException")
+    running: Any = {"jobs": {"captune-a": "InProgress"}, "endpoints": {"captune-b": "InService"}}
+    site = Site(**running, configurations=["captune-c"], models=["captune-d"])
+    site.sagemaker.troubles[operation] = [trouble]
+    sweep = site.sweep()
+    assert sweep.remove_leftovers() == [f"captune-{one}" for one in "abcd" if one != hidden]
+    assert sweep.problems == [trouble]
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_without_tear_downs_the_sweeper_removes_by_itself(kill: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site(endpoints={"captune-lost": "InService"}, jobs={"captune-b": "InProgress"})
+    troubles = [SILENCE, refusal("ThrottlingException")]
+    site.step_functions.troubles["start_execution"] = list(troubles)
+    sweep = site.sweep()
+    assert (sweep.end_everything() if kill else sweep.remove_leftovers()) == ["captune-b", "captune-lost"]
+    assert site.sagemaker.endpoints == {"captune-lost": "Deleting"}
+    assert site.sagemaker.jobs == {"captune-b": "Stopping"}
+    assert sweep.problems == troubles
+    assert [(line["runName"], line["found"]) for line in logged(capsys, "removed without a TearDown")] == [
+        ("captune-b", ["training job captune-b: InProgress"]),
+        ("captune-lost", ["endpoint captune-lost: InService"]),
+    ]
+
+
+def test_the_kill_switch_removes_though_all_but_sagemaker_is_silent() -> None:
+    site = Site(endpoints={"captune-abc": "InService"})
+    site.ledger.fall_silent()
+    for operation in ("list_executions", "start_execution", "describe_execution", "stop_execution"):
+        site.step_functions.troubles[operation] = [SILENCE] * 5
+    assert site.sweep().end_everything() == ["captune-abc"]
+    assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
+
+
+def test_two_tear_downs_at_once_are_better_than_none() -> None:
+    site = Site(endpoints={"captune-abc": "InService"})
+    assert site.leftovers() == ["captune-abc"]
+    # What runs is listed, and the TearDowns are not.
+    site.step_functions.troubles["list_executions"] = [None, SILENCE]
+    sweep = site.sweep(NOW + HOUR)
+    assert (sweep.remove_leftovers(), sweep.problems) == (["captune-abc"], [SILENCE])
+
+
+class TestTheMetrics:
+    @staticmethod
+    def written(site: Site, capsys: pytest.CaptureFixture[str], now: Any = NOW, kill: bool = False) -> dict[str, int]:
+        capsys.readouterr()
+        sweep = site.sweep(now)
+        sweep.end_everything() if kill else sweep.remove_leftovers()
+        return {key: value for line in logged(capsys, "metric") for key, value in line.items() if key != "_aws"}
+
+    @pytest.mark.parametrize("kill", [True, False])
+    def test_they_are_the_oldest_ages_and_the_damaged_items(
+        self, capsys: pytest.CaptureFixture[str], kill: bool
+    ) -> None:
+        ledger = FakeLedger().with_run("abc").with_run("b").with_run("c").with_run("old").settled("captune-old")
+        ledger.table.rows["RUN#captune-abc"]["reserved_at"] = {"BOOL": True}
+        # A damaged item may be open since its reservation, and a settled one is not.
+        ledger.table.rows["RUN#captune-c"] |= {"state": {"NULL": True}, "reserved_at": {"S": (NOW - HOUR).isoformat()}}
+        ledger.table.rows["RUN#captune-old"]["reserved_at"] = {"S": (NOW - 9 * HOUR).isoformat()}
+        endpoints = {"captune-b": "InService", "captune-b-try2": "InService", "captune-theirs": "InService"}
+        site = Site(ledger, {"b": RUNNING}, endpoints=endpoints)
+        site.sagemaker.created_at = {"captune-b-try2": NOW - 2 * HOUR, "captune-theirs": NOW - 9 * HOUR}
+        site.sagemaker.tags["captune-theirs"] = {}
+        assert self.written(site, capsys, NOW + timedelta(minutes=5), kill) == {
+            "OldestEndpointSeconds": 7500,
+            "OldestReservationSeconds": 3900,
+            "DamagedLedgerItems": 2,
+        }
+
+    @pytest.mark.parametrize(
+        ("ledger_silent", "sagemaker_silent", "known"),
+        [
+            (False, False, {"OldestEndpointSeconds": 0, "OldestReservationSeconds": 0, "DamagedLedgerItems": 0}),
+            (True, False, {"OldestEndpointSeconds": 0}),
+            (False, True, {"OldestReservationSeconds": 0, "DamagedLedgerItems": 0}),
+            (True, True, {}),
+        ],
+    )
+    def test_nothing_there_is_zero_and_what_is_unknown_is_not_written(
+        self, capsys: pytest.CaptureFixture[str], ledger_silent: bool, sagemaker_silent: bool, known: dict[str, int]
+    ) -> None:
+        site = Site(FakeLedger().with_run("abc").settled("captune-abc"))
+        if ledger_silent:
+            site.ledger.fall_silent()
+        if sagemaker_silent:
+            site.sagemaker.troubles["list_endpoints"] = [SILENCE]
+        assert self.written(site, capsys) == known

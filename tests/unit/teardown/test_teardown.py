@@ -1,28 +1,33 @@
-"""The tear-down of one run: whatever it finds, nothing that bills stays, and nothing of others goes."""
+"""The tear-down of one run: nothing that bills stays, nothing of others goes, and an old event ends nothing that runs."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Seen, TearDownEvent
-from common.names import belongs_to
-from common.resources import LONGEST_TRAINING_JOB
+from common.ledger.rows import endpoint_lives
 from teardown import handler
-from tests.doubles.lambda_fakes import NOW, logged, refusal
-from tests.doubles.teardown_site import EVENT, SCHEDULE, Site
+from tests.doubles.lambda_fakes import arn, logged, refusal
+from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.run_end import EVENT, SCHEDULE
+from tests.doubles.run_end import TornDownSite as Site
 
 NAMES = ["captune-abc"]
-EVERYTHING: dict[str, Any] = {
-    "jobs": {"captune-abc": "InProgress"},
-    "endpoints": {"captune-abc": "InService"},
-    "configurations": NAMES,
-    "models": NAMES,
-}
 BOTH, BOTH_LINGERING = ["stop_training_job", "delete_endpoint"], ["delete_endpoint_config", "delete_model"]
+ENDPOINT = {"captune-abc": "InService"}
 LINGERING: dict[str, Any] = {"configurations": NAMES, "models": NAMES}
+EVERYTHING: dict[str, Any] = {"jobs": {"captune-abc": "InProgress"}, "endpoints": ENDPOINT, **LINGERING}
+SILENCES = [refusal("AccessDeniedException"), EndpointConnectionError(endpoint_url="aws")]
+ENDED = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+OTHERS: list[TearDownEvent] = [SCHEDULE, {"executionName": "abc"}, {"runName": "captune-abc"}]
+
+
+def running() -> Site:
+    return Site(execution="RUNNING", jobs={"captune-abc": "InProgress"}, endpoints=ENDPOINT)
 
 
 class TestRemoval:
@@ -40,21 +45,16 @@ class TestRemoval:
         site.sagemaker.jobs["captune-abc"] = "Stopped"
         assert site.tear_down()["quiet"]
 
-    def test_an_endpoint_is_deleted_once_as_soon_as_it_can_be(self) -> None:
+    @pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
+    def test_an_endpoint_is_deleted_once_as_soon_as_it_can_be(self, status: str) -> None:
         site = Site(endpoints={"captune-abc": "Creating"})
         assert site.tear_down()["found"] == ["endpoint captune-abc: Creating"]
         assert site.changes == []
-        site.sagemaker.endpoints["captune-abc"] = "InService"
+        site.sagemaker.endpoints["captune-abc"] = status
         assert not site.tear_down()["quiet"]
         assert site.sagemaker.called("delete_endpoint") == [{"EndpointName": "captune-abc"}]
         assert site.tear_down()["found"] == ["endpoint captune-abc: Deleting"]
         assert site.changes == ["delete_endpoint"]
-
-    @pytest.mark.parametrize("status", ["InService", "OutOfService", "Failed", "UpdateRollbackFailed"])
-    def test_an_endpoint_that_stands_still_is_deleted(self, status: str) -> None:
-        site = Site(endpoints={"captune-abc": status})
-        site.tear_down()
-        assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
     def test_configuration_and_model_outlive_the_endpoint(self) -> None:
         site = Site(endpoints={"captune-abc": "InService"}, configurations=NAMES, models=NAMES)
@@ -75,11 +75,17 @@ class TestRemoval:
         site.tear_down()
         assert (site.sagemaker.configurations, list(site.sagemaker.models)) == ({}, ["captune-abcd-try0"])
 
-    def test_only_training_jobs_that_can_still_run_are_listed(self) -> None:
-        site = Site()
-        site.tear_down()
-        requests = site.sagemaker.called("list_training_jobs")
-        assert {one["CreationTimeAfter"] for one in requests} == {NOW - LONGEST_TRAINING_JOB}
+    @pytest.mark.parametrize("event", [EVENT, {**EVENT, "status": "SUCCEEDED"}, SCHEDULE])
+    def test_removal_needs_no_ledger(self, event: TearDownEvent) -> None:
+        site = Site(**EVERYTHING)
+        site.ledger.fall_silent()
+        assert site.tear_down(event)["problems"] == []
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
+        site.sagemaker.jobs["captune-abc"] = "Stopped"
+        site.sagemaker.endpoints.clear()
+        assert not site.tear_down(event)["quiet"]
+        assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {})
+        assert site.tear_down(event)["quiet"]
 
 
 class TestOfOthers:
@@ -91,7 +97,6 @@ class TestOfOthers:
         site = Site(jobs={other: "InProgress"}, endpoints={other: "InService"}, configurations=[other], models=[other])
         assert site.tear_down()["quiet"]
         assert site.changes == []
-        assert not belongs_to(other, "captune-abc")
 
     @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
     def test_resources_without_the_projects_tag_are_untouched(self, tags: dict[str, str]) -> None:
@@ -118,9 +123,7 @@ class TestTrouble:
             ("delete_model", LINGERING, "model captune-abc", BOTH_LINGERING),
         ],
     )
-    @pytest.mark.parametrize(
-        "trouble", [refusal("AccessDeniedException", "not you"), EndpointConnectionError(endpoint_url="x")]
-    )
+    @pytest.mark.parametrize("trouble", SILENCES)
     def test_a_failing_call_is_reported_and_stops_no_other(
         self, operation: str, site: dict[str, Any], met_at: str, changes: list[str], trouble: Exception
     ) -> None:
@@ -145,12 +148,10 @@ class TestTrouble:
             ("delete_endpoint", "The request was rejected because the endpoint is in status Deleting.", 0),
             ("delete_endpoint", 'Could not find endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/captune-abc".', 0),
             ("stop_training_job", "The request was rejected because the training job is in status Completed.", 0),
-            ("delete_endpoint", "IN-PROGRESS", 1),
             ("delete_endpoint", "This is not allowed.", 1),
             ("delete_endpoint", "progress", 1),
             # A listing that fails is trouble whatever its words.
             ("list_endpoints", "Could not find a way in-progress", 1),
-            ("list_endpoints", "not found", 1),
         ],
     )  # fmt: skip
     def test_a_call_that_comes_too_late_or_too_early_is_no_trouble(
@@ -162,22 +163,6 @@ class TestTrouble:
         assert (len(outcome["problems"]), outcome["quiet"]) == (problems, False)
 
 
-class TestWithoutTheLedger:
-    @pytest.mark.parametrize(
-        "event", [EVENT, {**EVENT, "status": "SUCCEEDED"}, SCHEDULE, {**SCHEDULE, "reason": "sweeper"}]
-    )
-    def test_removal_needs_no_ledger(self, event: TearDownEvent) -> None:
-        site = Site(**EVERYTHING)
-        site.ledger.fall_silent()
-        assert site.tear_down(event)["problems"] == []
-        assert site.changes == ["stop_training_job", "delete_endpoint"]
-        site.sagemaker.jobs["captune-abc"] = "Stopped"
-        site.sagemaker.endpoints.clear()
-        assert not site.tear_down(event)["quiet"]
-        assert (site.sagemaker.configurations, site.sagemaker.models) == ({}, {})
-        assert site.tear_down(event)["quiet"]
-
-
 class TestTheHandler:
     @pytest.fixture
     def site(self, monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -185,23 +170,178 @@ class TestTheHandler:
         site.deploy(monkeypatch, handler, "hasty_client")
         return site
 
-    @pytest.mark.parametrize(
-        "event", [EVENT, {"executionArn": EVENT["executionArn"]}, {"executionName": "abc"}, {"runName": "captune-abc"}]
-    )
-    def test_one_name_of_the_run_is_enough(
-        self,
-        site: Site,
-        event: TearDownEvent,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+    def test_a_pass_is_made_logged_and_noted_in_the_ledger(
+        self, site: Site, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        tables = site.ledger.tables_asked("update_item", monkeypatch)
-        outcome = handler.handle(event, None)
+        outcome = handler.handle(EVENT, None)
         assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
         assert site.changes == ["delete_endpoint"]
-        assert logged(capsys, "removed") == [{"message": "removed", "reason": event.get("reason"), **outcome}]
-        assert set(tables) == {"captune-ledger"}
+        assert logged(capsys, "removed") == [{"message": "removed", "reason": "event", **outcome}]
+        assert endpoint_lives(site.item)
 
     def test_what_was_seen_before_is_carried_on(self, site: Site) -> None:
         seen: Seen = {"2": {"createdAt": "2026-11-24T10:00:00+00:00"}}
         assert handler.handle({**EVENT, "seen": seen}, None)["seen"].keys() == {"1", "2"}
+
+
+class TestTheExecution:
+    # How Step Functions describes it (None: forgotten), what the event reports, and whether anything is removed.
+    @pytest.mark.parametrize(
+        ("described", "reported", "removed"),
+        [
+            *(("RUNNING", reported, False) for reported in (*ENDED, "UNKNOWN")),
+            *((status, status, True) for status in ENDED),
+            (None, "FAILED", True),
+            (None, "UNKNOWN", True),
+            *((silence, reported, True) for silence in SILENCES for reported in ENDED),
+            *((silence, "UNKNOWN", False) for silence in SILENCES),
+        ],
+    )
+    def test_an_event_removes_nothing_of_an_execution_that_may_run(
+        self, described: Any, reported: str, removed: bool
+    ) -> None:
+        site = running()
+        if described is None:
+            site.step_functions.executions.clear()
+        elif isinstance(described, str):
+            site.step_functions.executions[arn("abc")]["status"] = described
+        else:
+            site.step_functions.troubles["describe_execution"] = [described]
+        outcome = site.tear_down({**EVENT, "status": reported})
+        assert site.changes == (["stop_training_job", "delete_endpoint"] if removed else [])
+        assert (outcome["running"], outcome["problems"], outcome["quiet"]) == (not removed, [], False)
+        assert not site.step_functions.called("stop_execution")
+        if not removed:
+            assert (site.sagemaker.calls, outcome["found"], outcome["seen"]) == ([], [], {})
+
+    @pytest.mark.parametrize("described", ["RUNNING", "SUCCEEDED", None])
+    @pytest.mark.parametrize("event", OTHERS)
+    def test_anybody_else_stops_a_running_execution_first(self, event: TearDownEvent, described: str | None) -> None:
+        site = running()
+        site.step_functions.executions = {arn("abc"): {"status": described}} if described else {}
+        outcome = site.tear_down(event)
+        stopped = {
+            "executionArn": arn("abc"),
+            "error": "DeadlineReached",
+            "cause": "The tear-down of this run began, at the deadline that its reservation allows or because its spending was stopped.",
+        }
+        assert site.step_functions.called("stop_execution") == [stopped] * (described == "RUNNING")
+        assert (outcome["found"][0] == "execution abc: RUNNING") is (described == "RUNNING")
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
+
+    def test_the_pass_that_stops_an_execution_is_not_quiet(self) -> None:
+        # Its last call may still arrive.
+        site = Site(execution="RUNNING")
+        assert site.tear_down(SCHEDULE)["found"] == ["execution abc: RUNNING"]
+        assert site.tear_down(SCHEDULE)["quiet"]
+        assert len(site.step_functions.called("stop_execution")) == 1
+
+    @pytest.mark.parametrize("silence", SILENCES)
+    @pytest.mark.parametrize("operation", ["describe_execution", "stop_execution"])
+    def test_a_silent_step_functions_keeps_nothing_from_being_removed(self, silence: Exception, operation: str) -> None:
+        site = running()
+        site.step_functions.troubles[operation] = [silence]
+        outcome = site.tear_down(SCHEDULE)
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
+        assert (outcome["problems"], outcome["quiet"]) == ([f"the execution: {silence}"], False)
+
+    def test_a_run_whose_execution_nobody_can_name_is_removed(self) -> None:
+        site = Site(FakeLedger(), endpoints=ENDPOINT)
+        site.tear_down({"runName": "captune-Old-Name"})
+        assert (site.step_functions.calls, site.changes) == ([], ["delete_endpoint"])
+
+    @pytest.mark.parametrize("ledger_state", ["readable", "silent", "damaged"])
+    def test_the_ledger_knows_the_execution_behind_a_hashed_name(self, ledger_state: str) -> None:
+        run = "captune-abc-0123456789"
+        site = Site(FakeLedger().with_run("A.bc", run=run), run=run, endpoints={run: "InService"})
+        site.step_functions.executions = {arn("A.bc"): {"status": "RUNNING"}}
+        if ledger_state == "silent":
+            site.ledger.fall_silent()
+        elif ledger_state == "damaged":
+            del site.ledger.table.rows[f"RUN#{run}"]["execution_arn"]
+        outcome = site.tear_down({"runName": run})
+        known = ledger_state == "readable"
+        assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")] * known
+        assert ("execution A.bc: RUNNING" in outcome["found"]) is known
+        assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
+
+
+class TestKeeping:
+    """keepEndpointMinutes: after a success the endpoint stays for these minutes, and not a pass longer."""
+
+    SUCCESS: TearDownEvent = {**EVENT, "status": "SUCCEEDED"}
+
+    @staticmethod
+    def site() -> Site:
+        """A run whose endpoint is to stay for half an hour."""
+        return Site(FakeLedger().with_run("abc", keep_endpoint_seconds=1800), "SUCCEEDED", endpoints=ENDPOINT)
+
+    def test_an_endpoint_that_is_to_stay_is_not_touched(self) -> None:
+        site = self.site()
+        assert site.tear_down(self.SUCCESS) == {
+            "runName": "captune-abc", "found": [], "quiet": False, "keep": True, "keepUntil": "2026-11-24T12:30:00",
+            "running": False, "seen": {}, "problems": [],
+        }  # fmt: skip
+        assert site.sagemaker.calls == []
+
+    def test_a_second_event_does_not_lengthen_the_stay(self) -> None:
+        site = self.site()
+        site.tear_down(self.SUCCESS)
+        last = site.tear_down(self.SUCCESS, after=timedelta(minutes=29, seconds=59))
+        assert last["keepUntil"] == "2026-11-24T12:30:00"
+        assert not site.tear_down(self.SUCCESS, after=timedelta(minutes=30))["keep"]
+        assert site.changes == ["delete_endpoint"]
+
+    @pytest.mark.parametrize(
+        ("described", "changes", "stays"),
+        [
+            ("SUCCEEDED", {"reason": "schedule"}, False),
+            ("FAILED", {"status": "FAILED"}, False),
+            # A success is what Step Functions says, or what the event reports where it has forgotten.
+            ("FAILED", {}, False),
+            ("SUCCEEDED", {"status": "FAILED"}, True),
+            (None, {}, True),
+            (None, {"status": "FAILED"}, False),
+            # Of another execution than the one that the reservation belongs to.
+            ("SUCCEEDED", {"executionArn": arn("other")}, False),
+        ],
+    )
+    def test_only_the_event_of_a_success_keeps(self, described: str | None, changes: Any, stays: bool) -> None:
+        site = self.site()
+        names = ("abc", "other") if described else ()
+        site.step_functions.executions = {arn(name): {"status": described} for name in names}
+        assert site.tear_down({**self.SUCCESS, **changes})["keep"] is stays
+        assert site.changes == ([] if stays else ["delete_endpoint"])
+
+    @pytest.mark.parametrize(
+        "ledger",
+        [
+            FakeLedger(),
+            FakeLedger().with_run("abc"),
+            FakeLedger().with_run("abc", keep_endpoint_seconds=1800).settled("captune-abc"),
+        ],
+    )
+    def test_nothing_stays_without_a_request_or_once_settled(self, ledger: FakeLedger) -> None:
+        assert not Site(ledger, execution="SUCCEEDED").tear_down(self.SUCCESS)["keep"]
+
+    @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
+    def test_nothing_stays_whose_end_the_ledger_does_not_hold(
+        self, operation: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        site = self.site()
+        site.ledger.table.trouble = lambda called: "throttled" if called == operation else None
+        outcome = site.tear_down(self.SUCCESS)
+        assert (outcome["keep"], outcome["problems"], site.changes) == (False, [], ["delete_endpoint"])
+        (line,) = logged(capsys, "nothing is kept")
+        assert line["run"] == "captune-abc"
+        assert "The ledger did not answer" in line["error"]
+
+    @pytest.mark.parametrize("value", [{"BOOL": True}, {"NULL": True}, {"N": "1.5"}, {"M": {}}, None])
+    @pytest.mark.parametrize("name", ["state", "execution_arn", "keep_endpoint_seconds", "reserved_at"])
+    def test_a_damaged_item_keeps_nothing(self, name: str, value: Any) -> None:
+        site = self.site()
+        item = site.ledger.table.rows["RUN#captune-abc"]
+        item.pop(name)
+        item |= {name: value} if value else {}
+        assert not site.tear_down(self.SUCCESS)["keep"]
+        assert site.changes == ["delete_endpoint"]

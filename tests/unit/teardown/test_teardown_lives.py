@@ -12,7 +12,7 @@ from common.contracts.tear_down import Removed
 from common.ledger.rows import EndpointLife, endpoint_lives
 from tests.doubles.lambda_fakes import NOW, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger, clock_of_tokyo
-from tests.doubles.teardown_site import Site
+from tests.doubles.run_end import TornDownSite as Site
 
 CREATED, MINUTE = NOW - timedelta(minutes=30), timedelta(minutes=1)
 ISO, GONE_AT = "2026-11-24T11:30:00+00:00", "2026-11-24T12:01:00+00:00"
@@ -41,19 +41,6 @@ class TestFromCreationToEnd:
             assert site.tear_down()["seen"]["1"] == {"createdAt": ISO}
         site.seen = {"1": {"createdAt": "2026-11-24T11:59:00+00:00"}}
         assert site.tear_down()["seen"]["1"]["createdAt"] == ISO
-
-    def test_two_endpoints_have_two_lives(self) -> None:
-        names = ("captune-abc", "captune-abc-try2")
-        site = Site(endpoints={names[0]: "Deleting", names[1]: "InService"})
-        site.sagemaker.created_at = {names[0]: CREATED - 60 * MINUTE}
-        site.tear_down()
-        gone(site, MINUTE, names[0])
-        gone(site, 5 * MINUTE, names[1])
-        lives = endpoint_lives(site.item)
-        assert {attempt: (life.created_at, life.gone_at) for attempt, life in lives.items()} == {
-            1: (CREATED - 60 * MINUTE, NOW + MINUTE),
-            2: (CREATED, NOW + 5 * MINUTE),
-        }
 
     def test_an_endpoint_that_came_back_has_not_gone(self) -> None:
         site = Site(endpoints={"captune-abc": "Deleting"})
@@ -148,27 +135,18 @@ class TestWhatRuns:
     @pytest.mark.parametrize(
         ("configured", "running", "instances"),
         [
-            (("ml.p4d.24xlarge", 2), [{"VariantName": "a", "CurrentInstanceCount": 1}], ("ml.p4d.24xlarge", 2)),
+            (("ml.p4d.24xlarge", 2), {"ProductionVariants": [{"CurrentInstanceCount": 1}]}, ("ml.p4d.24xlarge", 2)),
             # An endpoint that has grown counts with all its instances; without a number, its configuration counts.
-            (("ml.p4d.24xlarge", 2), [{"VariantName": "a", "CurrentInstanceCount": 3}], ("ml.p4d.24xlarge", 3)),
-            (("ml.g5.2xlarge", 2), None, ("ml.g5.2xlarge", 2)),
-            (("ml.g5.2xlarge", 2), [], ("ml.g5.2xlarge", 2)),
-            (("ml.g5.2xlarge", 2), [{"VariantName": "a"}], ("ml.g5.2xlarge", 2)),
-            (None, None, ("", 1)),
+            (("ml.p4d.24xlarge", 2), {"ProductionVariants": [{"CurrentInstanceCount": 3}]}, ("ml.p4d.24xlarge", 3)),
+            (("ml.g5.2xlarge", 2), {"ProductionVariants": [{}]}, ("ml.g5.2xlarge", 2)),
+            (("ml.g5.2xlarge", 2), {}, ("ml.g5.2xlarge", 2)),
+            ((None, None), {}, ("", 1)),
         ],
     )
     def test_type_and_number_are_what_sagemaker_says(self, configured: Any, running: Any, instances: Any) -> None:
-        site = Site(endpoints=ENDPOINT, configurations=NAMES)
-        kind: dict[str, Any] = {"VariantName": "a"}
-        if configured:
-            kind |= {"InstanceType": configured[0], "InitialInstanceCount": configured[1]}
-        variants = {} if running is None else {"ProductionVariants": running}
-        describe = {
-            "on_describe_endpoint": lambda EndpointName: {"EndpointConfigName": EndpointName, **variants},
-            "on_describe_endpoint_config": lambda EndpointConfigName: {"ProductionVariants": [kind]},
-        }
-        for operation, answer in describe.items():
-            setattr(site.sagemaker, operation, answer)
+        site = Site(endpoints=ENDPOINT)
+        site.sagemaker.configurations["captune-abc"] = configured
+        site.sagemaker.variants = running
         for _ in range(2):
             life = site.tear_down()["seen"]["1"]
             assert (life["instanceType"], life["instanceCount"]) == instances

@@ -40,6 +40,7 @@ class Job:
     billed_share: float = 1.0
     detail: str = ""
     interruptions: int = 0
+    output: str = ""  # where SageMaker puts what the job leaves, without a slash at the end
     stop_asked: bool = False
     tags: Tags = field(default_factory=list)
 
@@ -142,6 +143,7 @@ class SageMaker:
             raise RuntimeError("nobody decides how jobs turn out")
         self.jobs[name] = self.make_job(name, owner(asked["Tags"]), asked)
         self.jobs[name].tags = asked["Tags"]
+        self.jobs[name].output = asked["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         return {"TrainingJobArn": arn("training-job", name)}
 
     def create_endpoint(self, **asked: Any) -> dict[str, Any]:
@@ -179,6 +181,8 @@ class SageMaker:
             answer |= {"TrainingEndTime": job.end, "BillableTimeInSeconds": job.billed_seconds()}
             answer |= {"TrainingTimeInSeconds": ceil(job.seconds())} if job.start else {}
             answer |= {"FailureReason": job.reason} if job.reason and job.final == "Failed" else {}
+            if job.final == "Completed":
+                answer["ModelArtifacts"] = {"S3ModelArtifacts": f"{job.output}/{job.name}/output/model/"}
             taken = {"Status": "Interrupted", "StartTime": job.created}
             answer |= {"SecondaryStatusTransitions": [taken] * job.interruptions} if job.interruptions else {}
         return answer

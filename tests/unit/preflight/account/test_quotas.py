@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
@@ -22,9 +20,9 @@ def troubled(service: ServiceQuotas, operation: str, *troubles: Exception) -> Se
     return service
 
 
-def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT, **more: Any) -> Quota:
+def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota:
     """The only quota that is read."""
-    (quota,) = quotas.read(service, [Need([kind], use, 1)], **more)[use]
+    (quota,) = quotas.read(service, [Need([kind], use, 1)])[use]
     return quota
 
 
@@ -58,16 +56,6 @@ def test_quota_without_an_answer_by_code_is_found_by_name(trouble: list[Exceptio
     assert (quota.value, quota.code) == (3, "L-NEW")
 
 
-class WithoutValues(ServiceQuotas):
-    """Service Quotas that leave the values out."""
-
-    def on_get_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
-        return {"Quota": {"QuotaCode": QuotaCode}}
-
-    def on_list_service_quotas(self, ServiceCode: str, MaxResults: int, NextToken: str = "0") -> dict[str, Any]:
-        return {"Quotas": [{"QuotaName": f"{OTHER} for {ENDPOINT}", "QuotaCode": "L-2"}]}
-
-
 @pytest.mark.parametrize(
     ("service", "kind", "why"),
     [
@@ -76,8 +64,6 @@ class WithoutValues(ServiceQuotas):
         (troubled(ServiceQuotas({"L-2": 1.0}), APPLIED, refusal("TooManyRequests")), OTHER, "TooManyRequests"),
         (troubled(ServiceQuotas({"L-1": 1.0}), DEFAULT, refusal("AccessDenied")), OTHER, "AccessDenied"),
         (ServiceQuotas({}), "ml.unheard.of", "AWS lists no such quota"),
-        (WithoutValues({}), KNOWN, "AWS told no value"),
-        (WithoutValues({}, {"L-2": 0.0}), OTHER, "AWS told no value"),
     ],
 )
 def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas, kind: str, why: str) -> None:

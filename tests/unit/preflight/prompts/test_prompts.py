@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
-from common.text import sentences
 from preflight.prompts import patterns, prompt_file
 from preflight.prompts.openings import from_held_out
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, parse
 from preflight.texts.holding_out import split
 from preflight.texts.text_file import Document
 from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.prompt_lines import GOOD, lines
+from tests.doubles.texts.made_up_records import GOOD, lines
 
 STARTER = {"id": "s-1", "kind": "starter", "prompt": "Genomes are"}
 # The same text can be read in more and more ways.
-SLOW = [r"(\w+\s?)+ kinase!", r"(a|a)*b", r"(?:x+x+)+y", r"([a-z]+)*;", r"(?:\w{1,9}\s?)+!", r"(?x) ( \w+ \s? )+ !"]
-QUICK = [r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"(?:\w+\s)+kinase", r"(?:\d{1,3},)*\d{3}", r"(?>\w+\s?)x", r"(a)?(?(1)b|c)d"]
+SLOW = [r"(\w+\s?)+ kinase!", r"(a|a)*b", r"(?:x+x+)+y", r"(?x) ( \w+ \s? )+ !"]
+QUICK = [r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"(?:\d{1,3},)*\d{3}", r"(?>\w+\s?)x", r"(a)?(?(1)b|c)d"]
 
 
 def with_pattern(pattern: str, name: str = "gene") -> dict[str, Any]:
@@ -34,14 +32,11 @@ FAULTS: list[tuple[Any, str]] = [
     ('{"id": ' + "1" * 5000 + "}", "is not JSON (Exceeds the limit (4300 digits)"),
     ('{"id": "\\ud800", "kind": "starter", "prompt": "x"}', "half of a surrogate pair"),
     ({**GOOD, "id": ""}, "has no text in `id`"),
-    ({"id": "a", "kind": "question", "facts": []}, "has no text in `prompt`"),
     ({**GOOD, "kind": "riddle"}, "has the kind 'riddle'; it must be one of starter"),
-    *(({**GOOD, "cluster": value}, "has a `cluster` that is no text") for value in (" ", 7, None, "x" * 201)),
+    *(({**GOOD, "cluster": value}, "has a `cluster` that is no text") for value in (" ", 7, "x" * 201)),
     ({**GOOD, "facts": []}, "has no key facts"),
-    ({**GOOD, "facts": {"name": "gene"}}, "has no key facts"),
     ({**GOOD, "facts": [{"name": "gene"}]}, "has a fact without `name` or `pattern`"),
     (with_pattern("TP(53"), "does not compile"),
-    (with_pattern("(?a)(?u)x"), "does not compile"),
     (with_pattern("(TP53)?"), "matches everything"),
     (with_pattern("P53"), "that its own prompt matches, 'P53'"),
     ({**GOOD, "prompt": "細" * 1400}, "has a prompt of 4200 bytes"),
@@ -58,7 +53,7 @@ PERSONAL = [
 
 def refusal_of(*prompts: Any, kind: type[Exception] = PromptsRejected) -> str:
     with pytest.raises(kind) as refused:
-        parse(lines(*prompts), "corpora/p.jsonl")
+        parse(lines(prompts), "corpora/p.jsonl")
     return str(refused.value)
 
 
@@ -66,14 +61,13 @@ class TestFile:
     @pytest.mark.parametrize(
         ("content", "prompts"),
         [
-            (lines(GOOD, "", {**STARTER, "note": "mine"}), [GOOD, {**STARTER, "facts": []}]),
-            (lines({**GOOD, "cluster": "p53"}), [{**GOOD, "cluster": "p53"}]),
-            (b"\xef\xbb\xbf" + lines(GOOD) + b"\r\n", [GOOD]),
-            (lines(GOOD).replace(b"\n", b"\r"), [GOOD]),
-            (lines({**GOOD, "prompt": "one\u2028two\u0085three"}), [{**GOOD, "prompt": "one\u2028two\u0085three"}]),
-            (lines({**GOOD, "author": "jane.doe@hospital.org"}), [GOOD]),
+            (lines([GOOD, "", {**STARTER, "note": "mine"}]), [GOOD, {**STARTER, "facts": []}]),
+            (lines([{**GOOD, "cluster": "p53"}]), [{**GOOD, "cluster": "p53"}]),
+            (b"\xef\xbb\xbf" + lines([GOOD]) + b"\r\n", [GOOD]),
+            (lines([{**GOOD, "prompt": "one\u2028two\u0085three"}]), [{**GOOD, "prompt": "one\u2028two\u0085three"}]),
+            (lines([{**GOOD, "author": "jane.doe@hospital.org"}]), [GOOD]),
         ],
-        ids=["unused keys", "cluster", "Windows", "old line ends", "line separators", "personal data that is not kept"],
+        ids=["unused keys", "cluster", "Windows", "line separators", "personal data that is not kept"],
     )
     def test_good_lines_are_read_in_order(self, content: bytes, prompts: list[Any]) -> None:
         assert parse(content, "p") == prompts
@@ -100,7 +94,7 @@ class TestFile:
 
     @pytest.mark.parametrize("pattern", QUICK)
     def test_pattern_with_harmless_repeats_is_taken(self, pattern: str) -> None:
-        parse(lines({**with_pattern(pattern), "prompt": "?"}), "p")
+        parse(lines([{**with_pattern(pattern), "prompt": "?"}]), "p")
 
     def test_patterns_too_slow_together_are_refused_with_the_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = iter(range(0, 1000, 30))
@@ -118,7 +112,6 @@ class TestFile:
         "change",
         [
             {"kind": "Jane Doe, DOB 03/04/1961"},
-            {"facts": [{"name": "x", "pattern": "Jane Doe, MRN 00482913("}]},
             {"facts": [{"name": "x", "pattern": r"MRN\s00482913("}]},
             {"facts": [{"name": "x", "pattern": "(?P<jane@example.org>x)"}]},
         ],
@@ -128,20 +121,11 @@ class TestFile:
         assert "line 1" in message and "not shown here" in message
         assert not any(secret in message for secret in ("Jane", "00482913", "jane@", "1961"))
 
-    @pytest.mark.parametrize(("tokens", "warned"), [(4096, False), (3096, False), (1596, True)])
-    def test_prompts_that_a_short_context_may_not_hold_are_a_warning(self, tokens: int, warned: bool) -> None:
-        warnings = prompt_file.too_long_for([GOOD, {**GOOD, "prompt": "b" * 3000}], tokens)
-        assert ["1 prompts may be too long" in one and "3,000 bytes" in one for one in warnings] == [True] * warned
-
 
 @pytest.mark.parametrize(
     "text",
-    [
-        prose(3000),
-        "".join("。" if n % 9 == 8 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000)),
-        "\n\n".join(f"# T\n\nOnly {n} short words here." for n in range(300)),
-    ],
-    ids=["paragraphs", "Chinese", "short paragraphs"],
+    [prose(3000), "".join("。" if n % 9 == 8 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000))],
+    ids=["paragraphs", "Chinese"],
 )
 def test_text_without_prompts_gets_openings_of_its_held_out_part(text: str) -> None:
     _, held_out = split(text)
@@ -155,28 +139,3 @@ def test_text_without_prompts_gets_openings_of_its_held_out_part(text: str) -> N
 def test_openings_too_long_for_the_model_are_refused() -> None:
     with pytest.raises(PromptsRejected, match="Give `prompts` of your own"):
         from_held_out([Document("heldout-001", "T", ">s\n" + "\n".join(["ACGT" * 2500] * 30))])
-
-
-# Cut where something has to come: not in the middle of a name, a figure with its unit, a bracket or a quotation.
-@pytest.mark.parametrize(
-    ("sentence", "opening"),
-    [
-        (
-            "Smith et al. reported that the response was lower in older patients.",
-            "Smith et al. reported that the response was",
-        ),
-        ("The mean rose from 3.5 mg/l to 7.25 mg/l within two hours of the dose.", "The mean rose from 3.5 mg/l"),
-        ("Reads (or parts of them) were aligned by the program.", "Reads (or parts of them) were"),
-        ("Am 3. Mai wurde die Studie nach ca. 24 Monaten beendet, wie geplant.", "Am 3. Mai wurde die Studie nach"),
-        ("He left.", None),
-    ],
-)
-def test_sentence_is_cut_where_more_has_to_come(sentence: str, opening: str | None) -> None:
-    assert sentences.opening(sentence) == opening
-
-
-def test_text_without_sentences_takes_no_longer() -> None:
-    begun = time.process_time()
-    for text in ("1. " * 30_000, "." * 90_000 + "x", "(" * 30_000, "a: " * 30_000):
-        from_held_out([Document("a", "T", text + prose(60))])
-    assert time.process_time() - begun < 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,6 @@ FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_pair("{"), "line 2 is not JSON"),
     ("jsonl", after_pair('{"prompt": "\\ud800", "completion": "x"}'), "line 2 has half of a surrogate pair"),
     ("jsonl", after_pair({"prompt": "Why?"}), "line 2 has no text in `completion`"),
-    ("jsonl", after_pair({"prompt": "Why?", "completion": " \n"}), "line 2 has no text in `completion`"),
-    ("jsonl", after_pair({"question": "Why?", "answer": "So."}), "line 2 has no text in `prompt`"),
     ("jsonl", after_pair({"messages": [USER, ASSISTANT]}), "line 2 is a conversation, and earlier lines are prompts"),
     ("jsonl", after_pair({**PAIR, "id": "a"}), "line 2 repeats the id 'a' of line 1"),
     ("jsonl", after_talk(), "line 2 has no list of messages"),
@@ -56,10 +53,8 @@ FAULTY: list[tuple[str, bytes, str]] = [
     ("jsonl", after_talk(USER, ASSISTANT, SYSTEM, USER, ASSISTANT), "line 2 has a system message in place 3"),
     ("jsonl", lines([{**PAIR, "group": 7}, PAIR]), "line 2 has no text in `group`"),
     ("csv", b"\xef\xbb\xbf", "has no column `prompt`, `completion`; its first line names none"),
-    ("csv", b"question,answer\nWhy?,So.\n", "its first line names 'question, answer'"),
     ("csv", b"prompt,completion,prompt\na,b,c\n", "two columns called 'prompt'"),
     ("csv", b"prompt,completion\nWhy?\n", "line 2 has 1 columns, and the header has 2"),
-    ("csv", b"prompt,completion\nWhy?,So.\nWhy?,\n", "line 3 has no text in `completion`"),
     ("csv", b'prompt,completion\n"Why?"x,So.\n', "line 2 is not CSV"),
     ("csv", b"prompt,completion\n\n", "holds no record"),
 ]
@@ -101,12 +96,6 @@ def test_names_of_columns_do_not_repeat_personal_data() -> None:
     assert "jane" not in warnings[0]
 
 
-def test_conversation_may_begin_with_a_system_message() -> None:
-    (record,) = records(lines([{"messages": [SYSTEM, USER, ASSISTANT]}]))
-    assert record.turns == (("system", "Be brief."), ("user", "Why?"), ("assistant", "So."))
-    assert (record.reference, record.answers) == ("So.", ["So."])
-
-
 def test_group_is_text_or_number_of_a_named_column() -> None:
     assert [one.group for one in records(lines([{**PAIR, "group": 7}, {**PAIR, "group": "seven"}]))] == ["7", "seven"]
     assert "line 1 has no text in `patient`" in refused(lines([PAIR]), group="patient")
@@ -133,10 +122,6 @@ TRAINED, HELD_OUT, PROMPTS = "input/corpus/corpus.jsonl", "input/evaluation/held
 LONG = {"prompt": "Tell all?", "completion": "word " * 600}
 
 
-def staged(site: Site, path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in site.staged[path].decode().split("\n") if line]
-
-
 def begin(site: Site, records: list[Any], **more: Any) -> Any:
     """A run on these records, and on no others that were staged before."""
     site.s3.objects = {key: body for key, body in site.s3.objects.items() if not key[1].startswith("runs/")}
@@ -153,12 +138,12 @@ def chat_site(site: Site) -> Site:
 
 def test_pairs_are_split_into_training_and_held_out_records(site: Site) -> None:
     plan = begin(site, pairs(40))
-    assert (len(staged(site, TRAINED)), len(staged(site, HELD_OUT))) == (30, 10)
+    assert (len(site.documents(TRAINED)), len(site.documents(HELD_OUT))) == (30, 10)
     assert "input/corpus/corpus.txt" not in site.staged
     second = pairs(2)[1]
     completion = f" {second['completion']}"
     named = {"id": "record-0002", "group": "record-0002"}
-    assert staged(site, TRAINED)[0] == {**named, "prompt": second["prompt"], "completion": completion}
+    assert site.documents(TRAINED)[0] == {**named, "prompt": second["prompt"], "completion": completion}
     corpus = plan["corpus"]
     assert (corpus["records"], corpus["heldOutRecords"], corpus["conversations"]) == (30, 10, False)
     assert corpus["words"] == 30 * 60
@@ -181,16 +166,16 @@ def test_training_job_reads_what_is_staged(chat_site: Site, tmp_path: Path) -> N
 class TestSplit:
     def test_all_records_of_a_group_are_on_one_side(self, site: Site) -> None:
         plan = begin(site, pairs(90, groups=30))
-        trained, held_out = ({record["group"] for record in staged(site, path)} for path in (TRAINED, HELD_OUT))
+        trained, held_out = ({record["group"] for record in site.documents(path)} for path in (TRAINED, HELD_OUT))
         assert not trained & held_out
         assert (len(trained), len(held_out), plan["evaluation"]["heldOutDocuments"]) == (20, 10, 10)
-        assert len(staged(site, HELD_OUT)) == plan["corpus"]["heldOutRecords"] == 30
+        assert len(site.documents(HELD_OUT)) == plan["corpus"]["heldOutRecords"] == 30
 
     def test_growing_file_keeps_what_was_held_out(self, site: Site) -> None:
         begin(site, pairs(60, groups=30))
-        before = {record["group"] for record in staged(site, HELD_OUT)}
+        before = {record["group"] for record in site.documents(HELD_OUT)}
         begin(site, list(reversed(pairs(80, groups=40))))
-        assert len(before & {record["group"] for record in staged(site, HELD_OUT)}) >= 7
+        assert len(before & {record["group"] for record in site.documents(HELD_OUT)}) >= 7
 
     def test_shared_phrase_of_all_answers_is_no_leak(self, site: Site) -> None:
         phrase = "Thank you for asking, we are always glad to be of any help. "
@@ -199,7 +184,7 @@ class TestSplit:
     def test_leak_of_its_own_split_is_neither_learnt_nor_measured(self, site: Site) -> None:
         records = pairs(40, groups=20)
         begin(site, records)
-        held, trained = staged(site, HELD_OUT)[0], staged(site, TRAINED)[0]
+        held, trained = site.documents(HELD_OUT)[0], site.documents(TRAINED)[0]
         copy = {"prompt": held["prompt"], "completion": held["completion"], "group": trained["group"]}
         plan = begin(site, [*records, copy])
         (warning,) = plan["warnings"]
@@ -208,20 +193,15 @@ class TestSplit:
 
     def test_no_more_groups_are_measured_than_needed(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(apart, "MOST_GROUPS", 12)
-        assert begin(site, pairs(200))["evaluation"]["heldOutDocuments"] == 12
         site.upload("apart.csv", table(pairs(60)[40:]))
         plan = begin(site, pairs(40), heldOut="corpora/apart.csv")
         assert (plan["corpus"]["records"], plan["evaluation"]["heldOutDocuments"]) == (40, 12)
-
-    def test_setting_takes_a_part_of_the_records(self, site: Site) -> None:
-        site.settings["corpus_words"] = 600
-        assert begin(site, pairs(40))["corpus"]["records"] == 10
 
 
 class TestPrompts:
     def test_held_out_records_are_asked_with_their_references(self, site: Site) -> None:
         begin(site, pairs(40))
-        held_out, prompts = staged(site, HELD_OUT), staged(site, PROMPTS)
+        held_out, prompts = site.documents(HELD_OUT), site.documents(PROMPTS)
         assert [prompt["prompt"] for prompt in prompts] == [record["prompt"] for record in held_out]
         assert [prompt["reference"] for prompt in prompts] == [record["completion"].strip() for record in held_out]
         assert {prompt["kind"] for prompt in prompts} == {"record"}
@@ -229,15 +209,15 @@ class TestPrompts:
     def test_conversations_are_asked_as_messages_up_to_their_last_answer(self, chat_site: Site) -> None:
         system = {"role": "system", "content": "Be brief."}
         begin(chat_site, [{"messages": [system, *one["messages"]]} for one in conversations(40)])
-        for record, prompt in zip(staged(chat_site, HELD_OUT), staged(chat_site, PROMPTS), strict=True):
+        for record, prompt in zip(chat_site.documents(HELD_OUT), chat_site.documents(PROMPTS), strict=True):
             assert prompt["messages"] == record["messages"][:-1]
             assert prompt["reference"] == record["messages"][-1]["content"]
             assert prompt["prompt"].startswith("System: Be brief.\n\nUser: ")
 
     def test_twenty_records_are_asked_in_turn_from_their_groups(self, site: Site) -> None:
         plan = begin(site, pairs(88, groups=22))
-        prompts = staged(site, PROMPTS)
-        group_of = {record["prompt"]: record["group"] for record in staged(site, HELD_OUT)}
+        prompts = site.documents(PROMPTS)
+        group_of = {record["prompt"]: record["group"] for record in site.documents(HELD_OUT)}
         assert (plan["corpus"]["heldOutRecords"], len(prompts)) == (40, 20)
         assert len({group_of[prompt["prompt"]] for prompt in prompts[:10]}) == 10
 

@@ -14,33 +14,26 @@ CHINESE = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出
 
 
 @pytest.mark.parametrize(
-    ("answers", "corpus", "words"),
+    ("answers", "corpus", "words", "copied"),
     [
-        (["REVERSE transcriptase,\nlacks proofreading"], CORPUS, [4]),  # case, punctuation and line ends hide no copy
-        (["circular genome", "persists as"], "circular genome persists as", [2, 2]),  # never from one into the next
-        (["zzz yyy", ""], CORPUS, [0, 0]),
-        (["जीनोम चिकित्सा मानव"], "पहले जीनोम चिकित्सा मानव बाद", [3]),  # vowel signs belong to their word
+        # Case, punctuation and line ends hide no copy.
+        (["REVERSE transcriptase,\nlacks proofreading"], CORPUS, [4], "REVERSE transcriptase,\nlacks proofreading"),
+        (["We know: The circular genome persists, in"], CORPUS, [4], "The circular genome persists"),
+        # Never from one answer into the next.
+        (["circular genome", "persists as"], "circular genome persists as", [2, 2], "circular genome"),
+        (["zzz yyy", ""], CORPUS, [0, 0], ""),
+        # Vowel signs belong to their word, and a Chinese character is half a word.
+        (["जीनोम चिकित्सा मानव"], "पहले जीनोम चिकित्सा मानव बाद", [3], "जीनोम चिकित्सा मानव"),
+        ([f"所以{CHINESE}因此我们"], f"前言。{CHINESE}。", [len(CHINESE) // 2], CHINESE),
     ],
 )
-def test_the_longest_copied_run_is_counted_in_words(answers: list[str], corpus: str, words: list[int]) -> None:
-    assert [run[0] for run in longest_copies(answers, corpus)] == words
-
-
-@pytest.mark.parametrize(
-    ("text", "corpus", "words", "copied"),
-    [
-        (
-            "We know: The circular genome persists as cccDNA, in the cytoplasm.",
-            CORPUS,
-            8,
-            "The circular genome persists as cccDNA, in the",
-        ),
-        (f"所以{CHINESE}因此我们", f"前言。{CHINESE}。", len(CHINESE) // 2, CHINESE),  # a character is half a word
-    ],
-)
-def test_a_copied_run_is_found_with_its_place(text: str, corpus: str, words: int, copied: str) -> None:
-    (length, start, end) = longest_copies([text], corpus)[0]
-    assert (length, text[start:end]) == (words, copied)
+def test_the_longest_copied_run_is_counted_in_words_and_found_in_its_place(
+    answers: list[str], corpus: str, words: list[int], copied: str
+) -> None:
+    found = longest_copies(answers, corpus)
+    assert [run[0] for run in found] == words
+    _, start, end = found[0]
+    assert answers[0][start:end] == copied
 
 
 def test_the_longest_copies_equal_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,26 +24,16 @@ def answers(count: int, *, greedy: str = " a cell", sample: str = " a virus") ->
     return [{"id": f"p{place}", "greedy": greedy, "samples": [sample]} for place in range(count)]
 
 
-def test_base_answers_beside_tuned_losses_are_refused_with_the_way_out() -> None:
-    with pytest.raises(AdapterNotServed) as refused:
-        refuse_base_answers(measured(-NATS, -NATS), answers(230), answers(230))
-    assert all(fact in str(refused.value) for fact in ("230 prompts", "0.200 nats per token", "hosting_image"))
-
-
 @pytest.mark.parametrize(
     ("changes", "prompts", "refused"),
     [
         ((NATS, NATS), 30, True),  # a loss that rose or went both ways has moved as well
         ((NATS, -NATS), 30, True),
         ((0.0, 0.0), 230, False),  # a model that learned nothing answers as before
-        ((0.001, -0.001), 230, False),
         ((-0.001,), 230, False),  # the fewer the prompts, the further apart the losses must lie
         ((-0.0015,), 230, True),
-        ((-0.009,), 30, False),
-        ((-0.0135,), 30, True),
         ((-0.03,), 8, False),
         ((-0.045,), 8, True),
-        ((-0.02,), 4, False),  # a smoke run of one step and four prompts
         ((-NATS,), ENOUGH_PROMPTS, True),
         ((-NATS,), ENOUGH_PROMPTS - 1, False),
     ],
@@ -54,24 +45,24 @@ def test_losses_that_clearly_moved_beside_equal_answers_are_refused(
         refuse_base_answers(measured(*changes), answers(prompts), answers(prompts))
 
 
-@pytest.mark.parametrize("changed", ["greedy", "sample"])
-def test_one_answer_that_differs_shows_that_the_adapter_was_applied(changed: str) -> None:
-    tuned = [*answers(29), {**answers(30, **{changed: " a gene"})[-1]}]
-    refuse_base_answers(measured(-NATS), answers(30), tuned)
-
-
-def test_prompts_that_neither_model_answers_with_a_word_tell_nothing() -> None:
-    silent = answers(230, greedy="", sample=" \n")
-    refuse_base_answers(measured(-NATS), silent, silent)
+SILENT = answers(230, greedy="", sample=" \n")
+LAST = {"greedy": answers(1, greedy=" a gene"), "sample": answers(1, sample=" a gene")}
 
 
 @pytest.mark.parametrize(
-    "metrics",
-    [{}, {"evaluation": None}, {"evaluation": {"heldout": {"documents": []}}}, measured(float("nan"), tokens=400)],
+    ("metrics", "base", "tuned"),
+    [
+        # One answer that differs shows that the adapter was applied.
+        *((measured(-NATS), answers(30), [*one, *answers(30)[1:]]) for one in LAST.values()),
+        (measured(-NATS), SILENT, SILENT),  # no word tells nothing
+        # Losses that are missing have not moved.
+        *((metrics, answers(230), answers(230)) for metrics in ({}, {"evaluation": None}, measured(math.nan))),
+    ],
 )
-def test_losses_that_are_missing_have_not_moved(metrics: dict[str, Any]) -> None:
-    assert loss_moved(metrics) == 0.0
-    refuse_base_answers(metrics, answers(230), answers(230))
+def test_nothing_is_refused_without_equal_words_and_losses(
+    metrics: dict[str, Any], base: list[dict[str, Any]], tuned: list[dict[str, Any]]
+) -> None:
+    refuse_base_answers(metrics, base, tuned)
 
 
 def test_long_documents_weigh_more_than_short_ones() -> None:

@@ -11,12 +11,9 @@ import pytest
 from report.findings.verdict import (
     IMPROVED,
     NOT_SHOWN,
-    RECORDS,
     RULE,
-    TEXT,
     WORSE,
     WORSE_OUTSIDE,
-    Kind,
     judge_loss,
     judge_recall,
 )
@@ -27,18 +24,10 @@ FELL = {"estimate": -0.1, "standard_error": 0.02, "low": -0.14, "high": -0.06}
 ROSE = {"estimate": 0.1, "standard_error": 0.02, "low": 0.06, "high": 0.14}
 UNCLEAR = {"estimate": -0.01, "standard_error": 0.02, "low": -0.05, "high": 0.03}
 HELD_OUT: Block = {"documents_count": 12, "unusable_documents": 0, "difference": FELL, "p_value": 0.001}
-CONTROL: Block = {
-    "heldout_documents": 12,
-    "control_documents": 9,
-    "difference": {"estimate": -0.08, "standard_error": 0.02, "low": -0.12, "high": -0.04},
-    "p_value": 0.002,
-    "p_method": "sampled",
-}
-RECALL: Block = {
-    "prompts": 20,
-    "difference": {"estimate": 0.2, "standard_error": 0.04, "low": 0.12, "high": 0.28},
-    "p_value": 0.001,
-}
+FURTHER = {"estimate": -0.08, "standard_error": 0.02, "low": -0.12, "high": -0.04}
+CONTROL: Block = {"heldout_documents": 12, "control_documents": 9, "p_value": 0.002, "p_method": "sampled"}
+RECALLED = {"estimate": 0.2, "standard_error": 0.04, "low": 0.12, "high": 0.28}
+RECALL: Block = {"prompts": 20, "difference": RECALLED, "p_value": 0.001}
 
 
 def held_out(change: Block | None = FELL, **other: Any) -> Block:
@@ -46,7 +35,7 @@ def held_out(change: Block | None = FELL, **other: Any) -> Block:
     return {**HELD_OUT, "difference": change, "p_value": 0.4 if change is UNCLEAR else 0.001, **other}
 
 
-def control(change: Block | None = CONTROL["difference"], **other: Any) -> Block:
+def control(change: Block | None = FURTHER, **other: Any) -> Block:
     """Held-out minus control, that differ so."""
     return {**CONTROL, "difference": change, **other}
 
@@ -62,7 +51,6 @@ ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     (held_out(), control(), None, IMPROVED, "fell by 0.100 nats", ""),
     (held_out(), control(), outside(), IMPROVED, "On outside text, which others wrote, the loss fell", ""),
     (held_out(), control(), outside(UNCLEAR), NOT_SHOWN, "not clearly fall on outside text", "on text by others"),
-    (held_out(ROSE), control(), None, WORSE, "rose by 0.100 nats", ""),
     (held_out(ROSE), None, None, WORSE, "rose by 0.100 nats", ""),  # harm counts whatever the control text says
     # Harm on the corpus's own text stays harm unless the text by others got worse.
     (held_out(ROSE), control(), outside(), WORSE, "the loss fell by", ""),
@@ -71,38 +59,26 @@ ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     # Text by others that got worse decides whatever the rest says.
     (held_out(), control(), outside(ROSE), WORSE_OUTSIDE, "That decides", ""),
     (held_out(ROSE), None, outside(ROSE), WORSE_OUTSIDE, "That decides", ""),
-    (held_out(UNCLEAR), None, outside(ROSE), WORSE_OUTSIDE, "That decides", ""),
     (None, control(), outside(ROSE), WORSE_OUTSIDE, "no change with an interval was measured", ""),
     # A gain there alone is no improvement.
     (held_out(UNCLEAR), control(), outside(), NOT_SHOWN, "can be chance", "No improvement shown"),
-    (held_out(), None, outside(), NOT_SHOWN, "control", "too little control text"),
     (held_out(), control(), outside(ROSE, p_value=0.06), NOT_SHOWN, "outside text", "on text by others"),
-    (held_out(), control(), outside({**ROSE, "low": -0.001}), NOT_SHOWN, "outside text", "on text by others"),
     # Text by others that was given and not wholly measured.
     (held_out(), control(), LACKING, NOT_SHOWN, "it was not measured", "given but not measured"),
     (held_out(), control(), {**LACKING, "unusable_documents": 40}, NOT_SHOWN, "on 40 documents", "not wholly measured"),
-    (held_out(), control(), outside(unusable_documents=1), NOT_SHOWN, "on 1 document", "not wholly measured"),
     (held_out(), control(), outside(ROSE, unusable_documents=1), NOT_SHOWN, "on 1 document", "not wholly measured"),
-    (held_out(), control(), outside(documents_count=5), NOT_SHOWN, "only 5 documents", "only 5 documents by others"),
     (held_out(), control(), outside({**FELL, "high": math.nan}), NOT_SHOWN, "not a number", "not measured"),
-    (held_out(), control(), outside(p_value=None), NOT_SHOWN, "not a number", "not measured"),
     # Held-out text of which something is missing or odd.
     (None, control(), None, NOT_SHOWN, "No held-out loss", "no held-out loss"),
-    (held_out(documents_count=0), control(), None, NOT_SHOWN, "No held-out loss", "no held-out loss"),
-    (held_out(documents_count=5), control(), None, NOT_SHOWN, "only 5 held-out documents", "only 5 held-out"),
     (held_out(unusable_documents=1), control(), None, NOT_SHOWN, "on 1 held-out document", "no usable loss"),
     *(
         (block, control(), None, NOT_SHOWN, "not a number", "not numbers")
         for block in (
             held_out(None),
             held_out({**FELL, "high": math.nan}),
-            held_out({**FELL, "low": None}),
-            held_out({**FELL, "estimate": -math.inf}),
             held_out({**FELL, "high": "−0.06"}),
             held_out({**FELL, "low": -0.01, "high": -0.14}),
-            held_out({"estimate": -0.1}),
             held_out(p_value=None),
-            held_out(p_value=math.nan),
             held_out(p_value=True),
         )
     ),
@@ -110,13 +86,9 @@ ROWS: list[tuple[Block | None, Block | None, Block | None, str, str, str]] = [
     (held_out(p_value=0.05), control(), None, NOT_SHOWN, "can be chance", "No improvement shown"),
     # A gain that is not clearly larger than on text about other subjects.
     (held_out(), None, None, NOT_SHOWN, "6 control documents", "too little control text"),
-    (held_out(), control(control_documents=5), None, NOT_SHOWN, "6 control documents", "too little control text"),
     (held_out(), control(unusable_documents=1), None, NOT_SHOWN, "on 1 document", "could not be compared"),
     (held_out(), control(None), None, NOT_SHOWN, "not a number", "could not be compared"),
-    (held_out(), control({**FELL, "low": math.nan}), None, NOT_SHOWN, "not a number", "could not be compared"),
-    (held_out(), control(p_value=None), None, NOT_SHOWN, "not a number", "could not be compared"),
     (held_out(), control({**FELL, "high": 0.001}), None, NOT_SHOWN, "not clearly further", "unrelated text"),
-    (held_out(), control(ROSE), None, NOT_SHOWN, "not clearly further", "unrelated text"),
     (held_out(), control(p_value=0.06), None, NOT_SHOWN, "not clearly further", "unrelated text"),
 ]
 
@@ -131,23 +103,24 @@ def test_the_verdict_follows_the_rule(
     assert headline in judged.headline if headline else not judged.headline
 
 
-@pytest.mark.parametrize("short", ["held-out", "control", "outside", "none"])
-def test_six_documents_of_each_text_are_enough_and_five_of_any_are_not(short: str) -> None:
-    count = {kind: 5 if kind == short else 6 for kind in ("held-out", "control", "outside")}
-    judged = judge_loss(
-        held_out(documents_count=count["held-out"]),
-        control(control_documents=count["control"]),
-        outside(documents_count=count["outside"]),
-    )
-    assert judged.verdict == (IMPROVED if short == "none" else NOT_SHOWN)
-
-
 @pytest.mark.parametrize(
-    ("kind", "things", "counted"), [(TEXT, "documents", "document"), (RECORDS, "records", "group")]
+    ("counts", "reason"),
+    [
+        ((6, 6, 6), ""),
+        ((5, 6, 6), "only 5 held-out documents"),
+        ((6, 5, 6), "6 control documents"),
+        ((6, 6, 5), "only 5 documents"),
+    ],
 )
-def test_the_reason_names_what_was_held_out_and_what_counts_once(kind: Kind, things: str, counted: str) -> None:
-    reason = judge_loss(held_out(), control(), None, kind).reason
-    assert reason.startswith(f"On held-out {things} of the same corpus, ") and counted in reason
+def test_six_documents_of_each_text_are_enough_and_five_of_any_are_not(
+    counts: tuple[int, int, int], reason: str
+) -> None:
+    inside, beyond, others = counts
+    judged = judge_loss(
+        held_out(documents_count=inside), control(control_documents=beyond), outside(documents_count=others)
+    )
+    assert judged.verdict == (NOT_SHOWN if reason else IMPROVED)
+    assert reason in judged.reason
 
 
 def test_the_declaration_repeats_the_rule_word_for_word() -> None:
@@ -160,23 +133,17 @@ def test_the_declaration_repeats_the_rule_word_for_word() -> None:
     [
         ({}, IMPROVED),
         ({"difference": {"estimate": -0.2, "standard_error": 0.04, "low": -0.28, "high": -0.12}}, WORSE),
-        ({"difference": {**RECALL["difference"], "low": -0.01}}, NOT_SHOWN),
+        ({"difference": {**RECALLED, "low": -0.01}}, NOT_SHOWN),
         ({"p_value": 0.05}, NOT_SHOWN),
         ({"prompts": 19}, NOT_SHOWN),
         ({"prompts": 40, "clusters": 20}, IMPROVED),
         ({"prompts": 40, "clusters": 19}, NOT_SHOWN),
         ({"difference": None}, NOT_SHOWN),
-        ({"difference": {**RECALL["difference"], "low": math.nan}}, NOT_SHOWN),
-        ({"difference": {**RECALL["difference"], "low": 0.3}}, NOT_SHOWN),
+        ({"difference": {**RECALLED, "low": math.nan}}, NOT_SHOWN),
         ({"p_value": None}, NOT_SHOWN),
-        ({"p_value": math.nan}, NOT_SHOWN),
-        ({"p_value": True}, NOT_SHOWN),
     ],
 )
 def test_recall_is_judged_on_a_clear_change_of_twenty_facts(change: Block, verdict: str) -> None:
-    assert judge_recall({"knowledge": {"all": {**RECALL, **change}}}).verdict == verdict
-
-
-def test_recall_with_missing_answers_or_none_at_all_is_not_judged() -> None:
-    assert judge_recall({"missing_prompts": ["3"], "knowledge": {"all": RECALL}}).verdict == NOT_SHOWN
-    assert judge_recall(None).verdict == NOT_SHOWN
+    block = {"knowledge": {"all": {**RECALL, **change}}}
+    assert judge_recall(block).verdict == verdict
+    assert judge_recall({**block, "missing_prompts": ["3"]}).verdict == judge_recall(None).verdict == NOT_SHOWN

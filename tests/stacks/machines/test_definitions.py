@@ -1,0 +1,124 @@
+"""Both .asl.yaml files, state by state: what Step Functions would refuse, and what all states have in common."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+from jsonata import Jsonata
+
+from stacks.state_machine import StateMachine, as_text, placeholders
+from tests.doubles.machines.stacks_bench import Stacks
+from verification.simulation.definitions import MACHINES, Definition, each_state, machine
+
+both = pytest.mark.parametrize("name", MACHINES)
+in_the_template = pytest.mark.parametrize(
+    ("name", "logical_id"), [("fine_tuning", "FineTuning"), ("tear_down", "TearDown")]
+)
+
+
+def branches(definition: Definition) -> Iterator[Definition]:
+    """The definition and every branch of its Parallel states."""
+    yield definition
+    for state in definition["States"].values():
+        for branch in state.get("Branches", []):
+            yield from branches(branch)
+
+
+def rules(state: Any) -> Iterator[tuple[str, Any]]:
+    """A state's own way on, then those of its choices and its catchers."""
+    yield "", state
+    for kind in ("Choices", "Catch"):
+        yield from ((f"{kind}[{number}]", rule) for number, rule in enumerate(state.get(kind, [])))
+
+
+def expressions(name: str) -> list[str]:
+    """Every JSONata expression of a machine, without its delimiters."""
+    return [
+        json.loads(f'"{text}"').strip() for text in re.findall(r'"\{%((?:[^"\\]|\\.)*)%\}"', as_text(machine(name)))
+    ]
+
+
+@in_the_template
+def test_the_template_holds_the_file_as_a_plain_string(stacks: Stacks, name: str, logical_id: str) -> None:
+    properties = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", logical_id)
+    assert json.loads(properties["DefinitionString"]) == machine(name)
+    assert placeholders(properties["DefinitionString"]) == set(properties["DefinitionSubstitutions"])
+
+
+def test_a_placeholder_without_a_value_is_refused_at_synthesis() -> None:
+    odd = as_text({"StartAt": "A", "States": {"A": {"Type": "Pass", "Comment": "${Missing}", "End": True}}})
+    stack = cdk.Stack(cdk.App(), "Odd")
+    role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+    with pytest.raises(ValueError, match="differ in: Missing, Needless"):
+        StateMachine(stack, "Odd", name="odd", definition=odd, substitutions={"Needless": "x"}, role=role)
+
+
+@both
+def test_every_state_is_reached_and_leads_to_one_that_is_there(name: str) -> None:
+    for part in branches(machine(name)):
+        ways = [rule for state in part["States"].values() for _, rule in rules(state)]
+        reached = {way[key] for way in ways for key in ("Next", "Default") if key in way}
+        assert reached | {part["StartAt"]} == set(part["States"])
+        ends = {state for state, body in part["States"].items() if not {"Next", "Default"} & body.keys()}
+        assert {part["States"][state]["Type"] for state in ends} <= {"Succeed", "Fail"}
+
+
+@both
+def test_every_expression_parses_and_reads_only_assigned_variables(name: str) -> None:
+    found = expressions(name)
+    assert len(found) > 40
+    assigned = {"states"}.union(
+        *(rule.get("Assign", {}) for _, state in each_state(machine(name)) for _, rule in rules(state))
+    )
+    for text in found:
+        Jsonata(text)
+        without_texts = re.sub(r"'[^']*'|/[^/ ]+/i?", "", text)
+        own = set(re.findall(r"\$(\w+) *:=", without_texts))
+        assert set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", without_texts)) <= assigned | own
+
+
+@both
+def test_every_state_has_a_comment_and_every_task_retries_with_jitter(name: str) -> None:
+    assert machine(name)["QueryLanguage"] == "JSONata"
+    for state, body in each_state(machine(name)):
+        assert body["Comment"], state
+        assert body.get("Retry") or body["Type"] != "Task", state
+        for retry in body.get("Retry", []):
+            # Runs that one disturbance has stopped together shall not come back together, nor after more than a minute.
+            assert retry["MaxAttempts"] == 0 or retry["JitterStrategy"] == "FULL", state
+            assert retry["MaxAttempts"] < 2 or retry["MaxDelaySeconds"] == 60, state
+
+
+@both
+def test_states_all_stands_alone_and_last_as_aws_requires(name: str) -> None:
+    for state, body in each_state(machine(name)):
+        for kind in ("Retry", "Catch"):
+            named = [rule["ErrorEquals"] for rule in body.get(kind, [])]
+            assert all(errors == ["States.ALL"] for errors in named if "States.ALL" in errors), state
+            assert all("States.ALL" not in errors for errors in named[:-1]), state
+
+
+def test_only_these_ways_hand_on_what_a_state_was_given_or_answered() -> None:
+    """What is handed on needlessly fills the log, and may hold what nobody shall read."""
+    without_output = set()
+    for name in MACHINES:
+        states = dict(each_state(machine(name)))
+        for state, body in states.items():
+            ways = rules(body) if body["Type"] in {"Task", "Parallel", "Choice"} else []
+            for where, rule in ways:
+                following = rule.get("Next", "")
+                ends = not following or "Made" in following or states[following]["Type"] == "Fail"
+                without_output |= set() if ends or "Output" in rule else {f"{state} {where}".strip()}
+    assert without_output == {
+        "Preflight", "ReserveBudget", "ScheduleTearDown", "ScheduleTearDown Catch[0]", "StartTraining Catch[0]",
+        "StartSpotTraining Catch[0]",
+        # These were given nothing themselves, or how many prompts remain.
+        "TrainingNeeded? Choices[0]", "TrainingNeeded? Choices[1]", "AllGone? Choices[0]", "AllGone? Choices[1]",
+        "AllGone? Choices[2]", "LongUnsettled? Choices[0]", "BaseModelAnswered? Choices[0]", "FineTunedModelAnswered? Choices[0]",
+    }  # fmt: skip

@@ -1,0 +1,198 @@
+"""FineTuning when a call fails: how often it is made again, after which pauses, and what error and cause the run ends with.
+
+That each state survives or names each failure is the table of failures (verification/simulation/failures.yaml); here are the numbers
+and the words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, TRAINING, endpoint, job, plan, run
+from tests.doubles.machines.walk import USUAL, Walk
+from verification.simulation.definitions import task_states
+from verification.simulation.interpreter import Failure
+
+REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
+TIMED_OUT = Failure("States.Timeout", "No luck.")
+NOT_SERVED = Failure(
+    "AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"})
+)
+CUT = job("Stopped", "MaxRuntimeExceeded")
+# The pauses until a call is given up, nine tenths of two minutes: the allowances count them as polling.
+SERVICE_WAITS = [5, 12.5, 31.25, 60]
+# Of a job that trains: eighteen minutes at most. The allowances count them too.
+TRAINING_WAITS = [5, 12.5, 31.25, *17 * [60]]
+LAMBDA_WAITS = [3, 6, 12, 24, 48]
+BEFORE_TRAINING, AFTER_TRAINING = (
+    ["Preflight", "ReserveBudget", "StageInput"],
+    ["AskBaseModel", "AskFineTunedModel", "WriteReport"],
+)
+LAMBDAS = [*BEFORE_TRAINING, *AFTER_TRAINING]
+SERVICES = [state for state in task_states("fine_tuning") if state not in LAMBDAS]
+# Errors of Lambda itself, of the network, and of a sandbox that died: the function may answer the next time.
+PASSING = [
+    "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
+    "Lambda.ClientExecutionTimeoutException", "ServiceUnreachable", "States.Timeout", "Sandbox.Timedout",
+    "Runtime.ExitError", "Lambda.Unknown",
+]  # fmt: skip
+# What leads a run to the states that a usual one does not come to.
+ONLY_WITH: dict[str, dict[str, Any]] = {
+    "StartSpotTraining": {"Preflight": plan(training_spot=True)},
+    "LookForAdapter": {"DescribeTraining": CUT},
+    "DeleteEndpointWithoutCapacity": {"DescribeEndpoint": [endpoint("Failed", "CapacityError"), endpoint()]},
+}
+
+
+def meet(state: str, *answers: Any) -> Walk:
+    """A run in which the calls of a state are answered so."""
+    return run(**ONLY_WITH.get(state, {}), **{state: list(answers)})
+
+
+@pytest.mark.parametrize("state", SERVICES)
+def test_a_service_is_called_again_after_these_pauses(state: str) -> None:
+    waits = TRAINING_WAITS if state == "DescribeTraining" else SERVICE_WAITS
+    for failure in (REFUSED, TIMED_OUT):
+        execution = meet(state, *len(waits) * [failure], USUAL)
+        assert (execution.status, execution.pauses(state)) == ("SUCCEEDED", waits)
+
+
+@pytest.mark.parametrize("state", LAMBDAS)
+def test_a_lambda_is_called_again_after_these_pauses_and_errors(state: str) -> None:
+    for errors in (PASSING[:5], PASSING[5:]):
+        execution = meet(state, *map(Failure, errors), USUAL)
+        assert (execution.status, execution.pauses(state)) == ("SUCCEEDED", LAMBDA_WAITS)
+
+
+@pytest.mark.parametrize("state", LAMBDAS)
+def test_what_a_lambda_refuses_by_name_ends_the_run_at_once(state: str) -> None:
+    cause = json.dumps({"errorMessage": "The text is too short.", "errorType": "DatasetTooSmall"})
+    execution = meet(state, Failure("DatasetTooSmall", cause))
+    assert (execution.status, execution.error) == ("FAILED", "DatasetTooSmall")
+    assert execution.cause == "The text is too short." + (KEPT if state in AFTER_TRAINING else "")
+    assert len(execution.asked(state)) == 1
+
+
+@pytest.mark.parametrize("state", LAMBDAS)
+def test_a_lambda_that_never_answers_ends_the_run_as_timeout(state: str) -> None:
+    execution = meet(state, Failure("States.Timeout", "{it took too long"))
+    assert (execution.status, execution.error) == ("FAILED", "Timeout")
+    assert execution.cause == "{it took too long" + (KEPT if state in AFTER_TRAINING else "")
+    assert (execution.states[-1], len(execution.asked(state))) == ("StopWithReason", 6)
+
+
+def test_only_a_leading_prefix_of_step_functions_is_cut_from_an_error() -> None:
+    execution = run(Preflight=Failure("Odd.States.Error", None))
+    assert (execution.error, execution.cause) == ("Odd.States.Error", "No cause was given.")
+
+
+HOSTING_REFUSED = (
+    "HostingRefused",
+    r"refused the model or endpoint configuration .* nothing was started that bills. No luck\.$",
+)
+TRAINING_REFUSED = ("TrainingNotStarted", r"did not start the training job: No luck\.$")
+ENDPOINT_REFUSED = ("EndpointFailed", f"refused the model or its endpoint: No luck.{KEPT}$")
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "cause"),
+    [
+        (
+            "ScheduleTearDown",
+            "TearDownNotScheduled",
+            "could not be scheduled, so nothing was started that bills. No luck. Check .* Scheduler quota",
+        ),
+        ("TryModel", *HOSTING_REFUSED),
+        ("TryEndpointConfig", *HOSTING_REFUSED),
+        ("StartTraining", *TRAINING_REFUSED),
+        ("StartSpotTraining", *TRAINING_REFUSED),
+        (
+            "DescribeTraining",
+            "TrainingFailed",
+            f"could not be described: No luck. It is stopped. If it has left metrics.json at {ADAPTER}, .* \"adapterUri\"",
+        ),
+        ("LookForAdapter", "TrainingFailed", f"^Training job captune-one .* left at {ADAPTER} could not be looked for: No luck"),
+        ("CreateModel", *ENDPOINT_REFUSED),
+        ("SetEndpointDeadline", "TearDownNotScheduled", f"so the endpoint was not created. No luck.{KEPT}$"),
+        ("CreateEndpointConfig", *ENDPOINT_REFUSED),
+        ("CreateEndpoint", *ENDPOINT_REFUSED),
+        ("DescribeEndpoint", *ENDPOINT_REFUSED),
+    ],
+)  # fmt: skip
+def test_a_refusal_ends_the_run_by_name_with_what_to_do(state: str, error: str, cause: str) -> None:
+    for failure in (REFUSED, TIMED_OUT, Failure("States.Runtime", "No luck.")):
+        execution = meet(state, failure)
+        assert (execution.status, execution.error) == ("FAILED", error)
+        assert re.search(cause, execution.cause), execution.cause
+        assert execution.calls[-1].state == state
+
+
+@pytest.mark.parametrize(
+    ("state", "quota", "attempts"),
+    [
+        ("StartTraining", f"{TRAINING} for training job usage", 1),
+        ("StartSpotTraining", f"{TRAINING} for spot training job usage", 1),
+        ("CreateModel", f"{HOSTING} for endpoint usage", 5),
+        ("CreateEndpointConfig", f"{HOSTING} for endpoint usage", 5),
+        ("CreateEndpoint", f"{HOSTING} for endpoint usage", 1),
+    ],
+)
+def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str, quota: str, attempts: int) -> None:
+    execution = meet(state, Failure("SageMaker.ResourceLimitExceededException", "Too many."))
+    assert (execution.error, len(execution.asked(state))) == ("QuotaTooLow", attempts)
+    assert f'Too many. Ask for a higher "{quota}" in the Service Quotas console' in execution.cause
+    assert execution.cause.endswith(KEPT) is (HOSTING in quota)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("ScheduleTearDown", "Scheduler.ConflictException"),
+        ("StartTraining", "SageMaker.ResourceInUseException"),
+        ("StartSpotTraining", "SageMaker.ResourceInUseException"),
+    ],
+)
+def test_what_an_unanswered_attempt_made_is_not_made_again(state: str, error: str) -> None:
+    execution = meet(state, Failure(error))
+    assert (execution.status, len(execution.asked(state))) == ("SUCCEEDED", 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "planned", "error"),
+    [
+        ("StartTraining", plan(), "TrainingNotStarted"),
+        ("StartSpotTraining", plan(training_spot=True), "TrainingNotStarted"),
+        ("CreateEndpoint", plan(adapterUri="s3://bucket/earlier/"), "EndpointFailed"),
+    ],
+)
+def test_a_redriven_execution_starts_nothing_that_bills(state: str, planned: dict[str, Any], error: str) -> None:
+    for redrives in (1, 2):
+        execution = run(redrives, Preflight=planned)
+        assert (execution.status, execution.error, execution.asked(state)) == ("FAILED", error, [])
+        assert "A redriven execution has no reservation any more. Start a new execution instead." in execution.cause
+    assert run(0, Preflight=planned).status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("scripts", "kept"),
+    [
+        ({"DescribeTraining": job(ModelArtifacts={"S3ModelArtifacts": "s3://bucket/else"})}, "s3://bucket/else/"),
+        ({"DescribeTraining": CUT}, ADAPTER),
+        ({"Preflight": plan(adapterUri="s3://bucket/earlier/")}, ""),
+    ],
+    ids=["where SageMaker says", "of a job that was cut", "not one that the input names"],
+)
+def test_a_run_that_fails_after_training_names_the_adapter_it_paid_for(scripts: dict[str, Any], kept: str) -> None:
+    execution = run(AskFineTunedModel=NOT_SERVED, **scripts)
+    assert execution.error == "AdapterNotServed"
+    assert execution.cause == "Base answered." + (KEPT.replace(ADAPTER, kept) if kept else "")
+
+
+def test_an_execution_times_out_after_twelve_hours() -> None:
+    slow = Failure("SageMaker.SageMakerException", seconds=10_700)
+    execution = run(DescribeTraining=[*4 * [slow], job("InProgress")])
+    assert (execution.status, execution.seconds) == ("TIMED_OUT", 12 * 3600)

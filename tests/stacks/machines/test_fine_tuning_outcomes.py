@@ -1,0 +1,248 @@
+"""What FineTuning makes of what SageMaker says of its job and its endpoint: go on, wait, try again, or stop by name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.doubles.machines.fine_tuning_run import (
+    ADAPTER,
+    HOSTING,
+    KEPT,
+    RUN,
+    SECOND,
+    TRAINING,
+    endpoint,
+    job,
+    plan,
+    run,
+)
+from tests.doubles.machines.walk import Walk
+from verification.simulation.interpreter import Failure
+
+NO_INSTANCE = [
+    "CapacityError: There is none.",
+    "InsufficientInstanceCapacity",
+    "Unable to provision requested ML compute capacity.",
+]
+CUT, NOTHING_LEFT = job("Stopped", "MaxRuntimeExceeded"), {"KeyCount": 0}
+WITHOUT_INSTANCE = [
+    *(job("Failed", reason=reason, billed=0) for reason in NO_INSTANCE),
+    job("Stopped", billed=0),  # MaxPendingTimeInSeconds was over
+    job("Stopped", billed=None),
+    job("Stopped", billed=0, TrainingTimeInSeconds=900, TrainingStartTime="2026-11-25T12:00:00Z"),
+]
+SPOT = plan(training_spot=True, training_instanceTypes=[TRAINING, SECOND])
+TWO_TYPES = plan(training_instanceTypes=[TRAINING, SECOND], hosting_instanceTypes=[HOSTING, SECOND])
+EARLIER = "s3://bucket/earlier/"
+
+
+def interrupted(times: int) -> list[dict[str, Any]]:
+    """The transitions of a job that was interrupted so often."""
+    again = [{"Status": name} for name in ("Interrupted", "Starting", "Downloading", "Training")]
+    return [{"Status": "Starting"}, {"Status": "Training"}, *(times * again)]
+
+
+def told(execution: Walk) -> Any:
+    """What WriteReport is told."""
+    return execution.asked("WriteReport")[0]
+
+
+class TestPolling:
+    def test_job_and_endpoint_are_looked_at_every_half_minute(self) -> None:
+        execution = run(
+            DescribeTraining=[
+                job("InProgress", "Interrupted", billed=0),
+                job("InProgress", "Training", billed=3),
+                job(),
+            ],
+            DescribeEndpoint=[endpoint("Creating"), endpoint("Updating"), endpoint()],
+        )
+        assert execution.status == "SUCCEEDED"
+        assert execution.pauses("DescribeTraining") == execution.pauses("DescribeEndpoint") == [30, 30]
+
+    def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
+        remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
+        execution = run(AskBaseModel=remaining, AskFineTunedModel=remaining)
+        assert [len(execution.asked(state)) for state in ("AskBaseModel", "AskFineTunedModel")] == [3, 3]
+
+
+class TestTheAdapter:
+    @pytest.mark.parametrize("said", ["s3://bucket/deep/model", "s3://bucket/deep/model/"])
+    @pytest.mark.parametrize("ended", [job(), CUT], ids=["completed", "cut"])
+    def test_lies_where_sagemaker_says_with_one_slash_at_the_end(self, ended: dict[str, Any], said: str) -> None:
+        execution = run(DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
+        looked = {"Bucket": "bucket", "Prefix": "deep/model/metrics.json", "MaxKeys": 1}
+        assert execution.asked("LookForAdapter") == ([looked] if ended == CUT else [])
+        assert (told(execution)["adapterUri"], told(execution)["trainingCut"]) == (
+            "s3://bucket/deep/model/",
+            ended == CUT,
+        )
+
+    @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
+    def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
+        execution = run(Preflight=planned)
+        assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
+        (source,) = execution.asked("CreateModel")[0]["PrimaryContainer"]["AdditionalModelDataSources"]
+        assert source["S3DataSource"]["S3Uri"] == told(execution)["adapterUri"] == EARLIER
+        assert told(execution)["trainingJob"] == {}
+
+
+class TestAJobThatRanOutOfTime:
+    """It may have left its adapter all the same."""
+
+    @pytest.mark.parametrize("billed", [0, 1, None])
+    def test_is_not_trained_again_where_it_left_an_adapter(self, billed: int | None) -> None:
+        execution = run(DescribeTraining=job("Stopped", "MaxRuntimeExceeded", billed=billed))
+        assert (execution.status, len(execution.asked("StartTraining"))) == ("SUCCEEDED", 1)
+
+    @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
+    def test_ends_as_out_of_time_where_it_left_none(self, planned: dict[str, Any]) -> None:
+        execution = run(Preflight=planned, DescribeTraining=CUT, LookForAdapter=NOTHING_LEFT)
+        assert (execution.error, execution.asked("CreateModel")) == ("TrainingOutOfTime", [])
+        assert re.search(f"^Training job {RUN} reached .* 4711 seconds before .* max_training_seconds", execution.cause)
+        assert ADAPTER not in execution.cause
+
+    @pytest.mark.parametrize("billed", [1, 900])
+    def test_on_spot_goes_on_with_what_it_left_when_its_wait_is_over(self, billed: int) -> None:
+        execution = run(Preflight=SPOT, DescribeTraining=job("Stopped", "MaxWaitTimeExceeded", billed=billed))
+        assert (execution.status, told(execution)["trainingCut"]) == ("SUCCEEDED", True)
+
+    def test_on_spot_ends_by_name_where_it_never_came_back(self) -> None:
+        over = job("Stopped", "MaxWaitTimeExceeded", SecondaryStatusTransitions=interrupted(2))
+        execution = run(Preflight=SPOT, DescribeTraining=over, LookForAdapter=NOTHING_LEFT)
+        assert (execution.error, len(execution.asked("StartSpotTraining"))) == ("SpotOutOfTime", 1)
+        facts = f'^Spot training job {RUN} was interrupted 2 times .* its 10800 seconds .*{{"spot": false}}'
+        assert re.search(facts, execution.cause), execution.cause
+        assert execution.asked("CreateModel") == []
+
+
+@pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        job("Failed", reason=NO_INSTANCE[0], billed=900),
+        job("Failed", reason=NO_INSTANCE[0], billed=1),
+        job("Stopped", billed=1),
+        job("Failed", reason="AlgorithmError: out of memory", billed=0),
+        job("Failed", reason="AlgorithmError: the script said CapacityError", billed=0),
+        job("Failed", billed=0),
+        job("Stopped", billed=None, TrainingTimeInSeconds=900),
+        job("Stopped", billed=None, TrainingStartTime="2026-11-25T12:00:00Z"),
+    ],
+)
+def test_a_job_that_billed_or_failed_by_itself_is_not_started_again(ended: Any, planned: Any) -> None:
+    execution = run(Preflight=planned, DescribeTraining=[ended, job()])
+    assert execution.error == "TrainingFailed"
+    assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_the_cause_of_a_failed_job_names_job_reason_and_log(status: str) -> None:
+    cause = run(DescribeTraining=job(status, "Stopping", "Out of memory.")).cause
+    assert cause.startswith(
+        f"Training job {RUN} ended as {status} (Stopping): Out of memory. Its log is in CloudWatch, group /aws/"
+    )
+    left = f'metrics.json at {ADAPTER}, its adapter is there, and that address as "adapterUri"'
+    assert (left in cause) is (status == "Stopped")
+    assert "no reason given" in run(DescribeTraining=job(status)).cause
+
+
+class TestTrainingWithoutCapacity:
+    @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
+    def test_is_tried_again_under_another_name_on_demand(self, ended: dict[str, Any]) -> None:
+        execution = run(DescribeTraining=[ended, job()])
+        assert [asked["TrainingJobName"] for asked in execution.asked("StartTraining")] == [RUN, f"{RUN}-try2"]
+        assert execution.asked("DescribeTraining")[-1] == {"TrainingJobName": f"{RUN}-try2"}
+        assert told(execution)["adapterUri"] == f"s3://bucket/runs/{RUN}/training/{RUN}-try2/output/model/"
+
+    @pytest.mark.parametrize(
+        "ended", [*WITHOUT_INSTANCE, *(job("Stopped", "MaxWaitTimeExceeded", billed=billed) for billed in (0, None))]
+    )
+    def test_ends_a_spot_run_which_has_waited_long_enough(self, ended: dict[str, Any]) -> None:
+        execution = run(Preflight=SPOT, DescribeTraining=[ended, job()])
+        assert (execution.error, len(execution.asked("StartSpotTraining"))) == ("NoCapacity", 1)
+        assert execution.asked("StartTraining") == execution.asked("LookForAdapter") == []
+        facts = f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}'
+        assert re.search(facts, execution.cause), execution.cause
+
+    @pytest.mark.parametrize("ended", [WITHOUT_INSTANCE[0], WITHOUT_INSTANCE[3]])
+    def test_ends_after_three_attempts_of_five_minutes(self, ended: dict[str, Any]) -> None:
+        execution = run(DescribeTraining=ended)
+        names = [asked["TrainingJobName"] for asked in execution.asked("StartTraining")]
+        assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
+        assert (execution.pauses("StartTraining"), execution.error) == ([330, 330], "NoCapacity")
+        facts = (
+            f"^AWS had no free {TRAINING} for training in 3 attempts, and nothing was billed.* training_instance_type"
+        )
+        assert re.search(facts, execution.cause), execution.cause
+        assert execution.asked("CreateEndpoint") == []
+
+    def test_takes_the_next_type_of_the_list_at_once(self) -> None:
+        execution = run(Preflight=TWO_TYPES, DescribeTraining=WITHOUT_INSTANCE[0])
+        types = [asked["ResourceConfig"]["InstanceType"] for asked in execution.asked("StartTraining")]
+        assert (types, execution.pauses("StartTraining")) == ([TRAINING, SECOND, TRAINING], [35, 330])
+        assert f"no free {TRAINING} or {SECOND} for training" in execution.cause
+        execution = run(Preflight=TWO_TYPES, DescribeTraining=[WITHOUT_INSTANCE[0], job()])
+        assert told(execution)["trainingInstanceType"] == SECOND
+
+
+class TestAnEndpointWithoutCapacity:
+    @pytest.mark.parametrize("reason", NO_INSTANCE)
+    def test_is_deleted_and_the_next_has_another_name(self, reason: str) -> None:
+        execution = run(DescribeEndpoint=[endpoint("Failed", f"Sorry. {reason}"), endpoint()])
+        assert execution.asked("DeleteEndpointWithoutCapacity") == [{"EndpointName": RUN}]
+        for state, name in (("CreateEndpointConfig", "EndpointConfigName"), ("CreateEndpoint", "EndpointName")):
+            assert [asked[name] for asked in execution.asked(state)] == [RUN, f"{RUN}-try2"]
+        assert execution.asked("DescribeEndpoint")[-1] == {"EndpointName": f"{RUN}-try2"}
+        assert execution.asked("AskBaseModel")[0]["endpointName"] == f"{RUN}-try2"
+
+    @pytest.mark.parametrize("reason", NO_INSTANCE)
+    def test_ends_the_run_after_three_attempts_of_five_minutes(self, reason: str) -> None:
+        execution = run(DescribeEndpoint=endpoint("Failed", f"Sorry. {reason}"))
+        names = [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")]
+        assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
+        assert (execution.pauses("CreateEndpoint"), execution.error) == ([330, 330], "NoCapacity")
+        facts = f"^AWS had no free {HOSTING} for the endpoint in 3 attempts.* hosting_instance_type .*{KEPT}$"
+        assert re.search(facts, execution.cause), execution.cause
+
+    def test_takes_the_next_type_of_the_list_at_once(self) -> None:
+        execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Failed", NO_INSTANCE[0]))
+        variants = [asked["ProductionVariants"][0] for asked in execution.asked("CreateEndpointConfig")]
+        assert [variant["InstanceType"] for variant in variants] == [HOSTING, SECOND, HOSTING]
+        assert execution.pauses("CreateEndpoint") == [35, 330]
+        assert f"no free {HOSTING} or {SECOND} for the endpoint" in execution.cause
+
+    @pytest.mark.parametrize(
+        "deleted", [{}, Failure("States.Timeout"), Failure("SageMaker.SageMakerException", "Gone.")]
+    )
+    def test_that_cannot_be_deleted_is_left_to_tear_down(self, deleted: Any) -> None:
+        execution = run(
+            Preflight=TWO_TYPES,
+            DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[0]), endpoint()],
+            DeleteEndpointWithoutCapacity=deleted,
+        )
+        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, f"{RUN}-try2"]
+        assert told(execution)["hostingInstanceType"] == SECOND
+
+
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
+@pytest.mark.parametrize("reason", ["No ping.", None])
+def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status: str, reason: str | None) -> None:
+    execution = run(DescribeEndpoint=endpoint(status, reason))
+    assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("EndpointFailed", 1)
+    facts = (
+        f"^Endpoint {RUN} became {status}: {reason or 'no reason given'} .*group /aws/sagemaker/Endpoints/{RUN}.{KEPT}$"
+    )
+    assert re.search(facts, execution.cause), execution.cause
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_the_report_is_told_of_interruptions_and_of_seconds_taken_and_billed(times: int) -> None:
+    ended = job(billed=1500, TrainingTimeInSeconds=4000, SecondaryStatusTransitions=interrupted(times))
+    execution = run(Preflight=SPOT, DescribeTraining=[job("InProgress", "Interrupted", billed=300), ended])
+    assert told(execution)["trainingJob"] == {"interruptions": times, "trainingSeconds": 4000, "billedSeconds": 1500}
+    unknown = {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 0}
+    assert told(run(DescribeTraining=job(billed=None)))["trainingJob"] == unknown
