@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 from captune.data import DATA
 from common import estimate
@@ -22,18 +22,9 @@ from stacks.configuration.settings import Settings
 
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
-
-
-class _EmptyLedger:
-    """A ledger in which nothing is committed."""
-
-    def committed_cents(self, month: str, cap_cents: int) -> int:
-        """No cents."""
-        return 0
-
-    def damaged_runs(self, months: Sequence[str]) -> list[str]:
-        """No run."""
-        return []
+_EMPTY_LEDGER = cast(
+    Ledger, SimpleNamespace(committed_cents=lambda month, cap_cents: 0, damaged_runs=lambda months: [])
+)
 
 
 def command() -> None:
@@ -136,11 +127,10 @@ def _worst(
     shape = shape_in(settings)
     training = [pinned(settings.region, kind, "Training") for kind in settings.training_instance_type]
     hosting = [pinned(settings.region, kind, "Hosting") for kind in settings.hosting_instance_type]
-    ledger = cast(Ledger, cast(Any, _EmptyLedger()))
 
     def reserve(seconds: int) -> money.Allowance:
         return money.allow(
-            ledger,
+            _EMPTY_LEDGER,
             for_runs(settings.cap_cents),
             dearest(training).times(settings.training_instance_count),
             dearest(hosting),

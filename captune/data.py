@@ -17,6 +17,7 @@ import typer
 
 from captune import domain_texts
 from captune.account import PROJECT
+from preflight.texts import outside_text
 from preflight.texts.text_file import documents, part
 
 DATA = PROJECT / "data"
@@ -71,7 +72,7 @@ def domains(folder: Path = DATA) -> list[str]:
 def losses(
     folder: Path = DATA, words: int = DEFAULT_WORDS, others: Path | None = None, score: Score | None = None
 ) -> str:
-    """Losses by register of every domain with an index, and the reference values."""
+    """Losses by register of every domain with an index, and the reference values. Raises DatasetRejected for a text by others."""
     score = score or stand_in()
     lines = []
     for domain in domains(folder):
@@ -79,7 +80,8 @@ def losses(
         for split, register, loss, tokens in by_register(folder, domain, words, score):
             lines.append(f"  {split:<8} {register:<22} {loss:5.2f}  {tokens:>7,} tokens")
     if others:
-        loss, tokens = _mean(score(_texts(others)))
+        theirs = outside_text.read(others.read_bytes(), others.name)  # as a run reads it
+        loss, tokens = _mean(score([document.text for document in theirs]))
         lines.append(f"{others.name:<33} {loss:5.2f}  {tokens:>7,} tokens")
     lines.append("to compare with")
     return "\n".join([*lines, *(f"  {name:<31} {loss:5.2f}  {source}" for name, loss, source in REFERENCES)])
@@ -94,14 +96,6 @@ def by_register(folder: Path, domain: str, words: int, score: Score) -> list[tup
             chosen = [text for entry, text in rows if (entry.split, entry.register) == (split, register)]
             found.append((split, register, *_mean(score([document.text for document in part(chosen, words)]))))
     return found
-
-
-def _texts(file: Path) -> list[str]:
-    """The texts of a file by others: titled texts, or JSON Lines with `text`."""
-    content = file.read_text("utf-8")
-    if file.suffix == ".jsonl":
-        return [json.loads(line)["text"] for line in content.splitlines() if line.strip()]
-    return [document.text for document in documents(content, file.stem)]
 
 
 def _mean(scored: Iterable[tuple[float, int]]) -> tuple[float, int]:

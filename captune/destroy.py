@@ -94,15 +94,9 @@ def _await_yes(session: Any, ask: Callable[[str], str], question: str) -> None:
 
 def _refuse_where_nothing_is(session: Any) -> None:
     """A check that finds nothing of the project would pass in the wrong region, and CDK ignores stacks that it does not find."""
-    cloudformation = session.client("cloudformation")
-    for name in STACKS:
-        try:
-            cloudformation.describe_stacks(StackName=name)
-        except ClientError as error:
-            if error_code(error) != "ValidationError":  # CloudFormation's word for a stack that does not exist
-                raise
-        else:
-            return
+    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    if any(stack["StackName"] in STACKS for page in pages for stack in page["Stacks"]):
+        return
     raise Refused(
         f"There is no stack of Captune in {_place(session)}. Another region is named as "
         'make destroy ARGS="-c region=NAME", another account as AWS_PROFILE=NAME make destroy'

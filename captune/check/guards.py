@@ -54,8 +54,9 @@ def _state(status: str) -> Finding:
         case "STANDBY":
             return ok(subject, "it watches the spending")
         case "EXECUTION_SUCCESS":
-            text = "the alarm went off: new spending is denied"
-            return problem(subject, text, "look at the bill, then captune release")
+            return problem(
+                subject, "the alarm went off: new spending is denied", "look at the bill, then captune release"
+            )
         case "REVERSE_SUCCESS":
             text = "it was reversed and not reset, so it watches no more this month"
             return warning(subject, text, "captune release, which resets it")

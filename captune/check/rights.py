@@ -158,24 +158,13 @@ class Role:
     arn: str | None = None
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    need: Need
-    result: dict[str, Any]
-
-    @property
-    def is_no_answer(self) -> bool:
-        """Whether it may only be that IAM knows no policy of the resource's owner, who has to allow it as well."""
-        return self.need.is_of_others and self.reason == _NOBODY_ALLOWS
-
-    @property
-    def reason(self) -> str:
-        """Who refuses, as far as IAM says."""
-        if self.result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations") is False:
-            return "a policy of your organisation"
-        if self.result.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary") is False:
-            return "the permissions boundary of the role"
-        return _DENIED if self.result["EvalDecision"] == "explicitDeny" else _NOBODY_ALLOWS
+def _reason(result: dict[str, Any]) -> str:
+    """Who refuses, as far as IAM says."""
+    if result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations") is False:
+        return "a policy of your organisation"
+    if result.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary") is False:
+        return "the permissions boundary of the role"
+    return _DENIED if result["EvalDecision"] == "explicitDeny" else _NOBODY_ALLOWS
 
 
 def check(iam: Any, role: Role, needs: Sequence[Need], unread: Sequence[str] = ()) -> Findings:
@@ -184,17 +173,19 @@ def check(iam: Any, role: Role, needs: Sequence[Need], unread: Sequence[str] = (
     A deployed role is judged with its organisation's policies and its boundary, which the template does not know.
     """
     subject = f"rights of {role.title}"
-    all_refused = [refusal for group in _groups(needs) for refusal in _refusals(iam, role, group)]
-    refused = [refusal for refusal in all_refused if not refusal.is_no_answer]
-    untold = sorted({refusal.need.resource for refusal in all_refused if refusal.is_no_answer})
+    refused = [refusal for group in _groups(needs) for refusal in _refusals(iam, role, group)]
+    # IAM knows no policy of a resource's owner, who may allow it.
+    untold = [need for need, reason in refused if need.is_of_others and reason == _NOBODY_ALLOWS]
     where = "as deployed" if role.arn else "as the template has them"
-    if not refused:
-        yield ok(subject, f"all {len(needs) - len(all_refused)} are allowed, {where}")
-    for refusal in refused:
-        text = f"{refusal.need.action} on {refusal.need.resource} is refused: {refusal.reason}, {where}"
-        yield problem(subject, text, _FIXES.get(refusal.reason, "ask your administrator to allow it"))
+    if len(refused) == len(untold):
+        yield ok(subject, f"all {len(needs) - len(untold)} are allowed, {where}")
+    for need, reason in refused:
+        if need not in untold:
+            text = f"{need.action} on {need.resource} is refused: {reason}, {where}"
+            yield problem(subject, text, _FIXES.get(reason, "ask your administrator to allow it"))
     if untold:
-        text = f"IAM's simulation does not tell whether the owner of {', '.join(untold)} allows it"
+        resources = ", ".join(sorted({need.resource for need in untold}))
+        text = f"IAM's simulation does not tell whether the owner of {resources} allows it"
         yield warning(subject, text, "nothing: TryModel of the first run tells, before anything is paid")
     if unread:
         fix = "add to rehearsal/account/needs.py which resource it is authorised on"
@@ -209,7 +200,8 @@ def _groups(needs: Sequence[Need]) -> list[list[Need]]:
     return list(groups.values())
 
 
-def _refusals(iam: Any, role: Role, group: Sequence[Need]) -> Iterator[_Refusal]:
+def _refusals(iam: Any, role: Role, group: Sequence[Need]) -> Iterator[tuple[Need, str]]:
+    """The needs that are refused, each with who refuses it."""
     first = group[0]
     request: dict[str, Any] = {"ActionNames": [need.action for need in group], "ResourceArns": [first.resource]}
     if first.context:
@@ -227,4 +219,4 @@ def _refusals(iam: Any, role: Role, group: Sequence[Need]) -> Iterator[_Refusal]
         # An action that IAM leaves out of its answer is one that it does not know.
         result = results.get(need.action, {"EvalDecision": "implicitDeny"})
         if result["EvalDecision"] != "allowed":
-            yield _Refusal(need, result)
+            yield need, _reason(result)

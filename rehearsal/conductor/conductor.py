@@ -34,13 +34,7 @@ from .options import NeedsLinux, Options, refuse_what_needs_linux
 from .run_folders import STATE, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-# What is said of what a person has to change before the rehearsal can begin.
-_REFUSALS: dict[type[Exception], str] = {
-    SynthesisFailed: "The settings were refused",
-    NeedsLinux: "The settings were refused",
-    WeightsMissing: "The model is missing",
-    VllmMissing: "The model server is missing",
-}
+_REFUSALS = (SynthesisFailed, NeedsLinux, WeightsMissing, VllmMissing)  # each says what a person has to change first
 
 
 class Interrupted(Exception):
@@ -88,9 +82,8 @@ class Conductor:
             try:
                 clear_abandoned(self.options.project)
                 return self._run()
-            except tuple(_REFUSALS) as error:
-                heading = next(words for kind, words in _REFUSALS.items() if isinstance(error, kind))
-                self.display.say(f"[red]{heading}:[/] {escape(str(error))}")
+            except _REFUSALS as error:
+                self.display.say(f"[red]The rehearsal cannot begin:[/] {escape(str(error))}")
                 return 2
             except KeyboardInterrupt:
                 self.display.say("Stopped before anything was started: nothing is left.")

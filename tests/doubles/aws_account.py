@@ -63,29 +63,17 @@ def deployed(
     cloudformation = CloudFormation(dict.fromkeys(stacks, {}))
     cloudformation.outputs = dict.fromkeys(stacks, RUNNING | RELEASING)
     cloudformation.protected = protected
+    executions = {arn(name): {"status": "RUNNING"} for name in running}
     active = dict.fromkeys((MACHINE, TEAR_DOWN), "ACTIVE")
     return Account(
         cloudformation=cloudformation,
         sagemaker=SageMaker(**resources),
-        stepfunctions=Machines(running, active if machines is None else machines),
+        stepfunctions=StepFunctions(executions, active if machines is None else machines),
         dynamodb=(ledger or FakeLedger()).table,
         iam=Iam(attached=attached),
         budgets=budgets or Budgets(),
         sts=Answers("sts", get_caller_identity={"Account": ACCOUNT, "Arn": CALLER, "UserId": "AIDA"}),
     )
-
-
-class Machines(StepFunctions):
-    """State machines with their status, and running executions."""
-
-    def __init__(self, running: Sequence[str], deployed: dict[str, str]) -> None:
-        super().__init__({arn(name): {"status": "RUNNING"} for name in running})
-        self.deployed = deployed
-
-    def on_describe_state_machine(self, stateMachineArn: str) -> dict[str, Any]:
-        if stateMachineArn not in self.deployed:
-            raise refusal("StateMachineDoesNotExist")
-        return {"stateMachineArn": stateMachineArn, "status": self.deployed[stateMachineArn]}
 
 
 class CloudFormation(Service):

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from rehearsal.account.clock import Clock
 from rehearsal.conductor import materials
-from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, NeedsLinux, Options, parse, refuse_what_needs_linux
+from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
 
 
 def test_the_defaults_rehearse_the_licence_and_a_part_of_the_corpus() -> None:
@@ -61,15 +61,6 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
         parse(arguments)
     assert ended.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_several_training_processes_are_refused_by_name_off_linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.system", lambda: "Darwin")
-    refuse_what_needs_linux(1)
-    with pytest.raises(NeedsLinux, match="training_instance_count=2 .* on Linux only"):
-        refuse_what_needs_linux(2)
-    monkeypatch.setattr("platform.system", lambda: "Linux")
-    refuse_what_needs_linux(2)
 
 
 @pytest.fixture

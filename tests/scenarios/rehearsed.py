@@ -56,14 +56,14 @@ class _Hosting(FakeHosting):
 class RehearsedAccount:
     """The deployed project in the rehearsed account, emptied before each row. Use it in a with-statement."""
 
-    def __init__(self, folder: Path, assembly: Assembly) -> None:
+    def __init__(self, folder: Path, assembly: Path) -> None:
         self._assembly = assembly
         quotas = {"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 2.0, "L-9614C779": 2.0}
         self.cloud = Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20_000, quotas=quotas)
 
     def __enter__(self) -> RehearsedAccount:
         self.cloud.__enter__()
-        self.deployment = self.cloud.deploy(self._assembly)
+        self.deployment = self.cloud.deploy(Assembly(self._assembly))
         return self
 
     def __exit__(

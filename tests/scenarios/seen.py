@@ -12,8 +12,8 @@ from verification.simulation.rows import Row
 # The two branches take turns, and how far one is when the other is cut goes by the second: whether each began is compared.
 _ASKS = ("AskBaseModel", "AskFineTunedModel")
 _BRANCHES = (*_ASKS, "BaseModel", "FineTunedModel")
-# What differs from run to run: names, moments, and cents that go by the seconds of a clock.
-_BY_THE_CLOCK = ("_at", "_by", "_cents", "_seconds", "settlement", "notes")
+# What goes by the second: moments, cents and seconds, and whether a pass saw an endpoint long enough to describe its instances.
+_BY_THE_CLOCK = ("_at", "_by", "_cents", "_seconds", "_instance_type", "_instance_count")
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,16 @@ TWO = "process 2 of 4"
     ("error", "process", "what", "mend"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "adapter.safetensors"), "", "adapter.safetensors", "disk"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "", "disk is full", "disk"),
         (RuntimeError("[enforce fail at inline_container.cc:778] . unexpected pos 704"), "", "disk is full", "disk"),
         (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), "", "disk is full", "disk"),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "", "disk is full", "disk"),
         (FULL, "", "GPU's memory", "Lower sequence_length"),
         (FULL, TWO, "full in process 2 of 4", "GPUs have more"),
-        (MemoryError(), "", "machine's memory", "sequence_length"),
         (MemoryError(), TWO, "machine's memory is full in process 2 of 4", "sequence_length"),
         (RuntimeError("nvrtc: error: invalid value for --gpu-architecture"), "", "NVIDIA driver", "another host"),
         (ImportError("libcudart.so.13: cannot open shared object file"), "", "this image's code", "another host"),
         (RuntimeError("[gloo/pair.cc:547] Connection closed by peer"), TWO, "Another process", "start again"),
         (RuntimeError("NCCL error: ncclRemoteError: A call failed"), TWO, "Another process", "start again"),
         (KeyError("boom"), "", "Unexpected KeyError", "log"),
-        (KeyError("boom"), TWO, "Unexpected KeyError", "log"),
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "", "Unexpected BrokenPipeError", "log"),
         (ConnectionResetError("Connection reset by peer"), "", "Unexpected ConnectionResetError", "log"),
     ],
 )
@@ -45,13 +40,6 @@ def test_errors_become_reasons(error: Exception, process: str, what: str, mend: 
     reason = explain(error, *filter(None, [process]))
     assert what in reason.what
     assert mend in reason.mend
-
-
-def test_an_unexpected_error_names_its_place() -> None:
-    try:
-        raise ValueError("surprise")
-    except ValueError as error:
-        assert "test_failures.py:" in explain(error).what
 
 
 @pytest.mark.parametrize(("what", "text"), [("It broke.", "It broke. Mend it."), ("x" * 5000, "… Mend it.")])

@@ -19,9 +19,7 @@ from arguments import Arguments
 from failure import TrainingFailure
 from model.accelerator import tiny_layer
 from processes.group import ALONE, Group, joined
-from processes.shares import Shares
 from progress import Clock
-from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
 from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
 
@@ -55,12 +53,7 @@ def test_a_step_learns_from_every_label_of_its_rows(tmp_path: Path) -> None:
     run.train()
     assert run.losses[0] == pytest.approx(total / (4 * LENGTH), rel=1e-5)
     assert run.watch.tokens(1) == 4 * LENGTH
-
-
-def test_each_steps_loss_is_kept_and_each_row_learned_once(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    run.train()
-    assert len(run.losses) == len(rows()) == run.trainer.state.global_step
+    assert len(run.losses) == run.steps == run.trainer.state.global_step
     assert run.losses[-1] < run.losses[0]
     assert run.watch.tokens(run.steps) == sum(len(document.tokens) + 2 for document in DOCUMENTS) - 1
     assert list((tmp_path / "curves").glob("events.out.tfevents.*"))
@@ -171,7 +164,6 @@ def test_a_stop_in_the_middle_of_a_step_does_not_wait_for_its_end(tmp_path: Path
     before = run.network.adapter()
     assert_same(run.train(), before)
     assert (run.trainer.state.global_step, run.watch.stopped_early) == (0, "stop signal")
-    assert "stopped before the first training step" in str(run.watch.no_step())
 
 
 class Others(Group):
@@ -191,15 +183,6 @@ def test_a_run_without_a_step_names_the_stop_or_the_setting(tmp_path: Path) -> N
     watch.starts.seconds_before = 500.0
     watch.clock.budget_seconds -= 500.0
     assert "600 s (500 s of it by the job's earlier starts) ended" in str(watch.no_step())
-
-
-def test_a_stop_leaves_a_checkpoint(tmp_path: Path) -> None:
-    run = Run(tmp_path, clock=Stopping(3))
-    run.watch.checkpoint_minutes = 0  # none by the minute
-    run.train()
-    step = run.trainer.state.global_step
-    assert 1 <= step < run.steps
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{step}"]
 
 
 def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
@@ -260,17 +243,3 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         curve_of_two, adapter_of_two = torch.load(tmp_path / str(case))
         assert curve_of_two == pytest.approx(run.losses, abs=1e-5)
         assert_same(adapter_of_two, adapter)
-
-
-@pytest.mark.parametrize(("per_step", "processes"), [(4, 2), (3, 2), (1, 4), (4, 8), (5, 3)])
-def test_every_step_holds_its_own_rows_and_padding_that_teaches_nothing(per_step: int, processes: int) -> None:
-    every = list(rows(11))
-    shares = Shares(rows(11), per_step, processes)
-    width = shares.per_process * processes
-    assert len(shares) % width == 0
-    dealt = list(shares)
-    for step in range(len(shares) // width):
-        found = dealt[step * width : (step + 1) * width]
-        taught = [row for row in found if set(row["labels"]) != {IGNORED}]
-        assert taught == every[step * per_step : (step + 1) * per_step]
-        assert {len(row["input_ids"]) for row in found} == {len(every[0]["input_ids"])}

@@ -6,16 +6,15 @@ import platform
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from rehearsal.sagemaker.real.container import free_port
-from tests.doubles.rehearsal.toy_container import Container, prose, starting
+from tests.doubles.rehearsal.toy_container import Container, starting
 
 # Processes that end with their parent are Linux's; a rehearsal of several refuses other systems.
 on_linux = pytest.mark.skipif(platform.system() != "Linux", reason="several processes need Linux")
@@ -76,23 +75,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Contain
     return container
 
 
-def test_two_processes_learn_what_one_does_also_where_a_step_does_not_divide(
-    container: Container, alone: Container
-) -> None:
-    with_two_gpus(container).settings(**ALIKE)
-    lines = container.completes()
-    assert_alike(container, alone)
-    assert container.metrics["environment"]["processes"] == "2"
-    phases = ["load", "evaluate-base", "train", "save", "evaluate-tuned"]
-    assert starting(lines, "phase") == [f"phase name={name}" for name in phases]
-
-
 def test_two_hosts_learn_what_one_does_and_the_first_writes_it(two_hosts: list[Container], alone: Container) -> None:
     for container in two_hosts:
         container.settings(**ALIKE)
     first, second = ended([container.start() for container in two_hosts])
     assert (first[0], second[0]) == (0, 0), "\n".join([*first[1], *second[1]])
     assert_alike(two_hosts[0], alone)
+    assert two_hosts[0].metrics["environment"]["processes"] == "2"
+    assert starting(first[1], "phase")[-1] == "phase name=evaluate-tuned"
     assert not starting(second[1], "progress")
     assert not [path for path in (two_hosts[1].root / "model").rglob("*") if path.is_file()]
 
@@ -148,31 +138,8 @@ def test_the_parents_death_leaves_no_process_behind(container: Container) -> Non
     assert not psutil.wait_procs(left, timeout=10)[1]
 
 
-def spoil_weights(container: Container) -> None:
-    path = container.root / "input" / "data" / "model" / "model.safetensors"
-    save_file({key: value * float("nan") for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
-
-
-def spoil_tokenizer(container: Container) -> None:
-    (container.root / "input" / "data" / "model" / "tokenizer.json").write_text("{")
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [(spoil_weights, "loss on a document is not a finite number"), (spoil_tokenizer, "does not load")],
-)
-def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(
-    two_hosts: list[Container], damage: Callable[[Container], None], reason: str
-) -> None:
-    damage(two_hosts[1])
+def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(two_hosts: list[Container]) -> None:
+    (two_hosts[1].root / "input" / "data" / "model" / "tokenizer.json").write_text("{")
     ends = ended([container.start() for container in two_hosts])
     assert [code for code, _ in ends] == [1, 1]
-    assert [reason in container.failure for container in two_hosts] == [True, True]
-
-
-def test_a_corpus_shorter_than_a_step_teaches_several_processes_too(container: Container) -> None:
-    """A process may have nothing but rows that teach nothing."""
-    (container.root / "input" / "data" / "corpus" / "corpus.txt").write_text(prose(1, 80), encoding="utf-8")
-    with_two_gpus(container).settings(sequences_per_step="8", epochs="1", lora_dropout="0.0")
-    container.completes()
-    assert container.metrics["training"]["steps"] == 1
+    assert ["does not load" in container.failure for container in two_hosts] == [True, True]

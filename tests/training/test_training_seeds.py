@@ -15,7 +15,6 @@ from arguments import Arguments
 from inputs import read_inputs
 from model import network
 from progress import Clock
-from seeds import further
 from tests.doubles.rehearsal.toy_container import Container, starting
 
 pytestmark = pytest.mark.thorough
@@ -77,16 +76,6 @@ def test_a_further_seed_gives_what_a_run_with_that_seed_alone_gives(
     for name, part in many["seeds"]["further"][0]["evaluation"].items():
         for here, there in zip(part["documents"], alone["evaluation"][name]["documents"], strict=True):
             assert here["tuned_nll"] == pytest.approx(there["tuned_nll"], abs=1e-5)
-
-
-def test_seeds_for_which_the_time_is_too_short_are_left_out(
-    tmp_path: Path, container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(further, "MARGIN", 1e6)
-    metrics = in_float32(tmp_path / "ml", container.root / "input" / "data", monkeypatch, more_seeds=(8, 9))
-    assert metrics["evaluation"]["heldout"]["tuned_loss"] is not None
-    assert metrics["seeds"]["further"] == []
-    assert [one["seed"] for one in metrics["seeds"]["left_out"]] == [8, 9]
 
 
 def test_a_job_that_dies_in_a_further_seed_does_not_train_the_first_again(

@@ -19,6 +19,8 @@ from verification.simulation.interpreter import Failure
 
 REFUSED = Failure("SageMaker.SageMakerException", "No luck.")
 TIMED_OUT = Failure("States.Timeout", "No luck.")
+IN_USE = Failure("SageMaker.ResourceInUseException")
+THERE = Failure("SageMaker.SageMakerException", 'Cannot create already existing thing "x".')
 NOT_SERVED = Failure(
     "AdapterNotServed", json.dumps({"errorMessage": "Base answered.", "errorType": "AdapterNotServed"})
 )
@@ -28,11 +30,8 @@ SERVICE_WAITS = [5, 12.5, 31.25, 60]
 # Of a job that trains: eighteen minutes at most. The allowances count them too.
 TRAINING_WAITS = [5, 12.5, 31.25, *17 * [60]]
 LAMBDA_WAITS = [3, 6, 12, 24, 48]
-BEFORE_TRAINING, AFTER_TRAINING = (
-    ["Preflight", "ReserveBudget", "StageInput"],
-    ["AskBaseModel", "AskFineTunedModel", "WriteReport"],
-)
-LAMBDAS = [*BEFORE_TRAINING, *AFTER_TRAINING]
+LAMBDAS = ["Preflight", "ReserveBudget", "StageInput", "AskBaseModel", "AskFineTunedModel", "WriteReport"]
+AFTER_TRAINING = LAMBDAS[3:]
 SERVICES = [state for state in task_states("fine_tuning") if state not in LAMBDAS]
 # Errors of Lambda itself, of the network, and of a sandbox that died: the function may answer the next time.
 PASSING = [
@@ -69,20 +68,21 @@ def test_a_lambda_is_called_again_after_these_pauses_and_errors(state: str) -> N
 
 
 @pytest.mark.parametrize("state", LAMBDAS)
-def test_what_a_lambda_refuses_by_name_ends_the_run_at_once(state: str) -> None:
-    cause = json.dumps({"errorMessage": "The text is too short.", "errorType": "DatasetTooSmall"})
-    execution = meet(state, Failure("DatasetTooSmall", cause))
-    assert (execution.status, execution.error) == ("FAILED", "DatasetTooSmall")
-    assert execution.cause == "The text is too short." + (KEPT if state in AFTER_TRAINING else "")
-    assert len(execution.asked(state)) == 1
-
-
-@pytest.mark.parametrize("state", LAMBDAS)
-def test_a_lambda_that_never_answers_ends_the_run_as_timeout(state: str) -> None:
-    execution = meet(state, Failure("States.Timeout", "{it took too long"))
-    assert (execution.status, execution.error) == ("FAILED", "Timeout")
-    assert execution.cause == "{it took too long" + (KEPT if state in AFTER_TRAINING else "")
-    assert (execution.states[-1], len(execution.asked(state))) == ("StopWithReason", 6)
+@pytest.mark.parametrize(
+    ("failure", "error", "cause", "attempts"),
+    [
+        (Failure("DatasetTooSmall", '{"errorMessage": "Too short."}'), "DatasetTooSmall", "Too short.", 1),
+        (Failure("States.Timeout", "{it took too long"), "Timeout", "{it took too long", 6),
+    ],
+    ids=["refused by name", "no answer"],
+)
+def test_a_lambda_that_fails_for_good_ends_the_run_under_its_error(
+    state: str, failure: Failure, error: str, cause: str, attempts: int
+) -> None:
+    execution = meet(state, failure)
+    assert (execution.status, execution.error, execution.states[-1]) == ("FAILED", error, "StopWithReason")
+    assert execution.cause == cause + (KEPT if state in AFTER_TRAINING else "")
+    assert len(execution.asked(state)) == attempts
 
 
 def test_only_a_leading_prefix_of_step_functions_is_cut_from_an_error() -> None:
@@ -149,16 +149,19 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
 
 
 @pytest.mark.parametrize(
-    ("state", "error"),
+    ("state", "failure", "attempts"),
     [
-        ("ScheduleTearDown", "Scheduler.ConflictException"),
-        ("StartTraining", "SageMaker.ResourceInUseException"),
-        ("StartSpotTraining", "SageMaker.ResourceInUseException"),
+        ("ScheduleTearDown", Failure("Scheduler.ConflictException"), 1),
+        ("StartTraining", IN_USE, 1),
+        ("StartSpotTraining", IN_USE, 1),
+        *((state, THERE, 5) for state in ("TryModel", "TryEndpointConfig", "CreateModel", "CreateEndpointConfig")),
+        ("CreateEndpoint", THERE, 5),
     ],
 )
-def test_what_an_unanswered_attempt_made_is_not_made_again(state: str, error: str) -> None:
-    execution = meet(state, Failure(error))
-    assert (execution.status, len(execution.asked(state))) == ("SUCCEEDED", 1)
+def test_what_an_unanswered_attempt_made_is_used(state: str, failure: Failure, attempts: int) -> None:
+    execution = meet(state, failure)
+    assert (execution.status, len(execution.asked(state))) == ("SUCCEEDED", attempts)
+    assert [name for name in execution.states if "Made" not in name] == meet(state, USUAL).states
 
 
 @pytest.mark.parametrize(

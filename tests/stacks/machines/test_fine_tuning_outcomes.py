@@ -71,15 +71,14 @@ class TestPolling:
 
 class TestTheAdapter:
     @pytest.mark.parametrize("said", ["s3://bucket/deep/model", "s3://bucket/deep/model/"])
-    @pytest.mark.parametrize("ended", [job(), CUT], ids=["completed", "cut"])
-    def test_lies_where_sagemaker_says_with_one_slash_at_the_end(self, ended: dict[str, Any], said: str) -> None:
+    @pytest.mark.parametrize("ended", [job(), CUT, job("Stopped", "MaxRuntimeExceeded", billed=0)])
+    def test_lies_where_sagemaker_says_also_of_a_job_that_was_cut(self, ended: dict[str, Any], said: str) -> None:
+        cut = ended["TrainingJobStatus"] == "Stopped"
         execution = run(DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
         looked = {"Bucket": "bucket", "Prefix": "deep/model/metrics.json", "MaxKeys": 1}
-        assert execution.asked("LookForAdapter") == ([looked] if ended == CUT else [])
-        assert (told(execution)["adapterUri"], told(execution)["trainingCut"]) == (
-            "s3://bucket/deep/model/",
-            ended == CUT,
-        )
+        assert execution.asked("LookForAdapter") == cut * [looked]
+        assert (told(execution)["adapterUri"], told(execution)["trainingCut"]) == ("s3://bucket/deep/model/", cut)
+        assert len(execution.asked("StartTraining")) == 1
 
     @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
     def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
@@ -92,11 +91,6 @@ class TestTheAdapter:
 
 class TestAJobThatRanOutOfTime:
     """It may have left its adapter all the same."""
-
-    @pytest.mark.parametrize("billed", [0, 1, None])
-    def test_is_not_trained_again_where_it_left_an_adapter(self, billed: int | None) -> None:
-        execution = run(DescribeTraining=job("Stopped", "MaxRuntimeExceeded", billed=billed))
-        assert (execution.status, len(execution.asked("StartTraining"))) == ("SUCCEEDED", 1)
 
     @pytest.mark.parametrize("planned", [plan(), SPOT], ids=["on demand", "spot"])
     def test_ends_as_out_of_time_where_it_left_none(self, planned: dict[str, Any]) -> None:

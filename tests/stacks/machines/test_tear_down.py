@@ -155,12 +155,8 @@ class TestAnEndpointToKeep:
 class TestTheSettlement:
     def test_that_finds_something_running_waits_for_two_more_quiet_looks(self) -> None:
         execution = run(SettleLedger=[STILL, USUAL])
-        assert [call.state for call in execution.calls[2:6]] == [
-            "SettleLedger",
-            "RemoveResources",
-            "RemoveResources",
-            "SettleLedger",
-        ]
+        look, settle = "RemoveResources", "SettleLedger"
+        assert [call.state for call in execution.calls[:6]] == [look, look, settle, look, look, settle]
         assert execution.pauses("SettleLedger") == [60]
 
     def test_that_finds_something_running_again_and_again_is_repeated_less_often(self) -> None:

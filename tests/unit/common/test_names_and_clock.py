@@ -103,14 +103,6 @@ def test_other_text_is_no_run_name(text: str) -> None:
     assert names.execution_name_of(text) is None
 
 
-@pytest.mark.parametrize(
-    ("resource", "belongs"),
-    [("captune-a", True), ("captune-a-try2", True), ("captune-a-b", False), ("captune-a-try22", False)],
-)
-def test_resource_belongs_to_its_run_and_no_longer_name(resource: str, belongs: bool) -> None:
-    assert names.belongs_to(resource, "captune-a") is belongs
-
-
 # What a tear-down gets, its run and its execution.
 EVENTS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"executionName": "abc"}, "captune-abc", arn("abc")),

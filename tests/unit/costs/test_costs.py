@@ -261,10 +261,6 @@ class TestPinned:
 
 
 class TestArithmetic:
-    @pytest.mark.parametrize(("hourly", "seconds", "cents"), [("1.515", 3600, 152), ("36", 7, 7)])
-    def test_a_cost_is_rounded_up_to_whole_cents(self, hourly: str, seconds: int, cents: int) -> None:
-        assert Price("x", "Training", Decimal(hourly), "test").cents(seconds) == cents
-
     @given(HOURLY, st.integers(0, 200_000))
     def test_a_cost_is_never_short_and_never_a_cent_too_much(self, hourly: Decimal, seconds: int) -> None:
         exact = Fraction(hourly) * 100 * seconds / 3600

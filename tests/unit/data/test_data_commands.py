@@ -72,10 +72,6 @@ def test_every_eighth_document_from_the_fourth_is_held_out() -> None:
     assert split("general", "p") == split("abstract", "facts-1") == []
 
 
-def two_nats_a_word(parts: list[str]) -> list[tuple[float, int]]:
-    return [(2.0 * len(part.split()), len(part.split())) for part in parts]
-
-
 def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
     def dear_first(parts: list[str]) -> list[tuple[float, int]]:
         return [(9.0 if n == 0 else 1.0, 3 if n == 0 else 7) for n, _ in enumerate(parts)]
@@ -84,18 +80,11 @@ def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
     assert found == [("train", "abstract", 1.0, 10), ("train", "report", 3.0, 3), ("heldout", "abstract", 3.0, 3)]
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("others.jsonl", '{"text": "one two three"}\n\n{"text": "four"}\n'),
-        ("others.txt", "# T\n\none two three four\n"),
-    ],
-)
-def test_a_text_by_others_is_scored_beside_ours(name: str, content: str, folder: Path) -> None:
-    others = folder.parent / name
-    others.write_text(content, "utf-8")
-    lines = data.losses(folder, 0, others, two_nats_a_word).splitlines()
-    assert [line.split() for line in lines if line.startswith("others")] == [[name, "2.00", "4", "tokens"]]
+def test_a_text_by_others_is_scored_beside_ours(folder: Path) -> None:
+    others = folder.parent / "others.txt"
+    others.write_text(f"# T\n\n{prose(600)}\n", "utf-8")
+    lines = data.losses(folder, 0, others, lambda parts: [(1200.0, 600) for _ in parts]).splitlines()
+    assert [line.split() for line in lines if line.startswith("others")] == [["others.txt", "2.00", "600", "tokens"]]
 
 
 IMATINIB = Fact("Imatinib inhibits BCR::ABL1", "imatinib", r"bcr::abl1|tyrosine kinase", "")

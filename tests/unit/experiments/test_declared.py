@@ -29,14 +29,6 @@ def test_three_seeds_three_nulls_and_the_first_corpus_are_declared(tmp_path: Pat
     assert all(one.corpus is not None and one.corpus.is_file() for one in found if one.is_null)
 
 
-def test_first_corpus_keeps_its_held_out_text_and_recipe(tmp_path: Path) -> None:
-    (first,) = [one for one in all_experiments(tmp_path) if one.name == "first-corpus"]
-    line = first.command(tmp_path)
-    assert line[line.index("--heldout") + 1].endswith("first_heldout.txt")
-    assert line[line.index("--corpus") + 1].endswith("first_corpus.txt")
-    assert {"learning_rate=0.002", "adapter_strength=1"} <= set(line) and line[line.index("--epochs") + 1] == "3"
-
-
 def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) -> None:
     others = tmp_path / "others.jsonl"
     others.write_text("by others")

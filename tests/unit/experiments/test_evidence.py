@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
 from verification.experiments import experiments
 from verification.experiments.experiments import Experiment, all_experiments
-from verification.experiments.figures import figures_of, load, store
+from verification.experiments.figures import figures_of, store
 from verification.experiments.reports.made_up import COST, answers, metrics, prompts, run
 from verification.experiments.rewrite import rewrite
-from verification.experiments.table import as_markdown, recall_together, row
+from verification.experiments.table import recall_together, row
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +43,7 @@ def figures(verdict: str, recall_verdict: str = "improved") -> dict[str, Any]:
     [
         (True, None, "improved", False), (True, None, "not shown", True), (True, None, "worse", True),
         (False, None, "improved", True), (False, None, "not shown", False),
-        (True, "worse outside", "worse outside", True), (True, "worse outside", "improved", False),
-        (True, "worse outside", "not shown", False), (True, "worse outside", "worse", False),
+        (True, "worse outside", "worse outside", True), (True, "worse outside", "not shown", False),
     ],
 )  # fmt: skip
 def test_nulls_must_not_improve_and_seeds_must(
@@ -67,18 +64,6 @@ def test_seed_must_gain_the_declared_amount_on_outside_text(
     assert row(Experiment("e", "text", False), made).as_declared is as_declared
     assert row(Experiment("e", "text", True), made | {"verdict": "not shown"}).as_declared
     assert not row(Experiment("e", "text", True), made | {"verdict": "not shown", "heldout": None}).as_declared
-
-
-def test_table_shows_intervals_shares_and_missing_figures() -> None:
-    made = figures("worse")
-    lines = as_markdown([row(Experiment("e", "text", True), made)]).splitlines()
-    cells = (
-        "-0.200 (-0.300 to -0.100) | -0.200 (-0.300 to -0.120) | – | – | **worse** | -20.0 (-30.0 to -10.0) | improved"
-    )
-    assert lines[2] == f"| text | {cells} |"
-    assert lines[-1].endswith("Trained in float32 on a processor, 2 cores.")
-    made["recall"]["knowledge"]["all"] |= {"base": {"estimate": 0.0364}, "tuned": {"estimate": 0.0443}}
-    assert "3.6 to 4.4 %: -20.0 (-30.0 to -10.0)" in row(Experiment("e", "text", True), made).cells
 
 
 def seed(changes: dict[str, float]) -> dict[str, Any]:
@@ -107,25 +92,6 @@ def test_seeds_together_may_show_nothing(changes: dict[str, float], missing: lis
 def test_seeds_with_other_prompts_are_not_put_together() -> None:
     assert recall_together({4: seed({"a": 1.0}), 5: seed({"b": 1.0})}) is None
     assert recall_together({4: seed({"a": 1.0})}) is None
-    assert recall_together({4: seed({}), 5: seed({})}) is None
-
-
-def test_kept_figures_hold_no_title_of_text_by_others() -> None:
-    block = analyse(metrics(outside=-0.1), [], [], [], resamples=300)["outside"]
-    kept = figures_of({"outside": block}, "inputs")["outside"]
-    assert [one["title"] for one in kept["documents"]] == [one["id"] for one in block["documents"]]
-    assert kept["difference"] == block["difference"]
-
-
-def test_figures_of_experiments_that_end_at_once_are_all_kept(tmp_path: Path) -> None:
-    file = tmp_path / "evidence.json"
-    store(file, "seed-4", {"inputs": "a"})
-    with ThreadPoolExecutor() as pool, FileLock(file.with_suffix(".lock")):  # as one that is just writing
-        waits = pool.submit(store, file, "seed-5", {"inputs": "b"})
-        with pytest.raises(TimeoutError):
-            waits.result(timeout=0.3)
-        file.write_text(json.dumps({"seed-6": {"inputs": "c"}}))
-    assert sorted(load(file)) == ["seed-5", "seed-6"]
 
 
 def _must_not_rehearse(arguments: list[str]) -> int:
@@ -184,19 +150,11 @@ def only(*names: str) -> list[str]:
 def test_results_are_kept_and_judged_by_todays_rule(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(only("seed-4")) == 0
     assert "kept from results/evidence/seed-4" in capsys.readouterr().out
-    assert "**improved**" in (finished.parents[1] / "evidence.md").read_text()
-
-
-def test_results_of_other_inputs_are_run_again(finished: Path) -> None:
+    table = (finished.parents[1] / "evidence.md").read_text()
+    assert "**improved**" in table and "-0.200 (-0." in table
     (finished / "inputs.sha256").write_text("older texts")
     with pytest.raises(AssertionError, match="--as.*seed-4"):
         command.main(only("seed-4"))
-
-
-def test_exit_code_is_about_the_chosen_experiments(finished: Path, tmp_path: Path) -> None:
-    copies(finished, tmp_path, ("seed-5",), beyond_control=None)
-    assert command.main(only("seed-4")) == 0
-    assert command.main(only("seed-4", "seed-5")) == 1
 
 
 @pytest.mark.parametrize(
@@ -237,7 +195,7 @@ def test_table_is_made_again_from_the_figures_alone(finished: Path, tmp_path: Pa
 
 def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: Path) -> None:
     copies(finished, tmp_path, ("seed-5",))
-    command.main(only("seed-4", "seed-5"))
+    assert command.main(only("seed-4", "seed-5")) == 0
     older(tmp_path, "seed-4")
     assert command.main(["--table", *only("seed-4")]) == 1
     before = (tmp_path / "evidence.md").read_text()
@@ -248,7 +206,7 @@ def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: 
     assert (tmp_path / "evidence.md").read_text() == before
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": 1}', '{"seed-4": {}}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": {}}'])
 def test_damaged_file_of_figures_is_refused(finished: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "evidence.json").write_text(text)
     with pytest.raises(SystemExit, match="restore it with git"):
@@ -262,25 +220,12 @@ def test_failed_run_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (finished / "inputs.sha256").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "names"),
-    [
-        (["--table", "--only", "seed-99"], "seed-99"),
-        (["--outside", "/no/such/file", "--list"], "/no/such/file"),
-        (["--only", "seed-10"], "captune outside"),
-    ],
-)
-def test_wrong_command_line_is_refused(
-    arguments: list[str],
-    names: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(command, "TARGET", tmp_path / "none.jsonl")
-    with pytest.raises(SystemExit):
-        command.main(arguments)
-    assert names in capsys.readouterr().err
+def test_wrong_command_line_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "by_others.jsonl").unlink()
+    for arguments, named_in in ((["--table", *only("seed-99")], "seed-99"), (only("seed-4"), "captune outside")):
+        with pytest.raises(SystemExit):
+            command.main(arguments)
+        assert named_in in capsys.readouterr().err
 
 
 def test_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path) -> None:
@@ -300,9 +245,4 @@ def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_pa
     rewrite(finished, tmp_path / "kept", for_the_repository=True)
     assert "A study by others" in (tmp_path / "own" / "summary.json").read_text()
     assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
-
-
-def test_failed_run_cannot_be_judged_again(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text('{"status": "FAILED"}')
-    with pytest.raises(ValueError, match="ended as FAILED"):
-        rewrite(tmp_path, tmp_path)
+    assert "A study by others" not in json.dumps(figures_of({"outside": outside}, "inputs"))

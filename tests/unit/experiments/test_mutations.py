@@ -41,30 +41,19 @@ def changes(machine: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name",
     [
-        "Wait.Seconds: 30 → 31", "Wait.Seconds: 30 → 300", "Wait.Output dropped", "Wait.Next: Look → Wait",
-        "Look.Retry dropped", "Look.Retry[0].MaxAttempts: 4 → 40", "Look.Catch[0] dropped", "Look.Catch[1] before [0]",
+        "Wait.Seconds: 30 → 31", "Wait.Output dropped", "Wait.Next: Look → Wait", "Look.Retry dropped",
+        "Look.Retry[0].MaxAttempts: 4 → 40", "Look.Catch[0] dropped", "Look.Catch[1] before [0]",
         "Look.Catch[0].ErrorEquals[0]: A.B → Never.Heard", "Look.Arguments.Open: True → False",
         "Look.Catch[1].ErrorEquals[0]: States.ALL → States.TaskFailed", "Choose.Choices[0].Condition: always",
         "Choose.Choices[0].Condition: $n [> → >=] 2", "Choose.Default: Wait → End", "Again.Retry dropped",
     ],
 )  # fmt: skip
 def test_every_kind_of_line_is_changed(name: str) -> None:
-    assert f"m: {name}" in changes(copy.deepcopy(MACHINE))
-
-
-@pytest.mark.parametrize("name", ["Comment", "Next dropped", "Type", "Again.Retry[0]"])
-def test_comments_required_fields_and_repeated_anchors_stay(name: str) -> None:
-    assert not [one for one in changes(copy.deepcopy(MACHINE)) if name in one]
-
-
-def test_each_change_differs_from_the_machine_and_from_the_others() -> None:
-    made = []
-    for name in changes(copy.deepcopy(MACHINE)):
-        changed = copy.deepcopy(MACHINE)
-        changes(changed)[name]()
-        made.append(changed)
-    assert MACHINE not in made
-    assert all(made.count(one) == 1 for one in made)
+    made = changes(copy.deepcopy(MACHINE))
+    assert f"m: {name}" in made
+    assert not [one for one in made if "Comment" in one or "Next dropped" in one], (
+        "Step Functions refuses such a machine"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,11 +68,6 @@ def test_each_change_differs_from_the_machine_and_from_the_others() -> None:
 )  # fmt: skip
 def test_every_part_of_an_expression_is_changed(expression: str, changed: set[str]) -> None:
     assert changed <= {text for _, text in expression_changes(expression, ["a", "b"], is_condition=False)}
-
-
-def test_expression_that_is_not_understood_is_refused() -> None:
-    with pytest.raises(ValueError, match="not understood"):
-        list(expression_changes("$a ~> $b", ["a", "b"], is_condition=False))
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_rights, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
@@ -51,12 +50,6 @@ def test_the_most_readable_prompts_are_shown_and_all_where_there_are_no_more() -
     assert "most readable" not in screen(HARD, PLAIN[0])
 
 
-def test_a_run_is_not_clean_where_a_right_was_missing() -> None:
-    lacking, clean = SimpleNamespace(refused=["role: a right"] * 2), []
-    shown = said(lambda display, cloud: clean.append(show_rights(display, cloud)), lacking)
-    assert (shown.strip(), clean) == ("✗ a right is missing in stacks/access: role: a right", [False])
-
-
 def test_an_alarm_that_went_off_is_shown_with_what_to_do_and_the_run_is_not_clean() -> None:
     events = SimpleNamespace(fire_timed_rules=lambda: 1)
     cloud = SimpleNamespace(events=events, settle=lambda timeout: None)
@@ -77,22 +70,8 @@ def account(**files: bytes) -> Any:
     return SimpleNamespace(deployment=SimpleNamespace(bucket="bucket"), client=lambda _: s3)
 
 
-def earlier(target: Path) -> Path:
-    target.mkdir()
-    (target / "summary.json").write_text('{"verdict": "improved"}')
-    (target / "inputs.sha256").write_text("a mark")
-    return target
-
-
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def test_report_and_answers_are_copied_out(tmp_path: Path) -> None:
-    summary = json.dumps({"verdict": "none"}).encode()
-    cloud = account(**{"report/summary.json": summary, "answers/fine-tuned.jsonl": b"{}", "input/prompts.jsonl": b"{}"})
-    assert copy_out(cloud, "mine", tmp_path / "mine") == {"verdict": "none"}
-    assert names(tmp_path / "mine") == {"summary.json", "fine-tuned.jsonl"}
 
 
 def test_of_a_failed_run_the_adapter_and_its_losses_are_kept(tmp_path: Path) -> None:
@@ -106,14 +85,6 @@ def test_of_a_failed_run_the_adapter_and_its_losses_are_kept(tmp_path: Path) -> 
     assert names(tmp_path / "mine" / "adapter") == {"metrics.json", "adapter_model.safetensors"}
     copy_out(account(**files), "mine", tmp_path / "other")
     assert not (tmp_path / "other" / "adapter").exists()
-
-
-def test_what_an_earlier_run_left_is_moved_aside_whole_and_never_read_as_this_runs(tmp_path: Path) -> None:
-    assert copy_out(account(**{"plan.json": b"{}"}), "mine", earlier(tmp_path / "mine")) == {}
-    moved = [set_aside(tmp_path / "mine"), set_aside(earlier(tmp_path / "mine"))]
-    assert moved == [tmp_path / "mine-earlier-1", tmp_path / "mine-earlier-2"]
-    assert names(tmp_path / "mine-earlier-2") == {"summary.json", "inputs.sha256"}
-    assert not (tmp_path / "mine").exists()
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from rehearsal import memory_watch, seven_billion
+from rehearsal import seven_billion
 from rehearsal.conductor.options import Options
-from rehearsal.memory_watch import Memory, MemoryWatch
 from rehearsal.models.model_folders import partial_of
 from rehearsal.models.weights import WeightsMissing
-from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, TimedDisplay, lines, main, missing
+from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_each_role_has_its_own_peak_and_the_sum_is_of_one_moment(monkeypatch: py
     watch = MemoryWatch()
     for own, training in ((100, Memory()), (80, Memory(300, 900)), (0, Memory(350, 7))):
         moment = {"rehearsal": Memory(own), "training": training}
-        monkeypatch.setattr(memory_watch, "read_processes", lambda moment=moment: moment)
+        monkeypatch.setattr(seven_billion, "read_processes", lambda moment=moment: moment)
         watch.look()
     assert watch.peaks == {"rehearsal": Memory(100), "training": Memory(350, 900)}
     assert watch.peak_own == 380

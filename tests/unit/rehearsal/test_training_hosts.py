@@ -45,16 +45,6 @@ def test_the_failure_that_came_first_is_the_jobs_though_its_victims_is_heard_of_
     assert (failed_before, cluster.first_failed, len(told)) == (None, 1, 2)
 
 
-def test_a_host_that_ends_well_ends_the_job_only_with_all_others() -> None:
-    told: list[int] = []
-    cluster = Cluster(lambda: told.append(1))
-    hosts = [Host().joins(cluster) for _ in range(2)]
-    hosts[1].is_heard_of()
-    assert not told
-    hosts[0].is_heard_of()
-    assert (told, cluster.first_failed) == ([1], None)
-
-
 def test_a_jobs_longest_time_is_that_of_its_command_and_not_of_its_downloads() -> None:
     clock = Clock()
     job = TrainingJob("job", "arn", training_request("job"), clock)

@@ -81,7 +81,6 @@ class TestEndpoints:
             ({1: life(0)}, {1: life(0)}, (3600, 360)),
             # The type that really served, and where nobody described it, the attempt's place in the list.
             ({}, {2: life(0, 99, instanceType=CHEAP, instanceCount=1)}, (100, 10)),
-            ({}, {1: life(0, 99), 2: life(0, 99), 3: life(0, 99), 4: life(0, 99)}, (400, 10 + 100 + 10 + 100)),
             # The most instances that anyone saw.
             ({2: life(0, 99, instanceType=CHEAP, instanceCount=3)}, {2: life(0, 99)}, (300, 30)),
             ({1: life(0, 99, instanceCount=2)}, {1: life(0, 99, instanceType=CHEAP, instanceCount=4)}, (400, 40)),
@@ -274,6 +273,12 @@ class TestTariffs:
         }  # fmt: skip
         expected = Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1", 1)
         assert Tariff.of(item, "Hosting") == expected
+
+    def test_attempts_go_round_the_list_of_types(self) -> None:
+        tariff = Tariff.of(
+            {"price_source": "p", "hosting_prices": "a=1 b=2 c=3", "execution_arn": arn("abc")}, "Hosting"
+        )
+        assert [tariff.of_attempt(attempt).instance_type for attempt in (1, 2, 3, 4)] == ["a", "b", "c", "a"]
 
     def test_every_price_has_its_use_and_its_region(self) -> None:
         item: Any = {"price_source": "p", "hosting_prices": f"{DEAR}=1", "execution_arn": arn("abc")}

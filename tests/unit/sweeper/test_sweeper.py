@@ -149,8 +149,7 @@ class TestJudgement:
         assert site.step_functions.started == []
 
     def test_resources_that_only_share_the_name_are_left_alone(self) -> None:
-        names = ["captune-abc"]
-        site = Site(**JOB, **ENDPOINT, configurations=names, models=names)
+        site = Site(**JOB, **ENDPOINT, **MODEL, configurations=["captune-abc"])
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         assert (site.leftovers(), site.sweep().end_everything()) == ([], [])
 

@@ -173,7 +173,7 @@ class TestTheHandler:
     def test_a_pass_is_made_logged_and_noted_in_the_ledger(
         self, site: Site, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        outcome = handler.handle(EVENT, None)
+        outcome = handler.handle({"executionName": "abc", "status": "FAILED", "reason": "event"}, None)
         assert (outcome["runName"], outcome["found"]) == ("captune-abc", ["endpoint captune-abc: InService"])
         assert site.changes == ["delete_endpoint"]
         assert logged(capsys, "removed") == [{"message": "removed", "reason": "event", **outcome}]

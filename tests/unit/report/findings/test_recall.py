@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import ReportIncomplete
+from report.content.recall import clustering
 from report.findings import recall
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
@@ -124,6 +125,7 @@ def test_the_interval_widens_when_prompts_repeat_each_other() -> None:
     assert width(repeated) == pytest.approx(2 * width(as_many), rel=0.15)
     assert judge_recall({"knowledge": {"all": repeated}}).reason.endswith("120 prompts in 30 clusters.")
     assert judge_recall({"knowledge": {"all": once}}).reason.endswith("30 prompts.")
+    assert "30 clusters" in clustering(repeated) and clustering(once).endswith("by prompt")
 
 
 def test_a_few_facts_in_many_wordings_show_no_improvement() -> None:
