@@ -70,7 +70,8 @@ rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=f
 rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
 	@python -m rehearsal.seven_billion $(ARGS)
 
-PYTEST := python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+# Several processes of tests share the cores: one thread of torch each is faster than all of them in each.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 test: lint  ## lint, and every test but the thorough ones, on as many as four cores
 	@$(PYTEST) -m "not thorough" $(ARGS)

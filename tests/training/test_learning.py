@@ -19,7 +19,9 @@ from arguments import Arguments
 from failure import TrainingFailure
 from model.accelerator import tiny_layer
 from processes.group import ALONE, Group, joined
+from processes.shares import Shares
 from progress import Clock
+from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
 from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
 
@@ -207,8 +209,8 @@ def test_a_weakened_adapter_moves_the_model_by_that_share(tmp_path: Path) -> Non
     torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
 
 
-# Rows of a step and of all: divided; a last step that is not full; a step that does not divide; too few for both.
-CASES = [(4, 12), (4, 11), (3, 12), (1, 4)]
+# Rows of a step and of all: a last step that is not full; a step that does not divide; too few for both.
+CASES = [(4, 11), (3, 12), (1, 4)]
 
 
 def one_of_two(rank: int, port: int, folder: Path) -> None:
@@ -235,6 +237,7 @@ def of_case(folder: Path, case: tuple[int, int], group: Group = ALONE) -> Run:
     return Run(folder, Arguments(sequences_per_step=per_step), micro_batch=2, rows=rows(most), group=group)
 
 
+@pytest.mark.thorough
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(one_of_two, (free_port(), tmp_path), nprocs=2)
     for case in CASES:
@@ -243,3 +246,17 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         curve_of_two, adapter_of_two = torch.load(tmp_path / str(case))
         assert curve_of_two == pytest.approx(run.losses, abs=1e-5)
         assert_same(adapter_of_two, adapter)
+
+
+@pytest.mark.parametrize(("per_step", "processes"), [(4, 2), (3, 2), (4, 8)])
+def test_every_step_holds_its_own_rows_and_padding_that_teaches_nothing(per_step: int, processes: int) -> None:
+    every = list(rows(11))
+    shares = Shares(rows(11), per_step, processes)
+    width = shares.per_process * processes
+    dealt = list(shares)
+    assert len(dealt) % width == 0
+    for step in range(len(dealt) // width):
+        found = dealt[step * width : (step + 1) * width]
+        taught = [row for row in found if set(row["labels"]) != {IGNORED}]
+        assert taught == every[step * per_step : (step + 1) * per_step]
+        assert {len(row["input_ids"]) for row in found} == {len(every[0]["input_ids"])}

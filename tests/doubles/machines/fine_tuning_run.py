@@ -109,7 +109,7 @@ _USUAL: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def run(redrives: int | None = None, **scripts: Any) -> Walk:
+def run(redrives: int | None = None, /, **scripts: Any) -> Walk:
     """Runs an execution named `one` to its end, with scripts for the calls of some states."""
     context = {"Name": "one", "Id": ARN} | ({} if redrives is None else {"RedriveCount": redrives})
     return Walk(machine("fine_tuning"), _USUAL, scripts, {"samplesPerPrompt": 2}, **context)

@@ -52,7 +52,8 @@ class Walk:
         if unknown := scripts.keys() - usual.keys():
             raise KeyError(f"{unknown} make no calls")
         self.calls: list[Call] = []
-        self.status, self.error, self.cause, self.output = "SUCCEEDED", "", "", None
+        self.status, self.error, self.cause = "SUCCEEDED", "", ""
+        self.output: Any = None
         self._usual, self._world = usual, World(_LongestWaits(), NOON, cap_cents=0)
         scripts = {state: scripts.get(state, USUAL) for state in usual}
         self._scripts = {state: list(one) if isinstance(one, list) else [one] for state, one in scripts.items()}

@@ -58,6 +58,7 @@ def test_a_service_is_called_again_after_these_pauses(state: str) -> None:
     for failure in (REFUSED, TIMED_OUT):
         execution = meet(state, *len(waits) * [failure], USUAL)
         assert (execution.status, execution.pauses(state)) == ("SUCCEEDED", waits)
+        assert len(meet(state, failure).asked(state)) == 1 + len(waits)
 
 
 @pytest.mark.parametrize("state", LAMBDAS)
@@ -156,9 +157,11 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
         ("StartSpotTraining", IN_USE, 1),
         *((state, THERE, 5) for state in ("TryModel", "TryEndpointConfig", "CreateModel", "CreateEndpointConfig")),
         ("CreateEndpoint", THERE, 5),
+        ("RemoveTrialEndpointConfig", TIMED_OUT, 5),
+        ("RemoveTrialModel", TIMED_OUT, 5),
     ],
 )
-def test_what_an_unanswered_attempt_made_is_used(state: str, failure: Failure, attempts: int) -> None:
+def test_what_is_there_or_cannot_be_removed_changes_nothing_else(state: str, failure: Failure, attempts: int) -> None:
     execution = meet(state, failure)
     assert (execution.status, len(execution.asked(state))) == ("SUCCEEDED", attempts)
     assert [name for name in execution.states if "Made" not in name] == meet(state, USUAL).states

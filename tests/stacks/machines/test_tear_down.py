@@ -130,7 +130,7 @@ class TestAnEndpointToKeep:
         target = {
             "Arn": "arn:machine",
             "RoleArn": "${SchedulerRoleArn}",
-            "Input": json.dumps(EVENT | {"reason": "schedule"}, separators=(",", ":")),
+            "Input": json.dumps({**EVENT, "reason": "schedule"}, separators=(",", ":")),
             "RetryPolicy": {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": DAY},
         }
         (call,) = (call for call in execution.calls if call.state == "KeepEndpointForNow")

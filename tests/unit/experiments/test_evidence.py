@@ -151,7 +151,9 @@ def test_results_are_kept_and_judged_by_todays_rule(finished: Path, capsys: pyte
     assert command.main(only("seed-4")) == 0
     assert "kept from results/evidence/seed-4" in capsys.readouterr().out
     table = (finished.parents[1] / "evidence.md").read_text()
-    assert "**improved**" in table and "-0.200 (-0." in table
+    change = json.loads((finished / "summary.json").read_text())["heldout"]["difference"]
+    assert "**improved**" in table
+    assert f"{change['estimate']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in table
     (finished / "inputs.sha256").write_text("older texts")
     with pytest.raises(AssertionError, match="--as.*seed-4"):
         command.main(only("seed-4"))
