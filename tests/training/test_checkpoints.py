@@ -58,7 +58,7 @@ def test_a_checkpoint_of_another_run_is_not_used(tmp_path: Path, capsys: pytest.
     assert checkpoints.fingerprint({"a": 1}) != checkpoints.fingerprint({"a": 2})
 
 
-def test_a_seal_that_is_cut_short_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_with_an_unfinished_seal_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replaced: list[str] = []
     monkeypatch.setattr(os, "replace", lambda old, new: replaced.append(Path(old).name))
     written(tmp_path, 1)

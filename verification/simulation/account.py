@@ -272,7 +272,7 @@ class Account:
             if something and not any(world.outage(service) for service in ("EventBridge", "Lambda")):
                 self.sweep({"reason": "sweep"})
             stops = [one.stop for one in self.executions.values() if one.stop is not None]
-            over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=2) < world.now
+            over = len(stops) == len(self.executions) and max(stops) + timedelta(hours=1) < world.now
             if over and self._all_settled():
                 self.sweeping = False
                 return

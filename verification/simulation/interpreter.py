@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import heapq
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -32,7 +31,9 @@ _WILDCARDS: Mapping[str, tuple[str, ...]] = {
 }
 # AWS ends an execution whose history has 25,000 events; entering and leaving a state are two.
 _MOST_TRANSITIONS = 12_500
-_MISSING = type("Missing", (), {"__str__": lambda self: "(nothing)"})()
+_MISSING = type("Missing", (), {"__repr__": lambda self: "(nothing)"})()
+# By identity, with the part itself, so that no other one gets its identity.
+_CHANGING: dict[int, tuple[Any, bool]] = {}
 _RESULTS: dict[tuple[str, str], Any] = {}
 _MOST_RESULTS = 200_000
 
@@ -195,12 +196,12 @@ class Interpreter:
 
     def _value(self, text: Any, given: Any, variables: Mapping[str, Any], **seen: Any) -> Any:
         """A field of the definition with its placeholders and expressions replaced."""
+        if not _changes(text):
+            return copy.deepcopy(text) if isinstance(text, (dict, list)) else text
         if isinstance(text, dict):
             return {key: self._value(part, given, variables, **seen) for key, part in text.items()}
         if isinstance(text, list):
             return [self._value(part, given, variables, **seen) for part in text]
-        if not isinstance(text, str):
-            return text
         if "${" in text:
             text = _PLACEHOLDER.sub(lambda found: self.values.get(found[1], found[1]), text)
         if not text.startswith("{%"):
@@ -209,14 +210,15 @@ class Interpreter:
         return self._evaluate(text[2:-2].strip(), {**variables, "states": states})
 
     def _evaluate(self, text: str, known: Mapping[str, Any]) -> Any:
-        if _PATH.fullmatch(text) and (found := _at(text, known)) is not _MISSING and found is not None:
+        read = _read(text)
+        if read.path and (found := _at(read.path, known)) is not _MISSING and found is not None:
             return found
         try:
-            named = {name: known[name] for name in _names(text) if name in known}
-            if _IMPURE.search(text):
+            named = {name: known[name] for name in read.names if name in known}
+            if read.impure:
                 return self._evaluate_now(text, named)
             # The same expression over the same values gives the same: a thousand months ask each a few times.
-            key = text, json.dumps([_at(one, known) for one in _paths(text)], default=str)
+            key = text, repr([_at(one, known) for one in read.paths])
             if key not in _RESULTS:
                 if len(_RESULTS) > _MOST_RESULTS:
                     _RESULTS.clear()
@@ -254,16 +256,34 @@ def _first(rules: list[State], error: str) -> tuple[int, State | None]:
     return next(((number, rule) for number, rule in enumerate(rules) if catches(rule, error)), (-1, None))
 
 
-@cache
-def _paths(text: str) -> tuple[str, ...]:
-    """Every variable of an expression, with the fields that are read of it; of one that is read whole, the whole."""
-    return tuple(sorted({found[0] for found in _PATH.finditer(text)}))
+def _changes(part: Any) -> bool:
+    """Whether a part of a definition holds a placeholder or an expression. What is known of a part is kept with it."""
+    if isinstance(part, str):
+        return "${" in part or part.startswith("{%")
+    if not isinstance(part, (dict, list)):
+        return False
+    if id(part) not in _CHANGING:
+        inner = part.values() if isinstance(part, dict) else part
+        _CHANGING[id(part)] = part, any(_changes(one) for one in inner)
+    return _CHANGING[id(part)][1]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What an expression reads: its variables, with the fields that are read of each; of one that is read whole, the whole."""
+
+    path: str  # where it is nothing but a path
+    impure: bool
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 @cache
-def _names(text: str) -> frozenset[str]:
-    """Every variable of an expression."""
-    return frozenset(found[1] for found in _PATH.finditer(text))
+def _read(text: str) -> _Read:
+    found = list(_PATH.finditer(text))
+    names, paths = {one[1] for one in found}, {one[0] for one in found}
+    path = text if _PATH.fullmatch(text) else ""
+    return _Read(path, bool(_IMPURE.search(text)), tuple(sorted(names)), tuple(sorted(paths)))
 
 
 def _at(path: str, known: Mapping[str, Any]) -> Any:

@@ -30,7 +30,7 @@ INSTANCE_TYPES = (
     ("ml.g5.12xlarge",),
     ("ml.g5.2xlarge", "ml.unheard.of"),
 )
-MOST_RUNS = 4
+MOST_RUNS = 3
 _SIZE = 100  # months that one process plays in a row
 
 

@@ -50,6 +50,12 @@ def told(execution: Walk) -> Any:
     return execution.asked("WriteReport")[0]
 
 
+def served(execution: Walk) -> Any:
+    """Where the adapter lies that is served beside the base model."""
+    (model,) = execution.asked("CreateModel")
+    return model["PrimaryContainer"]["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"]
+
+
 class TestPolling:
     def test_job_and_endpoint_are_looked_at_every_half_minute(self) -> None:
         execution = run(
@@ -74,18 +80,19 @@ class TestTheAdapter:
     @pytest.mark.parametrize("ended", [job(), CUT, job("Stopped", "MaxRuntimeExceeded", billed=0)])
     def test_lies_where_sagemaker_says_also_of_a_job_that_was_cut(self, ended: dict[str, Any], said: str) -> None:
         cut = ended["TrainingJobStatus"] == "Stopped"
-        execution = run(DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
         looked = {"Bucket": "bucket", "Prefix": "deep/model/metrics.json", "MaxKeys": 1}
-        assert execution.asked("LookForAdapter") == cut * [looked]
-        assert (told(execution)["adapterUri"], told(execution)["trainingCut"]) == ("s3://bucket/deep/model/", cut)
-        assert len(execution.asked("StartTraining")) == 1
+        for planned in (plan(), SPOT):
+            execution = run(Preflight=planned, DescribeTraining=ended | {"ModelArtifacts": {"S3ModelArtifacts": said}})
+            assert execution.asked("LookForAdapter") == cut * [looked]
+            assert served(execution) == told(execution)["adapterUri"] == "s3://bucket/deep/model/"
+            assert told(execution)["trainingCut"] is cut
+            assert len(execution.asked("StartTraining") + execution.asked("StartSpotTraining")) == 1
 
     @pytest.mark.parametrize("planned", [plan(adapterUri=EARLIER), plan(adapterUri=EARLIER, training_spot=True)])
     def test_of_an_earlier_run_is_served_and_nothing_is_trained(self, planned: dict[str, Any]) -> None:
         execution = run(Preflight=planned)
         assert execution.asked("StartTraining") == execution.asked("StartSpotTraining") == []
-        (source,) = execution.asked("CreateModel")[0]["PrimaryContainer"]["AdditionalModelDataSources"]
-        assert source["S3DataSource"]["S3Uri"] == told(execution)["adapterUri"] == EARLIER
+        assert served(execution) == told(execution)["adapterUri"] == EARLIER
         assert told(execution)["trainingJob"] == {}
 
 
@@ -141,6 +148,7 @@ def test_the_cause_of_a_failed_job_names_job_reason_and_log(status: str) -> None
     )
     left = f'metrics.json at {ADAPTER}, its adapter is there, and that address as "adapterUri"'
     assert (left in cause) is (status == "Stopped")
+    assert cause.endswith("nothing again." if status == "Stopped" else "TrainingJobs.")
     assert "no reason given" in run(DescribeTraining=job(status)).cause
 
 
@@ -162,7 +170,7 @@ class TestTrainingWithoutCapacity:
         facts = f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}'
         assert re.search(facts, execution.cause), execution.cause
 
-    @pytest.mark.parametrize("ended", [WITHOUT_INSTANCE[0], WITHOUT_INSTANCE[3]])
+    @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
     def test_ends_after_three_attempts_of_five_minutes(self, ended: dict[str, Any]) -> None:
         execution = run(DescribeTraining=ended)
         names = [asked["TrainingJobName"] for asked in execution.asked("StartTraining")]
@@ -219,6 +227,7 @@ class TestAnEndpointWithoutCapacity:
             DeleteEndpointWithoutCapacity=deleted,
         )
         assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, f"{RUN}-try2"]
+        assert execution.states.count("WaitForEndpointCapacity") == 1
         assert told(execution)["hostingInstanceType"] == SECOND
 
 
