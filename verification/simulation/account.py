@@ -64,6 +64,7 @@ class Account:
 
     world: World
     whole: bool = False
+    sweep_seconds: float = SWEEP_SECONDS
     greedy: bool = False  # whether all runs of the month want as much as they can get
     metrics: dict[str, Any] = field(default_factory=dict)
     # What became of the runs, counted by its name.
@@ -264,7 +265,7 @@ class Account:
             return
         self.sweeping = True
         while True:
-            yield world.random.uniform(0.9, 1.1) * SWEEP_SECONDS, False
+            yield world.random.uniform(0.9, 1.1) * self.sweep_seconds, False
             if not DEFENCES.sweeper:
                 return
             # Where no run ever reserved and nothing was ever made, there is nothing that a sweep could find.

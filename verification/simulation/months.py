@@ -30,7 +30,9 @@ INSTANCE_TYPES = (
     ("ml.g5.12xlarge",),
     ("ml.g5.2xlarge", "ml.unheard.of"),
 )
-MOST_RUNS = 3
+# How many runs a month has, and how often its sweeper comes (seconds): more seldom than deployed is a harder month, and a faster one.
+RUNS = (1, 1, 2, 2, 3)
+SWEEPS = (900, 1800, 3600)
 _SIZE = 100  # months that one process plays in a row
 
 
@@ -81,7 +83,7 @@ def build(seed: int) -> Account:
     world = World(dice, first, dice.choice([100, 500, 1000, 2500, 2500, 2500, 4000, 10000]))
     if dice.random() < 0.2:
         world.lost_events, world.late_events, world.troubled = 0.4, 0.4, 0.15
-    return Account(world, greedy=dice.random() < 0.2)
+    return Account(world, greedy=dice.random() < 0.2, sweep_seconds=dice.choice(SWEEPS))
 
 
 def _close(account: Account, seed: int, ended: bool) -> Outcome:
@@ -102,7 +104,7 @@ def _close(account: Account, seed: int, ended: bool) -> Outcome:
 def _starts(dice: random.Random, first: datetime) -> list[datetime]:
     """When the runs of a month start: spread over it, in bursts, or in its last hours and beyond."""
     length = calendar.monthrange(first.year, first.month)[1] * 86400
-    number = dice.randint(1, MOST_RUNS)
+    number = dice.choice(RUNS)
     kind = dice.choice(["spread", "burst", "burst", "end of the month"])
     if kind == "spread":
         moments = [dice.uniform(0, length) for _ in range(number)]

@@ -1,6 +1,6 @@
 """A DynamoDB table in memory: exactly the calls of the ledger, atomic under a lock, and troublesome on request.
 
-tests/unit/ledger/test_table.py compares it with another implementation of DynamoDB, result by result and error by error.
+Every test of tests/unit/ledger/test_ledger.py runs over it and over another implementation of DynamoDB.
 """
 
 from __future__ import annotations
