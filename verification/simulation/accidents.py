@@ -172,7 +172,7 @@ def _row(key: tuple[str, int]) -> Outcome:
 
 def prove(pool: Executor, trials: int = TRIALS) -> Result:
     """The accidents as a part of the proof."""
-    names = list(ROWS)
+    names, regions = list(ROWS), pool.submit(two_regions)
     outcomes = list(pool.map(_row, [(name, trials) for name in names]))
     lines = []
     for name, outcome in zip(names, outcomes, strict=True):
@@ -192,6 +192,6 @@ def prove(pool: Executor, trials: int = TRIALS) -> Result:
     lines.append(
         ("booked beyond a reservation that was kept", f"${most / 100:.2f} at most, after a damaged item was put right")
     )
-    lines.append(two_regions())
+    lines.append(regions.result())
     wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, one)]
     return Result("Accidents", lines, wrong)

@@ -23,7 +23,7 @@ State = Mapping[str, Any]
 _PATH = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 # What depends on more than the values that an expression names.
-_IMPURE = re.compile(r"\$(?:millis|now|uuid|random|error)\b")
+_IMPURE = re.compile(r"\$(?:millis|now|uuid|random)\b")
 # What each wildcard does not catch.
 _WILDCARDS: Mapping[str, tuple[str, ...]] = {
     "States.ALL": ("States.DataLimitExceeded",),
@@ -197,7 +197,7 @@ class Interpreter:
     def _value(self, text: Any, given: Any, variables: Mapping[str, Any], **seen: Any) -> Any:
         """A field of the definition with its placeholders and expressions replaced."""
         if not _changes(text):
-            return copy.deepcopy(text) if isinstance(text, (dict, list)) else text
+            return copy.deepcopy(text) if text and isinstance(text, (dict, list)) else text
         if isinstance(text, dict):
             return {key: self._value(part, given, variables, **seen) for key, part in text.items()}
         if isinstance(text, list):

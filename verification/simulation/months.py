@@ -31,9 +31,9 @@ INSTANCE_TYPES = (
     ("ml.g5.2xlarge", "ml.unheard.of"),
 )
 # How many runs a month has, and how often its sweeper comes (seconds): more seldom than deployed is a harder month, and a faster one.
-RUNS = (1, 1, 2, 2, 3)
+RUNS = (1, 1, 1, 1, 2, 3)
 SWEEPS = (900, 1800, 3600)
-_SIZE = 100  # months that one process plays in a row
+_SIZE = 50  # months that one process plays in a row
 
 
 @dataclass

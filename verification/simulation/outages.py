@@ -19,7 +19,7 @@ from verification.simulation.trial import MOMENTS, WAITING_CENTS, Outcome, finis
 from verification.simulation.world import SERVICES
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
-TRIALS = 24
+TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more
 # Without these nothing can be removed, whoever asks for it.
 NEEDED = ("SageMaker", "Lambda")
 # Without these nobody can tell afterwards when an endpoint went.
