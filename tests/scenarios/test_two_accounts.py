@@ -13,6 +13,8 @@ from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS
 
 pytestmark = pytest.mark.slow
+# A row takes seconds of real time here: `make test` plays each third one, `make test-thorough` the others.
+EACH = 3
 
 
 # How long such a trouble lasts is not the same in both accounts, and so is not how often TearDown waits for its end.
@@ -56,7 +58,14 @@ def differences(rehearsed: Seen, simulated: Seen) -> list[str]:
     return told
 
 
-@pytest.mark.parametrize("name", sample())
+def _marked() -> list[object]:
+    return [
+        pytest.param(name, marks=[] if number % EACH == 0 else [pytest.mark.thorough])
+        for number, name in enumerate(sample())
+    ]
+
+
+@pytest.mark.parametrize("name", _marked())
 def test_both_accounts_play_a_row_alike(rehearsed: RehearsedAccount, name: str) -> None:
     row = rows.table()[name]
 

@@ -70,7 +70,16 @@ def test_a_wrong_setting_ends_app_with_advice_and_without_a_traceback(tmp_path: 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("settings", ["stacks", "own_weights", "abroad", "own_image", "known_account"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "stacks",
+        *(
+            pytest.param(one, marks=pytest.mark.thorough)
+            for one in ("own_weights", "abroad", "own_image", "known_account")
+        ),
+    ],
+)
 def test_every_finding_is_acknowledged_and_cfn_lint_has_no_error(settings: str, request: pytest.FixtureRequest) -> None:
     built: Stacks = request.getfixturevalue(settings)
     assert built.findings() == []

@@ -94,6 +94,7 @@ def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
     assert total / heldout["tokens"] == pytest.approx(heldout["tuned_loss"], abs=0.01)
 
 
+@pytest.mark.thorough
 def test_a_kill_in_the_last_measuring_leaves_a_whole_adapter(container: Container) -> None:
     container.settings(epochs="50", learning_rate="0.001")
     control = [{"id": f"control-{number}", "title": "", "text": prose(number, 60)} for number in range(600)]

@@ -30,6 +30,7 @@ def test_a_smoke_run_trains_one_step(project: DeployedProject) -> None:
     assert project.nothing_left()
 
 
+@pytest.mark.thorough
 def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
     """Larger than Preflight holds: it is read in ranges, and StageInput reads it a second time."""
     content = "".join(islice(articles(titled=True), 1400)).encode()

@@ -106,7 +106,7 @@ def test_no_text_of_others_is_in_the_corpus(domain: str) -> None:
     assert theirs and [run for text in theirs if (run := ours.first(text))] == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
 def test_the_corpus_states_each_core_fact_in_five_wordings(file: Path) -> None:
     found = texts.facts_in_corpus(file)
