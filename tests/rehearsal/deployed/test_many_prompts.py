@@ -8,6 +8,8 @@ from common.contracts import run_folder
 from common.names import run_name
 from tests.doubles.rehearsal.deployed import DeployedProject
 
+pytestmark = pytest.mark.thorough
+
 # Ask saves after every hundredth answer.
 PROMPTS, PATIENCE_SECONDS = 300, 240
 

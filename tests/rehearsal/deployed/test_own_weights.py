@@ -17,6 +17,8 @@ from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project, shared_assembly
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 
+pytestmark = pytest.mark.thorough
+
 FIRST, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge"
 TYPES = f"{FIRST},{SECOND}"
 URI, BUCKET, FOLDER = "s3://mine/models/tiny/", "mine", "models/tiny/"
