@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from common.contracts import run_folder
 from common.names import run_name
 from tests.doubles.rehearsal.deployed import DeployedProject
