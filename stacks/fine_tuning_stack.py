@@ -14,9 +14,10 @@ from stacks.access import roles
 from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.run_settings import definition_version, fine_tuning_definition, literals
 from stacks.configuration.settings import Settings
+from stacks.definitions import definition_text
 from stacks.functions import Functions, Resources, asset
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
-from stacks.state_machine import StateMachine, definition_text
+from stacks.state_machine import StateMachine
 from stacks.storage_stack import StorageStack
 from stacks.watching.dashboard import add_dashboard
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import aws_cdk as cdk
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # names are read where nothing is synthesized, and the CDK takes seconds to load
+    import aws_cdk as cdk
 
 PREFIX = "captune"
 TAG = {"project": PREFIX}

@@ -1,44 +1,14 @@
-"""A state machine from its .asl.yaml file, its log and its settings; the file is the only place its states are written."""
+"""A state machine with its log and its settings; stacks/definitions.py reads its states."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import aws_cdk as cdk
-import yaml
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
-
-
-def load_definition(path: Path) -> dict[str, Any]:
-    """The Amazon States Language definition in a YAML file, anchors resolved."""
-    definition = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(definition, dict):
-        raise ValueError(f"{path.name} holds no state machine")
-    return definition
-
-
-def as_text(definition: Mapping[str, Any]) -> str:
-    """A definition as Step Functions gets it."""
-    return json.dumps(definition, separators=(",", ":"), ensure_ascii=False)
-
-
-def definition_text(path: Path) -> str:
-    """The definition in a YAML file as Step Functions gets it."""
-    return as_text(load_definition(path))
-
-
-def placeholders(text: str) -> set[str]:
-    """The ${Names} that a definition expects from DefinitionSubstitutions."""
-    return set(_PLACEHOLDER.findall(text))
+from stacks.definitions import placeholders
 
 
 class StateMachine(Construct):

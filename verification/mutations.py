@@ -27,12 +27,12 @@ from typing import Any, cast
 import pytest
 from _pytest.runner import runtestprotocol
 
-from stacks import state_machine
+from stacks import definitions as sources
 
-MACHINES = [Path(state_machine.__file__).with_name(f"{name}.asl.yaml") for name in ("fine_tuning", "tear_down")]
+MACHINES = [Path(sources.__file__).with_name(f"{name}.asl.yaml") for name in ("fine_tuning", "tear_down")]
 SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 # What judges a change: the tests of both machines and the table of failures. They read a machine by
-# stacks.state_machine.load_definition. Tests that compare it with a copy are left out: they notice every change and say nothing about
+# stacks.definitions.load_definition. Tests that compare it with a copy are left out: they notice every change and say nothing about
 # what it breaks.
 ROWS = "tests/scenarios/test_rows.py::test_the_row_comes_out_as_the_table_says"
 TESTS = ["tests/stacks/machines", ROWS, "-k", "not plain_string and not at_synthesis"]
@@ -70,7 +70,7 @@ class Walk:
     """Goes through a definition, and knows its names: one of them may stand by mistake where another one should."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
-        text = state_machine.as_text(definition)
+        text = sources.as_text(definition)
         self._placeholders = sorted(set(re.findall(r'"(\$\{\w+\})"', text)))
         self._resources = sorted(set(re.findall(r'"Resource":"([^"]+)"', text)))
         self._variables = sorted(set(re.findall(r"\$([a-z]\w*)\b(?!\()", text)) - {"states"})
@@ -224,15 +224,29 @@ def report(found: Mapping[str, str], reasons: Mapping[str, str]) -> tuple[str, b
     return "\n".join([*lines, *(f"MEND  {one}" for one in wrong)]), not wrong
 
 
+def parser_of(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """What the command lines of both kinds of changes have in common."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=description, formatter_class=style)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the result to this file as well")
+    return parser
+
+
+def answer(text: str, right: bool, write: Path | None) -> int:
+    """Prints a result, writes it where that was asked for, and gives the exit code."""
+    print(text)
+    if write:
+        write.write_text(f"```text\n{text}\n```\n", "utf-8")
+    return 0 if right else 1
+
+
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.mutations") -> int:
     """Judges the changes that were chosen; answers the exit code."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
+    parser = parser_of(prog, __doc__)
     parser.add_argument("--only", default="", help="a regular expression that the names of the changes match")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the result to this file as well")
     given = parser.parse_args(arguments)
-    definitions = {path: state_machine.load_definition(path) for path in MACHINES}
-    state_machine.load_definition = lambda path: definitions[path]
+    definitions = {path: sources.load_definition(path) for path in MACHINES}
+    sources.load_definition = lambda path: definitions[path]
     walks = [Walk(one).changes(one, f"{path.name.split('.')[0]}: ", {}) for path, one in definitions.items()]
     judge = Judge([change for walk in walks for change in walk if re.search(given.only, change[0])])
     pytest.main(["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", *TESTS], plugins=[judge])
@@ -242,10 +256,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     if given.only:  # of the other changes nothing is known now
         reasons = {like: why for like, why in reasons.items() if any(re.fullmatch(like, name) for name in judge.found)}
     text, right = report(judge.found, reasons)
-    print(f"\n{text}")
-    if given.write:
-        given.write.write_text(f"```text\n{text}\n```\n", "utf-8")
-    return 0 if right else 1
+    print()
+    return answer(text, right, given.write)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from common.environment import BaseModel, RunSettings
+from stacks import definitions
 from stacks.configuration import serving
 from stacks.configuration.catalog import public_bucket
 from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
 from stacks.configuration.settings import Settings
-from stacks.state_machine import as_text, load_definition
 
 FINE_TUNING_DEFINITION = Path(__file__).parent.parent / "fine_tuning.asl.yaml"
 
@@ -36,8 +36,8 @@ def fine_tuning_definition(settings: Settings) -> str:
 
     SageMaker takes ModelAccessConfig for gated weights; for a folder of the user's there is nothing to accept.
     """
-    definition = load_definition(FINE_TUNING_DEFINITION)
-    return as_text(definition if settings.weights.gated else _without(definition, "ModelAccessConfig"))
+    definition = definitions.load_definition(FINE_TUNING_DEFINITION)
+    return definitions.as_text(definition if settings.weights.gated else _without(definition, "ModelAccessConfig"))
 
 
 def _without(value: Any, field: str) -> Any:

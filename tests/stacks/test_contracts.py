@@ -13,8 +13,8 @@ import pytest
 from common.contracts import fine_tuning, run_folder, tear_down
 from common.contracts.plan import Plan
 from stacks import fine_tuning_stack
+from stacks.definitions import load_definition
 from stacks.names import Keys
-from stacks.state_machine import load_definition
 
 FOLDER = Path(fine_tuning_stack.__file__).parent
 FINE_TUNING = load_definition(FOLDER / "fine_tuning.asl.yaml")

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stacks.state_machine import load_definition
+from stacks import definitions
 
 Definition = dict[str, Any]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ _READ: dict[str, Definition] = {}
 def machine(name: str) -> Definition:
     """The definition of `fine_tuning` or `tear_down`, anchors resolved and `${Placeholders}` left as they are."""
     if name not in _READ:
-        _READ[name] = load_definition(PROJECT / "stacks" / f"{name}.asl.yaml")
+        _READ[name] = definitions.load_definition(PROJECT / "stacks" / f"{name}.asl.yaml")
     return _READ[name]
 
 
@@ -57,13 +57,6 @@ def each_state(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 def task_states(name: str) -> dict[str, Mapping[str, Any]]:
     """The Task states of a machine, in the order in which they are written."""
     return {state: body for state, body in each_state(machine(name)) if body["Type"] == "Task"}
-
-
-def longest_wait(retry: Mapping[str, Any]) -> float:
-    """The seconds that all attempts of one retrier may wait, jitter at its longest."""
-    from verification.simulation.interpreter import retry_waits
-
-    return sum(retry_waits(retry))
 
 
 @cache

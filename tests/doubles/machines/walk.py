@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from stacks.state_machine import as_text, placeholders
+from stacks.definitions import as_text, placeholders
 from verification.simulation.interpreter import Failure, Interpreter
 from verification.simulation.services import complaints
 from verification.simulation.world import NOON, Execution, Steps, World

@@ -12,7 +12,8 @@ import pytest
 from aws_cdk import aws_iam as iam
 from jsonata import Jsonata
 
-from stacks.state_machine import StateMachine, as_text, placeholders
+from stacks.definitions import as_text, placeholders
+from stacks.state_machine import StateMachine
 from tests.doubles.machines.stacks_bench import Stacks
 from verification.simulation.definitions import MACHINES, Definition, each_state, machine
 

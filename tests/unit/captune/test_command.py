@@ -37,6 +37,12 @@ def test_help_names_every_command_and_group() -> None:
         assert f"│ {name} " in text and group in text
 
 
+def test_the_command_starts_without_the_cdk_which_takes_seconds_to_load() -> None:
+    program = "import sys, captune.__main__; print(sorted({'aws_cdk', 'jsii'} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
 @pytest.mark.parametrize("module", [module for _, _, module, _ in command.ELSEWHERE])
 def test_a_command_of_another_folder_has_a_module_that_takes_arguments(module: str) -> None:
     assert next(iter(signature(import_module(module).main).parameters)) == "arguments"
