@@ -21,13 +21,13 @@ import psutil
 from .conductor.conductor import Conductor
 from .conductor.display import Display, duration, fields_of
 from .conductor.options import Options
+from .conductor.run_folders import WEIGHTS
 from .models.large_model import FORM, NAME, PARAMETERS, ensure_large_model
 from .models.model_folders import partial_of
 from .models.weights import Substitute, WeightsMissing
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9
-CACHE = Path(".rehearsal") / "weights"
 # The processes of a rehearsal by a part of their command, and how often their memory is read.
 ROLES = (("train.py", "training"), ("model_server", "model server"), ("worker.py", "Lambda functions"))
 INTERVAL_SECONDS = 1.0
@@ -125,7 +125,7 @@ def missing(project: Path) -> str | None:
     available = psutil.virtual_memory().available
     if available < LEAST_MEMORY:
         return f"Only {available / 1e9:.1f} GB of memory are free and {LEAST_MEMORY / 1e9:.0f} are needed. End other programs."
-    cache = project / CACHE
+    cache = project / WEIGHTS
     cache.mkdir(parents=True, exist_ok=True)
     name = f"{NAME}-{FORM}"
     half_made = sum(
@@ -170,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, metavar="DIR", default=Path("results"), help="where the report goes")
     given = parser.parse_args(arguments)
     options = Options(results=given.results, plain=given.plain, quick=True)
-    cache, lack = options.project / CACHE, missing(options.project)
+    cache, lack = options.project / WEIGHTS, missing(options.project)
     if lack:
         print(lack, file=sys.stderr)
         return 2

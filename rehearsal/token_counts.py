@@ -15,6 +15,7 @@ from common.text.tokens import TOKENS_PER_WORD
 from preflight.texts import text_file
 
 from .conductor.options import PROJECT
+from .conductor.run_folders import WEIGHTS
 from .models.llama_vocabulary import VocabularyMissing, ensure_vocabulary
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--project", type=Path, default=PROJECT, help="the folder with data/ (default: this checkout)")
     project = parser.parse_args(arguments).project
     try:
-        folder = ensure_vocabulary((project / ".rehearsal" / "weights").absolute())
+        folder = ensure_vocabulary((project / WEIGHTS).absolute())
     except VocabularyMissing as error:
         print(error, file=sys.stderr)
         return 1

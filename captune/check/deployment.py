@@ -11,11 +11,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from captune.check.findings import Finding, Findings, later, ok, problem, warning
+from captune.destroy import STORAGE
 from common.aws import error_code
 from stacks.names import ONE_PER_ACCOUNT
 
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
-STORAGE = "Captune-Storage"
 _OWN_KEY = "FileAssetsBucketEncryptionKey"
 _HEALTHY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 _NEVER_MADE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")

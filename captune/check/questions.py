@@ -103,8 +103,7 @@ def _roles(templates: Templates, machine: Machine) -> Iterator[tuple[rights.Role
     needs, unread = rights.of_definition(machine.text, place)
     yield _role(templates, machine.name, machine.role), needs, unread
     if "Training" in machine.handed:
-        handed = {name: machine.handed[name] for name in ("Training", "Hosting", "Scheduler")}
-        training, hosting, scheduler = handed.values()
+        training, hosting, scheduler = (machine.handed[name] for name in ("Training", "Hosting", "Scheduler"))
         yield _role(templates, "the training container", training), rights.of_training(machine.text, place), []
         yield _role(templates, "the hosting container", hosting), rights.of_hosting(machine.text, place), []
         yield _role(templates, "the schedule", scheduler), rights.of_scheduler(machine.text), []

@@ -44,8 +44,7 @@ def needs(service: str, operation: str, request: Mapping[str, Any], region: str,
     elif service == "dynamodb" and operation == "TransactWriteItems":
         for item in request["TransactItems"]:
             ((kind, body),) = item.items()
-            inner = f"dynamodb:{'ConditionCheck' if kind == 'ConditionCheck' else kind}Item"
-            yield Need(inner, f"{arn}table/{body['TableName']}")
+            yield Need(f"dynamodb:{kind}Item", f"{arn}table/{body['TableName']}")
     elif service == "dynamodb":
         yield Need(action, f"{arn}table/{request['TableName']}")
     elif service == "lambda":

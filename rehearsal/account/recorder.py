@@ -131,9 +131,8 @@ def _refusal(service: str, error: ServiceError) -> Response:
         if service != "s3":
             content = f"<ErrorResponse>{content}</ErrorResponse>"
         return Response(content, error.status, headers, content_type="text/xml")
-    members = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
     headers["x-amzn-errortype"] = error.code
-    return Response(json.dumps(members), error.status, headers, content_type="application/json")
+    return Response(json.dumps(error.members), error.status, headers, content_type="application/json")
 
 
 def _error_in(answer: Response) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -15,15 +14,11 @@ from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.stepfunctions.models import StateMachine
-from werkzeug.serving import WSGIRequestHandler, make_server
+
+from rehearsal.sagemaker.api.wire import serve
 
 from .recorder import Recorder
 from .rights import Rights
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing for each request; the recorder keeps them."""
 
 
 class Server:
@@ -39,13 +34,10 @@ class Server:
         return cls._of_process[0]
 
     def __init__(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._settings: dict[str, Any] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._recorder: Recorder | None = None
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
-        # Polled often, so that the end of a test is not delayed.
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="moto").start()
+        self._server = serve(self._answer, "moto")
 
     @property
     def url(self) -> str:

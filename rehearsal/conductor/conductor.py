@@ -31,7 +31,7 @@ from stacks.configuration.settings import Settings
 from . import materials, results
 from .display import Display
 from .options import NeedsLinux, Options, refuse_what_needs_linux
-from .run_folders import STATE, RunFolders, clear_abandoned, new_name
+from .run_folders import WEIGHTS, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 _REFUSALS = (SynthesisFailed, NeedsLinux, WeightsMissing, VllmMissing)  # each says what a person has to change first
@@ -108,7 +108,7 @@ class Conductor:
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
-                weights = model.ensure((options.project / STATE / "weights").absolute())
+                weights = model.ensure((options.project / WEIGHTS).absolute())
         settings = options.context(materials.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
@@ -194,7 +194,7 @@ class Conductor:
                 self.display.say(
                     f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
                 )
-        clean = results.show_proof(self.display, cloud, execution)
+        clean = results.show_proof(self.display, cloud)
         clean = results.show_alarms(self.display, cloud, watch) and clean
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
         if summary:

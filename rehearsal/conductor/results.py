@@ -133,7 +133,7 @@ def show_failure(display: Display, execution: Execution) -> None:
         display.say(f"  {escape(cause)}")
 
 
-def show_proof(display: Display, cloud: Cloud, execution: Execution) -> bool:
+def show_proof(display: Display, cloud: Cloud) -> bool:
     """Show what is left and how TearDown ended; return whether that is as it must be."""
     assert cloud.deployment is not None
     left, good = cloud.leftovers(), True

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 STATE = Path(".rehearsal")  # in the project's folder
+WEIGHTS = STATE / "weights"  # the folders of models that are made once
 _PROCESSES = 10_000  # a name ends with the last four digits of its process's number
 _NAME = re.compile(r"rehearsal-\d{8}-\d{6}-(\d{4})")
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import botocore.session
 from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl
@@ -15,6 +14,8 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_lambda,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
+
+from rehearsal.sagemaker.api.validation import service_model
 
 # How Step Functions spells a service in the error names of its AWS SDK integrations.
 _SERVICE_NAMES = {
@@ -42,11 +43,9 @@ def aws_error_name(service: str, code: str, shape: str | None) -> str:
     return f"{name}.{error if error.endswith('Exception') else error + 'Exception'}"
 
 
-@cache  # to read a service's description takes longer than most calls
+@cache
 def _modelled(service: str, code: str) -> str | None:
-    session = botocore.session.get_session()
-    api = {"sfn": "stepfunctions"}.get(service, service)
-    for shape in session.get_service_model(api).error_shapes:
+    for shape in service_model({"sfn": "stepfunctions"}.get(service, service)).error_shapes:
         if code in (shape.name, shape.error_code):
             return str(shape.name)
     return None

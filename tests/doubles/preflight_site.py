@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.service_quotas import ServiceQuotas
 from tests.doubles.texts.made_up_prose import prose
 from tests.doubles.texts.made_up_records import GOOD, lines
+from verification.simulation.material import zipped
 
 KEPT = "runs/captune-abc/"
 # The settings that a deployed Preflight has.
@@ -60,14 +59,6 @@ class Ecr(Service):
         if image["imageTag"] in self.missing:
             return {"images": [], "failures": [{"imageId": image, "failureCode": "ImageNotFound"}]}
         return {"images": [{"imageId": image}], "failures": []}
-
-
-def asset(files: dict[str, bytes]) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return content.getvalue()
 
 
 def titled(documents: int, words: int, seed: int) -> bytes:
@@ -142,8 +133,8 @@ class Site:
 
     def deploy(self) -> None:
         """Uploads data and code, and sets the variables of the functions."""
-        self.s3.objects["assets", "data.zip"] = asset(self.data)
-        self.s3.objects["assets", "training.zip"] = asset({"train.py": b"train", "lib/loss.py": b"loss"})
+        self.s3.objects["assets", "data.zip"] = zipped(self.data)
+        self.s3.objects["assets", "training.zip"] = zipped({"train.py": b"train", "lib/loss.py": b"loss"})
         variables = {
             "SETTINGS_JSON": json.dumps(self.settings),
             "BUCKET_NAME": "bucket",
@@ -158,9 +149,9 @@ class Site:
         for key, value in variables.items():
             self._monkeypatch.setenv(key, value)
 
-    def refusal(self, kind: type[CaptuneError], execution_input: Any = None, name: str = "abc") -> str:
+    def refusal(self, kind: type[CaptuneError], execution_input: Any = None) -> str:
         with pytest.raises(CaptuneError) as refused:
-            self.run(execution_input, name)
+            self.run(execution_input)
         assert type(refused.value) is kind, f"{type(refused.value).__name__}: {refused.value}"
         return str(refused.value)
 

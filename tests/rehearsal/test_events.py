@@ -33,9 +33,9 @@ def test_the_end_of_an_execution_starts_the_target_with_the_transformed_input(cl
     assert [call.access_key for call in cloud.calls if call.operation == "StartExecution"] == ["person", "starter"]
 
 
-def schedule(cloud: Cloud, target: str, hours: int = 1, **more: Any) -> dict[str, Any]:
-    """A one-time schedule some hours from now, as the arguments of a call."""
-    moment = cloud.clock() + timedelta(hours=hours)
+def schedule(cloud: Cloud, target: str, **more: Any) -> dict[str, Any]:
+    """A one-time schedule an hour from now, as the arguments of a call."""
+    moment = cloud.clock() + timedelta(hours=1)
     return {
         "Name": "later", "ScheduleExpression": f"at({moment:%Y-%m-%dT%H:%M:%S})", "FlexibleTimeWindow": {"Mode": "OFF"},
         "Target": {"Arn": target, "RoleArn": ROLE, "Input": '{"reason": "schedule"}'}, **more,

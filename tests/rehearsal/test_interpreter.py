@@ -11,6 +11,7 @@ import pytest
 from rehearsal.account.cloud import Cloud
 from rehearsal.step_functions.error_names import aws_error_name
 from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
+from tests.doubles.rehearsal.sagemaker_account import eventually
 
 WAIT = {"Type": "Wait", "Seconds": 86_400_000, "End": True}
 LOOK = sdk("sagemaker:listEndpoints", {})
@@ -123,7 +124,9 @@ RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAtte
 def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, Any]) -> None:
     cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
     execution = cloud.start(machine=bench.machine({"State": state}))
-    bench.wait_for(lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"])
+    eventually(
+        lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"], seconds=5
+    )
     cloud.stop(execution)
     cloud.settle(execution, timeout=5)
     assert execution.status == "ABORTED"

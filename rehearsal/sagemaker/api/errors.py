@@ -43,6 +43,11 @@ class ServiceError(Exception):
         self.extra = dict(extra or {})
         super().__init__(f"{self.code}: {self.message}")
 
+    @property
+    def members(self) -> dict[str, object]:
+        """The members of the error's body, where a service answers in JSON."""
+        return {"__type": self.code, "message": self.message, "Message": self.message, **self.extra}
+
 
 def invalid(message: str) -> ServiceError:
     """Return the ValidationException that SageMaker uses for nearly every refusal."""

@@ -39,8 +39,8 @@ class Shelf:
     def create(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Keep a request under its name and answer with its ARN."""
         name = request[f"{self._member}Name"]
-        named = {f"{self._member}Arn": arn(region, self._kind, name)}
-        (where,) = named.values()
+        where = arn(region, self._kind, name)
+        named = {f"{self._member}Arn": where}
         with self._store.lock:
             if name in self._items:
                 raise invalid(f'Cannot create already existing {self._words} "{where}".')

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from rehearsal.sagemaker.engines import Answer
@@ -59,18 +59,24 @@ def _jsonable(value: object) -> object:
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Print nothing; `StandIn.calls` is the log."""
+        """Print nothing; the calls that are recorded are the log."""
+
+
+def serve(application: Callable[[dict[str, Any], Any], Iterable[bytes]], name: str) -> BaseWSGIServer:
+    """Start a server on this machine, in threads of which the first one has this name; the system chooses the port."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    # Polled often, so that the end of a test is not delayed.
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name=name).start()
+    return server
 
 
 class Server:
     """The stand-in's server. Another stand-in may take it over, at the same address, by setting `player`."""
 
     def __init__(self, player: Player) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.player = player
-        self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=_Quiet)
-        # The port is chosen by the system; polled often, so that the end of a test is not delayed.
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="sagemaker").start()
+        self._server = serve(self._application, "sagemaker")
 
     @property
     def url(self) -> str:
@@ -90,8 +96,7 @@ class Server:
         try:
             answer = _answered(player, request, access_key, region)
         except ServiceError as error:
-            members = {"__type": error.code, "message": error.message, "Message": error.message} | error.extra
-            answer = Response(json.dumps(members), error.status, {"x-amzn-ErrorType": error.code})
+            answer = Response(json.dumps(error.members), error.status, {"x-amzn-ErrorType": error.code})
         answer.headers["x-amzn-RequestId"] = str(uuid.uuid4())
         return answer(environ, start_response)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import textwrap
-import time
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 from rehearsal.account.cloud import Cloud
@@ -50,13 +48,6 @@ class Bench:
         execution = self.cloud.start(run_input, machine=self.machine(states, **more))
         self.cloud.settle(execution, timeout=20)
         return execution
-
-    def wait_for(self, what: Callable[[], Any], seconds: float = 5) -> None:
-        """Wait until something is so."""
-        end = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.01)
 
     def evaluate(self, expression: str, run_input: Any = None) -> Execution:
         """Run a machine whose output is one JSONata expression."""

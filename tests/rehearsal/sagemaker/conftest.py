@@ -34,3 +34,13 @@ def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosti
     """A stand-in with fake engines, and clients that reach it."""
     with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny base model and its adapter, which no test writes to."""
+    from tests.doubles.rehearsal.sagemaker_models import make_model  # takes seconds: most tests here need no torch
+
+    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
+    make_model(base, adapter)
+    return base, adapter

@@ -14,19 +14,12 @@ from rehearsal.sagemaker.real.server import generation
 from rehearsal.sagemaker.real.server.generation import Generator, number_format
 from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
 from rehearsal.sagemaker.real.server.sampling import Draws, Sampling
-from tests.doubles.rehearsal.sagemaker_models import WORDS, Folders, References, make_model
+from tests.doubles.rehearsal.sagemaker_models import WORDS, Folders, References
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
 PROMPTS = [[0, 5, 9], [0, 44], [0, 3, 60, 61, 17, 8, 90], [0]]
 ROOM = 10_000
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
-    make_model(base, adapter)
-    return base, adapter
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from rehearsal.sagemaker.real.server import model_server
 from rehearsal.sagemaker.real.server.completion_request import Refused, read
 from rehearsal.sagemaker.real.server.sampling import Sampling
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
-from tests.doubles.rehearsal.sagemaker_models import Folders, References, make_model
+from tests.doubles.rehearsal.sagemaker_models import Folders, References
 
 ROUTED, PLAIN, TALKS = "/v1/completions", "/invocations", "/v1/chat/completions"
 ASKED = {"model": "base", "prompt": "Hello", "max_tokens": 4}
@@ -103,13 +103,6 @@ def test_batches_run_side_by_side_where_a_core_for_each_is_worth_it(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     assert model_server._workers(most_at_once, weight_bytes) == expected
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
-    make_model(base, adapter)
-    return base, adapter
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_the_disk_counts_only_while_the_weights_are_not_made(project: Path, monk
     assert missing(project) is None
     machine(monkeypatch, disk=LEAST_DISK - 1)
     assert "on the disk" in str(missing(project))
-    cache, name = project / seven_billion.CACHE, f"{seven_billion.NAME}-{seven_billion.FORM}"
+    cache, name = project / seven_billion.WEIGHTS, f"{seven_billion.NAME}-{seven_billion.FORM}"
     half_made = partial_of(cache, name)  # by a process that was killed
     half_made.mkdir(parents=True)
     (half_made / "model.safetensors").write_text("x")
