@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def test_a_cell_that_says_nothing_is_refused(text: str) -> None:
         rows._row("fine_tuning", "CreateModel", "refused", text)
 
 
+def test_a_failure_that_nothing_plays_is_refused() -> None:
+    with pytest.raises(ValueError, match="says nothing"):
+        rows._row("fine_tuning", "CreateModel", "typo", "succeeds")
+
+
 def test_an_edit_that_changes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="changed nothing"), edited("tear_down", lambda definition: None)():
         pass
@@ -59,7 +65,7 @@ def test_a_row_is_told_state_by_state_with_clock_and_ledger() -> None:
 
     assert wrong == []
     text = "\n".join(story)
-    assert "12:21:47  one: CreateModel" in text.replace("2026-11-10 ", "") or "one: CreateModel" in text
+    assert re.search(r"^2026-11-10 12:\d\d:\d\d  one: CreateModel$", text, re.MULTILINE)
     assert "one: CreateModel met SageMaker.SageMakerException: not authorized" in text
     assert "ledger MONTH#2026-11: committed_cents=" in text
     assert "one ended: FAILED EndpointFailed" in text

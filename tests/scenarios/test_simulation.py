@@ -9,6 +9,7 @@ from verification.simulation import accidents, controls, months, outages, storie
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import functions
+from verification.simulation.interpreter import Failure
 from verification.simulation.prove import main, replay
 from verification.simulation.result import Result
 from verification.simulation.trial import Outcome, finish
@@ -25,6 +26,22 @@ def test_random_months_stay_under_their_caps_and_leave_nothing() -> None:
     endings = ("reserved", "clamped", "BudgetExceeded", "PriceUnknown", "succeeded", "swept", "kept")
     assert all(outcome.counts.get(what, 0) >= 2 for what in endings)
     assert outcome.closest > 0.7
+
+
+def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
+    with pytest.raises(Failure) as refused:
+        calm(whole=True).aws_call("arn:aws:states:::aws-sdk:sagemaker:deleteModel", {"ModelName": "one", "Force": True})
+
+    assert refused.value.error == "States.Runtime"
+    assert 'Unknown parameter in input: "Force"' in (refused.value.cause or "")
+
+
+def test_what_bills_without_a_reservation_is_a_finding() -> None:
+    account = calm()
+
+    account.audit.started("captune-one", "", account.table)
+
+    assert account.audit.wrong == ["captune-one started something that bills without a reservation"]
 
 
 def test_a_month_is_repeated_by_its_seed() -> None:
