@@ -10,7 +10,6 @@ are noticed, where an unnoticed one has no reason in mutation_survivors.toml, an
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -22,10 +21,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from verification.mutations import SURVIVORS, answer, parser_of
+
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".rehearsal" / "mutations"
 PACKAGES = FOLDER / "packages"
-SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 ENOUGH = 0.95
 _NOTICED = ("killed", "timeout", "segfault")
 
@@ -88,10 +88,8 @@ def judge(statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequ
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.money_mutations") -> int:
     """Tries the faults that were chosen; answers the exit code."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
+    parser = parser_of(prog, __doc__)
     parser.add_argument("names", nargs="*", help="of faults, with * for any text (default: all)")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the result to this file as well")
     given = parser.parse_args(arguments)
     prepare()
     try:
@@ -104,10 +102,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
         statuses = {name: one for name, one in statuses.items() if any(fnmatch(name, like) for like in given.names)}
     unnoticed = [fault(mutmut("show", name)) for name, status in statuses.items() if status not in _NOTICED]
     text, right = judge(statuses, unnoticed, tomllib.loads(SURVIVORS.read_text("utf-8"))["money"])
-    print(text)
-    if given.write:
-        given.write.write_text(f"```text\n{text}\n```\n", "utf-8")
-    return 0 if right else 1
+    return answer(text, right, given.write)
 
 
 if __name__ == "__main__":

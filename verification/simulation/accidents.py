@@ -166,22 +166,18 @@ def two_regions() -> tuple[str, str]:
     return "two regions", words
 
 
-def _row(key: tuple[str, int]) -> Outcome:
-    return row(*key)
-
-
 def prove(pool: Executor, trials: int = TRIALS) -> Result:
     """The accidents as a part of the proof."""
     names, regions = list(ROWS), pool.submit(two_regions)
-    outcomes = list(pool.map(_row, [(name, trials) for name in names]))
+    outcomes = list(pool.map(row, names, [trials] * len(names)))
     lines = []
     for name, outcome in zip(names, outcomes, strict=True):
         ended = ", ".join(
             f"{count} {what}"
             for what, count in (
                 ("reserved", outcome.reserved),
-                ("refused in the middle of a deploy", outcome.counts.get("DeployInProgress", 0)),
-                ("refused for the budget", outcome.counts.get("BudgetExceeded", 0)),
+                ("refused in the middle of a deploy", outcome.counts["DeployInProgress"]),
+                ("refused for the budget", outcome.counts["BudgetExceeded"]),
             )
             if count
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -66,9 +67,8 @@ class Account:
     whole: bool = False
     sweep_seconds: float = SWEEP_SECONDS
     greedy: bool = False  # whether all runs of the month want as much as they can get
-    metrics: dict[str, Any] = field(default_factory=dict)
     # What became of the runs, counted by its name.
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     # By execution: what is deployed for it now; and by run: the prices that AWS asked when it was planned.
     deployed: dict[str, RunParameters] = field(default_factory=dict)
     usd: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -101,16 +101,13 @@ class Account:
 
     def count(self, what: str) -> None:
         """Counts one."""
-        self.counts[what] = self.counts.get(what, 0) + 1
+        self.counts[what] += 1
 
     # what the functions see ---------------------------------------------------------------------------------------
 
+    @cached_property
     def clients(self) -> Mapping[str, Any]:
         """The services by boto3's names."""
-        return self._clients
-
-    @cached_property
-    def _clients(self) -> dict[str, Any]:
         return {
             "dynamodb": self.table,
             "sagemaker": self.sagemaker,
@@ -137,8 +134,7 @@ class Account:
         }
         if given is not None:
             environment |= {"SETTINGS_JSON": given.settings_json(), "DEFINITION_VERSION": given.version()}
-        answer, _ = invoke(self, name, event, environment, self.inside.get(name))
-        return answer
+        return invoke(self, name, event, environment, self.inside.get(name))
 
     def ledger(self) -> ledger_module.Ledger:
         """The real ledger over this table; between two attempts at a transaction others may go first."""
@@ -153,10 +149,24 @@ class Account:
         if self.whole and (words := complaints(service, operation, asked)):
             raise Failure("States.Runtime", words)
         try:
-            return getattr(self._clients[service], xform_name(operation))(**asked)
+            return getattr(self.clients[service], xform_name(operation))(**asked)
         except ClientError as error:
             told = error.response["Error"]
             raise Failure(error_name(service, told["Code"]), told["Message"]) from error
+
+    def reach_lambda(self) -> None:
+        """Raises Failure while Lambda is away."""
+        if self.world.outage("Lambda") is not None:
+            raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
+
+    def perform(
+        self, machine_name: str, state: str, execution: Execution, asked: Any, done: Callable[[], Any]
+    ) -> Steps[Any]:
+        """A call of a state, with the fault that is planned for it."""
+        fault = self.faults.get((machine_name, state))
+        if fault is None:
+            return done()
+        return (yield from fault(self, execution, function_of(asked), done))
 
     # executions ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +226,11 @@ class Account:
 
         def call(state: str, resource: str, asked: Any) -> Steps[Any]:
             yield world.random.uniform(0.1, 4) if self.whole else world.latency(), True
-            return (yield from self._perform(execution, state, resource, asked, who, event))
+            return (
+                yield from self.perform(
+                    DOWN, state, execution, asked, lambda: self._perform(resource, asked, who, event)
+                )
+            )
 
         interpreter = self.interpret(DOWN, execution, event, call, values=ARNS)
         try:
@@ -231,30 +245,17 @@ class Account:
         world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
         self.audit.uses(who, transitions=interpreter.transitions)
 
-    def _perform(
-        self, execution: Execution, state: str, resource: str, asked: Any, who: str, event: Mapping[str, Any]
-    ) -> Steps[Any]:
-        """A call of a state of TearDown, with the fault that is planned for it."""
-
-        def done() -> Any:
-            if not resource.endswith("lambda:invoke"):
-                return self.aws_call(resource, asked)
-            function = function_of(asked)
-            if self.world.outage("Lambda") is not None:
-                raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
-            self.audit.uses(who, function, self.world.random.uniform(1, 10))
-            if function == "finish" and not self.whole:
-                return {"Payload": {"subject": "", "message": "", "verdict": ""}}
-            before, self.world.actor = self.world.actor, event.get("executionArn", "")
-            try:
-                return {"Payload": self.function(function, asked["Payload"])}
-            finally:
-                self.world.actor = before
-
-        fault = self.faults.get((DOWN, state))
-        if fault is not None:
-            return (yield from fault(self, execution, function_of(asked), done))
-        return done()
+    def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any]) -> Any:
+        """A call of a state of TearDown. Raises Failure."""
+        if not resource.endswith("lambda:invoke"):
+            return self.aws_call(resource, asked)
+        function = function_of(asked)
+        self.reach_lambda()
+        self.audit.uses(who, function, self.world.random.uniform(1, 10))
+        if function == "finish" and not self.whole:
+            return {"Payload": {"subject": "", "message": "", "verdict": ""}}
+        with self.world.acting(event.get("executionArn", "")):
+            return {"Payload": self.function(function, asked["Payload"])}
 
     # the sweeper and the kill switch ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from math import ceil
 from common.ledger import keys
 from verification.simulation.definitions import constant, functions
 from verification.simulation.price_list import Use, small_cents
-from verification.simulation.services.dynamodb import Change, Item, Table
+from verification.simulation.services.dynamodb import Change, Item, Table, number
 from verification.simulation.services.sagemaker import SageMaker
 from verification.simulation.world import World
 
@@ -122,7 +122,7 @@ class Audit:
                 self._expect(actual <= reserved, f"{run}{OVERBOOKED}{actual} of {reserved}")
                 for what, cents in self._instances(run).items():
                     # By themselves, so that no small item hides a cent of them.
-                    told = int(row.get(f"{what}_cents", {"N": "0"})["N"])
+                    told = number(row, f"{what}_cents")
                     self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
@@ -205,7 +205,7 @@ class Audit:
 
     def _settled_again(self, run: str, before: Item, after: Item) -> None:
         for name in {name for name in {**before, **after} if name.startswith("actual_cents_")}:
-            more = int(after.get(name, {"N": "0"})["N"]) - int(before.get(name, {"N": "0"})["N"])
+            more = number(after, name) - number(before, name)
             self._expect(more >= 0, f"{run} got {-more} cents back that it had spent")
             month = name.removeprefix("actual_cents_")
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more

@@ -5,7 +5,6 @@ Nothing is edited on disk: a control replaces an attribute or a definition for a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
+from unittest.mock import patch
 
 from common import names, versions
 from common.contracts.tear_down import Removed, TearDownEvent
@@ -30,8 +30,10 @@ from preflight import money
 from settle import billing
 from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
-from verification.simulation.definitions import PROJECT, Definition, edited
+from verification.simulation.definitions import Definition, edited
+from verification.simulation.lambdas import loaded
 from verification.simulation.result import Result
+from verification.simulation.services.dynamodb import PLACEHOLDER
 from verification.simulation.world import DEFENCES
 
 Broken = list[str]
@@ -59,39 +61,19 @@ def register(name: str, removed: Callable[[], AbstractContextManager[None]], cau
 
 
 @contextmanager
-def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
-    """Replaces an attribute of a module, class or object for a while."""
-    missing = object()
-    before = vars(owner).get(attribute, missing)
-    setattr(owner, attribute, value)
-    try:
-        yield
-    finally:
-        if before is missing:
-            # A built-in that the module's own name hid for a while.
-            delattr(owner, attribute)
-        else:
-            setattr(owner, attribute, before)
-
-
-@contextmanager
 def everywhere(original: Any, value: Any) -> Iterator[None]:
     """Replaces a function in every module of the Lambdas that imported it by its name."""
-    name, folder = original.__name__, str(PROJECT / "lambdas")
-    holders = [
-        module
-        for module in list(sys.modules.values())
-        if str(getattr(module, "__file__", None) or "").startswith(folder) and vars(module).get(name) is original
-    ]
+    name = original.__name__
     with ExitStack() as stack:
-        for module in holders:
-            stack.enter_context(replaced(module, name, value))
+        for module in loaded():
+            if vars(module).get(name) is original:
+                stack.enter_context(patch.object(module, name, value))
         yield
 
 
 def replacing(owner: Any, attribute: str, value: Any) -> Callable[[], AbstractContextManager[None]]:
-    """The same, to be begun later."""
-    return lambda: replaced(owner, attribute, value)
+    """Replaces an attribute of a module, class or object for a while, to be begun later."""
+    return lambda: patch.object(owner, attribute, value)
 
 
 def without(defence: str) -> Callable[[], AbstractContextManager[None]]:
@@ -138,15 +120,9 @@ def _unconditional(kind: str, prefix: str) -> Callable[[list[Write]], list[list[
             key = request["Item" if kind == "Put" else "Key"]["pk"]["S"]
             if key.startswith(prefix):
                 del request["ConditionExpression"]
-                values = request.get("ExpressionAttributeValues", {})
-                for name in [
-                    name for name in values if name not in request["UpdateExpression"].replace(",", " ").split()
-                ]:
-                    if f"{name})" not in request["UpdateExpression"]:
-                        del values[name]
-                names = request.get("ExpressionAttributeNames", {})
-                for name in [name for name in names if name not in request["UpdateExpression"].split()]:
-                    del names[name]
+                used = set(PLACEHOLDER.findall(request.get("UpdateExpression", "")))
+                for which in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+                    request[which] = {name: one for name, one in request.get(which, {}).items() if name in used}
         return [writes]
 
     return change

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from common.names import run_name
@@ -20,6 +19,8 @@ PERSON = "StoppedByPerson"
 MANY = 60
 # Beginnings of the operations by which a Lambda function changes something.
 _CHANGES = ("put", "transact", "update", "delete", "stop", "create")
+# How often the event of the run's end comes, where that is what goes wrong.
+_DELIVERIES = {"event twice": 2, "event lost": 0}
 Perform = Callable[[], Any]
 
 
@@ -37,10 +38,8 @@ class Trouble:
     def plan(self, account: Account, state: str) -> None:
         """Takes its place in an account."""
         account.faults[self.machine, state] = self
-        if self.kind == "event lost":
-            account.deliveries.append(0)
-        elif self.kind == "event twice":
-            account.deliveries.append(2)
+        if self.kind in _DELIVERIES:
+            account.deliveries.append(_DELIVERIES[self.kind])
 
     def __call__(self, account: Account, execution: Execution, function: str, perform: Perform) -> Steps[Any]:
         """A call of the state. The trouble is over when the execution that met it first has ended, whatever became of it."""
@@ -166,25 +165,17 @@ def _killed(trouble: Trouble, account: Account, execution: Execution, function: 
     yield
 
 
-def _event_twice(
-    trouble: Trouble, account: Account, execution: Execution, function: str, perform: Perform
-) -> Steps[Any]:
-    """The event of the run's end comes twice: after a refusal, or while the call of the first TearDown hangs."""
+def _event(trouble: Trouble, account: Account, execution: Execution, function: str, perform: Perform) -> Steps[Any]:
+    """The event of the run's end comes twice or never, after a refusal.
+
+    In TearDown: the second event comes while the call of the first one hangs, and one that comes without an event is turned away once.
+    """
     if trouble.machine != DOWN:
         return (yield from _refused(trouble, account, execution, function, perform))
     if trouble.met == 1:
-        yield timedelta(minutes=30) / timedelta(seconds=1), True
-    return perform()
-
-
-def _event_lost(
-    trouble: Trouble, account: Account, execution: Execution, function: str, perform: Perform
-) -> Steps[Any]:
-    """The event of the run's end never comes, after a refusal; the TearDown that comes all the same is turned away once."""
-    if trouble.machine != DOWN:
-        return (yield from _refused(trouble, account, execution, function, perform))
-    if trouble.met == 1:
-        raise Failure(trouble.error("ThrottlingException"), "Rate exceeded")
+        if trouble.kind == "event lost":
+            raise Failure(trouble.error("ThrottlingException"), "Rate exceeded")
+        yield 1800.0, True
     return perform()
 
 
@@ -209,6 +200,6 @@ KINDS: dict[str, Callable[[Trouble, Account, Execution, str, Perform], Steps[Any
     "abort and late": _late,
     "timed out": _timed_out,
     "killed": _killed,
-    "event twice": _event_twice,
-    "event lost": _event_lost,
+    "event twice": _event,
+    "event lost": _event,
 }

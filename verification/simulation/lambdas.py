@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
 
 from botocore.exceptions import ReadTimeoutError
@@ -73,9 +73,9 @@ class Account(Protocol):
     """The account that the functions are deployed in, as far as they see it."""
 
     world: World
-    metrics: dict[str, Any]
     whole: bool  # whether texts, weights and images are read too
 
+    @property
     def clients(self) -> Mapping[str, Any]:
         """What plays each service, by its name."""
 
@@ -96,10 +96,8 @@ _UNDER_WAY: list[_Invocation] = []
 _INSTALLED = [0]
 
 
-def invoke(
-    account: Account, name: str, event: Any, environment: Mapping[str, str], inside: Inside | None = None
-) -> tuple[Any, float]:
-    """Runs a handler as Lambda does: its answer, and the seconds that waiting for services took. Raises Failure as Step Functions sees it."""
+def invoke(account: Account, name: str, event: Any, environment: Mapping[str, str], inside: Inside | None) -> Any:
+    """Runs a handler as Lambda does: its answer. Raises Failure as Step Functions sees it."""
     patience = Patience(functions()[name][1])
     handler = importlib.import_module(f"{name}.handler")
     event = json.loads(json.dumps(event, default=str))
@@ -108,9 +106,8 @@ def invoke(
         function_name=name,
         get_remaining_time_in_millis=lambda: int(1000 * (patience.seconds - patience.used)),
     )
-    log = io.StringIO()
     try:
-        with contextlib.redirect_stdout(log):
+        with contextlib.redirect_stdout(io.StringIO()):
             _UNDER_WAY.append(_Invocation(account, patience, inside, environment))
             try:
                 answer = handler.handle(event, left)
@@ -121,29 +118,14 @@ def invoke(
     except Exception as error:
         cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
         raise Failure(type(error).__name__, cause, patience.used) from error
-    finally:
-        if '"_aws"' in log.getvalue():
-            account.metrics |= published(log.getvalue())
-    return json.loads(json.dumps(answer)), patience.used
-
-
-def published(text: str) -> dict[str, Any]:
-    """The metrics that a function published through its log."""
-    read = [json.loads(line) for line in text.splitlines() if '"_aws"' in line]
-    return {name: value for line in read for name, value in line.items() if name != "_aws"}
+    return json.loads(json.dumps(answer))
 
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
     """For as long as this lasts the Lambdas' modules have the clients and the clock of the account that invokes them."""
+    changes = [] if _INSTALLED[0] else _changes()
     _INSTALLED[0] += 1
-    if _INSTALLED[0] > 1:
-        try:
-            yield
-        finally:
-            _INSTALLED[0] -= 1
-        return
-    changes = _changes()
     before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
     try:
         for owner, attribute, value in changes:
@@ -155,15 +137,19 @@ def installed() -> Iterator[None]:
             setattr(owner, attribute, value)
 
 
+def loaded() -> list[ModuleType]:
+    """The modules of the Lambdas that are loaded."""
+    folder = str(PROJECT / "lambdas")
+    return [one for one in list(sys.modules.values()) if str(getattr(one, "__file__", None) or "").startswith(folder)]
+
+
 @cache
 def _changes() -> list[tuple[Any, str, Any]]:
     """What is replaced, by owner and attribute: clients, clock, pauses, and what is left out where an account is not whole."""
     for name in HANDLERS:
         importlib.import_module(f"{name}.handler")
-    folder = str(PROJECT / "lambdas")
-    modules = [one for one in sys.modules.values() if str(getattr(one, "__file__", None) or "").startswith(folder)]
     changes: list[tuple[Any, str, Any]] = []
-    for module in modules:
+    for module in loaded():
         for name, config in _FACTORIES.items():
             if vars(module).get(name) is getattr(common.aws, name):
                 changes.append((module, name, _factory(config)))
@@ -208,7 +194,7 @@ class _Guarded:
 
     def __init__(self, invocation: _Invocation, service: str, config: Any) -> None:
         self._invocation, self._service, self._config = invocation, service, config
-        self._client = invocation.account.clients()[service]
+        self._client = invocation.account.clients[service]
 
     def __getattr__(self, operation: str) -> Any:
         found = getattr(self._client, operation, None)

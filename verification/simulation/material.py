@@ -69,8 +69,8 @@ def objects() -> Mapping[str, bytes]:
     return {
         CORPUS: corpus().encode(),
         PROMPTS: prompts().encode(),
-        ASSETS["DATA_ASSET_KEY"]: _zip({"control.txt": control}),
-        ASSETS["TRAINING_ASSET_KEY"]: _zip({"train.py": "print('not run')\n"}),
+        ASSETS["DATA_ASSET_KEY"]: zipped({"control.txt": control}),
+        ASSETS["TRAINING_ASSET_KEY"]: zipped({"train.py": "print('not run')\n"}),
     }
 
 
@@ -83,7 +83,8 @@ def adapter(folder: str) -> dict[str, bytes]:
     }
 
 
-def _zip(files: Mapping[str, str]) -> bytes:
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
+    """Files in a zip archive, as an asset is deployed."""
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         for name, content in files.items():

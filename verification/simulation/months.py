@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import random
-from collections.abc import Callable
+from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ class Outcome:
     """What became of one month, or of many."""
 
     months: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     spent_cents: Fraction = Fraction(0)
     cap_cents: int = 0
     closest: Fraction = Fraction(0)
@@ -50,8 +50,7 @@ class Outcome:
     def add(self, other: Outcome) -> None:
         """Takes in the outcome of other months; the dearest month stays."""
         self.months += other.months
-        for what, count in other.counts.items():
-            self.counts[what] = self.counts.get(what, 0) + count
+        self.counts.update(other.counts)
         if other.spent_cents > self.spent_cents:
             self.spent_cents, self.cap_cents = other.spent_cents, other.cap_cents
         self.closest = max(self.closest, other.closest)
@@ -90,7 +89,7 @@ def _close(account: Account, seed: int, ended: bool) -> Outcome:
     """Counts the month and collects what went wrong, with the seed that repeats it."""
     truth = account.audit.close(account.table)
     wrong = [*account.audit.wrong, *([] if ended else ["the month did not end"])]
-    outcome = Outcome(1, dict(account.counts), wrong=[f"month {seed}: {words}" for words in wrong])
+    outcome = Outcome(1, Counter(account.counts), wrong=[f"month {seed}: {words}" for words in wrong])
     outcome.counts["runs"] = len(account.executions)
     outcome.counts["leaks"] = sum(any(sign in words for sign in LEAKS) for words in wrong)
     for month, cents in truth.items():
@@ -175,25 +174,24 @@ def simulate_many(seeds: range) -> Outcome:
     return together
 
 
-def prove(pool: Executor, months: int, seed: int, progress: Callable[[], None] = lambda: None) -> Result:
+def prove(pool: Executor, months: int, seed: int) -> Result:
     """The months as a part of the proof."""
     outcome = Outcome()
     parts = [range(at, min(at + _SIZE, seed + months)) for at in range(seed, seed + months, _SIZE)]
     for part in pool.map(simulate_many, parts):
         outcome.add(part)
-        progress()
     counts = outcome.counts
     lines = [
         ("months", f"{outcome.months:,} (seeds {seed} to {seed + months - 1})"),
-        ("runs started", f"{counts.get('runs', 0):,}"),
-        ("reserved", f"{counts.get('reserved', 0):,}"),
-        ("clamped to what was left", f"{counts.get('clamped', 0):,}"),
-        ("refused for the budget", f"{counts.get('BudgetExceeded', 0):,}"),
-        ("refused for an unknown price", f"{counts.get('PriceUnknown', 0):,}"),
-        ("refused for a name in use", f"{counts.get('RunNameTaken', 0):,}"),
-        ("removed by the sweeper", f"{counts.get('swept', 0):,}"),
+        ("runs started", f"{counts['runs']:,}"),
+        ("reserved", f"{counts['reserved']:,}"),
+        ("clamped to what was left", f"{counts['clamped']:,}"),
+        ("refused for the budget", f"{counts['BudgetExceeded']:,}"),
+        ("refused for an unknown price", f"{counts['PriceUnknown']:,}"),
+        ("refused for a name in use", f"{counts['RunNameTaken']:,}"),
+        ("removed by the sweeper", f"{counts['swept']:,}"),
         ("maximum spend of a month", f"{float(outcome.spent_cents):,.2f} cents under a cap of {outcome.cap_cents:,}"),
         ("closest to its cap", f"{float(outcome.closest):.2%}"),
-        ("leaks", f"{counts.get('leaks', 0)}"),
+        ("leaks", f"{counts['leaks']}"),
     ]
     return Result("Months of trouble", lines, outcome.wrong)

@@ -104,11 +104,9 @@ def prove(pool: Executor, trials: int = TRIALS) -> Result:
         wrong += unmet(service, found)
         for seconds, outcome in zip(LENGTHS, found, strict=True):
             wrong += broken(service, seconds, outcome)
-    needed = [service for service in services if service in NEEDED]
-    if needed:
-        most = [_dollars(most_cents(needed[0], seconds)) for seconds in LENGTHS]
-        lines.append(("  the most that it can cost", " ".join(f"{one:>8}" for one in most)))
-        lines.append(("  cannot be held", f"{', '.join(needed)}: nothing can delete an endpoint without them"))
+    most = [_dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS]
+    lines.append(("  the most that it can cost", " ".join(f"{one:>8}" for one in most)))
+    lines.append(("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"))
     unbooked = max((one.unbooked_cents for one in outcomes), default=Fraction(0))
     careful = max((one.overbooked_cents for one in outcomes), default=0)
     lines.append(

@@ -77,7 +77,6 @@ def _literals() -> dict[str, str]:
 
 @cache
 def _settings_json(training: int, deadline: int, types: tuple[str, ...], spot: bool, instances: int) -> str:
-
     changed = {
         "max_training_seconds": training,
         "endpoint_deadline_minutes": deadline // 60,
@@ -212,5 +211,5 @@ def endpoint(
     kind, count = variant["InstanceType"], int(variant["InitialInstanceCount"])
     ready = now + timedelta(seconds=creating + given.pull_seconds)
     made = Endpoint(name, run, hourly_usd(run, kind) * count, now, ready, works and not capacity, not capacity, reason)
-    made.instance_type, made.instances = kind, count
+    made.instances = count
     return made

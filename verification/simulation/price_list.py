@@ -42,9 +42,9 @@ def storage_cents(size: int, days: float) -> Fraction:
     return Fraction(size, _GB) * _S3_GB_MONTH * 100 * Fraction(str(days)) / _MONTH_DAYS
 
 
-def hourly_cents(instance_type: str, count: int = 1) -> Fraction:
-    """Instances of a type for an hour. Raises KeyError for a type without a figure: nothing is free."""
-    return Fraction(HOURLY_USD[instance_type]) * 100 * count
+def hourly_cents(instance_type: str) -> Fraction:
+    """An instance of a type for an hour. Raises KeyError for a type without a figure: nothing is free."""
+    return Fraction(HOURLY_USD[instance_type]) * 100
 
 
 # Everything beside the instances, us-east-1.

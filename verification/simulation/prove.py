@@ -24,16 +24,15 @@ from verification.simulation.world import telling
 MONTHS = 10_000
 
 
-def parts(asked: argparse.Namespace, pool: Executor) -> dict[str, Callable[[], Result]]:
-    """The parts of the proof, in the order of the table."""
-    return {
-        "rows": lambda: rows.prove(pool),
-        "months": lambda: months.prove(pool, asked.months, asked.seed),
-        "outages": lambda: outages.prove(pool),
-        "accidents": lambda: accidents.prove(pool),
-        "threads": lambda: threads.prove(asked.seed),
-        "controls": lambda: controls.prove(pool),
-    }
+# In the order in which they are printed.
+PARTS: dict[str, Callable[[argparse.Namespace, Executor], Result]] = {
+    "rows": lambda asked, pool: rows.prove(pool),
+    "months": lambda asked, pool: months.prove(pool, asked.months, asked.seed),
+    "outages": lambda asked, pool: outages.prove(pool),
+    "accidents": lambda asked, pool: accidents.prove(pool),
+    "threads": lambda asked, pool: threads.prove(asked.seed),
+    "controls": lambda asked, pool: controls.prove(pool),
+}
 
 
 def replay(name: str) -> tuple[list[str], list[str]]:
@@ -71,7 +70,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser.add_argument("--months", type=_positive, default=MONTHS, help=f"random months (default {MONTHS})")
     parser.add_argument("--seed", type=int, default=1, help="of the first month (default 1)")
     parser.add_argument("--processes", type=_positive, default=os.cpu_count() or 2)
-    parser.add_argument("--only", action="append", choices=list(parts(argparse.Namespace(), _NOBODY)), help="a part")
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="a part")
     parser.add_argument("--replay", metavar="NAME", help="play one thing again, and tell its story")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep what is printed, as Markdown")
     asked = parser.parse_args(arguments)
@@ -81,11 +80,11 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     printed: list[str] = []
     begun = time.monotonic()
     with ProcessPoolExecutor(asked.processes, initializer=_prepare) as pool:
-        for name, part in parts(asked, pool).items():
+        for name, part in PARTS.items():
             if asked.only and name not in asked.only:
                 continue
             begin = time.monotonic()
-            result = part()
+            result = part(asked, pool)
             broken += result.broken
             printed.append(f"{result.text()}\n  ({time.monotonic() - begin:.0f} s)\n")
             print(printed[-1], flush=True)
@@ -119,6 +118,3 @@ def _positive(text: str) -> int:
 def _prepare() -> None:
     """In each process: what is made lives for a month or a row, so looking for circles of it seldom is enough."""
     gc.set_threshold(100_000, 50, 100)
-
-
-_NOBODY: Executor = Executor()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
@@ -26,6 +27,7 @@ from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.result import Result
+from verification.simulation.services.dynamodb import number
 from verification.simulation.world import DEFENCES, Execution, Steps
 
 TABLE = Path(__file__).with_name("failures.yaml")
@@ -127,14 +129,10 @@ def play(row: Row) -> tuple[Account, Execution, Trouble]:
     if row.state in UNTIL_REACHED:
         account.faults[DOWN, UNTIL_REACHED[row.state]] = _until_met(trouble)
     trouble.plan(account, row.state)
-    before = DEFENCES.sweeper
-    DEFENCES.sweeper = before and row.ended_by == "the sweeper"
-    try:
-        with installed():
-            execution = runs.start(account, "one", parameters(row.state), **material.INPUT)
-            account.world.run()
-    finally:
-        DEFENCES.sweeper = before
+    sweeper = DEFENCES.sweeper and row.ended_by == "the sweeper"
+    with patch.object(DEFENCES, "sweeper", sweeper), installed():
+        execution = runs.start(account, "one", parameters(row.state), **material.INPUT)
+        account.world.run()
     return account, execution, trouble
 
 
@@ -165,11 +163,8 @@ def _ends(account: Account, execution: Execution, row: Row) -> list[str]:
     if not tear_downs:
         return wrong + (["no TearDown was started"] if row.told else [])
     ended_by = " and ".join(sorted({f"the {one.reason}" for one in tear_downs if one.reason != "event"}))
-    wrong += (
-        []
-        if ended_by == row.ended_by
-        else [f"ended by {ended_by or 'its event'}, not by {row.ended_by or 'its event'}"]
-    )
+    if ended_by != row.ended_by:
+        wrong.append(f"ended by {ended_by or 'its event'}, not by {row.ended_by or 'its event'}")
     return wrong + _differs("TearDown", tear_downs[0], row.tear_down)
 
 
@@ -201,7 +196,7 @@ def money(account: Account) -> list[str]:
     account.audit.close(account.table)
     wrong = list(account.audit.wrong)
     for run, row in account.runs().items():
-        actual, reserved = (int(row.get(name, {"N": "0"})["N"]) for name in ("actual_cents", "reserved_cents"))
+        actual, reserved = number(row, "actual_cents"), number(row, "reserved_cents")
         spent = sum(account.audit.truth(run).values())
         if not spent <= actual <= reserved <= account.world.cap_cents:
             wrong.append(f"{run} spent {float(spent):.2f}, settled {actual}, reserved {reserved} cents")
@@ -218,7 +213,7 @@ def _told(account: Account, execution: Execution, row: Row) -> list[str]:
         summary = json.loads(kept[f"{folder}{run_folder.SUMMARY}"])
         item = account.runs().get(run_name(execution.name), {})
         told = summary["status"], summary["cost"]["actual_cents"]
-        true = execution.status, int(item.get("actual_cents", {"N": "0"})["N"])
+        true = execution.status, number(item, "actual_cents")
         wrong += [] if told == true else [f"the report says {told}, and {true} is true"]
     if row.mail and not account.topic.messages:
         wrong.append("no e-mail")
@@ -235,19 +230,14 @@ def missing() -> list[str]:
     ]
 
 
-def _check(name: str) -> list[str]:
-    return check(table()[name])
-
-
 def prove(pool: Executor) -> Result:
     """The table as a part of the proof: a row for each state, a column for each failure."""
-    names = list(table())
-    wrong = dict(zip(names, pool.map(_check, names, chunksize=8), strict=True))
+    wrong = dict(zip(table(), pool.map(check, table().values(), chunksize=8), strict=True))
     lines = [("", " ".join(f"{name:<14}" for name in KINDS))]
     for states in _read().values():
         for state in states:
             marks = (wrong.get(f"{state} x {failure}") for failure in KINDS)
             lines.append((state, " ".join(f"{'-' if one is None else 'FAIL' if one else 'ok':<14}" for one in marks)))
-    lines.append(("rows that hold", f"{sum(not one for one in wrong.values())}/{len(names)}"))
+    lines.append(("rows that hold", f"{sum(not one for one in wrong.values())}/{len(wrong)}"))
     broken = [words for one in wrong.values() for words in one]
     return Result("Table of failures", lines, [*broken, *(f"no row for {words}" for words in missing())])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,26 +76,22 @@ class FineTuning:
     def _call(self, state: str, resource: str, asked: Any) -> Steps[Any]:
         seconds = self._seconds(state)
         yield seconds, True
-        perform: Callable[[], Any] = lambda: self._perform(state, resource, asked, seconds)  # noqa: E731
-        fault = self.account.faults.get((FINE, state))
-        if fault is not None:
-            return (yield from fault(self.account, self.execution, function_of(asked), perform))
-        return perform()
+        return (
+            yield from self.account.perform(
+                FINE, state, self.execution, asked, lambda: self._perform(state, resource, asked, seconds)
+            )
+        )
 
     def _perform(self, state: str, resource: str, asked: Any, seconds: float) -> Any:
         if resource.endswith("lambda:invoke"):
-            if self.world.outage("Lambda"):
-                raise Failure("Lambda.ServiceException", "Lambda is away", self.random.uniform(1, 30))
+            self.account.reach_lambda()
             name = function_of(asked)
             self.account.audit.uses(self.execution.arn, name, seconds)
             return {"Payload": self._function(name, asked["Payload"])}
         if self.refused.setdefault(state, self._unlucky(0.1)):
             raise Failure("SageMaker.SageMakerException", "refused")
-        before, self.world.actor = self.world.actor, self.execution.arn
-        try:
+        with self.world.acting(self.execution.arn):
             answer = self.account.aws_call(resource, asked)
-        finally:
-            self.world.actor = before
         if self.random.random() < self.world.troubled:
             raise Failure("SageMaker.SdkClientException", "the answer was lost")
         return answer

@@ -22,10 +22,12 @@ from preflight import money
 from settle import billing
 from verification.simulation import accidents, ledger_stories, material, outages, runs
 from verification.simulation.account import FINE, Account, calm
+from verification.simulation.failures import PERSON
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.rows import left
 from verification.simulation.rows import money as money_of
+from verification.simulation.services.dynamodb import number
 from verification.simulation.services.sagemaker import Job
 from verification.simulation.trial import finish, taking_away, when
 from verification.simulation.world import Execution, Process, Steps
@@ -33,7 +35,6 @@ from verification.simulation.world import Execution, Process, Steps
 HOUR = 3600
 CALM = RunParameters(jobs=("completed",), endpoints=("in service",))
 LONG_RUN = replace(CALM, jobs=("hangs",))
-PERSON = "StoppedByPerson"
 
 
 # on the way to an end -------------------------------------------------------------------------------------------------
@@ -58,14 +59,20 @@ def _ended(execution: Execution, status: str, error: str = "", cause: str = "") 
     return [] if right else [f"ended as {execution.status} {execution.error}: {execution.cause}"]
 
 
+def _add_job(account: Account, run: str, start: datetime, end: datetime, seconds_to_stop: float) -> None:
+    """A training job of a run that no call of its execution is seen to create."""
+    now = account.world.now
+    job = Job(run, run, Fraction("1.515"), now, start, end, "Completed", "", seconds_to_stop)
+    job.tags = [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": run}]
+    account.sagemaker.jobs[run] = job
+
+
 def _appears(account: Account, run: str, seconds: float, delay: float) -> None:
     """A training job of a run comes into being after a while, as a call that was under way creates it."""
 
     def creation() -> Process:
         now = account.world.now
-        job = Job(run, run, Fraction("1.515"), now, now, now + timedelta(seconds=seconds), "Completed", "", 120)
-        job.tags = [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": run}]
-        account.sagemaker.jobs[job.name] = job
+        _add_job(account, run, now, now + timedelta(seconds=seconds), 120)
         return
         yield 0.0, False
 
@@ -118,7 +125,7 @@ def four_dollars_left() -> list[str]:
     execution = runs.start(account, "one", replace(CALM, jobs=("cut",)))
     wrong = _without_earlier(_end(account)) + _ended(execution, "SUCCEEDED")
     row = account.runs().get("captune-one", {})
-    reserved = int(row.get("reserved_cents", {"N": "9999"})["N"])
+    reserved = number(row, "reserved_cents", 9999)
     (job,) = account.sagemaker.jobs.values()
     if not MINIMUM_TRAINING_SECONDS <= job.seconds() < 7200:
         wrong.append(f"the training time was not shortened: {job.seconds()}")
@@ -263,10 +270,7 @@ def last_moment_deadline() -> list[str]:
         _until(account, lambda account=account: "captune-late" in account.scheduler.entries)  # type: ignore[misc]
         # Its job waits for an instance so long that only minutes are left before the tear-down of the whole run.
         end = account.world.now + timedelta(seconds=5 * HOUR + money.UNBILLED_ALLOWANCE_SECONDS - 600)
-        begin = end - timedelta(seconds=HOUR)
-        job = Job("captune-late", "captune-late", Fraction("1.515"), account.world.now, begin, end, "Completed", "", 60)
-        job.tags = [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": "captune-late"}]
-        account.sagemaker.jobs[job.name] = job
+        _add_job(account, "captune-late", end - timedelta(seconds=HOUR), end, 60)
         with installed():
             account.world.run()
         account.audit.close(account.table)

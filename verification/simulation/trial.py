@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from verification.simulation.account import Account
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
+from verification.simulation.services.dynamodb import number
 from verification.simulation.world import Execution, Outage, Process
 
 # The longest that a trial is looked at after its start. A tear-down that still tries by then has given up for a person.
@@ -45,7 +47,7 @@ class Outcome:
     gave_up: int = 0
     wrong: list[str] = field(default_factory=list)
     money: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Outcome) -> Outcome:
         """Takes in another outcome."""
@@ -56,8 +58,7 @@ class Outcome:
         self.overbooked_cents = max(self.overbooked_cents, other.overbooked_cents)
         self.leaks, self.gave_up = self.leaks + other.leaks, self.gave_up + other.gave_up
         self.wrong, self.money = (self.wrong + other.wrong)[:50], (self.money + other.money)[:50]
-        for what, count in other.counts.items():
-            self.counts[what] = self.counts.get(what, 0) + count
+        self.counts.update(other.counts)
         return self
 
 
@@ -132,15 +133,15 @@ def finish(account: Account, what: str) -> Outcome:
     with installed():
         account.world.run(account.world.now + timedelta(days=DAYS))
     account.audit.close(account.table)
-    outcome = Outcome(runs=len(account.executions), counts=dict(account.counts))
+    outcome = Outcome(runs=len(account.executions), counts=Counter(account.counts))
     outcome.struck = int(STRUCK in outcome.counts)
-    outcome.gave_up = account.counts.get("tear-downs that gave up", 0)
+    outcome.gave_up = account.counts["tear-downs that gave up"]
     for run, row in account.runs().items():
         reserved = int(row["reserved_cents"]["N"])
         outcome.reserved += 1
         spent = sum(account.audit.truth(run).values(), Fraction(0))
         outcome.over_cents = max(outcome.over_cents, spent - reserved)
-        booked = int(row.get("actual_cents", {"N": "0"})["N"])
+        booked = number(row, "actual_cents")
         outcome.unbooked_cents = max(outcome.unbooked_cents, spent - booked)
         if spent <= reserved:
             outcome.overbooked_cents = max(outcome.overbooked_cents, booked - reserved)

@@ -166,12 +166,20 @@ class World:
             and self.random.random() < 0.5
         ):
             self._nested += 1
-            actor, self.actor = self.actor, ""
             try:
-                self.step()
+                with self.acting(""):
+                    self.step()
             finally:
                 self._nested -= 1
-                self.actor = actor
+
+    @contextmanager
+    def acting(self, actor: str) -> Iterator[None]:
+        """Whose tear-down acts, for as long as this lasts."""
+        before, self.actor = self.actor, actor
+        try:
+            yield
+        finally:
+            self.actor = before
 
     def trouble(self, operation: str) -> str | None:
         """What goes wrong with a call to the table; never more than three times in a row."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import operator
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from verification.simulation.services import client_error
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
 Value = Mapping[str, str]
@@ -27,7 +28,7 @@ Update = Callable[[Item, Names, Values], Item]
 # What can happen to a call; a committed change: its key, the item before and the item after.
 Trouble = Callable[[str], str | None]
 Change = tuple[str, Item | None, Item]
-_PLACEHOLDER = re.compile(r"[:#][A-Za-z_][A-Za-z0-9_]*")
+PLACEHOLDER = re.compile(r"[:#][A-Za-z_][A-Za-z0-9_]*")
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -36,6 +37,11 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
 }
 _TOKEN = re.compile(r"\s*(<=|>=|<>|[()=<>,+-]|[:#]?[A-Za-z_][A-Za-z0-9_]*)")
+
+
+def number(item: Mapping[str, Any], name: str, otherwise: int = 0) -> int:
+    """A number of an item, or what stands for one that it does not have."""
+    return int(item[name]["N"]) if name in item else otherwise
 
 
 class Malformed(ValueError):
@@ -69,7 +75,7 @@ class _Tokens:
 def condition(text: str) -> Condition:
     """Compiles a ConditionExpression: AND, OR, comparisons, attribute_exists and attribute_not_exists."""
     tokens = _Tokens(text)
-    compiled = _either(tokens)
+    compiled = _joined(tokens, "OR", any, lambda tokens: _joined(tokens, "AND", all, _comparison))
     if tokens.peek():
         raise Malformed(f"{tokens.peek()!r} is left over")
     return compiled
@@ -98,20 +104,15 @@ def update(text: str) -> Update:
     return apply
 
 
-def _either(tokens: _Tokens) -> Condition:
-    parts = [_both(tokens)]
-    while tokens.peek() == "OR":
+def _joined(
+    tokens: _Tokens, word: str, holds: Callable[[Iterable[bool]], bool], read: Callable[[_Tokens], Condition]
+) -> Condition:
+    """What `read` reads once, and again after each `word`."""
+    parts = [read(tokens)]
+    while tokens.peek() == word:
         tokens.take()
-        parts.append(_both(tokens))
-    return lambda item, names, values: any(part(item, names, values) for part in parts)
-
-
-def _both(tokens: _Tokens) -> Condition:
-    parts = [_comparison(tokens)]
-    while tokens.peek() == "AND":
-        tokens.take()
-        parts.append(_comparison(tokens))
-    return lambda item, names, values: all(part(item, names, values) for part in parts)
+        parts.append(read(tokens))
+    return lambda item, names, values: holds(part(item, names, values) for part in parts)
 
 
 def _comparison(tokens: _Tokens) -> Condition:
@@ -226,9 +227,9 @@ class Table:
             try:
                 change = self._evaluate({"Update": request})
             except Malformed as error:
-                raise _error("ValidationException", str(error), "UpdateItem") from None
+                raise client_error("ValidationException", str(error), "UpdateItem") from None
             if change is None:
-                raise _error("ConditionalCheckFailedException", "The conditional request failed", "UpdateItem")
+                raise client_error("ConditionalCheckFailedException", "The conditional request failed", "UpdateItem")
             self._commit([change])
         if lost:
             raise ConnectionClosedError(endpoint_url="dynamodb")
@@ -244,7 +245,7 @@ class Table:
                 if len(set(keys)) != len(keys):
                     raise Malformed("Transaction request cannot include multiple operations on one item")
             except Malformed as error:
-                raise _error("ValidationException", str(error), "TransactWriteItems") from None
+                raise client_error("ValidationException", str(error), "TransactWriteItems") from None
             if None in changes:
                 _cancel(["ConditionalCheckFailed" if change is None else "None" for change in changes])
             self._commit([change for change in changes if change is not None])
@@ -272,9 +273,9 @@ class Table:
         self.pause(operation)
         kind = self.trouble(operation)
         if kind == THROTTLED:
-            raise _error("ProvisionedThroughputExceededException", "Throughput exceeded", operation)
+            raise client_error("ProvisionedThroughputExceededException", "Throughput exceeded", operation)
         if kind == BROKEN:
-            raise _error("InternalServerError", "Internal server error", operation)
+            raise client_error("InternalServerError", "Internal server error", operation)
         if kind == CONFLICT and operation == "TransactWriteItems":
             _cancel(["TransactionConflict", "None"])
         return kind == LOST_ANSWER
@@ -286,7 +287,7 @@ class Table:
         before = self.rows.get(key)
         names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
         texts = request.get("ConditionExpression", "") + " " + request.get("UpdateExpression", "")
-        unused = ({*names, *values}) - set(_PLACEHOLDER.findall(texts))
+        unused = ({*names, *values}) - set(PLACEHOLDER.findall(texts))
         if unused:
             raise Malformed(f"unused in expressions: {', '.join(sorted(unused))}")
         held = request.get("ConditionExpression")
@@ -305,10 +306,6 @@ class Table:
 def _key(write: dict[str, Any]) -> str:
     kind, request = next(iter(write.items()))
     return str((request["Item"] if kind == "Put" else request["Key"])["pk"]["S"])
-
-
-def _error(code: str, message: str, operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 def _cancel(reasons: list[str]) -> None:

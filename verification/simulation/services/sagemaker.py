@@ -80,7 +80,6 @@ class Endpoint:
     bills: bool
     reason: str
     gone: datetime | None = None
-    instance_type: str = "ml.g5.2xlarge"
     instances: int = 1
     configuration: str = ""
     tags: Tags = field(default_factory=list)
@@ -116,9 +115,9 @@ class SageMaker:
 
     clock: Clock
     delete_seconds: Callable[[], float]
-    touched: Callable[[str], None] = lambda owner: None  # is told whose job or endpoint somebody ends
-    make_job: MakeJob | None = None
-    make_endpoint: MakeEndpoint | None = None
+    touched: Callable[[str], None]  # is told whose job or endpoint somebody ends
+    make_job: MakeJob
+    make_endpoint: MakeEndpoint
     jobs: dict[str, Job] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     past_endpoints: list[Endpoint] = field(default_factory=list)
@@ -139,8 +138,6 @@ class SageMaker:
         name = asked["TrainingJobName"]
         if name in self.jobs:
             raise client_error("ResourceInUse", "Training job names must be unique")
-        if self.make_job is None:
-            raise RuntimeError("nobody decides how jobs turn out")
         self.jobs[name] = self.make_job(name, owner(asked["Tags"]), asked)
         self.jobs[name].tags = asked["Tags"]
         self.jobs[name].output = asked["OutputDataConfig"]["S3OutputPath"].rstrip("/")
@@ -154,8 +151,6 @@ class SageMaker:
             raise client_error("ValidationException", f'Cannot create already existing endpoint "{name}"')
         if configuration not in self.configurations:
             raise client_error("ValidationException", f'Could not find endpoint configuration "{configuration}"')
-        if self.make_endpoint is None:
-            raise RuntimeError("nobody decides how endpoints turn out")
         made = self.make_endpoint(name, owner(asked["Tags"]), self.configurations[configuration])
         made.tags, made.configuration = asked["Tags"], configuration
         self.endpoints[name] = made
