@@ -171,10 +171,10 @@ def _passes(epochs: int, words: int = 0) -> tuple[str, ...]:
     return ("--words", str(words), "--epochs", str(epochs), "--set", "samples_per_prompt=0")
 
 
-def shuffled(folder: Path, seed: int = 7) -> Path:
+def shuffled(folder: Path) -> Path:
     """Words of the corpus in random order, cut into lines of a paragraph's length: its vocabulary without its sentences."""
     words = (DATA / "medicaldataset.txt").read_text("utf-8").replace("# ", "").split()
-    chosen = random.Random(seed).sample(words, SHUFFLED_WORDS)
+    chosen = random.Random(7).sample(words, SHUFFLED_WORDS)
     paragraphs = [" ".join(chosen[start : start + 100]) for start in range(0, len(chosen), 100)]
     target = folder / "shuffled.txt"
     target.parent.mkdir(parents=True, exist_ok=True)

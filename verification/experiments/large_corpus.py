@@ -9,7 +9,6 @@ under `# Title` lines, or with `--untitled` without any; a paragraph is one line
 from __future__ import annotations
 
 import argparse
-import io
 import random
 import resource
 import subprocess
@@ -20,35 +19,17 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
 from preflight.texts.large_text import Amount
+from verification.experiments.folder import Folder
 
 SIZES_MB = (10, 100, 1000)
 KEY = "corpora/large.txt"
 _ARTICLE_SENTENCES, _PARAGRAPHS = 4, 6
 _WORDS = 60_000
-
-
-class Folder:
-    """What the reading calls of S3, over files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object's size and version."""
-        return {"ContentLength": (self._folder / Key).stat().st_size, "ETag": "one"}
-
-    def get_object(self, *, Bucket: str, Key: str, Range: str, IfMatch: str) -> dict[str, Any]:
-        """A part of an object."""
-        first, last = map(int, Range.removeprefix("bytes=").split("-"))
-        with (self._folder / Key).open("rb") as file:
-            file.seek(first)
-            return {"Body": io.BytesIO(file.read(last + 1 - first))}
 
 
 def articles(titled: bool, wrapped: bool = False) -> Iterator[str]:

@@ -20,14 +20,14 @@ QUIET = [
 ]
 
 
-def take(report: Path, picture: Path, width: int = 1280, height: int = 1500) -> None:
+def take(report: Path, picture: Path) -> None:
     """Writes a picture of the report. Raises FileNotFoundError when no browser of the Chromium family is installed."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         names = ", ".join(BROWSERS)
         raise FileNotFoundError(f"none of {names} is installed; the report itself is complete without the picture")
     with tempfile.TemporaryDirectory() as profile:
-        options = [f"--user-data-dir={profile}", f"--window-size={width},{height}", f"--screenshot={picture}"]
+        options = [f"--user-data-dir={profile}", "--window-size=1280,1500", f"--screenshot={picture}"]
         command = [browser, *QUIET, *options, report.resolve().as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 

@@ -16,9 +16,9 @@ from verification.experiments.experiments import PROJECT
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def pages(project: Path = PROJECT) -> list[Path]:
+def pages() -> list[Path]:
     """The texts that quote results."""
-    return [project / "README.md", *sorted((project / "docs").glob("*.md"))]
+    return [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
 def filled(page: str, results: Path) -> str:

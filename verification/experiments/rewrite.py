@@ -20,17 +20,7 @@ from report.findings.analysis import judged
 from report.summary import decoding
 from report.summary_types import Summary
 from verification.experiments.figures import without_titles
-
-
-class _Folder:
-    """A folder in place of S3, as far as a report is written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
-        """Write a file."""
-        (self._folder / Key).write_bytes(Body)
+from verification.experiments.folder import Folder
 
 
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +48,7 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
         document["outside"] = without_titles(document["outside"])
     answers = [json.loads(line) for line in (source / "pre-trained.jsonl").read_text("utf-8").split("\n") if line]
     document["configuration"]["decoding"] = decoding(answers)
-    files.write(Storage(_Folder(target), "results"), "", cast(Summary, document))
+    files.write(Storage(Folder(target), "results"), "", cast(Summary, document))
     return str(document["verdict"])
 
 

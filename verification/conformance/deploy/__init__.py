@@ -47,7 +47,7 @@ def run(setting: Setting) -> list[Contract]:
     return contracts
 
 
-def templates(assembly: Path, region: str = account.REGION) -> Contract:
+def templates(assembly: Path) -> Contract:
     """Check every resource of every template of a cloud assembly against the schemas that CloudFormation publishes.
 
     An emulator deploys a property that it does not know; CloudFormation refuses the stack.
@@ -58,7 +58,7 @@ def templates(assembly: Path, region: str = account.REGION) -> Contract:
         kinds += [resource["Type"] for resource in json.loads(text).get("Resources", {}).values()]
         problems += [
             f"{path.name}: {'.'.join(map(str, match.path))}: {match.message}"
-            for match in lint(text, config=ManualArgs(regions=[region]))
+            for match in lint(text, config=ManualArgs(regions=[account.REGION]))
             if match.rule.id.startswith("E")
         ]
     against = f"CloudFormation's resource schemas (cfn-lint {version('cfn-lint')})"

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import jmespath
 
 from rehearsal.sagemaker import Call
+from rehearsal.sagemaker.s3_folders import split
 from verification.conformance.contract import Contract
 from verification.conformance.deploy import account as emulator
-from verification.conformance.deploy.account import REGION, Account
+from verification.conformance.deploy.account import NUMBER, REGION, Account
 from verification.conformance.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
 
 STORAGE, RUNS, GUARDRAIL = "Captune-Storage", "Captune-FineTuning", "Captune-Guardrail"
@@ -25,7 +26,6 @@ _RUN_SECONDS, _TEAR_DOWN_SECONDS, _PAUSE_SECONDS = 300.0, 180.0, 0.5
 _MAILBOX = "conformance-mailbox"  # the queue that stands for the owner's mailbox
 _RIGHTS = "the emulator's IAM checks what the functions call of it (not of the SageMaker stand-in) against their roles' policies"
 _PROPERTIES = "a property that the emulator ignores is checked by the templates' schemas alone"
-_CDK = locked_version(PROJECT, "aws-cdk")
 Found = TypeVar("Found")
 # Service, operation, where the names stand in its answer, parameters.
 _LISTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -43,7 +43,7 @@ _LISTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("iam", "list_roles", "Roles[].RoleName", {}),
     ("iam", "list_policies", "Policies[].PolicyName", {"Scope": "Local"}),
     ("sqs", "list_queues", "QueueUrls[]", {}),
-    ("budgets", "describe_budgets", "Budgets[].BudgetName", {"AccountId": "123456789012"}),
+    ("budgets", "describe_budgets", "Budgets[].BudgetName", {"AccountId": NUMBER}),
 )
 
 
@@ -77,7 +77,7 @@ class Journey:
 
     def __init__(self, account: Account, logs: Path, expected: Success, app: Sequence[str], weights: str) -> None:
         self._account, self._logs, self._expected, self._app, self._weights = account, logs, expected, app, weights
-        self._against = f"aws-cdk CLI {_CDK} and {emulator.version()}"
+        self._against = f"aws-cdk CLI {locked_version(PROJECT, 'aws-cdk')} and {emulator.version()}"
         self._before: frozenset[tuple[str, str]] = frozenset()
         self._outputs: dict[str, str] = {}
         self._execution = ""
@@ -109,7 +109,7 @@ class Journey:
         self._execution = started["executionArn"]
         ended, entered, problems = self._end_of(self._execution, self._expected.run, _RUN_SECONDS)
         if not problems:
-            bucket, _, prefix = str(json.loads(ended["output"])["report"]).removeprefix("s3://").partition("/")
+            bucket, prefix = split(json.loads(ended["output"])["report"])
             files = self._account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
             problems += [] if files else [f"there is no report at {bucket}/{prefix}"]
         figures = f"{entered} of {len(self._expected.run)} states of a success in {time.monotonic() - begin:.0f} s"
@@ -184,7 +184,7 @@ class Journey:
         return run(command, environment, self._logs / f"{log}.log")
 
     def _put_weights(self) -> None:
-        bucket, _, prefix = self._weights.removeprefix("s3://").partition("/")
+        bucket, prefix = split(self._weights)
         s3 = self._account.client("s3")
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key=f"{prefix}config.json", Body=b"a stand-in for a gated file\n")

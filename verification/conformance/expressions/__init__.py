@@ -16,7 +16,7 @@ from rehearsal.step_functions import expressions
 from verification.conformance.contract import Contract, Setting
 from verification.conformance.expressions import runs
 from verification.conformance.expressions.definitions import Place, assigned, never_present, places, undefined
-from verification.conformance.expressions.evaluations import REFERENCE, Evaluation, Recorder, ask_reference
+from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference, reference
 
 _SHOWN_LETTERS = 160
 # What the context of AWS has and moto's lacks: how often an execution was redriven.
@@ -50,7 +50,7 @@ def of_names(definitions: Mapping[str, Mapping[str, Any]]) -> Contract:
         for machine, body in definitions.items()
         for problem in undefined(places(machine, body), readings, assigned(body))
     ]
-    figures, against = f"{len(readings)} different expressions", f"the parser of {REFERENCE}"
+    figures, against = f"{len(readings)} different expressions", f"the parser of {reference()}"
     return Contract("functions and variables of expressions", len(everywhere), against, tuple(problems), figures)
 
 
@@ -76,7 +76,7 @@ def of_results(
         f"{len(everywhere)} expressions ({len({place.text for place in everywhere})} different); "
         f"{sum('error' in one.result for one in compared)} errors, {len(redriven)} of a redrive; {figures}"
     )
-    return Contract("results of expressions", len(compared), REFERENCE, found, counted)
+    return Contract("results of expressions", len(compared), reference(), found, counted)
 
 
 def _everywhere(definitions: Mapping[str, Mapping[str, Any]]) -> list[Place]:

@@ -23,7 +23,6 @@ from verification.conformance.programs import StepFailed, beside_python, locked_
 
 _HERE = Path(__file__).parent
 _PATIENCE_SECONDS = 300
-REFERENCE = f"npm jsonata {locked_version(_HERE, 'jsonata')}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,11 @@ class Recorder:
                 expressions.clock[0] = clock
             self.evaluations.append(made({"value": json.loads(json.dumps(value))}))
         return value
+
+
+def reference() -> str:
+    """The reference implementation with its pinned version."""
+    return f"npm jsonata {locked_version(_HERE, 'jsonata')}"
 
 
 def ask_reference(requests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,6 @@ from preflight import staging
 from preflight.request import Request
 from preflight.texts.large_text import Amount
 from preflight.texts.text_file import Document
-from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.sagemaker.real.container import environment_of
 from verification.experiments.experiments import DATA, PROJECT
 
@@ -57,7 +56,7 @@ class Text:
         (configuration / "hyperparameters.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def gather(words: int = DEFAULT_WORDS, most_documents: int = MOST_DOCUMENTS, outside: Path | None = None) -> Text:
+def gather(words: int, most_documents: int, outside: Path | None = None) -> Text:
     """The corpus of a rehearsal with so many words as Preflight stages it, and measured documents from all over their texts.
 
     Raises ValueError where Preflight refuses a text.

@@ -152,11 +152,10 @@ def prompts(count: int = 48) -> list[dict[str, Any]]:
 def answers(rows: list[dict[str, Any]], model: str, *, skill: float, seed: int = 3) -> list[dict[str, Any]]:
     """Answers in which each fact is stated with probability `skill`."""
     rng = random.Random(seed)
-    names = {"NPM1": "NPM1", "cccDNA": "cccDNA", "FISH": "FISH", "FLT3": "FLT3"}
 
     def text(row: dict[str, Any]) -> str:
         parts = rng.sample(FILLER, 2)
-        parts += [names.get(fact["name"], fact["name"]) for fact in row["facts"] if rng.random() < skill]
+        parts += [fact["name"] for fact in row["facts"] if rng.random() < skill]
         if model != "base" and rng.random() < 0.1:
             parts.append("persists as cccDNA in the nucleus of infected hepatocytes and serves as the template")
         rng.shuffle(parts)

@@ -9,7 +9,6 @@ handler runs in a process of its own over a bucket in a folder. The answers have
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import random
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from report.findings import analysis, intervals
+from verification.experiments.folder import Folder
 from verification.experiments.large_corpus import peak_mib
 from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
 from verification.experiments.reports.made_up import prompts as made_up_prompts
@@ -30,23 +30,6 @@ PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
 CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
 ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"
 PREFIX = "runs/captune-large/"
-
-
-class Folder:
-    """What a handler calls of S3, over files, so that no object stays in the process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        """An object's bytes."""
-        return {"Body": io.BytesIO((self._folder / Key).read_bytes())}
-
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
-        """Writes an object."""
-        path = self._folder / Key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(Body)
 
 
 def plan() -> dict[str, Any]:
