@@ -78,11 +78,9 @@ def test_sagemakers_own_marks_may_come_and_go(tmp_path: Path) -> None:
     assert found_step(tmp_path) == 1
 
 
-def started(
-    folder: Path, resumed: int = 0, identity: str = "me", minutes: float = 1e-6, seconds_ago: float = 0.0
-) -> Starts:
+def started(folder: Path, resumed: int = 0, identity: str = "me", seconds_ago: float = 0.0) -> Starts:
     begun = time.monotonic() - seconds_ago
-    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=begun)
+    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=1e-6, begun=begun)
 
 
 def test_steps_since_the_last_checkpoint_are_made_again_and_add_up(tmp_path: Path) -> None:

@@ -53,13 +53,12 @@ def allow(
     committed: int = 0,
     *months: str,
     training: int = 7200,
-    deadline: int = 3600,
     keep: int = 0,
     now: datetime = EARLY,
     **more: int,
 ) -> money.Allowance:
     ledger = ledger_with(committed, *months)
-    return money.allow(ledger, cap, TRAINING, HOSTING, training, deadline, keep, now, **more)
+    return money.allow(ledger, cap, TRAINING, HOSTING, training, 3600, keep, now, **more)
 
 
 def needed(fits: Any) -> int:

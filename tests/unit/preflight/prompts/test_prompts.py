@@ -21,9 +21,9 @@ SLOW = [r"(\w+\s?)+ kinase!", r"(a|a)*b", r"(?:x+x+)+y", r"(?x) ( \w+ \s? )+ !"]
 QUICK = [r"\d+(?:\.\d+)?\s?(?:mg|ml)\b", r"(?:\d{1,3},)*\d{3}", r"(?>\w+\s?)x", r"(a)?(?(1)b|c)d"]
 
 
-def with_pattern(pattern: str, name: str = "gene") -> dict[str, Any]:
+def with_pattern(pattern: str) -> dict[str, Any]:
     """The good prompt with another key fact."""
-    return {**GOOD, "facts": [{"name": name, "pattern": pattern}]}
+    return {**GOOD, "facts": [{"name": "gene", "pattern": pattern}]}
 
 
 FAULTS: list[tuple[Any, str]] = [

@@ -171,9 +171,9 @@ def test_without_losses_there_is_nothing_to_compare() -> None:
     assert compare_gains(heldout, {"documents": [{"tokens": 4, "base_nll": math.nan}]}) is None
 
 
-def spread(mean: float, count: int, width: float = 0.05, seed: int = 1) -> list[float]:
+def spread(mean: float, count: int, seed: int = 1) -> list[float]:
     rng = random.Random(seed)
-    return [rng.gauss(mean, width) for _ in range(count)]
+    return [rng.gauss(mean, 0.05) for _ in range(count)]
 
 
 @pytest.mark.parametrize(("control", "further"), [(0.0, True), (-0.2, False)])
