@@ -79,7 +79,7 @@ test: lint  ## lint, and every test but the thorough ones, on as many as four co
 test-fast: $(READY)  ## every test that takes no more than a second or so
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-thorough: $(READY)  ## the other tests: trainings that are killed and go on, with several processes and seeds
+test-thorough: $(READY)  ## the other tests: long trainings, most rows in the rehearsed account, further deployments
 	@$(PYTEST) -m thorough $(ARGS)
 
 coverage: $(READY)  ## every test with the lines and branches that it reaches: at least 90 % of each folder
