@@ -42,7 +42,7 @@ ELSEWHERE = (
     ("nulls", PROOF, "verification.experiments.null_statistics", "How often the statistics alone say improved."),
     ("bench", PROOF, "verification.experiments.bench.__main__", "The training recipe beside the usual one, on this machine."),
     ("picture", PROOF, "verification.experiments.picture", "The first screen of a report as a picture, by headless chromium."),
-    ("readme", PROOF, "verification.experiments.readme", "Put the figures of results/ into the README and docs/."),
+    ("readme", PROOF, "captune.documentation", "Put tables of the code and figures of results/ into the README and docs/."),
     ("mutate", PROOF, "verification.mutations", "Change each line of the state machines: which changes does no test notice?"),
     ("mutate-money", PROOF, "verification.money_mutations", "Plant faults in the code that holds money: which does no test notice?"),
     ("conformance", PROOF, "verification.conformance.__main__", "Every contract against the part that owns it."),

@@ -1,127 +1,317 @@
-"""The errors a run can end with. The class name is the error name that Step Functions shows; the message says how to mend it."""
+"""The errors a run can end with. The class name is the error name that Step Functions shows; the message says what happened.
+
+A new kind of failure is one class here: its docstring says what it means and `advice` what to do next. The report and the e-mail
+print the advice, and the tables of docs/troubleshoot.md are made from both (`captune readme`).
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+REFUSED, RUNNING, REMOVED = "refused before anything is paid", "while it trains and serves", "after the run"
 
 
 class CaptuneError(Exception):
     """Base of every error with a message that a person can act on."""
 
+    advice: ClassVar[str] = (
+        "Open the execution in the Step Functions console, read the state that failed, and start a new execution."
+    )
+    when: ClassVar[str] = REFUSED
+
+
+class StateError(CaptuneError):
+    """Base of the errors that a state machine or the sweeper names: no function raises them."""
+
+    when = RUNNING
+
 
 class InvalidInput(CaptuneError):
-    """The execution input has an unknown key or a value out of range."""
+    """The execution input has an unknown key or a value out of range, or the execution's name cannot be used."""
+
+    advice = "Correct what the cause names. {} is always a valid input. TearDown, started by hand, needs a runName or an executionName."
 
 
 class DeployInProgress(CaptuneError):
     """The execution runs a definition of another deployment than the functions that it calls."""
 
+    advice = "Wait a minute or two until the deployment has ended, then start a new execution. A redrive keeps the old definition."
+
 
 class EulaNotAccepted(CaptuneError):
     """The licence of the base model was not accepted in the settings."""
+
+    advice = "Read the licence of the base model, set accept_eula to true in cdk.json and deploy again."
 
 
 class DatasetRejected(CaptuneError):
     """The corpus or the held-out text cannot be learned from or measured on."""
 
+    advice = "Correct the file at the line that the cause names, upload it again and start a new execution."
+
 
 class PatientDataSuspected(DatasetRejected):
     """The corpus holds what looks like data of patients."""
+
+    advice = (
+        "Remove what looks like patient data from the file that the cause names. This stack is not made for such data."
+    )
 
 
 class ChatTemplateMissing(DatasetRejected):
     """The corpus holds conversations, and the base model has no chat template to write them by."""
 
+    advice = "Set base_model to a chat model and deploy, or give records with prompt and completion."
+
 
 class HeldOutLeaks(DatasetRejected):
     """The held-out text shares sentences with the training text."""
+
+    advice = "Take the overlapping passages out of the training text, or hold out other documents."
 
 
 class PromptsRejected(CaptuneError):
     """The prompts file is malformed."""
 
+    advice = "Correct the prompts file at the line that the cause names."
+
 
 class DatasetChanged(CaptuneError):
-    """A file of the run is another one than Preflight has checked."""
+    """A file of the run changed between Preflight's check and its copy."""
+
+    advice = "Start a new execution, and leave the files alone until it trains. Nothing was paid."
 
 
 class LedgerLost(CaptuneError):
-    """SageMaker remembers training jobs of this month that the ledger does not know."""
+    """SageMaker lists training jobs of this month that the ledger does not know: the ledger was deleted."""
+
+    advice = (
+        "Restore the table under another name (DynamoDB keeps the last backup of a deleted table for 35 days) and copy the items that "
+        "begin with RUN#. Or wait for the next month, or set accept_lost_ledger to this month, such as 2026-11, and deploy: the month "
+        "gets its whole cap once more."
+    )
 
 
 class QuotaTooLow(CaptuneError):
     """A SageMaker quota does not allow the instances of the run."""
 
+    advice = (
+        "Ask for the quota that the cause names in the Service Quotas console, then start a new execution. Where the endpoint was "
+        "refused, training is paid and the cause names the adapter for adapterUri."
+    )
+
 
 class PriceUnknown(CaptuneError):
     """An instance type has no known price in the region. Unknown is not free."""
+
+    advice = "Run captune prices --instance-type TYPE --price-region REGION and deploy again, or choose another type."
 
 
 class BudgetExceeded(CaptuneError):
     """What is left of the cap does not cover the worst case of the run."""
 
+    advice = "Wait for the next month, lower max_training_seconds or endpoint_deadline_minutes, or raise budget_usd, and deploy."
+
 
 class RunNameTaken(CaptuneError):
     """Another execution has already used this run name."""
+
+    advice = "Start the execution under another name, or leave the name to the console."
 
 
 class RunInFlight(CaptuneError):
     """Another run of this project uses the instances that the quotas allow."""
 
+    advice = "Wait until the other run and its tear-down are done, or ask for a higher quota."
+
 
 class LeftoversFound(CaptuneError):
     """Resources of an earlier run still exist and may bill."""
 
+    advice = "Wait for the sweeper, which removes them within half an hour, or start TearDown for that run. Then start again."
+
 
 class WeightsNotFound(CaptuneError):
-    """The weights of the base model are not where the catalog says."""
+    """The weights of the base model are not where the catalogue or weights_uri says, or may not be read."""
+
+    advice = "With weights_uri, correct what the cause names; without it, choose another region or base_model. Deploy, and start again."
 
 
 class WeightsRejected(CaptuneError):
-    """The folder of weights that the settings name holds no model that can be trained and served."""
+    """The folder that weights_uri names holds no model that can be trained and served."""
+
+    advice = "Correct the files that the cause names in the folder of weights_uri, or leave weights_uri empty and deploy, and start again."
 
 
 class ModelDoesNotFit(CaptuneError):
     """The base model needs more memory than the GPU of an instance type has."""
 
+    advice = "Set an instance type that the cause names, or choose a smaller base_model, deploy, and start again. Nothing was paid."
+
 
 class ImageNotFound(CaptuneError):
     """A container image of the run does not exist in its registry."""
+
+    advice = "Deploy a newer version of this project, or name another image in hosting_image, and start again."
 
 
 class AdapterRejected(CaptuneError):
     """The adapter that the input names is missing, damaged, or of another base model."""
 
+    advice = (
+        "Name the folder that an earlier run's report gives as its adapter, or leave adapterUri out to train again."
+    )
+
 
 class SpotWithoutCheckpoints(CaptuneError):
-    """The run was to train on spot instances and keeps no checkpoint from which an interrupted job could go on."""
+    """The run was to train on spot instances without checkpoints: an interrupted job would begin anew each time."""
+
+    advice = 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}. Nothing was paid.'
 
 
 class AssetUnreadable(CaptuneError):
     """A file that was deployed with the stacks cannot be read: by its key's policy, or because it was deleted."""
 
-
-class ServiceUnreachable(CaptuneError):
-    """An AWS service did not answer after many attempts; the state machine tries again."""
-
-
-class EndpointAnsweredBadly(CaptuneError):
-    """The endpoint answered with an error or in an unexpected form."""
-
-
-class AdapterNotServed(CaptuneError):
-    """The endpoint answered as another model than the one asked, or the fine-tuned model answered as the base model does."""
-
-
-class ReportIncomplete(CaptuneError):
-    """What the report is made from is missing or damaged."""
+    advice = "Let the policy of the bootstrap's key allow kms:Decrypt through S3, or deploy again where the file was deleted."
 
 
 class LedgerDamaged(CaptuneError):
-    """An item of the ledger holds something that cannot be read. It counts as the dearest case until a person mends it."""
+    """An item of the ledger cannot be read. It counts as the dearest case until a person corrects it."""
+
+    advice = "Run captune ledger to see the item and what is wrong with it. Correct it in the DynamoDB console, or restore the table to a moment before."
 
 
 class TooManyStarts(CaptuneError):
     """More executions were started this month than the cap sets money aside for."""
 
+    advice = (
+        "Find what starts executions in a loop and stop it. The count begins anew next month, or when the item that the "
+        "cause names is deleted."
+    )
+
+
+class HostingRefused(StateError):
+    """SageMaker refused the trial of model and endpoint configuration."""
+
+    when = REFUSED
+    advice = "Nothing was paid. Where the cause speaks of an explicit deny, run captune release; else correct the setting that the cause names, and deploy."
+
+
+class TearDownNotScheduled(StateError):
+    """EventBridge Scheduler refused the schedule that ends the run, so no endpoint was started."""
+
+    advice = "Check the FineTuning role and the quota of EventBridge Scheduler, then start a new execution."
+
+
+class TrainingNotStarted(StateError):
+    """SageMaker refused the training job."""
+
+    advice = (
+        "Where the cause speaks of an explicit deny, the budget alarm went off: look at the bill, then run captune release. Your "
+        "organisation may also deny gated models (sagemaker:DirectGatedModelAccess)."
+    )
+
+
+class NoCapacity(StateError):
+    """AWS had no free instance in all attempts, or within the hour that a spot job may wait."""
+
+    advice = (
+        'Start again later, on demand with the input {"spot": false}, or list further instance types in cdk.json and deploy. The cause '
+        "names the adapter where training is already paid: serve it with adapterUri."
+    )
+
+
+class SpotOutOfTime(StateError):
+    """The spot job was interrupted and did not get an instance for long enough before its time to wait was over."""
+
+    advice = 'Start again later, or on demand with the input {"spot": false}.'
+
+
+class TrainingOutOfTime(StateError):
+    """Training was stopped at its longest time before it had written an adapter."""
+
+    advice = "Raise max_training_seconds in cdk.json and deploy, or train on less text or for fewer epochs."
+
+
+class TrainingFailed(StateError):
+    """The training job failed, or somebody stopped it. The cause repeats SageMaker's reason."""
+
+    advice = "Read the cause and the log of the training job, then start a new execution: it trains from the beginning. Where the cause names an adapter, serve it with adapterUri."
+
+
+class EndpointFailed(StateError):
+    """The endpoint did not come into service. The cause repeats SageMaker's reason."""
+
+    advice = "Read the cause and the log of the endpoint, then start again with the adapterUri that the cause names: nothing is trained twice."
+
+
+class AdapterNotServed(CaptuneError):
+    """The endpoint answered as another model than the one asked, or the fine-tuned model answered as the base model does."""
+
+    when = RUNNING
+    advice = "Leave hosting_image empty or set it to an image that routes requests, deploy again, and serve the adapter of this run with adapterUri."
+
+
+class EndpointAnsweredBadly(CaptuneError):
+    """The endpoint answered with an error or in an unexpected form."""
+
+    when = RUNNING
+    advice = "Read the log of the endpoint, then start a new execution."
+
+
+class ReportIncomplete(CaptuneError):
+    """What the report is made from is missing or damaged."""
+
+    when = RUNNING
+    advice = (
+        "Look for the missing file under the run's prefix in the bucket, or correct the pattern that the cause names."
+    )
+
+
+class ServiceUnreachable(CaptuneError):
+    """An AWS service did not answer after many attempts."""
+
+    when = RUNNING
+    advice = "Start the execution again later. Nothing of this run goes on billing."
+
+
+class BudgetAlarm(StateError):
+    """The account's spending reached the budget, so the kill switch stopped every run (the execution is aborted)."""
+
+    advice = "Look at the bill, run captune release, and start a new execution."
+
+
+class DeadlineReached(StateError):
+    """The run reached its deadline, or its tear-down was started by hand (the execution is aborted)."""
+
+    advice = (
+        "See in the console where the time went; raise endpoint_deadline_minutes if the endpoint was slow. What was trained lies under "
+        "training/ of the run, and adapterUri serves it."
+    )
+
 
 class ReportDamaged(CaptuneError):
     """A file that the last report is made from is damaged. The cost is settled all the same."""
+
+    when = REMOVED
+    advice = "The answers lie under answers/ of the run, the damaged summary beside the report, and the bucket keeps earlier versions of it."
+
+
+OF_STATUSES = {
+    "States.Timeout": "A state took longer than it may. See which one in the console, then start a new execution.",
+    "TIMED_OUT": "The execution took longer than it may. See in the console where the time went.",
+    "UNKNOWN": "Step Functions keeps an execution for 90 days and has none of this name any more. The cost is settled; start a new execution.",
+    "ABORTED": "The execution was stopped on purpose. Start a new one when you are ready.",
+}
+
+
+def kinds() -> dict[str, type[CaptuneError]]:
+    """Every error by its name, in the order of this file."""
+    known = [value for value in globals().values() if isinstance(value, type) and issubclass(value, CaptuneError)]
+    return {kind.__name__: kind for kind in known if kind not in (CaptuneError, StateError)}
+
+
+def advice(error: str | None) -> str:
+    """The next step for an error name, or for an execution's status where there is no name."""
+    kind = kinds().get(error or "", CaptuneError)
+    return OF_STATUSES.get(error or "", kind.advice)

@@ -45,10 +45,9 @@ class Watched:
 
 @dataclass(frozen=True)
 class Watch:
-    """One alarm: its metric, and the text that a person reads in the mail."""
+    """One alarm by its name in `SAYS`, and its metric."""
 
     name: str
-    says: str
     metric: cloudwatch.Metric
     threshold: int = 0
     comparison: cloudwatch.ComparisonOperator = _ABOVE
@@ -62,18 +61,64 @@ def alarm_name(name: str) -> str:
     return f"{PREFIX}-{name}"
 
 
-NAMES = (
-    "tear-down-failed",
-    "tear-down-timed-out",
-    "sweeper-failed",
-    "sweeper-throttled",
-    "sweeper-silent",
-    "events-undelivered",
-    "sweeps-given-up",
-    "reservation-too-old",
-    "endpoint-too-old",
-    "ledger-damaged",
-)
+_CONSOLE = "Open captune-tear-down in the Step Functions console and read the execution's error."
+_LOG = "Read the sweeper's log (CloudWatch, log group of the function Captune-FineTuning-*Sweeper*)"
+_READ = "Read the message in the SQS console, correct what its error names, and delete it: the alarm ends with the last one."
+# What a person reads in the mail, and on docs/troubleshoot.md (`captune readme`).
+SAYS = {
+    "tear-down-failed": (
+        "A tear-down failed: something of a run may still bill, and its cost is not settled. The sweeper starts another "
+        f"one within half an hour. {_CONSOLE} InvalidInput means that it was started by hand for no run. If the next "
+        "one fails too, delete the run's endpoint and stop its training job in the SageMaker console, correct what the "
+        "error names, and look at captune ledger."
+    ),
+    "tear-down-timed-out": (
+        "A tear-down ran until its time-out and did not end: AWS would not delete something of a run, which may still "
+        f"bill, or the ledger did not answer. {_CONSOLE} Delete the run's endpoint and stop its training job in the "
+        "SageMaker console; where AWS refuses that too, open a case with AWS Support."
+    ),
+    "sweeper-failed": (
+        "The sweeper ended with an error: it could not judge or tear down a run, or AWS did not answer. Lambda tries "
+        f"twice more, and the next sweep comes within {SWEEP_MINUTES} minutes. {_LOG}. While it fails, check yourself "
+        "whether the SageMaker console shows an endpoint or a training job of captune that no run needs."
+    ),
+    "sweeper-throttled": (
+        "Lambda did not start the sweeper: the account's concurrent executions are used up. Lambda tries again for "
+        "hours, but the sweep and the kill switch come late. See what uses them up in the Lambda console, or ask for "
+        "a higher quota in Service Quotas."
+    ),
+    "sweeper-silent": (
+        f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes, so nothing looks for leftovers, old "
+        "endpoints and old reservations. In the first minutes after a deployment this means nothing. Else see in the console "
+        "whether the rule Captune-Guardrail-Sweep* is enabled and the function still exists; enable the rule there, or restore "
+        "what was removed: make deploy ARGS=--revert-drift."
+    ),
+    "events-undelivered": (
+        "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered*): the end of a run did not start its "
+        f"tear-down, or a sweep or the kill switch was not delivered. {_READ} If it names a run, start "
+        'captune-tear-down with {"executionName": "NAME", "reason": "person"}.'
+    ),
+    "sweeps-given-up": (
+        "Lambda gave up a sweep or the kill switch after all its attempts (the queue Captune-FineTuning-*FailedSweeps*). "
+        f"{_READ} If it came from the kill switch, stop every running execution of captune-fine-tuning yourself."
+    ),
+    "reservation-too-old": (
+        f"A reservation in the ledger is older than any run can be ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours): its "
+        "tear-down never settled it, and its money is missing from the month. captune ledger names the run; see its "
+        "tear-downs in the Step Functions console and whether the SageMaker console shows anything of it."
+    ),
+    "endpoint-too-old": (
+        "An endpoint of captune is there for longer than any run may have one (ENDPOINT_HOURS hours), and it "
+        "bills by the second. Delete it in the SageMaker console now; then look why no tear-down did: failed "
+        "executions of captune-tear-down, and the run's schedule in EventBridge Scheduler."
+    ),
+    "ledger-damaged": (
+        "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "
+        "and what is wrong with it; correct it in the DynamoDB console, or restore the table to a point in time "
+        "before the damage."
+    ),
+}
+NAMES = tuple(SAYS)
 
 
 def longest_endpoint_seconds(deadline_minutes: int) -> int:
@@ -81,25 +126,25 @@ def longest_endpoint_seconds(deadline_minutes: int) -> int:
     return deadline_minutes * 60 + LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS
 
 
+def says(name: str, longest_endpoint: int) -> str:
+    """What an alarm says, with the hours that an endpoint of this deployment may exist."""
+    return SAYS[name].replace("ENDPOINT_HOURS", f"{longest_endpoint / 3600:.1f}")
+
+
 class Alarms(Construct):
     """The alarms, each with the topic as its action."""
 
     def __init__(self, scope: Construct, construct_id: str, *, watched: Watched, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
-        for watch in (
-            *_of_tear_downs(watched),
-            *_of_sweeps(watched),
-            *_of_queues(watched),
-            *_of_the_books(watched),
-        ):
-            self._add(watch, topic)
+        for watch in _watches(watched):
+            self._add(watch, topic, watched.longest_endpoint_seconds)
 
-    def _add(self, watch: Watch, topic: sns.Topic) -> None:
+    def _add(self, watch: Watch, topic: sns.Topic, longest_endpoint: int) -> None:
         alarm = watch.metric.create_alarm(
             self,
             "".join(part.capitalize() for part in watch.name.split("-")),
             alarm_name=alarm_name(watch.name),
-            alarm_description=watch.says,
+            alarm_description=says(watch.name, longest_endpoint),
             comparison_operator=watch.comparison,
             threshold=watch.threshold,
             evaluation_periods=watch.periods,
@@ -110,50 +155,16 @@ class Alarms(Construct):
         alarm.node.add_dependency(topic)
 
 
-def _of_tear_downs(watched: Watched) -> list[Watch]:
-    console = "Open captune-tear-down in the Step Functions console and read the execution's error."
+def _watches(watched: Watched) -> list[Watch]:
+    # A silent sweeper writes none of the ledger's figures: their state stays, and its own alarm goes off.
+    stays = cloudwatch.TreatMissingData.IGNORE
     return [
-        Watch(
-            "tear-down-failed",
-            "A tear-down failed: something of a run may still bill, and its cost is not settled. The sweeper starts another "
-            f"one within half an hour. {console} InvalidInput means that it was started by hand for no run. If the next "
-            "one fails too, delete the run's endpoint and stop its training job in the SageMaker console, mend what the "
-            "error names, and look at captune ledger.",
-            _executions(watched, "ExecutionsFailed"),
-        ),
-        Watch(
-            "tear-down-timed-out",
-            "A tear-down was at work until its time-out and did not end: AWS would not delete something of a run, which may "
-            f"still bill, or the ledger did not answer. {console} Delete the run's endpoint and stop its training job in the SageMaker console; where AWS refuses "
-            "that too, open a case with AWS Support.",
-            _executions(watched, "ExecutionsTimedOut"),
-        ),
-    ]
-
-
-def _of_sweeps(watched: Watched) -> list[Watch]:
-    log = "Read the sweeper's log (CloudWatch, log group of the function Captune-FineTuning-*Sweeper*)"
-    return [
-        Watch(
-            "sweeper-failed",
-            "The sweeper ended with an error: it could not judge or tear down a run, or AWS did not answer. Lambda tries "
-            f"twice more, and the next sweep comes within {SWEEP_MINUTES} minutes. {log}. While it fails, look yourself "
-            "whether the SageMaker console shows an endpoint or a training job of captune that no run needs.",
-            _function(watched, "Errors"),
-        ),
-        Watch(
-            "sweeper-throttled",
-            "Lambda did not let the sweeper begin: the account's concurrent executions are used up. Lambda tries again for "
-            "hours, but the sweep and the kill switch come late. See what uses them up in the Lambda console, or ask for "
-            "a higher quota in Service Quotas.",
-            _function(watched, "Throttles"),
-        ),
+        Watch("tear-down-failed", _executions(watched, "ExecutionsFailed")),
+        Watch("tear-down-timed-out", _executions(watched, "ExecutionsTimedOut")),
+        Watch("sweeper-failed", _function(watched, "Errors")),
+        Watch("sweeper-throttled", _function(watched, "Throttles")),
         Watch(
             "sweeper-silent",
-            f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes, so nobody looks for leftovers, old "
-            "endpoints and old reservations. Minutes after the first deployment this means nothing. Else see in the console "
-            "whether the rule Captune-Guardrail-Sweep* is enabled and the function still there; enable it there, or put back what "
-            "was removed: make deploy ARGS=--revert-drift.",
             _function(watched, "Invocations"),
             threshold=1,
             comparison=_BELOW,
@@ -161,60 +172,21 @@ def _of_sweeps(watched: Watched) -> list[Watch]:
             # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
             missing=cloudwatch.TreatMissingData.BREACHING,
         ),
-    ]
-
-
-def _of_queues(watched: Watched) -> list[Watch]:
-    read = "Read the message in the SQS console, mend what its error names, and delete it: the alarm ends with the last one."
-    return [
-        Watch(
-            "events-undelivered",
-            "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered*): the end of a run did not start its "
-            f"tear-down, or a sweep or the kill switch was not heard. {read} If it names a run, start "
-            'captune-tear-down with {"executionName": "NAME", "reason": "person"}.',
-            _queue(watched.undelivered_name),
-        ),
-        Watch(
-            "sweeps-given-up",
-            "Lambda gave up a sweep or the kill switch after all its attempts (the queue Captune-FineTuning-*FailedSweeps*). "
-            f"{read} If it came from the kill switch, stop every running execution of captune-fine-tuning yourself.",
-            _queue(watched.failed_sweeps_name),
-        ),
-    ]
-
-
-def _of_the_books(watched: Watched) -> list[Watch]:
-    hours = LONGEST_RESERVATION_SECONDS / 3600
-    endpoint_hours = watched.longest_endpoint_seconds / 3600
-    # A silent sweeper writes none of these: their state stays, and its own alarm goes off.
-    stays = cloudwatch.TreatMissingData.IGNORE
-    return [
+        Watch("events-undelivered", _queue(watched.undelivered_name)),
+        Watch("sweeps-given-up", _queue(watched.failed_sweeps_name)),
         Watch(
             "reservation-too-old",
-            f"A reservation in the ledger is older than any run can be ({hours:.1f} hours): its tear-down never settled it, "
-            "and its money is missing from the month. captune ledger names the run; see its tear-downs in the Step Functions "
-            "console and whether the SageMaker console shows anything of it.",
             _written("OldestReservationSeconds"),
             threshold=LONGEST_RESERVATION_SECONDS,
             missing=stays,
         ),
         Watch(
             "endpoint-too-old",
-            f"An endpoint of captune is there for longer than any run may have one ({endpoint_hours:.1f} hours), and it "
-            "bills by the second. Delete it in the SageMaker console now; then look why no tear-down did: failed "
-            "executions of captune-tear-down, and the run's schedule in EventBridge Scheduler.",
             _written("OldestEndpointSeconds"),
             threshold=watched.longest_endpoint_seconds,
             missing=stays,
         ),
-        Watch(
-            "ledger-damaged",
-            "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "
-            "and what is wrong with it; mend it in the DynamoDB console, or bring the table back to a point in time "
-            "before the damage.",
-            _written("DamagedLedgerItems"),
-            missing=stays,
-        ),
+        Watch("ledger-damaged", _written("DamagedLedgerItems"), missing=stays),
     ]
 
 

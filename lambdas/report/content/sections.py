@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.errors import advice
 from common.text.prompt_kinds import KINDS, kind_name
-from report.content.advice import advice
 from report.content.blocks import AnswerList, Block, Bullets, Code, Notice, Para, Section
 from report.content.circumstances import notes
 from report.content.headline import FAILED, has_results

@@ -1,0 +1,111 @@
+"""`captune readme`: puts what the code knows, and what programs printed, into the README and docs/.
+
+The text between `<!-- name -->` and `<!-- end -->` is replaced: by a table that is made here from the code, or by results/name.md.
+A test fails while a page is not what this command would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from captune.account import PROJECT
+from common import errors
+from stacks.configuration import catalog, settings
+from stacks.definitions import load_definition
+from stacks.watching import alarms
+
+RESULTS = PROJECT / "results"
+_SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrites the pages; answers the exit code."""
+    for path in pages():
+        path.write_text(filled(path.read_text("utf-8"), RESULTS), "utf-8")
+    return 0
+
+
+def pages() -> list[Path]:
+    """The texts with generated sections."""
+    return [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def filled(page: str, results: Path) -> str:
+    """A page with each section renewed; a section that nothing here knows stays as it is."""
+
+    def text(match: re.Match[str]) -> str:
+        name, source = match[1], results / f"{match[1]}.md"
+        if name in TABLES:
+            return f"<!-- {name} -->\n{TABLES[name]()}\n<!-- end -->"
+        return f"<!-- {name} -->\n{source.read_text('utf-8').strip()}\n<!-- end -->" if source.is_file() else match[0]
+
+    return _SECTION.sub(text, page)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [" | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _errors(when: str) -> str:
+    rows = [
+        (f"`{name}`", (kind.__doc__ or "").strip(), kind.advice)
+        for name, kind in errors.kinds().items()
+        if kind.when == when
+    ]
+    return _table(("error", "what it means", "what to do"), rows)
+
+
+def _alarms() -> str:
+    longest = alarms.longest_endpoint_seconds(settings.Settings().endpoint_deadline_minutes)
+    rows = [(f"**{alarms.alarm_name(name)}**", alarms.says(name, longest)) for name in alarms.NAMES]
+    return _table(("alarm", "what it means and what to do"), rows)
+
+
+def _models() -> str:
+    rows = []
+    for model in catalog.BASE_MODELS.values():
+        weights = "gated" if model.jumpstart and model.jumpstart.gated else "public"
+        licence = f"{model.licence.name}{', with `accept_eula`' if model.licence.must_be_accepted else ''}"
+        rows.append(
+            (
+                f"`{model.id}`",
+                f"{model.parameters / 1e9:.1f} billion",
+                f"{model.context_tokens:,}",
+                licence,
+                f"JumpStart, {weights}" if model.jumpstart else "your own copy, in `weights_uri`",
+            )
+        )
+    return _table(("`base_model`", "parameters", "context", "licence", "weights"), rows)
+
+
+def _states(definition: str) -> str:
+    rows = [
+        (f"`{name}`", state["Comment"])
+        for name, state in all_states(load_definition(PROJECT / f"stacks/{definition}.asl.yaml"))
+        if state["Type"] in ("Task", "Parallel")
+    ]
+    return _table(("state", "what it does"), rows)
+
+
+def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every state of a definition with its name, those inside branches too."""
+    for name, state in machine["States"].items():
+        yield name, state
+        for branch in state.get("Branches", []):
+            yield from all_states(branch)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings.table,
+    "errors-refused": lambda: _errors(errors.REFUSED),
+    "errors-running": lambda: _errors(errors.RUNNING),
+    "errors-removed": lambda: _errors(errors.REMOVED),
+    "alarms": _alarms,
+    "models": _models,
+    "states-of-a-run": lambda: _states("fine_tuning"),
+    "states-of-tear-down": lambda: _states("tear_down"),
+}
