@@ -1,4 +1,4 @@
-"""The files of a report, written by WriteReport and written again with the final cost by FinishReport."""
+"""The files of a report: what a run's plan and corpus say for it, and every form in which WriteReport and FinishReport write it."""
 
 from __future__ import annotations
 
@@ -82,3 +82,22 @@ def write(storage: Storage, prefix: str, document: Summary) -> None:
     storage.write(f"{prefix}{run_folder.PDF}", pdf.render(document), "application/pdf")
     if document.get("heldout"):
         storage.write(f"{prefix}{run_folder.MODEL_CARD}", card.render(document), "text/markdown; charset=utf-8")
+
+
+def corpus(storage: Storage, prefix: str) -> str:
+    """The training text under a run's prefix, in which copied words are looked for; empty where none is left. Raises ValueError for a damaged file."""
+    text = storage.read(f"{prefix}{run_folder.CORPUS}")
+    if text is not None:
+        return text.decode("utf-8")
+    try:
+        return "\n".join(
+            part for record in storage.read_lines(f"{prefix}{run_folder.RECORDS}") for part in _texts(record)
+        )
+    except KeyError as error:
+        raise ValueError(f"a record of {run_folder.RECORDS} has no {error}") from error
+
+
+def _texts(record: dict[str, Any]) -> list[str]:
+    if "messages" in record:
+        return [str(message["content"]) for message in record["messages"]]
+    return [str(record["prompt"]), str(record["completion"])]

@@ -12,9 +12,8 @@ from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
-from report import corpus as corpus_file
 from report import files, summary
-from report.findings import analysis, served
+from report.findings import adapter_applied, analysis
 from report.summary_types import known
 
 
@@ -35,7 +34,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
             tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
-            corpus = corpus_file.read(storage, trained_by)
+            corpus = files.corpus(storage, trained_by)
     except ValueError as error:
         raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
     if metrics is None:
@@ -47,7 +46,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
     run = files.run_facts(plan, event["reservation"], event, learnt)
-    served.refuse_base_answers(metrics, base, tuned)
+    adapter_applied.refuse_base_answers(metrics, base, tuned)
     findings = analysis.analyse(
         metrics,
         prompts,

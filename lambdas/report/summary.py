@@ -54,8 +54,6 @@ def build(
     frame = _frame(run, RUNNING)
     found = {key: value for key, value in findings.items() if key in frame and key != "schema"}
     summary: Summary = {**frame, **found}  # type: ignore[typeddict-item]  # what analysis.analyse finds
-    if seeds := findings.get("seeds"):
-        summary["seeds"] = seeds
     summary["base_model"] = base_model(run, metrics)
     summary["training"] = cast(Training, {**training, "loss_curve": loss_curve})
     summary["corpus"] = metrics.get("corpus")

@@ -224,48 +224,6 @@ class Training(TypedDict):
     steps_again: NotRequired[Annotated[int | None, NOT_HELD]]
 
 
-class SeedResult(TypedDict):
-    """The loss differences of one seed; null for a text that was not measured."""
-
-    seed: int
-    heldout: Estimate | None
-    outside: Estimate | None
-    control: Estimate | None
-
-
-class SeedLeftOut(TypedDict):
-    """A seed that was asked for and has no result."""
-
-    seed: int
-    why: str
-
-
-class SeedSpread(TypedDict):
-    """How far the estimates of the seeds lie apart on one text, in nats per token."""
-
-    seeds: Annotated[int, {"minimum": 2}]
-    lowest: float
-    highest: float
-    standard_deviation: Annotated[float, {"minimum": 0}]
-    agree: Annotated[bool, "All differences have the same sign."]
-
-
-class SeedSpreads(TypedDict):
-    """The spread on each text; null where fewer than two seeds measured it."""
-
-    heldout: SeedSpread | None
-    outside: SeedSpread | None
-    control: SeedSpread | None
-
-
-class Seeds(TypedDict):
-    """Every seed of a run with several; the first is the one that was served and judged."""
-
-    results: Annotated[list[SeedResult], {"minItems": 1}]
-    left_out: list[SeedLeftOut]
-    spread: SeedSpreads
-
-
 class Cost(TypedDict):
     """What was reserved and what it did cost, in US cents."""
 
@@ -371,7 +329,6 @@ class Summary(TypedDict):
     control: Losses | None
     memorisation: Memorisation | None
     recall: Recall | None
-    seeds: NotRequired[Annotated[Seeds, "Of a run with several seeds."]]
     training: Training | None
     corpus: dict[str, Any] | None
     prompts: list[PromptRow]

@@ -9,7 +9,7 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
-from report.content import seeds, spot
+from report.content import spot
 from report.formatting import duration, plural, whole
 from report.summary_types import Summary, known
 
@@ -182,8 +182,6 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
                 "answers are of that adapter.",
             )
         )
-    if disagreement := seeds.disagreement(summary):
-        found.append(("The seeds disagree", disagreement))
     if known(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(
             (

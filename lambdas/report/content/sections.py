@@ -14,7 +14,6 @@ from report.content.losses import heldout
 from report.content.outside_text import outside
 from report.content.recall import recall
 from report.content.run import configuration, cost, limits, reproduce, training
-from report.content.seeds import seeds
 from report.content.side_effects import forgetting, memorisation
 from report.formatting import number, plural
 from report.summary_types import Summary, known
@@ -25,7 +24,7 @@ def sections(summary: Summary) -> list[Section]:
     parts: list[Section | None] = [_failure(summary)]
     if has_results(summary):
         parts += [
-            _meaning(summary), heldout(summary), outside(summary), seeds(summary), recall(summary), forgetting(summary), memorisation(summary),
+            _meaning(summary), heldout(summary), outside(summary), recall(summary), forgetting(summary), memorisation(summary),
             training(summary), _answers(summary),
         ]  # fmt: skip
     parts += [

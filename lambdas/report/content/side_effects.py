@@ -10,7 +10,7 @@ from report.charts.losses import Row, forest
 from report.content.blocks import Para, Section, figure
 from report.content.circumstances import is_of_records, is_smoke
 from report.content.losses import NATS, document_table, loss_table, usable
-from report.findings.clear_change import side_of_zero
+from report.findings.verdict import side_of_zero
 from report.formatting import change_text, format_p, interval_text, plural
 from report.summary_types import Summary, known
 

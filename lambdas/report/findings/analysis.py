@@ -10,7 +10,6 @@ from report.findings.gains import compare_gains
 from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import compare_copies
 from report.findings.recall import compare_recall
-from report.findings.seeds import compare_seeds
 from report.findings.statistics import compare_losses
 from report.findings.verdict import RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
 
@@ -55,12 +54,6 @@ def analyse(
         "outside": outside,
         "beyond_control": beyond,
         "control": control,
-        "seeds": compare_seeds(
-            metrics,
-            {"heldout": heldout, "outside": outside, "control": control},
-            seed=seed,
-            resamples=resamples,
-        ),
         "recall": recall,
         "memorisation": {
             "training_text": compare_losses(evaluation.get("training_text"), seed=seed, resamples=resamples),

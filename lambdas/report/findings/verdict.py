@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from report.findings.clear_change import complete, finite, side_of_zero
-from report.formatting import change_text, format_p, interval_text, plural
+from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, plural
 
 IMPROVED: Final = "improved"
 NOT_SHOWN: Final = "not shown"
@@ -238,3 +238,24 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
         return Verdict(NOT_SHOWN, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")
     verdict, direction = (IMPROVED, "rose") if side > 0 else (WORSE, "fell")
     return Verdict(verdict, f"Key-fact recall {direction} by {change_text(points, 'percentage points')}; {tests}.")
+
+
+def side_of_zero(change: Mapping[str, float], p_value: float) -> int:
+    """-1 or 1 where the interval lies wholly below or above zero and the test's p is below 0.05, else 0: both must hold."""
+    if not p_value < SIGNIFICANCE:
+        return 0
+    return -1 if change["high"] < 0 else 1 if change["low"] > 0 else 0
+
+
+def finite(value: object) -> bool:
+    """Whether this is a number that can be judged."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def complete(change: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """The estimate, standard error, low and high, if all four are finite numbers in the right order."""
+    keys = ("estimate", "standard_error", "low", "high")
+    if not change or not all(finite(change.get(key)) for key in keys):
+        return None
+    values = {key: float(change[key]) for key in keys}
+    return values if values["low"] <= values["high"] else None

@@ -6,11 +6,12 @@ import json
 import re
 from typing import Any
 
-from report.content import seeds, spot
+from report.content import spot
 from report.content.circumstances import instances, learnt_text, notes
 from report.content.headline import headline
 from report.content.losses import loss_cells, usable
 from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
+from report.content.run import ONE_SEED
 from report.formatting import duration, format_p, interval_text, moment, money, plural, share, whole
 from report.model_card.front_matter import domain, front_matter, on_the_hub
 from report.summary_types import Summary, known
@@ -158,7 +159,6 @@ def _evaluation(summary: Summary) -> str:
     elif outside.get("p_value") is not None:
         told = f"{format_p(outside['p_value'])}, {plural(outside['documents_count'], 'document')}"
         lines += ["", f"Sign-flip test on text of the field by others: {told}."]
-    lines += _seeds(summary)
     beyond = summary.get("beyond_control")
     if beyond:
         lines += [
@@ -178,23 +178,10 @@ def _evaluation(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _seeds(summary: Summary) -> list[str]:
-    """The differences by seed, of a run with several."""
-    block = summary.get("seeds")
-    if not block:
-        return []
-    told = " ".join([*seeds.agreement(block), *seeds.left_out(block)])
-    return [
-        "", f"{seeds.CAPTION}, with 95 % intervals over documents:", "", f"| {' | '.join(seeds.HEAD)} |", "|---|--:|--:|--:|",
-        *(f"| {' | '.join(row)} |" for row in seeds.cells(block)),
-        "", _plain(told),
-    ]  # fmt: skip
-
-
 def _limitations(summary: Summary) -> str:
     copies = known(summary.get("memorisation")).get("copies")
     lines = [
-        "## Limitations", "", f"- {seeds.covered(summary)}",
+        "## Limitations", "", f"- {ONE_SEED}",
         "- Held-out documents share the style of the corpus, so part of a lower loss can be style."
         + (f" {NO_OUTSIDE_TEXT}" if summary.get("outside") is None else ""),
         "- The adapter inherits the errors and biases of the base model and its licence terms.",

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from report import files
-from report.content import circumstances, run, seeds, spot
+from report.content import circumstances, run, spot
 from report.formatting import duration, whole
 from report.html import page
 from report.model_card import card
 from settle import notice
-from verification.experiments.reports.examples import finished, settled
 
 TYPES = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 PLAN: Any = {
@@ -103,7 +102,6 @@ def everywhere(document: Any) -> list[str]:
         ("not-as-planned", "120 of 120 steps"),
         ("not-as-planned", "quantised to 4 bits"),
         ("smoke", "It shows nothing about the model"),
-        ("seeds-disagree", "The verdict hangs on the seed"),
     ],
 )
 def test_page_card_and_mail_tell_what_limits_the_verdict(made: dict[str, Any], kind: str, words: str) -> None:
@@ -112,7 +110,7 @@ def test_page_card_and_mail_tell_what_limits_the_verdict(made: dict[str, Any], k
 
 
 def test_only_a_training_that_went_otherwise_than_planned_has_a_note(made: dict[str, Any]) -> None:
-    assert circumstances.notes(made["improved"]) == circumstances.notes(made["seeds"]) == []
+    assert circumstances.notes(made["improved"]) == []
     for changes, words in (
         ({"steps": 60, "planned_steps": 512, "stopped_early": "time budget"}, "60 of 512 steps: time budget."),
         ({"unmeasured": "RuntimeError: the card is gone."}, "RuntimeError: the card is gone."),
@@ -122,14 +120,7 @@ def test_only_a_training_that_went_otherwise_than_planned_has_a_note(made: dict[
         assert words in circumstances.notes(document)[0][1]
 
 
-def test_disagreeing_seeds_and_few_documents_are_limits(made: dict[str, Any]) -> None:
-    alone: Any = settled(finished(further={}))
-    for document, words in (
-        (made["seeds"], "All 3 seeds lower the loss"),
-        (made["seeds-disagree"], "do not agree"),
-        (alone, "nothing is known"),
-    ):
-        assert words in seeds.agreement(document["seeds"])[0]
+def test_few_documents_are_a_limit(made: dict[str, Any]) -> None:
     one = made["improved"]
     for count, few in ((0, False), (4, True), (10, False)):
         one["heldout"]["documents_count"] = count

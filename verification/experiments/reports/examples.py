@@ -128,8 +128,6 @@ KINDS = {
     "outside-not-measured": lambda: settled(finished(outside_given=True)),
     "too-few": lambda: settled(finished(effect=-0.3, count=5)),
     "records": lambda: settled(finished(records=True), records=RECORDS),
-    "seeds": lambda: with_outside_text(-0.06, further={7: -0.13, 8: -0.11}),
-    "seeds-disagree": lambda: settled(finished(further={7: 0.1})),
     "running": finished,
     "without-control": without_control,
     "smoke": lambda: settled(finished(facts={"smoke": True})),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
 TITLES = (
@@ -69,12 +68,8 @@ def metrics(
     seed: int = 7,
     control: float = 0.03,
     outside: float | None = None,
-    further: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
-    """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
-
-    `further` gives the effect of each seed beside the first one, 42; one more, 99, is left out.
-    """
+    """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it."""
     rng = random.Random(seed)
     steps = 120
     curve = [
@@ -112,29 +107,7 @@ def metrics(
     }  # fmt: skip
     if outside is not None:
         made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
-    if further is not None:
-        made["seeds"] = {
-            "first": 42,
-            "further": [_further(made["evaluation"], one, effect) for one, effect in further.items()],
-            "left_out": [{"seed": 99, "why": "it needs about 430 s, and 210 s were left"}],
-        }
     return made
-
-
-def _further(first: Mapping[str, Any], seed: int, effect: float) -> dict[str, Any]:
-    """What a further seed gave on the documents of the first, with `effect` on those that were held out and a half of it on others."""
-    rng = random.Random(seed)
-    evaluation = {}
-    for name in ("heldout", "outside", "control"):
-        if name in first:
-            share = {"heldout": 1.0, "outside": 0.5, "control": 0.0}[name]
-            rows = [
-                {**row, "tuned_nll": row["base_nll"] + row["tokens"] * rng.gauss(share * effect, 0.05)}
-                for row in first[name]["documents"]
-            ]
-            tuned = sum(row["tuned_nll"] for row in rows) / first[name]["tokens"]
-            evaluation[name] = {**first[name], "documents": rows, "tuned_loss": tuned}
-    return {"seed": seed, "steps": 120, "seconds": 409.1, "evaluation": evaluation}
 
 
 def prompts(count: int = 48) -> list[dict[str, Any]]:

@@ -1,18 +1,15 @@
-"""From the metrics of a training job to the findings: what takes a verdict away, and what several seeds say."""
+"""From the metrics of a training job to the findings: what takes a verdict away."""
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from report.findings.analysis import analyse
-from report.findings.seeds import compare_seeds, spread
-from report.findings.statistics import compare_losses
 from report.findings.verdict import IMPROVED, NOT_SHOWN, VERDICTS
 from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 
@@ -71,31 +68,3 @@ def test_the_findings_are_reproducible_and_say_what_they_mean() -> None:
     assert json.dumps(first) == json.dumps(second)
     assert first["verdict"] in VERDICTS and first["says"]
     assert "clinical" in " ".join(first["does_not_say"])
-
-
-def test_each_seed_is_measured_as_the_first_is_on_its_own_losses() -> None:
-    measured = metrics(outside=-0.05, further={7: -0.2, 8: -0.1})
-    for row in measured["seeds"]["further"][1]["evaluation"]["control"]["documents"]:
-        row["tuned_nll"] = None
-    first = {name: compare_losses(measured["evaluation"][name], resamples=300) for name in ("heldout", "control")}
-    seeds = compare_seeds(measured, first, resamples=300)
-    assert seeds is not None
-    assert [one["seed"] for one in seeds["results"]] == [42, 7, 8]
-    alone = compare_losses(measured["seeds"]["further"][0]["evaluation"]["heldout"], resamples=300)
-    assert alone is not None and seeds["results"][1]["heldout"] == alone["difference"]
-    assert seeds["results"][0]["heldout"] == (first["heldout"] or {})["difference"]
-    assert seeds["results"][2]["control"] is None, "no loss, no difference"
-    assert [one["seed"] for one in seeds["left_out"]] == [99]
-    assert compare_seeds(metrics(), {}) is compare_seeds(None, {}) is None, "a run with one seed"
-
-
-@pytest.mark.parametrize(
-    ("values", "agree"), [((-0.1, -0.2), True), ((0.1, 0.2, 0.3), True), ((-0.1, 0.2), False), ((-0.1, 0.0), False)]
-)
-def test_seeds_agree_where_all_differences_have_one_sign(values: tuple[float, ...], agree: bool) -> None:
-    over = spread([*({"estimate": value} for value in values), None])
-    assert over is not None
-    assert (over["agree"], over["seeds"]) == (agree, len(values))
-    assert (over["lowest"], over["highest"]) == (min(values), max(values))
-    assert over["standard_deviation"] == pytest.approx(statistics.stdev(values))
-    assert spread([{"estimate": -0.1}, None]) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdapterNotServed
-from report.findings.served import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
+from report.findings.adapter_applied import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 
 NATS = 0.2  # as far as a rehearsal of minutes moves the loss
 
