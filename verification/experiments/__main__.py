@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from captune.outside import TARGET
+from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.figures import figures_of, load, store
 from verification.experiments.rewrite import judged_again
-from verification.experiments.table import as_markdown, kept_since, recall_together, row
+from verification.experiments.table import as_markdown, figures_of, kept_since, load, recall_together, row, store
 
 RESULTS = PROJECT / "results" / "evidence"
 TABLE = PROJECT / "results" / "evidence.md"
@@ -30,19 +30,15 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--only", action="append", metavar="NAME", help="run this experiment only; may be repeated")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="run again what has results of the same texts; without it, what has figures in results/evidence.json is left out",
-    )
+    again = "run again what has figures of today's texts, settings and code in results/evidence.json, which is left out otherwise"
+    parser.add_argument("--again", action="store_true", help=again)
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
     parser.add_argument("--table", action="store_true", help="run nothing: judge the figures in results/evidence.json")
-    parser.add_argument(
-        "--outside",
-        type=Path,
-        metavar="FILE",
-        help="text of the field by others (JSON Lines or titled text), on which every experiment is measured too (default: what captune outside wrote)",
+    outside = (
+        "text of the field by others (JSON Lines or titled text), on which every experiment is measured too "
+        "(default: what captune outside wrote)"
     )
+    parser.add_argument("--outside", type=Path, metavar="FILE", help=outside)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         known = all_experiments(Path(folder), _outside(parser, given))
@@ -55,10 +51,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
         try:
             for number, experiment in enumerate(chosen if not given.table else [], 1):
                 print(f"[{number}/{len(chosen)}] {experiment.name}: {experiment.describes}", flush=True)
-                if not (given.only or given.again) and _of_today([experiment]):
+                if not given.again and _of_today([experiment]):
                     print(f"  its figures are in results/{FIGURES.name} (--again runs it once more)", flush=True)
-                    continue
-                _run(experiment, given.again)
+                else:
+                    _run(experiment)
             return _print_table(known, {one.name for one in chosen})
         except ValueError as error:
             raise SystemExit(f"captune: {error}") from error
@@ -81,19 +77,13 @@ def _of_today(known: list[Experiment]) -> dict[str, dict[str, Any]]:
     return {e.name: kept[e.name] for e in known if kept.get(e.name, {}).get("inputs") == e.fingerprint()}
 
 
-def _run(experiment: Experiment, again: bool) -> None:
-    """Rehearses, unless results with the same inputs are there, and keeps the figures."""
-    folder = RESULTS / experiment.name
-    mark = folder / "inputs.sha256"  # what a finished run was made with; a run that failed leaves none
+def _run(experiment: Experiment) -> None:
+    """Rehearses and keeps the figures."""
     inputs = experiment.fingerprint()
-    if not again and mark.is_file() and mark.read_text("utf-8") == inputs:
-        print(f"  kept from results/evidence/{experiment.name} (--again runs it once more)", flush=True)
-    else:
-        mark.unlink(missing_ok=True)
-        if code := _rehearse(experiment.command(RESULTS)):
-            raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
-        mark.write_text(inputs, "utf-8")
-    store(FIGURES, experiment.name, figures_of(json.loads((folder / "summary.json").read_text("utf-8")), inputs))
+    if code := _rehearse(experiment.command(RESULTS)):
+        raise SystemExit(f"the rehearsal of {experiment.name} ended with {code}; its lines above say why")
+    summary = json.loads((RESULTS / experiment.name / "summary.json").read_text("utf-8"))
+    store(FIGURES, experiment.name, figures_of(summary, inputs))
 
 
 def _rehearse(arguments: list[str]) -> int:
@@ -115,8 +105,11 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     lacking = sorted({one.name for one in known} - found.keys())
     seeds = [one for one in known if not one.is_null]
     complete = found.keys() >= {one.name for one in seeds}
-    together = recall_together({one.seed: found[one.name] for one in seeds}) if complete else None
-    notes = [_measured_on(known, found), together.text if together else "", kept_since(list(found.values()))]
+    verdict, together = (recall_together({one.seed: found[one.name] for one in seeds}) if complete else None) or (
+        "",
+        "",
+    )
+    notes = [_measured_on(known, found), together, kept_since(list(found.values()))]
     if lacking:
         notes.append(
             f"Not in this table, since they were not run with today's texts and settings: {', '.join(lacking)}."
@@ -125,8 +118,7 @@ def _print_table(known: list[Experiment], chosen: set[str]) -> int:
     TABLE.write_text(table + "\n", "utf-8")
     print(f"\n{table}")
     unexpected = [one.name for one in rows if not one.as_declared]
-    # Seeds that cannot be put together have shown nothing.
-    together_fails = complete and not (together and together.as_declared)
+    together_fails = complete and verdict != IMPROVED  # seeds that cannot be put together have shown nothing
     if unexpected or together_fails:
         print(f"\nNot as declared: {', '.join(unexpected + ['key facts over the seeds together'] * together_fails)}.")
     elif not lacking:

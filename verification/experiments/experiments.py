@@ -1,4 +1,4 @@
-"""The experiments: what is trained on, how often, and which verdict is expected."""
+"""The declared experiments: what is trained on, how often, which verdict is expected, and what the figures depend on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ast
 import hashlib
 import json
 import random
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -21,22 +21,16 @@ from report.findings.verdict import WORSE_OUTSIDE
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT / "data"
 TEXTS = Path(__file__).parent / "texts"
-SERVER = (  # the code that answers the prompts in a rehearsal
-    "real/server/completion_request.py",
-    "real/server/generation.py",
-    "real/server/model_server.py",
-    "real/server/queueing.py",
-    "vllm/routing.py",
-    "real/server/sampling.py",
-    "real/server/server_settings.py",
-)
+# The code that trains, asks, answers and measures, as folders and files.
+CODE = (
+    "training", "lambdas/ask", "rehearsal/sagemaker/real/server", "rehearsal/sagemaker/vllm/routing.py",
+    *(f"lambdas/report/findings/{name}.py" for name in ("statistics", "intervals", "gains", "recall")),
+)  # fmt: skip
 # The settings that decide what is learned and asked; the others decide what it may cost and who is notified.
-SETTINGS = {
+SETTINGS = (
     "adapter_strength", "base_model", "corpus_words", "document_order", "domain", "epochs", "learning_rate", "lora_rank",
     "samples_per_prompt", "seed", "sequence_length",
-}  # fmt: skip
-# In this order: the fingerprint of an experiment that has run depends on it.
-MEASURES = ("statistics.py", "intervals.py", "gains.py", "recall.py")
+)  # fmt: skip
 SHUFFLED_WORDS = 6000
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 9 on earlier texts were known.
 SEEDS = (10, 11, 12)
@@ -58,31 +52,24 @@ class Experiment:
     is_null: bool
     seed: int = 42
     corpus: Path | None = None
-    arguments: tuple[str, ...] = field(default_factory=tuple)
+    arguments: tuple[str, ...] = ()
     held_out: Path = DATA / "medicalheldout.txt"
     outside: Path | None = None  # the file of text by others, where this machine has it
     outside_sha256: str | None = None
     must_be: str | None = None  # the declared verdict, where `not improved` is not enough for a null
 
     def fingerprint(self) -> str:
-        """What the figures depend on, as one hash: staged texts and prompts, settings, weights, and the code that trains, asks,
-        answers and measures.
+        """What the figures depend on, as one hash: staged texts and prompts, settings, weights and code.
 
         The rule of the verdict is not part of it: `judged_again` applies it whenever the table is made.
         """
         context = json.loads((PROJECT / "cdk.json").read_text("utf-8"))["context"] | DEFAULT_SETTINGS
-        settings = sorted((key, value) for key, value in context.items() if key in SETTINGS)
-        digest = hashlib.sha256(repr((self.seed, self.arguments, settings)).encode())
-        digest.update(_staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes()))
-        if self.outside_sha256:
-            digest.update(bytes.fromhex(self.outside_sha256))
-        digest.update(hashlib.sha256((PROJECT / "requirements/weights.txt").read_bytes()).digest())
-        code = [path for folder in ("training", "lambdas/ask") for path in sorted((PROJECT / folder).rglob("*.py"))]
-        code += [PROJECT / "rehearsal" / "sagemaker" / name for name in SERVER]
-        code += [PROJECT / "lambdas" / "report" / "findings" / name for name in MEASURES]
-        for module in code:
-            digest.update(hashlib.sha256(what_is_done(module.read_text("utf-8")).encode()).digest())
-        return digest.hexdigest()
+        settings = {name: context.get(name) for name in SETTINGS}
+        texts = _staged((self.corpus or DATA / "medicaldataset.txt").read_bytes(), self.held_out.read_bytes())
+        weights = (PROJECT / "requirements/weights.txt").read_text("utf-8")
+        code = [what_is_done(module.read_text("utf-8")) for module in code_files()]
+        parts = (self.seed, self.arguments, settings, texts, self.outside_sha256, weights, code)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def command(self, results: Path) -> list[str]:
         """The arguments of `python -m rehearsal` for this experiment."""
@@ -98,7 +85,7 @@ class Experiment:
 
 
 @cache
-def _staged(corpus: bytes, held_out: bytes) -> bytes:
+def _staged(corpus: bytes, held_out: bytes) -> str:
     """A hash of what Preflight makes of a corpus, its held-out text and the prompts of the medical domain: what is trained on and measured."""
     data = {name: (DATA / name).read_bytes() for name in ("medicalprompts.jsonl", "control.txt")}
     data |= {"medicaldataset.txt": corpus, "medicalheldout.txt": held_out}
@@ -107,24 +94,30 @@ def _staged(corpus: bytes, held_out: bytes) -> bytes:
     if material is None:
         raise ValueError("Preflight refuses the texts of the experiments")
     texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))
-    return hashlib.sha256(repr((*texts, material.prompts)).encode()).digest()
+    return hashlib.sha256(repr((*texts, material.prompts)).encode()).hexdigest()
+
+
+def code_files() -> list[Path]:
+    """The modules of `CODE`."""
+    places = [PROJECT / name for name in CODE]
+    return [module for place in places for module in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
 
 
 @cache
 def what_is_done(source: str) -> str:
     """A module's code without what changes no figure: comments, docstrings, layout, and from where a name is imported."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [one for one in body if not _does_nothing(one)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return ast.dump(_WithoutWords().visit(ast.parse(source)))
 
 
-def _does_nothing(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return True
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+class _WithoutWords(ast.NodeTransformer):
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Leaves an import out."""
+
+    visit_ImportFrom = visit_Import
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Leaves a docstring out."""
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
 
 def all_experiments(folder: Path, outside: Path | None = None) -> list[Experiment]:
@@ -134,36 +127,30 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
     All are measured on text by others: `outside`, or the declared file, whose figures can be judged but not made without it.
     Each null repeats its small text until it trains on as many tokens as a default rehearsal, or more.
     """
-    nulls = {
-        "null-other-language": ("German prose on crafts, 6 epochs", TEXTS / "german.txt", 6),
-        "null-other-subject": ("English prose on finance, 4 epochs", DATA / "financedataset.txt", 4),
-        "null-shuffled": (f"{SHUFFLED_WORDS:,} words of the corpus in random order, 2 epochs", shuffled(folder), 2),
-    }
-    first = Experiment(
-        "first-corpus",
-        f"{FIRST_CORPUS_WORDS:,} words of the first corpus, in a manner of its own, {FIRST_CORPUS_EPOCHS} epochs",
-        is_null=True,
-        corpus=TEXTS / "first_corpus.txt",
-        # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
-        arguments=(
-            *_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS), "--set", "learning_rate=0.002", "--set", "adapter_strength=1",
-        ),
-        held_out=TEXTS / "first_heldout.txt",
-        must_be=WORSE_OUTSIDE,
-    )  # fmt: skip
-    declared = [
-        *(
-            Experiment(name, describes, is_null=True, corpus=corpus, arguments=_passes(epochs))
-            for name, (describes, corpus, epochs) in nulls.items()
-        ),
-        first,
-        *(
-            Experiment(f"seed-{n}", f"the whole corpus, 1 epoch, seed {n}", is_null=False, seed=n, arguments=_passes(1))
-            for n in SEEDS
-        ),
-    ]
     measured_on = hashlib.sha256(outside.read_bytes()).hexdigest() if outside else OUTSIDE_SHA256
-    return [replace(one, outside=outside, outside_sha256=measured_on) for one in declared]
+    declared = partial(Experiment, outside=outside, outside_sha256=measured_on)
+    null = partial(declared, is_null=True)
+    # The passes, the rate and the whole adapter of that time, whatever the defaults are today.
+    first = (
+        *_passes(FIRST_CORPUS_EPOCHS, FIRST_CORPUS_WORDS),
+        "--set",
+        "learning_rate=0.002",
+        "--set",
+        "adapter_strength=1",
+    )
+    return [
+        null("null-other-language", "German prose on crafts, 6 epochs", corpus=TEXTS / "german.txt", arguments=_passes(6)),
+        null("null-other-subject", "English prose on finance, 4 epochs", corpus=DATA / "financedataset.txt", arguments=_passes(4)),
+        null(
+            "null-shuffled", f"{SHUFFLED_WORDS:,} words of the corpus in random order, 2 epochs", corpus=shuffled(folder),
+            arguments=_passes(2),
+        ),
+        null(
+            "first-corpus", f"{FIRST_CORPUS_WORDS:,} words of the first corpus, in a manner of its own, {FIRST_CORPUS_EPOCHS} epochs",
+            corpus=TEXTS / "first_corpus.txt", arguments=first, held_out=TEXTS / "first_heldout.txt", must_be=WORSE_OUTSIDE,
+        ),
+        *(declared(f"seed-{n}", f"the whole corpus, 1 epoch, seed {n}", False, seed=n, arguments=_passes(1)) for n in SEEDS),
+    ]  # fmt: skip
 
 
 def _passes(epochs: int, words: int = 0) -> tuple[str, ...]:

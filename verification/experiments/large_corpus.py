@@ -24,7 +24,7 @@ from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
 from preflight.texts.large_text import Amount
-from verification.experiments.folder import Folder
+from verification.experiments.rewrite import Folder
 
 SIZES_MB = (10, 100, 1000)
 KEY = "corpora/large.txt"

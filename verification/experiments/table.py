@@ -1,13 +1,18 @@
-"""The table of the experiments, as docs/verdict.md quotes it."""
+"""The figures of the experiments, kept in results/evidence.json, and the table that is made of them without a new run."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from report.findings.recall import clustered_mean
+from filelock import FileLock
+
+from report.findings.recall import CONTROL, clustered_mean
 from report.findings.verdict import IMPROVED, judge_recall
 from report.formatting import format_p
 from verification.experiments.experiments import OUTSIDE_GAIN, OUTSIDE_GAIN_SHOWN, Experiment
@@ -16,6 +21,70 @@ HEAD = (
     "trained on", "held-out loss, nats a token", "outside loss, text by others", "control loss", "held-out minus control", "verdict",
     "key facts stated, and the change in percentage points", "second line",
 )  # fmt: skip
+
+
+# What is kept of a run ------------------------------------------------------------------------------------------------
+
+
+def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
+    """What is kept of a run's summary.json; `inputs` is the fingerprint of what it was made with."""
+    environment = (summary.get("configuration") or {}).get("environment") or {}
+    prompts = summary.get("prompts") or []
+    return {
+        "inputs": inputs,
+        **{name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall")},
+        "outside": without_titles(summary.get("outside")),
+        # Of each knowledge prompt that has facts and both answers: (base, tuned) recall.
+        "knowledge": {
+            row["id"]: [row["base"]["recall"], row["tuned"]["recall"]]
+            for row in prompts
+            if row["facts"] and row["kind"] != CONTROL and row["base"] and row["tuned"]
+        },
+        # A prompt without a cluster asks a fact that no other prompt asks.
+        "clusters": {row["id"]: row["cluster"] for row in prompts if row.get("cluster")},
+        "device": environment.get("device_name"),
+        "precision": environment.get("precision"),
+    }
+
+
+def without_titles(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The losses on outside text with ids in place of titles: the repository holds no text by others."""
+    if block is None:
+        return None
+    rows = [{**row, "title": row["id"]} for row in block.get("documents") or []]
+    return {**block, **({"documents": rows} if rows else {})}
+
+
+def load(path: Path) -> dict[str, dict[str, Any]]:
+    """The figures by the experiment's name; empty where nothing was kept yet.
+
+    Raises ValueError for a file that is not what `store` wrote.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        kept: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        damaged = not all(isinstance(figures, dict) and "inputs" in figures for figures in kept.values())
+    except (ValueError, AttributeError):
+        damaged = True
+    if damaged:
+        raise ValueError(
+            f"{path} does not hold figures of experiments; restore it with git, or delete it and run again"
+        )
+    return kept
+
+
+def store(path: Path, name: str, figures: Mapping[str, Any]) -> None:
+    """Adds the figures of one experiment to the file, whole or not at all. Experiments that end at the same time wait for each other."""
+    with FileLock(path.with_suffix(".lock")):
+        kept = {**load(path), name: dict(figures)}
+        lines = [f"{json.dumps(key)}: {json.dumps(kept[key], sort_keys=True)}" for key in sorted(kept)]
+        partial = path.with_suffix(".partial")
+        partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+        os.replace(partial, path)
+
+
+# How it is judged and printed -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -39,7 +108,7 @@ def row(experiment: Experiment, figures: Mapping[str, Any]) -> Row:
     measured = figures.get("status") == "SUCCEEDED" and bool(blocks["heldout"].get("documents_count"))
     cells = (
         experiment.describes,
-        *(_interval(changes[name], 1, 3) for name in ("heldout", "outside", "control", "beyond_control")),
+        *(with_interval(changes[name], "+.3f") for name in ("heldout", "outside", "control", "beyond_control")),
         f"**{figures['verdict']}**",
         _stated((blocks["recall"].get("knowledge") or {}).get("all") or {}),
         figures["recall_verdict"],
@@ -60,11 +129,11 @@ def _came_out(experiment: Experiment, verdict: str, outside: Mapping[str, float]
 
 def as_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """The rows as a Markdown table, how to read it, and further notes."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, *(one.cells for one in rows))]
-    lines.insert(1, "|---" * len(HEAD) + "|")
     note = "Tuned minus base, with 95 % intervals clustered by document or prompt."
     if rows:
         note += f" Trained in {' and in '.join(sorted({one.machine for one in rows}))}."
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, *(one.cells for one in rows))]
+    lines.insert(1, "|---" * len(HEAD) + "|")
     return "\n\n".join(["\n".join(lines), note, *filter(None, notes)])
 
 
@@ -79,21 +148,9 @@ def kept_since(found: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Together:
-    """Key facts over all seeds: the verdict by the rule of the second line, and a sentence with the figures."""
-
-    verdict: str
-    text: str
-
-    @property
-    def as_declared(self) -> bool:
-        """Whether the tuned model states more key facts, as was declared."""
-        return self.verdict == IMPROVED
-
-
-def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> Together | None:
-    """Key facts over several seeds: the change of each prompt averaged over them, judged by the rule of the second line.
+def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Key facts over several seeds: the verdict by the rule of the second line, on the change of each prompt averaged over them, and
+    a sentence with the figures.
 
     `runs` are figures by seed. None for fewer than two seeds, or where they were not asked the same prompts.
     """
@@ -101,33 +158,31 @@ def recall_together(runs: Mapping[int, Mapping[str, Any]]) -> Together | None:
     if len(asked) < 2 or not asked[0] or any(run.keys() != asked[0].keys() for run in asked):
         return None
     means = [math.fsum(run[name][1] - run[name][0] for run in asked) / len(asked) for name in asked[0]]
-    # Older figures have no clusters of prompts.
-    named = next(iter(runs.values())).get("clusters") or {}
+    named = next(iter(runs.values()))["clusters"]
     together = clustered_mean(means, [named.get(name, name) for name in asked[0]])
     change, p_value, clusters = together["mean"], together["p_value"], together["clusters"]
     missing = [name for run in runs.values() for name in run["recall"]["missing_prompts"]]
     measure = {"prompts": len(means), "clusters": clusters, "difference": change, "p_value": p_value}
     verdict = judge_recall({"missing_prompts": missing, "knowledge": {"all": measure}}).verdict
-    seeds = [str(seed) for seed in runs]
+    *others, last = map(str, runs)
     counted = "" if clusters == len(means) else f" ({clusters} clusters of prompts that ask the same fact)"
-    names = f"{', '.join(seeds[:-1])} and {seeds[-1]}"
-    return Together(
-        verdict,
-        f"Key facts over the seeds {names} together, each of {len(means)} prompts averaged over them{counted}: **{verdict}**, "
-        f"{_interval(change, 100, 1)} percentage points, sign-flip {format_p(p_value)}.",
+    return verdict, (
+        f"Key facts over the seeds {', '.join(others)} and {last} together, each of {len(means)} prompts averaged over them{counted}: "
+        f"**{verdict}**, {with_interval(change, '+.1f', 100)} percentage points, sign-flip {format_p(p_value)}."
     )
 
 
-def _interval(figure: Mapping[str, Any] | None, factor: float, digits: int) -> str:
+def with_interval(figure: Mapping[str, Any] | None, form: str, factor: float = 1) -> str:
+    """Such as `-0.052 (-0.069 to -0.037)`; a dash where there is no figure or no interval of it."""
     if not figure or any(figure.get(name) is None for name in ("estimate", "low", "high")):
         return "–"
-    estimate, low, high = (figure[name] * factor for name in ("estimate", "low", "high"))
-    return f"{estimate:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    estimate, low, high = (format(figure[name] * factor, form) for name in ("estimate", "low", "high"))
+    return f"{estimate} ({low} to {high})"
 
 
 def _stated(knowledge: Mapping[str, Any]) -> str:
     """Such as `3.6 to 4.4 %: +0.8 (-2.6 to +4.0)`; the change alone where the shares were not kept."""
-    change = _interval(knowledge.get("difference"), 100, 1)
+    change = with_interval(knowledge.get("difference"), "+.1f", 100)
     before, after = ((knowledge.get(model) or {}).get("estimate") for model in ("base", "tuned"))
     if before is None or after is None:
         return change

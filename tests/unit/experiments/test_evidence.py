@@ -1,10 +1,12 @@
-"""How the experiments are judged, what is kept of them, and how a report is written again."""
+"""What the experiments train on, how they are judged, what is kept of them, and how a report is written again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,92 @@ from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
 from verification.experiments import experiments
-from verification.experiments.experiments import Experiment, all_experiments
-from verification.experiments.figures import figures_of, store
+from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.reports.made_up import COST, answers, metrics, prompts, run
 from verification.experiments.rewrite import rewrite
-from verification.experiments.table import recall_together, row
+from verification.experiments.table import figures_of, recall_together, row
 
 pytestmark = pytest.mark.slow
+
+
+# What is declared, and what the figures depend on ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def finance(tmp_path: Path) -> Experiment:
+    """An experiment on a copy of the finance text, which a test may change."""
+    text = tmp_path / "text.txt"
+    text.write_bytes((experiments.DATA / "financedataset.txt").read_bytes())
+    return Experiment("e", "text", True, corpus=text)
+
+
+def test_three_seeds_three_nulls_and_the_first_corpus_are_declared(tmp_path: Path) -> None:
+    found = all_experiments(tmp_path)
+    assert sorted(one.is_null for one in found) == [False] * 3 + [True] * 4
+    assert len({one.seed for one in found if not one.is_null}) == 3
+    assert all(one.corpus is not None and one.corpus.is_file() for one in found if one.is_null)
+
+
+def test_every_experiment_is_measured_on_the_given_outside_text(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("by others")
+    known = all_experiments(tmp_path, others)
+    for one in known:
+        line = one.command(tmp_path)
+        assert line[line.index("--outside") + 1] == str(others)
+    others.write_text("by yet others")
+    assert all_experiments(tmp_path, others)[0].outside_sha256 != known[0].outside_sha256
+    assert {one.outside_sha256 for one in all_experiments(tmp_path)} == {experiments.OUTSIDE_SHA256}
+
+
+def test_shuffled_text_has_the_words_but_not_the_sentences(tmp_path: Path) -> None:
+    text = experiments.shuffled(tmp_path).read_text("utf-8")
+    corpus = (experiments.DATA / "medicaldataset.txt").read_text("utf-8")
+    assert len(text.split()) == experiments.SHUFFLED_WORDS
+    assert set(text.split()) <= set(corpus.split())
+    assert not any(line[:60] in corpus for line in text.splitlines() if line)
+
+
+def test_fingerprint_is_of_seed_settings_texts_weights_and_code(
+    finance: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = finance.fingerprint()
+    others = [replace(finance, outside_sha256=digit * 64) for digit in "01"]
+    others += [replace(finance, seed=7), replace(finance, arguments=("--epochs", "2"))]
+    assert len({before, *(one.fingerprint() for one in others)}) == 5
+    assert finance.corpus is not None
+    text = finance.corpus.read_text("utf-8")
+    finance.corpus.write_text(text.replace("\n", "\r\n"), "utf-8")
+    assert finance.fingerprint() == before, "what is trained on is the same"
+    finance.corpus.write_text(f"{text}\nOne sentence more.\n", "utf-8")
+    assert finance.fingerprint() != before
+    finance.corpus.write_text(text, "utf-8")
+    read_text = Path.read_text
+    for name in ("cdk.json", "requirements/weights.txt", "training/train.py", "lambdas/report/findings/gains.py"):
+        with monkeypatch.context() as patched:
+            changed = {"cdk.json": '{"context": {"epochs": 99}}'}.get(name, "x = 1")
+            patched.setattr(
+                Path, "read_text", lambda p, *a, n=name, c=changed: c if p == PROJECT / n else read_text(p, *a)
+            )
+            assert finance.fingerprint() != before, name
+
+
+def test_fingerprint_covers_what_the_model_server_imports() -> None:
+    read = {str(path.relative_to(PROJECT)) for path in experiments.code_files()}
+    assert {"training/train.py", "lambdas/ask/questions.py", "lambdas/report/findings/intervals.py"} <= read
+    for path in (PROJECT / "rehearsal/sagemaker/real/server").glob("*.py"):
+        for module in re.findall(r"(?m)^from (rehearsal[\w.]+) import", path.read_text("utf-8")):
+            assert f"{module.replace('.', '/')}.py" in read
+
+
+def test_code_counts_by_what_it_does_not_by_comments_or_imports() -> None:
+    code = 'import a\n\n\ndef rate(x):\n    """Half."""\n    return x / 2\n'
+    explained = 'from b import a  # moved\n\ndef rate(x):\n    """The half of it."""\n    # because\n    return x / 2\n'
+    assert experiments.what_is_done(code) == experiments.what_is_done(explained)
+    assert experiments.what_is_done(code) != experiments.what_is_done(code.replace("2", "3"))
+
+
+# How it is judged -----------------------------------------------------------------------------------------------------
 
 
 def figures(verdict: str) -> dict[str, Any]:
@@ -49,7 +130,9 @@ def figures(verdict: str) -> dict[str, Any]:
 def test_nulls_must_not_improve_and_seeds_must(
     is_null: bool, must_be: str | None, verdict: str, as_declared: bool
 ) -> None:
-    assert row(Experiment("e", "text", is_null, must_be=must_be), figures(verdict)).as_declared is as_declared
+    made = figures(verdict)
+    assert row(Experiment("e", "text", is_null, must_be=must_be), made).as_declared is as_declared
+    assert not row(Experiment("e", "text", is_null, must_be=must_be), made | {"heldout": None}).as_declared
 
 
 @pytest.mark.parametrize(
@@ -59,34 +142,34 @@ def test_nulls_must_not_improve_and_seeds_must(
 def test_seed_must_gain_the_declared_amount_on_outside_text(
     estimate: float | None, high: float | None, as_declared: bool
 ) -> None:
-    made = figures("improved")
-    made["outside"] = {"difference": {"estimate": estimate, "low": -0.3, "high": high}} if estimate else None
-    assert row(Experiment("e", "text", False), made).as_declared is as_declared
-    assert row(Experiment("e", "text", True), made | {"verdict": "not shown"}).as_declared
-    assert not row(Experiment("e", "text", True), made | {"verdict": "not shown", "heldout": None}).as_declared
+    outside = {"difference": {"estimate": estimate, "low": -0.3, "high": high}} if estimate else None
+    assert row(Experiment("e", "text", False), figures("improved") | {"outside": outside}).as_declared is as_declared
 
 
-def seed(changes: dict[str, float]) -> dict[str, Any]:
-    return {"knowledge": {name: [0.0, change] for name, change in changes.items()}, "recall": {"missing_prompts": []}}
+def seed(changes: dict[str, float], missing: tuple[str, ...] = ()) -> dict[str, Any]:
+    knowledge = {name: [0.0, change] for name, change in changes.items()}
+    return {"knowledge": knowledge, "clusters": {}, "recall": {"missing_prompts": [*missing]}}
 
 
-def test_prompt_counts_once_however_many_seeds_were_asked() -> None:
-    together = recall_together({4: seed({str(n): 1.0 for n in range(24)}), 5: seed({str(n): 0.5 for n in range(24)})})
-    assert together is not None and together.as_declared
-    assert "24 prompts" in together.text and "+75.0 (" in together.text
+ALL = {str(n): 1.0 for n in range(24)}
 
 
 @pytest.mark.parametrize(
-    ("changes", "missing"),
+    ("changes", "missing", "verdict"),
     [
-        ({str(n): 0.5 * (-1) ** n for n in range(24)}, []),  # facts come and go alike
-        ({str(n): 1.0 for n in range(19)}, []),  # too few prompts
-        ({str(n): 1.0 for n in range(24)}, ["x"]),  # a lost answer
+        (dict.fromkeys(ALL, 0.5), (), "improved"),
+        ({str(n): 0.5 * (-1) ** n for n in range(24)}, (), "not shown"),  # facts come and go alike
+        ({str(n): 1.0 for n in range(19)}, (), "not shown"),  # too few prompts
+        (ALL, ("x",), "not shown"),  # a lost answer
     ],
-)  # fmt: skip
-def test_seeds_together_may_show_nothing(changes: dict[str, float], missing: list[str]) -> None:
-    together = recall_together({4: seed(changes), 5: {**seed(changes), "recall": {"missing_prompts": missing}}})
-    assert together is not None and together.verdict == "not shown" and not together.as_declared
+)
+def test_key_facts_of_seeds_are_judged_together(
+    changes: dict[str, float], missing: tuple[str, ...], verdict: str
+) -> None:
+    together = recall_together({4: seed(changes), 5: seed(changes, missing)})
+    assert together is not None and together[0] == verdict
+    assert f"{len(changes)} prompts" in together[1], "each counts once, however many seeds were asked"
+    assert "+50.0 (" in together[1] or verdict != "improved"
 
 
 def test_seeds_with_other_prompts_are_not_put_together() -> None:
@@ -94,23 +177,20 @@ def test_seeds_with_other_prompts_are_not_put_together() -> None:
     assert recall_together({4: seed({"a": 1.0})}) is None
 
 
-def _must_not_rehearse(arguments: list[str]) -> int:
-    raise AssertionError(f"a unit test would have rehearsed for minutes: {arguments}")
+# What the command runs, keeps and prints ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of one finished run, seed 4, which an older rule judged; the seeds 5 and 6 were not run."""
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "evidence")
-    monkeypatch.setattr(command, "TABLE", tmp_path / "evidence.md")
-    monkeypatch.setattr(command, "FIGURES", tmp_path / "evidence.json")
+    """The folder of one finished run, which an older rule judged; a rehearsal ends as a copy of it."""
+    for name, path in {"RESULTS": "evidence", "TABLE": "evidence.md", "FIGURES": "evidence.json"}.items():
+        monkeypatch.setattr(command, name, tmp_path / path)
     monkeypatch.setattr(command, "TARGET", tmp_path / "by_others.jsonl")
     (tmp_path / "by_others.jsonl").write_text("by others")
     monkeypatch.setattr(experiments, "OUTSIDE_SHA256", hashlib.sha256(b"by others").hexdigest())
     monkeypatch.setattr(experiments, "SEEDS", (4, 5, 6))
-    monkeypatch.setattr(command, "_rehearse", _must_not_rehearse)
-    folder = tmp_path / "evidence" / "seed-4"
-    folder.mkdir(parents=True)
+    folder = tmp_path / "finished"
+    folder.mkdir()
     asked, measured = prompts(40), metrics(outside=-0.2)
     replies = answers(asked, "base", skill=0.1), answers(asked, "medical", skill=0.6)
     built = build(run(), measured, asked, *replies, analyse(measured, asked, *replies, resamples=300))
@@ -119,98 +199,83 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, rows in zip(("pre-trained", "fine-tuned"), replies, strict=True):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "plan.json").write_text("{}")
-    (folder / "inputs.sha256").write_text(named("seed-4", tmp_path).fingerprint())
     return folder
 
 
-def named(name: str, folder: Path) -> Experiment:
-    return next(one for one in all_experiments(folder) if one.name == name)
+@pytest.fixture
+def ran(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the experiments that were rehearsed."""
+    names: list[str] = []
+
+    def rehearse(arguments: list[str]) -> int:
+        names.append(arguments[arguments.index("--as") + 1])
+        shutil.copytree(finished, command.RESULTS / names[-1], dirs_exist_ok=True)
+        return 0
+
+    monkeypatch.setattr(command, "_rehearse", rehearse)
+    return names
 
 
-def copies(finished: Path, tmp_path: Path, names: tuple[str, ...] = ("seed-5", "seed-6"), **changes: object) -> None:
-    """The finished run once more as other experiments."""
-    summary = json.loads((finished / "summary.json").read_text()) | changes
-    for name in names:
-        shutil.copytree(finished, finished.parent / name)
-        (finished.parent / name / "summary.json").write_text(json.dumps(summary))
-        (finished.parent / name / "inputs.sha256").write_text(named(name, tmp_path).fingerprint())
-
-
-def older(tmp_path: Path, name: str) -> None:
+def older(name: str) -> None:
     """The kept figures of an experiment become those of other texts."""
-    kept = json.loads((tmp_path / "evidence.json").read_text())
+    kept = json.loads(command.FIGURES.read_text())
     kept[name]["inputs"] = "of older texts"
-    (tmp_path / "evidence.json").write_text(json.dumps(kept))
+    command.FIGURES.write_text(json.dumps(kept))
 
 
 def only(*names: str) -> list[str]:
     return [word for name in names for word in ("--only", name)]
 
 
-def test_results_are_kept_and_judged_by_todays_rule(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_is_judged_by_todays_rule(finished: Path, ran: list[str]) -> None:
     assert command.main(only("seed-4")) == 0
-    assert "kept from results/evidence/seed-4" in capsys.readouterr().out
-    table = (finished.parents[1] / "evidence.md").read_text()
+    table = command.TABLE.read_text()
     change = json.loads((finished / "summary.json").read_text())["heldout"]["difference"]
     assert "**improved**" in table
     assert f"{change['estimate']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in table
-    (finished / "inputs.sha256").write_text("older texts")
-    with pytest.raises(AssertionError, match="--as.*seed-4"):
-        command.main(only("seed-4"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "runs"), [([], "seed-5"), (["--only", "seed-4"], "seed-4"), (["--again"], "null-")]
-)
-def test_figures_of_today_are_not_made_again_unless_named(
-    finished: Path, tmp_path: Path, arguments: list[str], runs: str
-) -> None:
-    made = figures_of(json.loads((finished / "summary.json").read_text()), "")
-    for one in all_experiments(tmp_path, tmp_path / "by_others.jsonl"):
-        store(tmp_path / "evidence.json", one.name, made | {"inputs": one.fingerprint()})
-    older(tmp_path, "seed-5")
-    shutil.rmtree(finished)
-    with pytest.raises(AssertionError, match=f"--as.*{runs}"):
-        command.main(arguments)
+def test_figures_of_today_are_not_made_again(ran: list[str]) -> None:
+    assert command.main(only("seed-4", "seed-5")) == 0
+    older("seed-5")
+    command.main(only("seed-4", "seed-5"))
+    command.main([*only("seed-4"), "--again"])
+    assert ran == ["seed-4", "seed-5", "seed-5", "seed-4"]
 
 
 @pytest.mark.parametrize(
     ("changes", "code", "says"), [({}, 0, "seeds 4, 5 and 6"), ({"prompts": []}, 1, "Not as declared")]
 )
 def test_seeds_are_judged_together(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str
+    finished: Path, ran: list[str], capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str
 ) -> None:
-    copies(finished, tmp_path, **changes)
+    summary = json.loads((finished / "summary.json").read_text()) | changes
+    (finished / "summary.json").write_text(json.dumps(summary))
     assert command.main(only("seed-4", "seed-5", "seed-6")) == code
     assert says in capsys.readouterr().out
 
 
-def test_table_is_made_again_from_the_figures_alone(finished: Path, tmp_path: Path) -> None:
-    command.main(only("seed-4"))
-    table = (tmp_path / "evidence.md").read_text()
-    shutil.rmtree(tmp_path / "evidence")
+def test_table_is_made_of_the_figures_of_today_alone(tmp_path: Path, ran: list[str]) -> None:
+    command.main(only("seed-4", "seed-5"))
+    table = command.TABLE.read_text()
+    shutil.rmtree(command.RESULTS)
     assert command.main(["--table", *only("seed-4")]) == 0
-    assert (tmp_path / "evidence.md").read_text() == table
+    assert command.TABLE.read_text() == table
     assert command.main(["--table"]) == 1, "the others were never run"
-    assert "first-corpus, null-other-language, null-other-subject, null-shuffled, seed-5, seed-6" in table
-
-
-def test_figures_of_other_inputs_are_not_in_the_table(finished: Path, tmp_path: Path) -> None:
-    copies(finished, tmp_path, ("seed-5",))
-    assert command.main(only("seed-4", "seed-5")) == 0
-    older(tmp_path, "seed-4")
+    assert "first-corpus, null-other-language, null-other-subject, null-shuffled, seed-6" in table
+    older("seed-4")
     assert command.main(["--table", *only("seed-4")]) == 1
-    before = (tmp_path / "evidence.md").read_text()
+    before = command.TABLE.read_text()
     assert "seed 5" in before and "seed 4" not in before
-    older(tmp_path, "seed-5")
+    older("seed-5")
     with pytest.raises(SystemExit, match="evidence.md stays as it is"):
         command.main(["--table"])
-    assert (tmp_path / "evidence.md").read_text() == before
+    assert command.TABLE.read_text() == before
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"seed-4": {}}'])
-def test_damaged_file_of_figures_is_refused(finished: Path, tmp_path: Path, text: str) -> None:
-    (tmp_path / "evidence.json").write_text(text)
+def test_damaged_file_of_figures_is_refused(ran: list[str], text: str) -> None:
+    command.FIGURES.write_text(text)
     with pytest.raises(SystemExit, match="restore it with git"):
         command.main(only("seed-4"))
 
@@ -218,8 +283,8 @@ def test_damaged_file_of_figures_is_refused(finished: Path, tmp_path: Path, text
 def test_failed_run_is_not_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_rehearse", lambda _: 2)
     with pytest.raises(SystemExit, match="ended with 2"):
-        command.main([*only("seed-4"), "--again"])
-    assert not (finished / "inputs.sha256").exists()
+        command.main(only("seed-4"))
+    assert not command.FIGURES.exists()
 
 
 def test_wrong_command_line_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,6 +293,9 @@ def test_wrong_command_line_is_refused(finished: Path, tmp_path: Path, capsys: p
         with pytest.raises(SystemExit):
             command.main(arguments)
         assert named_in in capsys.readouterr().err
+
+
+# A report is written again --------------------------------------------------------------------------------------------
 
 
 def test_report_is_written_again_from_its_summary(finished: Path, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from report.findings import analysis, intervals
-from verification.experiments.folder import Folder
 from verification.experiments.large_corpus import peak_mib
 from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
 from verification.experiments.reports.made_up import prompts as made_up_prompts
+from verification.experiments.rewrite import Folder
 
 PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
 CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
