@@ -94,8 +94,8 @@ def tokens_learnt(settings: Settings, words: int) -> int:
     return estimated_tokens(words) * settings.epochs
 
 
-def expected_run(settings: Settings, tokens: int, answers: int, seeds: int = 1) -> estimate.Estimate:
-    """How long a run is expected to take that learns so many tokens with each of `seeds` and asks each model for so many answers."""
+def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Estimate:
+    """How long a run is expected to take that learns so many tokens and asks each model for so many answers."""
     kind = settings.training_instance_type[0]
     return estimate.of_run(
         shape_in(settings),
@@ -105,7 +105,6 @@ def expected_run(settings: Settings, tokens: int, answers: int, seeds: int = 1) 
         answers=answers,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
-        seeds=seeds,
     )
 
 

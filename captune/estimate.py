@@ -36,16 +36,15 @@ def command(
         list[Path] | None, typer.Option(metavar="FILE ...", help="The texts to train on (default: the domain's own).")
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", hidden=True)] = None,  # --corpus one.txt two.txt
-    seeds: Annotated[int, typer.Option(min=1, max=5, metavar="N", help="With how many seeds it trains.")] = 1,
     given: Context = None,
     region: Region = None,
 ) -> None:
     """Prints tokens, seconds, dollars and memory, each with its source."""
-    print(of(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])], seeds))
+    print(of(settings_of(given_settings(given, region)), [*(corpus or []), *(more or [])]))
 
 
-def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
-    """Tokens, seconds of each phase, dollars and memory, each with its source, of a run with so many seeds.
+def of(settings: Settings, corpora: Sequence[Path]) -> str:
+    """Tokens, seconds of each phase, dollars and memory, each with its source, of a run.
 
     Raises OSError for a file that cannot be opened, and what Preflight would refuse the run with: DatasetRejected and
     PatientDataSuspected for its texts, BudgetExceeded where the cap is too small for any run.
@@ -55,7 +54,7 @@ def of(settings: Settings, corpora: Sequence[Path], seeds: int = 1) -> str:
     prompts = DATA / f"{settings.domain}prompts.jsonl"
     asked = sum(1 for line in prompts.read_text("utf-8").splitlines() if line.strip()) if prompts.is_file() else 0
     tokens, count = tokens_learnt(settings, learnt), settings.training_instance_count
-    run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt), seeds)
+    run = expected_run(settings, tokens, asked * (1 + settings.samples_per_prompt))
     lines = [
         f"{settings.model.name} on {f'{count} x ' if count > 1 else ''}{kind}, {learnt:,} {of_what}",
         _line("tokens", f"{tokens:,}", _counted(settings)),

@@ -40,14 +40,11 @@ class Arguments:
     checkpoint_minutes: float = 10.0  # what an interruption may cost at most; 0 writes none but at a stop signal
     long_records: str = "split"  # what becomes of a record that is longer than a sequence; "refuse" ends the job
     document_order: str = "shuffled"  # of running text; "written": as in the file, but for neighbors
-    more_seeds: tuple[int, ...] = ()  # with which the job trains anew afterwards, to see how much the seed matters
 
     @property
     def settings(self) -> dict[str, int | float | str | None]:
         """All that shapes the adapter, as a dictionary; `learning_rate` is None where it is automatic."""
-        values = dataclasses.asdict(self)
-        del values["more_seeds"]
-        return values
+        return dataclasses.asdict(self)
 
 
 # key: (lowest, highest, what to do about a value outside). Integers where the dataclass says int.
@@ -69,7 +66,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "checkpoint_minutes": (0.0, 24 * 60),
 }
 CHOICES = {"long_records": ("split", "refuse"), "document_order": ("shuffled", "written")}
-MORE_SEEDS, MOST_MORE_SEEDS = "more_seeds", 4
 WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
 
 
@@ -106,33 +102,12 @@ def read_arguments(path: Path) -> Arguments:
         raise TrainingFailure(f"The settings file {path.name} is not a JSON object.", 'Write it as {"epochs": "3"}.')
     parsed: dict[str, object] = {}
     for key, value in values.items():
-        if key not in (known := [*LIMITS, *CHOICES, MORE_SEEDS]):
+        if key not in (known := [*LIMITS, *CHOICES]):
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}."
             raise TrainingFailure(f"The hyperparameter {key!r} is unknown.", hint)
-        parsed[key] = _seeds(value) if key == MORE_SEEDS else _parse(key, value)
-    arguments = Arguments(**parsed)  # type: ignore[arg-type]
-    if arguments.seed in arguments.more_seeds:
-        raise TrainingFailure(
-            f"The hyperparameter {MORE_SEEDS} names {arguments.seed}, which is seed already.",
-            f"Leave it out of {MORE_SEEDS}: each seed is trained once.",
-        )
-    return arguments
-
-
-def _seeds(value: object) -> tuple[int, ...]:
-    """Further seeds, such as "8,9"; "" for none. Raises TrainingFailure for anything else."""
-    low, high = LIMITS["seed"]
-    try:
-        seeds = tuple(int(part) for part in str(value).split(",")) if value != "" else ()
-    except ValueError:
-        seeds = (-1,)
-    if len(set(seeds)) < len(seeds) or len(seeds) > MOST_MORE_SEEDS or not all(low <= seed <= high for seed in seeds):
-        raise TrainingFailure(
-            f"The hyperparameter {MORE_SEEDS} is {str(value)[:80]!r}.",
-            f"Give up to {MOST_MORE_SEEDS} different whole numbers from {low} to {high} with commas, such as 8,9.",
-        )
-    return seeds
+        parsed[key] = _parse(key, value)
+    return Arguments(**parsed)  # type: ignore[arg-type]
 
 
 def _parse(key: str, value: object) -> int | float | str | None:

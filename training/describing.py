@@ -17,7 +17,7 @@ CURVE_POINTS = 500  # at most so many in metrics.json
 def training_of(
     state: TrainerState, watch: Watch, steps: int, network: Network, unmeasured: str | None
 ) -> dict[str, object]:
-    """How the training of the first seed went: of `steps` that were planned, with its curve in nats a token, seconds and bytes.
+    """How the training went: of `steps` that were planned, with its curve in nats a token, seconds and bytes.
 
     `unmeasured` is why losses of the tuned model lack, where some do.
     """

@@ -11,8 +11,10 @@ import traceback
 from pathlib import Path
 
 from driver import versions
+from progress import say
 
 REASON_CHARACTERS = 1024  # SageMaker drops what follows
+ADAPTER_SAVED = "adapter-is-saved"  # beside the failure file; on each host
 # What CUDA, its run-time compiler and the loader say where driver, libraries and GPU don't go together.
 DRIVER_SIGNS = (
     "CUDA error",
@@ -127,6 +129,32 @@ def written(root: Path) -> str:
         return (root / "output" / "failure").read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def mark_adapter_saved(root: Path) -> None:
+    """Notes that the adapter is saved: what ends the processes after that must not fail the job. Raises OSError.
+
+    SageMaker keeps no model of a job that failed, and its training would have been paid for nothing.
+    """
+    (root / "output").mkdir(parents=True, exist_ok=True)
+    (root / "output" / ADAPTER_SAVED).touch()
+
+
+def unmark_adapter_saved(root: Path) -> None:
+    """Takes the note back: the saved adapter has turned out to be of no use. Raises OSError."""
+    (root / "output" / ADAPTER_SAVED).unlink(missing_ok=True)
+
+
+def adapter_is_saved(root: Path) -> bool:
+    """Whether the adapter is saved. If so, removes a failure file and prints that the job has ended after the training."""
+    if not (root / "output" / ADAPTER_SAVED).exists():
+        return False
+    (root / "output" / "failure").unlink(missing_ok=True)
+    say(
+        "note",
+        text="an error ended the job after its adapter was saved: that stands, and metrics.json says what is missing",
+    )
+    return True
 
 
 def _write(root: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The run from loading the model to the last file: evaluate, train, save, evaluate again, and the same with further seeds."""
+"""The run from loading the model to the last file: evaluate, train, save, evaluate again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, step_of
 from describing import memory_of, model_of, training_of
 from evaluation import OutOfTime, mean_loss, paired
-from failure import TrainingFailure, explain, shown
+from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import Inputs
 from learning import make_trainer
 from model import vocabulary
@@ -29,9 +29,6 @@ from output import publish, publish_metrics
 from processes.group import Group, joined, reason_of
 from progress import Clock, say
 from records import choosing
-from seeds import first as firsts
-from seeds import further, safe
-from seeds.first import First
 from text import Document, Rows, boundaries, excerpts, tokenize
 from watch import Progress, Watch
 from work import Losses, Sets, Work, seed_everything
@@ -60,14 +57,13 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     rows, chosen = work.rows(arguments)
     identity = _identity(chosen, corpus, sets, network, inputs.model.configuration)
 
-    first = group.of_first(firsts.find(root, identity) if group.first and arguments.more_seeds else None)
-    found = None if first else _checkpoint(root / "checkpoints", identity, group)
+    found = _checkpoint(root / "checkpoints", identity, group)
     checkpoint = found[0] if found else None
     starts: Starts = group.of_first(
         count_start(
             root / "checkpoints",
             identity,
-            resumed_step=first.steps if first else step_of(checkpoint) if checkpoint else 0,
+            resumed_step=step_of(checkpoint) if checkpoint else 0,
             checkpoint_minutes=arguments.checkpoint_minutes,
             begun=clock.started,
         )
@@ -76,33 +72,22 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     )
     # MaxRuntimeInSeconds may count all starts of an interrupted job together.
     clock.budget_seconds -= starts.seconds_before
-    if first:
-        say("note", text="the first seed was finished by an earlier start: its result is used")
-        first.metrics["training"] |= {"starts": starts.count, "steps_again": starts.steps_again}
-        if group.first:
-            firsts.publish_again(root, first)
-        group.of_first(None)  # all wait for it: further seeds take what is published for safe
-    else:
-        progress = Progress(**found[1]) if found else Progress()
-        watch = Watch(
-            clock,
-            progress,
-            starts,
-            rows=rows,
-            rows_per_step=chosen.sequences_per_step,
-            checkpoint_minutes=arguments.checkpoint_minutes,
-            identity=identity,
-            group=group,
-        )
-        first = _first(work, rows, chosen, watch, checkpoint)
-        if arguments.more_seeds and arguments.checkpoint_minutes and group.first and not first.cut_short:
-            firsts.keep(root, first, identity)
-    if arguments.more_seeds:
-        further.train(work, arguments, first, starts, identity)
+    progress = Progress(**found[1]) if found else Progress()
+    watch = Watch(
+        clock,
+        progress,
+        starts,
+        rows=rows,
+        rows_per_step=chosen.sequences_per_step,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        identity=identity,
+        group=group,
+    )
+    _train(work, rows, chosen, watch, checkpoint)
     say("finished", seconds=round(clock.elapsed, 1))
 
 
-def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoint: Path | None) -> First:
+def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoint: Path | None) -> None:
     """Measures, trains, saves and measures again; what is saved is what is served."""
     root, network, sets, group, progress = work.root, work.network, work.sets, work.group, watch.progress
     length, starts = arguments.sequence_length, watch.starts
@@ -159,7 +144,6 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
             "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, length),
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
-            **further.planned(arguments),
         }
 
     network.weaken(arguments.adapter_strength)
@@ -169,7 +153,7 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
         "adapter",
         bytes=group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None),
     )
-    safe.mark(root)
+    mark_adapter_saved(root)
 
     say("phase", name="evaluate-tuned")
     unmeasured, error = _measure_tuned(work, length, tuned)
@@ -180,7 +164,6 @@ def _first(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
         say("note", text=f"losses of the tuned model lack and are null: {unmeasured}")
     if error:
         raise error
-    return First(measured, progress)
 
 
 def _measure_tuned(work: Work, length: int, tuned: Losses) -> tuple[str | None, Exception | None]:
@@ -197,7 +180,7 @@ def _measure_tuned(work: Work, length: int, tuned: Losses) -> tuple[str | None, 
     except OutOfTime:
         return "the time was over", None
     except TrainingFailure:
-        safe.withdraw(work.root)
+        unmark_adapter_saved(work.root)
         raise
     except Exception as error:
         if work.group.size > 1:

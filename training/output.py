@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,39 +29,22 @@ def publish(root: Path, network: Network, metrics: dict[str, Any]) -> int:
     format in which they are served. Raises OSError.
     """
 
-    def write(partial: Path) -> None:
-        (partial / WEIGHTS).write_bytes(weights)
-        network.adapted.peft_config["default"].save_pretrained(partial)
-        name = metrics["base_model"]["name"]
-        (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
-
     weights = serialize(network.adapter(SERVED), metadata={"format": "pt"})
-    _publish(root, write, metrics)
-    return len(weights)
-
-
-def publish_files(root: Path, folder: Path, metrics: dict[str, Any]) -> None:
-    """The same with the adapter's files as they lie in `folder`. Raises OSError."""
-
-    def write(partial: Path) -> None:
-        for file in ADAPTER_FILES:
-            shutil.copyfile(folder / file, partial / file)
-
-    _publish(root, write, metrics)
-
-
-def _publish(root: Path, write: Callable[[Path], None], metrics: dict[str, Any]) -> None:
+    name = metrics["base_model"]["name"]
     final = root / "model"
     partial = final / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        write(partial)
+        (partial / WEIGHTS).write_bytes(weights)
+        network.adapted.peft_config["default"].save_pretrained(partial)
+        (partial / "README.md").write_text(README.format(name=f" ({name})" if name else ""), encoding="utf-8")
         for file in ADAPTER_FILES:
             os.replace(partial / file, final / file)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     publish_metrics(root, metrics)
+    return len(weights)
 
 
 def publish_metrics(root: Path, metrics: dict[str, Any]) -> None:

@@ -45,7 +45,6 @@ from arguments import Arguments, read_arguments  # noqa: E402
 from inputs import Inputs, read_inputs  # noqa: E402
 from processes import launching, layout  # noqa: E402
 from progress import Clock, say  # noqa: E402
-from seeds import safe  # noqa: E402
 
 
 def main() -> int:
@@ -58,7 +57,7 @@ def main() -> int:
     driver.restart_with(driver.libraries_for_older_driver())
     clock = Clock()
     clock.listen()
-    for left in ("failure", safe.MARK):  # by an earlier attempt
+    for left in ("failure", failure.ADAPTER_SAVED):  # by an earlier attempt
         (root / "output" / left).unlink(missing_ok=True)
     try:
         say("phase", name="load")
@@ -68,14 +67,14 @@ def main() -> int:
             import job  # torch and all: what is wrong with the input has been told before this is paid for
 
             job.run(root, inputs, arguments, clock)
-        elif launching.run(found, [__file__, "--root", str(root)], clock) != 0 and not safe.stands(root):
+        elif launching.run(found, [__file__, "--root", str(root)], clock) != 0 and not failure.adapter_is_saved(root):
             say("failure", text=failure.written(root) or failure.write(root, launching.ended_silently(found)))
             return 1
     except BaseException as error:
         reason = failure.explain(error)
         if reason is not error:
             traceback.print_exc()
-        if safe.stands(root):
+        if failure.adapter_is_saved(root):
             return 0
         say("failure", text=failure.write(root, reason))
         return 1

@@ -1,4 +1,4 @@
-"""What every training of a job works with, whatever its seed: the model, the texts, the time, and the processes beside this one."""
+"""What a job works with: the model, the texts, the time, and the processes beside this one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Losses = dict[str, list[float]]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """The same for all seeds; the adapter on the model is that of the latest one."""
+    """What the training and both evaluations share."""
 
     root: Path
     network: Network

@@ -14,13 +14,12 @@ from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_ite
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price
 
-LEARN, FURTHER_SEEDS = "learn", "further seeds"
+LEARN = "learn"
 LOGS = "public logs of SageMaker jobs"
 # The weights that the download of durations.py was read for.
 _DOWNLOADED_BYTES = 13_500_000_000
 IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
 LOAD_MEASURE_SAVE_SECONDS = 240
-MEASURE_AGAIN_SECONDS = 120  # of each further seed: the weights are there, and the base model is measured once
 ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
 # 230 prompts, a greedy and two sampled answers of both models, the report, and the removal.
 COMPARISON_SECONDS, COMPARED_ANSWERS = 600, 230 * 3
@@ -95,10 +94,9 @@ def of_run(
     trains: bool = True,
     instances: int = 1,
     cards: int = 1,
-    seeds: int = 1,
     downloaded_bytes: int | None = None,
 ) -> Estimate:
-    """The estimate of a run that learns `tokens` with each of so many `seeds` and asks each model for so many `answers`.
+    """The estimate of a run that learns `tokens` and asks each model for so many `answers`.
 
     A step of it learns from so many `sequences`. It trains on so many `instances` with so many `cards` each; the price of an instance
     is that of all its cards. `downloaded_bytes` is what each of them downloads of the model, None for its weights in 16 bits and
@@ -107,8 +105,6 @@ def of_run(
     download = shape.weights_bytes if downloaded_bytes is None else downloaded_bytes
     learning = _learning(shape, card, tokens, instances * cards, sequences)
     training = _training(learning, download) if trains else ()
-    if training and seeds > 1:
-        training = (*training, _again(training[-1].seconds, seeds - 1))
     comparing = math.ceil(COMPARISON_SECONDS * max(1.0, answers / COMPARED_ANSWERS))
     endpoint = (
         Phase("endpoint starts", ENDPOINT_START_SECONDS, f"{LOGS}: 9 to 10 minutes for 7 billion parameters"),
@@ -125,27 +121,6 @@ def _training(learning: Phase, downloaded_bytes: int) -> tuple[Phase, ...]:
         Phase("load, measure, save", LOAD_MEASURE_SAVE_SECONDS, f"{LOGS}, for 7 billion parameters"),
         learning,
     )
-
-
-def _again(learning: int | None, times: int) -> Phase:
-    if learning is None:
-        return Phase(FURTHER_SEEDS, None, "no speed is known, as above")
-    seconds = times * (learning + MEASURE_AGAIN_SECONDS)
-    return Phase(
-        FURTHER_SEEDS, seconds, f"{times} times the learning, each with {MEASURE_AGAIN_SECONDS} s assumed to measure"
-    )
-
-
-def seeds_within(run: Estimate, budget_seconds: int) -> int | None:
-    """With how many seeds the training script comes to its end in so many seconds of its own, the first among them.
-
-    0 where the first alone does not; None where no speed is known. `run` may be of any number of seeds.
-    """
-    learning = next((phase.seconds for phase in run.training if phase.name == LEARN), None)
-    if learning is None:
-        return None
-    left = budget_seconds - LOAD_MEASURE_SAVE_SECONDS - learning
-    return 0 if left < 0 else 1 + left // (learning + MEASURE_AGAIN_SECONDS)
 
 
 def _learning(shape: Shape, card: Card | None, tokens: int, cards: int, sequences: int) -> Phase:

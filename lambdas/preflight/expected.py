@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from common import estimate
@@ -15,20 +13,17 @@ from preflight import larger, learnable
 from preflight.checks import Found
 
 
-def of_plan(
-    settings: RunSettings, found: Found, *, samples: int, steps: int, budget_seconds: int
-) -> tuple[PlannedEstimate, list[str]]:
-    """What the run is expected to take, with the source of each figure, and what is to be told of seeds that do not fit into its time.
+def of_plan(settings: RunSettings, found: Found, *, samples: int, steps: int) -> PlannedEstimate:
+    """What the run is expected to take, with the source of each figure.
 
-    `steps` is the most that it makes, 0 for no limit; `budget_seconds` are the training script's own. Where no speed is known for the
-    card, the seconds and cents that depend on it are None.
+    `steps` is the most that it makes, 0 for no limit. Where no speed is known for the card, the seconds and cents that depend on it
+    are None.
     """
     shape, kind = found.model.shape, found.training_types[0]
     trains = not found.request.adapter_uri
     tokens = learnable.tokens(settings, found.request, found.material.words)
     sequences = sequences_per_step(tokens, settings.sequence_length)
-    expected_of = partial(
-        estimate.of_run,
+    expected = estimate.of_run(
         shape,
         card_of(kind),
         tokens=min(tokens, steps * sequences * settings.sequence_length) if steps else tokens,
@@ -39,12 +34,8 @@ def of_plan(
         cards=cards_in(kind),
         downloaded_bytes=found.model.downloaded_bytes,
     )
-    seeds = found.request.seeds
-    fitting = estimate.seeds_within(expected_of(), budget_seconds) if seeds else None
-    # What does not fit is left out, and not paid for.
-    expected = expected_of(seeds=len(seeds) if fitting is None else min(len(seeds), max(1, fitting)))
     rank = larger.checkpoint_rank(shape, settings.lora_rank)
-    planned: PlannedEstimate = {
+    return {
         "tokens": expected.tokens,
         "trainingSeconds": expected.training_seconds,
         "endpointSeconds": expected.endpoint_seconds,
@@ -54,21 +45,6 @@ def of_plan(
         "phases": [asdict(phase) for phase in (*expected.training, *expected.endpoint)],
         "memory": _memory(settings, found, kind if trains else ""),
     }
-    return planned, _told_of_seeds(seeds, fitting, found.allowance.training_seconds)
-
-
-def _told_of_seeds(seeds: Sequence[int], fitting: int | None, training_seconds: int) -> list[str]:
-    if fitting is None or fitting >= len(seeds):
-        return []
-    fits = (
-        f"{fitting} of the {len(seeds)} seeds {'is' if fitting == 1 else 'are'}"
-        if fitting
-        else "not even the first of the seeds is"
-    )
-    return [
-        f"In the {training_seconds} seconds that training may take (max_training_seconds, or what the cap leaves) {fits} expected to come to an end; those that do not are left out, and the report says which. "
-        "Raise max_training_seconds and deploy, or ask fewer seeds or epochs."
-    ]
 
 
 def told_of_endpoint(estimate: PlannedEstimate, deadline_seconds: int) -> list[str]:

@@ -39,16 +39,10 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         return run_folder.key(found.run, path)
 
     allowance, request = found.allowance, found.request
-    seed = request.seeds[0] if request.seeds else settings.seed if request.seed is None else request.seed
+    seed = settings.seed if request.seed is None else request.seed
     hyperparameters = _hyperparameters(settings, found, seed)
     samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
-    estimate, told = expected.of_plan(
-        settings,
-        found,
-        samples=samples,
-        steps=SMOKE_STEPS if request.smoke else 0,
-        budget_seconds=int(hyperparameters["time_budget_seconds"]),
-    )
+    estimate = expected.of_plan(settings, found, samples=samples, steps=SMOKE_STEPS if request.smoke else 0)
     return {
         "runName": found.run,
         "executionName": event["executionName"],
@@ -126,7 +120,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
             "ledgerDetails": ledger_details(event, settings, found),
         },
         "estimate": estimate,
-        "warnings": found.warnings + told + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
+        "warnings": found.warnings + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
     }
 
 
@@ -152,8 +146,6 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
         values["document_order"] = _document_order(settings, found)
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
-    if found.request.seeds:
-        values["more_seeds"] = ",".join(map(str, found.request.seeds[1:]))
     return {name: str(value) for name, value in values.items()}
 
 

@@ -20,7 +20,6 @@ _RANGES: dict[str, tuple[int, int]] = {
     "samplesPerPrompt": (0, 8),
 }
 _SWITCHES = ("smoke", "spot")
-_FEWEST_SEEDS, _MOST_SEEDS = 2, 5
 _KEYS = {
     "corpus": (".txt", *FORMS),
     "heldOut": (".txt", *FORMS),
@@ -51,20 +50,18 @@ class Request:
     columns: Mapping[str, str] = field(
         default_factory=dict
     )  # of records: what a column stands for, and what it is called
-    seeds: tuple[int, ...] = ()  # the first is the one that is served; the others show how much it matters
 
 
 def parse(execution_input: Any) -> Request:
     """Reads the input of an execution. Raises InvalidInput naming every fault and its fix."""
     if not isinstance(execution_input, Mapping):
         raise InvalidInput(f"The input must be a JSON object such as {{}}, not {type(execution_input).__name__}.")
-    known = [*_KEYS, *_RANGES, "seeds", "columns", "adapterUri", *_SWITCHES]
+    known = [*_KEYS, *_RANGES, "columns", "adapterUri", *_SWITCHES]
     faults = [_unknown(key, known) for key in execution_input if key not in known]
     faults += [_bad_number(key, execution_input[key]) for key in _RANGES if key in execution_input]
     faults += [_bad_key(key, execution_input[key]) for key in _KEYS if key in execution_input]
     faults += [_bad_adapter(execution_input["adapterUri"])] if "adapterUri" in execution_input else []
     faults += _bad_records(execution_input)
-    faults += _bad_seeds(execution_input)
     faults += [
         f"`{key}` must be true or false, not {_short(execution_input[key])}"
         for key in _SWITCHES
@@ -95,7 +92,6 @@ def parse(execution_input: Any) -> Request:
         prompts=execution_input.get("prompts"),
         epochs=execution_input.get("epochs"),
         seed=execution_input.get("seed"),
-        seeds=tuple(execution_input.get("seeds", ())),
         samples_per_prompt=execution_input.get("samplesPerPrompt"),
         keep_endpoint_minutes=execution_input.get("keepEndpointMinutes", 0),
         adapter_uri=_with_slash(execution_input.get("adapterUri", "")),
@@ -156,34 +152,6 @@ def _bad_records(given: Mapping[str, Any]) -> list[str]:
         )
     elif not corpus:
         faults.append("`columns` belongs to a corpus of records: give `corpus` as .jsonl or .csv too, or leave it out")
-    return faults
-
-
-def _bad_seeds(given: Mapping[str, Any]) -> list[str]:
-    """What is wrong with several seeds, and with what stands beside them."""
-    if "seeds" not in given:
-        return []
-    seeds, (low, high) = given["seeds"], _RANGES["seed"]
-    beside = {
-        "seed": "name that seed first in `seeds`",
-        "adapterUri": "it says that nothing is trained",
-        "smoke": "a smoke run makes one step and shows nothing about a seed",
-    }
-    faults = [
-        f"`seeds` cannot stand beside `{key}` ({why}): leave one of them out"
-        for key, why in beside.items()
-        if key in given and given[key] is not False
-    ]
-    if (
-        not isinstance(seeds, list | tuple)
-        or not _FEWEST_SEEDS <= len(seeds) <= _MOST_SEEDS
-        or any(_bad_number("seed", seed) for seed in seeds)
-        or len(set(seeds)) < len(seeds)
-    ):
-        faults.append(
-            f"`seeds` must be {_FEWEST_SEEDS} to {_MOST_SEEDS} different whole numbers from {low} to {high} such as [1, 2, 3], "
-            f"not {_short(seeds)}; for a single one give `seed`"
-        )
     return faults
 
 

@@ -20,7 +20,6 @@ _PHASES = {
     "train": "training",
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
-    "further-seeds": "training again with further seeds",
 }
 _LOSSES = {"heldout": "held-out loss", "outside": "outside loss"}
 _SETS = {
@@ -161,13 +160,10 @@ class Display:
             )
         elif kind == "finished":
             self._end_bar()
-        elif kind == "further-seed":
-            self.say(f"    seed {values.get('seed')}: held-out loss {values.get('heldout')} nats a token")
-        elif kind in ("progress", "further") and "step" in values:
+        elif kind == "progress" and "step" in values:
             step, steps = int(values["step"]), int(values["steps"])
             left = duration(float(values.get("seconds_left", 0)))
-            seed = f"seed {values['seed']} · " if "seed" in values else ""
-            note = f"{seed}step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
+            note = f"step {step}/{steps} · loss {values.get('loss')} · {values.get('tokens_per_second')} tokens/s · {left} left"
             self._move_bar("training", step, steps, note, note)
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")

@@ -101,12 +101,6 @@ class Network:
         for value in self.trainable.values():
             value.data = value.data.float()
 
-    def renew_adapter(self, arguments: Arguments) -> None:
-        """Puts a fresh adapter, drawn by the seed, in the place of the trained one. The base model's weights were never changed."""
-        causal = self.adapted.unload()
-        del causal.peft_config  # which the library leaves behind, and would take for an adapter that is there
-        self.adapted = attach(causal, arguments, self.name, narrow=self.autocast)
-
     def restore(self, checkpoint: Path) -> None:
         """Takes the adapter's weights from a checkpoint."""
         set_peft_model_state_dict(self.adapted, load_file(checkpoint / "adapter_model.safetensors"))

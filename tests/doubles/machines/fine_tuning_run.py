@@ -16,7 +16,7 @@ TRAINING, HOSTING, SECOND = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.g6e.2xlarge"
 ADAPTER = f"s3://bucket/runs/{RUN}/training/{RUN}/output/model/"
 # What the cause of a run that fails after its training ends with.
 KEPT = (
-    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, seeds, '
+    f' What was trained is not lost: start again with "adapterUri": "{ADAPTER}" in the input, and without epochs, '
     "spot and heldOutside."
 )
 # No two of its numbers and addresses are the same, so that none can stand where another belongs.
@@ -39,7 +39,7 @@ PLAN: Mapping[str, Any] = {
         "maxPendingSeconds": 7200,
         "spot": False,
         "maxWaitSeconds": 10_800,
-        "hyperparameters": {"epochs": "7", "more_seeds": "2,3"},
+        "hyperparameters": {"epochs": "7", "seed": "2"},
         "corpusUri": "s3://bucket/corpus",
         "evaluationUri": "s3://bucket/evaluation",
         "codeUri": "s3://bucket/code",

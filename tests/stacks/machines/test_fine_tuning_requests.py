@@ -120,7 +120,7 @@ JOB = {
         "ContainerArguments": ["--root", "/opt/ml"],
         "MetricDefinitions": ANY,
     },
-    "HyperParameters": {"epochs": "7", "more_seeds": "2,3"},
+    "HyperParameters": {"epochs": "7", "seed": "2"},
     "Environment": {"PYTHONUNBUFFERED": "1"},
     "InputDataConfig": [
         channel("model", "${WeightsUri}", **LICENCE),

@@ -51,13 +51,12 @@ def test_usual_run_is_the_sum_of_what_was_logged() -> None:
         (of_run(ONE), "learn", 18),
         (of_run(ONE), "weights", 33),
         (of_run(answers=1380), "answers, report, removal", 1200),
-        (of_run(seeds=3), "further seeds", 2 * (100 + 120)),
         # A card takes whole sequences of a step.
         *((of_run(sequences=sequences, cards=4), "learn", 100 // sequences) for sequences in (1, 2, 3, 4)),
         (of_run(card=CARDS["g6e"]), "learn", None),
     ],
 )
-def test_phase_follows_size_answers_seeds_and_cards(found: estimate.Estimate, phase: str, expected: int | None) -> None:
+def test_phase_follows_size_answers_and_cards(found: estimate.Estimate, phase: str, expected: int | None) -> None:
     assert seconds(found)[phase] == expected
     assert (found.training_seconds is None) == (expected is None)
     assert (found.endpoint_seconds or 0) >= 1170

@@ -12,7 +12,6 @@ import pytest
 from common.architecture import Shape
 from common.environment import RunSettings
 from common.errors import AdapterRejected, ModelDoesNotFit, RunInFlight
-from common.estimate import MEASURE_AGAIN_SECONDS
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from common.text.tokens import estimated_tokens
 from preflight.fits import idle_cards, refuse_what_cannot_fit
@@ -110,11 +109,6 @@ class TestOwnCorpus:
 THIRTEEN = Shape(**dataclasses.asdict(BASE_MODELS["llama-2-13b"].shape))
 
 
-def phase(plan: dict[str, Any], name: str) -> int:
-    """The seconds of one phase of the estimate."""
-    return next(int(one["seconds"]) for one in plan["estimate"]["phases"] if one["name"] == name)
-
-
 def test_plan_has_the_estimate_beside_the_worst_case(site: Site) -> None:
     plan = site.run({"epochs": 2})
     expected = plan["estimate"]
@@ -130,30 +124,6 @@ def test_deadline_before_the_last_answer_is_a_warning(site: Site) -> None:
     assert "74 minutes" in warning and "after 60. Raise endpoint_deadline_minutes" in warning
     site.settings["endpoint_deadline_minutes"] = 90
     assert site.run({"samplesPerPrompt": 8})["warnings"] == []
-
-
-class TestSeeds:
-    def test_time_and_dollars_grow_with_them_and_the_reservation_does_not(self, site: Site) -> None:
-        one, three = site.run({"seed": 7}), site.run({"seeds": [7, 8, 9]})
-        more = three["estimate"]["trainingSeconds"] - one["estimate"]["trainingSeconds"]
-        assert more == phase(three, "further seeds") == 2 * (phase(three, "learn") + MEASURE_AGAIN_SECONDS)
-        assert three["estimate"]["expectedCents"] > one["estimate"]["expectedCents"]
-        assert three["budget"]["worstCaseCents"] == one["budget"]["worstCaseCents"]
-        assert three["training"]["maxRuntimeSeconds"] == one["training"]["maxRuntimeSeconds"]
-
-    def test_those_that_do_not_fit_are_a_warning_and_cost_nothing(self, site: Site) -> None:
-        # A minute to learn, four to load and measure, three more for each further seed: 600 s hold three seeds.
-        site.data["medicaldataset.txt"] = titled(30, 900, 100)
-        site.settings |= {"epochs": 1, "max_training_seconds": MINIMUM_TRAINING_SECONDS}
-        plan = site.run({"seeds": [1, 2, 3, 4, 5]})
-        learn = phase(plan, "learn")
-        fitting = 1 + (600 - 240 - learn) // (learn + MEASURE_AGAIN_SECONDS)
-        assert 1 < fitting < 5
-        (warning,) = plan["warnings"]
-        assert f"{fitting} of the 5 seeds" in warning and "Raise max_training_seconds" in warning
-        fits = site.run({"seeds": list(range(fitting))})
-        assert plan["estimate"]["expectedCents"] == fits["estimate"]["expectedCents"]
-        assert fits["warnings"] == []
 
 
 class TestMemory:
@@ -206,8 +176,7 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     ({}, {}, "hosting.maxModelTokens", 4096),
     ({}, {"epochs": 1}, f"{ARGUMENT}epochs", "1"),
     ({}, {"seed": 0}, "seed", 0),
-    ({}, {"seeds": [7, 8, 9]}, "seed", 7),
-    ({}, {"seeds": [7, 8, 9]}, f"{ARGUMENT}more_seeds", "8,9"),
+    ({}, {"seed": 7}, f"{ARGUMENT}seed", "7"),
     ({}, {"samplesPerPrompt": 0}, "samplesPerPrompt", 0),
     ({}, {"keepEndpointMinutes": 30}, "budget.ledgerDetails.keep_endpoint_seconds", 1800),
     ({"spot": True}, {"spot": False}, "training.spot", False),

@@ -62,16 +62,15 @@ def test_a_failed_task_is_one_line_with_its_cause(kind: str) -> None:
     assert len(line) == len("  ! InvalidInput: ") + 160
 
 
-def test_without_a_terminal_phases_losses_and_seeds_are_a_line_each() -> None:
+def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:
     display, said = shown()
     training(
         display, "phase name=load", "phase name=dance", "no such line", "heldout model=base loss=4.59 tokens=1200",
-        "further-seed seed=8 steps=4 heldout=2.9123 outside=2.8", "scored set=control windows=1 of=9",
+        "scored set=control windows=1 of=9",
     )  # fmt: skip
     assert said.getvalue().splitlines() == [
         "    loading the model …",
         "    held-out loss, base model: 4.59 nats a token (1200 tokens)",
-        "    seed 8: held-out loss 2.9123 nats a token",
         "    control text · 1 of 9 parts",
     ]
 
@@ -94,10 +93,10 @@ def test_on_a_terminal_training_and_each_text_have_a_bar_until_their_end() -> No
         with display.step("Synthesizing"):
             assert [task.description for task in bars(display)] == ["Synthesizing"]
         history(display, "FineTuning", "Entered", "WaitForTraining")
-        training(display, "phase name=train", progress(1, 4), f"further seed=8 {progress(2, 4)}")
+        training(display, "phase name=train", progress(1, 4), progress(2, 4))
         now, bar = bars(display)
         assert (now.description, bar.completed, bar.total) == ("FineTuning · WaitForTraining", 2, 4)
-        assert bar.fields["note"].split(" · ")[:2] == ["seed 8", "step 2/4"]
+        assert bar.fields["note"].split(" · ")[0] == "step 2/4"
         training(display, "phase name=evaluate-tuned", "scored set=heldout windows=20 of=80")
         bar = bars(display)[1]
         assert (bar.description, bar.completed, bar.total) == ("held-out documents", 20, 80)
