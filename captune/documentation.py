@@ -13,6 +13,7 @@ from typing import Any
 
 from captune.account import PROJECT
 from common import errors
+from preflight import request
 from stacks.configuration import catalog, settings
 from stacks.definitions import load_definition
 from stacks.watching import alarms
@@ -101,6 +102,7 @@ def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings.table,
+    "inputs": request.table,
     "errors-refused": lambda: _errors(errors.REFUSED),
     "errors-running": lambda: _errors(errors.RUNNING),
     "errors-removed": lambda: _errors(errors.REMOVED),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
@@ -32,24 +32,98 @@ _SHOWN_FAULTS, _SHOWN_CHARACTERS = 8, 80
 _KEY_BYTES = 1024
 
 
+Value = TypeVar("Value")
+
+
+def _about(name: str, example: Mapping[str, Any], means: str) -> dict[str, Any]:
+    """A field's key in the input, an example and its meaning, from which docs/configure.md is made."""
+    return {"key": name, "example": example, "means": means}
+
+
+def _key(name: str, default: Value, example: Mapping[str, Any], means: str) -> Value:
+    """A field of `Request`."""
+    return field(default=default, metadata=_about(name, example, means))
+
+
 @dataclass(frozen=True)
 class Request:
     """What a person asked for; None means the deployed setting."""
 
-    corpus: str | None = None
-    held_out: str | None = None
-    prompts: str | None = None
-    epochs: int | None = None
-    seed: int | None = None
-    samples_per_prompt: int | None = None
-    keep_endpoint_minutes: int = 0
-    adapter_uri: str = ""  # of an earlier run; nothing is trained then
-    smoke: bool = False  # the shortest run that goes all the way
-    spot: bool | None = None
-    held_outside: str | None = None  # text of the field by others
+    corpus: str | None = _key(
+        "corpus",
+        None,
+        {"corpus": "corpora/mine.txt"},
+        "trains on [your own data](your-own-data.md): text (`.txt`) or records (`.jsonl`, `.csv`)",
+    )
+    held_out: str | None = _key(
+        "heldOut",
+        None,
+        {"corpus": "corpora/mine.txt", "heldOut": "corpora/held.txt"},
+        "measures on this file of yours; without it a part of the corpus is held out",
+    )
     columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of records: what a column stands for, and what it is called
+        default_factory=dict,
+        metadata=_about(
+            "columns",
+            {"corpus": "corpora/mine.csv", "columns": {"prompt": "question", "completion": "answer"}},
+            "what the columns `prompt`, `completion`, `group`, `id` and `messages` of your records are called",
+        ),
+    )
+    held_outside: str | None = _key(
+        "heldOutside",
+        None,
+        {"heldOutside": "corpora/others.jsonl"},
+        "measures on [text by others](your-own-data.md#text-by-others) too; not with `adapterUri`",
+    )
+    prompts: str | None = _key(
+        "prompts",
+        None,
+        {"prompts": "corpora/prompts.jsonl"},
+        "asks [your own prompts](your-own-data.md#your-own-prompts), at most 10,000",
+    )
+    smoke: bool = _key(
+        "smoke",
+        False,
+        {"smoke": True},
+        "the shortest run that makes every AWS call: one training step, four prompts",
+    )
+    spot: bool | None = _key(
+        "spot",
+        None,
+        {"spot": True},
+        "trains on [spot instances](#train-on-spot-instances), or on demand with `false`; not with `adapterUri`",
+    )
+    epochs: int | None = _key("epochs", None, {"epochs": 2}, "passes over the corpus; not with `adapterUri`")
+    seed: int | None = _key("seed", None, {"seed": 7}, "of training and sampling")
+    samples_per_prompt: int | None = _key(
+        "samplesPerPrompt",
+        None,
+        {"samplesPerPrompt": 0},
+        "sampled answers to each prompt, besides the greedy one",
+    )
+    keep_endpoint_minutes: int = _key(
+        "keepEndpointMinutes",
+        0,
+        {"keepEndpointMinutes": 30},
+        "keeps the endpoint after a success, inside the reservation",
+    )
+    adapter_uri: str = _key(
+        "adapterUri",
+        "",
+        {"adapterUri": "s3://BUCKET/runs/RUN/training/JOB/output/model/"},
+        "serves what an earlier run has trained, and trains nothing",
+    )
+
+
+def table() -> str:
+    """All keys of the input in Markdown: an example that is accepted, and what it means."""
+    lines = ["| key | example | what it means |", "|---|---|---|"]
+    for one in fields(Request):
+        key, means = one.metadata["key"], one.metadata["means"]
+        low, high = _RANGES.get(key, (None, None))
+        limits = f"{low} to {high}: " if high is not None else ""
+        lines.append(f"| `{key}` | `{json.dumps(one.metadata['example'])}` | {limits}{means} |")
+    return "\n".join(lines)
 
 
 def parse(execution_input: Any) -> Request:

@@ -61,7 +61,7 @@ class Sweep:
         self.step_functions.stop_execution(
             executionArn=execution_arn,
             error="BudgetAlarm",
-            cause="The budget alarm of this project went off, so every run was stopped. docs/operating.md says how to go on.",
+            cause="The budget alarm of this project went off, so every run was stopped. docs/troubleshoot.md says how to go on.",
         )
         return True
 

@@ -1,6 +1,6 @@
 """The settings a person changes, read from the CDK context, checked in one place before anything is synthesized.
 
-Each is declared once, in `Settings`: type, default, check and meaning, from which the table in docs/operating.md is made. cdk.json
+Each is declared once, in `Settings`: type, default, check and meaning, from which the table in docs/configure.md is made. cdk.json
 repeats the defaults so that a person sees what there is to change (a test holds that it does); `-c key=value` overrides both. Every
 problem is reported at once, each with the setting's name and the way to mend it.
 """
@@ -24,7 +24,7 @@ class SettingsError(ValueError):
 
 
 def _setting(default: Value, check: Check[Value], means: str) -> Value:
-    """A field of `Settings`, with all that there is to know of it; `means` is what docs/operating.md says."""
+    """A field of `Settings`, with all that there is to know of it; `means` is what docs/configure.md says."""
     return field(default=default, metadata={"check": check, "means": means})
 
 
@@ -39,7 +39,7 @@ class Settings:
             "; AWS CloudFormation offers AWS Budgets only there, and Captune does not run without its alarm",
             accepts="where CloudFormation offers AWS Budgets",
         ),
-        "one region of an account can be deployed, [why](cap.md#what-cannot-be-held-and-what-can-it-cost)",
+        "one region of an account can be deployed ([why](cap.md#what-cannot-be-held))",
     )
     domain: str = _setting(
         "medical",
@@ -52,24 +52,24 @@ class Settings:
             tuple(catalog.BASE_MODELS),
             "; for any other model choose its nearest kin, and name its folder in weights_uri",
             hints=3,
-            accepts=f"one of [{len(catalog.BASE_MODELS)} models](#how-to-use-another-model)",
+            accepts=f"one of [{len(catalog.BASE_MODELS)} models](#use-another-model)",
         ),
         "what is fine-tuned",
     )
     weights_uri: str = _setting(
         "",
         checks.WEIGHTS_URI,
-        "[weights of your own](#how-to-use-weights-of-your-own) in place of JumpStart's",
+        "[weights of your own](#use-weights-of-your-own) in place of JumpStart's",
     )
     training_instance_type: tuple[str, ...] = _setting(
         ("ml.g5.2xlarge",),
         checks.INSTANCE_TYPES,
-        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: the dearest is reserved, the next is tried where AWS has none free, and the report says which trained',
+        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: the next is tried where AWS has none free; the dearest is reserved',
     )
     training_instance_count: int = _setting(
         1,
         checks.whole(1, checks.MOST_TRAINING_INSTANCES, "instances"),
-        "[instances that train together](#how-to-train-on-several-gpus): less time, the same result; the reservation and the bill are multiplied by it",
+        "[instances that train together](#train-on-several-gpus): less time, the same result; reservation and bill are multiplied by it",
     )
     hosting_instance_type: tuple[str, ...] = _setting(
         ("ml.g5.2xlarge",),
@@ -79,7 +79,7 @@ class Settings:
     hosting_image: str = _setting(
         "",
         checks.HOSTING_IMAGE,
-        "another serving image. It has to route requests by their CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
+        "another serving image; it must route requests by their CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
     )
     budget_usd: int = _setting(
         25,
@@ -89,42 +89,42 @@ class Settings:
     alert_email: str = _setting(
         "",
         checks.EMAIL,
-        "who hears of results, budget and alarms. Empty: nobody",
+        "who is told of results, budget and alarms; empty: nobody",
     )
     epochs: int = _setting(
         1,
         checks.whole(1, 50, "passes over the corpus"),
-        "passes over the corpus. With three, the first corpus made the model [far worse on text by others](verdict.md)",
+        "passes over the corpus; three made the model [far worse on text by others](verdict.md#the-rule)",
     )
     max_training_seconds: int = _setting(
         7200,
         checks.whole(1800, 21600, "seconds"),  # the least of lambdas/common/pricing/durations.py
-        "the longest training job, with pulling its image and loading",
+        "the longest training job, including pulling its image and loading",
     )
     spot: bool = _setting(
         False,
         checks.switch("true trains on spot instances"),
-        "trains on [spot instances](#how-to-train-on-spot-instances), which cost less and may be taken away",
+        "trains on [spot instances](#train-on-spot-instances), which cost less and may be taken away",
     )
     checkpoint_minutes: int = _setting(
         10,
         checks.whole(0, 60, "minutes"),
-        "between two checkpoints of a training job: what an interruption may cost at most, and the measuring after the last step. 0 writes none but at a stop signal",
+        "between two checkpoints: what an interruption may cost at most; 0 writes one at a stop signal only",
     )
     endpoint_deadline_minutes: int = _setting(
         60,
         checks.whole(20, 240, "minutes"),
-        "the longest life of the endpoint; ten minutes of it go into loading",
+        "the longest life of the endpoint, including some ten minutes of loading",
     )
     accept_eula: bool = _setting(
         False,
         checks.switch("true says that you have read and accept the licence of the base model"),
-        "says that you have read and accept the base model's licence",
+        "you have read and accept the base model's licence",
     )
     retain_data: bool = _setting(
         True,
         checks.switch("false lets cdk destroy delete the bucket and the ledger"),
-        "keeps bucket and ledger when the stacks are destroyed, and protects them",
+        "keeps and protects bucket and ledger when the stacks are destroyed",
     )
     budget_scope: str = _setting(
         "account",
@@ -134,7 +134,7 @@ class Settings:
     samples_per_prompt: int = _setting(
         2,
         checks.whole(0, 8, "sampled answers"),
-        "sampled answers of each model to each prompt, beside the greedy one",
+        "sampled answers of each model to each prompt, besides the greedy one",
     )
     seed: int = _setting(
         42,
@@ -149,37 +149,37 @@ class Settings:
     learning_rate: str = _setting(
         "auto",
         checks.LEARNING_RATE,
-        "the peak; `auto` takes it from the model's width",
+        "peak learning rate; `auto` takes it from the model's width",
     )
     lora_rank: int = _setting(
         16,
         checks.whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
-        "of the adapter that is trained, and the largest that is served",
+        "rank of the adapter",
     )
     adapter_strength: float = _setting(
         0.6,
         checks.STRENGTH,
-        "share of what was learnt that is kept ([why](recipe.md#how-much-of-the-adapter-is-kept))",
+        "share of what was learned that is kept ([why](recipe.md#adapter-strength))",
     )
     corpus_words: int = _setting(
         0,
         checks.whole(0, 10_000_000, "words"),
-        "0 trains on all of the corpus; else on whole documents of about so many words, spread over it",
+        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words",
     )
     long_records: str = _setting(
         "split",
         checks.choice(("split", "refuse")),
-        "what becomes of [records](#how-to-use-records-instead-of-text) that are longer than `sequence_length`: split, so that every token of an answer is learnt, or the run is refused",
+        "[records](your-own-data.md#records-questions-with-answers-tables-conversations) longer than `sequence_length` are split, or the run is refused",
     )
     document_order: str = _setting(
         "auto",
         checks.choice(("auto", "shuffled", "written")),
-        "in which running text is learnt: `written` is the order of the file, so that what stands last is learnt last; `auto` is that for the project's own texts and `shuffled` for a corpus of yours ([why](recipe.md#can-it-teach-facts-too))",
+        "`written` is the order of the file; `auto` is that for the project's own texts and `shuffled` for yours ([why](recipe.md#facts))",
     )
     accept_lost_ledger: str = _setting(
         "",
         checks.MONTH,
-        "gives that month its whole cap although its ledger was lost (`LedgerLost`)",
+        "gives that month its whole cap again although its ledger was lost (`LedgerLost`)",
     )
 
     @property
