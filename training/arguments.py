@@ -30,7 +30,7 @@ class Arguments:
     sequences_per_step: int = 0  # 0: by the corpus's size, see `automatic_sequences_per_step`
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
-    adapter_strength: float = 0.6  # share of what was learnt that is kept, see `Network.weaken`
+    adapter_strength: float = 0.6  # share of what was learnt that is kept, see `Network.scale_adapter`
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
     warmup_ratio: float = 0.05  # share of the steps during which the rate rises
     weight_decay: float = 0.0  # a low-rank update is restraint enough

@@ -146,7 +146,7 @@ def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
             "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
         }
 
-    network.weaken(arguments.adapter_strength)
+    network.scale_adapter(arguments.adapter_strength)
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
     say(

@@ -199,13 +199,13 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
-def test_a_weakened_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
+def test_a_scaled_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.train()
     layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
     whole = layer.get_delta_weight("default").clone()
     assert whole.abs().max() > 0
-    run.network.weaken(0.25)
+    run.network.scale_adapter(0.25)
     torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
 
 

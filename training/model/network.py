@@ -79,7 +79,7 @@ class Network:
         return {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
 
     @torch.no_grad()
-    def weaken(self, strength: float) -> None:
+    def scale_adapter(self, strength: float) -> None:
         """Keeps `strength` of what was learnt: the model stands so far on the line from the base model to the trained one.
 
         The manner of a corpus is learnt in larger steps than what it says, and is the first to go on the way back; so the text of others
