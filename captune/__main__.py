@@ -40,7 +40,7 @@ ELSEWHERE = (
     ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),
     ("evidence", PROOF, "verification.experiments.__main__", "Null experiments and seeds: can the verdict be believed?"),
     ("nulls", PROOF, "verification.experiments.null_statistics", "How often the statistics alone say improved."),
-    ("bench", PROOF, "verification.experiments.bench.__main__", "The training recipe beside the usual one, on this machine."),
+    ("bench", PROOF, "verification.experiments.bench", "The training recipe beside the usual one, on this machine."),
     ("picture", PROOF, "verification.experiments.picture", "The first screen of a report as a picture, by headless chromium."),
     ("readme", PROOF, "captune.documentation", "Put tables of the code and figures of results/ into the README and docs/."),
     ("mutate", PROOF, "verification.mutations", "Change each line of the state machines: which changes does no test notice?"),

@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 
 from tests.doubles.rehearsal.toy_families import FAMILIES
-from verification.experiments.bench import __main__ as command
-from verification.experiments.bench import usual
-from verification.experiments.bench.__main__ import as_markdown
-from verification.experiments.bench.figures import gains, meets_goal, summarise, times
-from verification.experiments.bench.runs import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, gather, steps_in
+from verification.experiments import bench, usual_recipe
+from verification.experiments.bench import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, gains, meets_goal, summarise
 from verification.experiments.experiments import DATA, PROJECT
 
 DOCUMENTS = 8
@@ -63,7 +60,7 @@ def test_gain_is_the_mean_of_the_seeds_with_an_interval_over_documents() -> None
 
 
 def test_no_multiple_where_the_usual_recipe_gained_nothing() -> None:
-    assert times(gains([metrics(0.2)]), gains([metrics(-0.01)])).estimate is None
+    assert bench.times(gains([metrics(0.2)]), gains([metrics(-0.01)])).estimate is None
     assert not meets_goal(summarise(three(usual_gain=-0.01)))
 
 
@@ -86,43 +83,48 @@ def test_runs_on_other_documents_or_models_are_not_compared() -> None:
 def test_ours_gets_the_time_that_the_usual_recipe_just_took(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, dict[str, str]]] = []
 
-    def run(bench: Bench, seed: int, recipe: str, settings: dict[str, str], words: list[str]) -> dict[str, Any]:
+    def run(_: Bench, seed: int, recipe: str, settings: dict[str, str], words: list[str]) -> dict[str, Any]:
         asked.append((recipe, settings))
         return metrics(0.1, seconds=130.0 if recipe == USUAL else 100.0)
 
     monkeypatch.setattr(Bench, "run", run)
-    found = Bench(gather(words=500, most_documents=6), Path("model")).seed(5)
+    found = Bench(Path("model"), *bench.gather(words=500, most_documents=6)).seed(5)
     assert [recipe for recipe, _ in asked] == [USUAL, WHOLE, SAME_TIME]
     given = {"seed": "5", "document_order": "written"}  # as a run's plan has it for the project's texts
     assert asked[1][1] == given, "the defaults of training/ decide everything else"
     assert asked[2][1] == given | {"max_steps": "13", "epochs": "2", "sequences_per_step": "1"}
     assert found.keys() == set(RECIPES)
-    assert [steps_in(seconds, {"steps": 30, "seconds": 60.0}) for seconds in (100.0, 99.9, 3.9, 0.1)] == [50, 49, 1, 1]
+    assert [bench.steps_in(seconds, {"steps": 30, "seconds": 60.0}) for seconds in (100.0, 99.9, 3.9, 0.1)] == [
+        50,
+        49,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_whole_benchmark_with_a_toy_model(tmp_path: Path) -> None:
     toy = tmp_path / "model"  # takes rows as long as the recipes cut them
-    replace(FAMILIES["Llama 2"], sizes={"max_position_embeddings": usual.LENGTH}).make(toy)
+    replace(FAMILIES["Llama 2"], sizes={"max_position_embeddings": usual_recipe.LENGTH}).make(toy)
     words = ["--model", str(toy), "--words", "500", "--documents", "6", "--seed", "4", "--write", str(tmp_path)]
-    command.main([*words, "--outside", str(DATA / "financeheldout.txt")])
+    bench.main([*words, "--outside", str(DATA / "financeheldout.txt")])
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert found["recipes"].keys() == set(RECIPES)
-    assert found["recipes"][USUAL]["steps"] == usual.STEPS
+    assert found["recipes"][USUAL]["steps"] == usual_recipe.STEPS
     assert found["recipes"][SAME_TIME]["steps"] >= 1
     for recipe in found["recipes"].values():
         assert recipe["heldout"]["low"] <= recipe["heldout"]["estimate"] <= recipe["heldout"]["high"]
         assert recipe["tokens_seen"] > 0 and recipe["peak_memory_bytes"] > 10**8 and recipe["outside"]["estimate"]
     assert found["recipes"][WHOLE]["heldout"]["estimate"] > 0, "a random model learns which pieces are frequent"
-    assert (tmp_path / "bench.md").read_text("utf-8") == as_markdown(found) + "\n"
+    assert (tmp_path / "bench.md").read_text("utf-8") == bench.as_markdown(found) + "\n"
 
 
 def test_table_is_made_again_from_its_figures(tmp_path: Path) -> None:
     kept = json.loads((PROJECT / "results" / "bench.json").read_text("utf-8"))
     (tmp_path / "bench.json").write_text(json.dumps(kept))
-    assert command.main(["--table", "--write", str(tmp_path)]) == 0
+    assert bench.main(["--table", "--write", str(tmp_path)]) == 0
     assert (tmp_path / "bench.md").read_text("utf-8") == (PROJECT / "results" / "bench.md").read_text("utf-8")
     kept["recipes"][SAME_TIME]["seconds"] = 1e6
     (tmp_path / "bench.json").write_text(json.dumps(kept))
-    assert command.main(["--table", "--write", str(tmp_path)]) == 1, "the goal is missed"
+    assert bench.main(["--table", "--write", str(tmp_path)]) == 1, "the goal is missed"

@@ -1,0 +1,325 @@
+"""captune bench: the recipe of training/ beside the usual one, on this machine.
+
+Three seeds of three recipes, each in a process of its own: a quarter of an hour on two quiet cores with fast bfloat16, half an
+hour or more on older ones. Prints the table that docs/recipe.md quotes. Exit code 0 when the goal is met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.contracts import run_folder
+from common.errors import CaptuneError
+from common.storage import Storage
+from preflight import staging
+from preflight.request import Request
+from preflight.texts.large_text import Amount
+from preflight.texts.text_file import Document
+from rehearsal.conductor.options import DEFAULT_WORDS
+from rehearsal.models.weights import WeightsMissing, ensure_weights
+from rehearsal.sagemaker.real.container import environment_of
+from report.findings.intervals import Estimate, interval
+from verification.experiments.experiments import DATA, PROJECT
+from verification.experiments.rewrite import Folder
+from verification.experiments.table import with_interval
+
+RESULTS = PROJECT / "results"
+WEIGHTS = PROJECT / ".rehearsal" / "weights"
+SEEDS = (1, 2, 3)
+USUAL, SAME_TIME, WHOLE = "the usual recipe", "ours, in the same time", "ours, a default rehearsal"
+RECIPES = {
+    USUAL: "query and value alone, rank 8, alpha 32, rate 1e-4, ten steps of four rows of 512 tokens",
+    SAME_TIME: "as many steps as fit into the usual recipe's time",
+    WHOLE: "one pass",
+}
+GOAL = 6.0  # times the usual recipe's gain, in no more time
+# Of each text: an interval of some tenths of the gain, in a third of the time of all documents.
+MOST_DOCUMENTS = 24
+COUNTED = ("steps", "tokens_seen", "seconds", "tokens_per_second", "peak_memory_bytes")
+VERSIONS = ("torch", "transformers", "peft", "trl", "python")
+BASE_TOLERANCE = 0.01  # of a document's loss: with more, two runs did not measure the same model
+# The same for all: no GPU, and threads that wait soon sleep (training/train.py says why).
+_SURROUNDINGS = {
+    "CAPTUNE_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000",
+    "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1", "PYTHONPATH": f"{PROJECT / 'training'}:{PROJECT}",
+}  # fmt: skip
+
+Metrics = Mapping[str, Any]
+Gains = tuple[list[float], list[float]]  # nats gained on each document, averaged over the seeds, and its tokens
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.bench") -> int:
+    """Runs the benchmark, writes bench.md and bench.json, and answers 0 when the goal is met."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
+    parser.add_argument("--words", type=int, default=DEFAULT_WORDS, help="words of the corpus (default: %(default)s)")
+    parser.add_argument("--documents", type=int, default=MOST_DOCUMENTS, help="measured at most (default: %(default)s)")
+    parser.add_argument("--outside", type=Path, metavar="FILE", help="measure on this text by others, too")
+    parser.add_argument("--seed", type=int, action="append", metavar="N", help="may be repeated (default: 1, 2 and 3)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="another model folder (default: the stand-in)")
+    parser.add_argument("--table", action="store_true", help="run nothing: make the table of bench.json again")
+    parser.add_argument("--write", type=Path, metavar="DIR", default=RESULTS, help="where bench.md and bench.json go")
+    given = parser.parse_args(arguments)
+    if given.outside and not given.outside.is_file():
+        parser.error(f"there is no file {given.outside}")
+    file: Path = given.write / "bench.json"
+    if not given.table:
+        load, begun = os.getloadavg()[0], time.monotonic()
+        try:
+            bench = Bench(given.model or ensure_weights(WEIGHTS), *gather(given.words, given.documents, given.outside))
+            seeds = {seed: bench.seed(seed) for seed in given.seed or SEEDS}
+            figures = summarise(seeds) | _circumstances(bench, seeds, load, (time.monotonic() - begun) / 60)
+        except (ValueError, CaptuneError, WeightsMissing) as error:
+            raise SystemExit(f"captune: {error}") from error
+        given.write.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    figures = json.loads(file.read_text("utf-8"))
+    page = as_markdown(figures)
+    (given.write / "bench.md").write_text(page + "\n", "utf-8")
+    print(f"\n{page}")
+    return 0 if meets_goal(figures) else 1
+
+
+# The runs -------------------------------------------------------------------------------------------------------------
+
+
+def gather(words: int, most_documents: int, outside: Path | None = None) -> tuple[dict[str, bytes], dict[str, int]]:
+    """The files of the corpus and evaluation channels by their paths below input/, as Preflight stages them for a rehearsal with so
+    many words and some documents from all over each text, and how large they are.
+
+    Raises ValueError where Preflight refuses a text.
+    """
+    data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
+    request = Request(held_outside=str(outside.resolve()) if outside else None)
+    disk = Storage(Folder(Path("/")), "this machine")
+    material = staging.gather(disk, data, request, "medical", lambda step: step(), Amount(words))
+    if material is None:
+        raise ValueError("Preflight refuses the texts of the benchmark")
+    held_out, by_others = (_spread(documents, most_documents) for documents in (material.held_out, material.outside))
+    staged = staging.files(replace(material, held_out=held_out, outside=by_others, control=[]), {})
+    channels = (run_folder.CORPUS_CHANNEL, run_folder.EVALUATION_CHANNEL)
+    files = {path.removeprefix(run_folder.INPUT): staged[path] for path in staged if path.startswith(channels)}
+    sizes = {"words": material.words, "heldout_documents": len(held_out), "outside_documents": len(by_others)}
+    return files, sizes
+
+
+def _spread(documents: list[Document], most: int) -> list[Document]:
+    """At most so many, taken evenly from the whole of a text, so that each of its registers is among them."""
+    count = min(most, len(documents))
+    return [documents[place * len(documents) // count] for place in range(count)]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The model and the texts that every recipe is given."""
+
+    model: Path
+    files: Mapping[str, bytes]
+    sizes: Mapping[str, int]
+
+    def seed(self, seed: int) -> dict[str, Metrics]:
+        """The metrics of every recipe with one seed, in turns, so that all share a busy hour of the machine."""
+        usual = self.run(seed, USUAL, {}, ["-m", "verification.experiments.usual_recipe", "--seed", str(seed)])
+        whole = self.ours(seed, WHOLE, {})
+        fitting = steps_in(usual["training"]["seconds"], whole["training"])
+        settings = {
+            "max_steps": str(fitting),
+            "epochs": str(math.ceil(fitting / whole["training"]["steps"])),
+            # By the size of one pass, as for the whole of it.
+            "sequences_per_step": str(whole["settings"]["sequences_per_step"]),
+        }
+        return {USUAL: usual, SAME_TIME: self.ours(seed, SAME_TIME, settings), WHOLE: whole}
+
+    def ours(self, seed: int, recipe: str, settings: Mapping[str, str]) -> Metrics:
+        """The metrics of training/ with these settings, and the document order that Preflight gives the project's own texts."""
+        given = {"seed": str(seed), "document_order": "written", **settings}
+        return self.run(seed, recipe, given, [str(PROJECT / "training" / "train.py")])
+
+    def run(self, seed: int, recipe: str, settings: Mapping[str, str], command: Sequence[str]) -> Metrics:
+        """The metrics of one training, in the folders of a training job. Raises ValueError with its last words where it fails."""
+        with tempfile.TemporaryDirectory(prefix="captune-bench-") as folder:
+            root = Path(folder)
+            given = {"input/config/hyperparameters.json": json.dumps(settings).encode()}
+            for name, content in (given | {f"input/data/{path}": text for path, text in self.files.items()}).items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(content)
+            (root / "input/data/model").symlink_to(self.model.resolve(), target_is_directory=True)
+            words, surroundings = (
+                [sys.executable, *command, "--root", folder],
+                environment_of(_SURROUNDINGS, root, isolated=True),
+            )
+            done = subprocess.run(words, cwd=PROJECT, env=surroundings, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last_words = (done.stdout + done.stderr)[-2000:]
+                raise ValueError(f"{recipe}, seed {seed}, ended with {done.returncode}: {last_words}")
+            metrics: Metrics = json.loads((root / "model" / "metrics.json").read_text("utf-8"))
+        found = metrics["training"]
+        pace = f"{found['steps']} steps in {found['seconds']:.0f} s, {found['tokens_per_second']:.0f} tokens/s"
+        print(f"  seed {seed}, {recipe}: {pace}", flush=True)
+        return metrics
+
+
+def steps_in(seconds: float, whole: Mapping[str, Any]) -> int:
+    """How many whole steps fit into so many seconds, by the pace of another training; one at least."""
+    return max(1, int(seconds * whole["steps"] / whole["seconds"]))
+
+
+# The figures ----------------------------------------------------------------------------------------------------------
+
+
+def summarise(seeds: Mapping[int, Mapping[str, Metrics]]) -> dict[str, Any]:
+    """The gain and the price of each recipe over all seeds, with intervals clustered by document.
+
+    Raises ValueError where two runs did not measure the same base model on the same documents.
+    """
+    _refuse_different_bases([run for runs in seeds.values() for run in runs.values()])
+    by_recipe = {name: {seed: runs[name] for seed, runs in seeds.items()} for name in RECIPES}
+    gained = {name: gains(list(runs.values())) for name, runs in by_recipe.items()}
+    ratios = {name: times(gained[name], gained[USUAL]).as_dict() for name in RECIPES if name != USUAL}
+    return {
+        "recipes": {name: _recipe(runs) for name, runs in by_recipe.items()},
+        "times_the_usual_gain": ratios,
+    }
+
+
+def meets_goal(figures: Mapping[str, Any]) -> bool:
+    """Whether ours gained `GOAL` times as much, in no more time."""
+    ratio = figures["times_the_usual_gain"][SAME_TIME]["estimate"]
+    ours, usual = (figures["recipes"][name]["seconds"] for name in (SAME_TIME, USUAL))
+    return ratio is not None and ratio >= GOAL and ours <= usual
+
+
+def gains(runs: Sequence[Metrics], text: str = "heldout") -> Gains | None:
+    """What one recipe gained on each document of a text; None where the text was not measured."""
+    measured = [run["evaluation"][text]["documents"] for run in runs if text in run["evaluation"]]
+    if not measured:
+        return None
+    gained = [
+        statistics.fmean(one["base_nll"] - one["tuned_nll"] for one in same) for same in zip(*measured, strict=True)
+    ]
+    return gained, [float(document["tokens"]) for document in measured[0]]
+
+
+def times(one: Gains | None, other: Gains | None) -> Estimate:
+    """How many times as much one recipe gained as another, on the same documents; no figure where the other gained nothing."""
+    return interval(one[0], other[0]) if one and other else Estimate(None)
+
+
+def _recipe(runs: Mapping[int, Metrics]) -> dict[str, Any]:
+    every = list(runs.values())
+    found: dict[str, Any] = {name: statistics.median(run["training"][name] for run in every) for name in COUNTED}
+    texts = [text for text in ("heldout", "outside") if text in every[0]["evaluation"]]
+    found |= {text: interval(*measured).as_dict() for text in texts if (measured := gains(every, text))}
+    found["runs"] = {
+        str(seed): {name: run["training"][name] for name in COUNTED}
+        | {text: run["evaluation"][text]["base_loss"] - run["evaluation"][text]["tuned_loss"] for text in texts}
+        for seed, run in runs.items()
+    }
+    return found
+
+
+def _refuse_different_bases(runs: Sequence[Metrics]) -> None:
+    for text in runs[0]["evaluation"].keys() - {"training_text"}:
+        columns = zip(*(run["evaluation"][text]["documents"] for run in runs), strict=True)
+        for first, *others in columns:
+            for other in others:
+                alike = math.isclose(first["base_nll"], other["base_nll"], rel_tol=BASE_TOLERANCE)
+                if first["id"] != other["id"] or not alike:
+                    raise ValueError(
+                        f"The runs did not measure the same base model on {other['id']} of the {text} text"
+                    )
+
+
+def _circumstances(
+    bench: Bench, seeds: Mapping[int, Mapping[str, Metrics]], load: float, minutes: float
+) -> dict[str, Any]:
+    """On what, with what and how the figures were made."""
+    environments = [run["environment"] for runs in seeds.values() for run in runs.values()]
+    usual = next(iter(seeds.values()))[USUAL]["environment"]
+    after, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return {
+        "made": f"{datetime.now(UTC):%Y-%m-%d}",
+        "minutes": round(minutes, 1),
+        "machine": usual["device_name"],
+        "precision": " and ".join(sorted({environment["precision"] for environment in environments})),
+        "versions": {name: usual[name] for name in VERSIONS},
+        "load": [round(load, 1), round(after, 1)],
+        # The benchmark itself keeps one thread busy on each core.
+        "busy": load > cores / 2 or after > 1.5 * cores,
+        "seeds": list(seeds),
+        **bench.sizes,
+    }
+
+
+# The page -------------------------------------------------------------------------------------------------------------
+
+
+def as_markdown(figures: Mapping[str, Any]) -> str:
+    """The page of one benchmark: the table, and how it was made."""
+    texts = ["heldout", "outside"] if figures["outside_documents"] else ["heldout"]
+    head = ["recipe", "held-out loss gained, nats a token", "gained on text by others"][: 1 + len(texts)]
+    head += ["of each seed, held-out", "steps", "tokens", "seconds in steps", "tokens/s", "peak memory, GB"]
+    rows = [head, ["---", *["---"] * (len(texts) + 1), *["--:"] * 5]]
+    for name, meaning in RECIPES.items():
+        recipe = figures["recipes"][name]
+        row = [f"{name}: {meaning}", *(with_interval(recipe[text], "+.3f") for text in texts)]
+        row += [", ".join(f"{run['heldout']:+.3f}" for run in recipe["runs"].values()), f"{recipe['steps']:.0f}"]
+        row += [f"{recipe['tokens_seen']:,.0f}", f"{recipe['seconds']:.0f}", f"{recipe['tokens_per_second']:.0f}"]
+        rows.append([*row, f"{recipe['peak_memory_bytes'] / 1e9:.1f}"])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([table, _how_to_read(figures), _compared(figures), _made(figures)])
+
+
+def _how_to_read(figures: Mapping[str, Any]) -> str:
+    seeds = ", ".join(map(str, figures["seeds"]))
+    measured = f"{figures['heldout_documents']} held-out documents from all over data/medicalheldout.txt"
+    if figures["outside_documents"]:
+        measured += f" and {figures['outside_documents']} documents by others"
+    return (
+        f"All on the same {figures['words']:,} words with the same stand-in, the seeds {seeds} in turns. Base minus tuned on {measured}, averaged "
+        "over the seeds, with 95 % bootstrap intervals clustered by document; the other columns are medians over the seeds. The usual recipe's "
+        "numbers are the defaults of Meta's llama-recipes for LoRA (the ten steps are those of a first try), its adapter is kept whole; ours keeps as much "
+        "of what it learnt as it always does (`adapter_strength`). Memory is that of the whole process."
+    )
+
+
+def _compared(figures: Mapping[str, Any]) -> str:
+    ratios = figures["times_the_usual_gain"]
+    seconds = {name: recipe["seconds"] for name, recipe in figures["recipes"].items()}
+    told = [
+        f"{name[0].upper()}{name[1:]}: **{with_interval(ratios[name], '.1f')} times** the usual recipe's gain in "
+        f"{seconds[name] / seconds[USUAL]:.2f} of its time."
+        for name in (SAME_TIME, WHOLE)
+    ]
+    return (
+        f"{' '.join(told)} The goal, {GOAL:g} times in no more time, is {'met' if meets_goal(figures) else 'not met'}."
+    )
+
+
+def _made(figures: Mapping[str, Any]) -> str:
+    before, after = figures["load"]
+    versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
+    told = (
+        f"Made on {figures['made']} by `captune bench` in {figures['minutes']:.0f} minutes: {figures['precision']} on {figures['machine']}; {versions}. "
+        f"Load {before:.1f} before and {after:.1f} after."
+    )
+    if figures["busy"]:
+        told += " The machine had other work to do: seconds and tokens/s compare with one another, not with those of a quiet machine."
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main())
