@@ -119,15 +119,21 @@ def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str
 def test_a_checkpoint_is_written_once_its_minutes_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hand = MovedTime()
     monkeypatch.setattr(watch, "time", hand)
-    progress, starts = watch.Progress(), started(tmp_path)
-    minutes = {"rows": rows(), "rows_per_step": 1, "checkpoint_minutes": 10, "identity": "me"}
-    watched = watch.Watch(Clock(), progress, starts, **minutes)
+    watched = watch.Watch(
+        Clock(),
+        watch.Progress(),
+        started(tmp_path),
+        rows=rows(),
+        rows_per_step=1,
+        checkpoint_minutes=10,
+        identity="me",
+    )
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
 
     def due() -> bool:
         control = TrainerControl()
         watched.on_step_end(arguments, TrainerState(global_step=1, max_steps=9), control)
-        return control.should_save
+        return bool(control.should_save)
 
     hand.now = 599.0
     assert not due()

@@ -81,7 +81,9 @@ def test_the_adapter_stands_where_one_of_two_hosts_meets_the_error(two_hosts: li
 def test_an_adapter_that_cannot_be_saved_fails_the_job_on_every_host(two_hosts: list[Container]) -> None:
     """The second host has nothing to save, and must not report the job as done."""
     for container in two_hosts:
-        container.breaks_where("output.py", "        write(partial)\n", '        raise OSError(28, "No space")\n')
+        container.breaks_where(
+            "output.py", "        (partial / WEIGHTS).write_bytes(weights)\n", '        raise OSError(28, "No space")\n'
+        )
         container.settings(**ALIKE)
     assert [code for code, _ in ended([container.start() for container in two_hosts])] == [1, 1]
     assert "The disk is full" in two_hosts[0].failure
