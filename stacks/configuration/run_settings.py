@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stacks.configuration.catalog import public_bucket
 from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
 from stacks.configuration.settings import Settings
 
+_OF_GATED_WEIGHTS = ("ModelAccessConfig", "ContentType")
 FINE_TUNING_DEFINITION = Path(__file__).parent.parent / "fine_tuning.asl.yaml"
 
 
@@ -37,13 +39,13 @@ def fine_tuning_definition(settings: Settings) -> str:
     SageMaker takes ModelAccessConfig for gated weights; for a folder of the user's there is nothing to accept.
     """
     definition = definitions.load_definition(FINE_TUNING_DEFINITION)
-    return definitions.as_text(definition if settings.weights.gated else _without(definition, "ModelAccessConfig"))
+    return definitions.as_text(definition if settings.weights.gated else _without(definition, _OF_GATED_WEIGHTS))
 
 
-def _without(value: Any, field: str) -> Any:
+def _without(value: Any, fields: Collection[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without(part, field) for key, part in value.items() if key != field}
-    return [_without(part, field) for part in value] if isinstance(value, list) else value
+        return {key: _without(part, fields) for key, part in value.items() if key not in fields}
+    return [_without(part, fields) for part in value] if isinstance(value, list) else value
 
 
 def definition_version(settings: Settings) -> str:

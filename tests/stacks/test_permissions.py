@@ -150,7 +150,7 @@ def test_of_a_users_bucket_only_the_folder_of_the_weights_may_be_read(own_weight
     files = described if "Preflight" in role else ["*"]
     expected: dict[tuple[str, str], object] = {("s3:GetObject", f"{OWN}/models/one/{file}"): None for file in files}
     assert found == expected | {("s3:ListBucket", OWN): {"StringLike": {"s3:prefix": "models/one/*"}}}
-    assert licences(own_weights) == 0
+    assert gated_weights(own_weights) == (0, 0)
     (opening,) = [one for one in statements if "kms" in json.dumps(one["Action"])]
     assert opening == {
         "Effect": "Allow",
@@ -177,13 +177,14 @@ def test_weights_of_jumpstart_stay_readable_and_gated_ones_name_their_licence(
         assert private in text and public in text
     text = json.dumps(built.statements("FunctionsPreflightRole"))
     assert ((private in text), (public in text)) == (gated, not gated)
-    assert licences(built) == (4 if gated else 0), "the trial, the model, and the training job on demand and on spot"
+    assert gated_weights(built) == ((4, 2) if gated else (0, 0)), "trial, model, training job on demand and on spot"
 
 
-def licences(built: Stacks) -> int:
-    """How often SageMaker is told that a licence was accepted."""
-    machine = built.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
-    return str(machine["DefinitionString"]).count('"ModelAccessConfig":{"AcceptEula":')
+def gated_weights(built: Stacks) -> tuple[int, int]:
+    """How often SageMaker is told that a licence was accepted, and how often that a training channel holds such a model."""
+    definition = str(built.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")["DefinitionString"])
+    fields = '"ModelAccessConfig":{"AcceptEula":', '"ContentType":"application/x-sagemaker-model"'
+    return definition.count(fields[0]), definition.count(fields[1])
 
 
 def test_the_endpoint_may_pull_the_image_that_replaces_and_no_other(own_image: Stacks) -> None:

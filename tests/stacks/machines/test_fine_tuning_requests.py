@@ -123,7 +123,7 @@ JOB = {
     "HyperParameters": {"epochs": "7", "seed": "2"},
     "Environment": {"PYTHONUNBUFFERED": "1"},
     "InputDataConfig": [
-        channel("model", "${WeightsUri}", **LICENCE),
+        {**channel("model", "${WeightsUri}", **LICENCE), "ContentType": "application/x-sagemaker-model"},
         *(channel(name, f"s3://bucket/{name}") for name in ("corpus", "evaluation", "code")),
     ],
     "OutputDataConfig": {"S3OutputPath": f"s3://bucket/runs/{RUN}/training/", "CompressionType": "NONE"},
