@@ -13,6 +13,7 @@ from captune.check.templates import Machine, Templates, Unresolved
 from common.pricing.hardware import ENDPOINT_INSTANCES
 from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING, Need
 from stacks.configuration.catalog import public_bucket
+from stacks.configuration.images import newer_images
 from stacks.configuration.settings import Settings
 
 Clients = Callable[..., Any]  # makes the client of a service, in the account's region or in the one that is named
@@ -41,6 +42,8 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
     yield from _settings(settings)
+    # The plan of an account is kept in one region.
+    yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
     version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
     yield from asking("cdk bootstrap", "ssm:GetParameter", version)
     bucket = Templates(account, settings.region, project.stacks).assets_bucket()
@@ -81,6 +84,7 @@ def _settings(settings: Settings) -> Findings:
 def _supplies(aws: Clients, settings: Settings, machines: list[Machine]) -> Findings:
     for address in sorted({address for machine in machines for address in rights.images(machine.text)}):
         yield from asking("image", "ecr:BatchGetImage", supplies.image(partial(aws, "ecr"), address))
+    yield from supplies.newer_images(newer_images(settings.region))
     folder = settings.weights
     yield from asking("weights", f"s3:ListBucket on {folder.bucket}", supplies.weights(aws("s3"), folder))
     training, hosting = settings.training_instance_type, settings.hosting_instance_type

@@ -34,6 +34,34 @@ def image(ecr_in: Callable[[str], Any], address: str) -> Findings:
         yield ok(subject, "exists")
 
 
+def newer_images(listed: Sequence[tuple[str, str]]) -> Findings:
+    """Whether AWS has images that nobody of this project has looked at."""
+    for text, fix in listed:
+        yield warning("newer images", text, f"use a newer version of this project, or {fix}")
+    if not listed:
+        yield ok("newer images", "the SageMaker SDK lists none that nobody looked at")
+
+
+def plan(freetier: Any) -> Findings:
+    """Whether the account has the paid plan: on the free one, which new accounts may have, AWS closes it with its credits."""
+    subject = "account plan"
+    try:
+        found = freetier.get_account_plan_state()
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        yield ok(subject, "AWS keeps none for this account, so it is not the free one")
+        return
+    credits, ends = found.get("accountPlanRemainingCredits"), found.get("accountPlanExpirationDate")
+    left = f", with ${credits['amount']:.2f} of credits left" if credits else ""
+    if found["accountPlanType"] == "PAID":
+        yield ok(subject, f"is the paid one{left}")
+        return
+    until = f" or on {ends:%d %B %Y}" if ends else ""
+    text = f"is the free one{left}: AWS closes the account when they are used up{until}, and a running endpoint with it"
+    yield warning(subject, text, "upgrade it first: Billing and Cost Management in the console, then Upgrade plan")
+
+
 def weights(s3: Any, place: Weights) -> Findings:
     """Whether the base model lies at the address in the form that training and hosting read, and nothing large beside it.
 

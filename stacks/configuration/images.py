@@ -7,6 +7,7 @@ takes two seconds of every synthesis and brings pandas and scipy with it. So its
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,7 +17,8 @@ from typing import Any
 from stacks.configuration.checks import IMAGE_ADDRESS, WRITE_AN_ADDRESS
 from stacks.configuration.settings import SettingsError
 
-# The newest Hugging Face PyTorch training image of the SDK. The training script is tested with the same library versions.
+# The newest Hugging Face PyTorch training image of the SDK; its PyTorch has had no patches since 15 October 2026, and there is no
+# successor in the list yet. `make conformance ARGS=training-image` tests the training script with the image's library versions.
 TRANSFORMERS_VERSION = "5.3.0"
 PYTORCH_VERSION = "2.9.0"
 PYTHON_VERSION = "py312"
@@ -25,8 +27,10 @@ PYTHON_VERSION = "py312"
 # CustomAttributes to `/v1/completions`, where the body's model counts. 2.4 and not a newer one, because its entrypoint was
 # read: github.com/aws/deep-learning-containers at e0ecede (21 August 2026), scripts/docker/vllm/sagemaker_{entrypoint.sh,
 # args.py,serve.py} and .github/config/image/vllm/sagemaker-amzn2023.yml; AWS asks a real endpoint by the same attribute in
-# test/vllm/sagemaker/amzn2023/test_sm_model_serving.py. The SDK lists 2.4 in more regions than 2.5 and 2.6, too.
+# test/vllm/sagemaker/amzn2023/test_sm_model_serving.py. The source of 2.5 and 2.6, which the SDK 3.27.0 lists too, was not read.
 VLLM_SERVER_VERSION = "2.4"
+# The newest that was looked at: `captune check` warns when the SDK lists a newer one.
+CONSIDERED_VLLM_SERVER_VERSION = "2.6"
 # It is built for CUDA 13. The default machine image of endpoints has a driver too old for that: the container would die
 # without a log. This one has driver 580 (test/test_utils/constants.py of the same repository).
 INFERENCE_AMI_VERSION = "al2023-ami-sagemaker-inference-gpu-4-1"
@@ -52,6 +56,35 @@ def training_image(region: str) -> Image:
     entry = _listed("huggingface")["training"]["versions"][TRANSFORMERS_VERSION][f"pytorch{PYTORCH_VERSION}"]
     version = f"{PYTORCH_VERSION}-transformers{TRANSFORMERS_VERSION}"
     return _image(region, entry, f"{version}-gpu-{PYTHON_VERSION}-{entry['container_version']['gpu']}")
+
+
+def newer_images(region: str) -> list[tuple[str, str]]:
+    """What the SDK lists for a region beyond the images that were looked at, and what to do before it is used."""
+    training = [
+        f"{transformers} on PyTorch {base.removeprefix('pytorch')}"
+        for transformers, bases in _listed("huggingface")["training"]["versions"].items()
+        for base, entry in bases.items()
+        if base.startswith("pytorch") and region in entry["registries"]
+    ]
+    hosting = [
+        version for version, entry in _listed("vllm-server")["versions"].items() if region in entry["registries"]
+    ]
+    compared = (
+        (f"{TRANSFORMERS_VERSION} on PyTorch {PYTORCH_VERSION}", training, "transformers", "make conformance ARGS=training-image"),
+        (CONSIDERED_VLLM_SERVER_VERSION, hosting, "vLLM server", "read its entrypoint"),
+    )  # fmt: skip
+    return [
+        (
+            f"the SageMaker SDK lists {what} {newest}, newer than {ours}",
+            f"{first}, then change its version in {__name__}",
+        )
+        for ours, listed, what, first in compared
+        if _numbers(newest := max(listed, key=_numbers, default=ours)) > _numbers(ours)
+    ]
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", version)]
 
 
 def hosting_image(region: str, replacement: str = "") -> Image:

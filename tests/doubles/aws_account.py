@@ -313,6 +313,12 @@ def price_list(hourly: str | None = "1.515") -> Answers:
     return Answers("pricing", get_products={"PriceList": listed})
 
 
+def freetier(**more: Any) -> Answers:
+    """The plan of the account: the paid one."""
+    state = {"accountId": ACCOUNT, "accountPlanType": "PAID", "accountPlanStatus": "ACTIVE"}
+    return Answers("freetier", get_account_plan_state={**state, **more})
+
+
 def ssm(version: str | None = "33") -> Answers:
     """The version of the CDK bootstrap, None where it was not run."""
 
@@ -329,6 +335,7 @@ def in_order(**services: Any) -> Account:
     return Account(
         **{
             "ssm": ssm(),
+            "freetier": freetier(),
             "cloudformation": CloudFormation(),
             "s3": s3(),
             "stepfunctions": step_functions(),

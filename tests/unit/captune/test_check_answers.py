@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -46,6 +47,10 @@ def troubled(service: Any, operation: str, code: str) -> Any:
 
 def weights(objects: dict[str, int], place: Weights = GATED, **more: Any) -> Iterator[Finding]:
     return supplies.weights(s3(objects, **more), place)
+
+
+def plan(**more: Any) -> Iterator[Finding]:
+    return supplies.plan(aws.freetier(**more))
 
 
 def definition(*answer: Any) -> Iterator[Finding]:
@@ -120,6 +125,12 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (supplies.image(lambda region: ecr(), IMAGE), [OK], ""),
     (supplies.image(lambda region: ecr("server-2.4"), IMAGE), [PROBLEM], "hosting_image"),
     (supplies.image(lambda region: troubled(ecr(), "batch_get_image", "AccessDenied"), IMAGE), [WARNING], "ecr:BatchGetImage"),
+    (plan(accountPlanType="PAID"), [OK], "is the paid one"),
+    (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
+    (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
+    (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
+    (supplies.newer_images([]), [OK], ""),
+    (supplies.newer_images([("2.6 is newer", "read it")]), [WARNING], "read it"),
     (weights({"config.json": 1, "model-1.safetensors": 5 * 10**9, "model-2.safetensors": 8 * 10**9}), [OK], "2 safetensors of 13.0 GB"),
     (weights({}), [PROBLEM], "nothing at s3://gated/llama/v1/"),
     (weights({"config.json": 1, "pytorch_model.bin": 1}), [PROBLEM], "pytorch_model.bin"),
