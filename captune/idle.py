@@ -20,7 +20,7 @@ from common.aws import error_code
 from common.clock import now
 from common.ledger.ledger import Ledger, dollars
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present
+from common.resources import ENDPOINT, TRAINING_JOB, Resource, Tags, find_present, named
 
 
 class NotIdle(Refused):
@@ -50,7 +50,7 @@ def command(region: Region = None) -> None:
 
 
 def check(session: Any) -> str:
-    """A sentence that nothing bills and nothing runs.
+    """A sentence that nothing bills and nothing runs, and one for each endpoint and job that only its tag disowns.
 
     Raises NotIdle for a training job or endpoint of this project, deployed or not, and, while TearDown is deployed, for a
     running execution and an open reservation.
@@ -60,13 +60,13 @@ def check(session: Any) -> str:
     # In this order: what runs now has its reservation by the time the ledger is read, and what ended in between keeps it.
     if fine_tuning := _machine(session, "FineTuningArn"):
         _add_executions(session, fine_tuning, runs)
-    _add_resources(session, runs)
+    foreign = _add_resources(session, runs)
     if tear_down:
         # Without TearDown nobody can settle a reservation, and to destroy the stacks makes that no worse.
         _add_reservations(session, runs)
     if runs:
         raise NotIdle(_advice(runs, tear_down, session.region_name))
-    return f"Nothing of this project bills or runs in {session.region_name}."
+    return "\n".join([f"Nothing of this project bills or runs in {session.region_name}.", *foreign])
 
 
 def _machine(session: Any, output_name: str) -> str | None:
@@ -95,21 +95,28 @@ def _add_executions(session: Any, fine_tuning: str, runs: dict[str, _Run]) -> No
             run.commands.append(stop)
 
 
-def _add_resources(session: Any, runs: dict[str, _Run]) -> None:
-    for name, what, command in _resources(session.client("sagemaker")):
-        run = runs.setdefault(run_of(name), _Run(run_of(name)))
-        run.left.append(what)
-        run.commands.append(f"aws sagemaker {command} --region {session.region_name}")
+def _add_resources(session: Any, runs: dict[str, _Run]) -> list[str]:
+    """Adds what bills; answers a sentence for what has the project's prefix and another tag, which no TearDown removes."""
+    tags, foreign = Tags(session.client("sagemaker")), []
+    for resource, ending in _resources(session.client("sagemaker")):
+        command = f"aws sagemaker {ending} --region {session.region_name}"
+        if why := tags.why_foreign(resource):
+            foreign.append(f"Left alone: {resource}, because {why}. If it is yours, end it: {command}")
+            continue
+        run = runs.setdefault(run_of(resource.name), _Run(run_of(resource.name)))
+        run.left.append(str(resource))
+        run.commands.append(command)
+    return foreign
 
 
-def _resources(sagemaker: Any) -> Iterator[tuple[str, str, str]]:
-    """Name, description and the command that ends it, of everything at SageMaker that bills by the hour."""
+def _resources(sagemaker: Any) -> Iterator[tuple[Resource, str]]:
+    """Everything at SageMaker that bills by the hour, with the command that ends it."""
     ours, at = f"{PREFIX}-", now()
     running = ("InProgress", "Stopping")
     jobs = [job for status in running for job in find_present(sagemaker, TRAINING_JOB, ours, at, status)]
-    for one in Tags(sagemaker).own([*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]):
+    for one in named([*jobs, *find_present(sagemaker, ENDPOINT, ours, at)]):
         verb, option = ("stop", "training-job") if one.kind is TRAINING_JOB else ("delete", "endpoint")
-        yield one.name, str(one), f"{verb}-{option} --{option}-name {one.name}"
+        yield one, f"{verb}-{option} --{option}-name {one.name}"
 
 
 def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:

@@ -1,4 +1,4 @@
-"""What SageMaker holds of this project: found by name, and left alone where its tags say that it is somebody else's."""
+"""What SageMaker holds of this project: found by name, and whose it is by its tags."""
 
 from __future__ import annotations
 
@@ -110,26 +110,31 @@ class Tags:
         self._sagemaker = sagemaker
         self._silent = False
 
-    def disown(self, resource: Resource) -> bool:
-        """Whether a resource has answered tags and the project's is not among them, or has another value."""
+    def why_foreign(self, resource: Resource) -> str:
+        """Why a resource is not the project's, such as "its tag project is 'theirs'"; empty where it is, or where nobody tells."""
         if self._silent:
-            return False
+            return ""
         try:
             pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=resource.arn)
             tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         except ClientError as error:
             # Of one resource: it has gone since it was listed, or may not be looked at.
             log("tags unknown", resource=str(resource), error=str(error))
-            return False
+            return ""
         except BotoCoreError as error:
             log("tags unknown", resource=str(resource), error=str(error))
             self._silent = True
-            return False
+            return ""
         if tags.get(TAG_KEY) == TAG_VALUE:
-            return False
-        log("left alone: not of this project", resource=str(resource), tags=tags)
-        return True
+            return ""
+        log("not of this project by its tags", resource=str(resource), tags=tags)
+        return f"its tag {TAG_KEY} is {tags[TAG_KEY]!r}" if TAG_KEY in tags else f"it has no tag {TAG_KEY}"
 
     def own(self, found: Iterable[Resource]) -> list[Resource]:
-        """Those of the project among what was found: called like it, for NameContains finds more, and not disowned."""
-        return [one for one in found if one.name.startswith(f"{PREFIX}-") and not self.disown(one)]
+        """Those of the project among what was found: called like it, for NameContains finds more, and with its tag."""
+        return [one for one in named(found) if not self.why_foreign(one)]
+
+
+def named(found: Iterable[Resource]) -> list[Resource]:
+    """Those that are called like the project's, whatever their tags."""
+    return [one for one in found if one.name.startswith(f"{PREFIX}-")]

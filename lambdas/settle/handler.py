@@ -63,6 +63,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
         "secondsByState": execution.seconds_by_state,
         "cost": cost,
         "unreserved": list(bill.unreserved) if bill else [],
+        "leftAlone": list(event.get("leftAlone") or []),
     }
     log("settled", run=run, status=execution.status, cost=cost, unreserved=record["unreserved"])
     result = {"run": run, "status": execution.status, "verdict": record["verdict"]}

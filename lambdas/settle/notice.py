@@ -74,5 +74,6 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         *record["unreserved"],
         f"Left of the cap of {dollars(money['cap_cents'])} this month: {dollars(money['remaining_cents'])}.",
         "Everything of this run that bills has been removed.",
+        *(f"Left alone: {one}. If it is yours, delete it in the SageMaker console." for one in record["leftAlone"]),
     ]
     return "\n".join([*lines, "", *report] if report else lines)

@@ -11,11 +11,22 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from common.clock import from_iso
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunRow
 from common.logs import log, metric
 from common.names import PREFIX, run_name, run_of
-from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
+from common.resources import (
+    ENDPOINT,
+    ENDPOINT_CONFIGURATION,
+    MODEL,
+    TRAINING_JOB,
+    Kind,
+    Resource,
+    Tags,
+    find_present,
+    named,
+)
 from sweeper.gauges import gauges
 
 T = TypeVar("T")
@@ -24,9 +35,11 @@ _KINDS = (TRAINING_JOB, ENDPOINT, ENDPOINT_CONFIGURATION, MODEL)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything of this project at one moment. `running` maps a run to its execution's ARN."""
+    """Everything of this project at one moment. `running` maps a run to its execution's ARN; `foreign` has the project's prefix
+    and another's tags, and no run is known that made it."""
 
     resources: dict[str, list[Resource]]
+    foreign: list[Resource]
     endpoints_known: bool
     rows: dict[str, RunRow] | None
     running: dict[str, str] | None
@@ -49,7 +62,8 @@ class Evidence:
 
         What is not known is not written: an alarm must not take a gap for good news.
         """
-        since = filter(None, map(self.endpoint_since, self.resources))
+        everything = [*self.foreign, *(one for some in self.resources.values() for one in some)]
+        since = (one.created for one in everything if one.kind is ENDPOINT)
         values = gauges(since, (self.rows or {}).values(), now)
         known = {"OldestEndpointSeconds": self.endpoints_known}
         values = {name: value for name, value in values.items() if known.get(name, self.rows is not None)}
@@ -71,21 +85,30 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
             problems.append(error)
             return None
 
-    tags = Tags(sagemaker)
     # In this order: a run that begins in between has its reservation before it has a resource.
-    found = {kind: look(partial(_own, sagemaker, kind, tags, now)) for kind in _KINDS}
+    found = {kind: look(partial(_named, sagemaker, kind, now)) for kind in _KINDS}
     rows = look(lambda: {row.run: row for row in ledger.rows()})
     running = look(lambda: _running(step_functions, fine_tuning_arn))
+    tags = Tags(sagemaker)
     resources: dict[str, list[Resource]] = {}
+    foreign: list[Resource] = []
     for resource in (resource for some in found.values() for resource in some or []):
-        resources.setdefault(run_of(resource.name), []).append(resource)
-    return Evidence(resources, found[ENDPOINT] is not None, rows, running, problems)
+        run = run_of(resource.name)
+        if tags.why_foreign(resource) and not _came_later(resource, (rows or {}).get(run)):
+            foreign.append(resource)
+        else:
+            resources.setdefault(run, []).append(resource)
+    return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, problems)
 
 
-def _own(sagemaker: Any, kind: Kind, tags: Tags, now: datetime) -> list[Resource]:
-    """The project's resources of a kind; of training jobs those that run."""
-    resources = find_present(sagemaker, kind, f"{PREFIX}-", now, "InProgress" if kind is TRAINING_JOB else None)
-    return tags.own(resources)
+def _came_later(resource: Resource, row: RunRow | None) -> bool:
+    """Whether a resource with the name of a run came into being after that was reserved: then it is its own, whatever its tags."""
+    return row is not None and ("reserved_at" not in row.item or from_iso(row.item["reserved_at"]) <= resource.created)
+
+
+def _named(sagemaker: Any, kind: Kind, now: datetime) -> list[Resource]:
+    """The resources of a kind that are called like the project's; of training jobs those that run."""
+    return named(find_present(sagemaker, kind, f"{PREFIX}-", now, "InProgress" if kind is TRAINING_JOB else None))
 
 
 def _running(step_functions: Any, fine_tuning_arn: str) -> dict[str, str]:

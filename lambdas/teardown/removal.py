@@ -7,7 +7,7 @@ the next: it is told in `problems`, and such a pass is not quiet, so that anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,6 +41,7 @@ class Removal:
     now: datetime
     found: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
 
     def one_pass(self, event: TearDownEvent) -> Removed:
         """Stops and deletes what can be; what cannot be yet is found again in the next pass.
@@ -51,6 +52,7 @@ class Removal:
         self._tags = Tags(self.sagemaker)
         self._lives = Lives(event.get("seen"), self.now)
         self._none_listed = False
+        self._started: datetime | None = None
         execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._owner()
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
@@ -80,6 +82,7 @@ class Removal:
             "running": running,
             "seen": self._lives.seen,
             "problems": self.problems,
+            "leftAlone": sorted(set(self.left_alone)),
         }
         if keep_until:
             outcome["keepUntil"] = keep_until
@@ -91,7 +94,9 @@ class Removal:
         if execution_arn is None:
             return told
         try:
-            return str(self.step_functions.describe_execution(executionArn=execution_arn)["status"])
+            described = self.step_functions.describe_execution(executionArn=execution_arn)
+            self._started = described.get("startDate")
+            return str(described["status"])
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and error_code(error) == "ExecutionDoesNotExist":
                 return (
@@ -175,8 +180,27 @@ class Removal:
             for resource in find_present(self.sagemaker, kind, self.run, self.now)
             if belongs_to(resource.name, self.run)
             and (statuses is None or resource.status in statuses)
-            and not self._tags.disown(resource)
+            and not self._is_foreign(resource)
         ]
+
+    def _is_foreign(self, resource: Resource) -> bool:
+        """Whether a resource has another project's tags and was there before the run: what came later is the run's own."""
+        why = self._tags.why_foreign(resource)
+        if not why or any(begun <= resource.created for begun in self._beginnings()):
+            return False
+        self.left_alone.append(f"{resource}, because {why}")
+        return True
+
+    def _beginnings(self) -> Iterator[datetime]:
+        """When the run began, as Step Functions knows it, and as the ledger does."""
+        if self._started:
+            yield self._started
+        try:
+            item = self.ledger.run(self.run)
+            if item:
+                yield from_iso(item["reserved_at"])
+        except Exception as error:
+            log("reservation unknown", run=self.run, error=str(error))
 
     def _write_lives(self) -> None:
         """Tells the ledger of the endpoints, if it listens; the state machine remembers them too."""

@@ -113,6 +113,23 @@ def month_deleted(_: str, seed: int) -> Outcome:
     return outcome
 
 
+def another_tag(moment: str, seed: int) -> Outcome:
+    """Somebody's program writes its own value into the tag `project` of everything that there is."""
+    account = calm(seed)
+    execution = runs.start(account, "one", usual(random.Random(seed), moment))
+    sagemaker = account.sagemaker
+
+    def tag() -> bool:
+        found = [job.tags for job in sagemaker.jobs.values()] + [one.tags for one in sagemaker.endpoints.values()]
+        found += [one["Tags"] for one in (*sagemaker.configurations.values(), *sagemaker.models.values())]
+        for tags in found:
+            tags[:] = [{"Key": "project", "Value": "theirs"}, *(one for one in tags if one["Key"] != "project")]
+        return bool(found)
+
+    when(account, execution, moment, tag)
+    return finish(account, f"accident another tag, {moment}/{seed}")
+
+
 def slow_pull(minutes: str, seed: int) -> Outcome:
     """The image takes its time before MaxRuntimeInSeconds begins to count, and is billed."""
     account = calm(seed)
@@ -127,6 +144,7 @@ def slow_pull(minutes: str, seed: int) -> Outcome:
 ROWS: dict[str, tuple[Callable[[str, int], Outcome], str]] = {
     **{f"deploy, {moment}": (deploy, moment) for moment in MOMENTS if moment != "ended"},
     **{f"ledger item with {kind}": (damage, kind) for kind in DAMAGES},
+    **{f"another tag, {moment}": (another_tag, moment) for moment in ("training", "endpoint", "deadline")},
     "the month's item deleted": (month_deleted, ""),
     "image pulled in 12 minutes": (slow_pull, "12"),
 }

@@ -30,7 +30,7 @@ Seen = dict[str, Life]
 
 
 class TearDownEvent(TypedDict, total=False):
-    """TearDown's input, and what RemoveResources saw so far. `reason` is event, schedule, sweeper or person."""
+    """TearDown's input, and what RemoveResources saw so far and left alone. `reason` is event, schedule, sweeper or person."""
 
     runName: str
     executionName: str
@@ -38,10 +38,11 @@ class TearDownEvent(TypedDict, total=False):
     status: str
     reason: str
     seen: Seen
+    leftAlone: list[str]
 
 
 class Removed(TypedDict):
-    """What one pass of RemoveResources answers."""
+    """What one pass of RemoveResources answers. `leftAlone` has the run's name and somebody else's tags."""
 
     runName: str
     found: list[str]
@@ -51,6 +52,7 @@ class Removed(TypedDict):
     running: bool
     seen: Seen
     problems: list[str]
+    leftAlone: list[str]
 
 
 class FinalCost(TypedDict):
@@ -86,6 +88,7 @@ class Record(TypedDict):
     secondsByState: dict[str, float]
     cost: FinalCost
     unreserved: list[str]
+    leftAlone: list[str]
     outcome: NotRequired[str]
     headline: NotRequired[str]
 

@@ -11,7 +11,7 @@ from common.aws import is_missing
 from common.errors import RunNameTaken
 from common.ledger.ledger import Ledger
 from common.names import PREFIX, attempt_names, run_of
-from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present
+from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_present, named
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -52,12 +52,13 @@ def runs_in_flight(ledger: Ledger, run: str) -> list[str]:
 def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
     """Endpoints and training jobs of this project that no reservation covers: they bill and nobody counts them.
 
-    What only has a name like the project's is left out, because no sweeper would ever remove it.
+    What has the project's prefix and another tag is named with it, because no sweeper removes that.
     """
     ours = f"{PREFIX}-"
     found = find_present(sagemaker, TRAINING_JOB, ours, now, "InProgress")
     found += [one for one in find_present(sagemaker, ENDPOINT, ours, now) if one.status != "Deleting"]
     # In this order: what is found has its reservation by the time the ledger is read.
     covered = {row.run for row in ledger.rows() if row.is_open}
-    uncovered = Tags(sagemaker).own(one for one in found if run_of(one.name) not in covered)
-    return [f"{one.kind.words} {one.name}" for one in uncovered]
+    tags = Tags(sagemaker)
+    uncovered = [(one, tags.why_foreign(one)) for one in named(found) if run_of(one.name) not in covered]
+    return [f"{one.kind.words} {one.name}{f' ({why})' if why else ''}" for one, why in uncovered]

@@ -106,10 +106,13 @@ def test_a_damaged_reservation_is_named_and_hides_no_other() -> None:
     assert [given["runName"] for given in tear_down_inputs(text)] == ["captune-a", "captune-b"]
 
 
-def test_resources_of_another_project_are_left_alone() -> None:
+def test_resources_with_another_tag_are_left_alone_and_told() -> None:
     account = deployed(jobs={"captune-x": "InProgress"}, endpoints={"captune-x": "InService"})
     account.client("sagemaker").tags["captune-x"] = {"project": "theirs"}
-    assert "Nothing of this project bills" in idle.check(account)
+    told = idle.check(account)
+    assert "Nothing of this project bills" in told
+    assert "Left alone: endpoint captune-x: InService, because its tag project is 'theirs'." in told
+    assert "aws sagemaker stop-training-job --training-job-name captune-x --region us-east-1" in told
 
 
 def test_what_outlived_the_stacks_is_ended_by_hand() -> None:

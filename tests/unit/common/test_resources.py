@@ -79,5 +79,5 @@ def test_name_counts_where_the_tags_are_unknown(trouble: Exception, calls: int) 
     sagemaker.tags = {"captune-a": {}, "captune-b": {}}
     sagemaker.troubles["list_tags"] = [trouble]
     tags = Tags(sagemaker)
-    assert [tags.disown(MINE), tags.disown(OTHER)] == [False, calls == 2]
+    assert [tags.why_foreign(MINE), tags.why_foreign(OTHER)] == ["", "it has no tag project" if calls == 2 else ""]
     assert len(sagemaker.called("list_tags")) == calls

@@ -46,7 +46,7 @@ class TestTheAnswer:
         assert outcome["record"] == {
             "run": "captune-abc", "executionArn": arn("abc"), "ownsPrefix": True, "status": "SUCCEEDED", "error": "",
             "cause": "", "verdict": "improved", "reason": "The loss fell.",
-            "secondsByState": {"Preflight": 5.0, "DescribeTraining": 1.0}, "unreserved": [],
+            "secondsByState": {"Preflight": 5.0, "DescribeTraining": 1.0}, "unreserved": [], "leftAlone": [],
             "cost": {
                 "reserved_cents": 600, "actual_cents": 32, "training_cents": 26, "endpoint_cents": 0, "other_cents": 6,
                 "training_seconds": 600, "endpoint_seconds": 0, "remaining_cents": 2468 - STANDING, "cap_cents": 2500,
@@ -254,7 +254,7 @@ MONEY = (
 def record(**changes: Any) -> Any:
     return {
         "run": "captune-abc", "status": "SUCCEEDED", "verdict": "improved", "reason": "The loss fell.",
-        "error": "", "cause": "", "cost": COST, "unreserved": [], **changes,
+        "error": "", "cause": "", "cost": COST, "unreserved": [], "leftAlone": [], **changes,
     }  # fmt: skip
 
 
@@ -295,6 +295,14 @@ def test_the_message_has_verdict_or_error_then_cost_then_report(changes: dict[st
     text = notice.message(found, ["A smoke run."], ["Report: there", "Fetch it: so"])
     assert text == f"Run captune-abc ended as {found['status']}.\n{lines}\n\n{MONEY}\n\nReport: there\nFetch it: so"
     assert notice.message(found).endswith("\nEverything of this run that bills has been removed.")
+
+
+def test_the_message_names_what_was_left_alone() -> None:
+    text = notice.message(record(leftAlone=["endpoint captune-abc: InService, because its tag project is 'theirs'"]))
+    assert text.endswith(
+        "\nLeft alone: endpoint captune-abc: InService, because its tag project is 'theirs'. If it is yours, delete it in the "
+        "SageMaker console."
+    )
 
 
 def test_an_item_of_the_first_deployments_has_no_small_items() -> None:

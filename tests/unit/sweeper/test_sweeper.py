@@ -153,6 +153,23 @@ class TestJudgement:
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         assert (site.leftovers(), site.sweep().end_everything()) == ([], [])
 
+    @pytest.mark.parametrize(
+        ("ledger", "created", "found"),
+        [
+            (reserved(), NOW, True),
+            (reserved(damaged="reserved_at"), NOW - SECOND, True),
+            (reserved(), NOW - SECOND, False),
+            (FakeLedger(), NOW, False),
+        ],
+    )
+    def test_a_name_of_the_ledger_is_the_projects_whatever_its_tag(
+        self, ledger: FakeLedger, created: datetime, found: bool
+    ) -> None:
+        site = Site(ledger, {"abc": ended(NOW)}, **ENDPOINT)
+        site.sagemaker.created, site.sagemaker.tags["captune-abc"] = created, {"project": "theirs"}
+        sweep = site.sweep(NOW + GRACE + SECOND)
+        assert ("captune-abc" in sweep._look().evidence.resources) is found
+
     def test_a_hashed_name_is_found_among_what_runs(self) -> None:
         site = Site(silent(), endpoints={HASHED: "InService"})
         assert site.leftovers(CREATED + GRACE) == []
@@ -358,7 +375,7 @@ class TestTheMetrics:
         site.sagemaker.created_at = {"captune-b-try2": NOW - 2 * HOUR, "captune-theirs": NOW - 9 * HOUR}
         site.sagemaker.tags["captune-theirs"] = {}
         assert self.written(site, capsys, NOW + timedelta(minutes=5), kill) == {
-            "OldestEndpointSeconds": 7500,
+            "OldestEndpointSeconds": 32700,  # of whoever's tags it has
             "OldestReservationSeconds": 3900,
             "DamagedLedgerItems": 2,
         }

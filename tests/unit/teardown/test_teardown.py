@@ -11,12 +11,12 @@ from botocore.exceptions import EndpointConnectionError
 from common.contracts.tear_down import Seen, TearDownEvent
 from common.ledger.rows import endpoint_lives
 from teardown import handler
-from tests.doubles.lambda_fakes import arn, logged, refusal
+from tests.doubles.lambda_fakes import NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import EVENT, SCHEDULE
 from tests.doubles.run_end import TornDownSite as Site
 
-NAMES = ["captune-abc"]
+NAMES, HOUR = ["captune-abc"], timedelta(hours=1)
 BOTH, BOTH_LINGERING = ["stop_training_job", "delete_endpoint"], ["delete_endpoint_config", "delete_model"]
 ENDPOINT = {"captune-abc": "InService"}
 LINGERING: dict[str, Any] = {"configurations": NAMES, "models": NAMES}
@@ -34,7 +34,7 @@ class TestRemoval:
     def test_a_run_that_left_nothing_is_quiet(self) -> None:
         assert Site().tear_down() == {
             "runName": "captune-abc", "found": [], "quiet": True, "keep": False,
-            "running": False, "seen": {}, "problems": [],
+            "running": False, "seen": {}, "problems": [], "leftAlone": [],
         }  # fmt: skip
 
     def test_a_training_job_is_stopped_once_and_waited_for(self) -> None:
@@ -98,12 +98,36 @@ class TestOfOthers:
         assert site.tear_down()["quiet"]
         assert site.changes == []
 
-    @pytest.mark.parametrize("tags", [{}, {"project": "theirs"}])
-    def test_resources_without_the_projects_tag_are_untouched(self, tags: dict[str, str]) -> None:
+    @pytest.mark.parametrize(
+        ("tags", "why"), [({}, "it has no tag project"), ({"project": "theirs"}, "its tag project is 'theirs'")]
+    )
+    def test_what_was_there_before_the_run_with_another_tag_is_untouched_and_told(
+        self, tags: dict[str, str], why: str
+    ) -> None:
         site = Site(**EVERYTHING)
+        site.step_functions.executions[arn("abc")]["startDate"] = NOW
         site.sagemaker.tags["captune-abc"] = tags
-        assert site.tear_down()["quiet"]
-        assert (site.changes, site.seen) == ([], {})
+        site.sagemaker.created = NOW - timedelta(seconds=1)
+        outcome = site.tear_down()
+        assert (outcome["quiet"], site.changes, site.seen) == (True, [], {})
+        kinds = ["endpoint captune-abc: InService", "endpoint configuration captune-abc", "model captune-abc",
+                 "training job captune-abc: InProgress"]  # fmt: skip
+        assert outcome["leftAlone"] == [f"{kind}, because {why}" for kind in kinds]
+
+    # When the execution and the reservation began; None for one that is unknown.
+    @pytest.mark.parametrize(("started", "reserved"), [(NOW, None), (None, NOW), (NOW + HOUR, NOW), (NOW, NOW + HOUR)])
+    def test_what_came_after_the_runs_beginning_is_its_own_whatever_its_tag(self, started: Any, reserved: Any) -> None:
+        ledger = FakeLedger().with_run("abc")
+        site = Site(ledger, **EVERYTHING)
+        site.sagemaker.created, site.sagemaker.tags["captune-abc"] = NOW, {"project": "theirs"}
+        if started:
+            site.step_functions.executions[arn("abc")]["startDate"] = started
+        if reserved:
+            ledger.table.rows["RUN#captune-abc"]["reserved_at"] = {"S": reserved.isoformat()}
+        else:
+            ledger.fall_silent()
+        assert site.tear_down()["leftAlone"] == []
+        assert site.changes == BOTH
 
 
 class TestTrouble:
@@ -280,7 +304,7 @@ class TestKeeping:
         site = self.site()
         assert site.tear_down(self.SUCCESS) == {
             "runName": "captune-abc", "found": [], "quiet": False, "keep": True, "keepUntil": "2026-11-24T12:30:00",
-            "running": False, "seen": {}, "problems": [],
+            "running": False, "seen": {}, "problems": [], "leftAlone": [],
         }  # fmt: skip
         assert site.sagemaker.calls == []
 

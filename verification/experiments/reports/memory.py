@@ -88,7 +88,7 @@ def run(handler: str, folder: Path, resamples: int) -> None:
     else:
         event = {
             "run": "captune-large", "executionArn": ARN, "status": "SUCCEEDED", "error": "", "cause": "", "verdict": "improved",
-            "reason": "", "secondsByState": SECONDS, "cost": {**COST, "cap_cents": 2500}, "unreserved": [],
+            "reason": "", "secondsByState": SECONDS, "cost": {**COST, "cap_cents": 2500}, "unreserved": [], "leftAlone": [],
         }  # fmt: skip
     module.handle(event, None)
     print(f"{handler:8} {peak_mib():7,.0f} MiB {time.process_time() - began:7.0f} s of CPU", flush=True)

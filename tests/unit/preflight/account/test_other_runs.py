@@ -124,12 +124,15 @@ class TestLeftovers:
         found = leftovers(SageMaker(jobs=jobs, endpoints=endpoints), ledger, NOW)
         assert found == ["training job captune-lost", "endpoint captune-done", "endpoint captune-lost-2"]
 
-    def test_tags_of_others_make_no_leftover_and_silence_does(self) -> None:
-        # Nobody would remove what has only a name like the project's.
+    def test_a_leftover_with_another_tag_is_named_with_it(self) -> None:
         endpoints = {"captune-demo": "InService", "captune-lost": "InService"}
         sagemaker = SageMaker(jobs={"captune-theirs": "InProgress"}, endpoints=endpoints)
         sagemaker.tags = {"captune-theirs": {}, "captune-demo": {"project": "demo"}}
-        assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-lost"]
+        assert leftovers(sagemaker, FakeLedger(), NOW) == [
+            "training job captune-theirs (it has no tag project)",
+            "endpoint captune-demo (its tag project is 'demo')",
+            "endpoint captune-lost",
+        ]
         sagemaker.jobs, sagemaker.endpoints = {}, {"captune-demo": "InService"}
         sagemaker.troubles["list_tags"] = [refusal("ThrottlingException")]
         assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-demo"]
