@@ -7,13 +7,14 @@ from typing import Any
 
 from common.aws import client, reaching
 from common.clock import from_iso, month_of, now
-from common.contracts.tear_down import Record, Settled, TearDownEvent, run_of_event
+from common.contracts.tear_down import Record, Settled, TearDownEvent, execution_arn_of, run_of_event
 from common.environment import required
+from common.errors import InvalidInput
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log, metric
 from common.pricing import costs
-from settle import billing, claim, history, notice
+from settle import billing, history, notice
 
 
 def handle(event: TearDownEvent, context: Any) -> Settled:
@@ -26,7 +27,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     cap_cents, moment = int(required("CAP_CENTS")), now()
     run = run_of_event(event)
     item = ledger.run(run)
-    execution_arn = claim.execution_arn(event, run, item)
+    execution_arn = _execution_arn(event, run, item)
     execution = history.read(client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
     # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
     is_earlier = item is not None and _was_settled_before(item, execution)
@@ -73,6 +74,19 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
         "result": {**result, "actualCents": cost["actual_cents"], "leftCents": left},
         "record": record,
     }
+
+
+def _execution_arn(event: TearDownEvent, run: str, item: RunItem | None) -> str:
+    """The execution's ARN: from the run's ledger item, the event, or its name. Empty where nobody knows it any more.
+
+    Raises InvalidInput for an execution that is not the one that owns the run.
+    """
+    if item is None:
+        return execution_arn_of(event, required("FINE_TUNING_ARN")) or ""
+    told, owner = str(event.get("executionArn") or ""), str(item["execution_arn"])
+    if told not in ("", owner):
+        raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")
+    return owner
 
 
 def _was_settled_before(item: RunItem, execution: history.Execution) -> bool:

@@ -17,6 +17,7 @@ from common.aws import error_code
 from common.clock import from_iso
 from common.contracts.tear_down import execution_arn_of
 from common.ledger.rows import RunItem, RunRow
+from common.names import run_name
 from common.pricing.durations import LONGEST_ENDPOINT_SECONDS, LONGEST_EXECUTION_SECONDS
 from sweeper.evidence import Evidence
 
@@ -51,8 +52,9 @@ class Judge:
     def execution_arn(self, run: str) -> str | None:
         """The ARN of a run's execution: from the ledger, from what runs, or from the run's own name; None where none tells."""
         row = (self.evidence.rows or {}).get(run)
-        if row is not None and "execution_arn" in row.item:
-            return str(row.item["execution_arn"])
+        arn = str(row.item.get("execution_arn", "")) if row is not None else ""
+        if run_name(arn.rpartition(":")[2]) == run:
+            return arn  # Another run's would name two runs to TearDown, which would refuse them.
         running = (self.evidence.running or {}).get(run)
         return running or execution_arn_of({"runName": run}, self.fine_tuning_arn)
 

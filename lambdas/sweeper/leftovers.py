@@ -66,10 +66,15 @@ class Sweep:
         return True
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
-        """The runs for which a tear-down was begun: one at a time for each, for it waits for as long as it takes."""
+        """The runs for which a TearDown was begun, of which one at a time waits for as long as it takes.
+
+        A pass of removal is made over each run here too: a TearDown whose function is refused removes nothing, however long it lasts.
+        """
         under_way = self._under_way() if runs else set()
-        waiting = [run for run in runs if run not in under_way]
-        return [run for run in waiting if self._try(partial(self._tear_down, run, judge))]
+        begun = [run for run in runs if run not in under_way and self._try(partial(self._tear_down, run, judge))]
+        for run in runs:
+            self._try(partial(self._remove, run, judge))
+        return begun
 
     def _under_way(self) -> set[str]:
         """The runs that a sweeper's TearDown is busy with, as far as anyone tells: two at once do no harm."""
@@ -87,17 +92,22 @@ class Sweep:
         return {name.rpartition(_SWEEP)[0] for name in names}
 
     def _tear_down(self, run: str, judge: Judge) -> bool:
-        """Starts a TearDown; where none can be started, removes by itself what can be removed now."""
-        event = _event(run, judge)
+        """Starts a TearDown, unless this minute's was started."""
         name = f"{run}{_SWEEP}{self.now.strftime('%y%m%d%H%M')}"
+        machine, event = self.tear_down_arn, json.dumps(_event(run, judge))
         try:
-            self.step_functions.start_execution(stateMachineArn=self.tear_down_arn, name=name, input=json.dumps(event))
-        except Exception as error:
-            if isinstance(error, ClientError) and error_code(error) == "ExecutionAlreadyExists":
-                return False
-            self.problems.append(error)
-            parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
-            log("removed without a TearDown", **Removal(run, *parts, self.now).one_pass(event))
+            self.step_functions.start_execution(stateMachineArn=machine, name=name, input=event)
+        except ClientError as error:
+            if error_code(error) != "ExecutionAlreadyExists":
+                raise
+            return False
+        return True
+
+    def _remove(self, run: str, judge: Judge) -> bool:
+        """Makes one pass of removal over a run, by itself."""
+        parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
+        outcome = Removal(run, *parts, self.now).one_pass(_event(run, judge))
+        log("swept by itself", **outcome)
         return True
 
     def _try(self, step: Callable[[], bool]) -> bool:

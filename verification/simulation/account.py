@@ -154,9 +154,9 @@ class Account:
             told = error.response["Error"]
             raise Failure(error_name(service, told["Code"]), told["Message"]) from error
 
-    def reach_lambda(self) -> None:
-        """Raises Failure while Lambda is away."""
-        if self.world.outage("Lambda") is not None:
+    def reach_lambda(self, function: str) -> None:
+        """Raises Failure while Lambda is away, or one function of it."""
+        if self.world.outage("Lambda") is not None or self.world.outage(function) is not None:
             raise Failure("Lambda.ServiceException", "Lambda is away", self.world.random.uniform(1, 30))
 
     def perform(
@@ -250,7 +250,7 @@ class Account:
         if not resource.endswith("lambda:invoke"):
             return self.aws_call(resource, asked)
         function = function_of(asked)
-        self.reach_lambda()
+        self.reach_lambda(function)
         self.audit.uses(who, function, self.world.random.uniform(1, 10))
         if function == "finish" and not self.whole:
             return {"Payload": {"subject": "", "message": "", "verdict": ""}}

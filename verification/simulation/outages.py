@@ -23,7 +23,7 @@ TRIALS = 18  # each of six moments, refusing and hanging, and half of them once 
 # Without these nothing can be removed, whoever asks for it.
 NEEDED = ("SageMaker", "Lambda")
 # Without these nobody can tell afterwards when an endpoint went.
-UNNOTED = ("Step Functions", "ledger")
+UNNOTED = ("Step Functions", "ledger", "TearDown's function")
 # After the outage: what was waiting is tried again, and the sweeper comes by, which is a quarter of an hour and a little.
 AFTERWARDS_SECONDS = 2400
 

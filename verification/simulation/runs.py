@@ -84,8 +84,8 @@ class FineTuning:
 
     def _perform(self, state: str, resource: str, asked: Any, seconds: float) -> Any:
         if resource.endswith("lambda:invoke"):
-            self.account.reach_lambda()
             name = function_of(asked)
+            self.account.reach_lambda(name)
             self.account.audit.uses(self.execution.arn, name, seconds)
             return {"Payload": self._function(name, asked["Payload"])}
         if self.refused.setdefault(state, self._unlucky(0.1)):

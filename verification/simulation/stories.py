@@ -359,6 +359,17 @@ def told_too_early() -> list[str]:
     return outcome.wrong + outcome.money + [f"{name} was stopped though its run went on" for name in stopped]
 
 
+def told_of_two_runs() -> list[str]:
+    """A tear-down by hand that names one run and another's execution ends neither."""
+    account = calm(3, cap_cents=10_000)
+    both = [runs.start(account, name, CALM) for name in ("one", "two")]
+    _until(account, lambda: len(account.sagemaker.jobs) == 2)
+    account.tear_down({"runName": "captune-one", "executionArn": both[1].arn, "reason": "person"})
+    wrong = _end(account)
+    wrong += [] if "InvalidInput" in {one.error for one in account.tear_downs.values()} else ["it was not refused"]
+    return wrong + [words for execution in both for words in _ended(execution, "SUCCEEDED")]
+
+
 def billed_after_the_settlement() -> list[str]:
     """A job that came into being an hour after its run was settled is found, ended and booked."""
     account = calm(4)
@@ -404,6 +415,7 @@ STORIES: dict[str, Callable[[], list[str]]] = {
         nothing_but_the_sweeper,
         an_odd_item_and_the_sweeper,
         told_too_early,
+        told_of_two_runs,
         billed_after_the_settlement,
     )
 }

@@ -35,6 +35,7 @@ SERVICES = {
     "s3": "S3",
     "lambda": "Lambda",
     "events": "EventBridge",
+    "teardown": "TearDown's function",
 }
 
 

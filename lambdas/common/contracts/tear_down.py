@@ -111,21 +111,22 @@ class Finished(TypedDict):
 
 
 def run_of_event(event: Mapping[str, Any]) -> str:
-    """The run that {runName?, executionName?, executionArn?} speaks of. Raises InvalidInput when it speaks of none."""
+    """The run that {runName?, executionName?, executionArn?} name. Raises InvalidInput when they name none, or more than one."""
     run = event.get("runName")
-    if run:
-        if not isinstance(run, str) or not is_run_name(run):
-            raise InvalidInput(
-                f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as captune ledger shows."
-            )
-        return run
-    name = event.get("executionName") or str(event.get("executionArn") or "").rpartition(":")[2]
-    if not name:
+    if run and not (isinstance(run, str) and is_run_name(run)):
+        raise InvalidInput(
+            f"{str(run)[:80]!r} is not the name of a run: they begin with captune-, as captune ledger shows."
+        )
+    executions = event.get("executionName"), str(event.get("executionArn") or "").rpartition(":")[2]
+    runs = {*([run] if run else []), *(run_name(str(name)) for name in executions if name)}
+    if not runs:
         raise InvalidInput(
             "No run is named: the tear-down was told of no run. Give it one of "
             '{"executionArn": "…"}, {"executionName": "…"} and {"runName": "captune-…"}.'
         )
-    return run_name(str(name))
+    if len(runs) > 1:
+        raise InvalidInput(f"The input names several runs: {', '.join(sorted(runs))}. Nothing was stopped: name one.")
+    return runs.pop()
 
 
 def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | None:

@@ -109,7 +109,7 @@ EVENTS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"executionArn": arn("abc")}, "captune-abc", arn("abc")),
     ({"runName": "captune-abc"}, "captune-abc", arn("abc")),
     ({"runName": None, "executionName": None, "executionArn": arn("abc")}, "captune-abc", arn("abc")),
-    ({"executionName": "abc", "executionArn": arn("a")}, "captune-abc", arn("a")),
+    ({"runName": "captune-abc", "executionName": "abc", "executionArn": arn("abc")}, "captune-abc", arn("abc")),
     ({"executionName": "My.Run"}, run_name("My.Run"), arn("My.Run")),
     ({"runName": run_name("My.Run")}, run_name("My.Run"), None),
     ({"runName": "captune-My-Run"}, "captune-My-Run", None),  # as an earlier version named it
@@ -124,8 +124,17 @@ def test_tear_down_knows_run_and_execution_from_one_fact(
 
 
 @pytest.mark.parametrize(
-    "event", [{}, {"executionName": "", "executionArn": ""}, {"runName": "my-captune-a"}, {"runName": 7}]
+    "event",
+    [
+        {},
+        {"executionName": "", "executionArn": ""},
+        {"runName": "my-captune-a"},
+        {"runName": 7},
+        {"runName": "captune-a", "executionArn": arn("abc")},
+        {"runName": "captune-a", "executionName": "abc"},
+        {"executionName": "a", "executionArn": arn("abc")},
+    ],
 )
 def test_tear_down_without_a_run_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="No run is named|is not the name of a run"):
+    with pytest.raises(InvalidInput, match="No run is named|is not the name of a run|several runs: captune-a, captune-abc"):
         run_of_event(event)

@@ -137,8 +137,8 @@ class TestWhoseRunItIs:
         assert found == ((arn("My.Run"), "FAILED", "E") if reserved else ("", "UNKNOWN", ""))
 
     def test_an_execution_that_does_not_own_the_run_is_refused(self, site: Site) -> None:
-        with pytest.raises(InvalidInput, match="captune-abc belongs to the execution .*:abc, and not to .*:other"):
-            site.settle(executionArn=arn("other"), runName="captune-abc")
+        with pytest.raises(InvalidInput, match="captune-abc belongs to the execution .*:abc, and not to arn:other:abc"):
+            site.settle(executionArn="arn:other:abc", runName="captune-abc")
         assert site.item["state"] == "reserved"
 
     @pytest.mark.parametrize(("later", "is_another"), [(timedelta(0), False), (timedelta(days=91), True)])

@@ -319,17 +319,25 @@ def test_a_kind_that_cannot_be_listed_hides_no_other(operation: str, hidden: str
     assert sweep.problems == [trouble]
 
 
+# A TearDown that cannot be started, one that was started in this minute, and one that is under way and whose function is refused.
+@pytest.mark.parametrize("started", [False, True, None])
 @pytest.mark.parametrize("kill", [True, False])
-def test_without_tear_downs_the_sweeper_removes_by_itself(kill: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sweeper_removes_by_itself_whatever_becomes_of_tear_down(
+    kill: bool, started: bool | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     site = Site(endpoints={"captune-lost": "InService"}, jobs={"captune-b": "InProgress"})
-    troubles = [SILENCE, refusal("ThrottlingException")]
+    troubles = [SILENCE, refusal("ThrottlingException")] if started is False else []
     site.step_functions.troubles["start_execution"] = list(troubles)
+    if started is None:
+        for run in ("captune-b", "captune-lost"):
+            site.step_functions.on_start_execution(TEAR_DOWN, f"{run}-sweep-2611231200", "{}")
     sweep = site.sweep()
-    assert (sweep.end_everything() if kill else sweep.remove_leftovers()) == ["captune-b", "captune-lost"]
+    begun = sweep.end_everything() if kill else sweep.remove_leftovers()
+    assert begun == (["captune-b", "captune-lost"] if started else [])
     assert site.sagemaker.endpoints == {"captune-lost": "Deleting"}
     assert site.sagemaker.jobs == {"captune-b": "Stopping"}
     assert sweep.problems == troubles
-    assert [(line["runName"], line["found"]) for line in logged(capsys, "removed without a TearDown")] == [
+    assert [(line["runName"], line["found"]) for line in logged(capsys, "swept by itself")] == [
         ("captune-b", ["training job captune-b: InProgress"]),
         ("captune-lost", ["endpoint captune-lost: InService"]),
     ]
@@ -340,7 +348,7 @@ def test_the_kill_switch_removes_though_all_but_sagemaker_is_silent() -> None:
     site.ledger.fall_silent()
     for operation in ("list_executions", "start_execution", "describe_execution", "stop_execution"):
         site.step_functions.troubles[operation] = [SILENCE] * 5
-    assert site.sweep().end_everything() == ["captune-abc"]
+    assert site.sweep().end_everything() == []
     assert site.sagemaker.endpoints == {"captune-abc": "Deleting"}
 
 
