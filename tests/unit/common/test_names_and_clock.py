@@ -136,5 +136,7 @@ def test_tear_down_knows_run_and_execution_from_one_fact(
     ],
 )
 def test_tear_down_without_a_run_is_refused(event: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="No run is named|is not the name of a run|several runs: captune-a, captune-abc"):
+    with pytest.raises(
+        InvalidInput, match="No run is named|is not the name of a run|several runs: captune-a, captune-abc"
+    ):
         run_of_event(event)
