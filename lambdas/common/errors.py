@@ -33,9 +33,9 @@ class InvalidInput(CaptuneError):
 
 
 class DeployInProgress(CaptuneError):
-    """The execution runs a definition of another deployment than the functions that it calls."""
+    """The execution runs a definition of another deployment than its functions."""
 
-    advice = "Wait a minute or two until the deployment has ended, then start a new execution. A redrive keeps the old definition."
+    advice = "Wait until the deployment has ended, then start a new execution. A redrive keeps the old definition."
 
 
 class EulaNotAccepted(CaptuneError):
@@ -47,7 +47,7 @@ class EulaNotAccepted(CaptuneError):
 class DatasetRejected(CaptuneError):
     """The corpus or the held-out text cannot be learned from or measured on."""
 
-    advice = "Correct the file at the line that the cause names, upload it again and start a new execution."
+    advice = "Correct the line that the cause names, upload the file again and start a new execution."
 
 
 class PatientDataSuspected(DatasetRejected):
@@ -79,16 +79,15 @@ class PromptsRejected(CaptuneError):
 class DatasetChanged(CaptuneError):
     """A file of the run changed between Preflight's check and its copy."""
 
-    advice = "Start a new execution, and leave the files alone until it trains. Nothing was paid."
+    advice = "Start a new execution, and leave the files alone until it trains."
 
 
 class LedgerLost(CaptuneError):
     """SageMaker lists training jobs of this month that the ledger does not know: the ledger was deleted."""
 
     advice = (
-        "Restore the table under another name (DynamoDB keeps the last backup of a deleted table for 35 days) and copy the items that "
-        "begin with RUN#. Or wait for the next month, or set accept_lost_ledger to this month, such as 2026-11, and deploy: the month "
-        "gets its whole cap once more."
+        "Restore the table under another name (DynamoDB keeps a deleted table's backup for 35 days) and copy its RUN# items. Or wait "
+        "for the next month, or set accept_lost_ledger to this month, such as 2026-11, and deploy: it gets its whole cap once more."
     )
 
 
@@ -96,8 +95,8 @@ class QuotaTooLow(CaptuneError):
     """A SageMaker quota does not allow the instances of the run."""
 
     advice = (
-        "Ask for the quota that the cause names in the Service Quotas console, then start a new execution. Where the endpoint was "
-        "refused, training is paid and the cause names the adapter for adapterUri."
+        "Ask for the quota that the cause names in the Service Quotas console, then start a new execution, with adapterUri where the "
+        "cause names an adapter."
     )
 
 
@@ -134,25 +133,25 @@ class LeftoversFound(CaptuneError):
 class WeightsNotFound(CaptuneError):
     """The weights of the base model are not where the catalogue or weights_uri says, or may not be read."""
 
-    advice = "With weights_uri, correct what the cause names; without it, choose another region or base_model. Deploy, and start again."
+    advice = "Correct weights_uri, or without it choose another region or base_model, and deploy."
 
 
 class WeightsRejected(CaptuneError):
     """The folder that weights_uri names holds no model that can be trained and served."""
 
-    advice = "Correct the files that the cause names in the folder of weights_uri, or leave weights_uri empty and deploy, and start again."
+    advice = "Correct the files that the cause names, or leave weights_uri empty and deploy."
 
 
 class ModelDoesNotFit(CaptuneError):
     """The base model needs more memory than the GPU of an instance type has."""
 
-    advice = "Set an instance type that the cause names, or choose a smaller base_model, deploy, and start again. Nothing was paid."
+    advice = "Set an instance type that the cause names, or a smaller base_model, and deploy."
 
 
 class ImageNotFound(CaptuneError):
     """A container image of the run does not exist in its registry."""
 
-    advice = "Deploy a newer version of this project, or name another image in hosting_image, and start again."
+    advice = "Deploy a newer version of this project, or name another image in hosting_image."
 
 
 class AdapterRejected(CaptuneError):
@@ -164,37 +163,36 @@ class AdapterRejected(CaptuneError):
 
 
 class SpotWithoutCheckpoints(CaptuneError):
-    """The run was to train on spot instances without checkpoints: an interrupted job would begin anew each time."""
+    """Spot training without checkpoints: an interrupted job would begin anew each time."""
 
-    advice = 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}. Nothing was paid.'
+    advice = 'Set checkpoint_minutes to 10 in cdk.json and deploy, or start with {"spot": false}.'
 
 
 class AssetUnreadable(CaptuneError):
     """A file that was deployed with the stacks cannot be read: by its key's policy, or because it was deleted."""
 
-    advice = "Let the policy of the bootstrap's key allow kms:Decrypt through S3, or deploy again where the file was deleted."
+    advice = (
+        "Allow kms:Decrypt through S3 in the policy of the bootstrap's key, or deploy again where the file was deleted."
+    )
 
 
 class LedgerDamaged(CaptuneError):
     """An item of the ledger cannot be read. It counts as the dearest case until a person corrects it."""
 
-    advice = "Run captune ledger to see the item and what is wrong with it. Correct it in the DynamoDB console, or restore the table to a moment before."
+    advice = "Run captune ledger to see what is wrong. Correct it in the DynamoDB console, or restore the table to a moment before."
 
 
 class TooManyStarts(CaptuneError):
     """More executions were started this month than the cap sets money aside for."""
 
-    advice = (
-        "Find what starts executions in a loop and stop it. The count begins anew next month, or when the item that the "
-        "cause names is deleted."
-    )
+    advice = "Stop what starts executions in a loop. The count begins anew next month, or when the item that the cause names is deleted."
 
 
 class HostingRefused(StateError):
     """SageMaker refused the trial of model and endpoint configuration."""
 
     when = REFUSED
-    advice = "Nothing was paid. Where the cause speaks of an explicit deny, run captune release; else correct the setting that the cause names, and deploy."
+    advice = "Where the cause speaks of an explicit deny, run captune release; else correct the setting that the cause names, and deploy."
 
 
 class TearDownNotScheduled(StateError):
@@ -207,8 +205,8 @@ class TrainingNotStarted(StateError):
     """SageMaker refused the training job."""
 
     advice = (
-        "Where the cause speaks of an explicit deny, the budget alarm went off: look at the bill, then run captune release. Your "
-        "organisation may also deny gated models (sagemaker:DirectGatedModelAccess)."
+        "Where the cause speaks of an explicit deny, look at the bill, then run captune release. Your organisation may also deny "
+        "gated models (sagemaker:DirectGatedModelAccess)."
     )
 
 
@@ -216,8 +214,8 @@ class NoCapacity(StateError):
     """AWS had no free instance in all attempts, or within the hour that a spot job may wait."""
 
     advice = (
-        'Start again later, on demand with the input {"spot": false}, or list further instance types in cdk.json and deploy. The cause '
-        "names the adapter where training is already paid: serve it with adapterUri."
+        'Start again later, on demand with {"spot": false}, or list further instance types in cdk.json and deploy; with adapterUri '
+        "where the cause names an adapter."
     )
 
 
@@ -236,20 +234,20 @@ class TrainingOutOfTime(StateError):
 class TrainingFailed(StateError):
     """The training job failed, or somebody stopped it. The cause repeats SageMaker's reason."""
 
-    advice = "Read the cause and the log of the training job, then start a new execution: it trains from the beginning. Where the cause names an adapter, serve it with adapterUri."
+    advice = "Read the log of the training job, then start a new execution, which trains from the beginning, or with adapterUri where the cause names an adapter."
 
 
 class EndpointFailed(StateError):
     """The endpoint did not come into service. The cause repeats SageMaker's reason."""
 
-    advice = "Read the cause and the log of the endpoint, then start again with the adapterUri that the cause names: nothing is trained twice."
+    advice = "Read the log of the endpoint, then start again with the adapterUri that the cause names."
 
 
 class AdapterNotServed(CaptuneError):
     """The endpoint answered as another model than the one asked, or the fine-tuned model answered as the base model does."""
 
     when = RUNNING
-    advice = "Leave hosting_image empty or set it to an image that routes requests, deploy again, and serve the adapter of this run with adapterUri."
+    advice = "Leave hosting_image empty or set it to an image that routes requests, deploy, and serve the adapter with adapterUri."
 
 
 class EndpointAnsweredBadly(CaptuneError):
@@ -285,8 +283,8 @@ class DeadlineReached(StateError):
     """The run reached its deadline, or its tear-down was started by hand (the execution is aborted)."""
 
     advice = (
-        "See in the console where the time went; raise endpoint_deadline_minutes if the endpoint was slow. What was trained lies under "
-        "training/ of the run, and adapterUri serves it."
+        "See in the console where the time went; raise endpoint_deadline_minutes if the endpoint was slow. adapterUri serves what lies "
+        "under training/ of the run."
     )
 
 

@@ -61,61 +61,55 @@ def alarm_name(name: str) -> str:
     return f"{PREFIX}-{name}"
 
 
-_CONSOLE = "Open captune-tear-down in the Step Functions console and read the execution's error."
-_LOG = "Read the sweeper's log (CloudWatch, log group of the function Captune-FineTuning-*Sweeper*)"
-_READ = "Read the message in the SQS console, correct what its error names, and delete it: the alarm ends with the last one."
+_CONSOLE = "Read the execution's error in the Step Functions console (captune-tear-down)."
+_LOG = "Read the sweeper's log (CloudWatch, log group Captune-FineTuning-*Sweeper*)."
+_READ = "Read the message in the SQS console, correct what its error names, and delete it."
 # What a person reads in the mail, and on docs/troubleshoot.md (`captune readme`).
 SAYS = {
     "tear-down-failed": (
-        "A tear-down failed: something of a run may still bill, and its cost is not settled. The sweeper starts another "
-        f"one within half an hour. {_CONSOLE} InvalidInput means that it was started by hand for no run. If the next "
-        "one fails too, delete the run's endpoint and stop its training job in the SageMaker console, correct what the "
-        "error names, and look at captune ledger."
+        "A tear-down failed: something may still bill, and the run's cost is not settled. The sweeper starts another "
+        f"within half an hour. {_CONSOLE} InvalidInput: it was started by hand for no run. If the next one fails "
+        "too, delete the run's endpoint and stop its training job in the SageMaker console."
     ),
     "tear-down-timed-out": (
-        "A tear-down ran until its time-out and did not end: AWS would not delete something of a run, which may still "
-        f"bill, or the ledger did not answer. {_CONSOLE} Delete the run's endpoint and stop its training job in the "
-        "SageMaker console; where AWS refuses that too, open a case with AWS Support."
+        "A tear-down ran until its time-out: AWS would not delete something that may still bill, or the ledger did not "
+        f"answer. {_CONSOLE} Delete the run's endpoint and stop its training job in the SageMaker console; if AWS "
+        "refuses that too, ask AWS Support."
     ),
     "sweeper-failed": (
-        "The sweeper ended with an error: it could not judge or tear down a run, or AWS did not answer. Lambda tries "
-        f"twice more, and the next sweep comes within {SWEEP_MINUTES} minutes. {_LOG}. While it fails, check yourself "
-        "whether the SageMaker console shows an endpoint or a training job of captune that no run needs."
+        "The sweeper ended with an error. Lambda tries twice more, and the next sweep comes within "
+        f"{SWEEP_MINUTES} minutes. {_LOG} Meanwhile check the SageMaker console for endpoints and training jobs of captune."
     ),
     "sweeper-throttled": (
-        "Lambda did not start the sweeper: the account's concurrent executions are used up. Lambda tries again for "
-        "hours, but the sweep and the kill switch come late. See what uses them up in the Lambda console, or ask for "
-        "a higher quota in Service Quotas."
+        "Lambda did not start the sweeper: the account's concurrent executions are used up. Sweep and kill switch come "
+        "late. See what uses them up in the Lambda console, or ask for a higher quota."
     ),
     "sweeper-silent": (
-        f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes, so nothing looks for leftovers, old "
-        "endpoints and old reservations. In the first minutes after a deployment this means nothing. Else see in the console "
-        "whether the rule Captune-Guardrail-Sweep* is enabled and the function still exists; enable the rule there, or restore "
-        "what was removed: make deploy ARGS=--revert-drift."
+        f"The sweeper has not run for {_SILENT_SWEEPS * SWEEP_MINUTES} minutes. In the first minutes after a deployment "
+        "this means nothing. Otherwise check that the rule Captune-Guardrail-Sweep* is enabled and the function exists; "
+        "make deploy ARGS=--revert-drift restores what was removed."
     ),
     "events-undelivered": (
-        "AWS gave up delivering an event (the queue Captune-Guardrail-Undelivered*): the end of a run did not start its "
-        f"tear-down, or a sweep or the kill switch was not delivered. {_READ} If it names a run, start "
-        'captune-tear-down with {"executionName": "NAME", "reason": "person"}.'
+        "AWS gave up delivering an event (queue Captune-Guardrail-Undelivered*): the end of a run, a sweep or the kill "
+        f'switch. {_READ} If it names a run, start captune-tear-down with {{"executionName": "NAME", "reason": "person"}}.'
     ),
     "sweeps-given-up": (
-        "Lambda gave up a sweep or the kill switch after all its attempts (the queue Captune-FineTuning-*FailedSweeps*). "
-        f"{_READ} If it came from the kill switch, stop every running execution of captune-fine-tuning yourself."
+        "Lambda gave up a sweep or the kill switch (queue Captune-FineTuning-*FailedSweeps*). "
+        f"{_READ} If it came from the kill switch, stop every running execution of captune-fine-tuning."
     ),
     "reservation-too-old": (
-        f"A reservation in the ledger is older than any run can be ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours): its "
-        "tear-down never settled it, and its money is missing from the month. captune ledger names the run; see its "
-        "tear-downs in the Step Functions console and whether the SageMaker console shows anything of it."
+        f"A reservation is older than any run can be ({LONGEST_RESERVATION_SECONDS / 3600:.1f} hours), and its money is "
+        "missing from the month. captune ledger names the run; read its tear-downs in the Step Functions console, and "
+        "check the SageMaker console for anything of it."
     ),
     "endpoint-too-old": (
-        "An endpoint of captune is there for longer than any run may have one (ENDPOINT_HOURS hours), and it "
-        "bills by the second. Delete it in the SageMaker console now; then look why no tear-down did: failed "
-        "executions of captune-tear-down, and the run's schedule in EventBridge Scheduler."
+        "An endpoint of captune exists for longer than any run may have one (ENDPOINT_HOURS hours), and bills by the "
+        "second. Delete it in the SageMaker console now. Then find out why no tear-down did: failed executions of "
+        "captune-tear-down, the run's schedule."
     ),
     "ledger-damaged": (
         "An item of the ledger cannot be read, and counts as the dearest run until it can. captune ledger says which one "
-        "and what is wrong with it; correct it in the DynamoDB console, or restore the table to a point in time "
-        "before the damage."
+        "and why. Correct it in the DynamoDB console, or restore the table to a moment before."
     ),
 }
 NAMES = tuple(SAYS)
