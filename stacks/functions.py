@@ -21,9 +21,9 @@ from stacks.configuration.catalog import Weights
 from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.run_settings import definition_version, settings_json
 from stacks.configuration.settings import Settings
+from stacks.lambda_code import ASSET_EXCLUDES, PYTHON, code_with_packages, plain_code
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 
-ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each over 5 million words of corpus, takes 1,110 MiB and 248 s
 # of a core to write, 975 MiB and 47 s to finish (python -m verification.experiments.reports.memory 10000 8 200). With all 10,000
@@ -58,9 +58,8 @@ class Functions(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
-        self._code = lambda_.Code.from_asset(
-            str(root / "lambdas"), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB
-        )
+        self._code = plain_code(root / "lambdas")
+        code_that_renders = code_with_packages(self, root / "lambdas", root / "requirements" / "bundle.txt")
         arns = Arns(cdk.Stack.of(self))
         bucket, ledger = resources.bucket_arn, resources.ledger_arn
         fine_tuning, tear_down = arns.machine(FINE_TUNING), arns.machine(TEAR_DOWN)
@@ -154,6 +153,7 @@ class Functions(Construct):
             memory=REPORT_MEMORY,
             timeout=900,
             purpose="Writes the before/after report of a run.",
+            code=code_that_renders,
             environment=with_bucket,
             statements=[
                 may.read_objects(bucket, Keys.RUNS),
@@ -192,6 +192,7 @@ class Functions(Construct):
             memory=REPORT_MEMORY,
             timeout=300,
             purpose="Writes the final cost into the report of a settled run.",
+            code=code_that_renders,
             environment=with_bucket,
             statements=[
                 may.read_objects(bucket, Keys.PLANS, Keys.REPORTS),
@@ -235,6 +236,7 @@ class Functions(Construct):
         environment: dict[str, str],
         statements: may.Statements,
         failures: sqs.IQueue | None = None,
+        code: lambda_.Code | None = None,
     ) -> lambda_.Function:
         log_group = logs.LogGroup(self, f"{name}Log", retention=LOG_RETENTION, removal_policy=cdk.RemovalPolicy.DESTROY)
         role: iam.Role = service_role(
@@ -249,8 +251,8 @@ class Functions(Construct):
             name,
             description=purpose,
             handler=f"{name.lower()}.handler.handle",
-            code=self._code,
-            runtime=lambda_.Runtime.PYTHON_3_14,
+            code=code or self._code,
+            runtime=PYTHON,
             architecture=lambda_.Architecture.ARM_64,
             memory_size=memory,
             timeout=cdk.Duration.seconds(timeout),

@@ -42,11 +42,12 @@ def handle(event: Record, context: Any) -> Finished:
     if not made.problems:
         record |= {"verdict": made.document["verdict"], "reason": made.document["verdict_reason"]}
         record = _closer(record, made.document)
-    log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems)
+    log("finished", run=event["run"], verdict=record["verdict"], problems=made.problems, not_made=made.not_made)
     where = [
         f"Report: {storage.uri(prefix)}{run_folder.PAGE}",
         f"Fetch it: aws s3 cp --recursive {storage.uri(prefix)} {run_folder.REPORT}",
     ]
+    where += [f"{told}." for told in made.not_made]
     if made.problems:
         where.insert(0, f"{ReportDamaged.__name__}: {'; '.join(made.problems)}. The report is without its figures.")
     return {

@@ -24,10 +24,11 @@ _NOT_OF_THE_FORM = (ArithmeticError, AttributeError, LookupError, RecursionError
 
 @dataclass(frozen=True)
 class LastReport:
-    """The summary that was written, and what was wrong with the files that it should have been made from, in words."""
+    """The summary that was written; in words, what was wrong with the files that it should have been made from, and what could not be made."""
 
     document: Summary
     problems: tuple[str, ...] = ()
+    not_made: tuple[str, ...] = ()
 
 
 def write(storage: Storage, prefix: str, record: Record) -> LastReport:
@@ -45,8 +46,8 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
         try:
             document = read()
             if document is not None:
-                files.write(storage, prefix, document)
-                return LastReport(document, tuple(problems))
+                not_made = files.write(storage, prefix, document)
+                return LastReport(document, tuple(problems), tuple(not_made))
         except _NOT_OF_THE_FORM as error:
             # The message of a decoder may repeat what it could not read.
             problems.append(f"{name} is damaged ({f'{type(error).__name__}: {error}'[:200]})")

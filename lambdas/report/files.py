@@ -9,10 +9,8 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.storage import Storage
+from report import render
 from report.content import circumstances
-from report.html import page
-from report.model_card import card
-from report.pdf import document as pdf
 from report.summary_types import Summary, known
 
 
@@ -75,13 +73,20 @@ def console_url(region: str, bucket: str, prefix: str) -> str:
     return f"https://{region}.console.aws.amazon.com/s3/buckets/{bucket}?region={region}&prefix={prefix}"
 
 
-def write(storage: Storage, prefix: str, document: Summary) -> None:
-    """Renders a summary into every form of the report. The PDF and the card need measurements, so a failed run has none."""
+def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
+    """Renders a summary into every form of the report, and answers what could not be made, in words; the page always is.
+
+    The model card needs measurements, so a failed run has none. Raises NotDrawn where not even the page can be made.
+    """
     storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
-    storage.write(f"{prefix}{run_folder.PAGE}", page.render(document), "text/html; charset=utf-8")
-    storage.write(f"{prefix}{run_folder.PDF}", pdf.render(document), "application/pdf")
+    storage.write(f"{prefix}{run_folder.PAGE}", render.page(document), "text/html; charset=utf-8")
     if document.get("heldout"):
-        storage.write(f"{prefix}{run_folder.MODEL_CARD}", card.render(document), "text/markdown; charset=utf-8")
+        storage.write(f"{prefix}{run_folder.MODEL_CARD}", render.card(document), "text/markdown; charset=utf-8")
+    try:
+        storage.write(f"{prefix}{run_folder.PDF}", render.pdf(document), "application/pdf")
+    except render.NotDrawn as error:
+        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} says the same: {error}"]
+    return []
 
 
 def corpus(storage: Storage, prefix: str) -> str:

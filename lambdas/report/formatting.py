@@ -11,7 +11,10 @@ MINUS = "\u2212"
 NONE = "\u2013"
 SIGNIFICANCE = 0.05  # of the verdict: a p below it counts
 _TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
-_UNPRINTABLE = dict.fromkeys([*(code for code in range(32) if chr(code) not in "\n\t"), *range(127, 160), *_TURNS])
+_NO_CHARACTERS = (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+_UNPRINTABLE = dict.fromkeys(
+    [*(code for code in range(32) if chr(code) not in "\n\t"), *range(127, 160), *_TURNS, *_NO_CHARACTERS]
+)
 
 
 def decimals_for(standard_error: float | None, *, default: int = 3) -> int:
@@ -145,7 +148,7 @@ def plural(count: int | None, noun: str) -> str:
 
 
 def printable(words: str) -> str:
-    """Text without control characters and without the marks that turn the reading direction of what follows."""
+    """Text without control characters, halves of characters, and the marks that turn the reading direction of what follows."""
     return words.translate(_UNPRINTABLE)
 
 

@@ -60,8 +60,8 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):
-        files.write(storage, plan["report"]["prefix"], document)
-    log("reported", run=plan["runName"], verdict=document["verdict"])
+        not_made = files.write(storage, plan["report"]["prefix"], document)
+    log("reported", run=plan["runName"], verdict=document["verdict"], not_made=not_made)
     return {
         "run": plan["runName"],
         "verdict": document["verdict"],

@@ -344,3 +344,8 @@ CLOSED = (Summary, Estimate, Gains, Expected, Spot)
 def known(block: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """A part of a summary; empty where it was not measured, or where an earlier version told nothing of it."""
     return block or {}
+
+
+def usable(block: Mapping[str, Any] | None) -> bool:
+    """Whether a block of losses has figures."""
+    return bool(block and block.get("documents_count"))

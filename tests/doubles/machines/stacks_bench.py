@@ -22,6 +22,7 @@ from stacks.configuration.settings import Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 ACCOUNT = "111122223333"
+NO_BUNDLING: dict[str, Any] = {"aws:cdk:bundling-stacks": []}  # as for a rehearsal: no package is fetched
 Statement = dict[str, Any]
 
 
@@ -83,7 +84,7 @@ def synthesize(*overrides: str, account: str | None = None) -> Stacks:
     """The stacks with the settings of cdk.json and `key=value` overrides, as `cdk synth -c key=value` makes them."""
     folder = Path(tempfile.mkdtemp(prefix="captune-stacks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text())["context"], **NO_BUNDLING}
     context.update(override.split("=", 1) for override in overrides)
     app = cdk.App(context=context, outdir=str(folder), analytics_reporting=False)
     add_stacks(app, Settings.from_context(app.node.get_all_context()), root=ROOT, account=account)

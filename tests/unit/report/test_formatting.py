@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from report.content.figures import elapsed_seconds
 from report.content.meaning import _share
-from report.content.run import elapsed_seconds
 from report.formatting import (
     change_text,
     decimals_for,

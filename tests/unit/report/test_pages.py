@@ -1,22 +1,23 @@
-"""Page, PDF and model card: every kind of run renders, hostile text is shown as text, and all three say the same."""
+"""Page and PDF: every kind of run renders, hostile text is shown as text, and both say the same as the model card."""
 
 from __future__ import annotations
 
 import re
-import zlib
+import sys
 from base64 import b64encode
 from hashlib import sha256
 from html import unescape
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import typst
 
+from common.storage import Storage
+from report import files, render
 from report.content.headline import headline
-from report.content.sections import sections
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
-from report.html import page
-from report.model_card import card
-from report.pdf import document as pdf
+from tests.doubles.lambda_fakes import S3
 from verification.experiments.reports.examples import KINDS
 
 HELD_OUT = "held-out documents of the same corpus"
@@ -39,18 +40,23 @@ HEADLINES = {
 }
 
 
-def pdf_words(document: Any) -> str:
-    """What the pages of the PDF show, in its order."""
-    shown = []
-    for stream in re.findall(rb"stream\n(.*?)\nendstream", pdf.render(document), re.DOTALL):
-        codes = re.findall(r"<([0-9a-f]*)> Tj", zlib.decompress(stream).decode("ascii"))
-        shown += [bytes.fromhex(code).decode("cp1252", "replace") for code in codes]
-    return " ".join(" ".join(shown).replace("\xa0", " ").split())
+def page(document: Any) -> str:
+    return render.page(document).decode()
+
+
+def paper(document: Any) -> ElementTree.Element:
+    """What the PDF is set from, as typst reads it."""
+    return ElementTree.fromstring(render.paper(document, {}))
+
+
+def words(text: str) -> str:
+    """The words of a page or a card, without their markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text)).replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_run_has_a_page_that_runs_and_fetches_nothing(made: dict[str, Any], name: str) -> None:
-    html = page.render(made[name])
+    html = page(made[name])
     assert html.count("<h1") == html.count("</main>") == 1
     identifiers = re.findall(r'\bid="([^"]+)"', html)
     assert len(identifiers) == len(set(identifiers))
@@ -68,13 +74,70 @@ def test_every_kind_of_run_has_a_page_that_runs_and_fetches_nothing(made: dict[s
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_run_has_a_pdf_that_opens_and_names_the_verdict(made: dict[str, Any], name: str) -> None:
-    file = pdf.render(made[name])
-    assert file.startswith(b"%PDF-1.7") and file.endswith(b"%%EOF\n")
-    assert file == pdf.render(made[name]), "the same run gives the same file"
-    words = pdf_words(made[name])
-    assert " ".join(headline(made[name]).title.split()) in words
-    assert all(part.title in words for part in sections(made[name]))
+def test_every_kind_of_run_is_set_on_paper_with_the_sections_and_charts_of_its_page(
+    made: dict[str, Any], name: str
+) -> None:
+    body, html = paper(made[name]), page(made[name])
+    titles = ["".join(heading.itertext()) for heading in body.iter("h2")]
+    assert titles == [re.sub(r"&#39;", "'", title) for title in re.findall(r"<h2[^>]*>(.*?)</h2>", html)]
+    assert len(list(body.iter("img"))) == html.count('class="chart wide"') == html.count('class="chart narrow"')
+    assert all(len(image.attrib["alt"]) > 20 for image in body.iter("img"))
+
+
+@pytest.mark.parametrize("name", ["improved", "hostile", "failed", "aborted-early"])
+def test_a_pdf_is_tagged_for_reading_aloud_and_the_same_each_time(made: dict[str, Any], name: str) -> None:
+    file = render.pdf(made[name])
+    assert file.startswith(b"%PDF-1.7") and b"<pdfuaid:part>1</pdfuaid:part>" in file and b"/FontFile3" in file
+    assert file == render.pdf(made[name]), "the same run gives the same file"
+
+
+def test_letters_that_no_font_has_become_question_marks_and_markup_stays_text(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = made["improved"]
+    document["prompts"] = document["prompts"][:1]
+    document["prompts"][0]["prompt"] = (
+        "#panic() $x^2$ *b* @a <c> \\u{41} \U0001f9ec \u4e2d \u0645\u0631\u062d\u0628\u0627 \ud800"
+    )
+    tried: list[Any] = []
+    compile: Any = typst.compile
+
+    def kept(files: Any, **given: Any) -> Any:
+        tried.append(dict(files))
+        return compile(files, **given)
+
+    monkeypatch.setattr(typst, "compile", kept)
+    render.pdf(document)
+    first, last = (ElementTree.fromstring(files["body.xml"]) for files in (tried[0], tried[-1]))
+    assert "\U0001f9ec \u4e2d \u0645" in (first.findtext(".//h4") or "")
+    assert (last.findtext(".//h4") or "").startswith("#panic() $x^2$ *b* @a <c> \\u{41} ? ? \u0645")
+    assert b'"letters_replaced": true' in tried[-1]["document.json"]
+
+
+def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(list(paper(made["improved"]).iter("article"))) == len(made["improved"]["prompts"])
+    monkeypatch.setattr(render, "PDF_PROMPTS", 10)
+    body = paper(made["improved"])
+    assert len(list(body.iter("article"))) == 10
+    assert "the first 10 prompts. The other 38 are in report.html" in words(ElementTree.tostring(body, "unicode"))
+
+
+def test_a_pdf_that_cannot_be_made_leaves_the_page_and_a_sentence(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> bytes:
+        raise typst.TypstError("out of paper", "")
+
+    s3 = S3()
+    monkeypatch.setattr(typst, "compile", refuses)
+    (told,) = files.write(Storage(s3, "bucket"), "", made["improved"])
+    assert told.startswith("report.pdf could not be made, report.html says the same: typst refuses the PDF: ")
+    assert "out of paper" in told
+    assert {key for _, key in s3.objects} == {"summary.json", "report.html", "MODEL_CARD.md"}
+    monkeypatch.setitem(sys.modules, "typst", None)
+    assert "the package typst is missing" in files.write(Storage(s3, "bucket"), "", made["improved"])[0]
 
 
 @pytest.mark.parametrize("name", HEADLINES)
@@ -85,8 +148,8 @@ def test_the_headline_is_true_and_the_same_everywhere(made: dict[str, Any], name
     assert (document["verdict"], told.title) == (verdict, title)
     if document["status"] == "SUCCEEDED":
         assert told.tone == {IMPROVED: "good", WORSE: "bad", WORSE_OUTSIDE: "bad", NOT_SHOWN: "neutral"}[verdict]
-    assert f"<h1>{title}</h1>" in re.sub(r"</?span[^>]*>", "", page.render(document))
-    assert f"**{title}.**" in card.render(document)
+    assert f"<h1>{title}</h1>" in re.sub(r"</?span[^>]*>", "", page(document))
+    assert f"**{title}.**" in render.card(document)
 
 
 def test_outside_text_is_told_as_given_measured_or_neither(made: dict[str, Any]) -> None:
@@ -94,34 +157,34 @@ def test_outside_text_is_told_as_given_measured_or_neither(made: dict[str, Any])
         "improved": "No outside text was given",
         "outside-not-measured": "Outside text was given, but no usable loss came back",
     }
-    for name, words in told.items():
-        for text in (page.render(made[name]), card.render(made[name]), pdf_words(made[name])):
-            assert words in text
-            assert not [other for other in told.values() if other != words and other in text]
-    measured = page.render(made["improved-outside"]) + card.render(made["improved-outside"])
-    assert not [words for words in told.values() if words in measured]
+    for name, sentence in told.items():
+        for text in (page(made[name]), render.card(made[name])):
+            assert sentence in text
+            assert not [other for other in told.values() if other != sentence and other in text]
+    measured = page(made["improved-outside"]) + render.card(made["improved-outside"])
+    assert not [sentence for sentence in told.values() if sentence in measured]
     assert "40 documents that others wrote" in measured
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "shown"),
     [
         ("failed", ("QuotaTooLow", "is 0 in us-east-1", "Service Quotas console", "$0.03", "$24.97")),
         ("running", ("Not settled yet", "$5.58")),
         ("hostile", ("&lt;script&gt;alert(1)&lt;/script&gt;",)),
     ],
 )
-def test_the_page_shows_error_cost_and_hostile_text(made: dict[str, Any], kind: str, words: tuple[str, ...]) -> None:
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.render(made[kind]))).replace("\u00a0", " ")
-    assert all(word in text for word in words)
+def test_the_page_shows_error_cost_and_hostile_text(made: dict[str, Any], kind: str, shown: tuple[str, ...]) -> None:
+    text = words(page(made[kind]))
+    assert all(one in text for one in shown)
 
 
 def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[str, Any]) -> None:
     document = made["improved"]
-    html = page.render(document)
+    html = page(document)
     answers = [1 + len(row[side]["samples"]) for row in document["prompts"] for side in ("base", "tuned")]
     assert html.count('class="answer"') == sum(answers)
     assert "<mark>NPM1</mark>" in html and 'class="copied"' in html
-    assert pdf_words(document).count("tuned, greedy") == len(document["prompts"])
+    assert len(paper(document).findall(".//p[@class='answer']")) == sum(answers)
     for name, first in (("worse-outside", "Loss on text by others"), ("improved-outside", "Held-out loss")):
         assert headline(made[name]).figures[0][0] == first

@@ -11,9 +11,8 @@ from typing import Any, get_args, get_type_hints
 import jsonschema
 import pytest
 
-from report import summary
+from report import render, summary
 from report.findings.verdict import VERDICTS
-from report.html import page
 from report.summary_types import Summary, Verdict, known
 from verification.experiments.reports import schema
 from verification.experiments.reports.examples import KINDS
@@ -74,7 +73,7 @@ def test_no_nan_and_no_long_curve_reaches_the_summary() -> None:
     built: Any = summary.build(run(), measured, asked, replies, replies, findings)
     json.dumps(built, allow_nan=False)
     assert len(built["training"]["loss_curve"]) == 119
-    page.render(built)
+    render.page(built)
     # A long curve is thinned and keeps its ends.
     measured["training"]["loss_curve"] = [{"step": n, "loss": 3.0, "learning_rate": 0.1} for n in range(1, 5_001)]
     curve = known(summary.build(run(), measured, [], [], [], {})["training"])["loss_curve"]

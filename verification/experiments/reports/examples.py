@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from report import summary
+from report import render, summary
 from report.findings import analysis
-from report.html import page
-from report.model_card import card
-from report.pdf import document as pdf
 from report.summary_types import Summary
 from verification.experiments.reports.made_up import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 
@@ -149,9 +146,9 @@ def main(arguments: list[str]) -> int:
     for name, make in KINDS.items():
         made = make()
         (folder / f"{name}.json").write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
-        (folder / f"{name}.html").write_text(page.render(made), encoding="utf-8")
-        (folder / f"{name}.pdf").write_bytes(pdf.render(made))
-        (folder / f"{name}.md").write_text(card.render(made), encoding="utf-8")
+        (folder / f"{name}.html").write_bytes(render.page(made))
+        (folder / f"{name}.pdf").write_bytes(render.pdf(made))
+        (folder / f"{name}.md").write_text(render.card(made), encoding="utf-8")
         print(f"{name}: {made['verdict']}")
     return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import ReportIncomplete
-from report.content.recall import clustering
+from report.content.figures import clustering
 from report.findings import recall
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall

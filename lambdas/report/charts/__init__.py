@@ -1,1 +1,0 @@
-"""The charts of a report, as drawings that page and PDF set in their own way."""

@@ -1,1 +1,0 @@
-"""report.pdf: the content of the page, set for paper."""

@@ -1,0 +1,282 @@
+"""A summary in every form that a person reads: report.html, report.pdf and MODEL_CARD.md. Each is made from the summary alone.
+
+The templates hold the words and the order; jinja2 fills them in and escapes every text of a run. The PDF is set from the same sections by
+typst, which also checks it against PDF/UA-1, the standard for PDFs that can be read out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from common.errors import advice
+from common.text.prompt_kinds import KINDS, kind_name
+from report import charts, formatting
+from report.content import circumstances, figures, model_card
+from report.content.headline import FAILED, document_title, has_results, headline
+from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
+from report.findings.intervals import DRAW_LIMIT, RESAMPLES
+from report.findings.memorisation import NOTABLE_WORDS
+from report.formatting import printable, tidy
+from report.summary_types import Summary, known, usable
+
+TEMPLATES = Path(__file__).parent / "templates"
+# A PDF of ten thousand prompts would have some ten thousand pages: this many take a minute to set and half a gigabyte of memory.
+PDF_PROMPTS = 250
+_NOT_IN_A_FONT = re.compile(r"the text `\"(.+?)\"` could not be displayed")
+
+Draw = Callable[..., charts.Drawing | None]
+
+
+class NotDrawn(ValueError):
+    """A summary that is not of the form that the templates read, or a PDF that typst refuses."""
+
+
+def page(summary: Summary) -> bytes:
+    """report.html: one file without scripts or requests.
+
+    Where a text should break out of its place all the same, the page's own Content-Security-Policy lets nothing of it run, load or send:
+    it allows this one style sheet, by its hash, and the empty icon.
+    """
+    style = printable(_text("page.css") + _text("charts.css"))
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    allowed = "img-src data:; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; {allowed}"
+    frame = {"policy": policy, "style": Markup(style), "title": document_title(summary)}
+    return _filled("page.html", summary, {**frame, "figure": _figure_on_a_page}, len(summary.get("prompts") or []))
+
+
+def card(summary: Summary) -> str:
+    """MODEL_CARD.md for the adapter, in the form of the Hugging Face Hub: YAML front matter, then Markdown."""
+    context = {
+        "hub": model_card.on_the_hub(summary),
+        "domain": model_card.domain(summary),
+        "tag": model_card.domain_tag(summary),
+        "things": "records" if circumstances.is_of_records(summary) else "documents",
+        "model": known(summary.get("base_model")),
+        "settings": known(summary.get("configuration")),
+        "adapter_uri": model_card.adapter_uri(summary),
+        "billed": model_card.billed,
+    }
+    filled = _filled("card.md", summary, context, 0).decode()
+    return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
+
+
+def pdf(summary: Summary) -> bytes:
+    """report.pdf, tagged and with its fonts, as PDF/UA-1 asks. The same summary gives the same bytes.
+
+    It shows the answers to `PDF_PROMPTS` prompts at most. Letters that typst's fonts lack become question marks, and the file says so.
+
+    Raises NotDrawn where typst refuses it.
+    """
+    try:
+        import typst  # 80 MB: not before it is needed
+    except ImportError as error:
+        raise NotDrawn(
+            f"the package typst is missing ({error}); make setup installs it, and a deployment brings it"
+        ) from error
+    files: dict[str, bytes] = {"main.typ": (TEMPLATES / "report.typ").read_bytes()}
+    body = paper(summary, files)
+    document = {
+        "title": printable(document_title(summary)),
+        "run": printable(summary["run"]),
+        "letters_replaced": False,
+    }
+    for _ in range(3):
+        files |= {"body.xml": body.encode(), "document.json": json.dumps(document).encode()}
+        try:
+            sources: Any = files  # its types leave out that files may come by name
+            made: bytes = typst.compile(sources, format="pdf", pdf_standards=["ua-1"], ignore_system_fonts=True)
+            return made
+        except typst.TypstError as error:
+            missing = set("".join(_unescaped(found) for found in _NOT_IN_A_FONT.findall(str(error))))
+            if not missing:
+                raise NotDrawn(f"typst refuses the PDF: {str(error)[:300]}") from error
+        replaced = str.maketrans(dict.fromkeys(missing, "?"))
+        body, document = body.translate(replaced), {**document, "letters_replaced": True}
+        document["title"], document["run"] = (str(document[key]).translate(replaced) for key in ("title", "run"))
+        files = {name: content.decode().translate(replaced).encode() for name, content in files.items()}
+    raise NotDrawn("typst finds letters that no font has in every try")
+
+
+def paper(summary: Summary, files: dict[str, bytes]) -> str:
+    """What the PDF is set from: the page's sections as XML. Adds its charts to the files."""
+    return _filled("paper.xml", summary, {"figure": _figure_on_paper(files)}, PDF_PROMPTS).decode()
+
+
+def pieces(item: Mapping[str, Any]) -> Iterable[tuple[str, bool, bool]]:
+    """An answer in pieces: (text, states a key fact, stands in the corpus as part of a long run). Space around it says nothing and is left out."""
+    text = item["text"]
+    first, last = len(text) - len(text.lstrip()), len(text.rstrip())
+    marks, copied = item.get("marks") or [], item.get("copied") or {}
+    run = (copied["start"], copied["end"]) if copied.get("words", 0) >= NOTABLE_WORDS else (0, 0)
+    cuts = sorted({first, last, *run, *(place for span in marks for place in span)})
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        start, end = max(start, first), min(end, last)
+        if start < end:
+            yield text[start:end], any(low <= start < high for low, high in marks), run[0] <= start < run[1]
+
+
+def _filled(template: str, summary: Summary, context: Mapping[str, Any], prompts: int) -> bytes:
+    """A template with a summary's content, as bytes piece by piece: as one text, ten thousand prompts would take four times their size."""
+    output = io.BytesIO()
+    try:
+        for part in _environment().get_template(template).generate({**_context(summary, prompts), **context}):
+            output.write(part.encode())
+    except jinja2.TemplateError as error:
+        raise NotDrawn(f"{template}: {error}") from error
+    return output.getvalue()
+
+
+def _context(summary: Summary, most: int) -> dict[str, Any]:
+    """What the templates read beside the summary itself, with the answers to the first `most` prompts."""
+    prompts = summary.get("prompts") or []
+    kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
+    ordered = [row for kind in kinds for row in prompts if row["kind"] == kind][:most]
+    by_kind = [(kind_name(kind), [row for row in ordered if row["kind"] == kind]) for kind in kinds]
+    titles = _sections(summary)
+    differing, compared = figures.greedy_answers(prompts)
+    return {
+        "s": summary,
+        "head": headline(summary),
+        "titles": titles,
+        "contents": list(titles.items()),
+        "prompts_by_kind": [(name, rows) for name, rows in by_kind if rows],
+        "shown_prompts": len(ordered),
+        "left_out": len(prompts) - len(ordered),
+        "differing_prompts": differing,
+        "compared_prompts": compared,
+        "command": figures.start_command(summary),
+        "facts": figures.configuration_facts(summary),
+    }
+
+
+def _sections(summary: Summary) -> dict[str, str]:
+    """The sections that a summary has, by their names in the page, with their titles."""
+    results, settings = has_results(summary), known(summary.get("configuration"))
+    described = any(settings.get(key) for key in ("warnings", "settings", "environment", "decoding"))
+    again = figures.start_command(summary) or summary.get("report_uri") or summary.get("resamples")
+    titles = {
+        # A run that succeeded has an error only where its report was damaged afterwards.
+        "failure": ("What happened", summary["status"] in FAILED or summary.get("error")),
+        "meaning": ("What the verdict says, and what it does not", results),
+        "heldout": ("Loss on held-out documents", results),
+        "outside": ("Text of the field by others", results),
+        "recall": ("Key facts stated in the answers", results),
+        "forgetting": ("What was forgotten", results),
+        "memorisation": ("Memorisation, shown apart", results),
+        "training": ("Training", results and summary.get("training")),
+        "answers": ("All answers, side by side", summary.get("prompts")),
+        "cost": ("Cost and time", True),
+        "configuration": ("Configuration", described or figures.configuration_facts(summary)),
+        "reproduce": ("How to reproduce it", again),
+        "limits": ("Limits", results),
+    }
+    return {identifier: title for identifier, (title, shown) in titles.items() if shown}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """jinja2 with what the templates call; every text is escaped, but in the model card, which is Markdown."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name != "card.md",
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "duration": _of_known(formatting.duration),
+        "interval": formatting.interval_text,
+        "json": lambda value: json.dumps(str(value)),
+        "moment": _of_known(formatting.moment),
+        "money": _of_known(formatting.money),
+        "number": _of_known(formatting.number),
+        "p": formatting.format_p,
+        "plain": model_card.plain,
+        "plural": _of_known(formatting.plural),
+        "points": figures.points,
+        "share": formatting.share,
+        "tidy": lambda value: value if isinstance(value, Markup) else tidy(str(value)),
+    }
+    made.filters |= filters
+    made.tests["web_address"] = lambda value: bool(re.fullmatch(r"https://[^\s\"'<>]+", value))
+    made.globals |= {
+        name: getattr(figures, name)
+        for name in (
+            "clustering", "document_cells", "elapsed_seconds", "expected_cells", "forgetting", "loss_cells", "loss_rows", "no_recall",
+            "prices", "recall_cells", "recall_cells_by_kind", "rests_on", "setting_cells", "state_cells",
+        )
+    }  # fmt: skip
+    made.globals |= {
+        "advice": advice,
+        "charts": charts,
+        "documents_with_all_resamples": DRAW_LIMIT // RESAMPLES,
+        "is_of_records": circumstances.is_of_records,
+        "no_outside_text": NO_OUTSIDE_TEXT,
+        "notable_words": NOTABLE_WORDS,
+        "notes": circumstances.notes,
+        "on_spot": circumstances.on_spot,
+        "one_seed": figures.ONE_SEED,
+        "outside_not_measured": OUTSIDE_NOT_MEASURED,
+        "pieces": pieces,
+        "trained_text": circumstances.trained_text,
+        "usable": usable,
+    }
+    return made
+
+
+def _of_known(write: Callable[..., str]) -> Callable[..., str]:
+    """A filter that takes what a template does not find, or what is not of its kind, for not known."""
+
+    def written(value: Any, *arguments: Any) -> str:
+        return write(None if isinstance(value, jinja2.Undefined) else value, *arguments)
+
+    return written
+
+
+def _text(template: str) -> str:
+    return (TEMPLATES / template).read_text("utf-8")
+
+
+def _figure_on_a_page(identifier: str, caption: str, draw: Draw, *content: Any) -> Markup:
+    """A chart for a wide and for a narrow screen, with its caption; nothing where there is nothing to draw."""
+    wide, narrow = draw(charts.WIDE, *content), draw(charts.NARROW, *content)
+    if wide is None or narrow is None:
+        return Markup("")
+    both = wide.svg(f"{identifier}-wide", "wide") + narrow.svg(f"{identifier}-narrow", "narrow")
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(both, tidy(caption))
+
+
+def _figure_on_paper(files: dict[str, bytes]) -> Callable[..., Markup]:
+    """The same for the PDF: the chart becomes a file beside the template, in the light colours of the page."""
+    colours = dict(re.findall(r"(--[\w-]+): (#\w+);", _text("page.css").partition("@media")[0]))
+    rules = re.sub(r"var\((--[\w-]+)\)", lambda match: colours[match[1]], _text("charts.css"))
+    style = f'<style>text {{ font-family: "Libertinus Serif"; }} {rules}</style>'
+
+    def figure(identifier: str, caption: str, draw: Draw, *content: Any) -> Markup:
+        wide = draw(charts.WIDE, *content)
+        if wide is None:
+            return Markup("")
+        files[f"{identifier}.svg"] = printable(wide.svg(identifier, "", style)).encode()
+        shown = Markup('<img src="{}.svg" alt="{}" width="{:.0f}" height="{:.0f}"/>').format(
+            identifier, f"{wide.title}. {wide.description}", wide.width, wide.height
+        )
+        return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(shown, tidy(caption))
+
+    return figure
+
+
+def _unescaped(text: str) -> str:
+    """A text as typst writes it in a message, with its escapes undone."""
+    return re.sub(r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), text).replace('\\"', '"').replace("\\\\", "\\")
