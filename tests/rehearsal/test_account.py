@@ -134,7 +134,7 @@ def test_stacks_come_after_those_they_depend_on(tmp_path: Path) -> None:
     ("program", "message"),
     [
         ("sys.exit('a warning of node\\ncaptune: Mend these:\\n  - epochs\\n  - seed')", "captune: Mend these:\n  - epochs\n  - seed"),
-        ("sys.exit(os.environ['CDK_CONTEXT_JSON'])", '{"a": 1, "b": "3"}'),
+        ("sys.exit(os.environ['CDK_CONTEXT_JSON'])", '{"a": 1, "b": "3", "aws:cdk:bundling-stacks": []}'),
         ("raise RuntimeError('no node')", "RuntimeError: no node"),
         ("sys.exit(3)", "app.py ended with code 3"),
     ],

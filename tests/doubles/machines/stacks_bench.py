@@ -85,7 +85,7 @@ def synthesize(*overrides: str, account: str | None = None) -> Stacks:
     folder = Path(tempfile.mkdtemp(prefix="captune-stacks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     context: dict[str, Any] = {**json.loads((ROOT / "cdk.json").read_text())["context"], **NO_BUNDLING}
-    context.update(override.split("=", 1) for override in overrides)
+    context |= dict(override.split("=", 1) for override in overrides)
     app = cdk.App(context=context, outdir=str(folder), analytics_reporting=False)
     add_stacks(app, Settings.from_context(app.node.get_all_context()), root=ROOT, account=account)
     app.synth()
