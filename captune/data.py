@@ -113,8 +113,8 @@ def stand_in() -> Score:
 
     from arguments import Arguments
     from evaluation import score
+    from inputs import find_model
     from model.network import load_network
-    from model.weights import find_model
     from progress import Clock
     from text import Document, boundaries, tokenize
 

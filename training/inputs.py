@@ -1,15 +1,27 @@
-"""What the channels hold, read and checked without the heavy libraries: a wrong input is told within a second."""
+"""What the channels hold, read and checked without the heavy libraries: a wrong input is reported within a second."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 from failure import TrainingFailure
-from model.weights import ModelFolder, find_model
 from text import Document, read_corpus, read_evaluation
 
 EVALUATION_SETS = ("heldout", "outside", "control")  # the first must be there
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+LEAST_BYTES = 1024  # a weight file below this is a pointer or an interrupted copy
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """A checked folder in the Hugging Face layout; `name` is what the folder calls its own model, or ""."""
+
+    path: Path
+    name: str
+    configuration: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,3 +53,90 @@ def read_inputs(channels: Path, sequence_length: int) -> Inputs:
             f"Set sequence_length to {longest} or less.",
         )
     return Inputs(corpus, {name: documents for name, documents in found.items() if documents}, model)
+
+
+def find_model(channel: Path) -> ModelFolder:
+    """The channel's own folder, which must hold config.json, a tokenizer and complete weights.
+
+    Raises TrainingFailure naming what is missing. A model in a folder below is refused too: the endpoint's server is given the
+    same address and looks for config.json right there, which would show only after the training was paid.
+    """
+    mend = (
+        "Point the model channel at a folder in the Hugging Face layout: config.json, tokenizer.json or "
+        "tokenizer.model, and *.safetensors or *.bin, not packed."
+    )
+    if not channel.is_dir():
+        raise TrainingFailure(f"The channel {channel.name!r} is missing.", mend)
+    files = [path for path in channel.rglob("*") if path.is_file()]
+    if not files:
+        raise TrainingFailure(
+            "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
+        )
+    if not (channel / "config.json").is_file():
+        raise _no_model(channel, files, mend)
+    problem = _problem(channel)
+    if problem is not None:
+        raise TrainingFailure(f"The model in the model channel is not complete: {problem}.", mend)
+    configuration = json.loads((channel / "config.json").read_text(encoding="utf-8"))
+    return ModelFolder(
+        channel, str(configuration.get("_name_or_path") or configuration.get("name") or ""), configuration
+    )
+
+
+def _no_model(channel: Path, files: list[Path], mend: str) -> TrainingFailure:
+    """What the channel holds instead of a model."""
+    nested = sorted(path.parent.relative_to(channel).as_posix() for path in files if path.name == "config.json")
+    if nested:
+        return TrainingFailure(
+            f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
+            f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.py and deploy again.",
+        )
+    packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
+    what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"
+    return TrainingFailure(f"The model channel holds {what}.", mend)
+
+
+def _problem(folder: Path) -> str | None:
+    """What is wrong with the model in this folder, or None."""
+    try:
+        configuration = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not configuration.get("model_type"):
+            return "config.json has no model_type"
+    except (OSError, ValueError, AttributeError):
+        return "config.json is not readable JSON"
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return f"no tokenizer ({', '.join(TOKENIZER_FILES)}) beside config.json"
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if (folder / index).is_file():
+            try:
+                shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+            except (ValueError, KeyError, AttributeError):
+                return f"{index} is not readable"
+            return next(
+                (f"{shard} is missing or cut off" for shard in sorted(shards) if not _whole(folder / shard)), None
+            )
+    weights = [path for kind in ("*.safetensors", "*.bin") for path in sorted(folder.glob(kind))]
+    weights = [path for path in weights if not path.name.startswith(("training_args", "optimizer"))]
+    if not weights:
+        return "no *.safetensors and no *.bin beside config.json"
+    if not any(_whole(path) for path in weights):
+        return f"{weights[0].name} is only {weights[0].stat().st_size} bytes"
+    return None
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file is there and, for safetensors, as long as its own header says."""
+    if not path.is_file() or path.stat().st_size < LEAST_BYTES:
+        return False
+    if path.suffix != ".safetensors":
+        return True
+    with path.open("rb") as stream:
+        header_bytes = int.from_bytes(stream.read(8), "little")
+        if header_bytes > 100_000_000:  # the format's own limit
+            return False
+        try:
+            header = json.loads(stream.read(header_bytes))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return path.stat().st_size >= 8 + header_bytes + max(ends, default=0)

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerState
+from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from arguments import Arguments, automatic_learning_rate
+from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
 from checkpoints import Starts, count_start, fingerprint, newest, step_of
-from describing import memory_of, model_of, training_of
-from evaluation import OutOfTime, mean_loss, paired
+from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import Inputs
 from learning import make_trainer
-from model import vocabulary
 from model.accelerator import choose_device, self_test
 from model.network import Network, announce, describe_environment, load_network
-from output import publish, publish_metrics
-from processes.group import Group, joined, reason_of
+from output import memory_of, model_of, publish, publish_metrics, training_of
+from processes import Group, joined, reason_of
 from progress import Clock, say
 from records import choosing
-from text import Document, Rows, boundaries, excerpts, tokenize
-from watch import Progress, Watch
-from work import Losses, Sets, Work, seed_everything
+from text import Boundaries, Document, Rows, boundaries, excerpts, tokenize
+from watch import SAVE_SECONDS, Progress, Watch
+
+Losses = dict[str, list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What the training and both evaluations share."""
+
+    root: Path
+    arguments: Arguments  # with the number of sequences of a step
+    network: Network
+    corpus: list[Document]
+    sets: dict[str, list[Document]]  # what is scored, by name
+    edges: Boundaries
+    rows: Rows
+    clock: Clock
+    group: Group
+
+    def losses(self, *, tuned: bool) -> Iterator[tuple[str, list[float]]]:
+        """(name, losses) of each set in its order. Raises OutOfTime."""
+        for name, documents in self.sets.items():
+            losses = score(
+                self.network,
+                documents,
+                self.edges,
+                self.arguments.sequence_length,
+                tuned=tuned,
+                clock=self.clock,
+                name=name,
+                keep_seconds=SAVE_SECONDS,
+                group=self.group,
+            )
+            yield name, losses
 
 
 def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
@@ -40,11 +71,15 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
     device = choose_device(root)
     self_test(device)
     with joined(device) as group:
-        _run(root, inputs, arguments, clock, device, group)
+        work = _load(root, inputs, arguments, clock, device, group)
+        watch, checkpoint = _watch(work, inputs.model.configuration)
+        _train(work, watch, checkpoint)
+        say("finished", seconds=round(clock.elapsed, 1))
 
 
-def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> None:
-    seed_everything(arguments.seed)
+def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> Work:
+    """Loads the model and tokenizes the texts."""
+    set_seed(arguments.seed)
     network = load_network(inputs.model, arguments, device, group)
     announce(network)
     edges = boundaries(network.tokenizer)
@@ -52,62 +87,47 @@ def _run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device:
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}
     sets["training_text"] = excerpts(corpus, network.tokenizer, arguments.sequence_length, arguments.seed)
     choosing.tell_of_long_records(corpus, arguments)
-    vocabulary.refuse_unknown_tokens(itertools.chain(corpus, *sets.values()), edges, network.known_tokens)
-    work = Work(root, network, corpus, sets, edges, clock, group)
-    rows, chosen = work.rows(arguments)
-    identity = _identity(chosen, corpus, sets, network, inputs.model.configuration)
+    refuse_unknown_tokens(itertools.chain(corpus, *sets.values()), edges, network.known_tokens)
+    rows = choosing.rows_of(corpus, edges, arguments)
+    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(rows))
+    if arguments.max_steps:
+        rows.stop_after(arguments.max_steps * per_step)
+    chosen = dataclasses.replace(arguments, sequences_per_step=per_step)
+    return Work(root, chosen, network, corpus, sets, edges, rows, clock, group)
 
-    found = _checkpoint(root / "checkpoints", identity, group)
-    checkpoint = found[0] if found else None
+
+def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | None]:
+    """Counts this start of the job; returns the watch over its training, and the checkpoint from which it goes on."""
+    folder, clock, group, minutes = work.root / "checkpoints", work.clock, work.group, work.arguments.checkpoint_minutes
+    identity = _identity(work, configuration)
+    checkpoint, state = _checkpoint(folder, identity, group) or (None, {})
+    resumed = step_of(checkpoint) if checkpoint else 0
     starts: Starts = group.of_first(
-        count_start(
-            root / "checkpoints",
-            identity,
-            resumed_step=step_of(checkpoint) if checkpoint else 0,
-            checkpoint_minutes=arguments.checkpoint_minutes,
-            begun=clock.started,
-        )
+        count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=clock.started)
         if group.first
         else None
     )
     # MaxRuntimeInSeconds may count all starts of an interrupted job together.
     clock.budget_seconds -= starts.seconds_before
-    progress = Progress(**found[1]) if found else Progress()
     watch = Watch(
         clock,
-        progress,
+        Progress(**state),
         starts,
-        rows=rows,
-        rows_per_step=chosen.sequences_per_step,
-        checkpoint_minutes=arguments.checkpoint_minutes,
+        rows=work.rows,
+        rows_per_step=work.arguments.sequences_per_step,
+        checkpoint_minutes=minutes,
         identity=identity,
         group=group,
     )
-    _train(work, rows, chosen, watch, checkpoint)
-    say("finished", seconds=round(clock.elapsed, 1))
+    return watch, checkpoint
 
 
-def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoint: Path | None) -> None:
+def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     """Measures, trains, saves and measures again; what is saved is what is served."""
-    root, network, sets, group, progress = work.root, work.network, work.sets, work.group, watch.progress
-    length, starts = arguments.sequence_length, watch.starts
+    root, arguments, network, rows, group = work.root, work.arguments, work.network, work.rows, work.group
     steps = -(-len(rows) // arguments.sequences_per_step)
     peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
-
-    if progress.base_evaluation is None:
-        say("phase", name="evaluate-base")
-        since = time.monotonic()
-        try:
-            progress.base_evaluation = dict(work.losses(length, list(sets), tuned=False))
-        except OutOfTime:
-            raise watch.no_step() from None
-        progress.evaluation_seconds = time.monotonic() - since
-    base = progress.base_evaluation
-    for name, documents in sets.items():
-        _tell("base", name, documents, base[name])
-    scored = [document for documents in sets.values() for document in documents]
-    loss = mean_loss(scored, [nats for name in sets for nats in base[name]])
-    vocabulary.refuse_worse_than_guessing(loss, network.known_tokens)
+    base = _measure_base(work, watch)
 
     say("phase", name="train")
     trainer = make_trainer(
@@ -125,7 +145,7 @@ def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
         torch.cuda.reset_peak_memory_stats(network.device)
     if checkpoint:
         network.restore(checkpoint)
-        say("resume", step=step_of(checkpoint), steps=steps, made_again=starts.steps_again)
+        say("resume", step=step_of(checkpoint), steps=steps, made_again=watch.starts.steps_again)
     if not watch.must_stop():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elif checkpoint:
@@ -141,22 +161,22 @@ def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
             "settings": arguments.settings | {"learning_rate": peak_rate},
             "environment": describe_environment(network) | ({"processes": str(group.size)} if group.size > 1 else {}),
             "memory": memory_of(network),
-            "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, length),
+            "corpus": choosing.describe(work.corpus, rows.rows_per_epoch, arguments.sequence_length),
             "training": training_of(trainer.state, watch, steps, network, unmeasured),
-            "evaluation": {name: paired(documents, base[name], tuned.get(name)) for name, documents in sets.items()},
+            "evaluation": {
+                name: paired(documents, base[name], tuned.get(name)) for name, documents in work.sets.items()
+            },
         }
 
     network.scale_adapter(arguments.adapter_strength)
     # Saved before it is measured: whatever ends the process from here on, the adapter that was paid for is whole.
     say("phase", name="save")
-    say(
-        "adapter",
-        bytes=group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None),
-    )
+    saved_bytes = group.of_first(publish(root, network, metrics("the job ended before")) if group.first else None)
+    say("adapter", bytes=saved_bytes)
     mark_adapter_saved(root)
 
     say("phase", name="evaluate-tuned")
-    unmeasured, error = _measure_tuned(work, length, tuned)
+    unmeasured, error = _measure_tuned(work, tuned)
     measured = metrics(unmeasured)
     if group.first:
         publish_metrics(root, measured)
@@ -166,7 +186,27 @@ def _train(work: Work, rows: Rows, arguments: Arguments, watch: Watch, checkpoin
         raise error
 
 
-def _measure_tuned(work: Work, length: int, tuned: Losses) -> tuple[str | None, Exception | None]:
+def _measure_base(work: Work, watch: Watch) -> Losses:
+    """The base model's losses, or those that the checkpoint brought along. Raises TrainingFailure where they cannot be its own."""
+    progress = watch.progress
+    if progress.base_evaluation is None:
+        say("phase", name="evaluate-base")
+        since = time.monotonic()
+        try:
+            progress.base_evaluation = dict(work.losses(tuned=False))
+        except OutOfTime:
+            raise watch.no_step() from None
+        progress.evaluation_seconds = time.monotonic() - since
+    base = progress.base_evaluation
+    for name, documents in work.sets.items():
+        _report_loss("base", name, documents, base[name])
+    scored = [document for documents in work.sets.values() for document in documents]
+    loss = mean_loss(scored, [nats for name in work.sets for nats in base[name]])
+    refuse_worse_than_guessing(loss, work.network.known_tokens)
+    return base
+
+
+def _measure_tuned(work: Work, tuned: Losses) -> tuple[str | None, Exception | None]:
     """Fills `tuned` set by set. Returns why some lack, if any do, and the error with which the job must end for that.
 
     One of several processes must end: the others may wait for it in a collective. Raises TrainingFailure where losses are no numbers:
@@ -174,9 +214,9 @@ def _measure_tuned(work: Work, length: int, tuned: Losses) -> tuple[str | None, 
     """
     try:
         work.network.round_adapter()
-        for name, losses in work.losses(length, list(work.sets), tuned=True):
+        for name, losses in work.losses(tuned=True):
             tuned[name] = losses
-            _tell("tuned", name, work.sets[name], losses)
+            _report_loss("tuned", name, work.sets[name], losses)
     except OutOfTime:
         return "the time was over", None
     except TrainingFailure:
@@ -204,24 +244,22 @@ def _checkpoint(folder: Path, identity: str, group: Group) -> tuple[Path, dict[s
     return found
 
 
-def _tell(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
-    """A line such as `heldout model=base loss=2.9123 tokens=6120`."""
+def _report_loss(model: str, name: str, documents: Sequence[Document], losses: Sequence[float]) -> None:
+    """Prints a line such as `heldout model=base loss=2.9123 tokens=6120`."""
     tokens = sum(len(document.tokens) for document in documents)
     say(name.replace("_", "-"), model=model, loss=f"{mean_loss(documents, losses):.4f}", tokens=tokens)
 
 
-def _identity(
-    arguments: Arguments, corpus: Sequence[Document], sets: Sets, network: Network, configuration: dict[str, object]
-) -> str:
+def _identity(work: Work, configuration: dict[str, object]) -> str:
     """What a checkpoint must agree with; how long a run may take, and how much of it is kept in the end, is no part of it."""
-    settings = {
-        key: value
-        for key, value in arguments.settings.items()
-        if key not in ("time_budget_seconds", "checkpoint_minutes", "adapter_strength")
-    }
+    passing = ("time_budget_seconds", "checkpoint_minutes", "adapter_strength")
+    settings = {key: value for key, value in work.arguments.settings.items() if key not in passing}
     # Of records also what of them is learnt.
     tokens = [
-        document.read or list(document.tokens) for documents in (corpus, *sets.values()) for document in documents
+        document.read or list(document.tokens)
+        for documents in (work.corpus, *work.sets.values())
+        for document in documents
     ]
     texts = hashlib.sha256(repr(tokens).encode()).hexdigest()
-    return fingerprint(settings, texts, configuration, network.plan.quantization, network.plan.dtype_name)
+    plan = work.network.plan
+    return fingerprint(settings, texts, configuration, plan.quantization, plan.dtype_name)

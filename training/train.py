@@ -3,7 +3,7 @@
 Fine-tunes a causal language model on a corpus with LoRA and measures, on the same tokens, what it knew before and what it
 knows after. Runs in the Hugging Face training container 2.9.0-transformers5.3.0 without network, launched by SageMaker's
 ContainerEntrypoint, and needs only the documented folders below --root. Where there is more than one GPU or host, it starts
-itself once for each GPU by torchrun (processes/), and the adapter is the same as of one process:
+itself once for each GPU by torchrun (launching.py), and the adapter is the same as of one process:
 
     input/config/hyperparameters.json    the settings (arguments.py)
     input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU; the hosts
@@ -40,10 +40,10 @@ from pathlib import Path  # noqa: E402
 
 import driver  # noqa: E402
 import failure  # noqa: E402
+import launching  # noqa: E402
 import progress  # noqa: E402
 from arguments import Arguments, read_arguments  # noqa: E402
 from inputs import Inputs, read_inputs  # noqa: E402
-from processes import launching, layout  # noqa: E402
 from progress import Clock, say  # noqa: E402
 
 
@@ -62,13 +62,13 @@ def main() -> int:
     try:
         say("phase", name="load")
         arguments, inputs = read(root, clock)
-        found = layout.read_layout(root)
-        if found.processes == 1:
+        layout = launching.read_layout(root)
+        if layout.processes == 1:
             import job  # torch and all: what is wrong with the input has been told before this is paid for
 
             job.run(root, inputs, arguments, clock)
-        elif launching.run(found, [__file__, "--root", str(root)], clock) != 0 and not failure.adapter_is_saved(root):
-            say("failure", text=failure.written(root) or failure.write(root, launching.ended_silently(found)))
+        elif launching.run(layout, [__file__, "--root", str(root)], clock) != 0 and not failure.adapter_is_saved(root):
+            say("failure", text=failure.written(root) or failure.write(root, launching.ended_silently(layout)))
             return 1
     except BaseException as error:
         reason = failure.explain(error)
@@ -100,9 +100,9 @@ def one_of_several(root: Path) -> int:
 
         job.run(root, inputs, arguments, clock)
     except BaseException as error:
-        from processes import group
+        import processes
 
-        reason, own = group.reason_of(error)
+        reason, own = processes.reason_of(error)
         if own and not isinstance(error, failure.TrainingFailure):
             traceback.print_exc()
         failure.write_first(root, reason)

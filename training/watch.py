@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 import checkpoints
 from checkpoints import Starts
 from failure import TrainingFailure
-from processes.group import ALONE, Group
+from processes import ALONE, Group
 from progress import Clock, say
 from text import Rows
 
@@ -78,33 +78,25 @@ class Watch(TrainerCallback):
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step of a thousand sequences outlasts the grace after a stop signal: it is given up."""
         if self._group.highest(self.clock.stop_requested)[0] and self.must_stop():
-            self.end(state, control)
+            self._end(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Counts, and decides on the end and on a checkpoint."""
         now = time.monotonic()
         self._step_seconds = now - self._begun
         self.progress.seconds += self._step_seconds
-        self.note(state.global_step)
+        if self._group.first:
+            self.starts.note(state.global_step)
         if state.global_step == state.max_steps:
             return
         if self.must_stop():
-            self.end(state, control)
+            self._end(state, control)
         elif self._group.of_first(
             bool(self.checkpoint_minutes) and now - self._checkpointed >= 60 * self.checkpoint_minutes
         ):
             control.should_save = True
 
-    def note(self, step: int) -> None:
-        """Writes down, now and then, how far the training is."""
-        if self._group.first:
-            self.starts.note(step)
-
-    def tell(self, **values: object) -> None:
-        """The line on a step."""
-        say("progress", **values)
-
-    def end(self, state: TrainerState, control: TrainerControl) -> None:
+    def _end(self, state: TrainerState, control: TrainerControl) -> None:
         """Ends the training before its last step."""
         say("stop", step=state.global_step, reason=str(self.stopped_early).replace(" ", "-"))
         control.should_training_stop = True
@@ -133,7 +125,8 @@ class Watch(TrainerCallback):
             self._spoken = now
             per_step = self.progress.seconds / state.global_step
             left = per_step * (state.max_steps - state.global_step) + 1.1 * self.progress.evaluation_seconds
-            self.tell(
+            say(
+                "progress",
                 step=state.global_step,
                 steps=state.max_steps,
                 epoch=f"{self.epochs(state.global_step):.2f}",

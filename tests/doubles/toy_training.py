@@ -15,7 +15,7 @@ from model.accelerator import tiny_layer
 from model.loss import OutputLayer
 from model.memory import Plan
 from model.network import Network
-from processes.group import ALONE, Group
+from processes import ALONE, Group
 from progress import Clock
 from text import Boundaries, Document, Epochs
 from watch import Progress, Watch

@@ -13,9 +13,9 @@ import torch
 import driver
 from driver import driver_version, libraries_for_older_driver, restart_with
 from failure import TrainingFailure
+from launching import read_layout
 from model import accelerator
 from model.accelerator import choose_device, self_test, tiny_layer
-from processes.layout import read_layout
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@builder)\n"

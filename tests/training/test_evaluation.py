@@ -11,7 +11,7 @@ import torch
 
 import progress
 from evaluation import OutOfTime, mean_loss, paired, score, windows
-from processes.group import Group
+from processes import Group
 from progress import GRACE_SECONDS, Clock
 from tests.doubles import MovedTime
 from text import IGNORED, Boundaries, Document

@@ -17,9 +17,9 @@ import checkpoints
 import job
 from arguments import Arguments
 from failure import TrainingFailure
+from learning import Shares
 from model.accelerator import tiny_layer
-from processes.group import ALONE, Group, joined
-from processes.shares import Shares
+from processes import ALONE, Group, joined
 from progress import Clock
 from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port

@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional
 
 from arguments import Arguments
+from evaluation import refuse_unknown_tokens, refuse_worse_than_guessing
 from failure import TrainingFailure
+from inputs import find_model
 from model import memory
 from model.accelerator import tiny_layer
 from model.loss import BLOCK, OutputLayer
 from model.memory import Shape, estimate, plan, shape_of
-from model.vocabulary import refuse_unknown_tokens, refuse_worse_than_guessing
-from model.weights import find_model
 from records.record import Tokens
 from rehearsal.models import weights
 from rehearsal.models.weights import WeightsMissing, find_gguf

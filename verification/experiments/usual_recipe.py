@@ -22,10 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from arguments import Arguments
-from describing import peak_resident_bytes
 from evaluation import paired, score
 from inputs import Inputs, read_inputs
 from model.network import bfloat16_is_faster, describe_environment, load_network
+from output import peak_resident_bytes
 from progress import Clock
 from text import boundaries, tokenize
 

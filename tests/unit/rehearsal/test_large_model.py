@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from model.weights import find_model
+from inputs import find_model
 from rehearsal.models import large_model
 from rehearsal.models.large_model import PARAMETERS, SHAPE, ensure_large_model
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+import launching
 from failure import explain, is_of_another, shown
-from processes import launching
 
 # Longer than any process legitimately waits for another: for the first one's files, or for a slower disk under the weights.
 # One that is killed is noticed at once, because its connections close.
