@@ -90,14 +90,9 @@ def read_arguments(path: Path) -> Arguments:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrainingFailure(
-            f"The settings file {path.name} is missing.", f"SageMaker writes it to {path.parent}; check --root."
-        ) from None
     except (OSError, ValueError) as error:
-        raise TrainingFailure(
-            f"The settings file {path.name} cannot be read: {error}.", "It must be one JSON object of strings."
-        ) from None
+        mend = f"SageMaker writes it to {path.parent}; check --root."
+        raise TrainingFailure(f"The settings file {path.name} cannot be read: {error}.", mend) from None
     if not isinstance(values, dict):
         raise TrainingFailure(f"The settings file {path.name} is not a JSON object.", 'Write it as {"epochs": "3"}.')
     parsed: dict[str, object] = {}

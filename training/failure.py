@@ -57,7 +57,7 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
     """
     if isinstance(error, TrainingFailure):
         return error
-    message = " ".join(str(error).split())
+    message, where = " ".join(str(error).split()), f" in {process}" if process else ""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or any(sign in message for sign in FULL_DISK_SIGNS):
         file = getattr(error, "filename", None)
@@ -67,18 +67,14 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
             "Free some of it where it is yours; else choose a training_instance_type with a larger disk. A new run begins anew.",
         )
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in message:
-        if process:
-            return TrainingFailure(
-                f"The GPU's memory is full in {process}.",
-                "Lower sequence_length (for example to half) or lora_rank, or choose an instance whose GPUs have more memory each.",
-            )
+        larger = "an instance whose GPUs have more memory each" if process else "an instance with more GPU memory"
         return TrainingFailure(
-            "The GPU's memory is full even with one sequence at a time.",
-            "Lower sequence_length (for example to half) or lora_rank, or choose an instance with more GPU memory.",
+            f"The GPU's memory is full{where or ' even with one sequence at a time'}.",
+            f"Lower sequence_length (for example to half) or lora_rank, or choose {larger}.",
         )
     if isinstance(error, MemoryError) or "can't allocate memory" in message:
         return TrainingFailure(
-            f"The machine's memory is full{f' in {process}' if process else ''}.",
+            f"The machine's memory is full{where}.",
             "Lower sequence_length, or choose an instance type with more memory.",
         )
     if process and any(sign in message for sign in LOST_SIGNS):
@@ -94,11 +90,6 @@ def explain(error: BaseException, process: str = "") -> TrainingFailure:
         f"Unexpected {type(error).__name__}{place}: {message[:600]}.",
         "The training job's log holds the full traceback; run again if the cause was passing.",
     )
-
-
-def is_of_another(failure: TrainingFailure) -> bool:
-    """Whether the reason is another process's, and not known here."""
-    return failure.what == OF_ANOTHER
 
 
 def shown(failure: TrainingFailure) -> str:

@@ -73,7 +73,13 @@ def find_model(channel: Path) -> ModelFolder:
             "The model channel is empty.", mend + " Check the EULA acceptance and the role's S3 rights."
         )
     if not (channel / "config.json").is_file():
-        raise _no_model(channel, files, mend)
+        nested = sorted(path.parent.relative_to(channel).as_posix() for path in files if path.name == "config.json")
+        if nested:
+            raise TrainingFailure(
+                f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
+                f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.py and deploy again.",
+            )
+        raise TrainingFailure(f"The model channel holds no config.json among {len(files)} files.", mend)
     problem = _problem(channel)
     if problem is not None:
         raise TrainingFailure(f"The model in the model channel is not complete: {problem}.", mend)
@@ -81,19 +87,6 @@ def find_model(channel: Path) -> ModelFolder:
     return ModelFolder(
         channel, str(configuration.get("_name_or_path") or configuration.get("name") or ""), configuration
     )
-
-
-def _no_model(channel: Path, files: list[Path], mend: str) -> TrainingFailure:
-    """What the channel holds instead of a model."""
-    nested = sorted(path.parent.relative_to(channel).as_posix() for path in files if path.name == "config.json")
-    if nested:
-        return TrainingFailure(
-            f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
-            f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.py and deploy again.",
-        )
-    packed = [path.name for path in files if path.name.endswith((".tar.gz", ".tgz", ".zip"))]
-    what = f"only the archive {packed[0]}" if packed else f"no config.json among {len(files)} files"
-    return TrainingFailure(f"The model channel holds {what}.", mend)
 
 
 def _problem(folder: Path) -> str | None:

@@ -23,7 +23,7 @@ from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_
 from inputs import Inputs
 from learning import make_trainer
 from model.accelerator import choose_device, self_test
-from model.network import Network, announce, describe_environment, load_network
+from model.network import Network, describe_environment, load_network
 from output import memory_of, model_of, publish, publish_metrics, training_of
 from processes import Group, joined, reason_of
 from progress import Clock, say
@@ -81,7 +81,8 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     """Loads the model and tokenizes the texts."""
     set_seed(arguments.seed)
     network = load_network(inputs.model, arguments, device, group)
-    announce(network)
+    parameters, trainable = network.parameters, network.trainable_parameters
+    say("model", parameters=parameters, trainable=trainable, precision=network.plan.dtype_name)
     edges = boundaries(network.tokenizer)
     corpus = tokenize(inputs.corpus, network.tokenizer)
     sets = {name: tokenize(documents, network.tokenizer) for name, documents in inputs.evaluation.items()}

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -50,23 +51,27 @@ class Layout:
         return self.hosts.index(self.current)
 
 
+def read_resources(root: Path) -> dict[str, Any]:
+    """SageMaker's resourceconfig.json; empty where there is none, or none that can be read."""
+    try:
+        return dict(json.loads((root / "input" / "config" / "resourceconfig.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def read_layout(root: Path, environment: Mapping[str, str] = os.environ) -> Layout:
     """What <root>/input/config/resourceconfig.json says; one host where there is no such file, or it names none.
 
     Hosts of an instance type with GPUs have as many of them each, because a job's instances are all of one type.
     """
-    try:
-        found = json.loads((root / "input" / "config" / "resourceconfig.json").read_text(encoding="utf-8"))
-        hosts = sorted({str(host) for host in found["hosts"]})
-        current, interface = str(found["current_host"]), str(found.get("network_interface_name", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        hosts, current, interface = [], "", ""
+    found = read_resources(root)
+    current, hosts = str(found.get("current_host") or "localhost"), sorted(map(str, found.get("hosts") or []))
     if current not in hosts:
-        hosts, current = [current or "localhost"], current or "localhost"
+        hosts = [current]
     return Layout(
         hosts=tuple(hosts),
         current=current,
-        interface=interface if len(hosts) > 1 else "",
+        interface=str(found.get("network_interface_name", "")) if len(hosts) > 1 else "",
         processes_per_host=int(environment.get(PROCESSES) or _gpus() or 1),
         meeting_point=environment.get(MEETING_POINT) or f"{hosts[0] if len(hosts) > 1 else '127.0.0.1'}:{PORT}",
     )

@@ -114,7 +114,7 @@ def model_of(network: Network) -> dict[str, object]:
         "name": network.name,
         "architecture": type(network.causal).__name__,
         "parameters": network.parameters,
-        "trainable_parameters": sum(value.numel() for value in network.trainable.values()),
+        "trainable_parameters": network.trainable_parameters,
         "hidden_size": configuration.hidden_size,
         "layers": configuration.num_hidden_layers,
         "quantization": network.plan.quantization,

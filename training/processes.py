@@ -17,7 +17,7 @@ import torch
 from torch import distributed
 
 import launching
-from failure import explain, is_of_another, shown
+from failure import OF_ANOTHER, explain, shown
 
 # Longer than any process legitimately waits for another: for the first one's files, or for a slower disk under the weights.
 # One that is killed is noticed at once, because its connections close.
@@ -98,27 +98,20 @@ def joined(device: torch.device) -> Iterator[Group]:
 def reason_of(error: BaseException) -> tuple[str, bool]:
     """Why one of several processes ends, and whether that is its own error: then the others are told.
 
-    Where its error only says that another one is gone, that one's reason counts as soon as it has been told.
+    Where its error only says that another one has ended, that one's reason counts as soon as it has been told.
     """
     reason = explain(error, launching.described())
-    told = _reason_of_another() if is_of_another(reason) else None
-    if told is not None:
+    if reason.what == OF_ANOTHER and (told := _reason_of_another()) is not None:
         return told, False
-    _tell_reason(shown(reason))
-    return shown(reason), True
-
-
-def _tell_reason(text: str) -> None:
-    """Leaves the reason of a failure where the other processes find it, unless one is there already."""
     with contextlib.suppress(Exception):  # the first host may be gone
-        _store().compare_set(_REASON, "", text)
+        _store().compare_set(_REASON, "", shown(reason))  # unless one is there already
+    return shown(reason), True
 
 
 def _reason_of_another() -> str | None:
     """Why another process failed, as soon as it has said so; None where it has not."""
     with contextlib.suppress(Exception):
-        store = _store()
-        deadline = time.monotonic() + _REASON_SECONDS
+        store, deadline = _store(), time.monotonic() + _REASON_SECONDS
         while time.monotonic() < deadline:
             if store.check([_REASON]):
                 return str(store.get(_REASON).decode())
@@ -127,6 +120,5 @@ def _reason_of_another() -> str | None:
 
 
 def _store() -> Any:
-    return distributed.TCPStore(
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=5)
-    )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return distributed.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))

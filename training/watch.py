@@ -29,42 +29,37 @@ class Progress:
     evaluation_seconds: float = 0.0
 
 
+@dataclasses.dataclass(eq=False)
 class Watch(TrainerCallback):
     """Ends the training in time, and tells how it goes; several processes decide together."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        progress: Progress,
-        starts: Starts,
-        *,
-        rows: Rows,
-        rows_per_step: int,
-        checkpoint_minutes: float,
-        identity: str,
-        group: Group = ALONE,
-    ) -> None:
-        self._group = group
-        self.clock, self.progress, self.starts, self.identity = clock, progress, starts, identity
-        self._rows, self._rows_per_step = rows, rows_per_step
-        self.checkpoint_minutes = checkpoint_minutes
-        self.stopped_early: str | None = None
+    clock: Clock
+    progress: Progress
+    starts: Starts
+    rows: Rows
+    rows_per_step: int
+    checkpoint_minutes: float
+    identity: str
+    group: Group = ALONE
+    stopped_early: str | None = None
+
+    def __post_init__(self) -> None:
         self._step_seconds = 0.0
         self._begun = self._checkpointed = self._spoken = time.monotonic()
 
     def tokens(self, step: int) -> int:
         """How many tokens have been learnt from when so many steps are done."""
-        return self._rows.tokens(step * self._rows_per_step)
+        return self.rows.tokens(step * self.rows_per_step)
 
     def epochs(self, step: int) -> float:
         """How many passes over the corpus so many steps are."""
-        return min(step * self._rows_per_step, len(self._rows)) / self._rows.rows_per_epoch
+        return min(step * self.rows_per_step, len(self.rows)) / self.rows.rows_per_epoch
 
     def must_stop(self) -> bool:
         """Whether another step may not begin: what is left is needed for the tuned evaluation and for saving."""
         to_finish = 1.33 * self.progress.evaluation_seconds + SAVE_SECONDS  # the base evaluation's time and a third
         short = self.clock.remaining < to_finish + 1.2 * self._step_seconds
-        any_stop, any_short = self._group.highest(self.clock.stop_requested, short)
+        any_stop, any_short = self.group.highest(self.clock.stop_requested, short)
         if any_stop:
             self.stopped_early = "stop signal"
         elif any_short:
@@ -77,7 +72,7 @@ class Watch(TrainerCallback):
 
     def on_substep_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A step of a thousand sequences outlasts the grace after a stop signal: it is given up."""
-        if self._group.highest(self.clock.stop_requested)[0] and self.must_stop():
+        if self.group.highest(self.clock.stop_requested)[0] and self.must_stop():
             self._end(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -85,13 +80,13 @@ class Watch(TrainerCallback):
         now = time.monotonic()
         self._step_seconds = now - self._begun
         self.progress.seconds += self._step_seconds
-        if self._group.first:
+        if self.group.first:
             self.starts.note(state.global_step)
         if state.global_step == state.max_steps:
             return
         if self.must_stop():
             self._end(state, control)
-        elif self._group.of_first(
+        elif self.group.of_first(
             bool(self.checkpoint_minutes) and now - self._checkpointed >= 60 * self.checkpoint_minutes
         ):
             control.should_save = True
@@ -138,14 +133,14 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Makes the checkpoint that the trainer has just written one that may be used."""
-        if self._group.first:
+        if self.group.first:
             place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             checkpoints.seal(place, dataclasses.asdict(self.progress), self.identity)
         self._checkpointed = time.monotonic()
 
     def no_step(self) -> TrainingFailure:
         """Why nothing could be learnt; to be called by every process of the group."""
-        if self._group.highest(self.clock.stop_requested)[0]:
+        if self.group.highest(self.clock.stop_requested)[0]:
             return TrainingFailure("The job was stopped before the first training step.", "Start it again.")
         earlier = self.starts.seconds_before
         used = f" ({earlier:.0f} s of it by the job's earlier starts)" if earlier else ""

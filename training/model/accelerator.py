@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -14,6 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import launching
 from driver import driver_version, versions
 from failure import TrainingFailure
 
@@ -45,19 +45,10 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
                 "Choose a training instance with an A10G, L4, A100 or newer, such as ml.g5.2xlarge.",
             )
         return device
-    kind = instance_type(root)
+    kind = str(launching.read_resources(root).get("current_instance_type", ""))  # such as "ml.g5.2xlarge"
     if ACCELERATED.match(kind) and not allowed:
         raise TrainingFailure(f"The {kind} should have a GPU, but {_why_no_gpu()} ({versions()}).", ANOTHER_HOST)
     return torch.device("cpu")
-
-
-def instance_type(root: Path) -> str:
-    """What SageMaker's resourceconfig.json names, such as "ml.g5.2xlarge"; "" outside SageMaker."""
-    try:
-        found = json.loads((root / "input" / "config" / "resourceconfig.json").read_text(encoding="utf-8"))
-        return str(found["current_instance_type"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _why_no_gpu() -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
+import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
+import transformers
+import trl
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
@@ -45,6 +50,11 @@ class Network:
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The adapter's parameters by name."""
         return {name: value for name, value in self.adapted.named_parameters() if value.requires_grad}
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many weights the adapter has."""
+        return sum(value.numel() for value in self.trainable.values())
 
     @property
     def known_tokens(self) -> int:
@@ -124,7 +134,11 @@ def attach(causal: Any, arguments: Arguments, name: str, *, narrow: bool) -> Any
     )  # PEFT makes it float32 beside 16-bit weights: small steps would be lost in 16
     lora.base_model_name_or_path = name  # a path inside this container would say nothing to a server
     if narrow:
-        spare_float32_copies(adapted)
+        # PEFT would widen bfloat16 activations to the adapter's float32, only for autocast to narrow them again: the same
+        # numbers, twice the memory.
+        for module in adapted.modules():
+            if isinstance(module, LoraLayer):
+                module.cast_input_dtype_enabled = False
     adapted.train()
     return adapted
 
@@ -141,16 +155,6 @@ def linear_layers(causal: Any) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in linear})
 
 
-def spare_float32_copies(adapted: Any) -> None:
-    """Lets bfloat16 activations into the adapter's layers as they are.
-
-    PEFT would widen each to the adapter's float32, only for autocast to narrow it again: the same numbers, twice the memory.
-    """
-    for module in adapted.modules():
-        if isinstance(module, LoraLayer):
-            module.cast_input_dtype_enabled = False
-
-
 def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE) -> Network:
     """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32; alike in each process of the group.
 
@@ -162,7 +166,8 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
         shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
-        fast = fast_bfloat16(device, group)
+        # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
+        fast = bool(group.of_first(group.first and (device.type == "cuda" or bfloat16_is_faster())))
         free = int(group.lowest(memory.free_bytes(device)))
         plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
@@ -215,11 +220,6 @@ def _tell(plan: memory.Plan) -> None:
         say("note", text="this machine may run out of memory: the plan needs more than is free")
 
 
-def fast_bfloat16(device: torch.device, group: Group) -> bool:
-    """What the first process of the group finds: beside others that measure at the same time, its answer would be chance."""
-    return bool(group.of_first(group.first and (device.type == "cuda" or bfloat16_is_faster())))
-
-
 def bfloat16_is_faster() -> bool:
     """Whether this CPU multiplies in bfloat16 clearly faster than in float32 (it takes a fifth of a second to ask)."""
     best = {torch.float32: math.inf, torch.bfloat16: math.inf}
@@ -234,38 +234,20 @@ def bfloat16_is_faster() -> bool:
 
 def describe_environment(network: Network) -> dict[str, str]:
     """Device and versions, for metrics.json."""
-    import platform
-
-    import peft
-    import transformers
-    import trl
-
     on_gpu = network.device.type == "cuda"
     return {
         "device": network.device.type,
         "device_name": torch.cuda.get_device_name(network.device) if on_gpu else _processor_name(),
         "precision": network.plan.dtype_name,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "peft": peft.__version__,
-        "trl": trl.__version__,
+        **{library.__name__: library.__version__ for library in (torch, transformers, peft, trl)},
     }
 
 
 def _processor_name() -> str:
-    import os
-    import platform
-
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
-
-
-def announce(network: Network) -> None:
-    """One line on what was loaded."""
-    trainable = sum(value.numel() for value in network.trainable.values())
-    say("model", parameters=network.parameters, trainable=trainable, precision=network.plan.dtype_name)
