@@ -103,7 +103,7 @@ def _unmarked(sentence: str) -> str:
     return sentence
 
 
-def strain(opening: str) -> float:
+def reading_difficulty(opening: str) -> float:
     """How hard a prompt is to read: 0 for plain words; figures, brackets, capitals and what leans on an earlier sentence add to it."""
     parts = opening.split()
     if not parts:

@@ -14,7 +14,7 @@ from preflight.texts.text_file import Document
 LIMIT = 20
 FEWEST = 6  # with fewer sentences than this, what reads badly is asked too
 OPENING_WORDS = 7
-STRAINED = 3.0  # what strains a reader more is asked only where nothing better is there
+HARD_TO_READ = 3.0  # what reads harder is asked only where nothing better is there
 _LOOKED_AT = 40  # sentences of a document
 
 
@@ -25,9 +25,9 @@ def from_held_out(held_out: list[Document], limit: int = LIMIT) -> list[dict[str
     """
     spread = held_out[:: max(1, len(held_out) // limit)]
     turns = list(dict.fromkeys(found for turn in zip_longest(*map(_beginnings, spread)) for found in turn if found))
-    good = [found for found in turns if found[0] < STRAINED][:limit]
+    good = [found for found in turns if found[0] < HARD_TO_READ][:limit]
     if len(good) < FEWEST:
-        good = (good + [found for found in turns if found[0] >= STRAINED])[:FEWEST]
+        good = (good + [found for found in turns if found[0] >= HARD_TO_READ])[:FEWEST]
     # A sort keeps the order of what reads alike.
     chosen = [text for _, text in sorted(good, key=lambda found: found[0])]
     if len(chosen) < FEWEST:
@@ -48,7 +48,7 @@ def _beginnings(document: Document) -> list[tuple[float, str]]:
     every = (sentence for part in sentences.prose(document.text) for sentence in sentences.split(part))
     cut = (opening for sentence in islice(every, _LOOKED_AT) if (opening := sentences.opening(sentence)))
     kept = dict.fromkeys(opening for opening in cut if can_be_asked(opening))
-    return sorted(((sentences.strain(opening), opening) for opening in kept), key=lambda found: found[0])
+    return sorted(((sentences.reading_difficulty(opening), opening) for opening in kept), key=lambda found: found[0])
 
 
 def _first_words(held_out: list[Document], limit: int) -> list[str]:
