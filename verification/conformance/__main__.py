@@ -4,6 +4,7 @@ python -m verification.conformance                                  every part t
 python -m verification.conformance expressions deploy               these parts only
 python -m verification.conformance --require                        a part that cannot run here is an error, as in CI
 python -m verification.conformance --plant property                 plant a fault, which must make its part fail
+python -m verification.conformance serving --vllm newest            serve with the newest vLLM in place of the deployed version
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from rehearsal.account.assembly import SynthesisFailed, synthesize
-from verification.conformance.contract import Contract, Setting, table
-from verification.conformance.plants import PLANTS
+from verification.conformance.contracts import PLANTS, Contract, Setting, table
 from verification.conformance.programs import FOREIGN, PROJECT, CannotRun
 
 Part = Callable[[Setting], list[Contract]]
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m verifica
     # Ended from outside, it still ends what it has started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        contracts, not_run = check(parts, Setting(_assembly(given.plant), given.plant, _say))
+        contracts, not_run = check(parts, Setting(_assembly(given.plant), given.plant, _say, given.vllm))
     except SynthesisFailed as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
@@ -92,6 +92,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--require", action="store_true", help="a part that cannot run on this machine is an error")
     faults = "; ".join(f"{name}: {plant.description} ({plant.part})" for name, plant in PLANTS.items())
     parser.add_argument("--plant", metavar="NAME", choices=PLANTS, help=f"a fault that its part must notice. {faults}")
+    versions = "the version that serves: that of the deployed image, or the newest one (default: deployed)"
+    parser.add_argument("--vllm", choices=("deployed", "newest"), default="deployed", help=versions)
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, for the pages")
     given = parser.parse_args(arguments)
     unknown = [part for part in given.parts if part not in PARTS]

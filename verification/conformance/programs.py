@@ -14,8 +14,6 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 FOREIGN = PROJECT / ".rehearsal"
 PATIENCE_SECONDS = 600
-_STAMP = "installed-from"  # holds the hash of the list that a folder was installed from
-_SHOWN_LINES = 8
 
 
 class CannotRun(RuntimeError):
@@ -27,11 +25,7 @@ class StepFailed(RuntimeError):
 
 
 def beside_python(program: str) -> Path:
-    """Return a program of the environment that this process runs in, for example node.
-
-    Raises:
-        CannotRun: it is not there.
-    """
+    """Return a program of the environment that this process runs in, for example node. Raises CannotRun where it is not there."""
     path = Path(sys.executable).parent / program
     if not path.exists():
         raise CannotRun(f"{program} is not installed beside {sys.executable}: run make setup")
@@ -46,11 +40,8 @@ def python_packages(requirements: Path, name: str) -> Path:
     """
     python = FOREIGN / name / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _install(
-        FOREIGN / name,
-        requirements,
-        [[sys.executable, "-m", "venv", "."], [*pip, "--require-hashes", "-r", str(requirements)]],
-    )
+    commands = [[sys.executable, "-m", "venv", "."], [*pip, "--require-hashes", "-r", str(requirements)]]
+    _install(FOREIGN / name, requirements, commands)
     return python
 
 
@@ -74,40 +65,34 @@ def locked_version(source: Path, package: str) -> str:
 
 def _install(folder: Path, pinned: Path, commands: Sequence[Sequence[str]], copied: Sequence[Path] = ()) -> None:
     """Runs the commands in the emptied folder, unless it was installed from the same list before."""
-    digest, stamp = hashlib.sha256(pinned.read_bytes()).hexdigest(), folder / _STAMP
+    digest, stamp = hashlib.sha256(pinned.read_bytes()).hexdigest(), folder / "installed-from"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for file in copied:
         shutil.copy(file, folder)
-    for command in commands:
-        try:
-            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise CannotRun(
-                f"{pinned.name} was not installed within {PATIENCE_SECONDS} s: is there a network?"
-            ) from None
-        except subprocess.CalledProcessError as error:
-            last = " ".join((error.stderr or error.stdout).strip().splitlines()[-3:])
-            raise CannotRun(f"{pinned.name} could not be installed, which needs a network once: {last}") from None
+    try:
+        for command in commands:
+            run(command, {}, folder / "install.log", folder)
+    except StepFailed as error:
+        raise CannotRun(f"{pinned.name} could not be installed, which needs a network once: {error}") from None
     stamp.write_text(digest, encoding="utf-8")
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> str:
-    """Run a program in the project's folder, its output in a log file, and return what it printed.
+def run(command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path = PROJECT) -> str:
+    """Run a program in a folder, its output in a log file, and return what it printed.
 
     Raises:
         StepFailed: it ended with an error, or not in time.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **environment}
     with log.open("wb") as output:
         try:
             done = subprocess.run(
                 command,
-                cwd=PROJECT,
-                env=variables,
+                cwd=folder,
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -118,6 +103,6 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> st
             raise StepFailed(f"{log.stem} did not end within {PATIENCE_SECONDS} s; see {log}") from None
     printed = log.read_text(encoding="utf-8", errors="replace")
     if done.returncode:
-        last = " | ".join(line for line in printed.strip().splitlines()[-_SHOWN_LINES:] if line.strip())
+        last = " | ".join(line for line in printed.strip().splitlines()[-8:] if line.strip())
         raise StepFailed(f"{log.stem} ended with code {done.returncode}: {last} (all of it: {log})")
     return printed

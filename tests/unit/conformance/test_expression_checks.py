@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from rehearsal.step_functions import expressions
-from verification.conformance.expressions import of_names, of_results
-from verification.conformance.expressions.definitions import assigned, places
+from verification.conformance.expressions import assigned, of_names, of_results, places
 from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference
 from verification.conformance.programs import CannotRun
 

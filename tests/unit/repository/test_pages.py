@@ -14,7 +14,7 @@ from captune.documentation import RESULTS, TABLES, filled, pages
 from preflight import request
 from rehearsal.conductor import options
 from stacks.configuration.settings import Settings, SettingsError, table
-from verification.conformance.plants import PLANTS
+from verification.conformance.contracts import PLANTS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*pages(), ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", RESULTS / "README.md"]

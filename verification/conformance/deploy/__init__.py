@@ -11,7 +11,7 @@ from cfnlint.api import ManualArgs, lint
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from verification.conformance.contract import Contract, Setting
+from verification.conformance.contracts import Contract, Setting
 from verification.conformance.deploy import account
 from verification.conformance.deploy.journey import Journey, Success, calls_of
 from verification.conformance.programs import FOREIGN, StepFailed

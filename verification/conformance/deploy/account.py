@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,13 +18,13 @@ from botocore.config import Config
 
 from rehearsal.sagemaker import StandIn
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from rehearsal.sagemaker.real.container import free_port
+from rehearsal.sagemaker.real.container import Container, free_port
 from verification.conformance.programs import PROJECT, StepFailed, python_packages
 
 NUMBER, REGION = "123456789012", "us-east-1"
 REQUIREMENTS = PROJECT / "requirements/ministack.txt"
 _EMULATOR = Path(__file__).parent / "emulator"
-_START_SECONDS, _END_SECONDS = 60, 10
+_START_SECONDS = 60
 _OWNER = "standin"  # the emulator's owner, who may do everything; the stand-in's S3 client acts as the owner
 _WAIT_SCALE = "0.02"  # what a second of a Wait state or a Retry takes
 # With these nobody's own credentials, profiles or instance are ever looked for.
@@ -95,7 +93,6 @@ def opened(folder: Path, log: Path) -> Iterator[Account]:
     shutil.rmtree(folder, ignore_errors=True)
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with StandIn(folder / "sagemaker", s3_endpoint=url, training=FakeTraining(), hosting=FakeHosting()) as sagemaker:
@@ -112,36 +109,14 @@ def opened(folder: Path, log: Path) -> Iterator[Account]:
             "SFN_WAIT_SCALE": _WAIT_SCALE,
             "TMPDIR": str(scratch),
         }
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [str(python), str(_EMULATOR)],
-                cwd=scratch,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log.unlink(missing_ok=True)
+        emulator = Container([str(python), str(_EMULATOR)], environment, scratch, log, lambda line: None)
         try:
             deadline = time.monotonic() + _START_SECONDS
             while not account.answers():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise StepFailed(
-                        f"the emulator ended by itself, or did not answer within {_START_SECONDS} s; see {log}"
-                    )
+                if emulator.ended.is_set() or time.monotonic() > deadline:
+                    raise StepFailed(f"the emulator ended, or did not answer within {_START_SECONDS} s; see {log}")
                 time.sleep(0.2)
             yield account
         finally:
-            end(process)
-
-
-def end(process: subprocess.Popen[Any]) -> None:
-    """End a process that was started in a session of its own, and all its children."""
-    for how in (signal.SIGTERM, signal.SIGKILL):  # the second round also ends children that the first one left behind
-        try:
-            os.killpg(process.pid, how)
-            process.wait(_END_SECONDS)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait(_END_SECONDS)
+            emulator.kill()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +16,7 @@ import jmespath
 
 from rehearsal.sagemaker import Call
 from rehearsal.sagemaker.s3_folders import split
-from verification.conformance.contract import Contract
+from verification.conformance.contracts import Contract
 from verification.conformance.deploy import account as emulator
 from verification.conformance.deploy.account import NUMBER, REGION, Account
 from verification.conformance.programs import PROJECT, StepFailed, beside_python, locked_version, node_packages, run
@@ -64,6 +65,7 @@ def calls_of(calls: Iterable[Call]) -> Counter[str]:
     return Counter(call.operation for call in calls if not call.operation.startswith(reads))
 
 
+@dataclass
 class Journey:
     """One person's way through an empty account.
 
@@ -75,27 +77,29 @@ class Journey:
         weights: the S3 URI of the gated weights, of which the account has to have one object.
     """
 
-    def __init__(self, account: Account, logs: Path, expected: Success, app: Sequence[str], weights: str) -> None:
-        self._account, self._logs, self._expected, self._app, self._weights = account, logs, expected, app, weights
-        self._against = f"aws-cdk CLI {locked_version(PROJECT, 'aws-cdk')} and {emulator.version()}"
-        self._before: frozenset[tuple[str, str]] = frozenset()
-        self._outputs: dict[str, str] = {}
-        self._execution = ""
+    account: Account
+    logs: Path
+    expected: Success
+    app: Sequence[str]
+    weights: str
+    _before: frozenset[tuple[str, str]] = frozenset()
+    _outputs: dict[str, str] = field(default_factory=dict)
+    _execution: str = ""
 
     def deploy(self) -> Contract:
         """`cdk bootstrap` and `cdk deploy --all`: every resource of every stack is there."""
         begin = time.monotonic()
         self._cdk("bootstrap", "bootstrap")
         self._put_weights()
-        self._before = inventory_of(self._account.client)
+        self._before = inventory_of(self.account.client)
         self._cdk("deploy", "deploy", "--all", "--require-approval", "never")
-        client, states = self._account.client("cloudformation"), dict[str, str]()
+        client, states = self.account.client("cloudformation"), dict[str, str]()
         for name in _ALL:
             (stack,) = client.describe_stacks(StackName=name)["Stacks"]
             self._outputs |= {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+            resources = client.describe_stack_resources(StackName=name)["StackResources"]
+            states |= {f"{name}, {one['LogicalResourceId']}": one["ResourceStatus"] for one in resources}
             states[name] = stack["StackStatus"]
-            for resource in client.describe_stack_resources(StackName=name)["StackResources"]:
-                states[f"{name}, {resource['LogicalResourceId']}"] = resource["ResourceStatus"]
         problems = [f"{what} is {state}" for what, state in states.items() if state != "CREATE_COMPLETE"]
         count = len(states) - len(_ALL)
         figures = f"{count} resources of {len(_ALL)} stacks in {time.monotonic() - begin:.0f} s"
@@ -104,54 +108,54 @@ class Journey:
     def run(self) -> Contract:
         """`start-execution` with {}: it succeeds through the states of a success, and its report is there."""
         self._open_mailbox()
-        begin, states = time.monotonic(), self._account.client("stepfunctions")
+        begin, states = time.monotonic(), self.account.client("stepfunctions")
         started = states.start_execution(stateMachineArn=self._outputs["FineTuningArn"], input="{}")
         self._execution = started["executionArn"]
-        ended, entered, problems = self._end_of(self._execution, self._expected.run, _RUN_SECONDS)
+        ended, entered, problems = self._end_of(self._execution, self.expected.run, _RUN_SECONDS)
         if not problems:
             bucket, prefix = split(json.loads(ended["output"])["report"])
-            files = self._account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+            files = self.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
             problems += [] if files else [f"there is no report at {bucket}/{prefix}"]
-        figures = f"{entered} of {len(self._expected.run)} states of a success in {time.monotonic() - begin:.0f} s"
+        figures = f"{entered} of {len(self.expected.run)} states of a success in {time.monotonic() - begin:.0f} s"
         return self._contract("run", entered, problems, f"{figures}; {_RIGHTS}")
 
     def tear_down(self) -> Contract:
         """The deployed rule starts TearDown: it succeeds, settles, publishes, and nothing is left that bills."""
-        begin, states = time.monotonic(), self._account.client("stepfunctions")
+        begin, states = time.monotonic(), self.account.client("stepfunctions")
 
         def started() -> str:
             executions = states.list_executions(stateMachineArn=self._outputs["TearDownArn"])["executions"]
             return str(executions[0]["executionArn"]) if executions else ""
 
         arn = self._wait_for(started, "an execution of TearDown", _TEAR_DOWN_SECONDS)
-        ended, entered, problems = self._end_of(arn, self._expected.tear_down, _TEAR_DOWN_SECONDS)
+        ended, entered, problems = self._end_of(arn, self.expected.tear_down, _TEAR_DOWN_SECONDS)
         given = json.loads(ended["input"])
         if (given.get("executionArn"), given.get("reason")) != (self._execution, "event"):
             problems.append(f"it was not the run's event that started it: {given}")
-        problems += [f"left: {kind} {names}" for kind, names in self._account.sagemaker.leftovers().items() if names]
-        schedules = self._account.client("scheduler").list_schedules()["Schedules"]
+        problems += [f"left: {kind} {names}" for kind, names in self.account.sagemaker.leftovers().items() if names]
+        schedules = self.account.client("scheduler").list_schedules()["Schedules"]
         problems += [f"left: schedule {schedule['Name']}" for schedule in schedules]
         problems += [] if self._result_published() else ["no result was published to the topic"]
         printed, name = self._captune("ledger", "--json"), self._execution.rpartition(":")[2]
         if name not in printed or "settled" not in printed:
             problems.append(f"the ledger has no settled run {name}: {printed.strip()[:300]}")
-        calls = calls_of(self._account.sagemaker.calls)
-        if calls != self._expected.calls:
-            problems.append(f"the calls were {dict(calls)}, in the rehearsal {dict(self._expected.calls)}")
+        calls = calls_of(self.account.sagemaker.calls)
+        if calls != self.expected.calls:
+            problems.append(f"the calls were {dict(calls)}, in the rehearsal {dict(self.expected.calls)}")
         figures = f"{entered} states in {time.monotonic() - begin:.0f} s; settled, published, nothing left"
         figures += f"; {calls.total()} calls of {len(calls)} SageMaker operations, as in the rehearsal"
         return self._contract("tear-down", entered, problems, figures if not problems else "")
 
     def destroy(self) -> Contract:
         """`make destroy`, step by step: what is left is what the Storage stack retains."""
-        begin, client = time.monotonic(), self._account.client("cloudformation")
-        full = inventory_of(self._account.client)
+        begin, client = time.monotonic(), self.account.client("cloudformation")
+        full = inventory_of(self.account.client)
         self._captune("destroy", "--yes")
         self._cdk("cdk-destroy", "destroy", GUARDRAIL, RUNS, "--force")
         kept = client.describe_stack_resources(StackName=STORAGE)["StackResources"]
         ids = [str(resource["PhysicalResourceId"]) for resource in kept]
         names = {STORAGE, *ids, *(one.rpartition("/")[2] for one in ids)}  # the id of a policy is its ARN
-        after = inventory_of(self._account.client)
+        after = inventory_of(self.account.client)
         extra = sorted(one for one in after - self._before if one[1] not in names)
         problems = [f"left behind: {kind} {name}" for kind, name in extra]
         missing = {"AWS::S3::Bucket", "AWS::DynamoDB::Table"} - {resource["ResourceType"] for resource in kept}
@@ -161,51 +165,49 @@ class Journey:
         return self._contract("destroy", gone, problems, figures)
 
     def _contract(self, name: str, count: int, problems: Sequence[str], figures: str) -> Contract:
-        return Contract(name, count, self._against, tuple(problems), figures)
+        against = f"aws-cdk CLI {locked_version(PROJECT, 'aws-cdk')} and {emulator.version()}"
+        return Contract(name, count, against, problems, figures)
 
     # a person's commands and what the console shows ---------------------------------------------------------------
 
     def _cdk(self, log: str, *arguments: str) -> None:
         cdk = node_packages(PROJECT, "conformance-cdk") / "node_modules" / ".bin" / "cdk"
-        self._command(log, str(cdk), *arguments, *self._app)
+        self._command(log, str(cdk), *arguments, *self.app)
 
     def _captune(self, command: str, *arguments: str) -> str:
         return self._command(command, sys.executable, "-m", "captune", command, "--region", REGION, *arguments)
 
     def _command(self, log: str, *command: str) -> str:
         environment = {
-            **self._account.environment(),
+            **self.account.environment(),
             "PATH": f"{beside_python('node').parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONDONTWRITEBYTECODE": "1",  # what Python leaves behind would change the assets
             "CI": "true",  # plain lines
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
         }
-        return run(command, environment, self._logs / f"{log}.log")
+        return run(command, environment, self.logs / f"{log}.log")
 
     def _put_weights(self) -> None:
-        bucket, prefix = split(self._weights)
-        s3 = self._account.client("s3")
+        bucket, prefix = split(self.weights)
+        s3 = self.account.client("s3")
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key=f"{prefix}config.json", Body=b"a stand-in for a gated file\n")
 
     def _open_mailbox(self) -> None:
-        sqs, topic = self._account.client("sqs"), self._outputs["ResultTopicArn"]
+        sqs, topic = self.account.client("sqs"), self._outputs["ResultTopicArn"]
         url = sqs.create_queue(QueueName=_MAILBOX)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         may_send = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
             "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
+        }  # fmt: skip
         policy = json.dumps({"Version": "2012-10-17", "Statement": [may_send]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self._account.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        self.account.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
 
     def _result_published(self) -> bool:
-        sqs = self._account.client("sqs")
+        sqs = self.account.client("sqs")
         url = sqs.get_queue_url(QueueName=_MAILBOX)["QueueUrl"]
         messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", [])
         sqs.delete_queue(QueueUrl=url)
@@ -213,7 +215,7 @@ class Journey:
 
     def _end_of(self, execution: str, expected: set[str], seconds: float) -> tuple[Mapping[str, Any], int, list[str]]:
         """Waits for the end of an execution: its description, how many states it entered, and what is wrong with them."""
-        client = self._account.client("stepfunctions")
+        client = self.account.client("stepfunctions")
 
         def over() -> Mapping[str, Any] | None:
             described: Mapping[str, Any] = client.describe_execution(executionArn=execution)
@@ -246,9 +248,6 @@ def inventory_of(client: Callable[[str], Any]) -> frozenset[tuple[str, str]]:
             answers = api.get_paginator(operation).paginate(**parameters)
         else:
             answers = [getattr(api, operation)(**parameters)]
-        found |= {
-            (f"{service} {names.partition('[')[0]}", name)
-            for answer in answers
-            for name in jmespath.search(names, answer) or ()
-        }
+        kind = f"{service} {names.partition('[')[0]}"
+        found |= {(kind, name) for answer in answers for name in jmespath.search(names, answer) or ()}
     return frozenset(found)

@@ -10,11 +10,12 @@ import shutil
 
 from rehearsal.models.weights import WeightsMissing, ensure_weights
 from rehearsal.sagemaker.vllm import environment as vllm_environment
-from verification.conformance.contract import Contract, Setting
+from verification.conformance.contracts import Contract, Setting
 from verification.conformance.programs import FOREIGN, CannotRun
-from verification.conformance.serving import agreement, requests, site
+from verification.conformance.serving import checks, site
 
 _FOLDER = FOREIGN / "conformance" / "serving"
+_ENVIRONMENTS = {vllm_environment.DEPLOYED: "vllm", vllm_environment.NEWEST: "vllm-newest"}  # below .rehearsal/
 
 
 def run(setting: Setting) -> list[Contract]:
@@ -24,17 +25,17 @@ def run(setting: Setting) -> list[Contract]:
         CannotRun: vLLM or the weights of the rehearsal's model cannot be had on this machine.
     """
     try:
-        python = vllm_environment.make()
+        python = vllm_environment.make(FOREIGN / _ENVIRONMENTS[setting.vllm], setting.vllm)
         weights = ensure_weights(FOREIGN / "weights")
     except (vllm_environment.VllmMissing, WeightsMissing) as reason:
         raise CannotRun(str(reason)) from None
     shutil.rmtree(_FOLDER, ignore_errors=True)
     with site.served(setting, _FOLDER, weights, python) as served:
-        contracts = [requests.flags(served), site.deployed_run(served)]
+        contracts = [checks.flags(served), site.deployed_run(served)]
         if served.execution.status == "SUCCEEDED" and setting.plant is None:
             setting.say("asking both models")
-            contracts += requests.check(served)
+            contracts += [checks.route(served), checks.refusals(served), checks.header(served)]
             setting.say("asking transformers and PEFT the same, in float32 on both sides")
-            contracts += agreement.check(served)
+            contracts += checks.agreement(served)
             contracts.append(site.removed(served))
     return contracts

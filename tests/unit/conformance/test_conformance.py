@@ -1,0 +1,177 @@
+"""What the exit code says, how programs by others are installed and run, and that each planted fault reaches the synthesized project."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.account import assembly as rehearsed_assembly
+from tests.doubles.machines.stacks_bench import synthesize
+from verification.conformance import programs
+from verification.conformance.__main__ import PARTS, check, exit_code
+from verification.conformance.contracts import PLANTS, Contract, Setting, table
+from verification.conformance.deploy import templates
+from verification.conformance.expressions import of_names
+from verification.conformance.expressions.evaluations import ask_reference
+from verification.conformance.programs import PROJECT, CannotRun, StepFailed
+
+GOOD = Contract("answers", 1200, "the real server 1.0")
+BAD = Contract("names", 3, "the parser", ("one is wrong", "another too"))
+EMPTY = Contract("nothing", 0, "the void")
+FINE_TUNING = "Captune-FineTuning.template.json"
+
+
+@pytest.mark.parametrize(
+    ("contracts", "not_run", "require", "code"),
+    [
+        ([GOOD], {}, False, 0), ([GOOD], {"serving": "why"}, False, 0), ([GOOD], {"serving": "why"}, True, 3),
+        ([], {"serving": "why"}, False, 1), ([], {}, False, 1), ([GOOD, BAD], {}, False, 1), ([GOOD, EMPTY], {}, False, 1),
+        ([BAD], {"serving": "why"}, True, 1),
+    ],
+)  # fmt: skip
+def test_only_what_was_checked_and_holds_exits_with_zero(
+    contracts: list[Contract], not_run: dict[str, str], require: bool, code: int
+) -> None:
+    assert exit_code(contracts, not_run, require) == code
+    assert table(contracts, not_run).count("BROKEN  ") == sum(
+        0 if one.holds else 1 + max(1, len(one.problems)) for one in contracts
+    )
+
+
+def test_a_part_that_breaks_off_leaves_the_others_alone() -> None:
+    def cannot(_: Setting) -> list[Contract]:
+        raise CannotRun("not on this system")
+
+    def breaks(_: Setting) -> list[Contract]:
+        raise RuntimeError("out of luck")
+
+    parts = {"serving": cannot, "deploy": breaks, "expressions": lambda _: [GOOD]}
+    contracts, not_run = check(parts, Setting(Path("assembly"), None, lambda line: None))
+    assert not_run == {"serving": "not on this system"}
+    assert [contract.holds for contract in contracts] == [False, True]
+    assert contracts[0].problems == ("RuntimeError: out of luck",)
+
+
+# Programs by others ---------------------------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
+    version = programs.locked_version(PROJECT, "aws-cdk")
+    assert f'"CDK_CLI_VERSION": "{version}"' in inspect.getsource(rehearsed_assembly)
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("import sys; print('no access'); sys.exit(3)", r"try ended with code 3: no access .*try\.log"),
+        ("import time; time.sleep(600)", r"did not end .*try\.log"),
+    ],
+)
+def test_a_command_that_fails_or_hangs_is_an_error(
+    code: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "PATIENCE_SECONDS", 2)
+    with pytest.raises(StepFailed, match=named):
+        programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
+
+
+def test_packages_are_installed_again_only_when_their_list_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "FOREIGN", tmp_path / "foreign")
+    for file in ("package.json", "package-lock.json"):
+        (tmp_path / file).write_text("{}", encoding="utf-8")
+
+    def install(npm: str) -> Path:
+        monkeypatch.setattr(programs, "beside_python", lambda _: Path(str(shutil.which(npm))))
+        return programs.node_packages(tmp_path, "packages")
+
+    with pytest.raises(CannotRun, match="package-lock.json could not be installed"):
+        install("false")
+    assert install("true") == install("false")
+    (tmp_path / "package-lock.json").write_text("{ }", encoding="utf-8")
+    with pytest.raises(CannotRun):
+        install("false")
+
+
+# Planted faults -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def assembly(tmp_path: Path) -> Path:
+    """A synthesized project: its templates and the deployed Ask code."""
+    for file in synthesize().folder.glob("*.template.json"):
+        shutil.copy(file, tmp_path)
+    deployed = tmp_path / "asset.0" / "ask"
+    deployed.mkdir(parents=True)
+    shutil.copy(PROJECT / "lambdas" / "ask" / "questions.py", deployed)
+    return tmp_path
+
+
+def definitions(assembly: Path) -> dict[str, dict[str, Any]]:
+    return {
+        name: json.loads(resource["Properties"]["DefinitionString"])
+        for path in assembly.glob("*.template.json")
+        for name, resource in json.loads(path.read_text(encoding="utf-8"))["Resources"].items()
+        if resource["Type"] == "AWS::StepFunctions::StateMachine"
+    }
+
+
+@pytest.mark.slow
+def test_a_property_that_cloudformation_lacks_is_noticed(assembly: Path) -> None:
+    for other in (FINE_TUNING, "Captune-Guardrail.template.json"):  # checking them takes seconds
+        (assembly / other).unlink()
+    before = templates(assembly)
+    PLANTS["property"].into(assembly)
+    (problem,) = templates(assembly).problems
+    assert before.holds
+    assert "Resources.Ledger" in problem and "'Colour'" in problem
+
+
+@pytest.mark.slow
+def test_a_misspelt_function_is_noticed(assembly: Path) -> None:
+    try:
+        ask_reference([])
+    except CannotRun as error:
+        pytest.skip(str(error))
+    before = of_names(definitions(assembly))
+    PLANTS["expression"].into(assembly)
+    after = of_names(definitions(assembly))
+    assert before.holds, before.problems
+    assert before.count == after.count > 100
+    assert any("calls $exist," in problem for problem in after.problems)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file", "lost", "found"),
+    [
+        ("field", FINE_TUNING, ".FailureReason", ".FailureReson"),
+        ("right", FINE_TUNING, "s3:PutObject", "s3:GetObjectTagging"),
+        ("adapter", FINE_TUNING, r"\"name\\\":\\\"${Domain}", r"\"name\\\":\\\"another"),
+        ("route", "asset.0/ask/questions.py", '"route=/v1/completions"', '"nowhere"'),
+    ],
+)
+def test_a_fault_reaches_every_place_meant(assembly: Path, name: str, file: str, lost: str, found: str) -> None:
+    before = (assembly / file).read_text(encoding="utf-8")
+    PLANTS[name].into(assembly)
+    after = (assembly / file).read_text(encoding="utf-8")
+    planted = after.count(found) - before.count(found)
+    assert planted == before.count(lost) - after.count(lost) > 0
+    assert planted == (before.count(lost) if PLANTS[name].everywhere else 1)
+    assert definitions(assembly)  # each is still JSON
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_fault_that_finds_no_place_is_an_error(name: str, tmp_path: Path) -> None:
+    assert PLANTS[name].part in PARTS
+    for file in ("Captune-Storage.template.json", FINE_TUNING):
+        (tmp_path / file).write_text(json.dumps({"Resources": {}}), encoding="utf-8")
+    with pytest.raises(ValueError, match="planted elsewhere"):
+        PLANTS[name].into(tmp_path)
