@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -27,12 +26,12 @@ class Clients:
     """The clients of one cloud.
 
     Args:
-        endpoints: returns AWS_ENDPOINT_URL and those of single services.
+        url: the address of every service.
         region: the region of every client.
     """
 
-    def __init__(self, endpoints: Callable[[], Mapping[str, str]], region: str) -> None:
-        self._endpoints, self.region = endpoints, region
+    def __init__(self, url: str, region: str) -> None:
+        self._url, self.region = url, region
         self._made: dict[tuple[str, str], Any] = {}
 
     def get(self, service: str, identity: str = PERSON) -> Any:
@@ -41,14 +40,16 @@ class Clients:
             if (service, identity) not in self._made:
                 if not _session:
                     _session.append(boto3.Session())
-                endpoints = self._endpoints()
-                own = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
                 self._made[service, identity] = _session[0].client(
                     service,
                     region_name=self.region,
-                    endpoint_url=endpoints.get(own, endpoints["AWS_ENDPOINT_URL"]),
+                    endpoint_url=self._url,
                     aws_access_key_id=identity,
                     aws_secret_access_key="rehearsal",  # pragma: allowlist secret
                     config=_CONFIG,
                 )
             return self._made[service, identity]
+
+    def of_role(self, service: str, role_arn: str) -> Any:
+        """Return the client that acts as a role."""
+        return self.get(service, role_arn.rpartition("/")[2] or "no-role")

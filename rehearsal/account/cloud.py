@@ -18,18 +18,19 @@ from uuid import uuid4
 
 from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.aws_lambda.functions import Functions
+from rehearsal.calls import Call, Faults
 from rehearsal.eventbridge.deliveries import Deliverer, Delivery, sns_event, status_change
 from rehearsal.eventbridge.events import Events
-from rehearsal.sagemaker import Call, StandIn
-from rehearsal.sagemaker.api import wire
+from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
 
-from . import server
+from . import moto_account
 from .assembly import Assembly
 from .clients import PERSON, Clients
 from .clock import Clock
 from .deployment import Deployment
+from .gateway import Gateway
 from .rights import Rights
 
 _one_at_a_time = threading.Lock()  # moto keeps one account per process
@@ -48,8 +49,7 @@ class Cloud:
         fork_server: where Lambda workers come from; shared between clouds it saves half a second for each.
 
     Attributes:
-        sagemaker: the stand-in, with its own `faults`.
-        faults: faults on the calls to all other services.
+        sagemaker: the stand-in.
         events: deliveries, which a test may drop or repeat.
         functions: the Lambda workers.
         clock: the time of schedules and of SageMaker.
@@ -87,8 +87,6 @@ class Cloud:
         }  # fmt: skip
         self._own_fork_server = fork_server is None
         self._fork_server = fork_server or ForkServer(workdir / "lambda")
-        self._server = server.Server.of_process()
-        self._clients = Clients(self.endpoints, region)
         self.changed = threading.Condition()
         self.executions = Executions(self.region, self.changed)
 
@@ -105,53 +103,57 @@ class Cloud:
 
     def _open(self, undo: ExitStack) -> None:
         interpreter.install()
-        server.install(interpreter.current)
+        moto_account.install(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self.recorder, self.url = self._server.begin(self.clock, self._rights), self._server.url
-        self.recorder.on_done = self._on_done
-        undo.callback(self._server.end)
+        undo.enter_context(moto_account.emptied())
+        self._gateway = Gateway(self.clock, self._rights)
+        undo.callback(self._gateway.stop)
+        self._gateway.on_done = self._on_done
+        self._clients = Clients(self._gateway.url, self.region)
         if self._own_fork_server:
             undo.callback(self._fork_server.stop)
         interpreter.use(self)
         undo.callback(interpreter.use, None)
         self._start_sagemaker()
-        undo.callback(lambda: self.sagemaker.stop())  # a reset puts another one in its place
+        undo.callback(lambda: self.sagemaker.close())  # a reset puts another one in its place
         self.functions = Functions(
             self.workdir / "lambda",
             self._fork_server,
-            self.endpoints,
+            {"AWS_ENDPOINT_URL": self._gateway.url},
             self.region,
             lambda: self.clock.ahead.total_seconds(),
         )
         undo.callback(self.functions.close)
         self.events = Events(self.clock, Deliverer(self), self._notify)
         undo.callback(self.executions.stop_all)
-        undo.callback(self.recorder.clear)  # releases the calls that a fault holds
+        undo.callback(self._gateway.clear)  # releases the calls that a fault holds
         undo.callback(self.events.stop)
 
-    def _start_sagemaker(self, running: wire.Server | None = None) -> None:
+    def _start_sagemaker(self) -> None:
         self.sagemaker = StandIn(
-            self.workdir / "sagemaker", s3_endpoint=self.url, clock=self.clock, authorize=self._rights.authorize,
-            s3_of=lambda role_arn: self.client_for("s3", role_arn), **self._engines, **self._standin_options,
-        )  # fmt: skip
-        self.sagemaker.start(running)
+            self.workdir / "sagemaker",
+            lambda role: self.client_for("s3", role),
+            self.clock,
+            **self._engines,
+            **self._standin_options,
+        )
+        self._gateway.players = dict.fromkeys(PLAYED, self.sagemaker.answer)
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
     def reset(self, *, training: Any = None, hosting: Any = None) -> None:
         """Take everything away that runs have left, and keep what was deployed; with new engines if given."""
-        for faults in (self.recorder.faults, self.sagemaker.faults):
-            faults.clear()  # lets go the calls that it holds
+        self.faults.clear()  # lets go the calls that it holds
         # The client of a function whose calls failed has fewer attempts left: that function begins anew.
         failed = {call.access_key for call in self.calls if call.error or call.status is None}
-        # The ends of what is stopped here start no TearDown. The stand-in's server goes on: no late call misses it.
+        # The ends of what is stopped here start no TearDown.
         with self.functions.closed(failed), self.events.muted():
             self.executions.stop_all()
             self.executions.forget()
             if self.deployment is not None:
                 self.deployment.clean()
-            self.recorder.clear()
+            self._gateway.clear()
             self.messages.clear()
             self.refused.clear()
             self.functions.timeouts.clear()
@@ -159,13 +161,10 @@ class Cloud:
             self.clock.begin_again()
             self._engines["training"] = training or self._engines["training"]
             self._engines["hosting"] = hosting or self._engines["hosting"]
-            self._start_sagemaker(self.sagemaker.hand_over())
+            self.sagemaker.close()
+            self._start_sagemaker()
 
     # clients -------------------------------------------------------------------------------------------------------
-
-    def endpoints(self) -> dict[str, str]:
-        """The variables that make the AWS SDKs find this cloud."""
-        return {"AWS_ENDPOINT_URL": self.url, **self.sagemaker.environment()}
 
     def client(self, service: str, identity: str = PERSON) -> Any:
         """Return a boto3 client; `identity` is its access key id, by which its calls are known."""
@@ -173,7 +172,7 @@ class Cloud:
 
     def client_for(self, service: str, role_arn: str) -> Any:
         """Return a client that acts as a role."""
-        return self.client(service, role_arn.rpartition("/")[2] or "no-role")
+        return self._clients.of_role(service, role_arn)
 
     # what happens by itself ------------------------------------------------------------------------------------------
 
@@ -239,12 +238,12 @@ class Cloud:
     @property
     def calls(self) -> list[Call]:
         """Every AWS call so far, in order; `access_key` is the role that made it."""
-        return sorted([*self.recorder.calls, *self.sagemaker.calls], key=lambda call: call.time)
+        return self._gateway.calls
 
     @property
-    def faults(self) -> Any:
-        """Faults on the calls to everything but SageMaker, prices and quotas."""
-        return self.recorder.faults
+    def faults(self) -> Faults:
+        """The faults in force on calls."""
+        return self._gateway.faults
 
     def calls_of_roles(self) -> int:
         """The number of calls so far that deployed roles made, each of which was checked against their policies."""

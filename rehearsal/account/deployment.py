@@ -14,8 +14,7 @@ from moto.cloudformation.parsing import clean_json, resource_class_from_type
 from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
 
-from rehearsal.sagemaker.api.rules import is_jumpstart
-from rehearsal.sagemaker.s3_folders import split
+from rehearsal.sagemaker.s3_folders import is_jumpstart, split
 
 from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT, Clients

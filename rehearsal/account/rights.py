@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from rehearsal.sagemaker.api.errors import ServiceError
-from rehearsal.sagemaker.api.faults import Call
+from rehearsal.calls import Call, ServiceError
 
 from .clients import ACCOUNT
 from .needs import Need, needs

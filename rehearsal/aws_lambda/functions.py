@@ -36,7 +36,7 @@ class Functions:
         self,
         folder: Path,
         fork_server: ForkServer,
-        environment: Callable[[], Mapping[str, str]],
+        environment: Mapping[str, str],
         region: str,
         ahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -92,7 +92,7 @@ class Functions:
             "TZ": "UTC",
         }
         return {
-            "environment": {**lambdas_own, **(function.environment_vars or {}), **self._environment()},
+            "environment": {**lambdas_own, **(function.environment_vars or {}), **self._environment},
             "folder": str(folder),
             "handler": function.handler,
             "log": str(log),

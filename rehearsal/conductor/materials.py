@@ -10,7 +10,7 @@ from common.ledger import keys
 from preflight.records import reading
 from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker.api.market import Market
+from rehearsal.sagemaker.market import Market
 from stacks.configuration.settings import Settings
 
 from .options import Options

@@ -1,25 +1,24 @@
-"""What the stand-in remembers beside training jobs: models, endpoint configurations, endpoints and tags."""
+"""What the stand-in remembers: training jobs, models, endpoint configurations, endpoints and tags."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from .training_record import Clock, TrainingJob
-
-__all__ = ["ACCOUNT", "Clock", "Endpoint", "Store", "TrainingJob", "arn", "utc_now"]
-
 ACCOUNT = "123456789012"  # the account that moto plays
-_SUMMARY = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
-
-
-def utc_now() -> datetime:
-    """Return the present moment in UTC."""
-    return datetime.now(UTC)
+Clock = Callable[[], datetime]
+_Span = tuple[datetime, datetime | None]  # the end is None while it lasts
+# A second on spot costs this share of one on demand here. AWS's own share changes by the hour.
+SPOT_SHARE = 0.4
+_JOB_SUMMARY = (
+    "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus",
+    "SecondaryStatus",
+)  # fmt: skip
+_ENDPOINT_SUMMARY = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
 
 
 def arn(region: str, kind: str, name: str) -> str:
@@ -27,8 +26,169 @@ def arn(region: str, kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name}"
 
 
+class TrainingJob:
+    """One training job: its request, its states and the seconds it bills. Thread-safe."""
+
+    def __init__(self, name: str, job_arn: str, request: Mapping[str, Any], clock: Clock) -> None:
+        self.name, self.arn, self.request, self.clock = name, job_arn, request, clock
+        self.created = self.modified = clock()
+        self.status, self.secondary = "InProgress", ""
+        self.started: datetime | None = None
+        self.ended: datetime | None = None
+        self.failure_reason: str | None = None
+        self.transitions: list[dict[str, Any]] = []
+        # When the job had its instance, and when its command ran there.
+        self._busy: list[_Span] = []
+        self._ran: list[_Span] = []
+        self.lock = threading.RLock()
+        self.enter("Pending", "Preparing the instances for training")
+
+    @property
+    def output_prefix(self) -> str:
+        """The S3 prefix of all that this job writes, without a slash at its end."""
+        return f"{str(self.request['OutputDataConfig']['S3OutputPath']).rstrip('/')}/{self.name}/output"
+
+    @property
+    def artifacts(self) -> str:
+        """The S3 prefix to which SageMaker uploads an uncompressed model."""
+        return f"{self.output_prefix}/model/"
+
+    @property
+    def instance_type(self) -> str:
+        """InstanceType of the request."""
+        return str(self.request["ResourceConfig"]["InstanceType"])
+
+    @property
+    def instance_count(self) -> int:
+        """InstanceCount of the request."""
+        return int(self.request["ResourceConfig"]["InstanceCount"])
+
+    @property
+    def max_runtime(self) -> timedelta:
+        """MaxRuntimeInSeconds of the request."""
+        return timedelta(seconds=int(self.request["StoppingCondition"]["MaxRuntimeInSeconds"]))
+
+    @property
+    def max_wait(self) -> timedelta:
+        """MaxWaitTimeInSeconds of a request for spot."""
+        return timedelta(seconds=int(self.request["StoppingCondition"]["MaxWaitTimeInSeconds"]))
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether the job runs on spot, and may lose its instance."""
+        return bool(self.request.get("EnableManagedSpotTraining"))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has reached a state that it cannot leave."""
+        return self.ended is not None
+
+    def enter(self, secondary: str, message: str) -> None:
+        """Go to a secondary status; the instance bills from "Downloading" on."""
+        with self.lock:
+            if self.is_over:
+                return
+            now = self.clock()
+            if self.transitions and "EndTime" not in self.transitions[-1]:
+                self.transitions[-1]["EndTime"] = now
+            self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+            self.secondary, self.modified = secondary, now
+            if secondary == "Downloading":
+                self.started = self.started or now
+                self._busy.append((now, None))
+            elif secondary == "Training":
+                self._ran.append((now, None))
+
+    def interrupt(self) -> None:
+        """Lose the spot instance: the job stays in progress and bills nothing until it has another instance."""
+        with self.lock:
+            self._leave(self.clock())
+            self.enter("Interrupted", "The managed spot training instances were interrupted")
+
+    def _leave(self, moment: datetime) -> None:
+        for spans in (self._busy, self._ran):
+            if spans and spans[-1][1] is None:
+                spans[-1] = (spans[-1][0], moment)
+
+    def stopping(self) -> None:
+        """Go to Stopping, as StopTrainingJob does at once."""
+        with self.lock:
+            if not self.is_over:
+                self.status = "Stopping"
+                self.enter("Stopping", "Stopping the training job")
+
+    def finish(
+        self, status: str, secondary: str | None = None, reason: str | None = None, *, at: datetime | None = None
+    ) -> None:
+        """End the job; only the first end counts.
+
+        Args:
+            status: "Completed", "Failed" or "Stopped".
+            secondary: the secondary status if it is another, for example "MaxRuntimeExceeded".
+            reason: FailureReason; AWS cuts it at 1024 characters.
+            at: the moment it ended, now when left out.
+        """
+        with self.lock:
+            if self.is_over:
+                return
+            self.enter(secondary or status, reason or f"Training job {status.lower()}")
+            self.ended = self.transitions[-1]["EndTime"] = self.modified = at or self.clock()
+            self._leave(self.ended)
+            self.status, self.failure_reason = status, reason[:1024] if reason else None
+
+    def trained_seconds(self, now: datetime) -> float:
+        """Seconds for which the job had its instance until `now`."""
+        with self.lock:
+            return _seconds(self._busy, now)
+
+    def ran_seconds(self, now: datetime) -> float:
+        """Seconds that count against MaxRuntimeInSeconds until `now`: all starts of its command together.
+
+        AWS does not document whether it adds them up, nor whether the image's pull and the downloads count. The training
+        script plans with less time in case they do, and the reservation with more in case they don't.
+        """
+        with self.lock:
+            return _seconds(self._ran, now)
+
+    def billed_seconds(self, now: datetime) -> int:
+        """Seconds billed until `now`, as AWS counts them: while it has its instance, and on spot a share of them."""
+        return ceil(self.trained_seconds(now) * (SPOT_SHARE if self.is_spot else 1))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the answer of DescribeTrainingJob."""
+        with self.lock:
+            answer: dict[str, Any] = {key: value for key, value in self.request.items() if key != "Tags"}
+            answer |= {
+                "TrainingJobArn": self.arn,
+                "TrainingJobStatus": self.status,
+                "SecondaryStatus": self.secondary,
+                "CreationTime": self.created,
+                "LastModifiedTime": self.modified,
+                "SecondaryStatusTransitions": [dict(step) for step in self.transitions],
+                "ModelArtifacts": {"S3ModelArtifacts": self.artifacts},
+            }
+            if self.started is not None:
+                answer["TrainingStartTime"] = self.started
+            if self.ended is not None:
+                answer["TrainingEndTime"] = self.ended
+                answer["TrainingTimeInSeconds"] = ceil(self.trained_seconds(self.ended))
+                answer["BillableTimeInSeconds"] = self.billed_seconds(self.ended)
+            if self.failure_reason:
+                answer["FailureReason"] = self.failure_reason
+            return answer
+
+    def summary(self) -> dict[str, Any]:
+        """Return the job's row in ListTrainingJobs."""
+        whole = self.describe()
+        return {name: whole[name] for name in _JOB_SUMMARY if name in whole}
+
+
+def _seconds(spans: Sequence[_Span], now: datetime) -> float:
+    return sum(max(0.0, ((end or now) - start).total_seconds()) for start, end in spans)
+
+
 class Endpoint:
-    """One endpoint: the configuration and model it was made from, its state, its lifetime. Thread-safe."""
+    """One endpoint: the configuration and model it was made from, and its state. Thread-safe."""
 
     def __init__(
         self, name: str, endpoint_arn: str, configuration: Mapping[str, Any], model: Mapping[str, Any], clock: Clock
@@ -38,7 +198,6 @@ class Endpoint:
         self.created = self.modified = clock()
         self.status = "Creating"
         self.failure_reason: str | None = None
-        self.ended: datetime | None = None
         self.deleted = False
         self.placed = False  # whether it has an instance, so that an engine runs it
         self.lock = threading.RLock()
@@ -66,23 +225,16 @@ class Endpoint:
         return container
 
     def become(self, status: str, reason: str | None = None) -> None:
-        """Go to a state. Failed and Deleting end the billing; an endpoint that is being deleted stays so."""
+        """Go to a state; an endpoint that is being deleted stays so."""
         with self.lock:
             if self.status == "Deleting":
                 return
             self.status, self.modified, self.failure_reason = status, self.clock(), reason
-            if status in ("Failed", "Deleting") and self.ended is None:
-                self.ended = self.modified
 
     def vanish(self) -> None:
         """Leave the account, after Deleting."""
         with self.lock:
             self.deleted = True
-
-    def billed_seconds(self, now: datetime) -> int:
-        """Seconds billed until `now`: the whole life, Creating included, to be on the safe side."""
-        with self.lock:
-            return max(0, ceil(((self.ended or now) - self.created).total_seconds()))
 
     def describe(self) -> dict[str, Any]:
         """Return the answer of DescribeEndpoint."""
@@ -105,18 +257,17 @@ class Endpoint:
     def summary(self) -> dict[str, Any]:
         """Return the endpoint's row in ListEndpoints."""
         whole = self.describe()
-        return {name: whole[name] for name in _SUMMARY}
+        return {name: whole[name] for name in _ENDPOINT_SUMMARY}
 
 
 @dataclass
 class Store:
-    """Everything that exists, by name. `past_endpoints` keeps the deleted ones for what was billed."""
+    """Everything that exists, by name."""
 
     jobs: dict[str, TrainingJob] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    past_endpoints: list[Endpoint] = field(default_factory=list)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

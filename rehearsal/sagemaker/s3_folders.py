@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-from rehearsal.sagemaker.api.rules import is_jumpstart
+from urllib.parse import urlsplit
 
 _FAILED = "ClientError: Data download failed:"
+_JUMPSTART_BUCKET = re.compile(r"jumpstart-(private-)?cache-prod-[a-z0-9-]+")
 
 
 class DownloadFailed(Exception):
     """An input cannot be brought to the container; the message is SageMaker's FailureReason."""
+
+
+def is_jumpstart(uri: str) -> bool:
+    """Whether an S3 URI lies in one of JumpStart's buckets, whose weights the rehearsal's own model plays."""
+    return _JUMPSTART_BUCKET.fullmatch(urlsplit(uri).netloc) is not None
 
 
 def split(uri: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 
-from rehearsal.sagemaker.api.validation import service_model
+from rehearsal.sagemaker.validation import service_model
 
 # How Step Functions spells a service in the error names of its AWS SDK integrations.
 _SERVICE_NAMES = {

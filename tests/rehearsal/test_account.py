@@ -60,7 +60,7 @@ def test_every_call_is_on_record_with_its_operation(cloud: Cloud) -> None:
 
 def test_a_reset_ends_and_forgets_runs_and_keeps_functions(cloud: Cloud, bench: Bench) -> None:
     bench.function("look", "import boto3\ndef handle(event, context): boto3.client('sagemaker').list_endpoints()")
-    held = cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    held = cloud.faults.add(operation="ListEndpoints", hang=True)
     execution = cloud.start(machine=bench.machine({"Ask": call("look")}))
     assert held.reached.wait(10)
     with pytest.raises(TimeoutError, match=execution.name):

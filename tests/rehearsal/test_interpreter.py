@@ -90,7 +90,7 @@ def test_a_service_error_is_named_as_the_java_sdk_names_it(
     ],
 )
 def test_an_sdk_integration_fails_with_that_name(cloud: Cloud, bench: Bench, code: str, name: str) -> None:
-    cloud.sagemaker.faults.add(operation="ListEndpoints", error=code, message="no luck")
+    cloud.faults.add(operation="ListEndpoints", error=code, message="no luck")
     execution = bench.run({"Ask": LOOK})
     assert (execution.status, execution.error) == ("FAILED", name)
     assert str(execution.cause).startswith("no luck (Service: SageMaker, Status Code: 400, Request ID:")
@@ -122,7 +122,7 @@ RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 99_999_999, "MaxAtte
     ids=["during a call", "during the interval of a retry", "in both branches of a parallel state"],
 )  # fmt: skip
 def test_a_stop_is_heard_at_once(cloud: Cloud, bench: Bench, state: dict[str, Any]) -> None:
-    cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    cloud.faults.add(operation="ListEndpoints", hang=True)
     execution = cloud.start(machine=bench.machine({"State": state}))
     eventually(
         lambda: execution.states()[1:] or [one for one in cloud.calls if one.access_key == "machine-role"], seconds=5
@@ -139,7 +139,7 @@ def test_an_execution_ends_at_its_timeout_and_has_a_stop_date(bench: Bench, clou
 
 
 def test_a_task_ends_at_its_timeout_and_can_be_caught(cloud: Cloud, bench: Bench) -> None:
-    cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    cloud.faults.add(operation="ListEndpoints", hang=True)
     catch = [{"ErrorEquals": ["States.Timeout"], "Next": "Late"}]
     execution = bench.run({"Ask": {**LOOK, "TimeoutSeconds": 1, "Catch": catch}, "Late": {"Type": "Succeed"}})
     assert execution.states() == ["Ask", "Late"]

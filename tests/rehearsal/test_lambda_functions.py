@@ -56,7 +56,7 @@ def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, ben
 
 
 def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud: Cloud, bench: Bench) -> None:
-    held = cloud.sagemaker.faults.add(operation="ListEndpoints", hang=True)
+    held = cloud.faults.add(operation="ListEndpoints", hang=True)
     code = """
     import boto3, os
     def handle(event, context):

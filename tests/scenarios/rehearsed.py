@@ -13,7 +13,7 @@ from common.ledger.ledger import Ledger
 from common.names import run_name
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker import Call, Fault
+from rehearsal.calls import Call, Fault
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
 from rehearsal.step_functions.executions import Execution
 from tests.scenarios.seen import Seen, ledger_of, states_of
@@ -139,9 +139,7 @@ class _Case:
 
     def fault(self, **what: Any) -> Fault:
         """A fault on the state's own call."""
-        service = "lambda" if self.function else self.resource.split(":")[-2]
         action = "invoke" if self.function else self.resource.split(":")[-1]
-        faults = self.cloud.sagemaker.faults if service == "sagemaker" else self.cloud.faults
         before: Callable[[Call], None] = what.pop("before", lambda call: None)
 
         def catch(call: Call) -> None:
@@ -149,7 +147,7 @@ class _Case:
             before(call)
 
         what |= {"by": self.account.role_of(self.machine), "before": catch, "when": self._is_its_call}
-        self.faults.append(faults.add(operation=action[0].upper() + action[1:], **what))
+        self.faults.append(self.cloud.faults.add(operation=action[0].upper() + action[1:], **what))
         return self.faults[-1]
 
     def _is_its_call(self, request: Mapping[str, Any]) -> bool:
@@ -174,18 +172,13 @@ class _Case:
     def inside(self, times: int | None = 1, **what: Any) -> None:
         """A fault on the calls that the state's function makes: on the first one, or on all with times=None."""
         before: Callable[[Call], None] = what.pop("before", lambda call: None)
-        made: list[Fault] = []
 
         def catch(call: Call) -> None:
             self.caught.append(call)
             before(call)
-            for fault in made if times is not None else []:
-                fault.times = fault.hits  # together they meet so many calls, not each
 
         by = self.account.role_of_function(self.function)
-        for faults in (self.cloud.faults, self.cloud.sagemaker.faults):
-            made.append(faults.add(operation="*", by=by, before=catch, times=times, **what))
-        self.faults += made
+        self.faults.append(self.cloud.faults.add(operation="*", by=by, before=catch, times=times, **what))
 
     def kill_when_it_writes(self) -> None:
         """Kills the function's process as soon as it changes something; the change itself still happens."""
@@ -269,7 +262,6 @@ class _Case:
     def lift(self) -> None:
         """Ends the trouble: every fault is forgotten, and what hangs goes on."""
         self.cloud.faults.clear()
-        self.cloud.sagemaker.faults.clear()
         if self.lands:
             self.until_landed()
 

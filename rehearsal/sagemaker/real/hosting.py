@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from rehearsal.sagemaker import s3_folders
-from rehearsal.sagemaker.api.rules import model_sources
 from rehearsal.sagemaker.engines import PING, START_LIMIT, Answer, HostingEngine, InvocationTimedOut
 from rehearsal.sagemaker.records import Endpoint
+from rehearsal.sagemaker.validation import model_sources
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
 from .container import Container, clear_away, environment_of, signal_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rehearsal.sagemaker.vllm import route_middleware, routing
+from rehearsal.sagemaker.vllm import routing
 
 from .container import free_port
 
@@ -77,15 +77,13 @@ class Vllm:
         package = root / "server" / "captune_route"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()
-        for module in (route_middleware, routing):
-            assert module.__file__ is not None
-            shutil.copy(module.__file__, package)
+        shutil.copy(str(routing.__file__), package)
         port_file = root / "port"
         port = str(free_port())
         port_file.write_text(port)
         wanted = environment if self.dtype is None else {**environment, f"{_PREFIX}DTYPE": self.dtype}
         words = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", port]
-        words += [*arguments_of(wanted), "--middleware", "captune_route.route_middleware.RouteMiddleware"]
+        words += [*arguments_of(wanted), "--middleware", "captune_route.routing.RouteMiddleware"]
         # Its sockets lie outside the container's folder: their names may have 107 characters in all.
         own = {"PYTHONPATH": str(package.parent), "VLLM_RPC_BASE_PATH": tempfile.gettempdir()}
         return Start([str(self._python), *words], ON_THIS_MACHINE | own | dict(self._additions), port_file)

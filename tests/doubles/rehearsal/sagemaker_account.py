@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import time
@@ -15,10 +14,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
-from rehearsal.sagemaker import StandIn
-from rehearsal.sagemaker.api.wire import Server
+from rehearsal.account.clock import Clock as RealClock
+from rehearsal.account.gateway import Gateway
+from rehearsal.calls import Call
+from rehearsal.sagemaker.standin import PLAYED, StandIn
 
 ROLE = "arn:aws:iam::123456789012:role/captune-training"
 GATED = "s3://jumpstart-private-cache-prod-us-east-1/meta-textgeneration/llama/"
@@ -40,20 +40,16 @@ class Clock:
 
 
 @functools.cache
-def s3_address() -> str:
-    """The address of one S3 for the whole test session."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    atexit.register(server.stop)
-    host, port = server.get_host_and_port()
-    return f"http://{host}:{port}"
+def shared_gateway() -> Gateway:
+    """One server for the whole test session: moto's S3, and the stand-in of the test that runs."""
+    return Gateway(RealClock())
 
 
 @functools.cache
-def _client(service: str, address: str) -> Any:
+def _client(service: str) -> Any:
     # One attempt and no checks: botocore would hide, or take upon itself, the refusal that a test is about.
     return boto3.client(
-        service, endpoint_url=address, region_name="us-east-1", aws_access_key_id="AKIDTEST",
+        service, endpoint_url=shared_gateway().url, region_name="us-east-1", aws_access_key_id="AKIDTEST",
         aws_secret_access_key="secret", config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
     )  # fmt: skip
 
@@ -63,14 +59,19 @@ class Account:
 
     def __init__(self, standin: StandIn) -> None:
         self.standin = standin
-        self.s3 = _client("s3", s3_address())
+        self.faults, self.s3 = shared_gateway().faults, _client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         self.sagemaker = self.client("sagemaker")
         self.runtime = self.client("sagemaker-runtime")
 
     def client(self, service: str) -> Any:
         """A client of one of the stand-in's services."""
-        return _client(service, next(iter(self.standin.environment().values())))
+        return _client(service)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls so far to the stand-in's services."""
+        return [call for call in shared_gateway().calls if call.service in PLAYED]
 
     def put(self, key: str, body: str | bytes) -> None:
         """Write an object to the bucket."""
@@ -110,24 +111,23 @@ class Account:
         return content
 
 
-# Servers that no stand-in uses now. The next one takes a server over with its address, so that the clients can be kept.
-_free: list[Server] = []
-
-
 @contextmanager
 def account(workdir: Path, **options: Any) -> Iterator[Account]:
-    """A stand-in with these options, an empty bucket, and clients."""
-    standin = StandIn(workdir / "standin", s3_endpoint=s3_address(), **options)
-    standin.start(_free.pop() if _free else None)
+    """A stand-in with these options, an empty bucket, and clients. `clock` and `s3_of` may be among the options."""
+    gateway = shared_gateway()
+    given = {"s3_of": lambda role: _client("s3"), "clock": gateway.clock, **options}
+    gateway.clear()
+    standin = StandIn(workdir / "standin", **given)
+    gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)
     try:
         here = Account(standin)
         for key in here.keys(""):
             here.s3.delete_object(Bucket=BUCKET, Key=key)
+        gateway.clear()
         yield here
     finally:
-        server = standin.hand_over()
-        assert server is not None
-        _free.append(server)
+        gateway.clear()
+        standin.close()
 
 
 def training_request(name: str, **changes: Any) -> dict[str, Any]:

@@ -109,14 +109,14 @@ def test_a_deployment_before_the_reservation_refuses_the_run(project: DeployedPr
 
     assert (execution.status, execution.error) == ("FAILED", "DeployInProgress")
     assert "start a new execution" in str(execution.cause)
-    assert not [call for call in project.cloud.sagemaker.calls if call.operation.startswith("Create")]
+    assert not [call for call in project.cloud.calls if call.operation.startswith("Create")]
     assert staged(project, execution) == []
     assert project.nothing_left()
 
 
 def test_a_deployment_after_the_reservation_changes_nothing(project: DeployedProject) -> None:
     with redeployed(project, "preflight", "reserve") as deploy:
-        met = project.cloud.sagemaker.faults.add(operation="CreateTrainingJob", before=lambda call: deploy())
+        met = project.cloud.faults.add(operation="CreateTrainingJob", before=lambda call: deploy())
         execution = project.run()
 
     assert met.hits == 1
@@ -185,7 +185,7 @@ def test_a_report_that_fails_cannot_stop_settlement(
 def test_an_aborted_run_is_swept_within_the_deployed_rights(project: DeployedProject) -> None:
     cloud = project.cloud
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
-    held = cloud.sagemaker.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
+    held = cloud.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
     execution = project.start()
     assert held.reached.wait(60)
     cloud.events.drop_next()  # so that something is left to sweep

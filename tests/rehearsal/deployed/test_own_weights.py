@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.aws_lambda.fork_server import ForkServer
-from rehearsal.sagemaker import Quota
+from rehearsal.sagemaker.market import Quota
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project, shared_assembly
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table

@@ -13,10 +13,10 @@ from common.aws import brisk_client
 from common.pricing import prices
 from preflight.account import quotas
 from rehearsal.conductor.materials import allow_instances
-from rehearsal.sagemaker import Quota
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.market import Quota
 from stacks.configuration.settings import Settings
-from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
+from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal, shared_gateway
 
 G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
@@ -75,7 +75,7 @@ def test_preflight_reads_applied_values_and_defaults_in_one_listing_each(make: C
     }  # fmt: skip
     aws = make(quotas=limits)
     assert read(aws, [G6, small], quotas.TRAINING, quotas.ENDPOINT) == [[3, 2], [1, 0]]
-    assert [call.operation for call in aws.standin.calls] == ["ListServiceQuotas", "ListAWSDefaultServiceQuotas"]
+    assert [call.operation for call in aws.calls] == ["ListServiceQuotas", "ListAWSDefaultServiceQuotas"]
 
 
 def test_preflight_asks_again_after_a_throttled_listing(
@@ -86,10 +86,9 @@ def test_preflight_asks_again_after_a_throttled_listing(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    for name, value in aws.standin.environment().items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", shared_gateway().url)
     brisk_client.cache_clear()
-    aws.standin.faults.add(operation="ListServiceQuotas", error="TooManyRequestsException", times=4)
+    aws.faults.add(operation="ListServiceQuotas", error="TooManyRequestsException", times=4)
     found = quotas.read(brisk_client("service-quotas"), [quotas.Need([G6], quotas.ENDPOINT, 1)])
     brisk_client.cache_clear()
     assert [quota.value for quota in found[quotas.ENDPOINT]] == [4]

@@ -17,7 +17,7 @@ import pytest
 from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.programs import Vllm, arguments_of
-from rehearsal.sagemaker.vllm.route_middleware import RouteMiddleware
+from rehearsal.sagemaker.vllm.routing import RouteMiddleware
 from tests.doubles.rehearsal.sagemaker_account import Account, account, eventually, has_ended, model_request, refusal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
@@ -47,10 +47,10 @@ def test_vllm_is_started_with_the_route_and_a_number_format_that_is_fast_here(
     assert start.command == [
         "/env/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
         "--port", start.port_file.read_text(), "--dtype", dtype,
-        "--middleware", "captune_route.route_middleware.RouteMiddleware",
+        "--middleware", "captune_route.routing.RouteMiddleware",
     ]  # fmt: skip
     package = Path(start.environment["PYTHONPATH"]) / "captune_route"
-    assert {file.name for file in package.iterdir()} == {"__init__.py", "route_middleware.py", "routing.py"}
+    assert {file.name for file in package.iterdir()} == {"__init__.py", "routing.py"}
 
 
 @pytest.mark.parametrize(

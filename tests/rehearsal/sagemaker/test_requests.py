@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sagemaker import Call
-from rehearsal.sagemaker.api.errors import ServiceError
-from rehearsal.sagemaker.api.validation import check_request
+from rehearsal.calls import Call, ServiceError
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.validation import check_request
 from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
@@ -143,56 +142,42 @@ def test_an_operation_that_is_not_played_is_refused_by_name(aws: Account) -> Non
     assert code == "UnknownOperationException" and "ListAlgorithms" in message
 
 
-def test_a_fault_meets_as_many_calls_as_it_is_for(aws: Account) -> None:
-    fault = aws.standin.faults.add(operation="ListModels", error="ThrottlingException", times=2, skip=1)
+# calls and faults --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_meets_as_many_calls_as_it_is_for_or_all_until_it_is_cleared(aws: Account) -> None:
+    fault = aws.faults.add(operation="ListModels", error="ThrottlingException", times=2, skip=1)
     aws.sagemaker.list_models()
     assert [refusal(aws.sagemaker.list_models)[0] for _ in range(2)] == ["ThrottlingException"] * 2
     assert aws.sagemaker.list_models()["Models"] == []
     assert fault.hits == 2
-
-
-def test_a_permanent_fault_stays_until_it_is_cleared(aws: Account) -> None:
-    aws.standin.faults.add(operation="*", error="InternalFailure", message="broken", status=503, times=None)
+    aws.faults.add(operation="*", error="InternalFailure", message="broken", status=503, times=None)
     assert {refusal(aws.sagemaker.list_models) for _ in range(3)} == {("InternalFailure", "broken")}
-    aws.standin.faults.clear()
+    aws.faults.clear()
     aws.sagemaker.list_models()
 
 
 def test_faults_choose_their_calls_by_request_and_role(aws: Account) -> None:
-    faults = aws.standin.faults
-    faults.add(operation="CreateTrainingJob", by="another", error="AccessDeniedException")
-    faults.add(operation="CreateTrainingJob", by="AKIDTEST", error="ServiceUnavailable", when=lambda r: "two" in str(r))
+    add = aws.faults.add
+    add(operation="CreateTrainingJob", by="another", error="AccessDeniedException")
+    add(operation="CreateTrainingJob", by="AKIDTEST", error="ServiceUnavailable", when=lambda r: "two" in str(r))
     aws.train("one")
     assert refusal(lambda: aws.train("two"))[0] == "ServiceUnavailable"
 
 
-def test_an_answer_can_be_lost_after_the_work_is_done(aws: Account) -> None:
-    aws.standin.faults.add(operation="CreateTrainingJob", error="InternalFailure", after=True)
+def test_an_answer_can_be_lost_after_the_work_is_done_or_malformed(aws: Account) -> None:
+    aws.faults.add(operation="CreateTrainingJob", error="InternalFailure", after=True)
     assert refusal(lambda: aws.train("job"))[0] == "InternalFailure"
     assert refusal(lambda: aws.train("job"))[0] == "ResourceInUse"
-
-
-def test_an_answer_can_be_malformed(aws: Account) -> None:
-    aws.standin.faults.add(operation="DescribeTrainingJob", answer={"Surprise": 1})
-    aws.standin.faults.add(operation="DescribeTrainingJob", answer=b"<html>")
+    aws.faults.add(operation="DescribeTrainingJob", answer={"Surprise": 1})
+    aws.faults.add(operation="DescribeTrainingJob", answer=b"<html>")
     # botocore reads neither as an error: a caller has to look at what it got.
-    assert ["TrainingJobStatus" in aws.job("job") for _ in range(2)] == [False, False]
+    assert ["TrainingJobStatus" in aws.job("job") for _ in range(3)] == [False, False, True]
 
 
-def test_something_can_happen_just_before_a_call(aws: Account) -> None:
-    seen: list[Any] = []
-
-    def look(call: Call) -> None:
-        seen.append((call.operation, aws.standin.leftovers()["training jobs"]))
-
-    aws.standin.faults.add(operation="CreateTrainingJob", before=look)
-    aws.train("job")
-    assert seen == [("CreateTrainingJob", [])]
-    assert aws.standin.leftovers()["training jobs"] == ["job"]
-
-
-def test_a_call_hangs_until_it_is_released(aws: Account) -> None:
-    fault = aws.standin.faults.add(operation="CreateTrainingJob", hang=True)
+def test_something_can_happen_just_before_a_call_which_then_hangs_until_it_is_released(aws: Account) -> None:
+    seen: list[Call] = []
+    fault = aws.faults.add(operation="CreateTrainingJob", before=seen.append, hang=True)
     calling = threading.Thread(target=aws.train, args=("job",))
     calling.start()
     assert fault.reached.wait(10)
@@ -200,21 +185,14 @@ def test_a_call_hangs_until_it_is_released(aws: Account) -> None:
     fault.release()
     calling.join(10)
     assert aws.standin.leftovers()["training jobs"] == ["job"]
-
-
-def test_invocations_meet_faults_too(aws: Account) -> None:
-    aws.deploy("it")
-    aws.endpoint("it"), aws.endpoint("it")
-    aws.standin.faults.add(operation="InvokeEndpoint", error="ModelError")
-    assert refusal(lambda: aws.ask("it", model="base", prompt="Hello"))[0] == "ModelError"
-    aws.ask("it", model="base", prompt="Hello")
+    assert [call.operation for call in seen] == ["CreateTrainingJob"]
 
 
 def test_every_call_is_recorded_with_its_caller_and_its_end(aws: Account) -> None:
-    aws.standin.faults.add(operation="ListModels", error="ThrottlingException")
-    refusal(aws.sagemaker.list_models)
+    aws.faults.add(operation="InvokeEndpoint", error="ModelError")
+    assert refusal(lambda: aws.ask("it", model="base", prompt="Hello"))[0] == "ModelError"
     aws.sagemaker.list_models(MaxResults=5)
-    refused, answered = aws.standin.calls[-2:]
-    assert (refused.service, refused.operation, refused.error) == ("sagemaker", "ListModels", "ThrottlingException")
+    refused, answered = aws.calls[-2:]
+    assert (refused.service, refused.operation, refused.error) == ("sagemaker-runtime", "InvokeEndpoint", "ModelError")
     assert (answered.access_key, answered.request, answered.status) == ("AKIDTEST", {"MaxResults": 5}, 200)
     assert answered.time.tzinfo is not None

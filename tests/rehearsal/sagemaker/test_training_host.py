@@ -30,7 +30,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     channel,
     eventually,
     has_ended,
-    s3_address,
+    shared_gateway,
     training_request,
 )
 
@@ -55,7 +55,11 @@ def save(*_):
 
 def s3_client() -> Any:
     return boto3.client(
-        "s3", endpoint_url=s3_address(), region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+        "s3",
+        endpoint_url=shared_gateway().url,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
     )
 
 
@@ -296,12 +300,15 @@ def test_a_command_dies_with_a_rehearsal_that_is_killed(tmp_path: Path) -> None:
     code = f"""
         import pathlib, sys, time
         sys.path[:0] = {[str(Path(__file__).parents[3])]!r}
-        from rehearsal.sagemaker import StandIn
+        from rehearsal.account.clients import Clients
+        from rehearsal.account.clock import Clock
         from rehearsal.sagemaker.fake import FakeHosting
         from rehearsal.sagemaker.real.training import TrainingHost
+        from rehearsal.sagemaker.standin import StandIn
         host, folder = TrainingHost(), pathlib.Path({str(tmp_path)!r})
-        standin = StandIn(folder, s3_endpoint={s3_address()!r}, training=host, hosting=FakeHosting())
-        standin.control.call("CreateTrainingJob", {request!r}, "us-east-1")
+        s3 = Clients({shared_gateway().url!r}, "us-east-1")
+        standin = StandIn(folder, lambda role: s3.get("s3"), Clock(), training=host, hosting=FakeHosting())
+        standin.perform("sagemaker", "CreateTrainingJob", {request!r}, "us-east-1")
         while not host.pid_of("job"):
             time.sleep(0.05)
         print(host.pid_of("job"), flush=True)

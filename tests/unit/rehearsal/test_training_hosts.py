@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from rehearsal.sagemaker.real.cluster import Cluster
-from rehearsal.sagemaker.training_record import TrainingJob
+from rehearsal.sagemaker.records import TrainingJob
 from tests.doubles.rehearsal.sagemaker_account import Clock, training_request
 
 
@@ -61,3 +61,16 @@ def test_a_jobs_longest_time_is_that_of_its_command_and_not_of_its_downloads() -
         clock.advance(seconds=1000)
     assert (job.ran_seconds(clock()), job.trained_seconds(clock())) == (20, 220)
     assert job.max_runtime == timedelta(hours=1)
+
+
+def test_a_job_on_spot_bills_a_share_of_the_seconds_in_which_it_has_an_instance() -> None:
+    clock = Clock()
+    job = TrainingJob("job", "arn", training_request("job", EnableManagedSpotTraining=True), clock)
+    for _ in range(2):
+        job.enter("Downloading", "")
+        clock.advance(seconds=75)
+        job.interrupt()
+        clock.advance(seconds=1000)
+    job.finish("Completed")
+    answer = job.describe()
+    assert (answer["TrainingTimeInSeconds"], answer["BillableTimeInSeconds"]) == (150, 60)

@@ -11,6 +11,7 @@ from cfnlint.api import ManualArgs, lint
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.standin import PLAYED
 from verification.conformance.contracts import Contract, Setting
 from verification.conformance.deploy import account
 from verification.conformance.deploy.journey import Journey, Success, calls_of
@@ -77,7 +78,8 @@ def _rehearsed(assembly: Assembly, folder: Path) -> Success:
                 raise StepFailed(f"the rehearsal has no success to compare with: {one}: {one.error}: {one.cause}")
         outer = {name for text in deployment.definitions.values() for name in json.loads(text)["States"]}
         entered = {name for one in tear_downs for name in one.states()}
-        return Success(outer.intersection(run.states()), outer & entered, calls_of(cloud.sagemaker.calls))
+        calls = calls_of(call for call in cloud.calls if call.service in PLAYED)
+        return Success(outer.intersection(run.states()), outer & entered, calls)
 
 
 def _weights(assembly: Assembly) -> str:

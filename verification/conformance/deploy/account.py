@@ -16,9 +16,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from rehearsal.sagemaker import StandIn
+from rehearsal.account.clients import Clients
+from rehearsal.account.clock import Clock
+from rehearsal.account.gateway import Gateway
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.real.container import Container, free_port
+from rehearsal.sagemaker.standin import PLAYED, StandIn
 from verification.conformance.programs import PROJECT, StepFailed, python_packages
 
 NUMBER, REGION = "123456789012", "us-east-1"
@@ -47,22 +50,23 @@ def version() -> str:
 
 @dataclass
 class Account:
-    """One account. `sagemaker` is the stand-in, with engines that finish at once."""
+    """One account. `sagemaker` is the stand-in, with engines that finish at once; its calls come through `gateway`."""
 
     url: str
     sagemaker: StandIn
+    gateway: Gateway
 
     def environment(self) -> dict[str, str]:
         """The variables with which every AWS SDK and the CDK CLI find this account and no other."""
-        return {"AWS_ENDPOINT_URL": self.url, **self.sagemaker.environment(), **_PERSON}
+        names = [f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}" for service in PLAYED]
+        return {"AWS_ENDPOINT_URL": self.url, **dict.fromkeys(names, self.gateway.url), **_PERSON}
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a person in this account."""
-        own = self.sagemaker.environment().get(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}")
         return boto3.client(
             service,
             region_name=REGION,
-            endpoint_url=own or self.url,
+            endpoint_url=self.gateway.url if service in PLAYED else self.url,
             aws_access_key_id=_PERSON["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=_PERSON["AWS_SECRET_ACCESS_KEY"],
             config=Config(proxies={}, s3={"addressing_style": "path"}, read_timeout=60),
@@ -95,8 +99,18 @@ def opened(folder: Path, log: Path) -> Iterator[Account]:
     scratch.mkdir(parents=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with StandIn(folder / "sagemaker", s3_endpoint=url, training=FakeTraining(), hosting=FakeHosting()) as sagemaker:
-        account = Account(url, sagemaker)
+    clock, s3 = Clock(), Clients(url, REGION)
+    gateway = Gateway(clock)
+    try:
+        sagemaker = StandIn(
+            folder / "sagemaker",
+            lambda role: s3.get("s3", _OWNER),
+            clock,
+            training=FakeTraining(),
+            hosting=FakeHosting(),
+        )
+        gateway.players = dict.fromkeys(PLAYED, sagemaker.answer)
+        account = Account(url, sagemaker, gateway)
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             **account.environment(),
@@ -120,3 +134,5 @@ def opened(folder: Path, log: Path) -> Iterator[Account]:
             yield account
         finally:
             emulator.kill()
+    finally:
+        gateway.stop()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jmespath
 
-from rehearsal.sagemaker import Call
+from rehearsal.calls import Call
 from rehearsal.sagemaker.s3_folders import split
 from verification.conformance.contracts import Contract
 from verification.conformance.deploy import account as emulator
@@ -139,7 +139,7 @@ class Journey:
         printed, name = self._captune("ledger", "--json"), self._execution.rpartition(":")[2]
         if name not in printed or "settled" not in printed:
             problems.append(f"the ledger has no settled run {name}: {printed.strip()[:300]}")
-        calls = calls_of(self.account.sagemaker.calls)
+        calls = calls_of(self.account.gateway.calls)
         if calls != self.expected.calls:
             problems.append(f"the calls were {dict(calls)}, in the rehearsal {dict(self.expected.calls)}")
         figures = f"{entered} states in {time.monotonic() - begin:.0f} s; settled, published, nothing left"

@@ -1,19 +1,150 @@
-"""The hosting operations of the control plane: models, endpoint configurations, endpoints."""
+"""The operations of SageMaker's control plane on training jobs, models, endpoint configurations and endpoints; and InvokeEndpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rehearsal.sagemaker.engines import Answer, HostingEngine, InvocationTimedOut
-from rehearsal.sagemaker.records import ACCOUNT, Clock, Endpoint, Store, arn
+from botocore.utils import parse_timestamp
 
-from . import rules
-from .errors import ServiceError, invalid
-from .listing import listed
-from .market import CAPACITY_HOSTING, Market
+from rehearsal.calls import ServiceError, invalid
 
+from . import validation
+from .engines import Answer, HostingEngine, InvocationTimedOut, TrainingEngine
+from .market import CAPACITY_HOSTING, CAPACITY_TRAINING, Market
+from .records import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
+
+DEFAULT_PAGE = 10  # SageMaker returns ten where MaxResults is left out; callers that do not page miss the rest
 LONGEST_CUSTOM_ATTRIBUTES = 1024  # characters: CustomAttributesHeader in the service model
+
+
+def listed(
+    answer_name: str,
+    rows: Iterable[Mapping[str, Any]],
+    request: Mapping[str, Any],
+    *,
+    name: str,
+    status: str | None = None,
+    ascending: bool = False,
+) -> dict[str, Any]:
+    """Return one page of `rows` as a list operation of SageMaker answers it.
+
+    Args:
+        answer_name: the member that holds the rows, for example "Endpoints".
+        name: the rows' name member; `status` their status member, for StatusEquals.
+        ascending: the order where SortOrder is left out, which differs between the operations.
+
+    Raises:
+        ServiceError: NextToken is not one of ours.
+    """
+    by = {"Name": name, "Status": status or name}.get(request.get("SortBy", ""), "CreationTime")
+    order = request.get("SortOrder", "Ascending" if ascending else "Descending")
+
+    def key(row: Mapping[str, Any]) -> list[Any]:
+        value = row[by]
+        return [value if isinstance(value, str) else value.timestamp(), row[name]]
+
+    kept = sorted((row for row in rows if _in_time(row, request)), key=key, reverse=order == "Descending")
+    if request.get("NextToken"):
+        try:
+            last = json.loads(base64.urlsafe_b64decode(request["NextToken"]))
+        except ValueError:
+            raise invalid("Invalid NextToken.") from None
+        # Rows may be deleted between two pages, so a page starts after a row and not at a number.
+        kept = [row for row in kept if (key(row) < last if order == "Descending" else key(row) > last)]
+    size = request.get("MaxResults") or DEFAULT_PAGE
+    # SageMaker cuts a page before it looks at names and statuses: one may be empty and have another after it.
+    page: dict[str, Any] = {answer_name: [dict(row) for row in kept[:size] if _wanted(row, request, name, status)]}
+    if len(kept) > size:
+        page["NextToken"] = base64.urlsafe_b64encode(json.dumps(key(kept[size - 1])).encode()).decode()
+    return page
+
+
+def _wanted(row: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
+    if request.get("NameContains", "").lower() not in row[name].lower():
+        return False
+    return not status or request.get("StatusEquals") in (None, row[status])
+
+
+def _in_time(row: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    for member in ("CreationTime", "LastModifiedTime"):
+        before, after = request.get(f"{member}Before"), request.get(f"{member}After")
+        if before is not None and row[member] > parse_timestamp(before):
+            return False
+        if after is not None and row[member] < parse_timestamp(after):
+            return False
+    return True
+
+
+class TrainingApi:
+    """The operations on training jobs."""
+
+    def __init__(self, store: Store, engine: TrainingEngine, market: Market, clock: Clock) -> None:
+        self._store, self._engine, self._market, self._clock = store, engine, market, clock
+
+    def create(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
+        """Accept a job and hand it to the engine."""
+        validation.check_training_job(request)
+        name = request["TrainingJobName"]
+        job = TrainingJob(name, arn(region, "training-job", name), request, self._clock)
+        with self._store.lock:
+            if name in self._store.jobs:
+                raise ServiceError(
+                    "ResourceInUse",
+                    "Job name must be unique within an AWS account and region, and a training job with this "
+                    f"name already exists ({self._store.jobs[name].arn})",
+                )
+            running = (one for one in self._store.jobs.values() if not one.is_over and one.is_spot == job.is_spot)
+            self._market.check_limit("spot training job" if job.is_spot else "training job", job, running)
+            self._store.jobs[name] = job
+            self._store.keep_tags(job.arn, request)
+        if job.instance_type in self._market.without_capacity:
+            job.finish("Failed", reason=CAPACITY_TRAINING)
+        else:
+            self._engine.start(job)
+        return {"TrainingJobArn": job.arn}
+
+    def look(self) -> list[TrainingJob]:
+        """Let the engine go on and return every job."""
+        with self._store.lock:
+            jobs = list(self._store.jobs.values())
+        for job in jobs:
+            self._engine.observed(job)
+        return jobs
+
+    def _job(self, request: Mapping[str, Any]) -> TrainingJob:
+        with self._store.lock:
+            job = self._store.jobs.get(request["TrainingJobName"])
+        if job is None:
+            raise invalid("Requested resource not found.")
+        self._engine.observed(job)
+        return job
+
+    def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
+        """Describe a job."""
+        return self._job(request).describe()
+
+    def stop(self, request: Mapping[str, Any], region: str) -> None:
+        """Ask a job to stop; it goes to Stopping at once and to Stopped when the container has ended."""
+        job = self._job(request)
+        with job.lock:
+            if job.status != "InProgress":
+                raise invalid(f"The request was rejected because the training job is in status {job.status}.")
+            job.stopping()
+        self._engine.stop(job)
+
+    def listing(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
+        """List jobs, oldest first where the request names no order."""
+        return listed(
+            "TrainingJobSummaries",
+            [job.summary() for job in self.look()],
+            request,
+            name="TrainingJobName",
+            status="TrainingJobStatus",
+            ascending=True,
+        )
 
 
 def _missing(kind: str, where: str) -> ServiceError:
@@ -94,16 +225,16 @@ class HostingApi:
 
     def create_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Create a model; its data must exist."""
-        rules.model(request)
+        validation.check_model(request)
         container = request.get("PrimaryContainer") or request["Containers"][0]
-        for _, source in rules.model_sources(container):
+        for _, source in validation.model_sources(container):
             if not self._has_objects(source["S3Uri"]):
                 raise invalid(f"Could not find model data at {source['S3Uri']}.")
         return self.models.create(request, region)
 
     def create_configuration(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Create a configuration; its models must exist."""
-        rules.endpoint_configuration(request)
+        validation.check_endpoint_configuration(request)
         for variant in request["ProductionVariants"]:
             self.models.describe(variant, region)
         return self.configurations.create(request, region)
@@ -133,7 +264,7 @@ class HostingApi:
     def _forget_deleted(self) -> None:
         for name, endpoint in list(self._store.endpoints.items()):
             if endpoint.deleted:
-                self._store.past_endpoints.append(self._store.endpoints.pop(name))
+                del self._store.endpoints[name]
                 self._store.tags.pop(endpoint.arn, None)
 
     def look(self) -> list[Endpoint]:
@@ -181,7 +312,7 @@ class HostingApi:
         rows = [endpoint.summary() for endpoint in self.look()]
         return listed("Endpoints", rows, request, name="EndpointName", status="EndpointStatus")
 
-    def invoke(self, name: str, body: bytes, content_type: str, custom_attributes: str, region: str) -> Answer:
+    def invoke(self, name: str, body: bytes, content_type: str, custom_attributes: str) -> Answer:
         """Pass a request to the container.
 
         Raises:

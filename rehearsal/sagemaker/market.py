@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from rehearsal.sagemaker.records import ACCOUNT, Endpoint, TrainingJob
+from rehearsal.calls import ServiceError
 
-from .errors import ServiceError
+from .records import ACCOUNT, Endpoint, TrainingJob
 
 CAPACITY_TRAINING = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."

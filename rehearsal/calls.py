@@ -1,19 +1,61 @@
-"""Faults on demand, and a record of every call: the levers of whoever tests failures."""
+"""AWS calls as the rehearsal records them, errors as AWS sends them, and the faults that a test puts on calls."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .errors import ServiceError
+from werkzeug.wrappers import Response
+
+# The HTTP status of an error where none is given; any other code has 400.
+_STATUSES: Mapping[str, int] = {
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "ServiceUnavailable": 503,
+    "ModelError": 424,
+}
+
+
+class ServiceError(Exception):
+    """An answer that is an error.
+
+    Args:
+        code: the AWS error code, for example "ValidationException".
+        message: the text AWS gives; the code when left out.
+        status: the HTTP status; the usual one of the code when left out.
+        extra: further members of the error's body (ModelError has OriginalStatusCode).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        status: int | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        self.code, self.message = code, message or code
+        self.status = status or _STATUSES.get(code, 400)
+        self.extra = dict(extra or {})
+        super().__init__(f"{self.code}: {self.message}")
+
+    @property
+    def members(self) -> dict[str, object]:
+        """The members of the error's body, where a service answers in JSON."""
+        return {"__type": self.code, "message": self.message, "Message": self.message, **self.extra}
+
+
+def invalid(message: str) -> ServiceError:
+    """Return the ValidationException that SageMaker uses for nearly every refusal."""
+    return ServiceError("ValidationException", message)
 
 
 @dataclass
 class Call:
-    """One request that reached the stand-in. `error` and `status` are filled in when it is answered."""
+    """One request to AWS. `status`, `error` and `message` are filled in when it is answered."""
 
     time: datetime
     access_key: str
@@ -53,8 +95,8 @@ class Fault:
     skip: int = 0
     after: bool = False
     hang: bool = False
-    when: Callable[[Mapping[str, Any]], bool] | None = None
-    before: Callable[[Call], None] | None = None
+    when: Callable[[Mapping[str, Any]], bool] = lambda request: True
+    before: Callable[[Call], None] = lambda call: None
     by: str | None = None
     hits: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
@@ -71,11 +113,8 @@ class Fault:
 
     def claims(self, call: Call) -> bool:
         """Count the call if the fault is for it."""
-        if self.operation not in (call.operation, "*") or self.by not in (call.access_key, None):
-            return False
-        if self.times is not None and self.hits >= self.times:
-            return False
-        if self.when is not None and not self.when(call.request):
+        named = self.operation in (call.operation, "*") and self.by in (call.access_key, None)
+        if not named or self.hits == self.times or not self.when(call.request):
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -86,17 +125,9 @@ class Fault:
     def come_before(self, call: Call) -> None:
         """Do what is to happen before the operation."""
         self.reached.set()
-        if self.before is not None:
-            self.before(call)
+        self.before(call)
         if self.hang:
             self._released.wait()
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """An answer that takes the place of the real one; bytes go out as they are, anything else as JSON."""
-
-    answer: Any
 
 
 class Faults:
@@ -130,8 +161,8 @@ class Faults:
                         break
         return claimed
 
-    def perform(self, call: Call, operation: Callable[[], Any]) -> Any:
-        """Run `operation` as the faults in force allow and return its answer or a `Replacement`.
+    def perform(self, call: Call, operation: Callable[[], Response]) -> Response:
+        """Run `operation` as the faults in force allow and return what the caller gets.
 
         Raises:
             ServiceError: the error of a fault, or the operation's own.
@@ -146,4 +177,5 @@ class Faults:
             operation()
         if ending.error is not None:
             raise ServiceError(ending.error, ending.message, ending.status)
-        return Replacement(ending.answer)
+        content = ending.answer if isinstance(ending.answer, bytes) else json.dumps(ending.answer)
+        return Response(content, content_type="application/json")

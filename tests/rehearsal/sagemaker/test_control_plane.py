@@ -1,0 +1,257 @@
+"""Training jobs, models, endpoint configurations and endpoints behave as SageMaker's do, seen through botocore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.sagemaker.validation import service_model, violations
+from tests.doubles.rehearsal.sagemaker_account import (
+    BUCKET,
+    Account,
+    Clock,
+    configuration_request,
+    model_request,
+    refusal,
+    source,
+)
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012"
+
+
+def test_a_job_goes_through_its_states_and_bills_its_instance(aws: Account, clock: Clock) -> None:
+    aws.train("job")
+    first = aws.job("job")
+    clock.advance(seconds=90.2)
+    last = aws.job("job")
+    assert (first["TrainingJobStatus"], first["SecondaryStatus"]) == ("InProgress", "Training")
+    assert "BillableTimeInSeconds" not in first
+    assert (last["TrainingJobStatus"], last["SecondaryStatus"]) == ("Completed", "Completed")
+    assert last["BillableTimeInSeconds"] == last["TrainingTimeInSeconds"] == 91
+    statuses = [step["Status"] for step in last["SecondaryStatusTransitions"]]
+    assert statuses == ["Pending", "Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert last["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{BUCKET}/runs/job/training/job/output/model/"
+    assert "runs/job/training/job/output/model/adapter_model.safetensors" in aws.keys("runs/")
+
+
+def test_answers_have_only_members_that_the_service_has(aws: Account) -> None:
+    aws.train("it", Environment={"A": "b"}, Tags=[{"Key": "project", "Value": "captune"}])
+    aws.deploy("it")
+    for kind in ("TrainingJob", "Model", "Endpoint", "EndpointConfig"):
+        answer = aws.standin.perform("sagemaker", f"Describe{kind}", {f"{kind}Name": "it"}, "us-east-1")
+        shape = service_model("sagemaker").operation_model(f"Describe{kind}").output_shape
+        assert shape is not None
+        assert violations(shape, answer) == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "hours", "state", "reason", "billed"),
+    [
+        ("failed", 0, ("Failed", "Failed"), "AlgorithmError", 5),
+        ("cut", 0, ("Stopped", "MaxRuntimeExceeded"), "", 5),
+        ("hangs", 5, ("Stopped", "MaxRuntimeExceeded"), "", 3600),
+    ],
+)
+def test_a_fake_job_ends_as_its_plan_says(
+    aws: Account, clock: Clock, training: FakeTraining, plan: Any, hours: int, state: Any, reason: str, billed: int
+) -> None:
+    training.plans = [TrainingPlan(plan), TrainingPlan()]
+    aws.train("job")
+    clock.advance(hours=hours, seconds=5)
+    aws.job("job")
+    answer = aws.job("job")
+    assert (answer["TrainingJobStatus"], answer["SecondaryStatus"]) == state
+    assert reason in answer.get("FailureReason", "")
+    assert answer["BillableTimeInSeconds"] == billed
+    aws.train("next")
+    assert [aws.job("next") for _ in range(2)][1]["TrainingJobStatus"] == "Completed", "the last plan serves the rest"
+
+
+def test_a_stopped_job_is_stopping_first_and_cannot_be_stopped_again(aws: Account) -> None:
+    aws.train("job")
+    aws.sagemaker.stop_training_job(TrainingJobName="job")
+    assert [aws.job("job")["TrainingJobStatus"] for _ in range(3)] == ["Stopping", "Stopped", "Stopped"]
+    refused = refusal(lambda: aws.sagemaker.stop_training_job(TrainingJobName="job"))
+    assert "in status Stopped" in refused[1]
+
+
+def test_an_endpoint_is_created_serves_and_goes(aws: Account, hosting: FakeHosting) -> None:
+    hosting.plans = [HostingPlan(looks=3)]
+    aws.deploy("it")
+    delete = partial(aws.sagemaker.delete_endpoint, EndpointName="it")
+    in_progress = ("ValidationException", f'Cannot update in-progress endpoint "{ARN}:endpoint/it".')
+    assert aws.endpoint("it")["EndpointStatus"] == "Creating"
+    assert [refusal(delete) for _ in range(2)] == [in_progress] * 2
+    assert aws.endpoint("it")["EndpointStatus"] == "InService"
+    assert aws.ask("it", model="base", prompt="Hello", max_tokens=4)["usage"]["completion_tokens"] == 4
+    delete()
+    assert refusal(delete) == in_progress
+    assert "Could not find endpoint" in refusal(lambda: aws.endpoint("it"))[1]
+
+
+def test_a_failed_endpoint_stays_until_it_is_deleted(aws: Account, hosting: FakeHosting) -> None:
+    hosting.plans = [HostingPlan("capacity")]
+    aws.deploy("it")
+    assert [aws.endpoint("it")["EndpointStatus"] for _ in range(2)] == ["Creating", "Failed"]
+    assert "InsufficientInstanceCapacity" in aws.endpoint("it")["FailureReason"]
+    assert aws.standin.leftovers()["endpoints"] == ["it"]
+    aws.sagemaker.delete_endpoint(EndpointName="it")
+    assert [aws.standin.leftovers()["endpoints"] for _ in range(2)] == [["it"], []]
+
+
+def test_what_is_missing_or_there_already_is_refused_by_its_arn(aws: Account) -> None:
+    sagemaker = aws.sagemaker
+    kinds = {"model": "model", "endpoint configuration": "endpoint-config", "endpoint": "endpoint"}
+    create: dict[str, Callable[[], Any]] = {
+        "model": partial(sagemaker.create_model, **model_request("it")),
+        "endpoint configuration": partial(sagemaker.create_endpoint_config, **configuration_request("it")),
+        "endpoint": partial(sagemaker.create_endpoint, EndpointName="it", EndpointConfigName="it"),
+    }
+    delete: dict[str, Callable[[], Any]] = {
+        "model": partial(sagemaker.delete_model, ModelName="it"),
+        "endpoint configuration": partial(sagemaker.delete_endpoint_config, EndpointConfigName="it"),
+        "endpoint": partial(sagemaker.delete_endpoint, EndpointName="it"),
+    }
+    for kind, action in delete.items():
+        missing = f'Could not find {kind} "{ARN}:{kinds[kind]}/it".'
+        assert refusal(action) == ("ValidationException", missing)
+    assert refusal(lambda: aws.job("it")) == ("ValidationException", "Requested resource not found.")
+    assert "Could not find model" in refusal(create["endpoint configuration"])[1]
+    assert "Could not find endpoint configuration" in refusal(create["endpoint"])[1]
+    for make in create.values():
+        make()
+    for kind, make in create.items():
+        assert f"Cannot create already existing {kind}" in refusal(make)[1]
+    aws.train("it")
+    assert refusal(lambda: aws.train("it"))[0] == "ResourceInUse"
+
+
+def test_models_and_configurations_can_go_while_their_endpoint_serves(aws: Account) -> None:
+    aws.deploy("it")
+    aws.sagemaker.delete_endpoint_config(EndpointConfigName="it")
+    aws.sagemaker.delete_model(ModelName="it")
+    left = aws.standin.leftovers()
+    assert left == {"training jobs": [], "endpoints": ["it"], "endpoint configurations": [], "models": []}
+
+
+def test_a_model_needs_its_data(aws: Account) -> None:
+    request = model_request("it", {"ChannelName": "adapter", **source(f"s3://{BUCKET}/runs/x/model/")})
+    assert "Could not find model data at" in refusal(lambda: aws.sagemaker.create_model(**request))[1]
+    aws.put("runs/x/model/adapter_config.json", "{}")
+    aws.sagemaker.create_model(**request)
+
+
+def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: Account) -> None:
+    aws.deploy("it")
+    for name in ("it", "no"):
+        refused = refusal(partial(aws.ask, name, model="base", prompt="Hello"))
+        assert refused == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
+
+
+@pytest.fixture
+def serving_both(aws: Account) -> Account:
+    environment = {"SM_VLLM_SERVED_MODEL_NAME": "base", "SM_VLLM_LORA_MODULES": '{"name":"medical","path":"/opt/ml/a"}'}
+    aws.deploy("it", model_request("it", Environment=environment))
+    aws.endpoint("it"), aws.endpoint("it")
+    return aws
+
+
+def test_only_with_the_route_the_body_names_the_model(serving_both: Account) -> None:
+    aws = serving_both
+    routed = {model: aws.ask("it", model=model, prompt="Hello") for model in ("base", "medical")}
+    assert {model: answer["model"] for model, answer in routed.items()} == {"base": "base", "medical": "medical"}
+    assert routed["base"]["choices"] != routed["medical"]["choices"]
+    assert aws.calls[-1].request["CustomAttributes"] == "route=/v1/completions"
+    for attributes in ("", "trace=7"):
+        answer = aws.ask("it", attributes=attributes, model="medical", prompt="Hello")
+        assert (answer["model"], answer["choices"]) == ("base", routed["base"]["choices"])
+
+
+@pytest.mark.parametrize(("attributes", "model"), [("route=/v1/completions", "unknown"), ("route=/v1/nothing", "base")])
+def test_an_unknown_model_or_route_is_a_model_error(serving_both: Account, attributes: str, model: str) -> None:
+    with pytest.raises(serving_both.runtime.exceptions.ModelError) as caught:
+        serving_both.ask("it", attributes=attributes, model=model, prompt="Hello")
+    assert caught.value.response["OriginalStatusCode"] == 404
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
+
+
+def test_custom_attributes_have_at_most_1024_characters(serving_both: Account) -> None:
+    serving_both.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
+    refused = refusal(lambda: serving_both.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
+    assert refused[0] == "ValidationError" and "1024" in refused[1]
+
+
+def test_limits_hold_for_jobs_and_endpoints(aws: Account) -> None:
+    aws.standin.market.set_quota("L-9614C779", 0)
+    aws.train("one")
+    code, message = refusal(lambda: aws.train("two"))
+    assert code == "ResourceLimitExceeded"
+    assert "'ml.g5.2xlarge for training job usage' is 1 Instances, with current utilization of 1" in message
+    assert refusal(lambda: aws.deploy("it"))[0] == "ResourceLimitExceeded"
+    aws.standin.market.set_quota("L-9614C779", 1)
+    aws.sagemaker.create_endpoint(EndpointName="it", EndpointConfigName="it")
+
+
+def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: Account) -> None:
+    aws.standin.market.without_capacity = {"ml.g5.2xlarge"}
+    aws.train("job")
+    aws.deploy("it")
+    assert "CapacityError" in aws.job("job")["FailureReason"]
+    assert "InsufficientInstanceCapacity" in aws.endpoint("it")["FailureReason"]
+    assert aws.job("job")["BillableTimeInSeconds"] == 0
+    aws.sagemaker.delete_endpoint(EndpointName="it")
+    assert aws.standin.leftovers()["endpoints"] == []
+
+
+def test_lists_filter_by_name_status_and_time(aws: Account, clock: Clock) -> None:
+    aws.train("captune-one")
+    aws.job("captune-one"), aws.job("captune-one")
+    clock.advance(minutes=1)
+    middle = clock.now
+    clock.advance(minutes=1)
+    aws.train("captune-two")
+    for query, expected in (
+        ({"StatusEquals": "InProgress"}, ["captune-two"]),
+        ({"NameContains": "captune-o"}, ["captune-one"]),
+        ({"CreationTimeBefore": middle}, ["captune-one"]),
+        ({"CreationTimeAfter": middle}, ["captune-two"]),
+        ({"SortOrder": "Descending"}, ["captune-two", "captune-one"]),
+    ):
+        rows = aws.sagemaker.list_training_jobs(**query)["TrainingJobSummaries"]
+        assert [row["TrainingJobName"] for row in rows] == expected, query
+
+
+def test_pages_survive_a_deletion_between_them(aws: Account) -> None:
+    for number in range(25):
+        aws.sagemaker.create_model(**model_request(f"model-{number:02}"))
+    order = {"SortBy": "Name", "SortOrder": "Ascending"}
+    first = aws.sagemaker.list_models(**order)
+    assert len(first["Models"]) == 10
+    aws.sagemaker.delete_model(ModelName="model-03")
+    pages = aws.sagemaker.get_paginator("list_models").paginate(
+        **order, PaginationConfig={"StartingToken": first["NextToken"]}
+    )
+    rest = [row["ModelName"] for page in pages for row in page["Models"]]
+    assert rest == [f"model-{number:02}" for number in range(10, 25)]
+
+
+def test_a_page_is_cut_before_it_is_filtered_and_may_be_empty(aws: Account) -> None:
+    for name in ("mine", "other-1", "other-2"):
+        aws.sagemaker.create_model(**model_request(name))
+    request = {"SortBy": "Name", "SortOrder": "Descending", "NameContains": "mine", "MaxResults": 2}
+    first = aws.sagemaker.list_models(**request)
+    assert first["Models"] == []
+    second = aws.sagemaker.list_models(**request, NextToken=first["NextToken"])
+    assert [row["ModelName"] for row in second["Models"]] == ["mine"]
+    assert "NextToken" not in second
+
+
+def test_tags_belong_to_what_exists(aws: Account) -> None:
+    tags = [{"Key": "project", "Value": "captune"}]
+    aws.train("job", Tags=tags)
+    assert aws.sagemaker.list_tags(ResourceArn=f"{ARN}:training-job/job")["Tags"] == tags
+    assert refusal(lambda: aws.sagemaker.list_tags(ResourceArn=f"{ARN}:endpoint/none"))[0] == "ValidationException"
