@@ -22,9 +22,8 @@ from .conductor.conductor import Conductor
 from .conductor.display import Display, duration, fields_of
 from .conductor.options import Options
 from .conductor.run_folders import WEIGHTS
-from .models.large_model import FORM, NAME, PARAMETERS, ensure_large_model
-from .models.model_folders import partial_of
-from .models.weights import Substitute, WeightsMissing
+from .models.llama_2 import FORM, NAME, PARAMETERS, ensure_large_model
+from .models.weights import Substitute, WeightsMissing, partial_of
 
 LEAST_MEMORY = 18 * 10**9  # 13.5 GB of weights, and what a step and the rest of the rehearsal take beside them
 LEAST_DISK = 15 * 10**9

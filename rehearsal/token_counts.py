@@ -16,7 +16,7 @@ from preflight.texts import text_file
 
 from .conductor.options import PROJECT
 from .conductor.run_folders import WEIGHTS
-from .models.llama_vocabulary import VocabularyMissing, ensure_vocabulary
+from .models.llama_2 import VocabularyMissing, ensure_vocabulary
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point
 

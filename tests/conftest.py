@@ -16,8 +16,8 @@ for _name in ("NO_PROXY", "no_proxy"):
 settings.register_profile("captune", deadline=None)
 settings.load_profile("captune")
 
-# Fixtures that synthesize the templates, start the processes of the Lambdas, or make a report of every kind.
-TAKES_SECONDS = {"assembly", "fork_server", "made", "stacks"}
+# Fixtures that synthesize the templates, start a rehearsed account, or make a report of every kind.
+TAKES_SECONDS = {"assembly", "cloud", "made", "stacks"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.aws_lambda.functions import Functions
 from rehearsal.calls import Call, Faults
-from rehearsal.eventbridge.deliveries import Deliverer, Delivery, sns_event, status_change
-from rehearsal.eventbridge.events import Events
+from rehearsal.events import Deliverer, Delivery, Events, sns_event, status_change
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
@@ -46,7 +44,6 @@ class Cloud:
         time_scale: Wait seconds and retry intervals are divided by it; TimeoutSeconds are not, for real work is not faster here.
         on_training_line: called with (job name, line) for each line a training container prints.
         quotas, prices: see `StandIn`.
-        fork_server: where Lambda workers come from; shared between clouds it saves half a second for each.
 
     Attributes:
         sagemaker: the stand-in.
@@ -71,7 +68,6 @@ class Cloud:
         quotas: Mapping[str, Any] | None = None,
         prices: Mapping[str, Any] | None = None,
         region: str = "us-east-1",
-        fork_server: ForkServer | None = None,
     ) -> None:
         self.workdir, self.region = workdir, region
         self.time_scale = time_scale
@@ -85,8 +81,6 @@ class Cloud:
         self._standin_options: dict[str, Any] = {
             "gated_weights": gated_weights, "on_training_line": on_training_line, "quotas": quotas, "prices": prices,
         }  # fmt: skip
-        self._own_fork_server = fork_server is None
-        self._fork_server = fork_server or ForkServer(workdir / "lambda")
         self.changed = threading.Condition()
         self.executions = Executions(self.region, self.changed)
 
@@ -110,15 +104,12 @@ class Cloud:
         undo.callback(self._gateway.stop)
         self._gateway.on_done = self._on_done
         self._clients = Clients(self._gateway.url, self.region)
-        if self._own_fork_server:
-            undo.callback(self._fork_server.stop)
         interpreter.use(self)
         undo.callback(interpreter.use, None)
         self._start_sagemaker()
         undo.callback(lambda: self.sagemaker.close())  # a reset puts another one in its place
         self.functions = Functions(
             self.workdir / "lambda",
-            self._fork_server,
             {"AWS_ENDPOINT_URL": self._gateway.url},
             self.region,
             lambda: self.clock.ahead.total_seconds(),

@@ -1,4 +1,7 @@
-"""Lambda: each function in separate warm processes, with its own code, environment, role, timeout and log."""
+"""Lambda: each function in separate warm processes, with its own code, environment, role, timeout and log.
+
+The processes are forked from one that has loaded boto3 already (`worker.py`), so that a new one takes milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,117 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .fork_server import ForkServer, Worker
+# What Lambda's Python runtime brings beside the standard library.
+_RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+_END_SECONDS = 10
+
+
+class _Worker:
+    """One process that serves one function, one event at a time."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self._connection = connection
+        self._answers = connection.makefile("r", encoding="utf-8")
+        self.is_closed = False
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the worker's answer to an event, None if it died.
+
+        Raises:
+            TimeoutError: no answer in the request's timeout (seconds).
+        """
+        self._connection.settimeout(float(request["timeout"]))
+        try:
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            line = self._answers.readline()
+        except TimeoutError:
+            raise
+        except OSError:
+            return None
+        return dict(json.loads(line)) if line.endswith("\n") else None
+
+    def kill(self) -> None:
+        """End the process, in the middle of an invocation if need be."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, at which an idle process ends itself."""
+        self.is_closed = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+
+class _ForkServer:
+    """The process from which workers are forked; started once, at the first need."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def _start(self) -> socket.socket:
+        packages = self._folder / "runtime"
+        packages.mkdir(parents=True, exist_ok=True)
+        for name in _RUNTIME_PACKAGES:
+            spec = find_spec(name)
+            if spec is None or spec.origin is None:
+                continue
+            origin = Path(spec.origin)
+            origin = origin.parent if spec.submodule_search_locations else origin
+            link = packages / origin.name
+            if not link.exists():
+                link.symlink_to(origin)
+        ours, theirs = socket.socketpair()
+        # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.
+        environment = {"PATH": os.defpath, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        program = str(Path(__file__).with_name("worker.py"))
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", program, str(packages)],
+            stdin=theirs.fileno(), env=environment, cwd=self._folder, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        self._requests = ours
+        return ours
+
+    def fork(self, specification: Mapping[str, Any]) -> _Worker:
+        """Return a new worker with the given environment, folder, handler and log."""
+        with self._lock:
+            requests = self._requests or self._start()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                socket.send_fds(requests, [json.dumps(specification).encode()], [theirs.fileno()])
+                reply = requests.recv(64)
+            if not reply:
+                raise RuntimeError(f"the fork server of Lambda has ended; its folder is {self._folder}")
+            return _Worker(int(reply), ours)
+
+    def stop(self) -> None:
+        """End the fork server; every worker has been closed before."""
+        with self._lock:
+            process, requests, self._process, self._requests = self._process, self._requests, None, None
+        if requests is not None:
+            requests.close()
+        if process is not None:
+            process.wait(_END_SECONDS)
 
 
 class Functions:
@@ -26,35 +129,38 @@ class Functions:
 
     Args:
         folder: where code is unpacked and logs are written.
-        fork_server: where workers come from; may be shared between clouds.
-        environment: the endpoints that every function is given.
+        environment: variables that every function is given.
         region: the region that functions believe to be in.
         ahead: how many seconds their clock is ahead of this machine's.
+
+    Attributes:
+        timeouts: seconds by part of a function's name, in place of the configured ones.
+        outcomes: of each invocation the function's name, and whether it failed.
+        at_work: how many events are being answered.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        fork_server: ForkServer,
-        environment: Mapping[str, str],
-        region: str,
-        ahead: Callable[[], float] = lambda: 0.0,
+        self, folder: Path, environment: Mapping[str, str], region: str, ahead: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.folder = folder
-        self.timeouts: dict[str, float] = {}  # seconds by part of a function's name, in place of the configured ones
-        self.outcomes: list[tuple[str, bool]] = []  # of each invocation: the function's name, and whether it failed
-        self._fork_server, self._environment, self._region, self._ahead = fork_server, environment, region, ahead
-        self._idle: defaultdict[str, list[Worker]] = defaultdict(list)  # by what they were made from
-        self._busy: list[tuple[str, Worker]] = []
-        self.at_work = 0  # how many events are being answered
-        self._rests = threading.Condition()
+        self.timeouts: dict[str, float] = {}
+        self.outcomes: list[tuple[str, bool]] = []
+        self.at_work = 0
+        self._fork_server, self._environment, self._region, self._ahead = (
+            _ForkServer(folder),
+            environment,
+            region,
+            ahead,
+        )
+        self._idle: defaultdict[str, list[_Worker]] = defaultdict(list)  # by what they were made from
+        self._busy: list[tuple[str, _Worker]] = []
+        self._changed = threading.Condition()
         self._open = True
 
     def _code(self, function: Any) -> Path:
         content: bytes = function.code_bytes
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        target = self.folder / "code" / digest
-        with self._rests:
+        target = self.folder / "code" / hashlib.sha256(content).hexdigest()[:16]
+        with self._changed:
             if not target.exists():
                 partial = target.with_suffix(".partial")
                 shutil.rmtree(partial, ignore_errors=True)
@@ -67,7 +173,6 @@ class Functions:
         return self.folder / "logs" / f"{name}.log"
 
     def _specification(self, function: Any) -> dict[str, Any]:
-        role = str(function.role).rpartition("/")[2]
         folder, log = self._code(function), self.log_of(function.function_name)
         log.parent.mkdir(parents=True, exist_ok=True)
         lambdas_own = {
@@ -75,10 +180,8 @@ class Functions:
             "AWS_DEFAULT_REGION": self._region,
             "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
-            "AWS_ACCESS_KEY_ID": role,  # so that each call shows who made it
+            "AWS_ACCESS_KEY_ID": str(function.role).rpartition("/")[2],  # so that each call shows who made it
             "AWS_SECRET_ACCESS_KEY": "rehearsal",  # pragma: allowlist secret
             "AWS_SESSION_TOKEN": "rehearsal",
             "AWS_CONFIG_FILE": os.devnull,
@@ -87,7 +190,6 @@ class Functions:
             # Python would ask macOS for its proxies otherwise, which can crash in a forked process.
             "NO_PROXY": "127.0.0.1,localhost",
             "LAMBDA_TASK_ROOT": str(folder),
-            "_HANDLER": function.handler,
             "PATH": os.defpath,
             "TZ": "UTC",
         }
@@ -105,22 +207,17 @@ class Functions:
         return float(function.timeout)
 
     def invoke(self, function: Any, event: Any) -> tuple[str, bool]:
-        """Run a function once and return its answer as JSON, and whether that is an error.
-
-        Args:
-            function: moto's function.
-            event: the event, plain JSON values.
-        """
-        with self._rests:
+        """Run a function of moto's once on an event, and return its answer as JSON, and whether that is an error."""
+        with self._changed:
             if not self._open:  # a call that was on its way when everything was stopped
                 return json.dumps(_failure("Runtime.ExitError", str(uuid4()), "The account is closed")), True
             self.at_work += 1
         try:
             answer = self._answer(function, event)
         finally:
-            with self._rests:
+            with self._changed:
                 self.at_work -= 1
-                self._rests.notify_all()
+                self._changed.notify_all()
         self.outcomes.append((function.function_name, "error" in answer))
         return (json.dumps(answer["error"]), True) if "error" in answer else (str(answer["result"]), False)
 
@@ -128,79 +225,61 @@ class Functions:
         """What a worker answers, or what Lambda says of one that is too slow or dead."""
         request_id, timeout, specification = str(uuid4()), self._timeout(function), self._specification(function)
         made_from = json.dumps(specification)
-        with self._rests:
+        with self._changed:
             worker = self._idle[made_from].pop() if self._idle[made_from] else None
         worker = worker or self._fork_server.fork(specification)
         busy = (function.function_name, worker)
-        with self._rests:
+        with self._changed:
             self._busy.append(busy)
         request = {"request_id": request_id, "event": event, "timeout": timeout, "arn": function.function_arn}
-        answer, what = None, "Runtime exited with error: signal: killed"
+        answer, failure = None, ("Runtime.ExitError", request_id, "Runtime exited with error: signal: killed")
         try:
             answer = worker.ask({**request, "ahead": self._ahead()})
         except TimeoutError:
-            what = f"Task timed out after {timeout:.2f} seconds"
+            failure = ("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")
         finally:
             if answer is None:
                 worker.kill()
-            with self._rests:
+            with self._changed:
                 self._busy.remove(busy)
                 if self._open and not worker.is_closed:
                     self._idle[made_from].append(worker)
                 else:
                     worker.close()
-        kind = "Sandbox.Timedout" if what.startswith("Task") else "Runtime.ExitError"
-        return answer or {"error": _failure(kind, request_id, what)}
+        return answer or {"error": _failure(*failure)}
 
     def kill(self, part: str) -> int:
         """Kill the workers of the functions whose name contains `part` that are running now; return how many."""
-        with self._rests:
+        with self._changed:
             victims = [worker.pid for name, worker in self._busy if part in name]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         return len(victims)
 
-    def recycle(self) -> None:
-        """End every worker, at work or not; the next events meet new ones."""
-        self._end_idle(lambda role: True)
-        self._end_busy()
-
-    def _end_idle(self, chosen: Callable[[str], bool]) -> None:
-        with self._rests:
-            ended = [key for key in self._idle if chosen(json.loads(key)["environment"]["AWS_ACCESS_KEY_ID"])]
-            workers = [worker for key in ended for worker in self._idle.pop(key)]
-        for worker in workers:
-            worker.close()
-
-    def _end_busy(self) -> None:
-        with self._rests:
-            busy = [worker for _, worker in self._busy]
-        for worker in busy:
-            worker.kill()
-
     @contextmanager
     def closed(self, anew: Container[str] = ()) -> Iterator[None]:
         """Refuse every event meanwhile; end the workers at work and those of some roles, the others stay warm."""
-        self._close()
-        self._end_idle(lambda role: role in anew)
+        self._close(lambda made_from: json.loads(made_from)["environment"]["AWS_ACCESS_KEY_ID"] in anew)
         yield
-        with self._rests:
+        with self._changed:
             self._open = True
 
     def close(self) -> None:
         """End every worker and refuse every event from now on."""
-        self._close()
-        self.recycle()
+        self._close(lambda made_from: True)
+        self._fork_server.stop()
 
-    def _close(self, timeout: float = 10) -> None:
-        with self._rests:
+    def _close(self, chosen: Callable[[str], bool]) -> None:
+        end = time.monotonic() + _END_SECONDS
+        with self._changed:
             self._open = False
-        end = time.monotonic() + timeout
-        self._end_busy()
-        while self.at_work and time.monotonic() < end:
-            with self._rests:
-                self._rests.wait(0.05)
-            self._end_busy()  # an event that was accepted just before may have come to its worker since
+            for made_from in [key for key in self._idle if chosen(key)]:
+                for worker in self._idle.pop(made_from):
+                    worker.close()
+            while self.at_work and time.monotonic() < end:
+                for _, worker in self._busy:
+                    worker.kill()
+                self._changed.wait(0.05)  # an event that was accepted just before may come to its worker meanwhile
 
 
 def _failure(kind: str, request_id: str, what: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 Not imported by the rehearsal: it runs in a separate process, which sees the standard library, boto3 and the
 function's code, as Lambda does, and nothing of the rehearsal. One fork server loads boto3 once; each request on
 its standard input is a file descriptor and a specification, from which it forks a worker with exactly the function's
-environment. A worker reads events as JSON lines from its socket, writes answers to it, and dies when it closes.
+environment. A worker reads events as JSON lines from its socket, writes answers to it, and ends when it closes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import random
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from typing import Any
@@ -89,10 +88,7 @@ def _answer(handler: Any, request: dict[str, Any], environment: dict[str, str]) 
 def _load(handler: str, request_id: str) -> tuple[Any, dict[str, Any] | None]:
     module_name, _, function = handler.rpartition(".")
     try:
-        module = importlib.import_module(module_name)
-        return getattr(module, function), None
-    except AttributeError as error:
-        return None, _error("Runtime.HandlerNotFound", f"Handler '{function}' missing: {error}", request_id)
+        return getattr(importlib.import_module(module_name), function), None
     except Exception as error:
         stack = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
         message = f"Unable to import module '{module_name}': {error}"
@@ -112,24 +108,9 @@ def _serve(connection: socket.socket, specification: dict[str, Any]) -> None:
     datetime.datetime = Datetime  # type: ignore[misc]
     random.seed()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    events = connection.makefile("r", encoding="utf-8")
-    mailbox: list[dict[str, Any]] = []
-    arrived = threading.Condition()
-
-    def listen() -> None:
-        for line in events:
-            with arrived:
-                mailbox.append(json.loads(line))
-                arrived.notify()
-        os._exit(0)  # nobody waits for the answer, even in the middle of an invocation
-
-    threading.Thread(target=listen, daemon=True).start()
     handler = None
-    while True:
-        with arrived:
-            arrived.wait_for(lambda: bool(mailbox))
-            request = mailbox.pop(0)
-        failure = None
+    for line in connection.makefile("r", encoding="utf-8"):
+        request, failure = json.loads(line), None
         Datetime.ahead = datetime.timedelta(seconds=request.get("ahead", 0))
         if handler is None:
             handler, failure = _load(specification["handler"], request["request_id"])
@@ -163,7 +144,7 @@ def fork_server() -> None:
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1)
         if not data:
-            os._exit(0)  # the workers' sockets close with the same parent, at which they end themselves
+            os.killpg(0, signal.SIGKILL)  # the rehearsal has ended, however it did: so do all workers
         specification = json.loads(data)
         child = os.fork()
         if child == 0:
@@ -178,7 +159,7 @@ def fork_server() -> None:
                 sys.stderr.flush()
                 os._exit(1)
         os.close(descriptors[0])
-        requests.sendall(json.dumps({"pid": child}).encode() + b"\n")
+        requests.sendall(str(child).encode())
 
 
 if __name__ == "__main__":

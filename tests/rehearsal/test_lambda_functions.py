@@ -116,7 +116,11 @@ def test_a_result_is_json_and_an_error_has_lambdas_form() -> None:
     ("code", "kind", "message"),
     [
         ("import nowhere", "Runtime.ImportModuleError", "Unable to import module 'broken': No module named 'nowhere'"),
-        ("other = 1", "Runtime.HandlerNotFound", "Handler 'handle' missing: "),
+        (
+            "other = 1",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'broken': module 'broken' has no attribute",
+        ),
     ],
 )
 def test_a_module_that_cannot_be_loaded_is_reported_as_by_lambda(

@@ -16,10 +16,16 @@ from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import TrainingEngine
 from rehearsal.sagemaker.records import TrainingJob
 
-from . import checkpoint_agent, cluster
-from .checkpoint_agent import CheckpointAgent
-from .cluster import Cluster
 from .container import Container, clear_away, command_of, environment_of, signal_of
+from .training_hosts import (
+    CheckpointAgent,
+    Cluster,
+    environment,
+    host_folders,
+    host_names,
+    keep_checkpoints,
+    resource_config,
+)
 
 GRACE = 120  # seconds between SIGTERM and SIGKILL, SageMaker's own
 # resourceconfig.json says ml.g5.2xlarge and this machine has no GPU: without this permission the training script would refuse,
@@ -39,9 +45,9 @@ class _Run:
         self.stopped = self.closed = self.taken = False
         self.interruptions = sorted(interruptions)
         self.begun = time.monotonic()
-        self.hosts = cluster.names(job.instance_count)
+        self.hosts = host_names(job.instance_count)
         self.root = folder.resolve()
-        self.roots = cluster.folders(self.root, self.hosts)
+        self.roots = host_folders(self.root, self.hosts)
         self.cluster = Cluster(self.wake.set)
         self.thread: threading.Thread | None = None
 
@@ -143,7 +149,7 @@ class TrainingHost(TrainingEngine):
         files = {
             "hyperparameters": dict(request.get("HyperParameters") or {}),
             "inputdataconfig": channels,
-            "resourceconfig": cluster.resource_config(run.job.instance_type, run.hosts, host),
+            "resourceconfig": resource_config(run.job.instance_type, run.hosts, host),
         }
         for name, content in files.items():
             (root / f"input/config/{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -158,7 +164,7 @@ class TrainingHost(TrainingEngine):
             job.finish("Stopped")
             return
         given = {"TRAINING_JOB_NAME": job.name, "TRAINING_JOB_ARN": job.arn} | (job.request.get("Environment") or {})
-        given |= NO_GPU | cluster.environment(run.hosts)
+        given |= NO_GPU | environment(run.hosts)
         run.cluster = Cluster(run.wake.set)
         for number in range(len(run.hosts)):
             run.cluster.add(partial(self._container, run, words, given, number))
@@ -239,7 +245,7 @@ class TrainingHost(TrainingEngine):
         """Bring them to the bucket."""
         if run.checkpoints_uri:
             folders = [root / "checkpoints" for root in run.roots]
-            checkpoint_agent.keep(self._s3(run.job), folders, run.checkpoints_uri)
+            keep_checkpoints(self._s3(run.job), folders, run.checkpoints_uri)
 
 
 def _failure(root: Path, code: int) -> str:

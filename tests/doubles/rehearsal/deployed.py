@@ -16,7 +16,6 @@ from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
@@ -111,10 +110,8 @@ class DeployedProject:
 
 
 @contextmanager
-def deployed_project(
-    folder: Path, assembly: Path, fork_server: ForkServer, **account: Any
-) -> Iterator[DeployedProject]:
+def deployed_project(folder: Path, assembly: Path, **account: Any) -> Iterator[DeployedProject]:
     """A new account with the project in it; `account` goes to `Cloud`, such as its quotas and prices."""
     engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
-    with Cloud(folder, **engines, time_scale=5000, fork_server=fork_server, **account) as cloud:
+    with Cloud(folder, **engines, time_scale=5000, **account) as cloud:
         yield DeployedProject(cloud, assembly)

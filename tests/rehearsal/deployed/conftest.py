@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project
 
 
 @pytest.fixture(scope="module")
-def deployed(
-    tmp_path_factory: pytest.TempPathFactory, assembly: Path, fork_server: ForkServer
-) -> Iterator[DeployedProject]:
+def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[DeployedProject]:
     """The project in the account of a module. Most tests use `project`, which is emptied."""
-    with deployed_project(tmp_path_factory.mktemp("account"), assembly, fork_server) as project:
+    with deployed_project(tmp_path_factory.mktemp("account"), assembly) as project:
         yield project
         assert project.cloud.refused == []
 

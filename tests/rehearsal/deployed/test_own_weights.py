@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.aws_lambda.fork_server import ForkServer
 from rehearsal.sagemaker.market import Quota
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project, shared_assembly
@@ -40,7 +39,7 @@ COLUMNS = {"prompt": "question", "completion": "answer", "group": "patient"}
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[DeployedProject]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedProject]:
     """The project in an account that knows both instance types."""
     quotas = {
         "L-G6T": Quota(f"{SECOND} for training job usage", 1.0),
@@ -48,7 +47,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) 
     }
     prices = {FIRST: "1.515", SECOND: "1.222"}
     folder, assembly = tmp_path_factory.mktemp("account"), shared_assembly(tmp_path_factory, **SETTINGS)
-    with deployed_project(folder, assembly, fork_server, quotas=quotas, prices=prices) as project:
+    with deployed_project(folder, assembly, quotas=quotas, prices=prices) as project:
         yield project
 
 

@@ -23,8 +23,8 @@ from failure import TrainingFailure  # noqa: E402
 from inputs import read_inputs  # noqa: E402
 from progress import Clock  # noqa: E402
 from records.record import SCORED, Record  # noqa: E402
+from rehearsal.sagemaker.real.server.contract import Settings  # noqa: E402
 from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
-from rehearsal.sagemaker.real.server.server_settings import Settings  # noqa: E402
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
 from stacks.configuration.catalog import BASE_MODELS  # noqa: E402
 from tests.doubles.rehearsal.toy_families import FAMILIES, Family, prose  # noqa: E402

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from rehearsal.sagemaker.real.server import generation
-from rehearsal.sagemaker.real.server.generation import Generator, number_format
+from rehearsal.sagemaker.real.server.contract import Sampling
+from rehearsal.sagemaker.real.server.generation import Draws, Generator, number_format
 from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
-from rehearsal.sagemaker.real.server.sampling import Draws, Sampling
 from tests.doubles.rehearsal.sagemaker_models import WORDS, Folders, References
 
 pytestmark = pytest.mark.slow

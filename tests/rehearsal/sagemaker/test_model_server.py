@@ -14,8 +14,7 @@ import pytest
 from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.server import model_server
-from rehearsal.sagemaker.real.server.completion_request import Refused, read
-from rehearsal.sagemaker.real.server.sampling import Sampling
+from rehearsal.sagemaker.real.server.contract import Refused, Sampling, read
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
 from tests.doubles.rehearsal.sagemaker_models import Folders, References
 

@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 
 from rehearsal.sagemaker.fake import FakeHosting
 from rehearsal.sagemaker.real import training as real
-from rehearsal.sagemaker.real.checkpoint_agent import keep
 from rehearsal.sagemaker.real.training import TrainingHost
+from rehearsal.sagemaker.real.training_hosts import keep_checkpoints
 from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
@@ -396,6 +396,6 @@ def test_the_bucket_follows_the_hosts_and_the_first_one_counts(bench: Bench, tmp
         (host / "step-2" / "weights").write_text(host.name)
     bench.aws.put("kept/job/step-1/weights", b"of before")
     bench.aws.put("kept/job-2/weights", b"another's")
-    keep(bench.aws.s3, hosts, f"s3://{BUCKET}/kept/job")
+    keep_checkpoints(bench.aws.s3, hosts, f"s3://{BUCKET}/kept/job")
     assert bench.aws.keys("kept/") == ["kept/job-2/weights", "kept/job/step-2/weights"]
     assert bench.aws.s3.get_object(Bucket=BUCKET, Key="kept/job/step-2/weights")["Body"].read() == b"algo-1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.sagemaker.real.server.server_settings import Settings
+from rehearsal.sagemaker.real.server.contract import Settings
 
 FOLDER = Path("/opt/ml/model")
 

@@ -11,8 +11,7 @@ import pytest
 
 from rehearsal import seven_billion
 from rehearsal.conductor.options import Options
-from rehearsal.models.model_folders import partial_of
-from rehearsal.models.weights import WeightsMissing
+from rehearsal.models.weights import WeightsMissing, partial_of
 from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
 
 

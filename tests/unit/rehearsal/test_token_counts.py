@@ -10,7 +10,7 @@ import pytest
 
 from common.text.tokens import MOST_PER_WORD, TOKENS_PER_WORD, estimated_tokens
 from rehearsal import token_counts
-from rehearsal.models.llama_vocabulary import VocabularyMissing
+from rehearsal.models.llama_2 import VocabularyMissing
 from rehearsal.token_counts import count, main
 from text import split_documents
 

@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from rehearsal.sagemaker.real.cluster import Cluster
+from rehearsal.sagemaker.real.training_hosts import Cluster
 from rehearsal.sagemaker.records import TrainingJob
 from tests.doubles.rehearsal.sagemaker_account import Clock, training_request
 

@@ -6,18 +6,20 @@ import copy
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteria
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor, StoppingCriteria
 
+from .contract import Sampling
 from .queueing import Request
-from .sampling import Draws
 
 ADAPTER, BASE = "adapter", "__base__"  # names of PEFT's: the second one leaves a row unadapted
+_CANDIDATES = 256  # enough tokens to hold top_p of the mass nearly always; else the whole vocabulary is sorted
 KEY_VALUE_BYTES = 1 << 30  # for the keys and values of a batch, beside the weights
 BFLOAT16_WORTH = 1.3  # a CPU must multiply that much faster in bfloat16 before float32's accuracy is given up
 _TYPES = {"float32": torch.float32, "float": torch.float32, "bfloat16": torch.bfloat16}
@@ -148,3 +150,48 @@ def _ends(*configurations: Any) -> set[int]:
         if ends is not None:
             return set(ends) if isinstance(ends, list) else {int(ends)}
     return set()
+
+
+class Draws(LogitsProcessor):
+    """Leaves greedy rows as they are and, of each other row, only the token that was drawn.
+
+    With it `generate` may search greedily over greedy and sampled rows together. Each row draws from a generator of its
+    own, so that what else is in the batch has no part in its draws.
+    """
+
+    def __init__(self, rows: Sequence[Sampling]) -> None:
+        self._drawn = [number for number, row in enumerate(rows) if row.temperature > 0]
+        self._top_p = [rows[number].top_p for number in self._drawn]
+        self._heat = torch.tensor([[rows[number].temperature] for number in self._drawn])
+        self._sources = [_source(rows[number].seed) for number in self._drawn]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores (rows, words) with all but the drawn token of each sampled row ruled out."""
+        if not self._drawn:
+            return scores
+        scaled = scores[self._drawn].float() / self._heat
+        whole = torch.logsumexp(scaled, dim=-1, keepdim=True)
+        values, words = torch.topk(scaled, min(_CANDIDATES, scaled.shape[1]), dim=-1)
+        cumulated = (values - whole).exp().double().cumsum(dim=-1)
+        scores = scores.clone()
+        for row, (number, top_p, source) in enumerate(zip(self._drawn, self._top_p, self._sources, strict=True)):
+            sums, names = cumulated[row], words[row]
+            if sums[-1] < top_p and len(sums) < scaled.shape[1]:
+                ordered, names = torch.sort(scaled[row], descending=True)
+                sums = (ordered - whole[row]).exp().double().cumsum(dim=-1)
+            # The smallest set whose mass reaches top_p, then a draw within it.
+            size = min(int(torch.searchsorted(sums, top_p)) + 1, len(sums))
+            point = float(torch.rand((), generator=source, dtype=torch.float64)) * float(sums[size - 1])
+            chosen = names[min(int(torch.searchsorted(sums[:size], point, right=True)), size - 1)]
+            scores[number] = -torch.inf
+            scores[number, chosen] = 0.0
+        return scores
+
+
+def _source(seed: int | None) -> torch.Generator:
+    source = torch.Generator()
+    if seed is None:
+        source.seed()
+    else:
+        source.manual_seed(seed % (1 << 63))  # of any integer what a generator takes
+    return source

@@ -30,10 +30,9 @@ from rehearsal.sagemaker.vllm.routing import (
     path_of,
 )
 
-from .completion_request import Asked, Refused, read
+from .contract import Asked, Refused, Settings, read
 from .generation import Generator
 from .queueing import Batcher, Request
-from .server_settings import Settings
 
 LARGE_MODEL_BYTES = 1 << 30
 ROWS_WORTH_A_WORKER = 32  # with fewer rows a multiplication is no longer bound by arithmetic

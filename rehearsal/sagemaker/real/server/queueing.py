@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .sampling import Sampling
+from .contract import Sampling
 
 # A batch waits for more requests while they still come: as one batch ends, its callers ask again within this time.
 QUIET_SECONDS = 0.1

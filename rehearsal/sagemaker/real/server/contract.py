@@ -1,15 +1,17 @@
-"""A completion request as vLLM reads it, and the errors that it gives (seen in vLLM 0.32.0, held by verification/conformance/serving)."""
+"""What vLLM takes from its container's environment and from a request, and the errors that it gives.
+
+Seen in vLLM 0.32.0, and held against a running one by verification/conformance/serving.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS
-
-from .sampling import Sampling
 
 # What vLLM would heed and this server does not play: better refused than passed over.
 _NOT_PLAYED = (
@@ -17,6 +19,77 @@ _NOT_PLAYED = (
     "prompt_logprobs", "repetition_penalty", "response_format", "stop", "stop_token_ids", "structured_outputs", "suffix", "top_k",
 )  # fmt: skip
 HOTTEST = 2.0  # the highest temperature that vLLM takes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The SM_VLLM_ variables that the rehearsal's own server plays.
+
+    Attributes:
+        base: SM_VLLM_SERVED_MODEL_NAME, or the model's folder.
+        adapter, adapter_folder: the one of SM_VLLM_LORA_MODULES.
+        longest: SM_VLLM_MAX_MODEL_LEN, prompt and answer together in tokens; None for the model's own.
+        most_at_once: SM_VLLM_MAX_NUM_SEQS, rows in a batch.
+        dtype: SM_VLLM_DTYPE.
+    """
+
+    base: str
+    adapter: str | None = None
+    adapter_folder: Path | None = None
+    longest: int | None = None
+    most_at_once: int = 64
+    dtype: str = "auto"
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The names that a request may ask for."""
+        return (self.base,) if self.adapter is None else (self.base, self.adapter)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], folder: Path) -> Settings:
+        """Read the environment of a container whose model lies in `folder`.
+
+        Raises:
+            ValueError: the environment contradicts itself or the adapter.
+        """
+        adapter = _adapter_of(environment)
+        longest = environment.get("SM_VLLM_MAX_MODEL_LEN")
+        return cls(
+            base=environment.get("SM_VLLM_SERVED_MODEL_NAME", str(folder)),
+            adapter=adapter[0] if adapter else None,
+            adapter_folder=adapter[1] if adapter else None,
+            longest=int(longest) if longest else None,
+            most_at_once=int(environment.get("SM_VLLM_MAX_NUM_SEQS", cls.most_at_once)),
+            dtype=environment.get("SM_VLLM_DTYPE", cls.dtype),
+        )
+
+
+def _adapter_of(environment: Mapping[str, str]) -> tuple[str, Path] | None:
+    modules = environment.get("SM_VLLM_LORA_MODULES")
+    if not modules:
+        return None
+    if environment.get("SM_VLLM_ENABLE_LORA") != "true":
+        raise ValueError("SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true")
+    if modules.startswith("{"):
+        module = json.loads(modules)
+        name, folder = module["name"], Path(module["path"])
+    else:
+        name, _, place = modules.partition("=")
+        folder = Path(place)
+    rank = json.loads((folder / "adapter_config.json").read_text())["r"]
+    most = int(environment.get("SM_VLLM_MAX_LORA_RANK", "16"))
+    if rank > most:
+        raise ValueError(f"LoRA rank {rank} is greater than max_lora_rank {most}")
+    return name, folder
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a completion's tokens are chosen. Temperature 0 takes the most likely token; no seed is a seed at random."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
 
 
 class Refused(Exception):

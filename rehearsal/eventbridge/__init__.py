@@ -1,1 +1,0 @@
-"""EventBridge and its Scheduler: what AWS delivers by itself, in the form in which it arrives."""

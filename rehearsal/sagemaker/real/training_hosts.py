@@ -1,0 +1,166 @@
+"""The hosts of one training job: a container each, in a separate folder, that find one another on this machine; and their checkpoints.
+
+SageMaker's agent keeps the checkpoint folder of every host and one folder in S3 alike. While it copies a file it puts an empty
+`NAME.sagemaker-uploading` beside it, and `NAME.sagemaker-uploaded` when that is done: training that lists its folder finds these,
+and finds them removed. What training deletes is deleted in S3. Here the marks come all the time, the copies when the instance goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rehearsal.sagemaker import s3_folders
+
+from .container import Container, free_port
+
+_UPLOADING, _UPLOADED, _LEFT_ALONE = ".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore"
+_PAUSE_SECONDS = 0.05  # between two looks
+
+
+class Cluster:
+    """The containers of a job as one. The first one's lines are the job's.
+
+    Attributes:
+        containers: in the order of the hosts.
+    """
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.containers: list[Container] = []
+        self._on_end = on_end
+
+    def add(self, start: Callable[[Callable[[], None]], Container]) -> None:
+        """Add the container that `start` makes, given what to call at its end."""
+        known = threading.Event()
+
+        def ended() -> None:
+            known.wait()
+            # A host that fails ends the job, whatever the others do.
+            if self.first_failed is not None or self.has_ended:
+                self._on_end()
+
+        self.containers.append(start(ended))
+        known.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every host has."""
+        return all(container.ended.is_set() for container in self.containers)
+
+    @property
+    def first_failed(self) -> int | None:
+        """The number of the host whose command failed first, by the machine's clock: the ends may be reported in another order."""
+        failed = {
+            number: container.ended_at or 0.0
+            for number, container in enumerate(self.containers)
+            if container.ended.is_set() and container.exit_code != 0
+        }
+        return min(failed, key=failed.__getitem__, default=None)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of every host; return whether it came in time."""
+        return all(container.ended.wait(seconds) for container in self.containers)
+
+    def terminate(self) -> None:
+        """Ask every host to end."""
+        for container in self.containers:
+            container.terminate()
+
+    def kill(self) -> None:
+        """End every host and everything it started, at once."""
+        for container in self.containers:
+            container.kill()
+
+
+def host_names(count: int) -> list[str]:
+    """Return SageMaker's names of this number of hosts."""
+    return [f"algo-{number}" for number in range(1, count + 1)]
+
+
+def host_folders(root: Path, hosts: Sequence[str]) -> list[Path]:
+    """The folder that plays /opt/ml on each host."""
+    return [root] if len(hosts) == 1 else [root / host for host in hosts]
+
+
+def resource_config(instance: str, hosts: Sequence[str], current: str) -> dict[str, Any]:
+    """Return the content of a host's resourceconfig.json."""
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": list(hosts)}
+    return {
+        "current_host": current,
+        "current_instance_type": instance,
+        "hosts": list(hosts),
+        "current_group_name": "homogeneousCluster",
+        "instance_groups": [group],
+        "network_interface_name": "lo",
+    }
+
+
+def environment(hosts: Sequence[str]) -> dict[str, str]:
+    """Return what several hosts on one machine need: an address to meet at, as their names do not resolve here, and a share of the cores each."""
+    if len(hosts) == 1:
+        return {}
+    cores = max(1, (os.cpu_count() or 1) // len(hosts))
+    return {"CAPTUNE_MEETING_POINT": f"127.0.0.1:{free_port()}", "OMP_NUM_THREADS": str(cores)}
+
+
+class CheckpointAgent:
+    """Makes and removes the marks while it is used in a with-statement."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._seen: dict[Path, tuple[int, int]] = {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._play, daemon=True, name="checkpoint agent")
+
+    def __enter__(self) -> CheckpointAgent:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _play(self) -> None:
+        while not self._end.wait(_PAUSE_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Do one step with each file that is new or has changed: make the first mark, or replace it by the second."""
+        for path in (path for folder in self._folders for path in _files(folder)):
+            with contextlib.suppress(OSError):  # training has deleted the file or its folder
+                stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+                uploading, uploaded = Path(f"{path}{_UPLOADING}"), Path(f"{path}{_UPLOADED}")
+                if self._seen.get(path) == stamp:
+                    continue
+                if uploading.exists():
+                    uploading.unlink()
+                    uploaded.touch()
+                    self._seen[path] = stamp
+                else:
+                    uploaded.unlink(missing_ok=True)
+                    uploading.touch()  # it stands until the next look
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that SageMaker copies."""
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.rglob("*")):
+            if not path.name.endswith((_UPLOADING, _UPLOADED, _LEFT_ALONE)) and path.is_file():
+                yield path
+
+
+def keep_checkpoints(s3: Any, folders: Sequence[Path], uri: str) -> None:
+    """Make an S3 folder hold what the hosts' folders do, the first host's file where several have one name, and nothing else."""
+    bucket, prefix = s3_folders.split(f"{uri.rstrip('/')}/")
+    kept: set[str] = set()
+    for folder in reversed(folders):
+        for path in _files(folder):
+            key = f"{prefix}{path.relative_to(folder).as_posix()}"
+            s3.upload_file(str(path), bucket, key)
+            kept.add(key)
+    for key in set(s3_folders.keys(s3, bucket, prefix)) - kept:
+        s3.delete_object(Bucket=bucket, Key=key)

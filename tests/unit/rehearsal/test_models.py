@@ -1,0 +1,163 @@
+"""Model folders are there whole or not at all; Llama 2's vocabulary is the checked one; the large model has the real one's form."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from inputs import find_model
+from rehearsal.models import llama_2
+from rehearsal.models.llama_2 import (
+    PARAMETERS,
+    SHAPE,
+    TOKENS,
+    VocabularyMissing,
+    ensure_large_model,
+    ensure_vocabulary,
+    tokenizer,
+)
+from rehearsal.models.weights import make_once, partial_of
+
+SMALL = {**SHAPE, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 4}
+
+
+def write(folder: Path) -> None:
+    (folder / "config.json").write_text("whole")
+
+
+def test_a_folder_is_made_by_one_process_at_a_time_and_once(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        threading.Event().wait(0.2)
+        write(folder)
+
+    threads = [threading.Thread(target=make_once, args=(tmp_path / "cache", "Llama-1", make)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert [(path.name, len(list(path.iterdir()))) for path in (tmp_path / "cache").iterdir()] == [("Llama-1", 1)]
+
+
+def test_what_a_killed_process_left_is_not_taken_for_a_part_of_the_model(tmp_path: Path) -> None:
+    partial = partial_of(tmp_path, "Llama-1")
+    partial.mkdir()
+    (partial / "model.safetensors").write_text("a part")
+    final = make_once(tmp_path, "Llama-1", write)
+    assert [path.name for path in final.iterdir()] == ["config.json"]
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        write(folder)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        make_once(tmp_path, "Llama-1", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
+    """Tokens and merges of which only those of "Hello world" are real, at their places in Llama 2's list."""
+    words = [f"filler{number}" for number in range(TOKENS)]
+    words[:3] = ["<unk>", "<s>", "</s>"]
+    words[3:259] = [f"<0x{byte:02X}>" for byte in range(256)]
+    words[hello], words[3186] = "\u2581Hello", "\u2581world"
+    merges = []
+    free = iter(range(20_000, 21_000))
+    for word in ("\u2581Hello", "\u2581world"):
+        for letter in word:
+            if letter not in words:
+                words[next(free)] = letter
+        for end, longer in pairwise(range(1, len(word) + 1)):
+            if word[:longer] not in words:
+                words[next(free)] = word[:longer]
+            merges.append(f"{word[:end]} {word[end:longer]}")
+    return words, list(dict.fromkeys(merges))
+
+
+def test_another_models_vocabulary_is_refused() -> None:
+    with pytest.raises(VocabularyMissing, match="does not hold Llama 2's vocabulary"):
+        tokenizer(*small_llama(hello=22557))  # where Mistral has it
+
+
+def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(VocabularyMissing, match="npm view llama-tokenizer-js"):
+        ensure_vocabulary(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def packed(work: Path, content: bytes) -> None:
+    """What npm leaves: an archive with the package's one file."""
+    with tarfile.open(work / f"{llama_2.PACKAGE}-{llama_2.VERSION}.tgz", "w:gz") as archive:
+        entry = tarfile.TarInfo(llama_2.MEMBER)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+
+
+def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run(command: list[str], *, cwd: Path, **_: Any) -> None:
+        ran.append(command[0])
+        packed(cwd, b"another file")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(VocabularyMissing, match="SHA-512 differs"):
+        ensure_vocabulary(tmp_path)
+    assert ran == ["npm"]
+
+
+def test_a_folder_that_is_there_splits_as_llama_does_without_npm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / f"llama-2-vocabulary-{llama_2.VERSION}-{llama_2.VOCABULARY_FORM}"
+    tokenizer(*small_llama()).save_pretrained(folder)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    read = AutoTokenizer.from_pretrained(ensure_vocabulary(tmp_path))
+    assert read("Hello world")["input_ids"] == [15043, 3186]
+    assert read("\u00e9")["input_ids"][-2:] == [3 + 0xC3, 3 + 0xA9], "bytes, where it has no token"
+    assert read.pad_token_id is None
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    vocabulary = tmp_path / "vocabulary"
+    vocabulary.mkdir()
+    (vocabulary / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr(llama_2, "ensure_vocabulary", lambda cache: vocabulary)
+    return tmp_path / "cache"
+
+
+@pytest.mark.slow
+def test_the_shape_is_llama_2_7b() -> None:
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**SHAPE))
+    assert sum(value.numel() for value in model.parameters()) == PARAMETERS
+
+
+@pytest.mark.slow
+def test_transformers_and_training_load_random_weights_in_bfloat16(cache: Path) -> None:
+    made = ensure_large_model(cache, SMALL, "Small")
+    assert find_model(made).name == "Small"
+    model, info = AutoModelForCausalLM.from_pretrained(made, dtype="auto", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
+    assert model.generation_config.eos_token_id[:3] == [2, 5, 8], "answers are short"
+    assert model.model.layers[0].self_attn.q_proj.weight.float().std().item() == pytest.approx(0.02, rel=0.05)
+    assert model.model.norm.weight.float().mean().item() == 1.0
