@@ -221,12 +221,6 @@ class Cloud:
         self.executions.settle(execution, self.events, timeout)
 
     @property
-    def machine_role(self) -> str:
-        """The name of FineTuning's role, by which its own calls are known."""
-        assert self.deployment is not None, "deploy before you ask"
-        return self.deployment.fine_tuning_role
-
-    @property
     def calls(self) -> list[Call]:
         """Every AWS call so far, in order; `access_key` is the role that made it."""
         return self._gateway.calls

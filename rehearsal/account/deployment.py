@@ -149,20 +149,6 @@ class Deployment:
                     return str(values["WeightsUri"])
         raise LookupError("no state machine of the assembly reads weights")
 
-    def proof(self) -> dict[str, str]:
-        """Return, for each state machine that can run, its definition as it runs.
-
-        Raises:
-            AssertionError: one differs from the assembly's with its substitutions.
-        """
-        client = self._clients.get("stepfunctions")
-        running = {}
-        for arn, definition in self.definitions.items():
-            runs = client.describe_state_machine(stateMachineArn=arn)["definition"]
-            assert runs == definition, f"{arn} does not run the definition of the cloud assembly"
-            running[arn] = runs
-        return running
-
     def subscribers(self, topic_arn: str) -> list[str]:
         """The Lambda functions (ARNs) that subscribe to a topic."""
         return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]

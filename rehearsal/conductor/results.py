@@ -151,10 +151,6 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
     for one in tear_downs:
         if one.error:
             show_failure(display, one)
-    proof = cloud.deployment.proof()
-    display.say(
-        f"  [green]✓[/] the {len(proof)} state machines ran the definitions of {cloud.deployment.assembly.folder}"
-    )
     return good and fine
 
 

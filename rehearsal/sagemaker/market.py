@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 from rehearsal.calls import ServiceError
@@ -22,35 +23,8 @@ CAPACITY_HOSTING = (
 )
 # The uses of each component of the price list that have a quota.
 _USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
+_REGIONS = ("us-east-1", "us-west-2")
 _Instances = Endpoint | TrainingJob
-
-
-@dataclass(frozen=True)
-class Price:
-    """Dollars an hour of one instance type, for one component ("Training" or "Hosting") in one region."""
-
-    instance: str
-    component: str
-    region: str
-    dollars: Decimal
-
-    def product(self) -> dict[str, Any]:
-        """Return the entry of the price list, in its own JSON form."""
-        dimension = {
-            "unit": "Hrs",
-            "description": f"${self.dollars} per {self.component} {self.instance} hour in {self.region}",
-            "pricePerUnit": {"USD": f"{self.dollars:.10f}"},
-        }
-        attributes = {
-            "servicecode": "AmazonSageMaker",
-            "regionCode": self.region,
-            "instanceName": self.instance,
-            "component": self.component,
-        }
-        return {
-            "product": {"productFamily": "ML Instance", "attributes": attributes},
-            "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": dimension}}}},
-        }
 
 
 @dataclass(frozen=True)
@@ -85,27 +59,24 @@ def _code_of(name: str) -> str:
 
 
 class Market:
-    """Answers the pricing and quota operations.
+    """Answers the operations on prices, quotas and images.
 
     Args:
         prices: instance type to dollars an hour in us-east-1 and us-west-2; ml.g5.2xlarge at 1.515 when left out.
         quotas: quota code to value, or to a whole `Quota`, where not the usual one.
 
     Attributes:
-        prices, quotas: may be changed while it runs.
+        quotas: may be changed while it runs.
         without_capacity: instance types of which none is free, for training or hosting.
+        missing_images: written as "repository:tag"; every other image is there.
     """
 
     def __init__(
         self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float | Quota | None] | None = None
     ) -> None:
-        self.prices = [
-            Price(instance, component, region, Decimal(str(dollars)))
-            for instance, dollars in (prices or {"ml.g5.2xlarge": "1.515"}).items()
-            for component in _USES
-            for region in ("us-east-1", "us-west-2")
-        ]
+        self._prices = prices or {"ml.g5.2xlarge": "1.515"}
         self.without_capacity: set[str] = set()
+        self.missing_images: set[str] = set()
         self.quotas = dict(DEFAULT_QUOTAS)
         for code, value in (quotas or {}).items():
             self.set_quota(code, value)
@@ -139,13 +110,15 @@ class Market:
             )
 
     def call(self, operation: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """Answer GetProducts, or an operation of Service Quotas.
+        """Answer GetProducts, BatchGetImage, or an operation of Service Quotas.
 
         Raises:
             ServiceError: the service, the quota or the operation does not exist.
         """
         if operation == "GetProducts":
             return self._products(request)
+        if operation == "BatchGetImage":
+            return self._images(request)
         if request.get("ServiceCode") != "sagemaker":
             raise ServiceError("NoSuchResourceException", f"The rehearsal does not play {operation} of that service.")
         default = operation in ("GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas")
@@ -161,35 +134,34 @@ class Market:
     def _every_quota(self) -> dict[str, Quota]:
         """Every type that has a price may be used once, where nothing else is said of it."""
         named = {quota.name for quota in self.quotas.values()}
-        priced = [f"{price.instance} for {use}" for price in self.prices for use in _USES[price.component]]
-        usable = {_code_of(name): Quota(name, 1.0) for name in priced if name not in named}
-        return usable | self.quotas
+        priced = [f"{instance} for {use}" for instance in self._prices for uses in _USES.values() for use in uses]
+        return {_code_of(name): Quota(name, 1.0) for name in priced if name not in named} | self.quotas
 
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        products = [price.product() for price in self.prices if request["ServiceCode"] == "AmazonSageMaker"]
-        for term in request.get("Filters") or []:
-            products = [one for one in products if one["product"]["attributes"].get(term["Field"]) == term["Value"]]
-        return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(one) for one in products]}
+        """The entries of the price list that pass the request's filters, in its own JSON form."""
+        entries = []
+        for (instance, dollars), component, region in product(self._prices.items(), _USES, _REGIONS):
+            attributes = {
+                "servicecode": "AmazonSageMaker", "regionCode": region, "instanceName": instance, "component": component,
+            }  # fmt: skip
+            filters = request.get("Filters") or []
+            if request["ServiceCode"] == "AmazonSageMaker" and all(
+                attributes.get(term["Field"]) == term["Value"] for term in filters
+            ):
+                rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(str(dollars)):.10f}"}}
+                rate["description"] = f"${dollars} per {component} {instance} hour in {region}"
+                entry = {
+                    "product": {"productFamily": "ML Instance", "attributes": attributes},
+                    "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": rate}}}},
+                }
+                entries.append(json.dumps(entry))
+        return {"FormatVersion": "aws_v1", "PriceList": entries}
 
-
-class Registry:
-    """Answers BatchGetImage of ECR. Every image is there but those in `missing`, written as "repository:tag"."""
-
-    def __init__(self) -> None:
-        self.missing: set[str] = set()
-
-    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer one operation.
-
-        Raises:
-            ServiceError: it is not BatchGetImage.
-        """
-        if operation != "BatchGetImage":
-            raise ServiceError("UnknownOperationException", f"The rehearsal does not play {operation}.")
+    def _images(self, request: Mapping[str, Any]) -> dict[str, Any]:
         repository = request["repositoryName"]
         answer: dict[str, Any] = {"images": [], "failures": []}
         for image in request["imageIds"]:
-            if f"{repository}:{image.get('imageTag')}" in self.missing:
+            if f"{repository}:{image.get('imageTag')}" in self.missing_images:
                 answer["failures"].append({"imageId": image, "failureCode": "ImageNotFound"})
             else:
                 answer["images"].append({"repositoryName": repository, "imageId": image})

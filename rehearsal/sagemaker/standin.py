@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from werkzeug.wrappers import Response
 from rehearsal.calls import Call, ServiceError, invalid
 
 from .engines import Context, HostingEngine, TrainingEngine
-from .market import Market, Quota, Registry
+from .market import Market, Quota
 from .operations import HostingApi, TrainingApi
 from .records import Clock, Store
 from .s3_folders import is_jumpstart, split
 from .validation import check_request, service_model
 
+_OTHER_OPERATIONS = {
+    "GetProducts", "BatchGetImage", "GetServiceQuota", "ListServiceQuotas", "GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas",
+}  # fmt: skip
 PLAYED = ("sagemaker", "sagemaker-runtime", "pricing", "service-quotas", "ecr")
 
 
@@ -37,8 +40,7 @@ class StandIn:
 
     Attributes:
         store: what exists.
-        market: prices, quotas and free instances, which may be changed on the way.
-        registry: the container images that there are.
+        market: prices, quotas, images and free instances, which may be changed on the way.
         training, hosting: the operations on training jobs and on all that hosting needs.
     """
 
@@ -56,7 +58,7 @@ class StandIn:
         prices: Mapping[str, float | str] | None = None,
         time_scale: float = 1.0,
     ) -> None:
-        self.store, self.market, self.registry = Store(), Market(prices, quotas), Registry()
+        self.store, self.market = Store(), Market(prices, quotas)
         self._s3_of = s3_of
         if training is None:
             from .real.training import TrainingHost  # here, so that tests with fakes do not load it
@@ -123,14 +125,13 @@ class StandIn:
         Raises:
             ServiceError: as the service would answer.
         """
-        if service == "sagemaker" and operation not in self._operations:
+        own: Container[str] = self._operations if service == "sagemaker" else _OTHER_OPERATIONS
+        if operation not in own:
             raise ServiceError("UnknownOperationException", f"The rehearsal does not play {operation}.")
         check_request(service, operation, request)
         if service == "sagemaker":
             return self._operations[operation](request, region)
-        return (
-            self.registry.call(operation, request) if service == "ecr" else self.market.call(operation, request, region)
-        )
+        return self.market.call(operation, request, region)
 
     def leftovers(self) -> dict[str, list[str]]:
         """Return the names of what would still bill or linger."""

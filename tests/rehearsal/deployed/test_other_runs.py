@@ -184,7 +184,7 @@ def test_a_report_that_fails_cannot_stop_settlement(
 def test_an_aborted_run_is_swept_within_the_deployed_rights(project: DeployedProject) -> None:
     cloud = project.cloud
     cloud.reset(training=FakeTraining(TrainingPlan(outcome="hangs")))
-    held = cloud.faults.add(operation="DescribeTrainingJob", by=cloud.machine_role, hang=True)
+    held = cloud.faults.add(operation="DescribeTrainingJob", by=project.deployment.fine_tuning_role, hang=True)
     execution = project.start()
     assert held.reached.wait(60)
     cloud.events.drop_next()  # so that something is left to sweep

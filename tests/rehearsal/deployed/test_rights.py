@@ -54,7 +54,7 @@ def test_each_service_refuses_in_its_own_words(refusing: DeployedProject) -> Non
 
 
 def test_a_right_reaches_as_far_as_its_resources(refusing: DeployedProject) -> None:
-    sagemaker = refusing.cloud.client("sagemaker", refusing.cloud.machine_role)
+    sagemaker = refusing.cloud.client("sagemaker", refusing.deployment.fine_tuning_role)
 
     assert answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")) == ("ValidationException", 400)
     assert answer(lambda: sagemaker.delete_endpoint(EndpointName="others-x")) == ("AccessDeniedException", 400)
@@ -64,7 +64,7 @@ def test_a_right_reaches_as_far_as_its_resources(refusing: DeployedProject) -> N
 
 
 def test_a_condition_is_compared_with_the_request(refusing: DeployedProject) -> None:
-    bucket, s3 = refusing.deployment.bucket, refusing.cloud.client("s3", refusing.cloud.machine_role)
+    bucket, s3 = refusing.deployment.bucket, refusing.cloud.client("s3", refusing.deployment.fine_tuning_role)
 
     assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="runs/one/training/"))[0] == "done"
     assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="corpora/"))[0] == "AccessDenied"

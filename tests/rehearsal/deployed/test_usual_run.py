@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.account.assembly import Assembly, substituted
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject
 
@@ -100,34 +96,3 @@ def test_a_tear_down_that_names_no_run_fails_by_name(deployed: DeployedProject, 
     execution = deployed.tear_down(**event)
 
     assert (execution.status, execution.error) == ("FAILED", "InvalidInput")
-
-
-def test_the_definitions_that_run_are_those_of_the_assembly(deployed: DeployedProject, assembly: Path) -> None:
-    templates = [
-        resource["Properties"]
-        for stack in Assembly(assembly).stacks()
-        for resource in stack.template["Resources"].values()
-        if resource["Type"] == "AWS::StepFunctions::StateMachine"
-    ]
-
-    running = deployed.deployment.proof()
-
-    assert len(running) == len(templates) == 2
-    for properties in templates:
-        (arn,) = [arn for arn in running if arn.endswith(f":{properties['StateMachineName']}")]
-        names = properties["DefinitionSubstitutions"]
-        # The same text but for the values of the substitutions, which only a deployment knows.
-        pattern = json.loads(substituted(properties["DefinitionString"], dict.fromkeys(names, "…")))
-        assert _same_form(pattern, json.loads(running[arn]))
-
-
-def _same_form(pattern: object, value: object) -> bool:
-    """Whether a value has the pattern's keys and texts, with anything in place of each "…"."""
-    if isinstance(pattern, dict) and isinstance(value, dict):
-        return pattern.keys() == value.keys() and all(_same_form(pattern[key], value[key]) for key in pattern)
-    if isinstance(pattern, list) and isinstance(value, list):
-        return len(pattern) == len(value) and all(map(_same_form, pattern, value))
-    if isinstance(pattern, str) and isinstance(value, str) and "…" in pattern:
-        first, *_, last = pattern.split("…")
-        return value.startswith(first) and value.endswith(last)
-    return pattern == value

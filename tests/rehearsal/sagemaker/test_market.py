@@ -103,7 +103,7 @@ def test_a_quota_without_an_applied_value_has_only_its_default(make: Callable[..
 
 def test_an_image_is_there_unless_it_is_missing(make: Callable[..., Account]) -> None:
     aws = make()
-    aws.standin.registry.missing = {"vllm:9"}
+    aws.standin.market.missing_images = {"vllm:9"}
     images = [{"imageTag": tag} for tag in ("8", "9")]
     answer = aws.client("ecr").batch_get_image(registryId="1" * 12, repositoryName="vllm", imageIds=images)
     assert [one["imageId"] for one in answer["images"]] == images[:1]

@@ -79,7 +79,7 @@ def test_numbers_are_read_leniently_and_defaults_are_the_servers() -> None:
     asked = read(ROUTED, b'{"prompt": "Hello", "unknown": 1}')
     assert (asked.model, asked.max_tokens, asked.sampling) == (None, 16, Sampling(1.0, 1.0, None))
     asked = read(TALKS, json.dumps(TALK).encode())
-    assert (asked.prompt, asked.messages, asked.max_tokens) == ("", ({"role": "user", "content": "Hello"},), 4)
+    assert (asked.prompt, [one.model_dump() for one in asked.messages], asked.max_tokens) == ("", TALK["messages"], 4)
 
 
 @pytest.mark.parametrize("model", ["unknown", 5, ["base"], None])

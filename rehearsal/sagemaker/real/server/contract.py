@@ -6,10 +6,12 @@ Seen in vLLM 0.32.0, and held against a running one by verification/conformance/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, INVOCATIONS
 
@@ -112,19 +114,33 @@ class Refused(Exception):
         return {"error": details}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One completion request. A `model` of None means the base model. A conversation has messages in place of a prompt."""
-
-    model: str | None
-    prompt: str
-    max_tokens: int
-    sampling: Sampling
-    messages: tuple[Mapping[str, str], ...] = ()
+class _Message(BaseModel):
+    role: str
+    content: str
 
 
-class _Malformed(Exception):
-    """A member has another type than it should."""
+class Asked(BaseModel, extra="allow"):
+    """One completion request, read as leniently as vLLM reads it. A `model` of None means the base model.
+
+    A conversation has messages in place of a prompt.
+    """
+
+    model: str | None = None
+    prompt: str | list[str] = ""
+    messages: list[_Message] = []
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are chosen."""
+        return Sampling(self.temperature, self.top_p, self.seed)
+
+
+class _Conversation(Asked):
+    messages: list[_Message]
 
 
 def read(path: str, body: bytes) -> Asked:
@@ -135,82 +151,44 @@ def read(path: str, body: bytes) -> Asked:
             tries one kind of request after the other, so that its error for a malformed one names no member.
     """
     try:
-        asked = json.loads(body)
+        content = json.loads(body)
     except ValueError as error:
         place = None if path == INVOCATIONS else "body.0"
         raise Refused(400, "Bad Request", f"JSON decode error: {error}", place) from None
-    if path == INVOCATIONS and isinstance(asked, dict):
-        asked = {**asked, "model": None}  # overwritten there before anybody looks at it, whatever it was
+    if isinstance(content, dict):
+        # /invocations overwrites the model before anybody looks at it, whatever it was.
+        left_out = {"model"} if path == INVOCATIONS else set()
+        content = {name: value for name, value in content.items() if value is not None and name not in left_out}
+    talks = path == CHAT_COMPLETIONS
     try:
-        return _read(asked, talks=path == CHAT_COMPLETIONS)
-    except _Malformed as error:
+        asked = (_Conversation if talks else Asked).model_validate(content)
+    except ValidationError as error:
         if path == INVOCATIONS:
             message = "Cannot find suitable handler for request: it is not a completion request."
             raise Refused(400, "BadRequestError", message) from None
-        place = f"body.{error}" if str(error) else "body"
-        raise Refused(400, "Bad Request", f"1 validation error: {place} has the wrong type.", place) from None
+        first = error.errors()[0]
+        place = ".".join(("body", *map(str, first["loc"][:1])))
+        raise Refused(400, "Bad Request", f"1 validation error: {place}: {first['msg']}", place) from None
+    _check_limits(asked, talks)
+    return asked
 
 
-def _read(asked: Any, *, talks: bool) -> Asked:
-    if not isinstance(asked, dict):
-        raise _Malformed
-    model = _member(asked, "model", _text, None)
-    messages = _messages(asked) if talks else ()
-    prompt: Any = "" if talks else asked.get("prompt")
-    if not talks and prompt in (None, ""):
-        raise Refused(400, "BadRequestError", "prompt must be provided and non-empty.", "prompt")
-    if isinstance(prompt, list):
-        raise Refused(400, "BadRequestError", "The rehearsal serves one prompt of text at a time.", "prompt")
-    longest = _member(asked, "max_tokens", _whole, 16)
-    temperature, top_p = _member(asked, "temperature", _real, 1.0), _member(asked, "top_p", _real, 1.0)
-    sampling = Sampling(temperature, top_p, _member(asked, "seed", _whole, None))
-    prompt = prompt if talks else _member(asked, "prompt", _text, None)
-    for name, only in (("n", 1), ("stream", False), ("echo", False), *((name, None) for name in _NOT_PLAYED)):
-        if asked.get(name, only) not in (only, None):
-            raise Refused(400, "BadRequestError", f"The rehearsal serves {name}={only} only.", name)
-    for name, value, holds, limits in (
-        ("max_tokens", longest, longest >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature <= HOTTEST, f"in [0, {HOTTEST:.0f}]"),
-        ("top_p", top_p, 0 < top_p <= 1, "in (0, 1]"),
+def _check_limits(asked: Asked, talks: bool) -> None:
+    extra = asked.model_extra or {}
+    for name, holds, message in (
+        ("prompt", talks or asked.prompt != "", "prompt must be provided and non-empty."),
+        ("prompt", isinstance(asked.prompt, str), "The rehearsal serves one prompt of text at a time."),
+        *[
+            (name, extra.get(name, only) == only, f"The rehearsal serves {name}={only} only.")
+            for name, only in {"n": 1, "stream": False, "echo": False, **dict.fromkeys(_NOT_PLAYED)}.items()
+        ],
+        ("max_tokens", asked.max_tokens >= 1, f"max_tokens must be at least 1, got {asked.max_tokens}."),
+        (
+            "temperature",
+            0 <= asked.temperature <= HOTTEST,
+            f"temperature must be in [0, {HOTTEST:.0f}], got {asked.temperature}.",
+        ),
+        ("top_p", 0 < asked.top_p <= 1, f"top_p must be in (0, 1], got {asked.top_p}."),
     ):
         if not holds:
-            raise Refused(400, "BadRequestError", f"{name} must be {limits}, got {value}.", name)
-    return Asked(model, prompt, longest, sampling, messages)
-
-
-def _messages(asked: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
-    """The messages of a conversation, each with its role and text."""
-    messages = asked.get("messages")
-    if not isinstance(messages, list):
-        raise _Malformed("messages")
-    for message in messages:
-        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
-            raise _Malformed("messages")
-    return tuple({"role": message["role"], "content": message["content"]} for message in messages)
-
-
-def _member(asked: Mapping[str, Any], name: str, converted: Callable[[Any], Any], usual: Any) -> Any:
-    value = asked.get(name)
-    if value is None:
-        return usual
-    try:
-        return converted(value)
-    except (ValueError, TypeError):
-        raise _Malformed(name) from None
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _whole(value: Any) -> int:
-    """A whole number, or what the server takes for one: "4", 4.0 and True."""
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError
-    return int(value)
-
-
-def _real(value: Any) -> float:
-    return float(value)
+            raise Refused(400, "BadRequestError", message, name)

@@ -102,7 +102,9 @@ class Service:
         if not tokenizer.chat_template:
             message = "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template."
             raise Refused(400, "BadRequestError", message)
-        text = tokenizer.apply_chat_template(list(asked.messages), tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(
+            [one.model_dump() for one in asked.messages], tokenize=False, add_generation_prompt=True
+        )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])  # the template writes its own
 
 
