@@ -39,64 +39,6 @@ class Delivery:
     error: str | None = None
 
 
-class Account(Protocol):
-    """The account in which events are delivered, as far as a delivery needs it."""
-
-    region: str
-    time_scale: float
-
-    def client_for(self, service: str, role_arn: str) -> Any:
-        """A boto3 client that acts as a role."""
-
-
-class Deliverer:
-    """The two ends of the deliveries of one account."""
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    def rules(self, *, timed: bool) -> list[Any]:
-        """The enabled rules: those that fire at a rate, or those that have a pattern."""
-        backend = events_backends[ACCOUNT][self._account.region]
-        rules = [rule for bus in backend.event_buses.values() for rule in bus.rules.values()]
-        return [rule for rule in rules if rule.state != "DISABLED" and bool(rule.scheduled_expression) == timed]
-
-    def schedules(self) -> list[Any]:
-        """The schedules of EventBridge Scheduler."""
-        groups = list(scheduler_backends[ACCOUNT][self._account.region].schedule_groups.values())
-        return [schedule for group in groups for schedule in list(group.schedules.values())]
-
-    def delete_schedule(self, group: str, name: str) -> None:
-        """Delete a schedule, as Scheduler does after its completion where the schedule says so."""
-        scheduler_backends[ACCOUNT][self._account.region].delete_schedule(group, name)
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Start the execution or run the function that the target names; three attempts, as AWS would make more."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._deliver_once(delivery)
-                return
-            except Exception:
-                if attempt == _ATTEMPTS:
-                    raise
-                # A moment between the attempts; a minute for AWS.
-                threading.Event().wait(min(1.0, 60 / self._account.time_scale))
-
-    def _deliver_once(self, delivery: Delivery) -> None:
-        role, content = delivery.role or f"service-{delivery.source}", json.dumps(delivery.event)
-        if ":stateMachine:" in delivery.target:
-            self._account.client_for("stepfunctions", role).start_execution(
-                stateMachineArn=delivery.target, name=f"{delivery.source}-{uuid4()}", input=content
-            )
-        elif ":function:" in delivery.target:
-            client = self._account.client_for("lambda", role)
-            answer = client.invoke(FunctionName=delivery.target, Payload=content.encode())
-            if "FunctionError" in answer:  # Lambda tries an event again that a function has failed on
-                raise RuntimeError(answer["Payload"].read().decode())
-        else:
-            raise ValueError(f"the rehearsal cannot deliver to {delivery.target}")
-
-
 def moment_of(schedule: Any) -> datetime | None:
     """When a one-time schedule falls due, in UTC; None for any other."""
     found = _AT.fullmatch(schedule.schedule_expression)
@@ -171,23 +113,23 @@ def sns_event(topic_arn: str, subject: str | None, message: str, now: datetime) 
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}
 
 
-def _of_rule(rule: Any, target: Mapping[str, Any], event: Mapping[str, Any]) -> Delivery:
-    return Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, event))
+class Account(Protocol):
+    """The account in which events are delivered, as far as a delivery needs it."""
+
+    region: str
+    time_scale: float
+    clock: Clock
+
+    def client_for(self, service: str, role_arn: str) -> Any:
+        """A boto3 client that acts as a role."""
 
 
 class Events:
-    """Deliveries of one cloud.
+    """Deliveries of one account. `changed` is called after each of them, for those who wait."""
 
-    Args:
-        clock: the time by which schedules fall due.
-        ends: the rules and schedules they come from, and the machines and functions they go to.
-        changed: called after each delivery, for those who wait.
-    """
-
-    def __init__(self, clock: Clock, ends: Deliverer, changed: Callable[[], None]) -> None:
-        self.clock, self.ends = clock, ends
+    def __init__(self, account: Account, changed: Callable[[], None]) -> None:
+        self._account, self._clock, self._changed = account, account.clock, changed
         self.deliveries: list[Delivery] = []
-        self._changed = changed
         self._wake = threading.Condition()
         self._queue: list[Delivery] = []
         self._busy = 0
@@ -195,18 +137,18 @@ class Events:
         self._fired: set[tuple[str, str]] = set()
         self._stopped = self._muted = False
         self.version = 0  # grows with every delivery that is planned or done
-        clock.on_advance(self.look_again)
+        self._clock.on_advance(self.look_again)
         threading.Thread(target=self._run, daemon=True, name="events").start()
 
-    def drop_next(self, count: int = 1) -> None:
-        """Lose the next deliveries of rules, as if the event had never come."""
+    def drop_next(self) -> None:
+        """Lose the next delivery of a rule, as if the event had never come."""
         with self._wake:
-            self._to_drop += count
+            self._to_drop += 1
 
-    def duplicate(self, count: int = 1) -> None:
-        """Deliver the next events of rules twice, as EventBridge may."""
+    def duplicate(self) -> None:
+        """Deliver the next event of a rule twice, as EventBridge may."""
         with self._wake:
-            self._to_repeat += count
+            self._to_repeat += 1
 
     @property
     def is_idle(self) -> bool:
@@ -216,11 +158,21 @@ class Events:
 
     # sources -------------------------------------------------------------------------------------------------------
 
+    def _rules(self, *, timed: bool) -> list[Any]:
+        """The enabled rules: those that fire at a rate, or those that have a pattern."""
+        buses = events_backends[ACCOUNT][self._account.region].event_buses.values()
+        rules = [rule for bus in buses for rule in bus.rules.values()]
+        return [rule for rule in rules if rule.state != "DISABLED" and bool(rule.scheduled_expression) == timed]
+
     def publish(self, event: Mapping[str, Any]) -> None:
         """Match an event of the default bus with every rule and send it to the targets."""
-        matching = [one for one in self.ends.rules(timed=False) if one.event_pattern.matches_event(event)]
-        for rule, target in [(one, target) for one in matching for target in one.targets]:
-            delivery = _of_rule(rule, target, event)
+        for rule in self._rules(timed=False):
+            if rule.event_pattern.matches_event(event):
+                self._send_by_rule(rule, event)
+
+    def _send_by_rule(self, rule: Any, event: Mapping[str, Any]) -> None:
+        for target in rule.targets:
+            delivery = Delivery("rule", rule.name, target["Arn"], target.get("RoleArn", ""), shaped(target, event))
             with self._wake:
                 if self._to_drop and not self._muted:
                     self._to_drop -= 1
@@ -241,9 +193,8 @@ class Events:
 
     def fire_timed_rules(self) -> None:
         """Let every rule with a rate fire once, as it does again and again in AWS."""
-        for rule in self.ends.rules(timed=True):
-            for target in rule.targets:
-                self.send(_of_rule(rule, target, {}))
+        for rule in self._rules(timed=True):
+            self._send_by_rule(rule, {})
 
     def look_again(self) -> None:
         """Notice that a schedule or the time has changed."""
@@ -252,18 +203,23 @@ class Events:
 
     # schedules -----------------------------------------------------------------------------------------------------
 
+    def schedules(self) -> list[Any]:
+        """The schedules of EventBridge Scheduler."""
+        groups = list(scheduler_backends[ACCOUNT][self._account.region].schedule_groups.values())
+        return [schedule for group in groups for schedule in list(group.schedules.values())]
+
     def _waiting(self) -> list[tuple[datetime, Any]]:
         """The one-time schedules that have not fired, with their moments."""
         return [
             (moment, schedule)
-            for schedule in self.ends.schedules()
+            for schedule in self.schedules()
             if (schedule.name, schedule.schedule_expression) not in self._fired
             and schedule.state != "DISABLED"  # moto forgets the state in an update
             and (moment := moment_of(schedule))
         ]
 
     def _due(self) -> list[Any]:
-        now = self.clock()
+        now = self._clock()
         return [schedule for moment, schedule in self._waiting() if moment <= now]
 
     def next_moment(self) -> datetime | None:
@@ -276,7 +232,8 @@ class Events:
         event = json.loads(target.get("Input") or "{}")
         self._queue.append(Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event))
         if schedule.action_after_completion == "DELETE":
-            self.ends.delete_schedule(schedule.group_name, schedule.name)
+            backend = scheduler_backends[ACCOUNT][self._account.region]
+            backend.delete_schedule(schedule.group_name, schedule.name)
 
     # the machine ---------------------------------------------------------------------------------------------------
 
@@ -289,23 +246,43 @@ class Events:
                     return
                 if not self._queue:
                     moment = self.next_moment()
-                    self._wake.wait(max(0.0, (moment - self.clock()).total_seconds()) if moment else None)
+                    self._wake.wait(max(0.0, (moment - self._clock()).total_seconds()) if moment else None)
                     continue
                 delivery = self._queue.pop(0)
                 self._busy += 1
             threading.Thread(target=self._hand_over, args=(delivery,), daemon=True, name="delivery").start()
 
     def _hand_over(self, delivery: Delivery) -> None:
-        try:
-            self.ends.deliver(delivery)
-        except Exception as error:
-            delivery.error = f"{type(error).__name__}: {error}"
+        for _ in range(_ATTEMPTS):
+            try:
+                self._deliver(delivery)
+                delivery.error = None
+                break
+            except Exception as error:
+                delivery.error = f"{type(error).__name__}: {error}"
+                # A moment between the attempts; a minute for AWS.
+                threading.Event().wait(min(1.0, 60 / self._account.time_scale))
         with self._wake:
             self.deliveries.append(delivery)
             self._busy -= 1
             self.version += 1
             self._wake.notify_all()
         self._changed()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Start the execution or run the function that the target names."""
+        role, content = delivery.role or f"service-{delivery.source}", json.dumps(delivery.event)
+        if ":stateMachine:" in delivery.target:
+            self._account.client_for("stepfunctions", role).start_execution(
+                stateMachineArn=delivery.target, name=f"{delivery.source}-{uuid4()}", input=content
+            )
+        elif ":function:" in delivery.target:
+            client = self._account.client_for("lambda", role)
+            answer = client.invoke(FunctionName=delivery.target, Payload=content.encode())
+            if "FunctionError" in answer:  # Lambda tries an event again that a function has failed on
+                raise RuntimeError(answer["Payload"].read().decode())
+        else:
+            raise ValueError(f"the rehearsal cannot deliver to {delivery.target}")
 
     @contextmanager
     def muted(self) -> Iterator[None]:

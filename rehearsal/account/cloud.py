@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from rehearsal.aws_lambda.functions import Functions
 from rehearsal.calls import Call, Faults
-from rehearsal.events import Deliverer, Delivery, Events, sns_event, status_change
+from rehearsal.events import Delivery, Events, sns_event, status_change
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
@@ -115,7 +115,7 @@ class Cloud:
             lambda: self.clock.ahead.total_seconds(),
         )
         undo.callback(self.functions.close)
-        self.events = Events(self.clock, Deliverer(self), self._notify)
+        self.events = Events(self, self._notify)
         undo.callback(self.executions.stop_all)
         undo.callback(self._gateway.clear)  # releases the calls that a fault holds
         undo.callback(self.events.stop)
@@ -183,7 +183,7 @@ class Cloud:
         try:
             self.events.publish(status_change(execution, self.clock()))
         finally:
-            self.executions.ended(execution)
+            self.executions.ended(execution.exec_arn)
 
     def _notify(self) -> None:
         with self.changed:
@@ -237,5 +237,5 @@ class Cloud:
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what would still bill or linger, by kind, empty lists included."""
         left = dict(self.sagemaker.leftovers())
-        left["schedules"] = sorted(schedule.name for schedule in self.events.ends.schedules())
+        left["schedules"] = sorted(schedule.name for schedule in self.events.schedules())
         return left

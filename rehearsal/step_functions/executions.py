@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from rehearsal.account.clients import ACCOUNT
 from rehearsal.events import Events
-
-from .interpreter import is_terminal
 
 
 class Execution:
@@ -58,6 +55,11 @@ class Execution:
         """End it as its TimeoutSeconds would, now: a test need not wait for it."""
         self._moto.exec_worker.env.set_timed_out()
 
+    def stop(self, error: str, cause: str) -> None:
+        """Stop it, if it still runs."""
+        if self.status == "RUNNING":
+            self._moto.stop(stop_date=None, error=error, cause=cause)
+
     def history(self) -> list[dict[str, Any]]:
         """The events of its history."""
         env = self._moto.exec_worker.env if self._moto.exec_worker else None
@@ -83,28 +85,17 @@ class Executions:
         self._ended: set[str] = set()
         self.version = 0  # grows with every end
 
-    def _backend(self) -> Any:
-        return stepfunctions_parser_backends[ACCOUNT][self._region]
+    def _machines(self) -> list[Any]:
+        return list(stepfunctions_parser_backends[ACCOUNT][self._region].state_machines)
 
     def all(self) -> list[Execution]:
         """Every execution, in the order in which they started."""
-        found = sorted(self._moto_executions(), key=lambda one: one.start_date)
-        return [Execution(one, self._ended) for one in found]
-
-    def _moto_executions(self) -> Iterator[Any]:
-        for machine in list(self._backend().state_machines):
-            yield from list(machine.executions)
+        found = [one for machine in self._machines() for one in list(machine.executions)]
+        return [Execution(one, self._ended) for one in sorted(found, key=lambda one: one.start_date)]
 
     def get(self, arn: str) -> Execution:
-        """Return the execution of an ARN.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for one in self._moto_executions():
-            if one.exec_arn == arn:
-                return Execution(one, self._ended)
-        raise KeyError(arn)
+        """Return the execution of an ARN."""
+        return next(one for one in self.all() if one.arn == arn)
 
     def of(self, machine: str) -> list[Execution]:
         """The executions of a state machine (its ARN), in the order in which they started."""
@@ -114,10 +105,10 @@ class Executions:
         """The executions that have not ended."""
         return [one for one in self.all() if not one.is_over]
 
-    def ended(self, moto_execution: Any) -> None:
+    def ended(self, arn: str) -> None:
         """Take note of an end, after its event was published."""
         with self._changed:
-            self._ended.add(moto_execution.exec_arn)
+            self._ended.add(arn)
             self.version += 1
             self._changed.notify_all()
 
@@ -140,14 +131,13 @@ class Executions:
 
     def stop_all(self, timeout: float = 10) -> None:
         """Stop what runs and wait for it (seconds)."""
-        for one in self._moto_executions():
-            if not is_terminal(one):
-                one.stop(stop_date=None, error="RehearsalEnded", cause="The rehearsal's cloud was closed.")
+        for one in self.running():
+            one.stop("RehearsalEnded", "The rehearsal's cloud was closed.")
         with self._changed:
             self._changed.wait_for(lambda: not self.running(), timeout)
 
     def forget(self) -> None:
         """Forget every execution."""
-        for machine in self._backend().state_machines:
+        for machine in self._machines():
             machine.executions.clear()
         self._ended.clear()

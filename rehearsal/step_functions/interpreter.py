@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, ExecutionStatus, HistoryEventType
+from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
@@ -174,11 +174,6 @@ def _report_history_and_ends() -> None:
             cloud.on_terminal(execution)
 
     communication.terminated = terminated
-
-
-def is_terminal(execution: Any) -> bool:
-    """Whether an execution of moto's has ended."""
-    return execution.exec_status not in (None, ExecutionStatus.RUNNING)
 
 
 # the names of errors ---------------------------------------------------------------------------------------------------
