@@ -64,7 +64,7 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: pyt
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A deployment of a bucket and a table, in place of the account."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -94,8 +94,8 @@ def project(tmp_path: Path) -> Path:
     return data.parent
 
 
-def uploaded(cloud: Any, key: str) -> str:
-    return str(cloud.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read().decode())
+def uploaded(site: Any, key: str) -> str:
+    return str(site.client("s3").get_object(Bucket="bucket", Key=key)["Body"].read().decode())
 
 
 @pytest.mark.parametrize(
@@ -108,39 +108,39 @@ def uploaded(cloud: Any, key: str) -> str:
     ],
 )
 def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
-    option: str, name: str, key: str, cloud: Any, project: Path, tmp_path: Path
+    option: str, name: str, key: str, site: Any, project: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("mine")
     options = replace(parse([option, str(tmp_path / name), "--seed", "1"]), project=project)
-    run_input = materials.upload(cloud, options, "medical")
+    run_input = materials.upload(site, options, "medical")
     assert sorted(run_input.values(), key=str) == [1, key]
-    assert uploaded(cloud, key) == "mine"
+    assert uploaded(site, key) == "mine"
 
 
-def test_files_of_one_name_do_not_overwrite_each_other(cloud: Any, project: Path, tmp_path: Path) -> None:
+def test_files_of_one_name_do_not_overwrite_each_other(site: Any, project: Path, tmp_path: Path) -> None:
     corpus, held_out = tmp_path / "данные.txt", tmp_path / "проверка.txt"  # their safe name is the same
     corpus.write_text("to train on")
     held_out.write_text("to measure on")
     options = Options(project=project, corpus=corpus, held_out=held_out)
-    run_input = materials.upload(cloud, options, "medical")
-    assert [uploaded(cloud, run_input[key]) for key in ("corpus", "heldOut")] == ["to train on", "to measure on"]
+    run_input = materials.upload(site, options, "medical")
+    assert [uploaded(site, run_input[key]) for key in ("corpus", "heldOut")] == ["to train on", "to measure on"]
 
 
-def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(cloud: Any, project: Path) -> None:
-    assert materials.upload(cloud, Options(project=project), "medical") == {}, "the deployed texts"
+def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site: Any, project: Path) -> None:
+    assert materials.upload(site, Options(project=project), "medical") == {}, "the deployed texts"
     quick = Options(project=project, quick=True)
-    run_input = materials.upload(cloud, quick, "medical")
-    assert 1100 <= len(uploaded(cloud, run_input["corpus"]).split()) < 1300
-    assert uploaded(cloud, run_input["heldOut"]).count("# H") == 6
-    assert [json.loads(line)["id"] for line in uploaded(cloud, run_input["prompts"]).splitlines()] == list("0123")
-    assert materials.upload(cloud, quick, "nosuch") == {}, "Preflight refuses it by its name"
+    run_input = materials.upload(site, quick, "medical")
+    assert 1100 <= len(uploaded(site, run_input["corpus"]).split()) < 1300
+    assert uploaded(site, run_input["heldOut"]).count("# H") == 6
+    assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
+    assert materials.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
-    assert set(materials.upload(cloud, quick, "medical")) == {"prompts"}
+    assert set(materials.upload(site, quick, "medical")) == {"prompts"}
 
 
-def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(cloud: Any) -> None:
-    materials.reserve_all_but(cloud, 300, 2500)
-    items = cloud.client("dynamodb").scan(TableName="ledger")["Items"]
+def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:
+    materials.reserve_all_but(site, 300, 2500)
+    items = site.client("dynamodb").scan(TableName="ledger")["Items"]
     assert [item["committed_cents"]["N"] for item in items] == ["2200", "2200"]
-    assert f"MONTH#{cloud.clock():%Y-%m}" in {item["pk"]["S"] for item in items}
+    assert f"MONTH#{site.clock():%Y-%m}" in {item["pk"]["S"] for item in items}

@@ -14,7 +14,7 @@ import pytest
 from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.server import model_server
-from rehearsal.sagemaker.real.server.contract import Refused, Sampling, read
+from rehearsal.sagemaker.real.server.contract import Refused, Sampling, Settings, read
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
 from tests.doubles.rehearsal.sagemaker_models import Folders, References
 
@@ -85,6 +85,42 @@ def test_numbers_are_read_leniently_and_defaults_are_the_servers() -> None:
 @pytest.mark.parametrize("model", ["unknown", 5, ["base"], None])
 def test_without_a_route_the_body_names_no_model(model: Any) -> None:
     assert read(PLAIN, json.dumps({"model": model, "prompt": "A gene"}).encode()).model is None
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """An adapter's folder, of rank 32."""
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 32}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_adapter_is_named_as_json_or_as_name_and_path(adapter: Path, as_json: bool) -> None:
+    module = json.dumps({"name": "medical", "path": str(adapter), "base_model_name": "base"})
+    environment = {
+        "SM_VLLM_SERVED_MODEL_NAME": "base",
+        "SM_VLLM_ENABLE_LORA": "true",
+        "SM_VLLM_MAX_LORA_RANK": "32",
+        "SM_VLLM_LORA_MODULES": module if as_json else f"medical={adapter}",
+        "SM_VLLM_MAX_MODEL_LEN": "4096",
+        "SM_VLLM_MAX_NUM_SEQS": "8",
+        "SM_VLLM_DTYPE": "bfloat16",
+    }
+    settings = Settings.of(environment, Path("/opt/ml/model"))
+    assert settings == Settings("base", "medical", adapter, 4096, 8, "bfloat16")
+    assert settings.served == ("base", "medical")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "message"),
+    [
+        ({}, "SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true"),
+        ({"SM_VLLM_ENABLE_LORA": "true"}, "LoRA rank 32 is greater than max_lora_rank 16"),
+    ],
+)
+def test_an_adapter_that_vllm_would_not_load_is_refused(adapter: Path, enabled: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.of({"SM_VLLM_LORA_MODULES": f"medical={adapter}", **enabled}, Path("/opt/ml/model"))
 
 
 @pytest.mark.parametrize(

@@ -172,17 +172,35 @@ def test_a_job_finds_its_files_and_its_output_goes_to_s3(bench: Bench, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("script", "changes", "reason"),
     [
-        ("'The corpus is empty. Upload one.'", "AlgorithmError: The corpus is empty. Upload one., exit code: 3"),
-        ("'x' * 5000", f"AlgorithmError: {'x' * 994}, exit code: 3"),
+        (
+            "(root / 'output/failure').write_text('The corpus is empty. Upload one.'); sys.exit(3)",
+            {},
+            "AlgorithmError: The corpus is empty. Upload one., exit code: 3",
+        ),
+        (
+            "(root / 'output/failure').write_text('x' * 5000); sys.exit(3)",
+            {},
+            f"AlgorithmError: {'x' * 994}, exit code: 3",  # 1024 characters in all
+        ),
+        (
+            """
+            if host == "algo-1":
+                time.sleep(600)
+            (root / "output/failure").write_text("The second host is broken.")
+            sys.exit(1)
+            """,
+            TWO,
+            "AlgorithmError: The second host is broken., exit code: 1",
+        ),
     ],
+    ids=["its own words", "its own words, cut", "of another host"],
 )
-def test_a_failure_file_becomes_the_reason(bench: Bench, said: str, reason: str) -> None:
-    bench.train(f"(root / 'output/failure').write_text({said}); sys.exit(3)")
+def test_a_failure_file_becomes_the_reason(bench: Bench, script: str, changes: dict[str, Any], reason: str) -> None:
+    bench.train(script, **changes)
     answer = bench.ended()
     assert (answer["TrainingJobStatus"], answer["FailureReason"]) == ("Failed", reason)
-    assert len(reason) <= 1024
     assert bench.aws.keys(f"{OUTPUT}/model") == []
 
 
@@ -216,21 +234,6 @@ def test_two_instances_are_two_hosts_with_separate_folders(bench: Bench) -> None
     assert [line for _, line in bench.lines if line.startswith("line of")] == ["line of algo-1"]
 
 
-def test_a_host_that_fails_ends_the_job_with_its_reason(bench: Bench) -> None:
-    bench.train(
-        """
-        if host == "algo-2":
-            (root / "output/failure").write_text("The second host is broken.")
-            sys.exit(1)
-        time.sleep(600)
-        """,
-        **TWO,
-    )
-    answer = bench.ended()
-    assert answer["TrainingJobStatus"] == "Failed"
-    assert answer["FailureReason"] == "AlgorithmError: The second host is broken., exit code: 1"
-
-
 @pytest.mark.parametrize("hosts", [{}, TWO], ids=["one host", "two hosts"])
 def test_a_stop_lets_every_host_save_what_it_has(bench: Bench, hosts: dict[str, Any]) -> None:
     bench.train(
@@ -251,16 +254,14 @@ def test_a_stop_lets_every_host_save_what_it_has(bench: Bench, hosts: dict[str, 
     assert bench.aws.keys(f"{OUTPUT}/model") == [f"{OUTPUT}/model/{name}" for name in names]
 
 
-def test_a_command_that_ignores_the_stop_is_killed_after_the_grace(bench: Bench) -> None:
-    bench.train("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)")
-    bench.stop_when_ready()
-    assert bench.aws.job("job")["TrainingJobStatus"] == "Stopping"
-    assert bench.state() == ("Stopped", "Stopped")
-
-
-def test_a_job_is_stopped_at_its_maximum_runtime(bench: Bench) -> None:
-    bench.train("time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": 20})
-    assert bench.state() == ("Stopped", "MaxRuntimeExceeded")
+@pytest.mark.parametrize("seconds", [None, 20], ids=["stopped", "out of time"])
+def test_a_command_that_ignores_its_end_is_killed_after_the_grace(bench: Bench, seconds: int | None) -> None:
+    changes = {"StoppingCondition": {"MaxRuntimeInSeconds": seconds}} if seconds else {}
+    bench.train("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)", **changes)
+    if not seconds:
+        bench.stop_when_ready()
+        assert bench.aws.job("job")["TrainingJobStatus"] == "Stopping"
+    assert bench.state() == ("Stopped", "MaxRuntimeExceeded" if seconds else "Stopped")
 
 
 def test_a_missing_input_fails_the_job_before_it_trains(bench: Bench) -> None:
