@@ -115,7 +115,7 @@ class Account:
 def account(workdir: Path, **options: Any) -> Iterator[Account]:
     """A stand-in with these options, an empty bucket, and clients. `clock` and `s3_of` may be among the options."""
     gateway = shared_gateway()
-    given = {"s3_of": lambda role: _client("s3"), "clock": gateway.clock, **options}
+    given = {"s3_of": lambda role: _client("s3"), "clock": RealClock(), **options}
     gateway.clear()
     standin = StandIn(workdir / "standin", **given)
     gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)
