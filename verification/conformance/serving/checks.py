@@ -71,7 +71,7 @@ _TEXT_FLAGS = ("served_model_name", "max_lora_rank", "max_model_len", "max_num_s
 def flags(site: Site) -> Contract:
     """Whether vLLM's parser knows every flag that follows from the run's container, and reads from it what the container says."""
     name = "the template's SM_VLLM_ variables are flags of the server"
-    created = [call.request for call in site.cloud.sagemaker.calls if call.operation == "CreateModel"]
+    created = [call.request for call in site.cloud.calls if call.operation == "CreateModel"]
     if not created:
         return site.contract(name, 0, ["the run created no model"])
     environment = created[0]["PrimaryContainer"]["Environment"]
