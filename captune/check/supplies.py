@@ -122,7 +122,12 @@ def price(pricing: Any, region: str, types: Sequence[str], use: str) -> Findings
     """
     for kind in types:
         subject = f"price of {use.lower()}"
-        listed, table = prices.listed(pricing, region, kind, use), _pinned(region, kind, use)
+        try:
+            listed = prices.listed(pricing, region, kind, use)
+        except PriceUnknown as error:
+            yield problem(subject, str(error), "as it says")
+            continue
+        table = _pinned(region, kind, use)
         refresh = f"captune prices --instance-type {kind} --price-region {region}, then make deploy"
         if listed and table and listed.hourly_usd == table.hourly_usd:
             yield ok(subject, f"{kind} costs ${listed.hourly_usd}/h, as the pinned table says")

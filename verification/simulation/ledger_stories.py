@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from common.errors import CaptuneError
+from common.errors import CaptuneError, PriceUnknown
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.pricing import prices
@@ -135,6 +135,15 @@ def two_prices() -> list[str]:
     return [] if found and str(found.hourly_usd) == "9.9" else ["the cheaper of two prices was taken"]
 
 
+def a_quarter_of_the_price() -> list[str]:
+    """A listed price of a quarter of the known one is refused, not believed."""
+    try:
+        found = prices.listed(PriceList({"ml.g5.2xlarge": "0.379"}), REGION, "ml.g5.2xlarge", "Training")
+    except PriceUnknown:
+        return []
+    return [f"it was taken: {found}"]
+
+
 STORIES = (
     clamped_to_four_dollars,
     collision,
@@ -144,4 +153,5 @@ STORIES = (
     room_for_none,
     settled_by_two,
     two_prices,
+    a_quarter_of_the_price,
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 from common.errors import PriceUnknown
 
 _TABLE = Path(__file__).with_name("prices.json")
-# A listed price may be so many times lower than the pinned one. AWS has never lowered a price to a half at once; a quarter or less
-# is a mistake in the list or in how it was read, and would reserve next to nothing.
-CHEAPEST_OF_PINNED = 4
-# Where nothing is pinned (US dollars an hour): the cheapest GPU of SageMaker is ml.g4dn.xlarge at 0.736, and the dearest instances cost
-# somewhat over a hundred. A higher price is believed up to this: to ignore it would reserve too little.
-CHEAPEST_UNPINNED, DEAREST = Decimal("0.736") / CHEAPEST_OF_PINNED, Decimal(1000)
+# A price may be so many times lower than the pinned one. AWS has never lowered one by more than a half at once; what is lower is a
+# mistake, in the list or in a ledger item, and would reserve or book too little.
+CHEAPEST_OF_PINNED = 2
+# US dollars an hour that any price lies between. The cheapest GPU of SageMaker is ml.g4dn.xlarge at 0.736, of which this is a quarter,
+# and the dearest instances cost somewhat over a hundred. A high price is believed: to ignore it would reserve too little.
+CHEAPEST, DEAREST = Decimal("0.184"), Decimal(1000)
 _USAGE = {"Training": "Train", "Hosting": "Host"}
 
 
@@ -62,9 +63,23 @@ def read(text: str, use: str, source: str) -> list[Price]:
     return [Price(instance_type, use, Decimal(hourly), source) for instance_type, hourly in pairs]
 
 
-def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | None = None) -> Price:
+@cache
+def table(file: Path = _TABLE) -> dict[str, Any]:
+    """The table of prices that ships with the code. Raises PriceUnknown for a price in it that cannot be one."""
+    prices: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    for region, kinds in prices["hourly_usd"].items():
+        for instance_type, text in kinds.items():
+            if not CHEAPEST <= (_number(text) or 0) <= DEAREST:
+                raise PriceUnknown(
+                    f"The pinned table says that {instance_type} costs ${text} an hour in {region}, which cannot be. Correct "
+                    f"lambdas/common/pricing/{file.name}, or run `captune prices` with credentials, then deploy again."
+                )
+    return prices
+
+
+def pinned(region: str, instance_type: str, use: str) -> Price:
     """The price in the table that ships with the code. Raises PriceUnknown for a pair that is not in it."""
-    prices = table or json.loads(_TABLE.read_text("utf-8"))
+    prices = table()
     found = prices["hourly_usd"].get(region, {}).get(instance_type)
     if found is None:
         raise PriceUnknown(
@@ -74,18 +89,19 @@ def pinned(region: str, instance_type: str, use: str, table: dict[str, Any] | No
     return Price(instance_type, use, Decimal(found), f"pinned table of {prices['date']}")
 
 
-def dearest_pinned(use: str, table: dict[str, Any] | None = None) -> Price:
+def dearest_pinned(use: str) -> Price:
     """The dearest price of the whole table that ships with the code, for something of which nothing else is known."""
-    prices = table or json.loads(_TABLE.read_text("utf-8"))
+    prices = table()
     found = [(Decimal(price), name) for region in prices["hourly_usd"].values() for name, price in region.items()]
     price, name = max(found)
     return Price(name, use, price, f"dearest in the pinned table of {prices['date']}")
 
 
 def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | None:
-    """The price in the AWS Price List, or None when the list has no such product, or none with a price that can be true.
+    """The price in the AWS Price List, or None when the list has no such product with a price.
 
-    The dearest of several matching products is taken: a reservation has to be enough.
+    The dearest of several matching products is taken: a reservation has to be enough. Raises PriceUnknown for one that is too low to
+    be true.
     """
     pages = pricing.get_paginator("get_products").paginate(
         ServiceCode="AmazonSageMaker",
@@ -99,12 +115,29 @@ def listed(pricing: Any, region: str, instance_type: str, use: str) -> Price | N
         for page in pages
         for product in page["PriceList"]
         for price in _hourly_prices(json.loads(product), instance_type, use)
-        if _can_be_true(price, region, instance_type, use)
+        if price is not None and 0 < price <= DEAREST
     ]
-    return Price(instance_type, use, max(hourly), "AWS Price List") if hourly else None
+    if not hourly:
+        return None
+    price, lowest = max(hourly), lowest_usd(region, instance_type, use)
+    if price < lowest:
+        raise PriceUnknown(
+            f"The AWS Price List says that {instance_type} ({use}) costs ${price} an hour in {region}, and less than ${lowest.normalize():f} "
+            "is not believed: a run would reserve too little. If AWS really charges this, write it into "
+            f"lambdas/common/pricing/{_TABLE.name} and deploy; otherwise try again later."
+        )
+    return Price(instance_type, use, price, "AWS Price List")
 
 
-def _hourly_prices(product: dict[str, Any], instance_type: str, use: str) -> list[Decimal]:
+def lowest_usd(region: str, instance_type: str, use: str) -> Decimal:
+    """The lowest price that is believed of an instance type, in US dollars an hour."""
+    try:
+        return pinned(region, instance_type, use).hourly_usd / CHEAPEST_OF_PINNED
+    except PriceUnknown:
+        return CHEAPEST
+
+
+def _hourly_prices(product: dict[str, Any], instance_type: str, use: str) -> list[Decimal | None]:
     attributes = product.get("product", {}).get("attributes", {})
     usage = re.compile(rf"(^|-){_USAGE[use]}:{re.escape(instance_type)}$")
     if attributes.get("component") != use and not usage.search(attributes.get("usagetype", "")):
@@ -121,20 +154,10 @@ def _hourly_prices(product: dict[str, Any], instance_type: str, use: str) -> lis
     ]
 
 
-def _number(text: Any) -> Decimal:
-    """The number in a text; NaN where there is none."""
+def _number(text: Any) -> Decimal | None:
+    """The number in a text, or None."""
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except (InvalidOperation, TypeError, ValueError):
-        return Decimal("NaN")
-
-
-def _can_be_true(hourly: Decimal, region: str, instance_type: str, use: str) -> bool:
-    """Whether a listed price can be true: a number, and not so low or high that it must be a mistake."""
-    if not hourly.is_finite() or hourly > DEAREST:
-        return False
-    try:
-        lowest = pinned(region, instance_type, use).hourly_usd / CHEAPEST_OF_PINNED
-    except PriceUnknown:
-        lowest = CHEAPEST_UNPINNED
-    return hourly >= lowest
+        return None
+    return number if number.is_finite() else None

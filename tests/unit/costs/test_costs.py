@@ -26,7 +26,7 @@ PRICE = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
 MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1), timezones=st.just(UTC))
 HOURLY = st.decimals("0.01", "99", places=4)
 NO_NUMBERS: list[Any] = ["NaN", "sNaN", "abc", "", "Infinity", "-Infinity", "$1.515", None, {"a": 1}, ["x"]]
-IMPOSSIBLE = ["-1", "0", "-0.0", "0.000001", "0.378", "1000.01", "1E+30"]
+IMPOSSIBLE = ["-1", "0", "-0.0", "1000.01", "1E+30"]
 TRAINING = "USE1-Train:ml.g5.2xlarge"
 
 
@@ -201,7 +201,7 @@ class TestListed:
             ([product("USE1-something", "2.5", component="Training")], "2.5"),
             ([product("Train:ml.g5.2xlarge", "1.1"), product(TRAINING, "1.9")], "1.9"),  # the dearest of several
             ([product(TRAINING, usd) for usd in ("NaN", "1.6", "Infinity")], "1.6"),
-            *([([product(TRAINING, usd)], usd) for usd in ("0.37875", "0.9", "6.2", "7.7", "1000")]),
+            *([([product(TRAINING, usd)], usd) for usd in ("0.7575", "0.9", "6.2", "7.7", "1000")]),
         ],
     )
     def test_the_list_goes_before_the_table(self, products: list[dict[str, Any]], usd: str) -> None:
@@ -223,6 +223,14 @@ class TestListed:
     def test_what_is_no_hourly_price_of_this_use_is_ignored(self, other: dict[str, Any]) -> None:
         assert prices.listed(Pricing(other), "us-east-1", "ml.g5.2xlarge", "Training") is None
         assert (found(other).hourly_usd, found(other).source[:12]) == (Decimal("1.515"), "pinned table")
+
+    @pytest.mark.parametrize("usd", ["0.000001", "0.379", "0.7574"])
+    def test_a_price_below_half_of_the_pinned_one_is_refused_with_what_to_do(self, usd: str) -> None:
+        with pytest.raises(
+            PriceUnknown,
+            match=rf"{usd} an hour in us-east-1, and less than \$0.7575 .* write it into .*prices.json and deploy",
+        ):
+            found(product(TRAINING, usd))
 
     @pytest.mark.parametrize("usd", ["NaN", "abc", "0.000001", "0.1839", None])
     def test_an_unpinned_type_needs_a_quarter_of_the_cheapest_gpus_price(self, usd: str | None) -> None:
@@ -253,6 +261,22 @@ class TestPinned:
         assert (price.hourly_usd, price.use) == (Decimal("1.515"), use)
         assert price.source.startswith("pinned table of 20")
         assert {"source", "date", "hourly_usd"} <= set(json.loads(prices._TABLE.read_text("utf-8")))
+
+    @pytest.mark.parametrize("usd", ["0", "-1.5", "0.1839", "1000.01", "NaN", "dear", None])
+    def test_a_table_with_a_price_that_cannot_be_is_refused(self, tmp_path: Path, usd: str | None) -> None:
+        file = tmp_path / "prices.json"
+        for right in ("0.184", "1000"):
+            kept = tmp_path / f"{right}.json"
+            kept.write_text(json.dumps({"hourly_usd": {"a": {"x": right}}}))
+            assert prices.table(kept)["hourly_usd"]["a"]["x"] == right
+        file.write_text(json.dumps({"hourly_usd": {"a": {"x": "1", "y": usd}}}))
+        with pytest.raises(
+            PriceUnknown, match=rf"y costs \${usd} an hour in a, which cannot be.*prices.json, or run `captune prices`"
+        ):
+            prices.table(file)
+
+    def test_the_table_that_ships_is_sound(self) -> None:
+        assert prices.table()["hourly_usd"]
 
     @pytest.mark.parametrize(("region", "kind"), [("us-east-1", "ml.p5.48xlarge"), ("eu-north-9", "ml.g5.2xlarge")])
     def test_an_unknown_type_or_region_is_refused_because_unknown_is_not_free(self, region: str, kind: str) -> None:

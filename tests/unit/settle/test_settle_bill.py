@@ -288,9 +288,10 @@ class TestTariffs:
         item["execution_arn"] = arn("abc").replace("us-east-1", "us-west-2")
         assert Tariff.of(item, "Hosting").of_type(CHEAP).source.startswith("dearest in the pinned table")
 
-    def test_the_dearest_pinned_price_is_compared_as_a_number(self) -> None:
+    def test_the_dearest_pinned_price_is_compared_as_a_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         table = {"date": "d", "hourly_usd": {"a": {"x": "9.5", "y": "10"}, "b": {"z": "8"}}}
-        found = prices.dearest_pinned("Hosting", table)
+        monkeypatch.setattr(prices, "table", lambda: table)
+        found = prices.dearest_pinned("Hosting")
         assert (found.instance_type, str(found.hourly_usd), found.use) == ("y", "10", "Hosting")
 
     def test_a_bill_is_the_sum_of_its_parts(self) -> None:
