@@ -5,7 +5,6 @@ An endpoint leaves no trace at SageMaker once it is gone, and each attempt has o
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,7 +43,6 @@ def stays(
         if requested_at is None:
             return []
         return [Stay(None, requested_at, min(_open_end(requested_at, until, now), requested_at + longest))]
-    known = lives.keys() if _attempt_is_known(item, seen) else ()
     found = []
     for attempt, life in sorted(lives.items(), key=lambda pair: pair[1].created_at):
         # Whole seconds are written, so the second in which it was seen to be gone counts.
@@ -54,8 +52,7 @@ def stays(
         following = [other.created_at for other in lives.values() if other.created_at > life.created_at]
         if life.failed and following:
             end = min(end, *following)
-        attempt_or_none = attempt if attempt in known else None
-        found.append(Stay(attempt_or_none, life.created_at, end, life.instance_type, life.instance_count or 1))
+        found.append(Stay(attempt, life.created_at, end, life.instance_type, life.instance_count or 1))
     return found
 
 
@@ -88,11 +85,6 @@ def _together(noted: EndpointLife, saw: EndpointLife) -> EndpointLife:
         instance_count=max(noted.instance_count, saw.instance_count),
         failed=noted.failed and saw.failed,
     )
-
-
-def _attempt_is_known(item: RunItem, seen: Seen | None) -> bool:
-    """Whether the attempt is told: an earlier deployment noted the name only of an endpoint that had not failed."""
-    return bool(seen) or "endpoint_name" in item or any(re.match(r"endpoint_\d", name) for name in item)
 
 
 def _open_end(start: datetime, until: datetime, now: datetime) -> datetime:

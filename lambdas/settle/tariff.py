@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from common.errors import PriceUnknown
@@ -27,13 +26,10 @@ class Tariff:
 
     @classmethod
     def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
-        """The tariff of a run's ledger item. One of an earlier deployment holds one price of each use, or no number of instances."""
-        key, source, region = use.lower(), item["price_source"], item["execution_arn"].split(":")[3]
+        """The tariff of a run's ledger item."""
+        found = read_prices(item[f"{use.lower()}_prices"], use, item["price_source"])
         instances = int(item.get("training_instances", 1)) if use == "Training" else ENDPOINT_INSTANCES
-        if f"{key}_prices" in item:
-            return cls(use, tuple(read_prices(item[f"{key}_prices"], use, source)), region, instances)
-        only = Price(item[f"{key}_instance_type"], use, Decimal(item[f"{key}_hourly_usd"]), source)
-        return cls(use, (only,), region, instances)
+        return cls(use, tuple(found), item["execution_arn"].split(":")[3], instances)
 
     def of_type(self, instance_type: str) -> Price:
         """The price of a type. One that was never reserved costs what the pinned table says; one that nobody knows, the dearest."""

@@ -46,7 +46,7 @@ class Judge:
             return run in self.evidence.resources and self._is_over_by_execution(run)
         if not row.is_open:
             # A tear-down that has just ended may have removed what was still listed a moment ago.
-            return from_iso(row.item["settled_at"]) + GRACE < self.now
+            return abs(self.now - from_iso(row.item["settled_at"])) > GRACE
         return self._is_over_by_reservation(run, row)
 
     def execution_arn(self, run: str) -> str | None:
@@ -60,6 +60,8 @@ class Judge:
 
     def _is_over_by_reservation(self, run: str, row: RunRow) -> bool:
         item = row.item
+        if self._is_older_than_reserved(run, item):
+            return True
         if "keep_until" in item and from_iso(item["keep_until"]) + GRACE > self.now:
             return False
         return self._has_outlived_its_deadlines(run, item) or self._has_ended(run) or self._is_too_old(run)
@@ -71,6 +73,14 @@ class Judge:
         if since is not None and deadline and since + deadline < self.now:
             return True
         return "ends_by" in item and from_iso(item["ends_by"]) < self.now
+
+    def _is_older_than_reserved(self, run: str, item: RunItem) -> bool:
+        """Whether an endpoint has been there for longer than the run has reserved for all of them, whatever is to be kept."""
+        since = self.evidence.endpoint_since(run)
+        return (
+            since is not None
+            and since + timedelta(seconds=item.get("max_endpoint_seconds", LONGEST_ENDPOINT_SECONDS)) < self.now
+        )
 
     def _is_over_by_execution(self, run: str) -> bool:
         return self._has_ended(run) or self._is_too_old(run)

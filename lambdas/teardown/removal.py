@@ -21,6 +21,7 @@ from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.names import belongs_to
+from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
 from teardown.lives import Lives
 
@@ -122,13 +123,17 @@ class Removal:
             item = self.ledger.run(self.run)
             if item is None or item["state"] != "reserved" or item["execution_arn"] != execution_arn:
                 return None
-            seconds = int(item.get("keep_endpoint_seconds", 0))
-            if not seconds:
+            reserved = (
+                item["max_endpoint_seconds"] - item.get("endpoint_deadline_seconds", 0) - TEAR_DOWN_ALLOWANCE_SECONDS
+            )
+            seconds = min(item["keep_endpoint_seconds"], reserved)
+            if seconds <= 0:
                 return None
-            wanted = self.now + timedelta(seconds=seconds)
+            ends = from_iso(item["reserved_at"]) + timedelta(seconds=LONGEST_RESERVATION_SECONDS)
+            wanted = min(ends, self.now + timedelta(seconds=seconds))
             self.ledger.note(self.run, {"keep_until": wanted.isoformat(timespec="seconds")})
             noted = self.ledger.run(self.run) or {}
-            until = from_iso(str(noted["keep_until"]))
+            until = min(wanted, from_iso(str(noted["keep_until"])))
         except Exception as error:
             # Silent, damaged or worse: what cannot be shown to have a reservation and an end is not kept.
             log("nothing is kept", run=self.run, error=str(error))

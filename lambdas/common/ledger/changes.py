@@ -65,8 +65,7 @@ def settlement(
 ) -> list[dict[str, Any]]:
     """The writes that settle a run whose item was read, or none where that changes nothing.
 
-    They hold only while the item is as it was read: `settlements` counts how often it was settled. An item that an earlier
-    deployment settled does not have it.
+    They hold only while the item is as it was read: `settlements` counts how often it was settled.
     """
     first = item["state"] == "reserved"
     booked = {m: int(item["reserved_cents"]) for m in item["months"].split(",")} if first else cents_by_month(item)
@@ -75,18 +74,17 @@ def settlement(
     deltas = {month: cents - booked.get(month, 0) for month, cents in total.items()}
     if not first and not any(deltas.values()):
         return []
-    count = item.get("settlements")
     facts: dict[str, str | int] = {
         "state": "settled",
         "actual_cents": sum(total.values()),
-        "settlements": 1 if first else (count or 1) + 1,
+        "settlements": 1 if first else item["settlements"] + 1,
         "settled_at" if first else "settled_again_at": now.isoformat(timespec="seconds"),
         **{f"actual_cents_{month}": cents for month, cents in total.items() if month in actual or not first},
         **details,
     }
     clause, values, names = assignments(facts)
-    seen: dict[str, str | int] = {":state": item["state"], **({":count": count} if count else {})}
-    as_read = f"#state = :state AND {'settlements = :count' if count else 'attribute_not_exists(settlements)'}"
+    seen: dict[str, str | int] = {":state": item["state"], **({} if first else {":count": item["settlements"]})}
+    as_read = f"#state = :state AND {'attribute_not_exists(settlements)' if first else 'settlements = :count'}"
     closing = table.update(
         item["pk"], f"SET {clause}", as_read, {**values, **typed(seen)}, {**names, "#state": "state"}
     )

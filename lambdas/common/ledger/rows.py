@@ -1,7 +1,7 @@
 """The ledger's items, each read by itself: what cannot be read of one is told in words and hides no other.
 
-A person, a script or a half-done restore can leave anything in a table. An item that cannot be read counts as the dearest case
-everywhere: as a run that is still open, and with everything that it may have reserved.
+A person, a script or a half-done restore can leave anything in a table. An item that cannot be read, or that says what cannot be,
+counts as the dearest case everywhere: as a run that is still open, and with everything that it may have reserved.
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypedDict
 
 from common.clock import from_iso, month_of
 from common.ledger import keys
 from common.ledger.table import Raw, RawItem
+from common.pricing import prices
+from common.pricing.durations import (
+    LONGEST_DEADLINE_SECONDS,
+    LONGEST_ENDPOINT_SECONDS,
+    LONGEST_EXECUTION_SECONDS,
+    LONGEST_KEEP_SECONDS,
+    LONGEST_RESERVATION_SECONDS,
+)
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _TEXTS = {
@@ -30,9 +38,19 @@ _TEXTS = {
 }
 _DATES = {"reserved_at", "settled_at", "ends_by", "keep_until"}
 _REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
-_REQUIRED_OF_SETTLED = ("actual_cents", "settled_at")
+_REQUIRED_OF_SETTLED = ("actual_cents", "settled_at", "settlements")
 _BOOKED = "actual_cents_"  # and the month
-_OLD_LIFE, _LIFE = re.compile(r"endpoint_(created|gone)_at"), re.compile(r"endpoint_\d+_(created|gone)_at")
+_LIFE = re.compile(r"endpoint_\d+_(created|gone)_at")
+# The most that a run can have asked for, in seconds.
+_LONGEST = {
+    "max_training_seconds": LONGEST_EXECUTION_SECONDS,
+    "max_endpoint_seconds": LONGEST_ENDPOINT_SECONDS,
+    "endpoint_deadline_seconds": LONGEST_DEADLINE_SECONDS,
+    "keep_endpoint_seconds": LONGEST_KEEP_SECONDS,
+}
+# How long after its reservation a moment of a run can be. A settlement waits for as long as a service is away.
+_PLANNED, _LATEST = timedelta(seconds=LONGEST_RESERVATION_SECONDS), timedelta(days=366)
+_CLOCKS_APART = timedelta(days=1)
 
 
 class RunItem(TypedDict, total=False):
@@ -130,11 +148,7 @@ def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
 
 
 def endpoint_lives(item: Mapping[str, Any]) -> dict[int, EndpointLife]:
-    """The endpoint of each attempt that a run's item tells of.
-
-    An item of an earlier deployment tells of one, by `endpoint_created_at`; its attempt is in `endpoint_name`, which only an
-    endpoint that did not fail has.
-    """
+    """The endpoint of each attempt that a run's item has noted."""
     found: dict[int, EndpointLife] = {}
     for attempt in sorted(int(name.split("_")[1]) for name in item if re.fullmatch(r"endpoint_\d+_created_at", name)):
         gone = item.get(f"endpoint_{attempt}_gone_at")
@@ -145,11 +159,6 @@ def endpoint_lives(item: Mapping[str, Any]) -> dict[int, EndpointLife]:
             item.get(f"endpoint_{attempt}_instance_count", 0),
             bool(item.get(f"endpoint_{attempt}_failed", 0)),
         )
-    if not found and "endpoint_created_at" in item:
-        gone, name = item.get("endpoint_gone_at"), item.get("endpoint_name", "")
-        tried = re.search(r"-try(\d+)$", name)
-        life = EndpointLife(from_iso(item["endpoint_created_at"]), from_iso(gone) if gone else None)
-        found[int(tried[1]) if tried else 1] = life
     return found
 
 
@@ -163,9 +172,35 @@ def read_row(raw: RawItem) -> RunRow:
             problems.append(f"{name} {problem}")
         else:
             item[name] = found
+    for name, problem in _impossible(item).items():
+        problems.append(f"{name} {problem}")
+        del item[name]
     required = _REQUIRED + (_REQUIRED_OF_SETTLED if item.get("state") == "settled" else ())
     problems += [f"{name} is missing" for name in required if name not in raw]
     return RunRow(keys.run_in(str(item.get("pk"))) or "", item, tuple(problems))
+
+
+def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
+    """What an item says that cannot be, by the attribute."""
+    wrong = {
+        name: f"is {item[name]} seconds, more than the {longest} that are allowed"
+        for name, longest in _LONGEST.items()
+        if item.get(name, 0) > longest
+    }
+    if "reserved_at" in item:
+        reserved_at = from_iso(item["reserved_at"])
+        if "months" in item and month_of(reserved_at) > max(item["months"].split(",")):
+            wrong["reserved_at"] = wrong["months"] = f"does not fit: {item['months']} were reserved at {reserved_at}"
+        for name in filter(_is_date, item):
+            longest = _PLANNED if name in ("ends_by", "keep_until") else _LATEST
+            if not -_CLOCKS_APART <= from_iso(item[name]) - reserved_at <= longest:
+                wrong[name] = f"is {item[name]}, too far from the reservation at {reserved_at}"
+    region = (str(item.get("execution_arn", "")).split(":") + [""] * 4)[3]
+    for use in ("training", "hosting"):
+        text = item.get(f"{use}_prices", "")
+        if not prices.can_be(text, region, use.title()):
+            wrong[f"{use}_prices"] = f"is {text[:40]!r}, no prices that AWS asks"
+    return wrong
 
 
 def whole_number(value: Raw | None) -> int | None:
@@ -200,7 +235,7 @@ def _is_text(name: str) -> bool:
 
 
 def _is_date(name: str) -> bool:
-    return name in _DATES or bool(_OLD_LIFE.fullmatch(name) or _LIFE.fullmatch(name))
+    return name in _DATES or bool(_LIFE.fullmatch(name))
 
 
 def _problem_of_text(name: str, text: str) -> str:
@@ -210,7 +245,7 @@ def _problem_of_text(name: str, text: str) -> str:
         return f"is {text[:40]!r}, not months such as 2026-11"
     if _is_date(name):
         try:
-            from_iso(text)
-        except ValueError:
+            from_iso(text).astimezone(UTC)
+        except (ValueError, OverflowError):
             return f"is {text[:40]!r}, not a date"
     return ""

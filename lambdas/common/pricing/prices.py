@@ -77,6 +77,16 @@ def table(file: Path = _TABLE) -> dict[str, Any]:
     return prices
 
 
+@cache
+def can_be(text: str, region: str, use: str) -> bool:
+    """Whether a text holds prices, as `written` writes them, and each can be one."""
+    try:
+        found = read(text, use, "")
+        return all(lowest_usd(region, price.instance_type, use) <= price.hourly_usd <= DEAREST for price in found)
+    except (ValueError, InvalidOperation):
+        return False
+
+
 def pinned(region: str, instance_type: str, use: str) -> Price:
     """The price in the table that ships with the code. Raises PriceUnknown for a pair that is not in it."""
     prices = table()

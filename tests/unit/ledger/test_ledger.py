@@ -201,23 +201,15 @@ class TestSettling:
 
         assert (written_cents(table), written_cents(table, "2026-12")) == ({"N": "2500"}, {"N": "7"})
 
-    def test_a_run_that_an_earlier_deployment_settled_can_be_settled_again(self, ledger: Ledger, table: Any) -> None:
-        ledger.reserve(reservation("a", 587), CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        edit(table, "RUN#captune-a", "settlements", None)
-        item: Any = ledger.settle("captune-a", {"2026-11": 100}, {}, NOW)
-
-        assert (item["actual_cents"], item["settlements"], ledger.committed_cents("2026-11")) == (100, 2, 100)
-
 
 class TestNotes:
     def test_what_was_noted_first_stays(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.note("captune-a", {"keep_until": NOON})
-        ledger.note("captune-a", {"keep_until": LATER, "endpoint_gone_at": LATER})
+        ledger.note("captune-a", {"keep_until": LATER, "endpoint_1_gone_at": LATER})
 
         item: Any = ledger.run("captune-a")
-        assert (item["keep_until"], item["endpoint_gone_at"]) == (NOON, LATER)
+        assert (item["keep_until"], item["endpoint_1_gone_at"]) == (NOON, LATER)
 
     def test_no_facts_make_no_call(self) -> None:
         Ledger(None, "ledger").note("captune-a", {})

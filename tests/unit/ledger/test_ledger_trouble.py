@@ -14,8 +14,8 @@ from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.ledger.changes import written
 from common.ledger.ledger import Ledger
-from common.ledger.rows import EndpointLife, endpoint_lives, read_row, whole_number
-from tests.doubles.lambda_fakes import NOW, refusal
+from common.ledger.rows import endpoint_lives, read_row, whole_number
+from tests.doubles.lambda_fakes import NOW, arn, refusal
 from tests.doubles.ledger_fakes import CAP, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
@@ -175,7 +175,7 @@ class TestTwoRunsAtOnce:
 GOOD: dict[str, dict[str, Any]] = {
     "pk": {"S": "RUN#captune-a"},
     "state": {"S": "reserved"},
-    "execution_arn": {"S": "arn:a"},
+    "execution_arn": {"S": arn("a")},
     "execution_name": {"S": "a"},
     "reserved_cents": {"N": "600"},
     "months": {"S": "2026-11,2026-12"},
@@ -187,12 +187,19 @@ SETTLED = GOOD | {
     "actual_cents_2026-11": {"N": "100"},
     "actual_cents_2026-12": {"N": "50"},
     "settled_at": {"S": "2026-11-24T20:00:00+00:00"},
+    "settlements": {"N": "1"},
 }
 TEXTS = ("state", "execution_arn", "execution_name", "months", "status")
 PRICES = ("price_source", "training_prices", "hosting_prices")
 REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
 DATES = ("reserved_at", "settled_at", "ends_by", "keep_until")
 LONG = "x" * 50
+LONGEST = {
+    "max_training_seconds": 12 * 3600,
+    "max_endpoint_seconds": 8 * 3600 + 2400,
+    "endpoint_deadline_seconds": 4 * 3600,
+    "keep_endpoint_seconds": 4 * 3600,
+}
 
 # What is written over a good item, and what is said about it. None removes the attribute.
 DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
@@ -208,7 +215,23 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
     ("months", {"S": "2026-11,2026-13"}, "months is '2026-11,2026-13', not months such as 2026-11"),
     ("months", {"S": LONG}, f"months is '{LONG[:40]}', not months such as 2026-11"),
     ("reserved_at", {"S": LONG}, f"reserved_at is '{LONG[:40]}', not a date"),
-    ("endpoint_created_at", {"S": "then"}, "endpoint_created_at is 'then', not a date"),
+    ("endpoint_1_created_at", {"S": "then"}, "endpoint_1_created_at is 'then', not a date"),
+    *((name, {"S": "9999-12-31T23:59:59-01:00"}, f"{name} is '9999-12-31T23:59:59-01:00', not a date") for name in DATES),
+    *((name, {"N": "1" + 20 * "0"}, f"{name} is 1{20 * '0'} seconds, more than the {most}") for name, most in LONGEST.items()),
+    *((name, {"N": str(most + 1)}, f"{name} is {most + 1} seconds, more than") for name, most in LONGEST.items()),
+    *(
+        (name, {"S": moment}, f"{name} is {moment}, too far from the reservation at 2026-11-24 18")
+        for name in ("ends_by", "keep_until", "settled_at", "endpoint_1_created_at", "endpoint_1_gone_at")
+        for moment in ("2036-11-24T18:00:00+00:00", "2026-11-23T17:59:59+00:00")
+    ),
+    # 16 hours and 40 minutes later at the most.
+    *((name, {"S": "2026-11-25T10:40:01+00:00"}, f"{name} is 2026-11-25") for name in ("ends_by", "keep_until")),
+    *(
+        (f"{use}_prices", {"S": text}, f"{use}_prices is '{text}', no prices that AWS asks")
+        for use in ("training", "hosting")
+        for text in ("ml.g5.2xlarge=0.01515", "ml.g5.2xlarge=0.7574", "ml.g5.2xlarge=-1", "ml.g5.2xlarge", "a=b", "x=0.1", "x=1001",
+                     "ml.g5.2xlarge=NaN", "ml.g5.2xlarge=1.515 ml.g6.2xlarge=0.1")
+    ),
     ("endpoint_2_gone_at", {"S": "later"}, "endpoint_2_gone_at is 'later', not a date"),
     *((name, None, f"{name} is missing") for name in REQUIRED),
     *((name, {"N": "7"}, f"{name} is the number 7, not a text") for name in (*TEXTS, *PRICES, *DATES)),
@@ -256,6 +279,27 @@ class TestReading:
         assert len(rows["captune-a"].item) == len(but(GOOD, **{name: None}))
         assert (rows["captune-b"].problems, rows["captune-b"].item) == ((), ledger.run("captune-b"))
 
+    @pytest.mark.parametrize(
+        ("reserved_at", "months", "fits"),
+        [("2026-12-01T00:00:00+00:00", "2026-11", False), ("2026-11-30T23:59:59+00:00", "2026-11", True),
+         ("2036-11-24T18:00:00+00:00", "2026-11,2026-12", False), ("2026-11-24T18:00:00+00:00", "2026-12", True)],
+    )  # fmt: skip
+    def test_a_reservation_after_its_months_counts_in_every_month(
+        self, reserved_at: str, months: str, fits: bool
+    ) -> None:
+        row = read_row(but(GOOD, reserved_at={"S": reserved_at}, months={"S": months}))
+        assert row.is_damaged is not fits
+        assert {"reserved_at", "months"} <= row.item.keys() or not fits
+        assert row.cents_in("2027-01", CAP) == (0 if fits else 600)
+
+    @pytest.mark.parametrize(("name", "most"), LONGEST.items())
+    def test_the_longest_that_may_be_asked_for_is_no_damage(self, name: str, most: int) -> None:
+        right = {"S": "ml.g5.2xlarge=0.7575 ml.g6.2xlarge=1000 x=0.184"}
+        dates = {"ends_by": {"S": "2026-11-25T10:40:00+00:00"}, "settled_at": {"S": "2027-11-25T18:00:00+00:00"},
+                 "endpoint_1_created_at": {"S": "2026-11-23T18:00:00+00:00"}}  # fmt: skip
+        row = read_row(but(GOOD, **{name: {"N": str(most)}}, training_prices=right, hosting_prices=right, **dates))
+        assert row.problems == ()
+
     def test_everything_wrong_with_a_run_is_in_the_error(self) -> None:
         table = Table()
         table.rows["RUN#captune-a"] = but(GOOD, state={"S": "open"}, months={"S": "May"})
@@ -268,6 +312,10 @@ class TestReading:
     def test_a_settled_item_without_its_settlement_is_open(self, missing: str) -> None:
         row = read_row(but(SETTLED, **{missing: None}))
         assert (row.problems, row.is_open) == ((f"{missing} is missing",), True)
+
+    def test_a_settled_item_without_its_count_is_damaged_and_not_open(self) -> None:
+        row = read_row(but(SETTLED, settlements=None))
+        assert (row.problems, row.is_open) == (("settlements is missing",), False)
 
     def test_an_item_without_a_key_has_no_run(self) -> None:
         assert (read_row({}).run, read_row(but(GOOD, pk=None)).run) == ("", "")
@@ -307,15 +355,5 @@ def test_what_a_run_holds_of_each_month(item: dict[str, Any], cents: tuple[int, 
 
 
 class TestEndpointLives:
-    @pytest.mark.parametrize(
-        ("name", "attempt"), [("captune-a-try3", 3), ("captune-a", 1), (None, 1), ("captune-a-try3-b", 1)]
-    )
-    @pytest.mark.parametrize("gone", [True, False])
-    def test_an_item_of_an_earlier_deployment_has_one_life(self, name: str | None, attempt: int, gone: bool) -> None:
-        item: Any = {"endpoint_created_at": "2026-11-24T12:00:00+00:00"}
-        item |= {"endpoint_gone_at": "2026-11-24T19:00:00+00:00"} if gone else {}
-        item |= {"endpoint_name": name} if name else {}
-        assert endpoint_lives(item) == {attempt: EndpointLife(NOW, NOW.replace(hour=19) if gone else None)}
-
     def test_an_end_without_a_creation_is_no_life(self) -> None:
-        assert endpoint_lives({"endpoint_gone_at": "2026-11-24T19:00:00+00:00"}) == {}
+        assert endpoint_lives({"endpoint_1_gone_at": "2026-11-24T19:00:00+00:00"}) == {}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from common.contracts.tear_down import Seen
 from common.pricing import prices
-from common.pricing.prices import Price
 from settle.billing import Bill, bill
 from settle.endpoints import Stay, stays
 from settle.tariff import Tariff
@@ -142,27 +140,6 @@ class TestEndpoints:
         assert found == [Stay(None, NOW + HOUR, NOW + 2 * HOUR, "", 1)]
         assert found[0].name == "an attempt that nobody saw"
 
-    @pytest.mark.parametrize(
-        ("gone", "name", "noted", "seen", "cost"),
-        [
-            (99, "captune-abc", {}, {}, (100, 10)),
-            (99, "captune-abc-try2", {}, {}, (100, 100)),
-            (99, None, {}, {}, (100, 100)),  # without a name it counts as the dearest
-            (None, None, {}, {}, (3600, 3600)),
-            # Beside the lives of its attempts it says nothing more: the tear-down goes on writing it.
-            (None, None, {1: life(0, 99)}, {}, (100, 10)),
-            (None, None, {}, {"1": life(0, 99)}, (100, 10)),
-        ],
-    )
-    def test_an_item_of_an_earlier_deployment_has_one_endpoint(
-        self, priced: Site, gone: int | None, name: str | None, noted: Any, seen: Any, cost: tuple[int, int]
-    ) -> None:
-        old = {"endpoint_created_at": at(0).isoformat(), "endpoint_name": name or ""}
-        old |= {"endpoint_gone_at": at(gone).isoformat()} if gone else {}
-        priced.ledger.note("captune-abc", {key: value for key, value in old.items() if value})
-        note(priced, noted)
-        assert endpoint_cost(priced, seen=seen or None) == cost
-
 
 class TestTrainingSeconds:
     @pytest.mark.parametrize(
@@ -267,13 +244,6 @@ class TestTypes:
 
 
 class TestTariffs:
-    def test_an_item_of_an_earlier_deployment_has_one_price_of_each_use(self) -> None:
-        item: Any = {
-            "price_source": "p", "execution_arn": arn("abc"), "hosting_instance_type": "t", "hosting_hourly_usd": "2",
-        }  # fmt: skip
-        expected = Tariff("Hosting", (Price("t", "Hosting", Decimal(2), "p"),), "us-east-1", 1)
-        assert Tariff.of(item, "Hosting") == expected
-
     def test_attempts_go_round_the_list_of_types(self) -> None:
         tariff = Tariff.of(
             {"price_source": "p", "hosting_prices": "a=1 b=2 c=3", "execution_arn": arn("abc")}, "Hosting"

@@ -25,6 +25,7 @@ ENDPOINT: dict[str, Any] = {"endpoints": {"captune-abc": "InService"}}
 MODEL: dict[str, Any] = {"models": ["captune-abc"]}
 JOB: dict[str, Any] = {"jobs": {"captune-abc": "InProgress"}}
 OLDEST_RUN = CREATED + timedelta(seconds=LONGEST_EXECUTION_SECONDS)
+OLDEST_RESERVED = CREATED + timedelta(seconds=6000)
 OLDEST_ENDPOINT = CREATED + timedelta(seconds=LONGEST_ENDPOINT_SECONDS)
 HASHED = run_name("My.Run")
 NOTIFICATION = {"Records": [{"Sns": {"Message": "AWS Budgets: captune has exceeded 100% " + "x" * 600}}]}
@@ -34,14 +35,14 @@ ODD_VALUES: list[Any] = [{"BOOL": True}, {"NULL": True}, {"M": {}}, {"L": []}, {
 
 
 def reserved(
-    keep_until: datetime | None = None, damaged: str = "", settled: bool = False, **details: Any
+    keep_until: datetime | None = None, damaged: str = "", settled: datetime | None = None, **details: Any
 ) -> FakeLedger:
     """A ledger with the run abc."""
     ledger = FakeLedger().with_run("abc", **details)
     if keep_until:
         ledger.note("captune-abc", {"keep_until": keep_until.isoformat()})
     if settled:
-        ledger.settled("captune-abc", NOW)
+        ledger.settled("captune-abc", settled)
     if damaged:
         ledger.table.rows["RUN#captune-abc"][damaged] = {"BOOL": True}
     return ledger
@@ -75,11 +76,15 @@ RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "its execution has ended": (lambda: Site(reserved(), {"abc": ended(NOW)}), NOW + GRACE),
     "past the end of its reservation": (lambda: Site(reserved(ends_by=NOW.isoformat()), {"abc": RUNNING}), NOW),
     "past its endpoint's deadline": (old_endpoint, NOW),
-    "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT),
+    # The run has reserved 6,000 seconds of endpoints.
+    "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_RESERVED),
+    "kept for longer than reserved": (
+        lambda: Site(reserved(NOW + 9 * HOUR), {"abc": SUCCEEDED}, **ENDPOINT), OLDEST_RESERVED
+    ),
     "older than any run": (lambda: Site(reserved(), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     # Its schedule comes when the time is over, so a second earlier than the grace's end.
     "kept until a time that is over": (lambda: Site(reserved(NOW), {"abc": ended()}, **ENDPOINT), NOW + GRACE - SECOND),
-    "settled, and something is left": (lambda: Site(reserved(settled=True), **ENDPOINT), NOW + GRACE),
+    "settled, and something is left": (lambda: Site(reserved(settled=NOW), **ENDPOINT), NOW + GRACE),
     "damaged, ended": (lambda: Site(reserved(damaged="reserved_at"), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
     "damaged, old model": (lambda: Site(reserved(damaged="reserved_at"), {"abc": RUNNING}, **MODEL), OLDEST_RUN),
     "silent ledger, ended": (lambda: Site(silent(), {"abc": ended(NOW)}, **ENDPOINT), NOW + GRACE),
@@ -88,7 +93,7 @@ RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "silent Step Functions, reservation over": (
         lambda: without_step_functions(Site(reserved(ends_by=NOW.isoformat()))), NOW
     ),
-    "silent Step Functions, old": (lambda: without_step_functions(Site(reserved(), **ENDPOINT)), OLDEST_ENDPOINT),
+    "silent Step Functions, old": (lambda: without_step_functions(Site(reserved(), **ENDPOINT)), OLDEST_RESERVED),
     "both silent, old endpoint": (lambda: without_step_functions(Site(silent(), **ENDPOINT)), OLDEST_ENDPOINT),
 }  # fmt: skip
 
@@ -108,6 +113,7 @@ class TestJudgement:
         [
             lambda: Site(reserved()),  # its execution is forgotten
             lambda: Site(silent(), **ENDPOINT),
+            lambda: Site(reserved(settled=NOW + HOUR), **ENDPOINT),  # in a time to come
             # Nothing is kept whose end cannot be read.
             lambda: Site(reserved(NOW + HOUR, damaged="reserved_at"), {"abc": SUCCEEDED}, **ENDPOINT),
             lambda: Site(silent(reserved(NOW + HOUR)), {"abc": SUCCEEDED}, **ENDPOINT),

@@ -348,6 +348,26 @@ class TestKeeping:
     def test_nothing_stays_without_a_request_or_once_settled(self, ledger: FakeLedger) -> None:
         assert not Site(ledger, execution="SUCCEEDED").tear_down(self.SUCCESS)["keep"]
 
+    # 6,000 seconds of endpoints are reserved, 2,400 of them for its removal.
+    @pytest.mark.parametrize(
+        ("details", "after", "until"),
+        [
+            ({"keep_endpoint_seconds": 14_400}, timedelta(0), "2026-11-24T13:00:00"),
+            ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 1800}, timedelta(0), "2026-11-24T12:30:00"),
+            ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 3599}, timedelta(0), "2026-11-24T12:00:01"),
+            ({"keep_endpoint_seconds": 14_400, "endpoint_deadline_seconds": 3600}, timedelta(0), None),
+            ({"keep_endpoint_seconds": 1800}, timedelta(hours=16, minutes=20), "2026-11-25T04:40:00"),
+            (
+                {"keep_endpoint_seconds": 1800, "keep_until": "2026-11-24T20:00:00Z"},
+                timedelta(0),
+                "2026-11-24T12:30:00",
+            ),
+        ],
+    )
+    def test_an_endpoint_stays_inside_its_reservation(self, details: Any, after: timedelta, until: str | None) -> None:
+        site = Site(FakeLedger().with_run("abc", **details), "SUCCEEDED", endpoints=ENDPOINT)
+        assert site.tear_down(self.SUCCESS, after).get("keepUntil") == until
+
     @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
     def test_nothing_stays_whose_end_the_ledger_does_not_hold(
         self, operation: str, capsys: pytest.CaptureFixture[str]
