@@ -77,7 +77,7 @@ def find_model(channel: Path) -> ModelFolder:
         if nested:
             raise TrainingFailure(
                 f"The model lies in the folder {nested[0]}/ of the model channel, where the endpoint would not find it.",
-                f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.py and deploy again.",
+                f"Add {nested[0]}/ to the end of weights_prefix in stacks/configuration/catalog.yaml and deploy again.",
             )
         raise TrainingFailure(f"The model channel holds no config.json among {len(files)} files.", mend)
     problem = _problem(channel)

@@ -80,9 +80,9 @@ def bytes_without_a_start() -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True)
 class Family:
-    """How the toy of a family is made, and which models of the catalogue are of its kind."""
+    """How the toy of a family is made, and how the models of the catalogue that are of its kind begin."""
 
-    models: tuple[str, ...]
+    begins: str
     configuration: type
     causal: type
     tokenizer: Callable[[], PreTrainedTokenizerFast]
@@ -99,30 +99,30 @@ class Family:
         self.causal(configuration).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": self.models[0]}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": self.begins}))
 
 
 FAMILIES: dict[str, Family] = {
     "Llama 2": Family(
-        ("llama-2-7b", "llama-2-7b-chat", "llama-2-13b"), LlamaConfig, LlamaForCausalLM, sentence_pieces, {}
+        "llama-2-", LlamaConfig, LlamaForCausalLM, sentence_pieces, {}
     ),
     "Llama 3.1": Family(
-        ("llama-3.1-8b",), LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
+        "llama-3.1-", LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
         {"num_key_value_heads": 2, "rope_parameters": dict(_LLAMA_3_ROPE)},
     ),
     "Llama 3.2": Family(
-        ("llama-3.2-1b", "llama-3.2-3b"), LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
+        "llama-3.2-", LlamaConfig, LlamaForCausalLM, bytes_with_a_start,
         {
             "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True,
             "rope_parameters": {**_LLAMA_3_ROPE, "factor": 32.0},
         },
     ),
     "Mistral": Family(
-        ("mistral-7b",), MistralConfig, MistralForCausalLM, sentence_pieces,
+        "mistral-", MistralConfig, MistralForCausalLM, sentence_pieces,
         {"num_key_value_heads": 2, "sliding_window": None},
     ),
     "Qwen 2.5": Family(
-        ("qwen-2.5-7b", "qwen-2.5-7b-instruct"), Qwen2Config, Qwen2ForCausalLM, bytes_without_a_start,
+        "qwen-2.5-", Qwen2Config, Qwen2ForCausalLM, bytes_without_a_start,
         {"num_key_value_heads": 2},
     ),
 }  # fmt: skip
