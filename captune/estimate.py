@@ -26,9 +26,9 @@ from preflight.records import reading
 from preflight.request import Request
 from preflight.texts import text_file
 from preflight.texts.large_text import LARGEST_BYTES, MOST_LEARNT_BYTES
-from stacks.configuration.run_settings import run_settings
-from stacks.configuration.serving import MOST_TOKENS_SERVED
+from stacks.configuration.images import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
+from stacks.definitions import run_settings
 
 
 def command(

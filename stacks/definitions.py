@@ -1,15 +1,28 @@
-"""The .asl.yaml files, the only place where the states of a machine are written, as data and as text. Needs no CDK."""
+"""The state machines' definitions, and what a deployment fixes for its runs: settings, values in the definition, their version.
+
+The .asl.yaml files are the only place where states are written. Needs no CDK.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from common.environment import BaseModel, RunSettings
+from stacks.configuration import images
+from stacks.configuration.catalog import public_bucket
+from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, training_image
+from stacks.configuration.settings import Settings
+
+FINE_TUNING_DEFINITION = Path(__file__).parent / "fine_tuning.asl.yaml"
+_OF_GATED_WEIGHTS = ("ModelAccessConfig", "ContentType")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 
 
@@ -34,3 +47,78 @@ def definition_text(path: Path) -> str:
 def placeholders(text: str) -> set[str]:
     """The ${Names} that a definition expects from DefinitionSubstitutions."""
     return set(_PLACEHOLDER.findall(text))
+
+
+def literals(settings: Settings) -> dict[str, str]:
+    """The values in FineTuning's definition that are known before anything is deployed, by their placeholders."""
+    return {
+        "TrainingImage": training_image(settings.region).uri,
+        "HostingImage": hosting_image(settings.region, settings.hosting_image).uri,
+        "InferenceAmiVersion": INFERENCE_AMI_VERSION,
+        "LoraRank": str(images.server_lora_rank(settings.lora_rank)),
+        "MaxConcurrentRequests": str(images.MOST_REQUESTS_AT_ONCE),
+        "WeightsUri": settings.weights.uri,
+        "Domain": settings.domain,
+    }
+
+
+def fine_tuning_definition(settings: Settings) -> str:
+    """FineTuning as Step Functions gets it: weights that need no licence of JumpStart's are asked for without one.
+
+    SageMaker takes ModelAccessConfig for gated weights; for a folder of the user's there is nothing to accept.
+    """
+    definition = load_definition(FINE_TUNING_DEFINITION)
+    return as_text(definition if settings.weights.gated else _without(definition, _OF_GATED_WEIGHTS))
+
+
+def _without(value: Any, fields: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(part, fields) for key, part in value.items() if key not in fields}
+    return [_without(part, fields) for part in value] if isinstance(value, list) else value
+
+
+def definition_version(settings: Settings) -> str:
+    """What the definition and the functions of one deployment share: a SHA-256 of the definition, its values and the settings.
+
+    A deployment replaces functions and definition one after the other, and an execution keeps the definition it began with.
+    Where the two differ, a run would be priced as one thing and started as another.
+    """
+    parts = [fine_tuning_definition(settings), literals(settings), settings_json(settings)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def settings_json(settings: Settings) -> str:
+    """The settings as Preflight reads them from SETTINGS_JSON."""
+    return json.dumps(dataclasses.asdict(run_settings(settings)), separators=(",", ":"))
+
+
+def run_settings(settings: Settings) -> RunSettings:
+    """What a run knows of its deployment: the settings of the same name as they are, and what follows from the others."""
+    known: dict[str, Any] = {
+        **{field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)},
+        "base_model": _base_model(settings),
+        "training_instance_types": list(settings.training_instance_type),
+        "hosting_instance_types": list(settings.hosting_instance_type),
+        "training_image": training_image(settings.region).uri,
+        "hosting_image": hosting_image(settings.region, settings.hosting_image).uri,
+    }
+    return RunSettings(**{field.name: known[field.name] for field in dataclasses.fields(RunSettings)})
+
+
+def _base_model(settings: Settings) -> BaseModel:
+    model, weights, licence = settings.model, settings.weights, settings.model.licence
+    # Whoever has a copy of their own has accepted its licence where they got it.
+    asks = licence.must_be_accepted and not weights.own
+    return BaseModel(
+        id=model.id,
+        name=model.name,
+        parameters=model.parameters,
+        weights_uri=weights.uri,
+        own_weights=weights.own,
+        requires_eula=asks,
+        licensor=licence.licensor,
+        eula_uri=f"s3://{public_bucket(settings.region)}/{licence.eula_file}" if asks else "",
+        served_tokens=min(model.context_tokens, images.MOST_TOKENS_SERVED),
+        has_chat_template=model.has_chat_template,
+        shape=model.shape,
+    )

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.access import permissions as may
-from stacks.access import roles
+from stacks.access import permissions, roles
 from stacks.configuration.images import hosting_image, training_image
-from stacks.configuration.run_settings import definition_version, fine_tuning_definition, literals
 from stacks.configuration.settings import Settings
-from stacks.definitions import definition_text
+from stacks.definitions import definition_text, definition_version, fine_tuning_definition, literals, placeholders
 from stacks.functions import Functions, Resources, asset
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
-from stacks.state_machine import StateMachine
 from stacks.storage_stack import StorageStack
 from stacks.watching.dashboard import add_dashboard
 
@@ -95,11 +94,11 @@ class FineTuningStack(cdk.Stack):
             TEAR_DOWN,
             "Captune: removes what bills. Never the FineTuning role, so that a budget's deny cannot block it.",
             [
-                may.invoke(*invoked.values()),
-                may.allow(["sns:Publish"], self.result_topic.topic_arn),
+                permissions.invoke(*invoked.values()),
+                permissions.allow(["sns:Publish"], self.result_topic.topic_arn),
                 # An endpoint that was asked to stay gets a later deadline; one that is gone needs none.
-                may.allow(["scheduler:UpdateSchedule", "scheduler:DeleteSchedule"], self._arns.schedules()),
-                may.pass_role("scheduler", self._scheduler_role.role_arn),
+                permissions.allow(["scheduler:UpdateSchedule", "scheduler:DeleteSchedule"], self._arns.schedules()),
+                permissions.pass_role("scheduler", self._scheduler_role.role_arn),
             ],
         )
         return StateMachine(
@@ -130,13 +129,13 @@ class FineTuningStack(cdk.Stack):
             FINE_TUNING,
             "Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
             [
-                may.invoke(*self._invoked_by_fine_tuning().values()),
-                may.create_training_job(self._arns),
-                *may.create_endpoint(self._arns),
-                may.look_for_adapter(bucket_arn),
-                may.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),
-                may.pass_role("sagemaker", self._training_role.role_arn, self._hosting_role.role_arn),
-                may.pass_role("scheduler", self._scheduler_role.role_arn),
+                permissions.invoke(*self._invoked_by_fine_tuning().values()),
+                permissions.create_training_job(self._arns),
+                *permissions.create_endpoint(self._arns),
+                permissions.look_for_adapter(bucket_arn),
+                permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),
+                permissions.pass_role("sagemaker", self._training_role.role_arn, self._hosting_role.role_arn),
+                permissions.pass_role("scheduler", self._scheduler_role.role_arn),
             ],
         )
 
@@ -170,13 +169,13 @@ class FineTuningStack(cdk.Stack):
             role=self.fine_tuning_role,
         )
 
-    def _machine_role(self, role_id: str, machine: str, purpose: str, statements: may.Statements) -> iam.Role:
+    def _machine_role(self, role_id: str, machine: str, purpose: str, statements: permissions.Statements) -> iam.Role:
         return roles.service_role(
             self,
             role_id,
             service="states",
             purpose=purpose,
-            statements=[*statements, *may.machine_observability()],
+            statements=[*statements, *permissions.machine_observability()],
             source_arn=self._arns.machine(machine),
         )
 
@@ -207,3 +206,56 @@ class FineTuningStack(cdk.Stack):
         }
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(self, name, value=value, description=description)
+
+
+class StateMachine(Construct):
+    """A Standard state machine. The definition stays a plain string, so that it can be linted as it is.
+
+    Raises ValueError when a placeholder of the definition gets no value, or a value has no placeholder.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        definition: str,
+        substitutions: dict[str, str],
+        role: iam.Role,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if placeholders(definition) != set(substitutions):
+            differing = ", ".join(sorted(placeholders(definition) ^ set(substitutions)))
+            raise ValueError(f"The definition of {name} and its substitutions differ in: {differing}")
+        # Vended log groups of this path need no resource policy of their own, which has a limit of 5,120 characters.
+        log_group = logs.LogGroup(
+            self,
+            "Log",
+            log_group_name=f"/aws/vendedlogs/states/{name}",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        machine = sfn.CfnStateMachine(
+            self,
+            "Machine",
+            state_machine_name=name,
+            state_machine_type="STANDARD",
+            definition_string=definition,
+            definition_substitutions=substitutions,
+            role_arn=role.role_arn,
+            logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(
+                level="ALL",
+                include_execution_data=True,
+                destinations=[
+                    sfn.CfnStateMachine.LogDestinationProperty(
+                        cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
+                            log_group_arn=log_group.log_group_arn
+                        )
+                    )
+                ],
+            ),
+            tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=True),
+        )
+        # `Ref` of a state machine is its ARN.
+        self.arn = machine.ref

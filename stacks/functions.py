@@ -16,11 +16,11 @@ from constructs import Construct
 from common.contracts.weights_folder import READ_BY_PREFLIGHT
 from stacks.access import permissions as may
 from stacks.access.roles import service_role
-from stacks.configuration import serving
+from stacks.configuration import images
 from stacks.configuration.catalog import Weights
 from stacks.configuration.images import hosting_image, training_image
-from stacks.configuration.run_settings import definition_version, settings_json
 from stacks.configuration.settings import Settings
+from stacks.definitions import definition_version, settings_json
 from stacks.lambda_code import ASSET_EXCLUDES, PYTHON, code_with_packages, plain_code
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 
@@ -140,7 +140,7 @@ class Functions(Construct):
             memory=512,
             timeout=900,
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
-            environment={**with_bucket, "REQUESTS_AT_ONCE": str(serving.REQUESTS_AT_ONCE)},
+            environment={**with_bucket, "REQUESTS_AT_ONCE": str(images.REQUESTS_AT_ONCE)},
             statements=[
                 may.read_objects(bucket, Keys.PROMPTS, Keys.ANSWERS),
                 may.write_objects(bucket, Keys.ANSWERS),

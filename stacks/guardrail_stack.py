@@ -12,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.access import permissions as may
+from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
@@ -93,7 +93,7 @@ class GuardrailStack(cdk.Stack):
             "TearDownStarter",
             service="events",
             purpose="Captune: EventBridge starts the tear-down of a run that has ended.",
-            statements=[may.start_execution(tear_down_arn)],
+            statements=[permissions.start_execution(tear_down_arn)],
         )
         events.Rule(
             self,

@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.access import permissions as may
+from stacks.access import permissions
 from stacks.configuration.settings import Settings
 from stacks.names import ONE_PER_ACCOUNT, PREFIX, Keys
 
@@ -72,7 +72,7 @@ class StorageStack(cdk.Stack):
             "OnePerAccount",
             managed_policy_name=ONE_PER_ACCOUNT,
             description="Captune: attached to nobody. Its name lets one region of the account have a ledger, and so one cap.",
-            statements=[may.deny_new_spending()],
+            statements=[permissions.deny_new_spending()],
         )
 
     def _export(self, output: str, value: str, description: str) -> str:

@@ -6,7 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks.access import permissions as may
+from stacks.access import permissions
 from stacks.configuration.catalog import Weights, jumpstart_buckets
 from stacks.configuration.images import Image
 from stacks.names import Arns, Keys
@@ -22,7 +22,7 @@ def service_role(
     *,
     service: str,
     purpose: str,
-    statements: may.Statements,
+    statements: permissions.Statements,
     source_arn: str | None = None,
 ) -> iam.Role:
     """A role that one service may take, where the service tells it: on behalf of this account only.
@@ -54,12 +54,12 @@ def training_role(scope: Construct, *, bucket_arn: str, weights: Weights, image:
         statements=[
             *_weights(arns, weights),
             # SageMaker writes checkpoints while it trains and reads them when it resumes.
-            may.read_objects(bucket_arn, Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
-            may.write_objects(bucket_arn, Keys.TRAINING, Keys.CHECKPOINTS),
+            permissions.read_objects(bucket_arn, Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
+            permissions.write_objects(bucket_arn, Keys.TRAINING, Keys.CHECKPOINTS),
             # What training deletes of its checkpoints, SageMaker deletes in the bucket: else each start would bring all of them back.
-            may.delete_objects(bucket_arn, Keys.CHECKPOINTS),
-            may.list_bucket(bucket_arn),
-            *may.container(arns, image, "/aws/sagemaker/TrainingJobs"),
+            permissions.delete_objects(bucket_arn, Keys.CHECKPOINTS),
+            permissions.list_bucket(bucket_arn),
+            *permissions.container(arns, image, "/aws/sagemaker/TrainingJobs"),
         ],
     )
 
@@ -74,9 +74,9 @@ def hosting_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: 
         purpose="Captune: SageMaker loads the base weights and the adapter into the endpoint.",
         statements=[
             *_weights(arns, weights),
-            may.read_objects(bucket_arn, Keys.TRAINING),
-            may.list_bucket(bucket_arn),
-            *may.container(arns, image, may.log_groups_of_endpoints()),
+            permissions.read_objects(bucket_arn, Keys.TRAINING),
+            permissions.list_bucket(bucket_arn),
+            *permissions.container(arns, image, permissions.log_groups_of_endpoints()),
         ],
     )
 
@@ -88,11 +88,11 @@ def scheduler_role(scope: Construct, *, tear_down_arn: str) -> iam.Role:
         "SchedulerRole",
         service="scheduler",
         purpose="Captune: EventBridge Scheduler starts the tear-down of a run at its deadline.",
-        statements=[may.start_execution(tear_down_arn)],
+        statements=[permissions.start_execution(tear_down_arn)],
     )
 
 
-def _weights(arns: Arns, weights: Weights) -> may.Statements:
+def _weights(arns: Arns, weights: Weights) -> permissions.Statements:
     """The user's folder and nothing beside it; else JumpStart's buckets, of which first runs most often lack the gated one.
 
     AWS documents read access to the public bucket for every JumpStart model.
@@ -100,9 +100,9 @@ def _weights(arns: Arns, weights: Weights) -> may.Statements:
     if weights.own:
         bucket = arns.bucket(weights.bucket)
         return [
-            may.read_objects(bucket, f"{weights.prefix}*"),
-            may.list_folder(bucket, weights.prefix),
-            may.decrypt_objects(arns, weights.region, bucket, weights.prefix),
+            permissions.read_objects(bucket, f"{weights.prefix}*"),
+            permissions.list_folder(bucket, weights.prefix),
+            permissions.decrypt_objects(arns, weights.region, bucket, weights.prefix),
         ]
     buckets = [arns.bucket(name) for name in jumpstart_buckets(weights)]
-    return [may.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), may.list_bucket(*buckets)]
+    return [permissions.allow(["s3:GetObject"], *(f"{arn}/*" for arn in buckets)), permissions.list_bucket(*buckets)]

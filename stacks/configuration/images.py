@@ -1,4 +1,4 @@
-"""The two container images, as the SageMaker SDK lists them for each region; a setting replaces the one that serves.
+"""The two container images, as the SageMaker SDK lists them for each region, and how the serving one is asked.
 
 `sagemaker.core.image_uris.retrieve` gives the same addresses (a test compares them for every region), but importing it
 takes two seconds of every synthesis and brings pandas and scipy with it. So its data files are read directly.
@@ -34,6 +34,19 @@ CONSIDERED_VLLM_SERVER_VERSION = "2.6"
 # It is built for CUDA 13. The default machine image of endpoints has a driver too old for that: the container would die
 # without a log. This one has driver 580 (test/test_utils/constants.py of the same repository).
 INFERENCE_AMI_VERSION = "al2023-ami-sagemaker-inference-gpu-4-1"
+
+
+# Together 32 requests cost a server little more than one of them.
+REQUESTS_AT_ONCE = 32  # to one model
+MODELS_ASKED_AT_ONCE = 2  # the base model and the fine-tuned one, by two branches of the state machine
+MOST_REQUESTS_AT_ONCE = MODELS_ASKED_AT_ONCE * REQUESTS_AT_ONCE
+
+# Prompt and answer together. A longer context of the model is not made room for: its keys and values would fill the card (16 GB for the
+# 131,072 tokens of Llama 3.1 8B), and vLLM refuses to start where one request of the longest kind does not fit.
+MOST_TOKENS_SERVED = 4096
+
+# vLLM takes no other value of --max-lora-rank (MaxLoRARanks in vllm/config/lora.py, 0.27 to 0.32).
+SERVER_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +142,11 @@ def _listed(family: str) -> dict[str, Any]:
         if file.is_file():
             return dict(json.loads(file.read_text(encoding="utf-8")))
     raise FileNotFoundError(f"the package sagemaker lists no {family} images: pip install -r requirements.txt")
+
+
+def server_lora_rank(trained: int) -> int:
+    """The smallest --max-lora-rank with room for an adapter of this rank. Raises ValueError where vLLM has none."""
+    for rank in SERVER_LORA_RANKS:
+        if 1 <= trained <= rank:
+            return rank
+    raise ValueError(f"vLLM serves adapters of rank 1 to {SERVER_LORA_RANKS[-1]}, not {trained}: train a smaller rank")

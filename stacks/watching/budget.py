@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.access import permissions as may
+from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
 from stacks.names import PREFIX, Arns
@@ -53,7 +53,7 @@ class Budget(Construct):
             self,
             "DenyNewSpending",
             description="Captune: attached to the FineTuning role by AWS Budgets at 100 percent, and by nobody else.",
-            statements=[may.deny_new_spending()],
+            statements=[permissions.deny_new_spending()],
         )
         self._add_action(spender)
         self._add_outputs()
@@ -131,7 +131,7 @@ class Budget(Construct):
             "ActionRole",
             service="budgets",
             purpose="Captune: AWS Budgets attaches the deny policy to the FineTuning role.",
-            statements=[may.attach_deny(spender.role_arn, self.deny_policy.managed_policy_arn)],
+            statements=[permissions.attach_deny(spender.role_arn, self.deny_policy.managed_policy_arn)],
             source_arn=_budgets_arn(self),
         )
         action = budgets.CfnBudgetsAction(

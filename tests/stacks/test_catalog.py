@@ -10,7 +10,7 @@ import pytest
 
 from arguments import LIMITS, Arguments
 from common.architecture import BIASED_ATTENTION, Shape, UnknownShape, shape_of
-from stacks.configuration import images, serving
+from stacks.configuration import images
 from stacks.configuration.catalog import BASE_MODELS, BaseModel, weights_of
 from stacks.configuration.checks import BUDGET_REGIONS
 from stacks.configuration.settings import Settings, SettingsError
@@ -153,9 +153,9 @@ def test_an_image_that_cannot_be_pulled_is_refused_by_name(find: Callable[[], ob
 
 def test_every_rank_that_is_trained_is_served_by_the_next_that_vllm_knows() -> None:
     assert Arguments.lora_rank == Settings().lora_rank
-    assert [serving.server_lora_rank(rank) for rank in (1, 2, 8, 17, 257, 512)] == [1, 8, 8, 32, 320, 512]
-    assert serving.server_lora_rank(int(LIMITS["lora_rank"][1])) >= LIMITS["lora_rank"][1]
+    assert [images.server_lora_rank(rank) for rank in (1, 2, 8, 17, 257, 512)] == [1, 8, 8, 32, 320, 512]
+    assert images.server_lora_rank(int(LIMITS["lora_rank"][1])) >= LIMITS["lora_rank"][1]
     for rank in (0, 513):
         with pytest.raises(ValueError, match="train a smaller rank"):
-            serving.server_lora_rank(rank)
-    assert serving.MOST_REQUESTS_AT_ONCE == 2 * serving.REQUESTS_AT_ONCE == 64
+            images.server_lora_rank(rank)
+    assert images.MOST_REQUESTS_AT_ONCE == 2 * images.REQUESTS_AT_ONCE == 64

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint
 
-from stacks.configuration import run_settings
-from stacks.configuration.run_settings import definition_version, literals
+from stacks import definitions
 from stacks.configuration.settings import Settings
+from stacks.definitions import definition_version, literals
 from tests.doubles.machines.stacks_bench import ACCOUNT, NO_BUNDLING, ROOT, Stacks, synthesize
 
 pytestmark = pytest.mark.slow
@@ -139,7 +139,7 @@ def test_the_version_changes_with_every_setting_that_a_run_is_priced_by(setting:
 def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = definition_version(Settings())
     other = tmp_path / "fine_tuning.asl.yaml"
-    text = run_settings.FINE_TUNING_DEFINITION.read_text("utf-8")
+    text = definitions.FINE_TUNING_DEFINITION.read_text("utf-8")
     other.write_text(text.replace("$trainingAttempt < 3", "$trainingAttempt < 4"))
-    monkeypatch.setattr(run_settings, "FINE_TUNING_DEFINITION", other)
+    monkeypatch.setattr(definitions, "FINE_TUNING_DEFINITION", other)
     assert definition_version(Settings()) != before

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
-from stacks.configuration.serving import REQUESTS_AT_ONCE
+from stacks.configuration.images import REQUESTS_AT_ONCE
 from verification.simulation import material, parameters
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine

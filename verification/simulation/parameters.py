@@ -12,8 +12,8 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from stacks.configuration.run_settings import literals, run_settings
 from stacks.configuration.settings import Settings
+from stacks.definitions import literals, run_settings
 from verification.simulation.definitions import PROJECT, machine
 from verification.simulation.services.sagemaker import Endpoint, Job
 from verification.simulation.world import World

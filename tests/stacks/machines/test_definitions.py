@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from jsonata import Jsonata
 
 from stacks.definitions import as_text, placeholders
-from stacks.state_machine import StateMachine
+from stacks.fine_tuning_stack import StateMachine
 from tests.doubles.machines.stacks_bench import Stacks
 from verification.simulation.definitions import MACHINES, Definition, each_state, machine
 

@@ -13,8 +13,8 @@ from common.contracts import run_folder
 from common.environment import BaseModel, MisconfiguredFunction, RunSettings
 from common.errors import ServiceUnreachable
 from common.storage import Head, Storage
-from stacks.configuration.run_settings import settings_json
 from stacks.configuration.settings import Settings
+from stacks.definitions import settings_json
 from tests.doubles.lambda_fakes import S3, refusal
 from tests.doubles.preflight_site import SETTINGS
 
