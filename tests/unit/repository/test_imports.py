@@ -58,8 +58,14 @@ OURS = {name.partition(".")[0] for name in every_module()}
 RUNTIME = {"boto3", "botocore", *sys.stdlib_module_names}  # what AWS's runtime for Python has
 
 
-def test_a_lambda_imports_lambdas_and_its_runtime_only() -> None:
-    assert roots_of("lambdas") - {name.partition(".")[0] for name in modules("lambdas")} - RUNTIME == set()
+PACKAGED = {"jinja2", "markupsafe", "typst"}  # requirements/bundle.txt, for the functions that render
+
+
+def test_a_lambda_imports_lambdas_and_its_runtime_only_and_what_renders_its_packages() -> None:
+    own = {name.partition(".")[0] for name in modules("lambdas")}
+    for name, path in modules("lambdas").items():
+        foreign = {other.partition(".")[0] for other in imported(name, path)} - own - RUNTIME
+        assert foreign <= (PACKAGED if name.startswith("report.") else set()), name
 
 
 def test_training_imports_nothing_of_ours_from_outside_its_folder() -> None:
