@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
@@ -37,6 +39,7 @@ from verification.experiments.rewrite import Folder
 from verification.experiments.table import with_interval
 
 RESULTS = PROJECT / "results"
+TEMPLATE = Path(__file__).with_name("bench.md.jinja")
 WEIGHTS = PROJECT / ".rehearsal" / "weights"
 SEEDS = (1, 2, 3)
 USUAL, SAME_TIME, WHOLE = "the usual recipe", "ours, in the same time", "ours, a default rehearsal"
@@ -264,61 +267,11 @@ def _circumstances(
     }
 
 
-# The page -------------------------------------------------------------------------------------------------------------
-
-
 def as_markdown(figures: Mapping[str, Any]) -> str:
     """The page of one benchmark: the table, and how it was made."""
-    texts = ["heldout", "outside"] if figures["outside_documents"] else ["heldout"]
-    head = ["recipe", "held-out loss gained, nats a token", "gained on text by others"][: 1 + len(texts)]
-    head += ["of each seed, held-out", "steps", "tokens", "seconds in steps", "tokens/s", "peak memory, GB"]
-    rows = [head, ["---", *["---"] * (len(texts) + 1), *["--:"] * 5]]
-    for name, meaning in RECIPES.items():
-        recipe = figures["recipes"][name]
-        row = [f"{name}: {meaning}", *(with_interval(recipe[text], "+.3f") for text in texts)]
-        row += [", ".join(f"{run['heldout']:+.3f}" for run in recipe["runs"].values()), f"{recipe['steps']:.0f}"]
-        row += [f"{recipe['tokens_seen']:,.0f}", f"{recipe['seconds']:.0f}", f"{recipe['tokens_per_second']:.0f}"]
-        rows.append([*row, f"{recipe['peak_memory_bytes'] / 1e9:.1f}"])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join([table, _how_to_read(figures), _compared(figures), _made(figures)])
-
-
-def _how_to_read(figures: Mapping[str, Any]) -> str:
-    seeds = ", ".join(map(str, figures["seeds"]))
-    measured = f"{figures['heldout_documents']} held-out documents from all over data/medicalheldout.txt"
-    if figures["outside_documents"]:
-        measured += f" and {figures['outside_documents']} documents by others"
-    return (
-        f"All on the same {figures['words']:,} words with the same stand-in, the seeds {seeds} in turns. Base minus tuned on {measured}, averaged "
-        "over the seeds, with 95 % bootstrap intervals clustered by document; the other columns are medians over the seeds. The usual recipe's "
-        "numbers are the defaults of Meta's llama-recipes for LoRA (the ten steps are those of a first try), its adapter is kept whole; ours keeps as much "
-        "of what it learnt as it always does (`adapter_strength`). Memory is that of the whole process."
-    )
-
-
-def _compared(figures: Mapping[str, Any]) -> str:
-    ratios = figures["times_the_usual_gain"]
-    seconds = {name: recipe["seconds"] for name, recipe in figures["recipes"].items()}
-    told = [
-        f"{name[0].upper()}{name[1:]}: **{with_interval(ratios[name], '.1f')} times** the usual recipe's gain in "
-        f"{seconds[name] / seconds[USUAL]:.2f} of its time."
-        for name in (SAME_TIME, WHOLE)
-    ]
-    return (
-        f"{' '.join(told)} The goal, {GOAL:g} times in no more time, is {'met' if meets_goal(figures) else 'not met'}."
-    )
-
-
-def _made(figures: Mapping[str, Any]) -> str:
-    before, after = figures["load"]
-    versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
-    told = (
-        f"Made on {figures['made']} by `captune bench` in {figures['minutes']:.0f} minutes: {figures['precision']} on {figures['machine']}; {versions}. "
-        f"Load {before:.1f} before and {after:.1f} after."
-    )
-    if figures["busy"]:
-        told += " The machine had other work to do: seconds and tokens/s compare with one another, not with those of a quiet machine."
-    return told
+    template = jinja2.Template(TEMPLATE.read_text("utf-8"), trim_blocks=True, undefined=jinja2.StrictUndefined)
+    words = {"meanings": RECIPES, "usual": USUAL, "goal": f"{GOAL:g}", "goal_met": meets_goal(figures)}
+    return str(template.render(**figures, **words, with_interval=with_interval))
 
 
 if __name__ == "__main__":
