@@ -113,7 +113,6 @@ class Starts:
     pause: float  # seconds between two notes
     begun: float  # when the present one was, by the machine's clock: loading the model takes of the job's time too
     count: int = 1
-    step: int = 0  # how far the present one is
     steps_again: int = 0  # made by an earlier one, lost, and made again
     seconds_before: float = 0.0  # of all earlier ones, as far as they noted them
 
@@ -122,18 +121,12 @@ class Starts:
 
     def note(self, step: int, *, at_once: bool = False) -> None:
         """Writes how far the training is, where the last note is old enough."""
-        self.step = step
         if not at_once and time.monotonic() - self._noted < self.pause:
             return
         self._noted = time.monotonic()
-        kept = {
-            "identity": self.identity,
-            "count": self.count,
-            "step": self.step,
-            "steps_again": self.steps_again,
-            "seconds": self.seconds_before + time.monotonic() - self.begun,
-        }
-        write_whole(self.path, kept)
+        counts = {"count": self.count, "step": step, "steps_again": self.steps_again}
+        seconds = self.seconds_before + time.monotonic() - self.begun
+        write_whole(self.path, {"identity": self.identity, **counts, "seconds": seconds})
 
 
 def count_start(folder: Path, identity: str, *, resumed_step: int, checkpoint_minutes: float, begun: float) -> Starts:

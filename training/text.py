@@ -266,10 +266,8 @@ class Epochs(Rows):
 
     def _row(self, epoch: int, place: int) -> Row:
         if self._packed[0] != epoch:
-            self._packed = (
-                epoch,
-                pack(self._documents, self._edges, self._length, self._seed, epoch, self._document_order),
-            )
+            packed = pack(self._documents, self._edges, self._length, self._seed, epoch, self._document_order)
+            self._packed = (epoch, packed)
         return self._packed[1][place]
 
     def _tokens(self, epochs: int, more: int) -> int:
