@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import threading
 import time
+import tracemalloc
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,9 +19,19 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from ask import handler
-from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, SAVE_EVERY_PROMPTS, Settings, ask_all
+from ask.questions import (
+    GOT_AHEAD_PROMPTS,
+    MARGIN_SECONDS,
+    MAX_TOKENS,
+    MEMORY_MIB,
+    SAVE_EVERY_PROMPTS,
+    Settings,
+    ask_all,
+)  # fmt: skip
 from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
+from common.storage import Storage
+from preflight.prompts.prompt_file import MAXIMUM_PROMPTS
 from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion, prompts
 from tests.doubles.lambda_fakes import S3, refusal
 
@@ -93,6 +105,24 @@ class TestConcurrency:
         runtime = Runtime(meet)
         ask(runtime, 12, Shelf(), settings=settings(4))
         assert runtime.busiest == 4
+
+
+def test_largest_run_fits_into_the_functions_memory() -> None:
+    """10,000 prompts with 8 samples; one character of four bytes makes Python hold each of a text at four bytes."""
+    count, libraries_mib = 200, 120
+    content = completion("\N{GRINNING FACE}" + "x" * (4 * MAX_TOKENS), "medical")
+    runtime = SimpleNamespace(invoke_endpoint=lambda **request: {"Body": io.BytesIO(content)})
+    storage, many = Storage(S3({}), "bucket"), replace(SETTINGS, samples=8, concurrency=1)
+
+    def asked(number: int) -> None:
+        ask_all(runtime, prompts(number), [], many, 600, lambda lines: storage.write_lines("k", lines))
+
+    asked(1)  # what is loaded at the first call is counted among the libraries
+    tracemalloc.start()
+    asked(count)
+    peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert MEMORY_MIB / 2 < peak_mib * MAXIMUM_PROMPTS / count + libraries_mib < MEMORY_MIB
 
 
 class TestTime:
