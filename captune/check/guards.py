@@ -26,19 +26,22 @@ def budget(budgets: Any, deny_policy: str, limit_usd: int) -> Findings:
         yield problem("budget", "no budget action attaches the deny policy", _PUT_BACK)
         return
     try:
-        kept = budgets.describe_budget(AccountId=action.account, BudgetName=action.budget)["Budget"]
+        named = {"AccountId": action.account, "BudgetName": action.budget}
+        kept = budgets.describe_budget(**named, ShowFilterExpression=True)["Budget"]
     except ClientError as error:
         if error_code(error) != "NotFoundException":
             raise
         yield problem("budget", f"there is no budget {action.budget}", _PUT_BACK)
         return
     limit = Decimal(kept["BudgetLimit"]["Amount"])
-    counted = kept.get("CalculatedSpend")  # AWS may have counted nothing yet
-    spent = Decimal(counted["ActualSpend"]["Amount"]) if counted else Decimal(0)
-    costs = kept.get("CostTypes", {})
+    spending = kept.get("CalculatedSpend")  # AWS may have counted nothing yet
+    spent = Decimal(spending["ActualSpend"]["Amount"]) if spending else Decimal(0)
+    counted = kept.get("FilterExpression", {})
+    parts = counted.get("And", [counted])
+    left_out = {value for part in parts for value in part.get("Not", {}).get("Dimensions", {}).get("Values", [])}
     if limit != limit_usd:
         yield warning("budget", f"its limit is ${limit:.2f}, and budget_usd is {limit_usd}", _PUT_BACK)
-    elif costs.get("IncludeCredit", True) or costs.get("IncludeRefund", True):
+    elif not left_out >= {"Credit", "Refund"}:
         yield warning("budget", "credits or refunds hide spending from it", _PUT_BACK)
     elif spent >= limit:
         text = f"${spent:.2f} of ${limit:.2f} were spent this month, so the alarm stops every run, or will as soon as AWS has seen it"

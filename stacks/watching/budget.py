@@ -40,8 +40,8 @@ class Budget(Construct):
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget_usd, unit="USD"),
-                cost_filters={"TagKeyValue": [f"user:project${PREFIX}"]} if settings.budget_scope == "tag" else None,
-                cost_types=_before_credits(),
+                filter_expression=_counted(settings.budget_scope),
+                metrics=["UnblendedCost"],
             ),
             notifications_with_subscribers=[
                 *(self._notification(kind, percent, self.warnings) for kind, percent in _WARNINGS),
@@ -181,25 +181,19 @@ class Budget(Construct):
             cdk.CfnOutput(cdk.Stack.of(self), name, value=value, description=description)
 
 
-def _before_credits() -> budgets.CfnBudget.CostTypesProperty:
-    """What the budget counts: everything on the bill, before credits and refunds are taken off.
+def _counted(scope: str) -> budgets.CfnBudget.ExpressionProperty:
+    """What the budget counts: everything on the bill, before credits and refunds are taken off, or what bears our tag of it.
 
-    With AWS's default a new account's credits would hide the spending, and the alarm would come when they are used up.
-    The others are AWS's defaults (API reference, CostTypes), written out because CloudFormation does not promise them for
-    the fields that are left out of a CostTypes.
+    With credits a new account's would hide the spending, and the alarm would come when they are used up. Names and values are
+    those of Cost Explorer's API, in which a tag of the user's has no prefix.
     """
-    return budgets.CfnBudget.CostTypesProperty(
-        include_credit=False,
-        include_refund=False,
-        include_discount=True,
-        include_other_subscription=True,
-        include_recurring=True,
-        include_subscription=True,
-        include_support=True,
-        include_tax=True,
-        include_upfront=True,
-        use_amortized=False,
-        use_blended=False,
+    expression = budgets.CfnBudget.ExpressionProperty
+    credits = budgets.CfnBudget.ExpressionDimensionValuesProperty(key="RECORD_TYPE", values=["Credit", "Refund"])
+    spent = expression(not_=expression(dimensions=credits))
+    if scope != "tag":
+        return spent
+    return expression(
+        and_=[spent, expression(tags=budgets.CfnBudget.TagValuesProperty(key="project", values=[PREFIX]))]
     )
 
 

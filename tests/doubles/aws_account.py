@@ -147,7 +147,7 @@ class Budgets(Service):
             RESET: ["RESET_IN_PROGRESS", "STANDBY"],
         }
         self.has_action = True
-        self.costs = {"IncludeCredit": False, "IncludeRefund": False}
+        self.left_out = ["Credit", "Refund"]
 
     @property
     def steps(self) -> list[str]:
@@ -176,10 +176,12 @@ class Budgets(Service):
         self.coming = [self.status, *self.after[ExecutionType]]  # the next answer does not show an accepted step yet
         return {**named, "ExecutionType": ExecutionType}
 
-    def on_describe_budget(self, AccountId: str, BudgetName: str) -> dict[str, Any]:
-        limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}, "CostTypes": self.costs}
+    def on_describe_budget(self, AccountId: str, BudgetName: str, ShowFilterExpression: bool = False) -> dict[str, Any]:
+        limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}}
+        left_out = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": self.left_out}}}
+        shown = {"FilterExpression": left_out, "Metrics": ["UnblendedCost"]} if ShowFilterExpression else {}
         counted = {"CalculatedSpend": {"ActualSpend": {"Amount": self.spent, "Unit": "USD"}}} if self.spent else {}
-        return {"Budget": {**limit, **counted}}
+        return {"Budget": {**limit, **shown, **counted}}
 
 
 class Iam(Service):

@@ -67,10 +67,10 @@ def quota(**values: float) -> Iterator[Finding]:
     return supplies.quota(ServiceQuotas(found), needs, "us-east-1")
 
 
-def budget(limit: int = 25, costs: str = "", action: bool = True, **more: Any) -> Iterator[Finding]:
+def budget(limit: int = 25, left_out: str = "Credit Refund", action: bool = True, **more: Any) -> Iterator[Finding]:
     budgets = Budgets(**more)
     budgets.has_action = action
-    budgets.costs |= {costs: True} if costs else {}
+    budgets.left_out = left_out.split()
     return guards.budget(budgets, aws.POLICY, limit)
 
 
@@ -152,8 +152,8 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(status="EXECUTION_FAILURE"), [OK, PROBLEM], "captune release"),
     (budget(status="RESET_IN_PROGRESS"), [OK, WARNING], "again in some minutes"),
     (budget(40), [WARNING, OK], "its limit is $25.00"),
-    (budget(costs="IncludeCredit"), [WARNING, OK], "hide spending"),
-    (budget(costs="IncludeRefund"), [WARNING, OK], "hide spending"),
+    (budget(left_out="Refund"), [WARNING, OK], "hide spending"),
+    (budget(left_out="Credit"), [WARNING, OK], "hide spending"),
     (budget(spent="24.99"), [OK, OK], "$24.99 of $25.00"),
     (budget(spent="25.00"), [WARNING, OK], "raise budget_usd"),
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
