@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from common.storage import Storage
 from preflight import staging
@@ -106,18 +106,22 @@ def code_files() -> list[Path]:
 @cache
 def what_is_done(source: str) -> str:
     """A module's code without what changes no figure: comments, docstrings, layout, and from where a name is imported."""
-    return ast.dump(_WithoutWords().visit(ast.parse(source)))
+    return repr(_shape(ast.parse(source)))
 
 
-class _WithoutWords(ast.NodeTransformer):
-    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Leaves an import out."""
+def _shape(part: Any) -> Any:
+    """A part of a syntax tree as tuples, alike in all versions of Python: a version may add fields, which are empty in older code."""
+    if isinstance(part, list):
+        return [_shape(one) for one in part if not _does_nothing(one)]
+    if not isinstance(part, ast.AST):
+        return part
+    fields = [(name, _shape(value)) for name, value in ast.iter_fields(part) if value is not None and value != []]
+    return type(part).__name__, fields
 
-    visit_ImportFrom = visit_Import
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Leaves a docstring out."""
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+def _does_nothing(part: Any) -> bool:
+    is_docstring = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+    return is_docstring or isinstance(part, ast.Import | ast.ImportFrom)
 
 
 def all_experiments(folder: Path, outside: Path | None = None) -> list[Experiment]:
