@@ -13,7 +13,6 @@ from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from ask.questions import MEMORY_MIB as ASK_MEMORY
 from common.contracts.weights_folder import READ_BY_PREFLIGHT
 from stacks.access import permissions as may
 from stacks.access.roles import service_role
@@ -138,7 +137,7 @@ class Functions(Construct):
         )
         self.ask = self._function(
             "Ask",
-            memory=ASK_MEMORY,
+            memory=images.ASK_MEMORY,
             timeout=900,
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
             environment={**with_bucket, "REQUESTS_AT_ONCE": str(images.REQUESTS_AT_ONCE)},

@@ -18,8 +18,6 @@ from common.logs import log
 
 # The settings by which answers of this kind of project are usually compared.
 MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
-# Of the function. 10,000 prompts with 8 samples, each answer with one character of four bytes, take some 200 MiB beside Python's libraries.
-MEMORY_MIB = 512
 # vLLM's `/invocations` overwrites the body's model with a header that InvokeEndpoint cannot send, and answers as the base
 # model. The serving image takes a request with this attribute to vLLM's own completions, where the body's model counts.
 ROUTE = "route=/v1/completions"

@@ -40,6 +40,8 @@ INFERENCE_AMI_VERSION = "al2023-ami-sagemaker-inference-gpu-4-1"
 REQUESTS_AT_ONCE = 32  # to one model
 MODELS_ASKED_AT_ONCE = 2  # the base model and the fine-tuned one, by two branches of the state machine
 MOST_REQUESTS_AT_ONCE = MODELS_ASKED_AT_ONCE * REQUESTS_AT_ONCE
+# Of Ask. 10,000 prompts with 8 samples, each answer with one character of four bytes, take some 200 MiB beside Python's libraries.
+ASK_MEMORY = 512
 
 # Prompt and answer together. A longer context of the model is not made room for: its keys and values would fill the card (16 GB for the
 # 131,072 tokens of Llama 3.1 8B), and vLLM refuses to start where one request of the longest kind does not fit.

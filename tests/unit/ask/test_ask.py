@@ -23,7 +23,6 @@ from ask.questions import (
     GOT_AHEAD_PROMPTS,
     MARGIN_SECONDS,
     MAX_TOKENS,
-    MEMORY_MIB,
     SAVE_EVERY_PROMPTS,
     Settings,
     ask_all,
@@ -32,6 +31,7 @@ from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
 from common.storage import Storage
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS
+from stacks.configuration.images import ASK_MEMORY
 from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion, prompts
 from tests.doubles.lambda_fakes import S3, refusal
 
@@ -122,7 +122,7 @@ def test_largest_run_fits_into_the_functions_memory() -> None:
     asked(count)
     peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    assert MEMORY_MIB / 2 < peak_mib * MAXIMUM_PROMPTS / count + libraries_mib < MEMORY_MIB
+    assert ASK_MEMORY / 2 < peak_mib * MAXIMUM_PROMPTS / count + libraries_mib < ASK_MEMORY
 
 
 class TestTime:
