@@ -29,7 +29,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     trained_by = run_folder.prefix(earlier) if earlier else plan["prefix"]
     try:
         with reaching("Reading the run's files"):
-            learnt = read_plan(storage.read_json(f"{trained_by}{run_folder.PLAN}") or {}) if earlier else plan
+            its_plan = read_plan(storage.read_json(f"{trained_by}{run_folder.PLAN}") or {}) if earlier else plan
             metrics = storage.read_json(storage.key_of(event["adapterUri"]) + run_folder.METRICS)
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
@@ -45,7 +45,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         raise ReportIncomplete(
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
-    run = files.run_facts(plan, event["reservation"], event, learnt)
+    run = files.run_facts(plan, event["reservation"], event, its_plan)
     adapter_applied.refuse_base_answers(metrics, base, tuned)
     findings = analysis.analyse(
         metrics,
@@ -55,7 +55,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         seed=plan["seed"],
         corpus=corpus,
         smoke=bool(run["smoke"]),
-        outside_given=bool(known(learnt.get("input")).get("heldOutside")),
+        outside_given=bool(known(its_plan.get("input")).get("heldOutside")),
         records=bool(run["records"]),
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)

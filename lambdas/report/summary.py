@@ -18,7 +18,6 @@ from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
 from report.summary_types import (
     Answer,
     BaseModel,
-    Configuration,
     Copied,
     Cost,
     CurvePoint,
@@ -126,15 +125,10 @@ def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
 
 def _planned_model(run: Mapping[str, Any]) -> BaseModel | None:
     """The model of the plan, for a run that ended before it was known which one was trained."""
-    if not run.get("base_model"):
+    name, size = run.get("base_model"), run.get("base_model_parameters")
+    if not name:
         return None
-    return {
-        "name": run["base_model"],
-        "parameters": None,
-        "matches_plan": None,
-        "planned_name": run["base_model"],
-        "planned_parameters": run.get("base_model_parameters"),
-    }
+    return {"name": name, "parameters": None, "matches_plan": None, "planned_name": name, "planned_parameters": size}
 
 
 def finite(value: Any) -> Any:
@@ -150,58 +144,32 @@ def finite(value: Any) -> Any:
 
 def _frame(run: Mapping[str, Any], status: Status) -> Summary:
     """What every summary has, whatever became of the run."""
-    return {
+    nothing: dict[str, Any] = dict.fromkeys(Summary.__annotations__)
+    placed = {
+        key: run.get(key) for key in ("domain", "execution_arn", "console_url", "report_uri", "region", "started_at")
+    }
+    texts = ("verdict_reason", "headline", "recall_reason", "says")
+    outside = NOT_MEASURED if known(run.get("input")).get("heldOutside") else None
+    frame = {
+        **nothing,
+        **placed,
+        **dict.fromkeys(texts, ""),
         "schema": 1,
         "run": str(run.get("run") or "unknown"),
         "status": status,
         "verdict": NOT_SHOWN,
-        "verdict_reason": "",
-        "headline": "",
         "recall_verdict": NOT_SHOWN,
-        "recall_reason": "",
         "rule": RULE,
         "recall_rule": RECALL_RULE,
-        "says": "",
-        "does_not_say": does_not_say(NOT_MEASURED if known(run.get("input")).get("heldOutside") else None),
-        "resamples": None,
-        "analysis_seed": None,
+        "does_not_say": does_not_say(outside),
         "base_model": _planned_model(run),
-        "training": None,
-        "corpus": None,
         "prompts": [],
-        "cost": _cost_so_far(run),
+        "cost": {key: run.get(key) for key in Cost.__annotations__ if key in Cost.__required_keys__},
         "seconds_by_state": {},
         # In the order of the type, which is that of the report.
-        "configuration": cast(Configuration, {key: run.get(key) for key in RunConfiguration.__annotations__}),
-        "error": None,
-        "cause": None,
-        "domain": run.get("domain"),
-        "execution_arn": run.get("execution_arn"),
-        "console_url": run.get("console_url"),
-        "report_uri": run.get("report_uri"),
-        "region": run.get("region"),
-        "started_at": run.get("started_at"),
-        "heldout": None,
-        "outside": None,
-        "beyond_control": None,
-        "control": None,
-        "recall": None,
-        "memorisation": None,
+        "configuration": {key: run.get(key) for key in RunConfiguration.__annotations__},
     }
-
-
-def _cost_so_far(run: Mapping[str, Any]) -> Cost:
-    """What is known of a run's money before it is settled."""
-    return {
-        "reserved_cents": run.get("reserved_cents"),
-        "actual_cents": None,
-        "training_cents": None,
-        "endpoint_cents": None,
-        "other_cents": None,
-        "remaining_cents": None,
-        "cap_cents": run.get("cap_cents"),
-        "month": run.get("month"),
-    }
+    return cast(Summary, frame)
 
 
 def _describe(measured: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.contracts import run_folder
@@ -25,39 +25,40 @@ _SMOKE_ADAPTER = (
 )
 
 
-def facts(plan: Plan, event: ReportEvent | None = None, learnt: Plan | None = None) -> dict[str, Any]:
-    """What the plan and, where it is known, WriteReport's event tell of the run's circumstances.
+def facts(plan: Plan, event: ReportEvent | None = None, trained_by: Plan | None = None) -> dict[str, Any]:
+    """The circumstances of a run, from its plan and, where it is known, WriteReport's event.
 
-    `learnt` is the plan of the run that trained the adapter, where that is not this one: texts and losses are that run's. Instances and their prices are those that really trained and served. Without an event they are known only where the plan
-    has a single choice; a run that serves the adapter of an earlier one trained on none. Whatever an older plan or event lacks
-    is taken as it was before.
+    `trained_by` is the plan of the run that trained the adapter, where that is an earlier one: texts and losses are that run's, and this
+    one trained on no instance. Instances and their prices are those that really trained and served; without an event they are known
+    only where the plan has a single choice.
     """
-    told, budget, learnt = known(event), known(plan.get("budget")), learnt or plan
-    to_learn = known(plan.get("training"))
+    reported, budget, trained_by = known(event), known(plan.get("budget")), trained_by or plan
+    training_plan = known(plan.get("training"))
     adapter = str(plan.get("adapterUri") or "")
-    to_train, to_serve = [] if adapter else _wanted(to_learn), _wanted(known(plan.get("hosting")))
-    training = None if adapter else _used(told.get("trainingInstanceType"), to_train)
-    hosting = _used(told.get("hostingInstanceType"), to_serve)
+    to_train, to_serve = [] if adapter else _wanted(training_plan), _wanted(known(plan.get("hosting")))
+    training = None if adapter else _used(reported.get("trainingInstanceType"), to_train)
+    hosting = _used(reported.get("hostingInstanceType"), to_serve)
     training_cents = _hourly_cents(budget, "training", training)
+    spot = None
+    if training_plan.get("spot") and not adapter:
+        spot = spot_facts(known(reported.get("trainingJob")), training_plan.get("instanceCount"), training_cents)
     return {
         "training_instance_type": training,
         "hosting_instance_type": hosting,
         "training_instance_types": to_train,
-        "training_instance_count": None if adapter else int(to_learn.get("instanceCount") or 1),
+        "training_instance_count": None if adapter else int(training_plan.get("instanceCount") or 1),
         "hosting_instance_types": to_serve,
         "training_hourly_cents": training_cents,
         "hosting_hourly_cents": _hourly_cents(budget, "hosting", hosting),
-        "max_training_seconds": None if adapter else to_learn.get("maxRuntimeSeconds"),
-        "training_cut": bool(told.get("trainingCut")),
-        "spot": spot_facts(known(told.get("trainingJob")), to_learn.get("instanceCount"), training_cents)
-        if to_learn.get("spot") and not adapter
-        else None,
-        "smoke": bool(plan.get("smoke") or learnt.get("smoke")),
+        "max_training_seconds": None if adapter else training_plan.get("maxRuntimeSeconds"),
+        "training_cut": bool(reported.get("trainingCut")),
+        "spot": spot,
+        "smoke": bool(plan.get("smoke") or trained_by.get("smoke")),
         "adapter_uri": adapter or None,
-        "trained_adapter_uri": None if adapter else told.get("adapterUri"),
+        "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
         "adapter_run": run_folder.run_of_uri(adapter),
-        "outside_text": known(learnt.get("evaluation")).get("outsideText") or None,
-        "records": _records(known(learnt.get("corpus"))),
+        "outside_text": known(trained_by.get("evaluation")).get("outsideText") or None,
+        "records": _records(known(trained_by.get("corpus"))),
     }
 
 
@@ -67,7 +68,7 @@ def _records(corpus: Mapping[str, Any]) -> str | None:
         return None
     kind = "conversations" if corpus.get("conversations") else "prompts with completions"
     return (
-        f"The run learnt from {whole(corpus['records'])} records ({kind}) of {whole(corpus.get('documents'))} groups, and held "
+        f"The run was trained on {whole(corpus['records'])} records ({kind}) of {whole(corpus.get('documents'))} groups, and held "
         f"{whole(corpus.get('heldOutRecords'))} out. Every loss on them is that of their answers alone, each after its own prompt; "
         "where this report speaks of a document of theirs, it is a group of records."
     )
@@ -78,8 +79,8 @@ def _wanted(part: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in part.get("instanceTypes") or [part.get("instanceType") or ""] if name]
 
 
-def _used(told: Any, wanted: list[str]) -> str | None:
-    return str(told) if told else wanted[0] if len(wanted) == 1 else None
+def _used(reported: Any, wanted: list[str]) -> str | None:
+    return str(reported) if reported else wanted[0] if len(wanted) == 1 else None
 
 
 def _hourly_cents(budget: Mapping[str, Any], use: str, instance_type: str | None) -> float | None:
@@ -99,7 +100,7 @@ def is_smoke(summary: Mapping[str, Any]) -> bool:
 
 
 def is_of_records(summary: Mapping[str, Any]) -> bool:
-    """Whether the run learnt from records, which are not documents to whoever gave them."""
+    """Whether the run was trained on records, which are not documents to whoever gave them."""
     return bool(known(summary.get("configuration")).get("records"))
 
 
@@ -134,76 +135,66 @@ def instance(summary: Summary, use: str) -> str | None:
 
 def notes(summary: Summary) -> list[tuple[str, str]]:
     """(title, text) of everything that limits what the figures say. Empty for a run as it was planned."""
+    return list(_notes(summary))
+
+
+def _notes(summary: Summary) -> Iterator[tuple[str, str]]:
     settings, training = known(summary.get("configuration")), known(summary.get("training"))
-    found = []
+    earlier = settings.get("adapter_run") or settings.get("adapter_uri")
+    kept = "served" if training.get("unmeasured") else "measured and served"
+    steps = f"{whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps"
     if settings.get("smoke"):
         served = settings.get("adapter_uri") and not known(settings.get("input")).get("smoke")
-        found.append(_SMOKE_ADAPTER if served else _SMOKE_RUN)
+        yield _SMOKE_ADAPTER if served else _SMOKE_RUN
     if settings.get("records"):
         split = known(summary.get("corpus")).get("split_records")
         cut = f" {whole(split)} of them were longer than a training sequence and were split." if split else ""
-        found.append(("Records, not running text", f"{settings['records']}{cut}"))
-    if settings.get("adapter_uri"):
-        earlier = settings.get("adapter_run") or settings["adapter_uri"]
-        found.append(
-            (
-                "Nothing was trained in this run",
-                f"It served the adapter of the run {earlier}. Losses, corpus and training are those that {earlier} measured "
-                "then; the answers are of this run.",
-            )
+        yield "Records, not running text", f"{settings['records']}{cut}"
+    if earlier:
+        yield (
+            "Nothing was trained in this run",
+            f"It served the adapter of the run {earlier}. Losses, corpus and training are those that {earlier} measured "
+            "then; the answers are of this run.",
         )
-    kept = "served" if training.get("unmeasured") else "measured and served"
     if settings.get("training_cut"):
         longest = settings.get("max_training_seconds")
         after = f" of {duration(longest)}" if longest else ""
         waiting = ", or its longest time with all waiting for spot instances" if settings.get("spot") else ""
-        steps = f" It had taken {whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps."
-        found.append(
-            (
-                "Training was cut",
-                f"SageMaker stopped the training job when its longest time{after} was over{waiting}.{steps if training else ''} "
-                f"What it had learned until then is what was {kept}.",
-            )
+        taken = f" It had taken {steps}." if training else ""
+        yield (
+            "Training was cut",
+            f"SageMaker stopped the training job when its longest time{after} was over{waiting}.{taken} "
+            f"What it had learned until then was {kept}.",
         )
     elif training.get("stopped_early"):
-        steps = f"{whole(training.get('steps'))} of {whole(training.get('planned_steps'))} steps"
-        found.append(
-            (
-                "Training stopped early",
-                f"It ended after {steps}: {training['stopped_early']}. What it had learned until then is what was {kept}.",
-            )
-        )
+        why = training["stopped_early"]
+        yield "Training stopped early", f"It ended after {steps}: {why}. What it had learned until then was {kept}."
     if training.get("unmeasured"):
-        found.append(
-            (
-                "The fine-tuned model was not wholly measured",
-                f"Losses of it lack: {training['unmeasured'].rstrip('.')}. Its adapter had been saved before; the "
-                "answers are of that adapter.",
-            )
+        yield (
+            "The fine-tuned model was not wholly measured",
+            f"Losses of it are missing: {training['unmeasured'].rstrip('.')}. Its adapter had been saved before; the "
+            "answers are of that adapter.",
         )
     if known(summary.get("base_model")).get("quantization") == QUANTISED:
-        found.append(
-            (
-                "Training and serving differ",
-                "The adapter was trained and the losses were measured on base weights quantised to 4 bits (nf4). The "
-                "endpoint serves it on weights that are not quantised: the model that answered is close to the measured "
-                "one, but it is not the same.",
-            )
+        yield (
+            "Training and serving differ",
+            "The adapter was trained and the losses were measured on base weights quantised to 4 bits (nf4). The "
+            "endpoint serves it on weights that are not quantised: the model that answered is close to the measured "
+            "one, but it is not the same.",
         )
-    return found
 
 
-def spot_facts(told: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
-    """What SageMaker told of a job on spot, in the form of the summary. What it did not tell, which FineTuning hands on as 0, is left open.
+def spot_facts(job: Mapping[str, Any], instances: Any, hourly_cents: float | None) -> Spot:
+    """What SageMaker reported of a job on spot, in the form of the summary. What it did not report, which FineTuning hands on as 0, is None.
 
     Its own measure of what was saved is the time in training less the time that was billed.
     """
-    seconds, billed = (told.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
+    seconds, billed = (job.get(name) or None for name in ("trainingSeconds", "billedSeconds"))
     saved = None
     if seconds and billed and hourly_cents is not None:
         saved = round(max(0, seconds - billed) * int(instances or 1) * hourly_cents / 3600)
     return {
-        "interruptions": told.get("interruptions"),
+        "interruptions": job.get("interruptions"),
         "training_seconds": seconds,
         "billed_seconds": billed,
         "saved_cents": saved,
@@ -220,7 +211,7 @@ def on_spot(summary: Summary) -> str | None:
         parts.append(plural(spot["interruptions"], "interruption"))
     again = known(summary.get("training")).get("steps_again")
     if again is not None:
-        # What was made after the last note before an instance went, nobody knows.
+        # Steps after the last checkpoint's note are not counted.
         parts.append(f"{'at least ' if again else ''}{plural(again, 'step')} made again")
     if spot.get("saved_cents") is not None:
         parts.append(f"{money(spot['saved_cents'])} saved against on-demand")

@@ -129,7 +129,7 @@ def test_few_documents_are_a_limit(made: dict[str, Any]) -> None:
 def test_the_domain_is_that_of_the_text_trained_on(given: dict[str, Any], domain: str | None) -> None:
     plan: Any = {"runName": "r", "domain": "medical", "executionArn": "arn:r", "input": given}
     served: Any = {**plan, "domain": "finance", "input": {"adapterUri": "s3://b/runs/r/"}}
-    for facts in (files.run_facts(plan, RESERVED), files.run_facts(served, RESERVED, learnt=plan)):
+    for facts in (files.run_facts(plan, RESERVED), files.run_facts(served, RESERVED, trained_by=plan)):
         assert facts["domain"] == domain
 
 

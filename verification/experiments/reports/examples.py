@@ -113,7 +113,7 @@ SECOND_CHOICE = {
     "hosting_instance_type": "ml.g6.2xlarge",
     "hosting_instance_types": ["ml.g5.2xlarge", "ml.g6.2xlarge"],
 }
-RECORDS = "The run learnt from 400 records (conversations) of 120 groups, and held 40 out."
+RECORDS = "The run was trained on 400 records (conversations) of 120 groups, and held 40 out."
 KINDS = {
     "improved": lambda: settled(finished()),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),

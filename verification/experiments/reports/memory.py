@@ -27,6 +27,7 @@ from verification.experiments.reports.made_up import prompts as made_up_prompts
 from verification.experiments.rewrite import Folder
 
 PROMPTS, SAMPLES, CHARACTERS = 10_000, 8, 64 * 4
+EMOJI = "\U0001f9ec"  # with one in it, each letter of a text takes four bytes of memory
 CORPUS_WORDS = 5_000_000  # some 32 MiB, the most that is learnt of a corpus
 ARN = "arn:aws:states:us-east-1:123456789012:execution:captune-fine-tuning:large"
 PREFIX = "runs/captune-large/"
@@ -63,7 +64,7 @@ def fill(folder: Path, prompts: int, samples: int, corpus_words: int) -> None:
 
     def text() -> str:
         parts = rng.sample(FILLER, 4) + [name for name, _ in rng.sample(FACTS, 2)]
-        return ", ".join(parts)[:CHARACTERS]
+        return ", ".join(parts)[: CHARACTERS - 1] + EMOJI
 
     for name in ("base", "tuned"):
         with (folder / PREFIX / f"answers/{name}.jsonl").open("w") as file:
