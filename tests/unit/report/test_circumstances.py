@@ -87,7 +87,7 @@ def test_spot_is_told_without_what_nobody_knows(
 
 def everywhere(document: Any) -> list[str]:
     """The page, the card and the e-mail, each as plain words."""
-    told: Any = {**document, "reason": document["verdict_reason"], "unreserved": []}
+    told: Any = {**document, "reason": document["verdict_reason"], "unreserved": [], "leftAlone": []}
     e_mail = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
     texts = [render.page(document).decode(), render.card(document), e_mail]
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>|[>*\\]", "", text).replace("\u00a0", " ")) for text in texts]
