@@ -18,7 +18,7 @@ import threading
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,22 @@ from uuid import uuid4
 
 # What Lambda's Python runtime brings beside the standard library.
 _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+# The packages of requirements/bundle.txt, which a deployment brings to the functions that write a report and to no others.
+_BUNDLED_PACKAGES, _WITH_BUNDLE = ("jinja2", "markupsafe", "typst"), ("report", "finish")
 _END_SECONDS = 10
+
+
+def link_packages(names: Iterable[str], folder: Path) -> Path:
+    """The folder, with links to these packages of this environment, as far as they are installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            origin = Path(spec.origin)
+            origin = origin.parent if spec.submodule_search_locations else origin
+            with suppress(FileExistsError):
+                (folder / origin.name).symlink_to(origin)
+    return folder
 
 
 class _Worker:
@@ -79,17 +94,7 @@ class _ForkServer:
         self._requests: socket.socket | None = None
 
     def _start(self) -> socket.socket:
-        packages = self._folder / "runtime"
-        packages.mkdir(parents=True, exist_ok=True)
-        for name in _RUNTIME_PACKAGES:
-            spec = find_spec(name)
-            if spec is None or spec.origin is None:
-                continue
-            origin = Path(spec.origin)
-            origin = origin.parent if spec.submodule_search_locations else origin
-            link = packages / origin.name
-            if not link.exists():
-                link.symlink_to(origin)
+        packages = link_packages(_RUNTIME_PACKAGES, self._folder / "runtime")
         ours, theirs = socket.socketpair()
         # -I and -S: no site-packages, no user's folder, no PYTHONPATH; an AWS profile of this machine stays unread.
         environment = {"PATH": os.defpath, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
@@ -193,7 +198,10 @@ class Functions:
             "PATH": os.defpath,
             "TZ": "UTC",
         }
+        bundled = function.handler.split(".")[0] in _WITH_BUNDLE
+        packages = str(link_packages(_BUNDLED_PACKAGES, self.folder / "bundle")) if bundled else ""
         return {
+            "packages": packages,
             "environment": {**lambdas_own, **(function.environment_vars or {}), **self._environment},
             "folder": str(folder),
             "handler": function.handler,

@@ -104,7 +104,7 @@ def _serve(connection: socket.socket, specification: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(specification["folder"])
-    sys.path.insert(0, specification["folder"])
+    sys.path[:0] = filter(None, (specification["folder"], specification["packages"]))
     datetime.datetime = Datetime  # type: ignore[misc]
     random.seed()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
