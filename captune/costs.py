@@ -17,7 +17,7 @@ from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
 from common.text.tokens import estimated_tokens
-from preflight import larger, money
+from preflight import large_model_allowance, money
 from stacks.configuration.settings import Settings
 
 # Noon of a day in the middle of a month, and the last evening of one.
@@ -137,12 +137,12 @@ def _worst(
             deadline_seconds,
             0,
             moment,
-            larger.checkpoint_rank(shape, settings.lora_rank),
+            large_model_allowance.checkpoint_rank(shape, settings.lora_rank),
             settings.checkpoint_minutes,
             SPOT_WAIT_SECONDS if settings.spot else 0,
         )
 
-    return larger.allow(training_seconds, shape.weights_bytes, reserve)
+    return large_model_allowance.allow(training_seconds, shape.weights_bytes, reserve)
 
 
 def clock_time(seconds: int) -> str:

@@ -12,20 +12,18 @@ from captune.account import Context, Region, given_settings
 from captune.account import settings as settings_of
 from captune.costs import allowance_of, clock_time, expected_run, shape_in, tokens_learnt
 from captune.data import DATA
-from common import estimate
+from common import estimate, records
 from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
 from common.text import words
 from common.text.tokens import MOST_PER_WORD
-from preflight import larger, learnable
+from preflight import large_model_allowance, learnable
 from preflight.model import catalogued
 from preflight.money import Allowance
-from preflight.records import reading
 from preflight.request import Request
 from preflight.texts import text_file
-from preflight.texts.large_text import LARGEST_BYTES, MOST_LEARNT_BYTES
 from stacks.configuration.images import MOST_TOKENS_SERVED
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -70,11 +68,7 @@ def of(settings: Settings, corpora: Sequence[Path]) -> str:
 def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     """How many words a run learns of these files together, and what is to be told of the number."""
     size = sum(path.stat().st_size for path in corpora)
-    largest = (
-        text_file.MAXIMUM_BYTES if any(reading.are_records(path.name.lower()) for path in corpora) else LARGEST_BYTES
-    )
-    if size > largest:
-        raise text_file.too_large(" with ".join(path.name for path in corpora), size, largest)
+    text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
     there = sum(_words(path) for path in corpora)
     of_run = run_settings(settings)
     most_bytes = learnable.most_bytes(of_run, Request(), catalogued(of_run))
@@ -83,25 +77,19 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
         return settings.corpus_words, f"of {there:,} words: corpus_words asks for no more"
     if in_time == there:
         return there, "words"
-    limit = (
-        "a run of this length learns no more (max_training_seconds, epochs)"
-        if most_bytes < MOST_LEARNT_BYTES
-        else "the most that is checked and learnt of any"
-    )
-    return in_time, f"of {there:,} words: {limit}"
+    return in_time, f"of {there:,} words: a run of this length learns no more (max_training_seconds, epochs)"
 
 
 def _words(path: Path) -> int:
-    """What is learnt from or read before it: of records their texts, and not the file's own marks and names."""
+    """What is learned from or read before it: of records their texts, and not the file's own marks and names."""
     name = path.name.lower()
-    if not reading.are_records(name):
-        try:
-            with path.open(encoding="utf-8") as lines:
-                return sum(map(words.count, lines))
-        except UnicodeDecodeError as error:
-            raise DatasetRejected(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8.") from error
-    records, _ = reading.read(path.read_bytes(), name, {}, "record")
-    return sum(words.count(record.text) for record in records)
+    text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
+    if not records.are_records(name):
+        return words.count(text)
+    try:
+        return sum(words.count(record.text) for record in records.read(text, name)[0])
+    except records.RecordsFaulty as fault:
+        raise DatasetRejected(str(fault)) from None
 
 
 def _line(name: str, figure: str, source: str) -> str:
@@ -118,7 +106,7 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
         allowance = allowance_of(settings)
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
-    rank = larger.checkpoint_rank(shape_in(settings), settings.lora_rank)
+    rank = large_model_allowance.checkpoint_rank(shape_in(settings), settings.lora_rank)
     cents = run.cents(training, hosting, rank, settings.checkpoint_minutes)
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)

@@ -81,7 +81,7 @@ def fetch(source: Path | None = None, target: Path = TARGET) -> str:
             f"{source or ADDRESS} is not the file that was meant: its SHA-256 is {found}, not {SHA256}. {_BY_HAND}"
         )
     taken = chosen(json.loads(content))
-    overlap = Overlap("\n\n".join(corpus.read_text("utf-8") for corpus in CORPORA))
+    overlap = Overlap(corpus.read_text("utf-8") for corpus in CORPORA)
     kept = [one for one in taken if overlap.first(one["text"]) is None]
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")

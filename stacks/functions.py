@@ -130,6 +130,8 @@ class Functions(Construct):
             environment={**with_bucket, **with_assets},
             statements=[
                 may.read_objects(bucket, Keys.CORPORA, Keys.PLANS),
+                # The versions that Preflight has checked, whatever has taken their place since.
+                may.read_versions(bucket, Keys.CORPORA),
                 may.write_objects(bucket, Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
                 may.list_bucket(bucket),
                 read_assets,

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.records import Record
 from failure import TrainingFailure
-from records.reading import holds_records, read_records
-from records.record import IGNORED, Record, Row, Tokens
+from records.record import IGNORED, Row, Tokens, holds_records, read_records
 from records.rendering import tokens_of
 
 NEIGHBORHOOD = 0.05  # how far a document may move where the order is that of the file, as a share of all documents

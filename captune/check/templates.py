@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from captune.check.rights import Role
 from rehearsal.account.assembly import substituted
 
 # The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.
@@ -31,12 +33,10 @@ class Unresolved(ValueError):
 
 @dataclass(frozen=True)
 class Machine:
-    """A state machine: its definition as Step Functions will get it, and the roles that it uses, by logical id."""
+    """A state machine, and its definition as Step Functions will get it."""
 
     name: str
     text: str
-    role: str
-    handed: Mapping[str, str]  # "Training" and the like, to the role's logical id
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,8 @@ class Templates:
         """Every state machine, its substitutions filled in. Raises Unresolved for a reference of an unknown kind."""
         found = []
         for stack, properties in self._of_type("AWS::StepFunctions::StateMachine"):
-            given = properties.get("DefinitionSubstitutions", {})
-            text = substituted(properties["DefinitionString"], self.resolve(stack, given))
-            arns = {key: value for key, value in given.items() if key.endswith("RoleArn")}
-            handed = {key.removesuffix("RoleArn"): value["Fn::GetAtt"][0] for key, value in arns.items()}
-            role = properties["RoleArn"]["Fn::GetAtt"][0]
-            found.append(Machine(properties["StateMachineName"], text, role, handed))
+            given = self.resolve(stack, properties.get("DefinitionSubstitutions", {}))
+            found.append(Machine(properties["StateMachineName"], substituted(properties["DefinitionString"], given)))
         return found
 
     def alarms(self) -> list[str]:
@@ -69,24 +65,17 @@ class Templates:
         stack, properties = next(self._of_type("AWS::Lambda::Function"))
         return str(self.resolve(stack, properties["Code"]["S3Bucket"]))
 
-    def data_bucket(self) -> str:
-        """The bucket that the runs lie in, which the functions know as BUCKET_NAME."""
-        for stack, properties in self._of_type("AWS::Lambda::Function"):
-            variables = properties.get("Environment", {}).get("Variables", {})
-            if "BUCKET_NAME" in variables:
-                return str(self.resolve(stack, variables["BUCKET_NAME"]))
-        raise Unresolved("no function has the variable BUCKET_NAME")
-
-    def role_arn(self, logical_id: str) -> str | None:
-        """The ARN of a role, None where it is not deployed."""
-        stack = self._stack_of(logical_id)
-        return self._attribute(stack, logical_id, "Arn") if (stack, logical_id) in self.deployed else None
-
-    def inline_policies(self, logical_id: str) -> list[dict[str, Any]]:
-        """The documents of a role's inline policies."""
-        stack = self._stack_of(logical_id)
-        policies = self.stacks[stack]["Resources"][logical_id]["Properties"].get("Policies", [])
-        return [dict(self.resolve(stack, policy["PolicyDocument"])) for policy in policies]
+    def roles(self) -> list[Role]:
+        """The roles that are deployed, each with the statements of its inline policies."""
+        found = []
+        for stack, template in self.stacks.items():
+            for logical_id, resource in template["Resources"].items():
+                if resource["Type"] == "AWS::IAM::Role" and (stack, logical_id) in self.deployed:
+                    policies = self.resolve(stack, resource["Properties"].get("Policies", []))
+                    statements = [one for policy in policies for one in policy["PolicyDocument"]["Statement"]]
+                    name = re.sub(r"[0-9A-F]{8}$", "", logical_id)
+                    found.append(Role(name, self._attribute(stack, logical_id, "Arn"), statements))
+        return found
 
     def resolve(self, stack: str, value: Any) -> Any:
         """A piece of a stack's template without references. Raises Unresolved for one of an unknown kind."""
@@ -145,12 +134,6 @@ class Templates:
         if logical_id not in self.stacks[stack]["Resources"]:
             raise Unresolved(f"{stack} has no resource {logical_id}")
         return str(self.stacks[stack]["Resources"][logical_id]["Type"])
-
-    def _stack_of(self, logical_id: str) -> str:
-        for stack, template in self.stacks.items():
-            if logical_id in template["Resources"]:
-                return stack
-        raise Unresolved(f"no stack has a resource {logical_id}")
 
     def _of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for stack, template in self.stacks.items():

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections import deque
-from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +13,14 @@ from botocore.exceptions import ClientError
 from common.aws import error_code, is_missing
 from common.text.utf8 import encoded
 
-# A piece takes a tenth of a second from S3. No more than so many of a large object are held.
-PIECE_BYTES, PIECES_AHEAD = 8 * 2**20, 2
-# Of a request whose condition does not hold (any longer), and of one for a part that an object does not have.
-_CHANGED = {"PreconditionFailed", "412", "InvalidRange", "416"}
-
-
-class ObjectChanged(Exception):
-    """An object was replaced or removed while it was read."""
-
 
 @dataclass(frozen=True)
-class Head:
-    """What is known of an object without reading it: its size in bytes, and what tells one content of it from another (S3's ETag)."""
+class Fetched:
+    """One version of an object: its size in bytes, S3's id of it, and its content, which is empty where it is larger than was asked for."""
 
     size: int
     version: str
+    content: bytes
 
 
 class Storage:
@@ -51,39 +41,27 @@ class Storage:
             raise ValueError(f"{uri} is not in the bucket {self.bucket}")
         return uri[len(prefix) :]
 
-    def head(self, key: str) -> Head | None:
-        """Size and version of an object, or None when there is no such object."""
+    def size(self, key: str) -> int | None:
+        """The size of an object in bytes, or None when there is no such object."""
         try:
-            answer = self._s3.head_object(Bucket=self.bucket, Key=key)
+            return int(self._s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
         except ClientError as error:
             if is_missing(error):
                 return None
             raise
-        return Head(int(answer["ContentLength"]), str(answer["ETag"]))
 
-    def pieces(self, key: str, version: str, size: int) -> Generator[bytes, None, None]:
-        """One content of an object, piece by piece; the next ones come while one is worked on. Raises ObjectChanged where there is another by now.
-
-        Whoever does not read to the end has to close it.
-        """
-        places = deque(range(0, size, PIECE_BYTES))
-        with ThreadPoolExecutor(PIECES_AHEAD) as pool:
-            coming: deque[Future[bytes]] = deque()
-            while places or coming:
-                while places and len(coming) < PIECES_AHEAD:
-                    start = places.popleft()
-                    coming.append(pool.submit(self._piece, key, version, start, min(start + PIECE_BYTES, size) - 1))
-                yield coming.popleft().result()
-
-    def _piece(self, key: str, version: str, first: int, last: int) -> bytes:
+    def fetch(self, key: str, most_bytes: int, version: str = "") -> Fetched | None:
+        """An object, in this version where one is named, or None when there is no such object. More than `most_bytes` is not read."""
+        wanted = {"VersionId": version} if version else {}
         try:
-            answer = self._s3.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{last}", IfMatch=version)
-            content: bytes = answer["Body"].read()
+            answer = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted)
         except ClientError as error:
-            if is_missing(error) or error_code(error) in _CHANGED:
-                raise ObjectChanged(self.uri(key)) from error
+            if is_missing(error) or error_code(error) == "NoSuchVersion":
+                return None
             raise
-        return content
+        size = int(answer["ContentLength"])
+        content: bytes = answer["Body"].read() if size <= most_bytes else b""
+        return Fetched(size, str(answer.get("VersionId", "")), content)
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None when there is no such object."""

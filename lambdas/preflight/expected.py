@@ -9,11 +9,11 @@ from common import estimate
 from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
 from common.contracts.plan import PlannedEstimate
 from common.environment import RunSettings
-from preflight import larger, learnable
-from preflight.checks import Found
+from preflight import large_model_allowance, learnable
+from preflight.checks import PreflightResult
 
 
-def of_plan(settings: RunSettings, found: Found, *, samples: int, steps: int) -> PlannedEstimate:
+def of_plan(settings: RunSettings, found: PreflightResult, *, samples: int, steps: int) -> PlannedEstimate:
     """What the run is expected to take, with the source of each figure.
 
     `steps` is the most that it makes, 0 for no limit. Where no speed is known for the card, the seconds and cents that depend on it
@@ -34,7 +34,7 @@ def of_plan(settings: RunSettings, found: Found, *, samples: int, steps: int) ->
         cards=cards_in(kind),
         downloaded_bytes=found.model.downloaded_bytes,
     )
-    rank = larger.checkpoint_rank(shape, settings.lora_rank)
+    rank = large_model_allowance.checkpoint_rank(shape, settings.lora_rank)
     return {
         "tokens": expected.tokens,
         "trainingSeconds": expected.training_seconds,
@@ -58,7 +58,7 @@ def told_of_endpoint(estimate: PlannedEstimate, deadline_seconds: int) -> list[s
     ]
 
 
-def _memory(settings: RunSettings, found: Found, training_type: str) -> dict[str, Any]:
+def _memory(settings: RunSettings, found: PreflightResult, training_type: str) -> dict[str, Any]:
     shape, model = found.model.shape, found.model
     trained, served = card_of(training_type), card_of(found.hosting_types[0])
     training = training_memory(shape, settings.lora_rank, settings.sequence_length, trained) if trained else None

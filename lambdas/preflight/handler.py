@@ -26,19 +26,22 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
     with reaching("The count of this month's executions"):
         # Before anything that takes time or money: a loop of executions that are refused has to end somewhere.
         ledger.count_start(month_of(moment), costs.looks_bound(cap_cents))
-    services = checks.Services(
-        storage=Storage(client("s3"), required("BUCKET_NAME")),
+    context = checks.Context(
+        settings=settings,
+        now=moment,
         s3=client("s3"),
-        sagemaker=client("sagemaker"),
         service_quotas=brisk_client("service-quotas"),
         # The Price List has endpoints in a few regions only.
         pricing=brisk_client("pricing", "us-east-1"),
-        ledger=ledger,
         ecr_in=lambda region: brisk_client("ecr", region),
+        event=event,
+        cap_cents=costs.for_runs(cap_cents),
+        storage=Storage(client("s3"), required("BUCKET_NAME")),
+        sagemaker=client("sagemaker"),
+        ledger=ledger,
     )
     with reaching("Preflight"):
-        found = checks.run(event, settings, services, costs.for_runs(cap_cents), moment)
-        document = plan.build(event, settings, found, services.storage)
+        document = plan.build(context, checks.run(context))
     log(
         "planned",
         run=document["runName"],

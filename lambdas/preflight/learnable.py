@@ -7,12 +7,12 @@ from common.cards import card_of, cards_in
 from common.environment import RunSettings
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from common.text.tokens import estimated_tokens
-from preflight import larger
+from preflight import large_model_allowance
 from preflight.model import Model
 from preflight.request import Request
-from preflight.texts import text_file
-from preflight.texts.large_text import MOST_LEARNT_BYTES
 
+# What a run of two hours on the fastest card learns at most, rounded up; and what every run takes whole, however short it is.
+MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20
 # A token of Llama 2 has some 3.7 bytes in our own English, more in plainer text.
 BYTES_PER_TOKEN = 4
 # Rather too much text than too little: the time budget stops the training, and a speed is an average.
@@ -37,9 +37,9 @@ def most_bytes(settings: RunSettings, request: Request, model: Model) -> int:
         for one in settings.training_instance_types
     ]
     if any(speed is None for speed in speeds):
-        return MOST_LEARNT_BYTES
+        return MOST_BYTES
     seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
-    seconds -= TRAINING_MARGIN_SECONDS + larger.download_seconds(model.downloaded_bytes)
+    seconds -= TRAINING_MARGIN_SECONDS + large_model_allowance.download_seconds(model.downloaded_bytes)
     most_tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
-    learnt = int(most_tokens * MARGIN * BYTES_PER_TOKEN / passes(settings, request))
-    return min(MOST_LEARNT_BYTES, max(text_file.MAXIMUM_BYTES, learnt))
+    learned = int(most_tokens * MARGIN * BYTES_PER_TOKEN / passes(settings, request))
+    return min(MOST_BYTES, max(WHOLE_BYTES, learned))

@@ -1,11 +1,23 @@
-"""The base model of a run, as far as its plan depends on it: the one that the settings name, or the one in a folder of the user's."""
+"""The base model of a run, as far as its plan depends on it, and whether it fits the cards of the instance types."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.architecture import Shape
+from common.cards import (
+    CARDS,
+    Card,
+    card_of,
+    cards_in,
+    sequences_per_step,
+    serving_bytes,
+    speed_up,
+    training_memory,
+)
 from common.environment import RunSettings
+from common.errors import ModelDoesNotFit
 
 
 @dataclass(frozen=True)
@@ -31,3 +43,75 @@ def catalogued(settings: RunSettings) -> Model:
         model.has_chat_template,
         model.shape.weights_bytes,
     )
+
+
+def refuse_what_cannot_fit(
+    model: Model, settings: RunSettings, training: Sequence[str], hosting: Sequence[str]
+) -> list[str]:
+    """A warning for each type on which the model would have to be trained in 4 bits. `training` is empty for a run that trains nothing.
+
+    Raises ModelDoesNotFit with every instance type that is too small, and what would do. Types that nobody knows pass.
+    """
+    problems, warnings = [], []
+    for kind in training:
+        card = card_of(kind)
+        memory = card and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card)
+        if card and memory and not memory.fits:
+            problems.append(
+                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB on each card even on 4-bit weights, and {_has(kind, card)}"
+            )
+        elif memory and memory.quantised:
+            warnings.append(
+                f"On {kind} {model.name} fits in 4 bits only: it is trained and measured so, and served in 16 bits."
+            )
+    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
+    for kind in hosting:
+        card = card_of(kind)
+        if card and needed > card.served_bytes:
+            problems.append(
+                f"to be served in 16 bits beside its adapter it needs about {needed / 1e9:.1f} GB, and the server may use "
+                f"{card.served_bytes / 1e9:.1f} GB where {_has(kind, card)}"
+            )
+    if problems:
+        raise ModelDoesNotFit(
+            f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. "
+            f"{_what_would(model, settings)} Training copies the model to each card and the server uses one, so a larger size of a family, or more instances, give it no more room."
+        )
+    return warnings
+
+
+def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
+    """A warning for each type of which fewer cards would go through a step as fast, in a run over so many tokens, all passes together."""
+    found = []
+    sequences = sequences_per_step(tokens, settings.sequence_length)
+    learns = f"{sequences} sequences" if sequences > 1 else "one sequence"
+    for kind in training:
+        cards = cards_in(kind) * settings.training_instance_count
+        enough = min(
+            number for number in range(1, cards + 1) if speed_up(number, sequences) == speed_up(cards, sequences)
+        )
+        if cards > enough:
+            found.append(
+                f"{settings.training_instance_count} x {kind} have {cards} cards. A step of a run over so much text learns from {learns}, and a card takes whole "
+                f"ones: {enough} card{'s are' if enough > 1 else ' is'} as fast, and the others are paid for all the same. Lower training_instance_count, or "
+                "choose a smaller size."
+            )
+    return found
+
+
+def _has(kind: str, card: Card) -> str:
+    return f"the {card.name} in {kind} has {card.gigabytes} GB"
+
+
+def _what_would(model: Model, settings: RunSettings) -> str:
+    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
+    fitting = [
+        card
+        for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
+        if needed <= card.served_bytes
+        and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card).fits
+    ]
+    if not fitting:
+        return "No card of SageMaker holds it: choose a smaller base_model."
+    named = ", ".join(f"{card.instance_type} ({card.name}, {card.gigabytes} GB)" for card in fitting[:2])
+    return f"What would do: {named}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."

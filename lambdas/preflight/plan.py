@@ -24,16 +24,16 @@ from common.pricing.durations import (
 )
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
-from common.storage import Storage
-from preflight import expected, larger, learnable
-from preflight.checks import Found
+from preflight import expected, large_model_allowance, learnable
+from preflight.checks import Context, PreflightResult
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
 SMOKE_STEPS = 1
 
 
-def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: Storage) -> Plan:
+def build(context: Context, found: PreflightResult) -> Plan:
     """The plan as JSON: names, addresses, hyperparameters, deadlines and the money set aside."""
+    event, settings, storage = context.event, context.settings, context.storage
 
     def key(path: str) -> str:
         return run_folder.key(found.run, path)
@@ -52,7 +52,8 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         "domain": settings.domain,
         "corpusWords": settings.corpus_words,
         "corpusBytes": found.corpus_bytes,
-        # Of every file that StageInput is to write: what was checked is what the run gets.
+        # What was checked is what the run gets: the versions of the user's files, and a hash of every file that StageInput is to write.
+        "inputVersions": found.input_versions,
         "inputDigest": found.input_digest,
         "region": settings.region,
         "bucket": storage.bucket,
@@ -60,7 +61,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
         "smoke": request.smoke,
         # Of an earlier run, or empty where this run trains its own.
         "adapterUri": request.adapter_uri,
-        "startedAt": found.now.isoformat(timespec="seconds"),
+        "startedAt": context.now.isoformat(timespec="seconds"),
         "acceptEula": settings.accept_eula,
         "seed": seed,
         "samplesPerPrompt": samples,
@@ -124,7 +125,7 @@ def build(event: PreflightEvent, settings: RunSettings, found: Found, storage: S
     }
 
 
-def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str, str]:
+def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
     values = {
         "epochs": learnable.passes(settings, found.request),
         "learning_rate": settings.learning_rate,
@@ -137,7 +138,7 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
             0,
             found.allowance.training_seconds
             - TRAINING_MARGIN_SECONDS
-            - larger.download_seconds(found.model.downloaded_bytes),
+            - large_model_allowance.download_seconds(found.model.downloaded_bytes),
         ),
     }
     if any(part.records for part in found.material.training):
@@ -149,14 +150,14 @@ def _hyperparameters(settings: RunSettings, found: Found, seed: int) -> dict[str
     return {name: str(value) for name, value in values.items()}
 
 
-def _document_order(settings: RunSettings, found: Found) -> str:
+def _document_order(settings: RunSettings, found: PreflightResult) -> str:
     """The order of running text: that of the file only where somebody has thought of it."""
     if settings.document_order != "auto":
         return settings.document_order
     return "shuffled" if found.request.corpus else "written"
 
 
-def _corpus(found: Found) -> PlannedCorpus:
+def _corpus(found: PreflightResult) -> PlannedCorpus:
     """What is learned from and asked. The documents of records are their groups; running text has no records."""
     material = found.material
     told: PlannedCorpus = {
@@ -171,7 +172,7 @@ def _corpus(found: Found) -> PlannedCorpus:
     return told
 
 
-def ledger_details(event: PreflightEvent, settings: RunSettings, found: Found) -> RunItem:
+def ledger_details(event: PreflightEvent, settings: RunSettings, found: PreflightResult) -> RunItem:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
     worst = found.allowance.worst
     return {

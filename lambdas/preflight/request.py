@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from common.contracts import run_folder
 from common.errors import InvalidInput
-from preflight.records.reading import COLUMNS, COMPLETION, FORMS, PROMPT
+from common.records import COLUMNS, COMPLETION, FORMS, PROMPT
 from preflight.texts import personal_data
 
 _RANGES: dict[str, tuple[int, int]] = {

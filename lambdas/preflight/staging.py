@@ -8,44 +8,40 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import time
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from common import records
 from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
 from common.errors import AssetUnreadable
-from common.storage import Storage
 from common.text.utf8 import encoded
-from preflight.prompts import openings, prompt_file
-from preflight.prompts.from_records import from_records
+from preflight.prompts import made_prompts, prompt_file
 from preflight.records import gathering as training_records
-from preflight.records import reading
 from preflight.request import Request
-from preflight.texts import large_text, outside_text, text_file, training_text
+from preflight.texts import outside_text, text_file, training_text
 from preflight.texts.files import Files
-from preflight.texts.large_text import Amount
 from preflight.texts.text_file import Document
+from preflight.texts.training_text import Amount, Attempt
 
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
-
-T = TypeVar("T")
-Attempt = Callable[[Callable[[], T]], T | None]
+# Training reads records with Preflight's own reader.
+_READER = {"common/records.py": Path(records.__file__).read_bytes()}
 
 
 @dataclass(frozen=True)
 class Material:
     """The checked texts and prompts of a run."""
 
-    training: Sequence[Document]
+    training: list[Document]
     held_out: list[Document]
     control: list[Document]
     prompts: list[dict[str, Any]]
@@ -74,70 +70,47 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
-def gather(
-    storage: Storage,
-    data: dict[str, bytes],
-    request: Request,
-    domain: str,
-    attempt: Attempt[Any],
-    amount: Amount | None = None,
-) -> Material | None:
+def gather(files: Files, request: Request, attempt: Attempt, amount: Amount | None = None) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
 
-    `amount` says how much of the corpus is learnt at most, and how long prompts and corpus may take to be read. The faults are
-    DatasetRejected (or one of its kinds) and PromptsRejected.
+    `amount` says how much of the corpus is learned at most. The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
     """
-    begun = time.monotonic()
-    files = Files(storage, data, domain)
-    makes_prompts = request.corpus is not None and request.prompts is None
-    amount = amount or Amount()
-    asked = None
+    prompts, key = None, request.prompts
+    makes_prompts = request.corpus is not None and key is None
     if not makes_prompts:
-        name = files.name(request.prompts, "prompts.jsonl")
-        asked = attempt(lambda: prompt_file.parse(files.content(request.prompts, "prompts.jsonl"), name))
-    others = None
-    if (key := request.held_outside) is not None:
-        others = attempt(lambda: files.outside(key))
+        name = files.name(key, "prompts.jsonl")
+        prompts = attempt(lambda: prompt_file.parse(files.content(key, "prompts.jsonl"), name))
+    others, outside_name = None, request.held_outside
+    if outside_name is not None:
+        others = attempt(lambda: outside_text.read(files.content(outside_name, ""), outside_name))
     control = attempt(files.control) or []
-    if large_text.is_large(files, request):
-        # What the prompts took is not there for the corpus: PARSE_SECONDS at most.
-        left = replace(amount, seconds=amount.seconds - (time.monotonic() - begun))
-        texts = large_text.gather(files, request, left, attempt, [*control, *(others or [])])
-    else:
-        gather_texts = training_records.gather if reading.are_records(request.corpus) else training_text.gather
-        texts = gather_texts(files, request, amount.words, attempt)
+    gather_texts = training_records.gather if records.are_records(request.corpus) else training_text.gather
+    texts = gather_texts(files, request, amount or Amount(), attempt, [*control, *(others or [])])
     if texts is None:
         return None
-    held_out, overlap, warnings = texts.held_out, texts.overlap, texts.warnings
+    warnings = texts.warnings
     outside = outside_text.Outside([], outside_text.NONE_GIVEN)
-    if request.held_outside is not None:
+    if outside_name is not None:
         if others is None:
             return None
-        outside = outside_text.measured(others, request.held_outside, overlap, held_out, attempt)
+        outside = outside_text.measured(others, outside_name, texts.overlap, texts.held_out, attempt)
         warnings += outside.warnings
-    if asked is None and makes_prompts:
-        make = from_records if held_out[0].records else _from_text
-        asked, told = attempt(lambda: make(held_out)) or (None, [])
+    if makes_prompts:
+        make = made_prompts.from_records if texts.held_out[0].records else made_prompts.from_text
+        prompts, told = attempt(lambda: make(texts.held_out)) or (None, [])
         warnings += told
-    if asked is None:
+    if prompts is None:
         return None
-    control = [part for part in control if overlap.first(part.text) is None]
-    if request.smoke:
-        asked = asked[:SMOKE_PROMPTS]
     return Material(
         texts.training,
-        held_out,
-        control,
-        asked,
+        texts.held_out,
+        [part for part in control if texts.overlap.first(part.text) is None],
+        prompts[:SMOKE_PROMPTS] if request.smoke else prompts,
         texts.words,
         tuple(warnings),
         outside.documents,
         outside.told,
     )
-
-
-def _from_text(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
-    return openings.from_held_out(held_out), []
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
@@ -154,15 +127,14 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.OUTSIDE] = encoded(text_file.as_lines(material.outside))
     if material.control:
         staged[run_folder.CONTROL] = encoded(text_file.as_lines(material.control))
-    return staged | {f"{run_folder.CODE}{path}": content for path, content in code.items()}
+    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **_READER}.items()}
 
 
-def _corpus(training: Sequence[Document]) -> dict[str, bytes]:
+def _corpus(training: list[Document]) -> dict[str, bytes]:
     """The corpus channel: running text, or records."""
     if training[0].records:
         return {run_folder.RECORDS: encoded(text_file.as_lines(training))}
-    # As text_file.as_text has it, document by document: a large corpus is held once only.
-    return {run_folder.CORPUS: b"\n".join(encoded(text_file.titled(part)) for part in training)}
+    return {run_folder.CORPUS: encoded(text_file.as_text(training))}
 
 
 def digest(staged: dict[str, bytes]) -> str:

@@ -12,10 +12,9 @@ from common.contracts.plan import Plan
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
-from preflight.texts.large_text import MOST_LEARNT_BYTES, Amount
+from preflight.texts.files import Files
+from preflight.texts.training_text import Amount
 
-# Of StageInput's 240: it reads prompts and corpus as long as Preflight did, and then writes.
-READ_SECONDS = 190
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 
@@ -26,30 +25,28 @@ def is_done(storage: Storage, plan: Plan) -> bool:
 
 
 def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
-    """The files of a run by path below its prefix. Raises DatasetChanged where they are not those that Preflight has checked."""
+    """The files of a run by path below its prefix, from the versions of the user's files that Preflight has checked.
+
+    Raises DatasetChanged where one of them was deleted, or the deployed files are others.
+    """
+    files = Files(storage, staging.asset(s3, "DATA"), plan["domain"], dict(plan["inputVersions"]))
     try:
         material = staging.gather(
-            storage,
-            staging.asset(s3, "DATA"),
-            request.parse(plan["input"]),
-            plan["domain"],
-            _raise,
-            # A plan of an earlier deployment knows of no large corpus.
-            Amount(plan["corpusWords"], plan.get("corpusBytes", MOST_LEARNT_BYTES), READ_SECONDS),
+            files, request.parse(plan["input"]), _raise, Amount(plan["corpusWords"], plan["corpusBytes"])
         )
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
-            f"What Preflight accepted for this run is refused now: a file was changed in between, or could not be read in time. {fault}"
+            f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"
         ) from fault
     assert material is not None, "where every fault is raised, what is left is whole"
-    files = staging.files(material, staging.asset(s3, "TRAINING"))
-    if staging.digest(files) != plan["inputDigest"]:
+    staged = staging.files(material, staging.asset(s3, "TRAINING"))
+    if staging.digest(staged) != plan["inputDigest"]:
         names = [plan["input"][key] for key in ("corpus", "heldOut", "heldOutside", "prompts") if key in plan["input"]]
         raise DatasetChanged(
             f"What this run would train on is not what Preflight has checked: {', '.join(names) or 'what is deployed'} was changed in between. "
             "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."
         )
-    return files
+    return staged
 
 
 def write(storage: Storage, plan: Plan, files: dict[str, bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Which IAM actions a call needs, on which resources. The rehearsal judges real calls by it, `captune check` those of the definitions."""
+"""Which IAM actions a call needs, on which resources: the rehearsal judges the calls of its roles by it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,11 @@ _IAM_ACTION = {
 
 
 class Need(NamedTuple):
-    """An IAM action, the ARN of its resource, and the context keys that conditions ask for.
-
-    `is_of_others` where another account owns the resource and has to allow it too.
-    """
+    """An IAM action, the ARN of its resource, and the context keys that conditions ask for."""
 
     action: str
     resource: str
     context: tuple[tuple[str, str], ...] = ()
-    is_of_others: bool = False
 
 
 def needs(service: str, operation: str, request: Mapping[str, Any], region: str, account: str) -> Iterator[Need]:
@@ -67,6 +63,8 @@ def needs(service: str, operation: str, request: Mapping[str, Any], region: str,
 
 def _of_s3(request: Mapping[str, Any], action: str) -> Need:
     path = str(request["path"]).strip("/")
+    if action == "s3:GetObject" and "versionId" in request:
+        action = "s3:GetObjectVersion"
     if action != "s3:ListBucket":
         return Need(action, f"arn:aws:s3:::{path}")
     return Need(action, f"arn:aws:s3:::{path.split('/')[0]}", (("s3:prefix", str(request.get("prefix", ""))),))

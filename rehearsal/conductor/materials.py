@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from common import records
 from common.ledger import keys
-from preflight.records import reading
 from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.market import Market
@@ -20,7 +20,7 @@ QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
 
 
 def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
-    """Upload what the options name to corpora/ and return the execution input."""
+    """Upload what the options name to corpora/ and return the execution input. Raises DatasetRejected for a file that Preflight would not read."""
     run_input: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     for key, path, ending in (
@@ -31,7 +31,9 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     ):
         if path is not None:
             # Records are known by their ending; whatever else it is called, it is text.
-            ending = ending or (path.suffix.lower() if reading.are_records(path.name.lower()) else ".txt")
+            ending = ending or (path.suffix.lower() if records.are_records(path.name.lower()) else ".txt")
+            most = text_file.MOST_CORPUS_BYTES if key == "corpus" else text_file.MOST_BYTES
+            text_file.refuse_too_large(path.name, path.stat().st_size, most)
             files[key] = path.read_bytes()
             # With its role: two files may have one name, and every name without a Latin letter becomes the same.
             run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"

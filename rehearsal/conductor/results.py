@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.contracts import run_folder
-from common.text.sentences import reading_difficulty
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
 from rehearsal.step_functions.executions import Execution
@@ -100,11 +99,11 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
 def _show_answers(display: Display, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
-    # By the prompt alone: chosen by the answers, they would show one model at its best. The rest stands in the report.
-    shown = sorted(rows, key=lambda row: reading_difficulty(row["prompt"]))[:SHOWN_PROMPTS]
+    # By their place alone: chosen by the answers, they would show one model at its best. The rest stands in the report.
+    shown = rows[:SHOWN_PROMPTS]
     table = Table(show_lines=True, expand=True, title="The same prompt, the same settings, before and after")
     if len(shown) < len(rows):
-        table.caption = f"The {len(shown)} most readable of {len(rows)} prompts, chosen without a look at the answers; all are in the report."
+        table.caption = f"The first {len(shown)} of {len(rows)} prompts; all are in the report."
     for heading, ratio in (("prompt", 2), ("base model", 3), ("fine-tuned model", 3)):
         table.add_column(heading, ratio=ratio)
     for row in shown:

@@ -98,6 +98,11 @@ def read_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
     return allow(["s3:GetObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
 
 
+def read_versions(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
+    """Reads earlier versions of objects under key patterns."""
+    return allow(["s3:GetObjectVersion"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+
+
 def write_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
     """Writes objects under key patterns."""
     return allow(["s3:PutObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))

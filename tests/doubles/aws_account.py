@@ -211,9 +211,6 @@ class Iam(Service):
             raise refusal("NoSuchEntity")
         return {"Policy": {"Arn": PolicyArn}}
 
-    def on_simulate_custom_policy(self, PolicyInputList: list[str], **request: Any) -> dict[str, Any]:
-        return self._answer([json.loads(document) for document in PolicyInputList], **request)
-
     def on_simulate_principal_policy(self, PolicySourceArn: str, **request: Any) -> dict[str, Any]:
         return self._answer(self.roles[PolicySourceArn], **request)
 
@@ -279,8 +276,9 @@ def s3(objects: dict[str, int] | None = None, key: str = "", **more: Any) -> Ans
     rule = {"SSEAlgorithm": "aws:kms", **({"KMSMasterKeyID": key} if key else {})}
     rules = [{"ApplyServerSideEncryptionByDefault": rule}]
 
-    def listed(Bucket: str, Prefix: str) -> Any:
-        return {"Contents": [{"Key": f"{Prefix}{name}", "Size": size} for name, size in there.items()], **more}
+    def listed(Bucket: str, Prefix: str, MaxKeys: int = 1000) -> Any:
+        rows = [{"Key": f"{Prefix}{name}", "Size": size} for name, size in there.items()]
+        return {"Contents": rows, "KeyCount": len(rows), **more}
 
     encryption = {"ServerSideEncryptionConfiguration": {"Rules": rules}}
     return Answers("s3", list_objects_v2=listed, get_bucket_encryption=encryption)

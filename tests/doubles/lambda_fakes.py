@@ -303,37 +303,33 @@ class StepFunctions(Service):
 
 
 class S3(Service):
-    """Objects by (bucket, key)."""
+    """Objects by (bucket, key), and each version that was read of them by its id."""
 
     name = "s3"
 
     def __init__(self, objects: dict[tuple[str, str], bytes] | None = None) -> None:
         super().__init__()
         self.objects = objects if objects is not None else {}
+        self.versions: dict[str, bytes] = {}
         self.sizes: dict[str, int] = {}
         self.region = ""  # of the buckets; without one S3 says none
 
     def on_head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if Key in self.sizes:
-            return {"ContentLength": self.sizes[Key], "ETag": '"large"'}
+            return {"ContentLength": self.sizes[Key]}
         if (Bucket, Key) not in self.objects:
             raise refusal("404", "Not Found")
-        return {"ContentLength": len(self.objects[Bucket, Key]), "ETag": self._etag(Bucket, Key)}
+        return {"ContentLength": len(self.objects[Bucket, Key])}
 
-    def _etag(self, Bucket: str, Key: str) -> str:
-        return f'"{hashlib.md5(self.objects[Bucket, Key]).hexdigest()}"'
-
-    def on_get_object(self, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
-        assert Key not in self.sizes, f"{Key} is too large to be read"
-        if (Bucket, Key) not in self.objects:
-            raise refusal("NoSuchKey", "The specified key does not exist.")
-        body = self.objects[Bucket, Key]
-        if IfMatch and IfMatch != self._etag(Bucket, Key):
-            raise refusal("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
-        if Range:
-            first, last = map(int, Range.removeprefix("bytes=").split("-"))
-            body = body[first : last + 1]
-        return {"Body": io.BytesIO(body)}
+    def on_get_object(self, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:
+        if Key in self.sizes:
+            return {"Body": None, "ContentLength": self.sizes[Key]}
+        body = self.versions.get(VersionId) if VersionId else self.objects.get((Bucket, Key))
+        if body is None:
+            raise refusal("NoSuchVersion" if VersionId else "NoSuchKey", "The specified key does not exist.")
+        version = f"v-{hashlib.md5(body).hexdigest()}"
+        self.versions[version] = body
+        return {"Body": io.BytesIO(body), "ContentLength": len(body), "VersionId": version}
 
     def on_put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> dict[str, Any]:
         self.objects[Bucket, Key] = Body

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from common.pricing import costs
-from preflight import checks
 from preflight.account import quotas
 from preflight.prompts import prompt_file
 from stacks.configuration.catalog import BASE_MODELS
-from stage import copying
 from tests.doubles.machines.stacks_bench import Stacks
 
 pytestmark = pytest.mark.slow
@@ -110,12 +108,10 @@ def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_
 
 
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
-    # Ten seconds for the calls to AWS, or in StageInput for writing, and ten for the comparison with held-out text.
-    for name, seconds in (("preflight", checks.READ_SECONDS), ("stage", copying.READ_SECONDS)):
-        assert prompt_file.PARSE_SECONDS < seconds <= functions(stacks)[name]["Timeout"] - 20
-    # A text of 1 GB takes that long on a core, and as long from S3.
-    assert checks.READ_SECONDS - quotas.ASKING_SECONDS > 2 * 50
-    assert copying.READ_SECONDS > checks.READ_SECONDS, "what Preflight has read in time can be read again in time"
+    # A corpus of 64 MiB takes 51 s of a core at most (python -m verification.experiments.large_corpus), and other calls to AWS ten.
+    needed = prompt_file.PARSE_SECONDS + 51 * 3 // 2 + 10
+    assert needed + quotas.ASKING_SECONDS <= functions(stacks)["preflight"]["Timeout"]
+    assert needed + 60 <= functions(stacks)["stage"]["Timeout"], "it writes what it has read"
 
 
 def test_preflight_knows_the_settings_and_the_facts_of_the_base_model(abroad: Stacks) -> None:

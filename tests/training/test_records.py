@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arguments import Arguments
+from common.records import Record
 from failure import TrainingFailure
 from records.choosing import describe, rows_of, tell_of_long_records
-from records.reading import holds_records, read_records
-from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Record, Tokens, pieces
+from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Tokens, holds_records, pieces, read_records
 from records.rendering import tokens_of
 from records.rows import RecordRows
 from tests.doubles.rehearsal.toy_families import bytes_with_a_start, bytes_without_a_start, sentence_pieces
@@ -31,12 +31,13 @@ INSTRUCT = (
     "{% elif m.role == 'assistant' %} {{ m.content }} {{ eos_token }}"
     "{% else %}{{ raise_exception('no ' + m.role) }}{% endif %}{% endfor %}"
 )
-TALK = (
-    {"role": "user", "content": "the cell"},
-    {"role": "assistant", "content": "binds one gene"},
-    {"role": "user", "content": "and the virus"},
-    {"role": "assistant", "content": "copies two"},
+TURNS = (
+    ("user", "the cell"),
+    ("assistant", "binds one gene"),
+    ("user", "and the virus"),
+    ("assistant", "copies two"),
 )
+TALK = Record("r", "g", turns=TURNS)
 END = 2
 LENGTH = 16
 
@@ -44,7 +45,7 @@ LENGTH = 16
 @pytest.mark.parametrize("make", [bytes_with_a_start, bytes_without_a_start, sentence_pieces])
 def test_of_a_prompt_and_completion_only_the_completion_is_scored(make: Callable[[], Any]) -> None:
     tokenizer = make()
-    read = tokens_of(Record("r", "g", "the cell binds", " one gene"), tokenizer)
+    read = tokens_of(Record("r", "g", prompt="the cell binds", completion=" one gene"), tokenizer)
     served = tokenizer("the cell binds")["input_ids"]
     assert list(read.tokens[: len(served)]) == served, "the server reads the prompt in the same way"
     assert set(read.marks[: len(served)]) == {CONTEXT}
@@ -57,7 +58,7 @@ def test_no_token_reaches_from_the_prompt_into_the_answer() -> None:
     tokenizer = bytes_without_a_start()
     whole = max((tokenizer.decode(token) for token in range(len(tokenizer) - 1)), key=len)
     assert len(tokenizer(whole)["input_ids"]) == 1
-    read = tokens_of(Record("r", "g", whole[:2], whole[2:]), tokenizer)
+    read = tokens_of(Record("r", "g", prompt=whole[:2], completion=whole[2:]), tokenizer)
     prompt, answer = (tokenizer(half)["input_ids"] for half in (whole[:2], whole[2:]))
     assert list(read.tokens) == [*prompt, *answer, tokenizer.eos_token_id]
 
@@ -65,18 +66,18 @@ def test_no_token_reaches_from_the_prompt_into_the_answer() -> None:
 def test_of_a_conversation_every_answer_is_scored_and_its_end_learned() -> None:
     tokenizer = bytes_without_a_start()
     tokenizer.chat_template = CHATML
-    read = tokens_of(Record("r", "g", messages=TALK), tokenizer)
+    read = tokens_of(TALK, tokenizer)
     assert tokenizer.decode(read.scored) == "binds one genecopies two"
     learned = [token for token, mark in zip(read.tokens, read.marks, strict=True) if mark >= LEARNT]
     assert tokenizer.decode(learned) == "binds one gene<|im_end|>copies two<|im_end|>"
-    assert tokenizer.decode(read.tokens) == tokenizer.apply_chat_template(list(TALK), tokenize=False).rstrip()
+    assert tokenizer.decode(read.tokens) == tokenizer.apply_chat_template(TALK.messages, tokenize=False).rstrip()
 
 
 def test_of_llama_2_chat_the_blank_before_an_answer_belongs_to_its_first_token() -> None:
     tokenizer = sentence_pieces()
     tokenizer.chat_template = INSTRUCT
-    read = tokens_of(Record("r", "g", messages=TALK), tokenizer)
-    whole = tokenizer.apply_chat_template(list(TALK), tokenize=False)
+    read = tokens_of(TALK, tokenizer)
+    whole = tokenizer.apply_chat_template(TALK.messages, tokenize=False)
     assert list(read.tokens) == tokenizer(whole, add_special_tokens=False)["input_ids"]
     learned = [token for token, mark in zip(read.tokens, read.marks, strict=True) if mark]
     assert learned.count(tokenizer.eos_token_id) == 2
@@ -87,18 +88,18 @@ def test_of_llama_2_chat_the_blank_before_an_answer_belongs_to_its_first_token()
     ("make", "template", "first", "told"),
     [
         (bytes_without_a_start, None, (), "no chat template.*Choose a chat model as base_model"),
-        (sentence_pieces, INSTRUCT, ({"role": "system", "content": "x"},), "refuses the record talk-7: no system"),
+        (sentence_pieces, INSTRUCT, (("system", "x"),), "refuses the record talk-7: no system"),
         (bytes_without_a_start, "{{ messages | length }}" + CHATML, (), "Give records with one answer each"),
         (bytes_without_a_start, CHATML.replace("content", "content | upper"), (), "an answer of the record talk-7"),
     ],
 )
 def test_a_chat_template_that_cannot_be_trained_on_is_refused(
-    make: Callable[[], Any], template: str | None, first: tuple[dict[str, str], ...], told: str
+    make: Callable[[], Any], template: str | None, first: tuple[tuple[str, str], ...], told: str
 ) -> None:
     tokenizer = make()
     tokenizer.chat_template = template
     with pytest.raises(TrainingFailure, match=told):
-        tokens_of(Record("talk-7", "g", messages=(*first, *TALK)), tokenizer)
+        tokens_of(Record("talk-7", "g", turns=(*first, *TURNS)), tokenizer)
 
 
 @pytest.mark.parametrize("prompt_tokens", [1, 9, 25])
@@ -127,7 +128,7 @@ LINES = """
 {"id": "a", "group": "one", "prompt": "p", "completion": " q"}
 
 {"id": "b", "group": "two", "prompt": "p", "completion": " r\\u2028s"}
-{"id": "c", "group": "one", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}
+{"id": "c", "group": "one", "prompt": "p\\nx", "completion": "\\ny"}
 """
 
 
@@ -150,13 +151,13 @@ def test_a_record_is_a_document_of_the_corpus_and_a_group_one_held_out(tmp_path:
         "{",
         '{"id": "a"}',
         '{"id": "a", "group": "b", "completion": "c"}',
-        '{"id": "a", "group": "b", "messages": []}',
-        '{"id": "a", "group": "b", "messages": [{"role": "user", "content": "x"}]}',
+        '{"id": "d", "group": "b", "messages": []}',
+        '{"id": "a", "group": "b", "prompt": "p", "completion": "the id stands there twice"}',
     ],
 )
 def test_a_malformed_record_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "corpus.jsonl").write_text(LINES.strip() + "\n" + line + "\n", encoding="utf-8")
-    with pytest.raises(TrainingFailure, match=r"corpus\.jsonl line 5 is not a record"):
+    with pytest.raises(TrainingFailure, match=r"corpus\.jsonl: line 5 "):
         read_records(tmp_path / "corpus.jsonl")
     (tmp_path / "corpus.jsonl").write_text("\n", encoding="utf-8")
     with pytest.raises(TrainingFailure, match="holds no record"):

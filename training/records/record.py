@@ -1,10 +1,13 @@
-"""One record of a training file, and the tokens that it becomes."""
+"""The records of a training file, as Preflight's own reader reads them, and the tokens that each becomes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.records import Record, RecordsFaulty, hold_records, read
+from failure import TrainingFailure
 
 IGNORED = -100  # label of a position that is not to be learnt: torch's own convention for cross entropy
 CONTEXT, LEARNT, SCORED = 0, 1, 2  # of a token: only read; learnt too; an answer's own, and so scored too
@@ -12,34 +15,18 @@ CONTEXT, LEARNT, SCORED = 0, 1, 2  # of a token: only read; learnt too; an answe
 Row = tuple[list[int], list[int]]  # token ids, and the token that is to follow each
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A prompt and its completion, or the messages of a conversation."""
-
-    id: str
-    group: str
-    prompt: str = ""
-    completion: str = ""
-    messages: tuple[Mapping[str, str], ...] = ()
-
-    @property
-    def answers(self) -> list[str]:
-        """What is to be learnt of it."""
-        said = [message["content"] for message in self.messages if message["role"] == "assistant"]
-        return said if self.messages else [self.completion]
+def read_records(path: Path) -> list[Record]:
+    """The records of a .jsonl file. Raises TrainingFailure naming the lines that are malformed."""
+    try:
+        return read(path.read_text(encoding="utf-8"), path.name)[0]
+    except RecordsFaulty as fault:
+        raise TrainingFailure(str(fault), "Stage the records again with a new run.") from None
 
 
-def of_entry(entry: Any) -> Record | None:
-    """The record of a line's JSON, None for a line of another kind. Raises ValueError, KeyError or TypeError for a damaged one."""
-    if not isinstance(entry, dict) or not {"completion", "messages"} & entry.keys():
-        return None
-    identifier, group = str(entry["id"]), str(entry["group"])
-    if "messages" not in entry:
-        return Record(identifier, group, str(entry["prompt"]), str(entry["completion"]))
-    messages = tuple({"role": str(one["role"]), "content": str(one["content"])} for one in entry["messages"])
-    if messages[-1]["role"] != "assistant":
-        raise ValueError("the conversation ends without an answer")
-    return Record(identifier, group, messages=messages)
+def holds_records(path: Path) -> bool:
+    """Whether a .jsonl file holds records and not documents, as its first line says."""
+    with path.open(encoding="utf-8") as lines:
+        return hold_records(next((line for line in lines if line.strip()), ""))
 
 
 @dataclasses.dataclass(frozen=True)

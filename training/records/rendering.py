@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.records import ASSISTANT, Record
 from failure import TrainingFailure
-from records.record import CONTEXT, LEARNT, SCORED, Record, Tokens
+from records.record import CONTEXT, LEARNT, SCORED, Tokens
 
 Segment = tuple[str, int]  # a stretch of text, and what its tokens are marked
 
 
 def tokens_of(record: Record, tokenizer: Any) -> Tokens:
     """The record's tokens with their marks. Raises TrainingFailure for a conversation that the model's chat template cannot hold."""
-    if record.messages:
+    if record.is_conversation:
         return _joined(_conversation(record, tokenizer), tokenizer)
     # As the server reads a prompt: with a start token only where the tokenizer itself puts one.
     start = tokenizer("")["input_ids"][:1] if tokenizer.bos_token_id is not None else []
@@ -48,11 +49,11 @@ def _plain(text: str, tokenizer: Any) -> list[int]:
 
 def _conversation(record: Record, tokenizer: Any) -> list[Segment]:
     """The conversation as the chat template writes it, cut before and after each answer."""
-    whole = _render(record, len(record.messages), tokenizer)
+    whole = _render(record, len(record.turns), tokenizer)
     segments: list[Segment] = []
     place = 0
     for number, message in enumerate(record.messages):
-        if message["role"] != "assistant":
+        if message["role"] != ASSISTANT:
             continue
         before = _render(record, number, tokenizer, asks=True)
         after = _render(record, number + 1, tokenizer)
@@ -82,7 +83,7 @@ def _render(record: Record, count: int, tokenizer: Any, *, asks: bool = False) -
             "The base model has no chat template, so it cannot be trained on conversations.",
             "Choose a chat model as base_model, or give records with prompt and completion.",
         )
-    messages = [dict(message) for message in record.messages[:count]]
+    messages = record.messages[:count]
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks))
     except Exception as error:  # a template is a program of its own, and says no in its own words

@@ -28,8 +28,9 @@ from common.errors import CaptuneError
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts.large_text import Amount
+from preflight.texts.files import Files
 from preflight.texts.text_file import Document
+from preflight.texts.training_text import Amount
 from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.models.weights import WeightsMissing, ensure_weights
 from rehearsal.sagemaker.real.container import environment_of
@@ -107,8 +108,8 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside.resolve()) if outside else None)
-    disk = Storage(Folder(Path("/")), "this machine")
-    material = staging.gather(disk, data, request, "medical", lambda step: step(), Amount(words))
+    read = Files(Storage(Folder(Path("/")), "this machine"), data, "medical")
+    material = staging.gather(read, request, lambda step: step(), Amount(words))
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")
     held_out, by_others = (_spread(documents, most_documents) for documents in (material.held_out, material.outside))

@@ -1,6 +1,6 @@
 """How fast, and in how much memory, Preflight reads, checks and splits a made-up corpus.
 
-    python -m verification.experiments.large_corpus [MEGABYTES …]    # 10, 100 and 1,000 by default
+    python -m verification.experiments.large_corpus [MEGABYTES …]    # 4, 30 and 67 by default
 
 A process of its own reads each size from files in a temporary folder, so that its peak (resident set) counts. Articles stand
 under `# Title` lines, or with `--untitled` without any; a paragraph is one line, or with `--wrapped` lines of 72 letters.
@@ -22,11 +22,13 @@ from pathlib import Path
 
 from common.storage import Storage
 from preflight import staging
+from preflight.learnable import MOST_BYTES
 from preflight.request import Request
-from preflight.texts.large_text import Amount
+from preflight.texts.files import Files
+from preflight.texts.training_text import Amount
 from verification.experiments.rewrite import Folder
 
-SIZES_MB = (10, 100, 1000)
+SIZES_MB = (4, 30, 67)
 KEY = "corpora/large.txt"
 _ARTICLE_SENTENCES, _PARAGRAPHS = 4, 6
 _WORDS = 60_000
@@ -64,8 +66,8 @@ def read(folder: Path) -> None:
     size = (folder / KEY).stat().st_size / 1e6
     data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
     began = time.process_time()
-    storage = Storage(Folder(folder), "bucket")
-    material = staging.gather(storage, data, Request(corpus=KEY), "medical", lambda step: step(), Amount())
+    files = Files(Storage(Folder(folder), "bucket"), data, "medical")
+    material = staging.gather(files, Request(corpus=KEY), lambda step: step(), Amount(bytes=MOST_BYTES))
     assert material is not None
     staged = sum(map(len, staging.files(material, {}).values())) / 1e6
     seconds = time.process_time() - began
@@ -88,7 +90,7 @@ def main(arguments: list[str]) -> int:
         return 0
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__, formatter_class=style)
-    parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 10 100 1000)")
+    parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 4 30 67)")
     parser.add_argument("--untitled", action="store_true", help="one text without `# Title` lines")
     parser.add_argument("--wrapped", action="store_true", help="lines of 72 letters, as in a text that was typed")
     given = parser.parse_args(arguments)

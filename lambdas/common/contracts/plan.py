@@ -121,8 +121,10 @@ class Plan(TypedDict):
     input: dict[str, Any]
     domain: str
     corpusWords: int
-    corpusBytes: NotRequired[int]
-    # Of every file that StageInput is to write: what was checked is what the run gets.
+    corpusBytes: int
+    # What was checked is what the run gets: S3's ids of the versions of the user's files by key, and a hash of every file that StageInput
+    # is to write.
+    inputVersions: dict[str, str]
     inputDigest: str
     region: str
     bucket: str

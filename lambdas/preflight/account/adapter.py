@@ -25,8 +25,7 @@ def refuse_unusable(storage: Storage, uri: str, settings: RunSettings) -> None:
     prefix = storage.key_of(uri)
     configuration = _json(storage, f"{prefix}{run_folder.ADAPTER_CONFIGURATION}")
     metrics = _json(storage, f"{prefix}{run_folder.METRICS}")
-    adapter_weights = storage.head(f"{prefix}{run_folder.ADAPTER_WEIGHTS}")
-    if adapter_weights is None or adapter_weights.size < _LEAST_BYTES:
+    if (storage.size(f"{prefix}{run_folder.ADAPTER_WEIGHTS}") or 0) < _LEAST_BYTES:
         raise _incomplete(uri, f"{run_folder.ADAPTER_WEIGHTS} is missing or empty")
     rank = configuration.get("r")
     if not isinstance(rank, int) or rank > settings.lora_rank:

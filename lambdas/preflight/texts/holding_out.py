@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from common.text import words
 from preflight.texts.text_file import Document, documents, without_titles
@@ -16,8 +17,11 @@ WHOLE_DOCUMENTS = 20
 # stands in the training text, too. From 9,600 words on the blocks are as long as they get, and there are more of them.
 _BLOCKS, PASSAGES = 64, 12
 _BLOCK_WORDS = (50, 150)
+# Of a large text no more is held out than can be scored in two minutes, before and after: so many documents, by their openings where they
+# are long. A short interval needs no more.
+MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
 _BLOCK = "block-"  # how the id of a block begins
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
 
 
 def split(text: str) -> tuple[list[Document], list[Document]]:
@@ -29,25 +33,20 @@ def split(text: str) -> tuple[list[Document], list[Document]]:
     if len(parts) < WHOLE_DOCUMENTS:
         parts = blocks(text)
         least = max(least, min(PASSAGES, len(parts) // 3))
-    held = chosen(len(parts), least=least)
+    wanted = min(max(least, len(parts) // 10), len(parts) // 2, MOST_DOCUMENTS)
+    # As far apart as they can be.
+    held = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
     return (
         [part for place, part in enumerate(parts) if place not in held],
-        [part for place, part in enumerate(parts) if place in held],
+        _openings([part for place, part in enumerate(parts) if place in held]),
     )
 
 
-def chosen(total: int, most: int | None = None, least: int = MINIMUM_DOCUMENTS) -> set[int]:
-    """Which of so many parts are held out: a tenth, `least` of them at least where half are as many, `most` of them at most, as far apart
-    as they can be."""
-    wanted = min(max(least, total // 10), total // 2)
-    if most is not None:
-        wanted = min(wanted, most)
-    return {(2 * number + 1) * total // (2 * wanted) for number in range(wanted)}
-
-
-def block(number: int, text: str) -> Document:
-    """A passage that was cut from a longer document."""
-    return Document(f"{_BLOCK}{number:03d}", f"Block {number}", text)
+def _openings(parts: list[Document]) -> list[Document]:
+    """The documents; where they have too many words to be scored, their beginnings."""
+    if sum(words.count(part.text) for part in parts) <= MOST_WORDS:
+        return parts
+    return [replace(part, text=words.opening(part.text, MOST_WORDS // len(parts))) for part in parts]
 
 
 def blocks(text: str) -> list[Document]:
@@ -64,7 +63,10 @@ def blocks(text: str) -> list[Document]:
         found[-1].append(piece)
         held += length
     filled = [pieces for pieces in found if pieces]
-    return [block(number, "\n\n".join(pieces)) for number, pieces in enumerate(filled, 1)]
+    return [
+        Document(f"{_BLOCK}{number:03d}", f"Block {number}", "\n\n".join(pieces))
+        for number, pieces in enumerate(filled, 1)
+    ]
 
 
 def are_passages(parts: list[Document]) -> bool:
@@ -106,7 +108,7 @@ def _pieces(body: str, size: int) -> Iterator[tuple[str, int]]:
 def _sentences(line: str, size: int) -> Iterator[tuple[str, int]]:
     """The sentences of a paragraph with their length; what goes on without an end is cut between words."""
     start = 0
-    for end in [*(match.end() for match in _SENTENCE_END.finditer(line)), len(line)]:
+    for end in [*(match.end() for match in SENTENCE_END.finditer(line)), len(line)]:
         sentence, start = line[start:end], end
         stops = words.ends(sentence)
         cut = 0

@@ -37,13 +37,14 @@ class Outside:
 
 def read(content: bytes, name: str) -> list[Document]:
     """The documents of a file of outside text. Raises DatasetRejected or PatientDataSuspected, as for held-out text, naming the line."""
-    text = text_file.decode(content, name)
     if not name.endswith(LINES):
-        _check(text, name)
-        return text_file.documents(text, PREFIX)
+        return text_file.documents(text_file.checked(content, name, text_file.MINIMUM_HELD_OUT_WORDS), PREFIX)
+    text = text_file.decode(content, name)
     parts = [_document(line, number, name) for number, line in enumerate(text.split("\n"), 1)]
     # Line for line as in the file, so that a message names the line that a person has to mend.
-    _check("\n".join(_on_one_line(part) if part else "" for part in parts), name)
+    lines = "\n".join(" ".join(f"{part.title}: {part.text}".split()) if part else "" for part in parts)
+    text_file.check(lines, name, text_file.MINIMUM_HELD_OUT_WORDS)
+    personal_data.refuse_patient_data(lines, name)
     found = [part for part in parts if part]
     personal_data.refuse_patient_data_in(
         [(number, part.id) for number, part in enumerate(parts, 1) if part], name, personal_data.LEARNT
@@ -56,11 +57,6 @@ def read(content: bytes, name: str) -> list[Document]:
             )
         seen |= {part.id} if part else set()
     return found
-
-
-def _check(text: str, name: str) -> None:
-    text_file.check(text, name, text_file.MINIMUM_HELD_OUT_WORDS)
-    personal_data.refuse_patient_data(text, name)
 
 
 def _document(line: str, number: int, name: str) -> Document | None:
@@ -76,10 +72,6 @@ def _document(line: str, number: int, name: str) -> Document | None:
     identifier = str(entry.get("id") or f"{PREFIX}-{number:03d}")
     clean = text_file.with_line_ends_of_text
     return Document(clean(identifier), clean(str(entry.get("title") or identifier)), clean(entry["text"]).strip())
-
-
-def _on_one_line(part: Document) -> str:
-    return " ".join(f"{part.title}: {part.text}".split())
 
 
 def measured(

@@ -14,17 +14,12 @@ class Overlap:
     Only their hashes are kept: the runs themselves would not fit into Preflight's memory for a corpus of the largest size.
     """
 
-    def __init__(self, training: str) -> None:
-        self._seen = _hashes(training)
-
-    @classmethod
-    def of_many(cls, trainings: Iterable[str], asked: Iterable[str]) -> Overlap:
-        """Of training texts that are too many for all their runs to be kept: good for finding out about the texts that are asked for here."""
-        wanted: set[int] = set().union(*map(_hashes, asked))
-        found = cls("")
+    def __init__(self, trainings: Iterable[str], asked: Iterable[str] | None = None) -> None:
+        """Of the texts that are trained on; `asked` are the only texts that will be looked for, which spares memory."""
+        wanted = None if asked is None else set[int]().union(*map(_hashes, asked))
+        self._seen: set[int] = set()
         for training in trainings:
-            found._seen |= wanted & _hashes(training)
-        return found
+            self._seen |= _hashes(training) if wanted is None else wanted & _hashes(training)
 
     def first(self, text: str) -> tuple[int, str] | None:
         """The line and the words of the first run that the text shares with the training text, or None."""
@@ -57,6 +52,6 @@ def _hashes(text: str) -> set[int]:
 
 def refuse_leakage(training: str, held_out: Iterable[tuple[str, str]]) -> None:
     """Raises HeldOutLeaks when held-out text (name, text) shares eight words in a row with the training text."""
-    overlap = Overlap(training)
+    overlap = Overlap([training])
     for name, text in held_out:
         overlap.refuse(name, text)

@@ -129,24 +129,12 @@ _DASH = re.compile("[\u2010-\u2013\u2212]")
 
 def refuse_patient_data(text: str, name: str) -> None:
     """Raises PatientDataSuspected with the line of everything that looks like data of a person; the data itself is not repeated."""
-    refuse_places(places(text), name)
-
-
-def places(text: str, first_line: int = 1) -> list[tuple[int, str]]:
-    """What looks like data of a person in a part of a file that begins at a line: the line and the kind of each."""
     lines = text.split("\n")
-    found = [(number, kind) for number, line in enumerate(lines, first_line) for kind in _kinds(line)]
+    found = [(number, kind) for number, line in enumerate(lines, 1) for kind in _kinds(line)]
     # Wrapped prose and pasted forms have the name on one line and the date on the next.
     found += [
-        (number, kind)
-        for number, (line, after) in enumerate(pairwise(lines), first_line)
-        for kind in _kinds_across(line, after)
+        (number, kind) for number, (line, after) in enumerate(pairwise(lines), 1) for kind in _kinds_across(line, after)
     ]
-    return found
-
-
-def refuse_places(found: list[tuple[int, str]], name: str) -> None:
-    """Raises PatientDataSuspected where there is any place in the training text of a file."""
     _refuse(sorted(found), name, LEARNT)
 
 

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import CaptuneError, DatasetRejected
+from common.records import Record
 from common.text import words
-from preflight.records.record import Record
+from preflight.texts import personal_data
 
 MINIMUM_WORDS = 1000
 MINIMUM_HELD_OUT_WORDS = 200
-# 4 MiB of English is some 700,000 words or a million tokens: three epochs take 45 minutes of the two hours that
-# max_training_seconds allows (1,190 tokens a second were seen on ml.g5.2xlarge), and Preflight checks them in its own time.
-MAXIMUM_BYTES = 4 * 1024 * 1024
+# What Preflight reads and checks of a corpus in its own time and memory: python -m verification.experiments.large_corpus.
+MOST_CORPUS_BYTES = 64 * 2**20
+# Of every other file: held-out and outside text is scored twice, in whole documents from all over it.
+MOST_BYTES = 4 * 2**20
+# What is asked of `captune sample`: a run of two hours learns 28 MB at most.
+SAMPLED_MEGABYTES = 32
 MINIMUM_DISTINCT_SHARE = 0.5
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _TITLE = re.compile(r"(?m)^# .*$")
@@ -35,13 +39,13 @@ class Document:
 
 
 def decode(content: bytes, name: str) -> str:
-    """The text of a file. Raises DatasetRejected for what is empty, too large, binary or not UTF-8."""
+    """The text of a file. Raises DatasetRejected for what is empty, binary or not UTF-8."""
     if not content.strip():
         raise DatasetRejected(f"{name} is empty. Give a UTF-8 text of at least {MINIMUM_WORDS} words.")
-    if len(content) > MAXIMUM_BYTES:
-        raise too_large(name, len(content))
     if (zero := content.find(0)) >= 0:
-        raise no_text(name, zero)
+        raise DatasetRejected(
+            f"{name} is not a text: it has a zero byte at position {zero}. Export it as plain UTF-8 text."
+        )
     return as_utf8(content, name, DatasetRejected)
 
 
@@ -53,7 +57,7 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
     except UnicodeDecodeError as error:
         start = mark + error.start
         line = with_line_ends(content[:start].decode("utf-8", "replace")).count("\n") + 1
-        raise not_utf8(name, start, line, refusal) from None
+        raise refusal(f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8.") from None
 
 
 def with_line_ends(text: str) -> str:
@@ -61,23 +65,22 @@ def with_line_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def no_text(name: str, place: int) -> DatasetRejected:
-    """The refusal of a file with a zero byte, which no text has."""
-    return DatasetRejected(
-        f"{name} is not a text: it has a zero byte at position {place}. Export it as plain UTF-8 text."
-    )
+def refuse_too_large(name: str, size: int, most_bytes: int) -> None:
+    """Raises DatasetRejected for a file that is larger than Preflight reads, with the command that draws a part of it."""
+    if size > most_bytes:
+        megabytes = min(SAMPLED_MEGABYTES, most_bytes // 2**20)
+        raise DatasetRejected(
+            f"{name} has {size / 2**20:,.1f} MiB; at most {most_bytes // 2**20} MiB can be read and checked. Draw whole documents from all over it "
+            f"with captune sample FILE --megabytes {megabytes}, and give what that writes."
+        )
 
 
-def not_utf8(name: str, place: int, line: int, refusal: type[CaptuneError] = DatasetRejected) -> CaptuneError:
-    """The refusal of a file with a byte that is not UTF-8."""
-    return refusal(f"{name} is not UTF-8: byte {place} in line {line} cannot be read. Save it as UTF-8.")
-
-
-def too_large(name: str, size: int, most: int = MAXIMUM_BYTES) -> DatasetRejected:
-    """The refusal of a file that is larger than a run within the cap can learn from."""
-    return DatasetRejected(
-        f"{name} has {size / 2**20:,.1f} MiB; at most {most // 2**20:,} MiB can be read and checked. Take a part of it."
-    )
+def checked(content: bytes, name: str, minimum_words: int) -> str:
+    """The text of a file that can be learned from or measured on. Raises DatasetRejected or PatientDataSuspected."""
+    text = decode(content, name)
+    check(text, name, minimum_words)
+    personal_data.refuse_patient_data(text, name)
+    return text
 
 
 def documents(text: str, prefix: str) -> list[Document]:
@@ -110,12 +113,16 @@ def check(text: str, name: str, minimum_words: int) -> None:
         total += 1
         distinct.add(word.lower())
     if total < minimum_words:
-        raise too_short(name, total, minimum_words)
+        raise DatasetRejected(
+            f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
+        )
     _refuse_repetition(text, name)
     # Running prose of 1,000 words has some 400 different ones.
     least = min(100, minimum_words // 4)
     if len(distinct) < least:
-        raise few_words(name, len(distinct), total)
+        raise DatasetRejected(
+            f"{name} has only {len(distinct)} different words in {total}: there is nothing to learn from it. Use running prose."
+        )
 
 
 def _refuse_repetition(text: str, name: str) -> None:
@@ -125,28 +132,10 @@ def _refuse_repetition(text: str, name: str) -> None:
     distinct, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
     if sum(seen.values()) > 3 and distinct < MINIMUM_DISTINCT_SHARE * whole:
         line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
-        raise repeats(name, sum(seen.values()), len(seen), lines.index(line) + 1, times)
-
-
-def too_short(name: str, total: int, minimum_words: int) -> DatasetRejected:
-    """The refusal of a text with too few words."""
-    return DatasetRejected(
-        f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
-    )
-
-
-def few_words(name: str, different: int, total: int) -> DatasetRejected:
-    """The refusal of a text that is no prose."""
-    return DatasetRejected(
-        f"{name} has only {different} different words in {total}: there is nothing to learn from it. Use running prose."
-    )
-
-
-def repeats(name: str, lines: int, different: int, line: int, times: int) -> DatasetRejected:
-    """The refusal of a text of which most is said before; `line` is one of those that stand there so many `times`."""
-    return DatasetRejected(
-        f"{name} repeats itself: of its {lines} lines only {different} differ, and line {line} stands there {times} times. Remove the repetitions."
-    )
+        raise DatasetRejected(
+            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there {times} times. "
+            "Remove the repetitions."
+        )
 
 
 def as_text(parts: Iterable[Document]) -> str:

@@ -42,7 +42,7 @@ _FOUND = {
     "Tags": "sagemaker:ListTags",
 }
 _REACHED = {LAMBDAS / "common" / path for path in ("storage.py", "resources.py", "pricing/prices.py")}
-_READS = {"read", "size", "read_json", "read_lines"}
+_READS = {"read", "size", "fetch", "read_json", "read_lines"}
 _WRITES = {"write", "write_json", "write_lines"}
 
 
@@ -68,6 +68,9 @@ def aws_actions(function: str) -> set[str]:
         mentioned = texts | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         found |= {action for name, action in _operations().items() if name in mentioned}
         names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        made = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "Files"]
+        if any(len(call.args) > 3 for call in made):  # with the versions that are to be read
+            found.add("s3:GetObjectVersion")
         found |= {action for name, action in _FOUND.items() if name in names}
         if "listed" in mentioned | names:
             found.add("pricing:GetProducts")

@@ -19,10 +19,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 import job  # noqa: E402
 from arguments import Arguments  # noqa: E402
 from common.architecture import shape_of  # noqa: E402
+from common.records import Record  # noqa: E402
 from failure import TrainingFailure  # noqa: E402
 from inputs import read_inputs  # noqa: E402
 from progress import Clock  # noqa: E402
-from records.record import SCORED, Record  # noqa: E402
+from records.record import SCORED  # noqa: E402
 from rehearsal.sagemaker.real.server.contract import Settings  # noqa: E402
 from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
@@ -171,7 +172,9 @@ def test_answers_of_records_are_learned_by_group_and_served_as_learned(tmp_path:
     assert heldout["documents"][0]["tokens"] < 3 * len(answer_tokens), "prompts are not scored"
     if not talk:
         return
-    (read,) = tokenize([of_records([Record("r", "g", messages=tuple(TALK))])], tokenizer)[0].read
+    (read,) = tokenize(
+        [of_records([Record("r", "g", turns=tuple((one["role"], one["content"]) for one in TALK))])], tokenizer
+    )[0].read
     service, said = trained.service(), {}
     for model in ("base", "medical"):
         body = {"model": model, "messages": TALK[:1], "max_tokens": 12, "temperature": 0}

@@ -11,27 +11,21 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from captune.check import deployment, guards, rights, supplies
+from captune.check import deployment, guards, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
-from captune.check.rights import Place, Role
-from preflight.account import quotas
-from rehearsal.account.needs import Need
-from stacks.configuration.catalog import Weights
+from captune.check.rights import Role
+from common.environment import RunSettings
+from common.errors import EulaNotAccepted
+from preflight import checks
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
 from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, ecr, s3, sns, ssm
-from tests.doubles.lambda_fakes import refusal
-from tests.doubles.service_quotas import ServiceQuotas
+from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.preflight_site import SETTINGS
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:topic"
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:server-2.4"
-GATED = Weights(uri="s3://gated/llama/v1/", region="us-east-1", gated=True, own=False)
-OWN = Weights(uri="s3://mine/models/one/", region="us-east-1", gated=False, own=True)
-MODEL = {"config.json": 600, "model.safetensors": 13 * 10**9}
-CROWDED = {**MODEL, "checkpoint-9/optimizer.pt": 27 * 10**9, "checkpoint-9/model.safetensors": 13 * 10**9}
-ELSEWHERE: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}}}
 MINE = "me@example.org"
 ALARMS = ["captune-endpoint-too-old", "captune-sweeper-silent"]
 EMPTY: dict[str, Any] = {"Resources": {}}
@@ -45,10 +39,6 @@ def troubled(service: Any, operation: str, code: str) -> Any:
     return service
 
 
-def weights(objects: dict[str, int], place: Weights = GATED, **more: Any) -> Iterator[Finding]:
-    return supplies.weights(s3(objects, **more), place)
-
-
 def plan(**more: Any) -> Iterator[Finding]:
     return supplies.plan(aws.freetier(**more))
 
@@ -59,12 +49,6 @@ def definition(*answer: Any) -> Iterator[Finding]:
 
 def price(hourly: str | None, region: str) -> Iterator[Finding]:
     return supplies.price(aws.price_list(hourly), region, ["ml.g5.2xlarge"], "Training")
-
-
-def quota(**values: float) -> Iterator[Finding]:
-    needs = [quotas.Need(["ml.g5.2xlarge", "ml.g6.xlarge"], "endpoint usage", 3)]
-    found = {code.replace("_", "-"): value for code, value in values.items()}
-    return supplies.quota(ServiceQuotas(found), needs, "us-east-1")
 
 
 def budget(limit: int = 25, left_out: str = "Credit Refund", action: bool = True, **more: Any) -> Iterator[Finding]:
@@ -122,26 +106,12 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (definition("OK"), [OK], "1 states"),
     (definition("FAIL", BROKEN), [PROBLEM], "/States/A: no (SCHEMA) mend the state in stacks/tear_down.asl.yaml"),
     (definition("OK", {**BROKEN, "severity": "WARNING"}), [WARNING], ""),
-    (supplies.image(lambda region: ecr(), IMAGE), [OK], ""),
-    (supplies.image(lambda region: ecr("server-2.4"), IMAGE), [PROBLEM], "hosting_image"),
-    (supplies.image(lambda region: troubled(ecr(), "batch_get_image", "AccessDenied"), IMAGE), [WARNING], "ecr:BatchGetImage"),
     (plan(accountPlanType="PAID"), [OK], "is the paid one"),
     (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
     (supplies.newer_images([]), [OK], ""),
     (supplies.newer_images([("2.6 is newer", "read it")]), [WARNING], "read it"),
-    (weights({"config.json": 1, "model-1.safetensors": 5 * 10**9, "model-2.safetensors": 8 * 10**9}), [OK], "2 safetensors of 13.0 GB"),
-    (weights({}), [PROBLEM], "nothing at s3://gated/llama/v1/"),
-    (weights({"config.json": 1, "pytorch_model.bin": 1}), [PROBLEM], "pytorch_model.bin"),
-    (weights({"model-1.safetensors": 1}), [PROBLEM], ""),
-    (supplies.weights(troubled(s3(), "list_objects_v2", "NoSuchBucket"), GATED), [PROBLEM], "no bucket gated"),
-    (weights(CROWDED, OWN), [PROBLEM], "40.0 GB that nobody reads"),
-    (weights(CROWDED), [OK], ""),
-    (weights(MODEL, OWN, **ELSEWHERE), [PROBLEM], "lies in eu-west-1, and SageMaker in us-east-1"),
-    (quota(L_9614C779=2.0, L_1=3.0), [WARNING, OK], "(code L-9614C779) is 2 and 3 are needed"),
-    (quota(L_9614C779=0.0, L_1=0.0), [PROBLEM, PROBLEM], "(code L-1) is 0"),
-    (quota(L_9614C779=0.0), [WARNING, WARNING], "servicequotas/home/services/sagemaker/quotas"),
     (price("1.515", "us-east-1"), [OK], ""),
     (price("1.6", "us-east-1"), [WARNING], "--price-region us-east-1"),
     (price(None, "us-east-1"), [WARNING], "$1.515/h is from"),
@@ -217,42 +187,11 @@ def test_reading_the_stacks_keeps_what_was_answered_before_a_refusal() -> None:
     assert deployed.ids == {("Captune-B", "One"): "1"}
 
 
-# The rights of the roles. The whole check holds them against the roles of this checkout.
+# The rights of the roles. The whole check asks for those of this checkout.
 
-PLACE = Place(ACCOUNT, "us-east-1", "data")
-
-
-def machine(call: str, **arguments: Any) -> str:
-    state = {"Type": "Task", "Resource": f"arn:aws:states:::aws-sdk:{call}", "Arguments": arguments}
-    return json.dumps({"States": {"Inside": {"Type": "Parallel", "Branches": [{"States": {"State": state}}]}}})
-
-
-def test_a_call_of_unknown_resource_is_reported_as_not_simulated() -> None:
-    needs, unread = rights.of_definition(machine("glue:startJobRun"), PLACE)
-    assert (needs, unread) == ([], ["glue:startJobRun (State)"])
-    assert list(rights.check(Iam(), Role("the role", []), needs, unread))[-1].level == WARNING
-
-
-def test_weights_of_ones_own_may_be_encrypted_with_a_key() -> None:
-    source = {"DataSource": {"S3DataSource": {"S3Uri": "s3://mine/one/"}}}
-    model = machine("sagemaker:createModel", ModelName="{% $n %}", PrimaryContainer={"Image": IMAGE, **source})
-    through_s3 = (
-        ("kms:ViaService", "s3.us-east-1.amazonaws.com"),
-        ("kms:EncryptionContext:aws:s3:arn", "arn:aws:s3:::mine/one/config.json"),
-    )
-    expected = Need("kms:Decrypt", f"arn:aws:kms:us-east-1:{ACCOUNT}:key/of-the-weights", through_s3)
-    assert expected in rights.of_hosting(model, PLACE)
-    jumpstart = model.replace("mine", "jumpstart-cache")
-    assert "kms:Decrypt" not in {need.action for need in rights.of_hosting(jumpstart, PLACE)}
-
-
-GET, PUT = Need("s3:GetObject", "arn:aws:s3:::b/runs/x"), Need("s3:PutObject", "arn:aws:s3:::b/runs/x")
-PULL = Need("ecr:BatchGetImage", "arn:aws:ecr:us-east-1:763104351884:repository/images", is_of_others=True)
-TO_SAGEMAKER, TO_SCHEDULER = (
-    Need("iam:PassRole", "arn:aws:iam::1:role/training", (("iam:PassedToService", f"{service}.amazonaws.com"),))
-    for service in ("sagemaker", "scheduler")
-)
-ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/runs/*"}
+GET = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/runs/*", "arn:aws:s3:::b/corpora/*"]}
+PUT = {**GET, "Action": "s3:PutObject"}
+PULL = {"Effect": "Allow", "Action": "ecr:BatchGetImage", "Resource": "arn:aws:ecr:us-east-1:763104351884:repository/x"}
 PASS = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}}  # fmt: skip
 DENY = {"Effect": "Deny", "Action": "*", "Resource": "*"}
 ORGANISATION = {"OrganizationsDecisionDetail": {"AllowedByOrganizations": False}}
@@ -260,23 +199,43 @@ BOUNDARY = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary"
 
 
 @pytest.mark.parametrize(
-    ("needs", "statement", "more", "levels", "words"),
+    ("granted", "attached", "more", "levels", "words"),
     [
-        ([GET, PUT], ALLOW, {}, [PROBLEM], "s3:PutObject on arn:aws:s3:::b/runs/x"),
-        ([TO_SAGEMAKER], PASS, {}, [OK], "all 1 are allowed"),
-        ([TO_SCHEDULER], PASS, {}, [PROBLEM], "no statement allows it"),
-        ([PUT], ALLOW, ORGANISATION, [PROBLEM], "a policy of your organisation"),
-        ([PUT], ALLOW, BOUNDARY, [PROBLEM], "administrator"),
-        ([PULL, GET], ALLOW, {}, [OK, WARNING], PULL.resource),
-        ([PULL], DENY, {}, [PROBLEM], "an explicit deny"),
-        ([GET], ALLOW, {"EvalActionName": "another"}, [PROBLEM], "s3:GetObject"),
+        ([GET, PASS], [GET, PASS], {}, [OK], "all 3 are allowed"),
+        ([GET, PUT], [GET], {}, [PROBLEM, PROBLEM], "s3:PutObject on arn:aws:s3:::b/runs/captune-check-aws is refused"),
+        ([PASS], [PASS, DENY], {}, [PROBLEM], "an explicit deny if the budget alarm went off: captune release"),
+        ([PASS], [], ORGANISATION, [PROBLEM], "a policy of your organisation"),
+        ([PASS], [], BOUNDARY, [PROBLEM], "administrator"),
+        ([PULL], [], {}, [WARNING], "763104351884:repository/x allows it"),
+        ([PULL], [DENY], {}, [PROBLEM], "an explicit deny"),
+        ([PASS], [PASS], {"EvalActionName": "another"}, [PROBLEM], "iam:PassRole"),
     ],
 )
-def test_a_simulated_right_is_allowed_or_told_with_its_reason(
-    needs: list[Need], statement: Any, more: dict[str, Any], levels: list[Level], words: str
+def test_a_right_of_the_template_is_allowed_or_told_with_who_refuses_it(
+    granted: list[Any], attached: list[Any], more: dict[str, Any], levels: list[Level], words: str
 ) -> None:
-    iam = Iam()
+    arn = f"arn:aws:iam::{ACCOUNT}:role/one"
+    iam = Iam({arn: [{"Statement": attached}]})
     iam.more = more
-    found = list(rights.check(iam, Role("the role", [{"Statement": [statement]}]), needs))
+    found = list(rights.check(iam, Role("the role", arn, granted), ACCOUNT))
     assert [one.level for one in found] == levels
     assert words in "\n".join(f"{one.text} {one.fix}" for one in found)
+
+
+def fault() -> str:
+    raise EulaNotAccepted("accept it")
+
+
+@pytest.mark.parametrize(
+    ("look", "levels"),
+    [
+        (lambda account, result: "there", [OK]),
+        (lambda account, result: fault(), [PROBLEM]),
+        (lambda account, result: result.warnings.append("doubtful"), [WARNING]),
+    ],
+)
+def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) -> None:
+    settings = RunSettings.from_json(json.dumps(SETTINGS))
+    account = checks.Account(settings, None, None, ecr, NOW)
+    found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
+    assert [one.level for one in found] == levels

@@ -12,7 +12,7 @@ from common.aws import is_missing, reaching
 from common.contracts import run_folder
 from common.environment import BaseModel, MisconfiguredFunction, RunSettings
 from common.errors import ServiceUnreachable
-from common.storage import Head, Storage
+from common.storage import Fetched, Storage
 from stacks.configuration.settings import Settings
 from stacks.definitions import settings_json
 from tests.doubles.lambda_fakes import S3, refusal
@@ -36,17 +36,24 @@ class TestBucket:
         assert storage.read("a.json") == '{\n  "name": "Größe"\n}'.encode()
         assert storage.read_json("a.json") == {"name": "Größe"}
         s3.sizes["big"] = 5 * 2**30
-        assert storage.head("big") == Head(5 * 2**30, '"large"')
+        assert storage.size("big") == 5 * 2**30
+        assert storage.fetch("big", 2**20) == Fetched(5 * 2**30, "", b"")
+        first = storage.fetch("b.bin", 2)
+        assert first is not None and (first.size, first.content) == (2, b"\x00\xff")
+        storage.write("b.bin", b"new")
+        again = storage.fetch("b.bin", 2**20, first.version)
+        assert again == first
 
     def test_missing_object_is_none(self, storage: Storage) -> None:
-        missing = (storage.read("x"), storage.head("x"), storage.read_json("x"), storage.read_lines("x"))
+        missing = (storage.read("x"), storage.size("x"), storage.read_json("x"), storage.read_lines("x"))
         assert missing == (None, None, None, [])
+        assert storage.fetch("x", 1) is storage.fetch("x", 1, "gone") is None
 
     @pytest.mark.parametrize("operation", ["get_object", "head_object"])
     def test_refused_object_is_an_error(self, storage: Storage, s3: S3, operation: str) -> None:
         s3.troubles[operation] = [refusal("AccessDenied")]
         with pytest.raises(ClientError):
-            storage.read("a") if operation == "get_object" else storage.head("a")
+            storage.read("a") if operation == "get_object" else storage.size("a")
 
     @pytest.mark.parametrize(
         ("text", "read"),

@@ -14,8 +14,7 @@ from common.environment import RunSettings
 from common.errors import AdapterRejected, ModelDoesNotFit, RunInFlight
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
 from common.text.tokens import estimated_tokens
-from preflight.fits import idle_cards, refuse_what_cannot_fit
-from preflight.model import Model
+from preflight.model import Model, idle_cards, refuse_what_cannot_fit
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import arn
@@ -58,6 +57,7 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
         "input/prompts.jsonl",
         "code/train.py",
         "code/lib/loss.py",
+        "code/common/records.py",
         "plan.json",
         "training/trial/adapter_config.json",
     }
@@ -141,8 +141,9 @@ class TestMemory:
     def test_model_that_trains_in_4_bits_only_is_a_warning(self) -> None:
         model = Model("Thirteen", THIRTEEN.parameters, THIRTEEN, 4096, False, THIRTEEN.weights_bytes)
         hosting = ["ml.g6e.2xlarge", "ml.new1.large"]
-        assert "4 bits only" in refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], hosting)
-        assert refuse_what_cannot_fit(model, self.settings, [], hosting) == "", "an adapter that is only served"
+        (warning,) = refuse_what_cannot_fit(model, self.settings, ["ml.g5.2xlarge"], hosting)
+        assert "4 bits only" in warning
+        assert refuse_what_cannot_fit(model, self.settings, [], hosting) == [], "an adapter that is only served"
 
 
 @pytest.mark.parametrize(

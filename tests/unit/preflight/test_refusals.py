@@ -66,7 +66,12 @@ def accepted_loss(site: Site) -> None:
 # What is changed, the input, the error and a key word of its message.
 REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: None, MINE, DatasetRejected, "aws s3 cp FILE s3://bucket/corpora/mine.txt"),
-    (lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}), MINE, DatasetRejected, "at most 1,024 MiB"),
+    (
+        lambda site: site.s3.sizes.update({"corpora/mine.txt": 5 * 2**30}),
+        MINE,
+        DatasetRejected,
+        "captune sample FILE --megabytes 32",
+    ),
     (uploaded(prose(200).encode()), MINE, DatasetRejected, "corpora/mine.txt has 200 words"),
     (uploaded(prose(2000).encode() + b"\nMRN: 12345678"), MINE, errors.PatientDataSuspected, "corpora/mine.txt"),
     (uploaded(titled(36, 60, 100) * 2), MINE, errors.HeldOutLeaks, "Every part of corpora/mine.txt"),
@@ -75,7 +80,7 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (uploaded(b"What?", "p.jsonl"), {"prompts": "corpora/p.jsonl"}, errors.PromptsRejected, "line 1 is not JSON"),
     (settings(accept_eula=False), {}, errors.EulaNotAccepted, "set accept_eula to true"),
     (without_weights, {}, errors.WeightsNotFound, "there are no weights at s3://gated/llama/"),
-    (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "choose a region"),
+    (answering("s3", "list_objects_v2", "NoSuchBucket"), {}, errors.WeightsNotFound, "Choose a region"),
     (lambda site: site.ecr.missing.add("1"), {}, errors.ImageNotFound, ":1 does not exist"),
     (lambda site: site.ecr.missing.add("2"), {}, errors.ImageNotFound, ":2 does not exist"),
     (answering("ecr", "batch_get_image", "RepositoryNotFoundException"), {}, errors.ImageNotFound, "training"),

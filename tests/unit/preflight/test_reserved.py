@@ -13,7 +13,7 @@ from common.architecture import Shape
 from common.errors import BudgetExceeded
 from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
-from preflight.larger import allow, checkpoint_rank, download_seconds
+from preflight.large_model_allowance import allow, checkpoint_rank, download_seconds
 from preflight.money import Allowance
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import NOW

@@ -8,8 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import LedgerLost, RunNameTaken
-from preflight.account.known_jobs import refuse_lost_ledger
-from preflight.account.other_runs import leftovers, refuse_taken_name, runs_in_flight
+from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import CaptuneError, ChatTemplateMissing, WeightsNotFound, WeightsRejected
+from common.errors import CaptuneError, ChatTemplateMissing, ServiceUnreachable, WeightsNotFound, WeightsRejected
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import SETTINGS, Site
@@ -74,11 +74,6 @@ def cannot(operation: str, code: str) -> Change:
     return lambda site: site.s3.troubles.update({operation: [refusal(code)]})
 
 
-def pickled(site: Folder) -> None:
-    lacks("model.safetensors")(site)
-    site.put("pytorch_model.bin", b"pickle")
-
-
 TAKEN: list[Change] = [
     lambda site: site.put_large("tiny.gguf", GB),
     has_words(400, added_tokens=[{"id": 400, "content": "<pad>"}]),
@@ -86,26 +81,26 @@ TAKEN: list[Change] = [
 # What is changed, the error and what it says.
 REFUSED: list[tuple[Change, type[CaptuneError], str]] = [
     (lambda site: site.s3.objects.clear(), WeightsNotFound, f"There is nothing at {URI}"),
-    (cannot("list_objects_v2", "NoSuchBucket"), WeightsNotFound, "There is no bucket mine"),
-    (cannot("get_object", "AccessDenied"), WeightsNotFound, "are allowed s3:GetObject there"),
+    (cannot("list_objects_v2", "NoSuchBucket"), WeightsNotFound, "cannot be read (NoSuchBucket"),
+    (cannot("get_object", "AccessDenied"), WeightsNotFound, "s3:GetObject and kms:Decrypt there"),
+    (cannot("get_object", "SlowDown"), ServiceUnreachable, "SlowDown"),
     (lambda site: setattr(site.s3, "region", "eu-west-1"), WeightsNotFound, "the bucket mine lies in eu-west-1"),
     (lacks("config.json"), WeightsRejected, "config.json is missing"),
+    (has("config.json", b"[]"), WeightsRejected, "config.json is not a JSON object"),
     (lacks("tokenizer.json"), WeightsRejected, "there is no tokenizer"),
-    (pickled, WeightsRejected, "there are no *.safetensors, but pytorch_model.bin"),
-    (
-        has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'),
-        WeightsRejected,
-        f"model-2.safetensors of {INDEX} is missing",
-    ),
+    (lacks("model.safetensors"), WeightsRejected, "there are no *.safetensors in it"),
+    (has("one/", b""), WeightsRejected, "empty objects that stand for folders"),
+    (has(INDEX, b'{"weight_map": {"a": "model-2.safetensors"}}'), WeightsRejected, f"or not those that {INDEX} names"),
     (has("model.safetensors", bytes(PARAMETERS)), WeightsRejected, "some are missing, cut off or quantised"),
     (
         lambda site: site.put_large("checkpoint-1/optimizer.pt", 27 * GB),
         WeightsRejected,
-        "checkpoint-1/optimizer.pt (27.0 GB)",
+        "27.0 GB of it are not loaded",
     ),
     (configured(architectures=["GPT2LMHeadModel"]), WeightsRejected, "its architecture is GPT2LMHeadModel"),
+    (configured(quantization_config={"bits": 4}), WeightsRejected, "its weights are quantised"),
     (configured(max_position_embeddings=256), WeightsRejected, "is 256 tokens, and sequence_length is 512"),
-    (has_words(401), WeightsRejected, "401 tokens reach to the id 400"),
+    (has_words(401), WeightsRejected, "its tokenizer.json is another model's"),
 ]
 
 

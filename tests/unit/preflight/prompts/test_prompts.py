@@ -1,4 +1,4 @@
-"""Prompts: a file of them is refused by line, and a text without any gets beginnings of its own sentences."""
+"""Prompts: a file of them is refused by line, and a text without any is asked for sentences of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
 from preflight.prompts import patterns, prompt_file
-from preflight.prompts.openings import from_held_out
+from preflight.prompts.made_prompts import from_text
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, parse
 from preflight.texts.holding_out import split
 from preflight.texts.text_file import Document
@@ -124,18 +124,20 @@ class TestFile:
 
 @pytest.mark.parametrize(
     "text",
-    [prose(3000), "".join("。" if n % 9 == 8 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000))],
+    [prose(3000), "".join("。" if n % 29 == 28 else chr(0x4E00 + (n * 97) % 3000) for n in range(6000))],
     ids=["paragraphs", "Chinese"],
 )
-def test_text_without_prompts_gets_openings_of_its_held_out_part(text: str) -> None:
+def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_documents(text: str) -> None:
     _, held_out = split(text)
-    made = from_held_out(held_out)
-    assert 6 <= len(made) == len({prompt["id"] for prompt in made}) <= 20
+    made, told = from_text(held_out)
+    assert told == [] and 6 <= len(made) == len({prompt["id"] for prompt in made}) <= 20
     for prompt in made:
         assert (prompt["kind"], prompt["facts"]) == ("starter", [])
+        assert prompt["prompt"][-1] in ".。"
         assert any(prompt["prompt"] in " ".join(part.text.split()) for part in held_out)
 
 
-def test_openings_too_long_for_the_model_are_refused() -> None:
+@pytest.mark.parametrize("text", ["ACGT" * 2500, "word " * 90 + ".", "Too short. Also short."])
+def test_text_without_a_sentence_to_ask_is_refused(text: str) -> None:
     with pytest.raises(PromptsRejected, match="Give `prompts` of your own"):
-        from_held_out([Document("heldout-001", "T", ">s\n" + "\n".join(["ACGT" * 2500] * 30))])
+        from_text([Document("heldout-001", "T", text)])

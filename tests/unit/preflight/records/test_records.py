@@ -16,9 +16,8 @@ from common.errors import (
     PatientDataSuspected,
     PromptsRejected,
 )
-from preflight.records import apart
-from preflight.records.reading import read
-from preflight.records.record import Record, of_pair
+from common.records import Record, RecordsFaulty, of_pair, read
+from preflight.records import held_out_split
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 from text import read_corpus, read_evaluation
@@ -67,13 +66,12 @@ PERSONAL: list[tuple[dict[str, Any], str]] = [
 
 
 def records(content: bytes, name: str = "mine.jsonl", **columns: str) -> list[Record]:
-    return read(content, name, columns, "record")[0]
+    return read(content.decode("utf-8-sig"), name, columns)[0]
 
 
-def refused(content: bytes, kind: type[Exception] = DatasetRejected, name: str = "mine.jsonl", **columns: str) -> str:
-    with pytest.raises(kind) as refusal:
+def refused(content: bytes, name: str = "mine.jsonl", **columns: str) -> str:
+    with pytest.raises(RecordsFaulty) as refusal:
         records(content, name, **columns)
-    assert type(refusal.value) is kind
     return str(refusal.value)
 
 
@@ -84,16 +82,20 @@ def test_faulty_record_is_refused_with_its_line(form: str, content: bytes, fault
 
 
 @pytest.mark.parametrize(("record", "secret"), PERSONAL)
-def test_personal_data_is_refused_with_its_line_and_not_repeated(record: dict[str, Any], secret: str) -> None:
-    message = refused(lines([record]), PatientDataSuspected)
+def test_personal_data_is_refused_with_its_line_and_not_repeated(
+    site: Site, record: dict[str, Any], secret: str
+) -> None:
+    site.upload("mine.jsonl", lines([record]))
+    message = site.refusal(PatientDataSuspected, CORPUS)
     assert "line 1: " in message and secret not in message
 
 
-def test_names_of_columns_do_not_repeat_personal_data() -> None:
-    message = refused(b"Jane Doe,03/05/1961,jane.doe@example.org and more\nJohn,b,c\n", name="mine.csv")
+def test_names_of_columns_do_not_repeat_personal_data(site: Site) -> None:
+    site.upload("mine.csv", b"Jane Doe,03/05/1961,jane.doe@example.org and more\nJohn,b,c\n")
+    message = site.refusal(DatasetRejected, {"corpus": "corpora/mine.csv"})
     assert "not shown here" in message and "Jane" not in message
-    _, warnings = read(lines([{**PAIR, "jane.doe@example.org": 1}]), "mine.jsonl", {}, "record")
-    assert "jane" not in warnings[0]
+    plan = begin(site, [{**one, "jane.doe@example.org": 1} for one in pairs(40)])
+    assert "jane" not in plan["warnings"][0]
 
 
 def test_group_is_text_or_number_of_a_named_column() -> None:
@@ -188,11 +190,11 @@ class TestSplit:
         copy = {"prompt": held["prompt"], "completion": held["completion"], "group": trained["group"]}
         plan = begin(site, [*records, copy])
         (warning,) = plan["warnings"]
-        assert warning.startswith("1 of 10 held-out groups are neither learnt nor measured")
+        assert warning.startswith("1 of 10 held-out groups are neither learned nor measured")
         assert plan["evaluation"]["heldOutDocuments"] == 9
 
     def test_no_more_groups_are_measured_than_needed(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(apart, "MOST_GROUPS", 12)
+        monkeypatch.setattr(held_out_split, "MOST_GROUPS", 12)
         site.upload("apart.csv", table(pairs(60)[40:]))
         plan = begin(site, pairs(40), heldOut="corpora/apart.csv")
         assert (plan["corpus"]["records"], plan["evaluation"]["heldOutDocuments"]) == (40, 12)

@@ -6,9 +6,10 @@ import unicodedata
 
 import pytest
 
-from common.errors import CaptuneError, DatasetRejected, HeldOutLeaks, PatientDataSuspected
+from common.errors import DatasetRejected, HeldOutLeaks
 from common.text import words
-from preflight.texts import text_file
+from preflight import learnable
+from preflight.texts import holding_out, text_file
 from preflight.texts.holding_out import MINIMUM_DOCUMENTS, PASSAGES, split
 from preflight.texts.overlap import refuse_leakage
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
@@ -25,7 +26,6 @@ NO_TEXT = {
     "UTF-16": ("some text".encode("utf-16"), "Export it as plain UTF-8"),
     "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10 in line 3"),
     "old line ends": (b"a\rb\rc\xff", "byte 5 in line 3"),
-    "too large": (b"a " * (text_file.MAXIMUM_BYTES // 2 + 1), "4.0 MiB; at most 4 MiB"),
 }
 NOTHING_TO_LEARN = {
     "byte order mark alone": (decode(b"\xef\xbb\xbf", "a"), "has 0 words"),
@@ -156,47 +156,29 @@ def test_the_projects_own_texts_are_taken_and_do_not_leak(domain: str, request: 
 
 
 LARGE = {"corpus": "corpora/mine.txt"}
-# With characters of several bytes, which a piece may end in.
-LONG = titled(60, 100, 100).replace(b"e", "é".encode())
 
 
-@pytest.fixture
-def large(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """An account in which more than 16 kB are large and read in pieces of 1,000 bytes."""
-    monkeypatch.setattr("common.storage.PIECE_BYTES", 1000)
-    monkeypatch.setattr(text_file, "MAXIMUM_BYTES", 16_000)
-    return site
-
-
-@pytest.mark.parametrize("learnt", [1.0, 0.25])
-def test_large_corpus_is_staged_as_far_as_a_run_learns_it(
-    large: Site, monkeypatch: pytest.MonkeyPatch, learnt: float
+@pytest.mark.parametrize("titles", [True, False])
+def test_of_a_large_corpus_as_much_is_staged_as_a_run_learns(
+    site: Site, monkeypatch: pytest.MonkeyPatch, titles: bool
 ) -> None:
-    monkeypatch.setattr("preflight.learnable.most_bytes", lambda *_: int(learnt * len(LONG)))
-    large.upload("mine.txt", LONG)
-    plan = large.begin(LARGE)
-    staged = large.staged["input/corpus/corpus.txt"]
-    assert 0.75 * learnt < len(staged) / len(LONG) <= 1.1 * learnt
-    assert plan["evaluation"]["heldOutDocuments"] == 6
-    assert any("a run of this length learns no more" in warning for warning in plan["warnings"]) is (learnt < 1)
-    monkeypatch.setattr(text_file, "MAXIMUM_BYTES", 10**6)
-    large.begin(LARGE)
-    assert (large.staged["input/corpus/corpus.txt"] == staged) is (learnt == 1)
+    content = titled(60, 100, 100) if titles else prose(8000, 100).encode()
+    site.upload("mine.txt", content)
+    whole = site.begin(LARGE)
+    size = len(site.staged["input/corpus/corpus.txt"])
+    monkeypatch.setattr(learnable, "most_bytes", lambda *_: size // 4)
+    plan = site.begin(LARGE, "second")
+    staged = site.s3.objects["bucket", "runs/captune-second/input/corpus/corpus.txt"]
+    assert 0.2 < len(staged) / size < 0.3
+    assert plan["evaluation"] == whole["evaluation"]
+    assert any("a run of this length learns no more" in warning for warning in plan["warnings"])
+    learned = [line for line in staged.decode().splitlines() if line.startswith("# ")]
+    assert int(learned[-1].split()[-1]) > 3 * int(learned[0].split()[-1]), "from all over it"
 
 
-@pytest.mark.parametrize(
-    ("content", "given", "kind"),
-    [
-        (LONG + b"\n\nMRN: 12345678\n", LARGE, PatientDataSuspected),
-        (LONG[:17_000] + b"\xe9" + LONG[17_001:], LARGE, DatasetRejected),
-        (titled(25, 100, 1) + b"\nthe same line, and nothing else\n" * 900, LARGE, DatasetRejected),
-        (LONG, {**LARGE, "heldOut": "corpora/apart.txt"}, HeldOutLeaks),
-    ],
-    ids=["personal data", "no UTF-8", "repetitions", "leak"],
-)
-def test_unusable_large_corpus_is_refused(
-    large: Site, content: bytes, given: dict[str, str], kind: type[CaptuneError]
-) -> None:
-    large.upload("mine.txt", content)
-    large.upload("apart.txt", titled(8, 60, 9000) + LONG[LONG.rindex(b"\n\n#") :])
-    assert "corpora/" in large.refusal(kind, given)
+def test_no_more_is_held_out_of_a_large_text_than_can_be_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding_out, "MOST_DOCUMENTS", 8)
+    monkeypatch.setattr(holding_out, "MOST_WORDS", 160)
+    training, held_out = split("\n\n".join(f"# Part {n}\n\n{prose(60, n)}" for n in range(200)))
+    assert (len(training), len(held_out)) == (192, 8)
+    assert all(words.count(part.text) == 20 for part in held_out)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from common.errors import HeldOutLeaks
+from common.records import Record
 from common.text import words
 from common.text.utf8 import encoded
-from preflight.records.record import Record
 from preflight.texts import personal_data
 from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document
@@ -37,9 +37,9 @@ def different(records: list[Record]) -> tuple[list[Record], int]:
 
     Records without a named group are groups of their own: of two that say the same, one would give the other away.
     """
-    kept: dict[tuple[str, ...], Record] = {}
+    kept: dict[int, Record] = {}
     for record in records:
-        kept.setdefault((record.group if record.named_group else "", *_words(record)), record)
+        kept.setdefault(hash((record.group if record.named_group else "", *_words(record))), record)
     return list(kept.values()), len(records) - len(kept)
 
 
@@ -67,13 +67,16 @@ def _place(part: Document) -> str:
 class Known:
     """What the training records say, to find the held-out ones that they give away."""
 
-    def __init__(self, training: list[Document]) -> None:
-        self._same = {tuple(_words(record)) for part in training for record in part.records}
-        self._answers = Overlap("\n\n".join(a for part in training for record in part.records for a in record.answers))
+    def __init__(self, training: list[Document], held_out: list[Document]) -> None:
+        """Of the training records; `held_out` are the only ones that will be looked for."""
+        learned = [record for part in training for record in part.records]
+        asked = (answer for part in held_out for record in part.records for answer in record.answers)
+        self._same = {hash(tuple(_words(record))) for record in learned}
+        self._answers = Overlap((answer for record in learned for answer in record.answers), asked)
 
     def holds(self, record: Record) -> bool:
         """Whether a training record says the same, or most of an answer stands in training answers."""
-        if tuple(_words(record)) in self._same:
+        if hash(tuple(_words(record))) in self._same:
             return True
         return any(self._answers.share(answer) > KNOWN_SHARE for answer in record.answers)
 
