@@ -178,9 +178,10 @@ def texts(context: Context, result: PreflightResult) -> str:
     amount = Amount(context.settings.corpus_words, result.corpus_bytes)
     result.material = staging.gather(files, result.request, result.attempt, amount)
     code = staging.asset(context.s3, "TRAINING")
-    if result.material:
+    if result.material and code:
         result.input_versions = files.versions
         result.input_digest = staging.digest(staging.files(result.material, code))
+    if result.material:
         result.warnings += result.material.warnings
         result.warnings += prompt_file.too_long_for(result.material.prompts, result.model.served_tokens)
     return "read and checked"

@@ -34,7 +34,7 @@ SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
 # Training reads records with Preflight's own reader.
-_READER = {"common/records.py": Path(records.__file__).read_bytes()}
+READER = {"common/records.py": Path(records.__file__).read_bytes()}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.OUTSIDE] = encoded(text_file.as_lines(material.outside))
     if material.control:
         staged[run_folder.CONTROL] = encoded(text_file.as_lines(material.control))
-    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **_READER}.items()}
+    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **READER}.items()}
 
 
 def _corpus(training: list[Document]) -> dict[str, bytes]:

@@ -157,11 +157,12 @@ def _changes() -> list[tuple[Any, str, Any]]:
             changes.append((module, "required", lambda name: _UNDER_WAY[-1].required(name)))
         if vars(module).get("now") is _NOW:
             changes.append((module, "now", lambda: _UNDER_WAY[-1].account.world.now))
-    checks, staging = sys.modules["preflight.checks"], sys.modules["preflight.staging"]
+    staging, account = sys.modules["preflight.staging"], "preflight.account"
+    weights, images = sys.modules[f"{account}.weights"], sys.modules[f"{account}.images"]
     changes += [
-        (checks, "_material", _unless_whole(checks._material, _MATERIAL)),
-        (checks, "_weights", _unless_whole(checks._weights, None)),
-        (checks, "_images", _unless_whole(checks._images, None)),
+        (staging, "gather", _unless_whole(staging.gather, _MATERIAL)),
+        (weights, "of_jumpstart", _unless_whole(weights.of_jumpstart, [])),
+        (images, "problem", _unless_whole(images.problem, ("", ""))),
         (staging, "asset", _unless_whole(staging.asset, {})),
         # Ask makes a client of its own, with a connection for each request in flight.
         (sys.modules["ask.handler"], "boto3", SimpleNamespace(client=_factory(common.aws._PATIENT))),
