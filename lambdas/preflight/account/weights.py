@@ -15,7 +15,7 @@ from common.environment import RunSettings
 from common.errors import WeightsNotFound, WeightsRejected
 from preflight.model import Model
 
-# What transformers can make a tokenizer of, as training/model/weights.py has them.
+# What transformers can make a tokenizer of, as training/inputs.py has them.
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
 LEAST_SHARE = 0.95
