@@ -12,8 +12,8 @@ from captune.check.templates import Templates, Unresolved
 from common.clock import now
 from preflight import checks
 from stacks.configuration.images import newer_images
-from stacks.definitions import run_settings
 from stacks.configuration.settings import Settings
+from stacks.definitions import run_settings
 
 Clients = Callable[..., Any]  # makes the client of a service, in the account's region or in the one that is named
 
