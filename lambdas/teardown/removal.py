@@ -57,6 +57,7 @@ class Removal:
         execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._owner()
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
+        self._cut_off = status not in {"SUCCEEDED", "FAILED"}
         if is_event and status not in _ENDED:
             return self._outcome(running=True)
         if is_event and status == "SUCCEEDED":
@@ -81,6 +82,7 @@ class Removal:
             "quiet": not (self.found or self.problems or running or keep_until),
             "keep": bool(keep_until),
             "running": running,
+            "cutOff": self._cut_off,
             "seen": self._lives.seen,
             "problems": self.problems,
             "leftAlone": sorted(set(self.left_alone)),

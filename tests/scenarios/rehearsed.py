@@ -350,7 +350,7 @@ def _cut(case: _Case, end: Callable[[Call], None]) -> None:
         case.hold_tear_down(0, case.until_landed)
 
 
-def _stop_late(case: _Case) -> None:
+def _stop_late(case: _Case, passes: int = 1) -> None:
     held = case.fault(hang=True, before=_stop(case))
     case.lands = True
 
@@ -358,7 +358,7 @@ def _stop_late(case: _Case) -> None:
         held.release()
         case.until_landed()
 
-    case.hold_tear_down(1, arrive)
+    case.hold_tear_down(passes, arrive)
 
 
 def _see_it_land(case: _Case) -> None:
@@ -414,6 +414,7 @@ _ARMS: dict[str, Callable[[_Case], None]] = {
     "hangs": _hang,
     "aborted": lambda case: _cut(case, _stop(case)),
     "abort and late": _stop_late,
+    "abort and very late": lambda case: _stop_late(case, 2),
     "timed out": lambda case: _cut(case, lambda call: case.subject().run_out_of_time()),
     "killed": _kill,
     "event twice": _event_twice,

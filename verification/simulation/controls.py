@@ -19,6 +19,7 @@ from common.contracts.tear_down import Removed, TearDownEvent
 from common.errors import LedgerDamaged, PriceUnknown, RunNameTaken
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
+from common.ledger import rows as ledger_rows
 from common.ledger import table as ledger_table
 from common.ledger.changes import Month
 from common.ledger.ledger import Ledger
@@ -28,6 +29,7 @@ from common.pricing import prices
 from common.pricing.prices import Price
 from preflight import money
 from settle import billing
+from sweeper.leftovers import Sweep
 from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
 from verification.simulation.definitions import Definition, edited
@@ -214,9 +216,12 @@ def _without_deadline(definition: Definition) -> None:
     definition["States"]["CreateModel"]["Next"] = "CreateEndpointConfig"
 
 
-def _one_quiet_pass(definition: Definition) -> None:
-    for rule in definition["States"]["AllGone?"]["Choices"]:
-        rule["Condition"] = rule["Condition"].replace("$quietPasses >= 2", "$quietPasses >= 1")
+def _quiet_passes(number: int) -> Any:
+    def edit(definition: Definition) -> None:
+        for rule in definition["States"]["AllGone?"]["Choices"]:
+            rule["Condition"] = rule["Condition"].replace("($cutOff ? 3 : 2)", str(number))
+
+    return edited("tear_down", edit)
 
 
 def _floor(self: Price, seconds: int | Fraction) -> int:
@@ -349,7 +354,7 @@ register("workflow: the dead man's switch", without("dead_mans_switch"), stories
 register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), stories.nothing_but_the_schedule)
 register("workflow: the event rule", without("event_rule"), stories.removed_promptly)
 register("workflow: the sweeper", without("sweeper"), stories.nothing_but_the_sweeper)
-register("workflow: the second quiet pass", edited("tear_down", _one_quiet_pass), stories.created_after_the_abort)
+register("workflow: the second quiet pass", _quiet_passes(1), stories.created_after_the_abort)
 register("workflow: a name of its own for each run", lambda: everywhere(names.run_name, _one_name_for_several), random_months())
 register("removal: the ledger is not asked first", replacing(Removal, "one_pass", _ledger_first), lambda: stories.outage("ledger", _HOURS))
 register("removal: it never gives up", _gives_up("RemoveResources"), lambda: stories.outage("Lambda", _HOURS))
@@ -364,7 +369,11 @@ register("deployed: no schedule is made before training", edited("fine_tuning", 
 register("deployed: the event rule is off", without("event_rule"), row("CreateModel x refused"))
 register("deployed: the sweeper is off", without("sweeper"), row("ScheduleTearDown x event lost"))
 register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _without_deadline), row("DescribeEndpoint x hangs"))
-register("deployed: TearDown trusts one quiet pass", edited("tear_down", _one_quiet_pass), row("CreateModel x abort and late"))
+register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("CreateModel x abort and late"))
+register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
+register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
+register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 6))
+register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a year to keep", 6))
 register("deployed: TearDown gives up", edited("tear_down", _no_patience), row("RemoveResources x throttled"))
 register("deployed: ReserveBudget is skipped", edited("fine_tuning", _no_reservation), row("CreateModel x refused"))
 register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _never_clamped), row("LookForAdapter x throttled"))

@@ -146,6 +146,20 @@ def _late(trouble: Trouble, account: Account, execution: Execution, function: st
     yield 1.0, False
 
 
+def _very_late(trouble: Trouble, account: Account, execution: Execution, function: str, perform: Perform) -> Steps[Any]:
+    """The same, and the call arrives ten minutes later."""
+
+    def arrive() -> Steps[None]:
+        with suppress(Failure):  # nobody hears the answer
+            perform()
+        return
+        yield
+
+    account.finish(execution, "ABORTED", PERSON, "stopped in the middle of a call")
+    account.world.spawn(arrive(), 600)
+    yield 1.0, False
+
+
 def _killed(trouble: Trouble, account: Account, execution: Execution, function: str, perform: Perform) -> Steps[Any]:
     """A function's process is killed as soon as it changes something; a service's answer is lost. What was asked is done."""
     if trouble.landed:
@@ -198,6 +212,7 @@ KINDS: dict[str, Callable[[Trouble, Account, Execution, str, Perform], Steps[Any
     "hangs": _hangs,
     "aborted": _aborted,
     "abort and late": _late,
+    "abort and very late": _very_late,
     "timed out": _timed_out,
     "killed": _killed,
     "event twice": _event,

@@ -242,7 +242,7 @@ def created_after_the_abort() -> list[str]:
         _until(account, lambda account=account: "captune-aborted" in account.scheduler.entries)  # type: ignore[misc]
         account.finish(execution, "ABORTED")
         _appears(account, "captune-aborted", seconds=2 * HOUR, delay=12)
-        broken += _unsettled(account, timedelta(minutes=15))
+        broken += _unsettled(account, timedelta(minutes=20))
     return broken
 
 

@@ -42,7 +42,11 @@ class TearDownEvent(TypedDict, total=False):
 
 
 class Removed(TypedDict):
-    """What one pass of RemoveResources answers. `leftAlone` has the run's name and somebody else's tags."""
+    """What one pass of RemoveResources answers.
+
+    `cutOff` tells that the execution may have ended in the middle of a call, which can still arrive. What is in `leftAlone` has the
+    run's name and somebody else's tags.
+    """
 
     runName: str
     found: list[str]
@@ -50,6 +54,7 @@ class Removed(TypedDict):
     keep: bool
     keepUntil: NotRequired[str]
     running: bool
+    cutOff: bool
     seen: Seen
     problems: list[str]
     leftAlone: list[str]

@@ -26,8 +26,8 @@ FINISHED = {"subject": "Captune: improved", "message": "All of it.", "verdict": 
 
 def looked(**found: Any) -> dict[str, Any]:
     """What RemoveResources answers after a pass: unless told otherwise, that nothing was there any more."""
-    usual = {"runName": RUN, "found": [], "quiet": True, "keep": False, "running": False, "seen": {}, "problems": []}
-    return usual | found
+    usual = {"runName": RUN, "quiet": True, "keep": False, "running": False, "cutOff": False}
+    return usual | {"found": [], "seen": {}, "problems": [], "leftAlone": []} | found
 
 
 _USUAL: Mapping[str, Any] = {

@@ -36,7 +36,7 @@ def test_the_usual_way_is_two_quiet_looks_settlement_report_schedule_message() -
     assert [(call.state, call.operation, call.arguments) for call in execution.calls] == [
         ("RemoveResources", "${TearDownFunctionArn}", {**EVENT, "seen": {}}),
         ("RemoveResources", "${TearDownFunctionArn}", {**EVENT, "seen": LIVES}),
-        ("SettleLedger", "${SettleFunctionArn}", {**EVENT, "runName": RUN, "seen": LIVES}),
+        ("SettleLedger", "${SettleFunctionArn}", {**EVENT, "runName": RUN, "seen": LIVES, "leftAlone": []}),
         ("FinishReport", "${FinishFunctionArn}", SETTLED["record"]),
         ("DeleteSchedule", "scheduler:deleteSchedule", {"Name": RUN}),
         ("PublishResult", "sns:publish", TOPIC | {"Subject": FINISHED["subject"], "Message": FINISHED["message"]}),
@@ -95,6 +95,24 @@ class TestLooking:
         execution = run(RemoveResources=[looked(), *between, looked(), *between, looked()])
         assert len(execution.asked("RemoveResources")) == 4 + 2 * len(between)
         assert execution.states.count("SettleLedger") == 1
+
+    def test_gives_a_late_call_of_a_run_that_was_cut_off_twelve_minutes(self) -> None:
+        execution = run(RemoveResources=looked(cutOff=True))
+        assert execution.pauses("RemoveResources") == [30, 720]
+        # What arrives then is waited for, and so is what may follow it.
+        cut = looked(cutOff=True)
+        execution = run(RemoveResources=[cut, cut, BUSY | {"cutOff": True}, cut])
+        assert execution.pauses("RemoveResources") == [30, 720, 30, 30, 720]
+        assert execution.states.count("SettleLedger") == 1
+
+    def test_waits_for_the_ledger_of_a_run_that_was_cut_off_at_the_usual_pace(self) -> None:
+        execution = run(RemoveResources=looked(cutOff=True), SettleLedger=[LOST, LOST, SETTLED])
+        pauses = execution.pauses("RemoveResources")
+        assert (pauses[:2], max(pauses[2:])) == ([30, 720], 40)
+
+    def test_names_to_the_settlement_what_was_left_alone(self) -> None:
+        execution = run(RemoveResources=looked(leftAlone=["endpoint captune-one"]))
+        assert execution.asked("SettleLedger")[0]["leftAlone"] == ["endpoint captune-one"]
 
     def test_is_told_what_earlier_looks_saw_also_after_one_that_failed(self) -> None:
         execution = run(RemoveResources=[looked(quiet=False, seen=LIVES), LOST, LOST, looked(seen=LIVES)])

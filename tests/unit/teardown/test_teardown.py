@@ -34,7 +34,7 @@ class TestRemoval:
     def test_a_run_that_left_nothing_is_quiet(self) -> None:
         assert Site().tear_down() == {
             "runName": "captune-abc", "found": [], "quiet": True, "keep": False,
-            "running": False, "seen": {}, "problems": [], "leftAlone": [],
+            "running": False, "cutOff": False, "seen": {}, "problems": [], "leftAlone": [],
         }  # fmt: skip
 
     def test_a_training_job_is_stopped_once_and_waited_for(self) -> None:
@@ -238,6 +238,22 @@ class TestTheExecution:
         if not removed:
             assert (site.sagemaker.calls, outcome["found"], outcome["seen"]) == ([], [], {})
 
+    @pytest.mark.parametrize(
+        ("status", "cut_off"),
+        [
+            ("SUCCEEDED", False),
+            ("FAILED", False),
+            ("TIMED_OUT", True),
+            ("ABORTED", True),
+            ("RUNNING", True),
+            (None, True),
+        ],
+    )
+    def test_what_ended_from_outside_may_have_been_cut_off(self, status: str | None, cut_off: bool) -> None:
+        site = Site()
+        site.step_functions.executions = {arn("abc"): {"status": status}} if status else {}
+        assert site.tear_down(SCHEDULE)["cutOff"] is cut_off
+
     @pytest.mark.parametrize("described", ["RUNNING", "SUCCEEDED", None])
     @pytest.mark.parametrize("event", OTHERS)
     def test_anybody_else_stops_a_running_execution_first(self, event: TearDownEvent, described: str | None) -> None:
@@ -304,7 +320,7 @@ class TestKeeping:
         site = self.site()
         assert site.tear_down(self.SUCCESS) == {
             "runName": "captune-abc", "found": [], "quiet": False, "keep": True, "keepUntil": "2026-11-24T12:30:00",
-            "running": False, "seen": {}, "problems": [], "leftAlone": [],
+            "running": False, "cutOff": False, "seen": {}, "problems": [], "leftAlone": [],
         }  # fmt: skip
         assert site.sagemaker.calls == []
 
