@@ -6,6 +6,7 @@ A test fails while a page is not what this command would write.
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,8 +23,9 @@ RESULTS = PROJECT / "results"
 _SECTION = re.compile(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m captune.documentation") -> int:
     """Rewrites the pages; answers the exit code."""
+    argparse.ArgumentParser(prog=prog, description=__doc__).parse_args(arguments)
     for path in pages():
         path.write_text(filled(path.read_text("utf-8"), RESULTS), "utf-8")
     return 0

@@ -287,9 +287,10 @@ def loss_power(runs: int, power_runs: int) -> bool:
 PARTS = {"loss": loss_nulls, "gain": gain_nulls, "outside": outside_nulls, "recall": recall_nulls, "power": loss_power}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m verification.experiments.null_statistics") -> int:
     """Print the tables; exit 1 where a null row is called improved more often than 5 %, beyond chance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--quick", action="store_true", help="300 simulated runs a row, 100 for power")
     parser.add_argument("--part", action="append", choices=PARTS, help="print this table only; may be repeated")
     chosen = parser.parse_args(arguments)
