@@ -47,7 +47,7 @@ def seal(place: Path, state: dict[str, Any], identity: str) -> None:
 
 
 def write_whole(path: Path, value: object) -> None:
-    """Writes a value as JSON so that nobody ever finds half of it. Raises OSError."""
+    """Writes a value as JSON at once: no reader finds half of it. Raises OSError."""
     partial = path.with_name(f"{path.name}{_NOT_UPLOADED}")
     partial.write_text(json.dumps(value), encoding="utf-8")
     _flush(partial)

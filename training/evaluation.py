@@ -64,7 +64,7 @@ def score(
 ) -> list[float]:
     """Summed negative log likelihood in nats of each document; each process of the group scores its share of them.
 
-    Lines tell now and then how much of the set `name` is done.
+    Prints now and then how much of the set `name` is done.
 
     Raises OutOfTime when fewer than `keep_seconds` remain, or when the base model's losses will have nothing to be compared with
     because the job is being stopped. Raises TrainingFailure when a loss is not finite.

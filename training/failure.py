@@ -26,7 +26,7 @@ DRIVER_SIGNS = (
     "libcuda",
     "libcudart",
 )
-# What gloo and NCCL say where another process is gone.
+# What gloo and NCCL say when another process has ended.
 LOST_SIGNS = (
     "Connection closed by peer",
     "Connection reset by peer",

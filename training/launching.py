@@ -19,7 +19,7 @@ import psutil
 from failure import TrainingFailure
 from progress import Clock
 
-# Set where a machine plays a host with so many GPUs, or several hosts at an address of its own. A job on AWS sets neither.
+# Set where one machine stands in for a host with several GPUs, or for several hosts that meet at this address. A job on AWS sets neither.
 PROCESSES = "CAPTUNE_PROCESSES"
 MEETING_POINT = "CAPTUNE_MEETING_POINT"
 PORT = 29500  # torchrun's own; hosts of one job reach one another on every port
@@ -78,7 +78,7 @@ def read_layout(root: Path, environment: Mapping[str, str] = os.environ) -> Layo
 
 
 def _gpus() -> int:
-    import torch  # seconds: what is wrong with the input has been told before
+    import torch  # takes seconds: a wrong input has been reported before
 
     return int(torch.cuda.device_count())
 
@@ -117,22 +117,22 @@ def run(layout: Layout, words: Sequence[str], clock: Clock) -> int:
     environment = {**os.environ, STARTED: str(clock.started)}
     if layout.interface:
         environment |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), layout.interface)
-    told: set[int] = set()
+    signalled: set[int] = set()
     with subprocess.Popen(
         command(layout, words), env=environment, start_new_session=True, preexec_fn=end_with_parent
     ) as torchrun:
         while torchrun.poll() is None:
             if clock.stop_requested:
-                _pass_on_stop(torchrun.pid, told)
+                _pass_on_stop(torchrun.pid, signalled)
             time.sleep(_POLL_SECONDS)
     return torchrun.returncode
 
 
-def _pass_on_stop(torchrun: int, told: set[int]) -> None:
+def _pass_on_stop(torchrun: int, signalled: set[int]) -> None:
     try:
         for child in psutil.Process(torchrun).children():
-            if child.pid not in told and time.time() - child.create_time() > _LISTENS_AFTER_SECONDS:
-                told.add(child.pid)
+            if child.pid not in signalled and time.time() - child.create_time() > _LISTENS_AFTER_SECONDS:
+                signalled.add(child.pid)
                 child.send_signal(signal.SIGTERM)
     except psutil.NoSuchProcess:
         pass  # it has just ended

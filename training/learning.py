@@ -34,7 +34,7 @@ def make_trainer(
     watch: TrainerCallback,
     group: Group = ALONE,
 ) -> CorpusTrainer:
-    """The trainer of one run: it learns from all `rows`, in their order, in `steps` optimizer steps, whatever the number of processes.
+    """The trainer of one run: it trains on all `rows`, in their order, in `steps` optimizer steps, with any number of processes.
 
     Its event files for TensorBoard go into `curves`.
     """
@@ -53,7 +53,7 @@ def make_trainer(
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,  # every matrix of the adapter is used by every row
         # A line up, because AdamW's first steps know no variance yet, from a rate above zero, so that a run of one step learns;
-        # then half a cosine down, and not to nothing, so that the last documents are learnt from too.
+        # then half a cosine down, and not to nothing, so that the last documents count too.
         learning_rate=peak_rate,
         lr_scheduler_type="cosine_warmup_with_min_lr",
         warmup_steps=math.ceil(arguments.warmup_ratio * steps),
@@ -89,13 +89,12 @@ def make_trainer(
         processing_class=network.tokenizer,
         callbacks=[watch, *([TensorBoardCallback(SummaryWriter(str(curves)))] if group.first else [])],
     )
-    trainer.remove_callback(PrinterCallback)  # `watch` tells the progress
+    trainer.remove_callback(PrinterCallback)  # `watch` prints the progress
     # The trainer divides a step's loss by its tokens. transformers 5.3.0 lets accelerate divide it by the micro batches once more, and
     # the limit on the gradient's norm would hold only for gradients so many times as large.
     trainer.accelerator.gradient_accumulation_steps = 1
-    trainer.processing_class = (
-        None  # it was asked for and has nothing to do: without it, no checkpoint carries a tokenizer
-    )
+    # The constructor requires it and nothing uses it: without it, no checkpoint carries a tokenizer.
+    trainer.processing_class = None
     network.widen_adapter()  # the library narrows it beside 4-bit weights
     return trainer
 

@@ -17,7 +17,7 @@ from transformers import TrainerState
 from model.network import SERVED, Network
 from watch import Watch
 
-CURVE_POINTS = 500  # at most so many in metrics.json
+CURVE_POINTS = 500  # at most, in metrics.json
 PARTIAL = ".partial"  # inside the folder, because SageMaker may mount it: renames must not cross devices
 WEIGHTS = "adapter_model.safetensors"
 ADAPTER_FILES = (WEIGHTS, "adapter_config.json", "README.md")
@@ -123,7 +123,7 @@ def model_of(network: Network) -> dict[str, object]:
 
 
 def memory_of(network: Network) -> dict[str, object]:
-    """The plan, to be held against `peak_memory_bytes`."""
+    """The plan, to be compared with `peak_memory_bytes`."""
     plan = network.plan
     return {
         "planned_bytes": plan.needed_bytes,

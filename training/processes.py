@@ -23,7 +23,7 @@ from failure import OF_ANOTHER, explain, shown
 # One that is killed is noticed at once, because its connections close.
 PATIENCE = timedelta(minutes=15)
 _REASON = "captune/reason"
-_REASON_SECONDS = 5.0  # a process that fails by itself tells its reason before its connections close
+_REASON_SECONDS = 5.0  # a process that fails by itself writes its reason before its connections close
 
 
 class Group:
@@ -92,18 +92,18 @@ def joined(device: torch.device) -> Iterator[Group]:
     distributed.init_process_group(backend, timeout=PATIENCE)
     yield _Several()
     gc.collect()  # a reducer that outlived its group, in a circle of references, would wait for ever in its own end
-    distributed.destroy_process_group()  # not after an error: others may be gone
+    distributed.destroy_process_group()  # not after an error: others may have ended
 
 
 def reason_of(error: BaseException) -> tuple[str, bool]:
-    """Why one of several processes ends, and whether that is its own error: then the others are told.
+    """Why one of several processes ends, and whether that is its own error, which it leaves for the others.
 
-    Where its error only says that another one has ended, that one's reason counts as soon as it has been told.
+    Where its error only says that another one has ended, that one's reason counts as soon as it is there.
     """
     reason = explain(error, launching.described())
-    if reason.what == OF_ANOTHER and (told := _reason_of_another()) is not None:
-        return told, False
-    with contextlib.suppress(Exception):  # the first host may be gone
+    if reason.what == OF_ANOTHER and (theirs := _reason_of_another()) is not None:
+        return theirs, False
+    with contextlib.suppress(Exception):  # the first host may have ended
         _store().compare_set(_REASON, "", shown(reason))  # unless one is there already
     return shown(reason), True
 

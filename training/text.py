@@ -162,7 +162,7 @@ def excerpts(documents: Sequence[Document], tokenizer: Any, length: int, seed: i
 
 
 def ordered(count: int, seed: int, epoch: int, document_order: str) -> list[int]:
-    """The places of so many documents in the order in which an epoch shows them, which depends on seed and epoch.
+    """The places of `count` documents in the order in which an epoch shows them, which depends on seed and epoch.
 
     "shuffled": any order. "written": what stands earlier is learnt earlier, but each document is moved on by up to a
     twentieth of all, so that seeds differ and neighbors in the file are not always neighbors.
@@ -231,7 +231,7 @@ class Rows(ABC):
         return {"input_ids": inputs, "labels": labels}
 
     def tokens(self, rows: int) -> int:
-        """How many tokens have been read in so many rows; of records, prompts and answers."""
+        """How many tokens are in the first `rows` rows; of records, prompts and answers."""
         return self._tokens(*divmod(min(rows, self._rows), self.rows_per_epoch))
 
     @abstractmethod
@@ -240,7 +240,7 @@ class Rows(ABC):
 
     @abstractmethod
     def _tokens(self, epochs: int, more: int) -> int:
-        """The tokens of so many whole epochs and so many rows of the next one."""
+        """The tokens of `epochs` whole epochs and `more` rows of the next one."""
 
 
 class Epochs(Rows):

@@ -7,7 +7,7 @@ itself once for each GPU by torchrun (launching.py), and the adapter is the same
 
     input/config/hyperparameters.json    the settings (arguments.py)
     input/config/resourceconfig.json     the instance type, and with it whether there must be a GPU; the hosts
-    input/data/model                     a model in the Hugging Face layout, not in a folder of its own
+    input/data/model                     a model in the Hugging Face layout, not in a folder below
     input/data/corpus/*.txt              the text to learn; a line "# Title" begins a document
     input/data/corpus/corpus.jsonl       or records: prompt and completion, or messages, of which the answers are learnt
     input/data/evaluation/*.jsonl        heldout.jsonl, and control.jsonl if there is one
@@ -64,7 +64,7 @@ def main() -> int:
         arguments, inputs = read(root, clock)
         layout = launching.read_layout(root)
         if layout.processes == 1:
-            import job  # torch and all: what is wrong with the input has been told before this is paid for
+            import job  # torch and all, only now: a wrong input is reported before
 
             job.run(root, inputs, arguments, clock)
         elif launching.run(layout, [__file__, "--root", str(root)], clock) != 0 and not failure.adapter_is_saved(root):
@@ -107,7 +107,7 @@ def one_of_several(root: Path) -> int:
             traceback.print_exc()
         failure.write_first(root, reason)
         sys.stdout.flush()
-        os._exit(1)  # what waits in a collective with a process that is gone would not let the interpreter end
+        os._exit(1)  # a collective that waits for an ended process would not let the interpreter end
     return 0
 
 

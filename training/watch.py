@@ -31,7 +31,7 @@ class Progress:
 
 @dataclasses.dataclass(eq=False)
 class Watch(TrainerCallback):
-    """Ends the training in time, and tells how it goes; several processes decide together."""
+    """Ends the training in time and prints its progress; several processes decide together."""
 
     clock: Clock
     progress: Progress
@@ -48,11 +48,11 @@ class Watch(TrainerCallback):
         self._begun = self._checkpointed = self._spoken = time.monotonic()
 
     def tokens(self, step: int) -> int:
-        """How many tokens have been learnt from when so many steps are done."""
+        """How many tokens the first `step` steps train on."""
         return self.rows.tokens(step * self.rows_per_step)
 
     def epochs(self, step: int) -> float:
-        """How many passes over the corpus so many steps are."""
+        """How many passes over the corpus `step` steps are."""
         return min(step * self.rows_per_step, len(self.rows)) / self.rows.rows_per_epoch
 
     def must_stop(self) -> bool:

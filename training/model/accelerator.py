@@ -1,4 +1,4 @@
-"""Where the model is to be computed, and whether that works: told before 13 GB of weights are read."""
+"""Where the model is computed, and whether that works: reported before 13 GB of weights are read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def choose_device(root: Path, environment: Mapping[str, str] = os.environ) -> to
         device = torch.device("cuda", int(environment.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            if allowed:  # an older card in somebody's own machine
+            if allowed:  # an older card in a user's own machine
                 return torch.device("cpu")
             raise TrainingFailure(
                 f"The GPU {torch.cuda.get_device_name(device)} has no bfloat16 ({versions()}).",

@@ -117,7 +117,7 @@ class Network:
 
 
 def attach(causal: Any, arguments: Arguments, name: str, *, narrow: bool) -> Any:
-    """The PEFT model of a causal model with a fresh adapter in float32, the same for a seed whatever was drawn before.
+    """The PEFT model of a causal model with a fresh adapter in float32, the same for a seed, independent of what was drawn before.
 
     `name` is what the adapter's files call their base model; `narrow` says that activations are in bfloat16.
     """
