@@ -83,12 +83,7 @@ class FineTuningStack(cdk.Stack):
         return topic
 
     def _add_tear_down(self) -> StateMachine:
-        functions = self.functions
-        invoked = {
-            "TearDownFunctionArn": functions.teardown.function_arn,
-            "SettleFunctionArn": functions.settle.function_arn,
-            "FinishFunctionArn": functions.finish.function_arn,
-        }
+        invoked = self.functions.called_by(TEAR_DOWN)
         role = self._machine_role(
             "TearDownRole",
             TEAR_DOWN,
@@ -129,7 +124,7 @@ class FineTuningStack(cdk.Stack):
             FINE_TUNING,
             "Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
             [
-                permissions.invoke(*self._invoked_by_fine_tuning().values()),
+                permissions.invoke(*self.functions.called_by(FINE_TUNING).values()),
                 permissions.create_training_job(self._arns),
                 *permissions.create_endpoint(self._arns),
                 permissions.look_for_adapter(bucket_arn),
@@ -139,20 +134,10 @@ class FineTuningStack(cdk.Stack):
             ],
         )
 
-    def _invoked_by_fine_tuning(self) -> dict[str, str]:
-        functions = self.functions
-        return {
-            "PreflightFunctionArn": functions.preflight.function_arn,
-            "ReserveFunctionArn": functions.reserve.function_arn,
-            "StageFunctionArn": functions.stage.function_arn,
-            "AskFunctionArn": functions.ask.function_arn,
-            "ReportFunctionArn": functions.report.function_arn,
-        }
-
     def _add_fine_tuning(self) -> StateMachine:
         settings = self._settings
         available = {
-            **self._invoked_by_fine_tuning(),
+            **self.functions.called_by(FINE_TUNING),
             **literals(settings),
             "DefinitionVersion": definition_version(settings),
             "TrainingRoleArn": self._training_role.role_arn,

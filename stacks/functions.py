@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from common.contracts.weights_folder import READ_BY_PREFLIGHT
-from stacks.access import permissions as may
+from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration import images
 from stacks.configuration.catalog import Weights
@@ -50,14 +51,26 @@ def asset(scope: Construct, asset_id: str, folder: Path) -> assets.Asset:
     return assets.Asset(scope, asset_id, path=str(folder), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB)
 
 
+SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """One Lambda, the machine that calls it (none: a rule or a topic), and the wildcards of its rights, by their names in acknowledgements.py."""
+
+    function: lambda_.Function
+    called_by: str
+    wildcards: Sequence[str]
+
+
 class Functions(Construct):
-    """Preflight, Reserve, Stage, Ask, Report, TearDown, Settle, Finish and Sweeper."""
+    """Every Lambda of the project. A new one is one more call of `_function` here."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, resources: Resources, root: Path
     ) -> None:
         super().__init__(scope, construct_id)
-        self._settings = settings
+        self.all: dict[str, Function] = {}
         self._code = plain_code(root / "lambdas")
         code_that_renders = code_with_packages(self, root / "lambdas", root / "requirements" / "bundle.txt")
         arns = Arns(cdk.Stack.of(self))
@@ -73,12 +86,14 @@ class Functions(Construct):
             "TRAINING_ASSET_KEY": resources.training.s3_object_key,
         }
         with_version = {"DEFINITION_VERSION": definition_version(settings)}
-        read_assets = may.allow(
+        read_assets = permissions.allow(
             ["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))
         )
 
-        self.preflight = self._function(
+        self._function(
             "Preflight",
+            called_by=FINE_TUNING,
+            wildcards=("everywhere", "corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights"),
             memory=WHOLE_CORE_MEMORY,
             timeout=180,
             purpose="Checks everything that can be checked for free and makes the plan of the run.",
@@ -92,14 +107,14 @@ class Functions(Construct):
             statements=[
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
                 # may yet be refused, and its prefix may be another run's.
-                may.read_objects(bucket, Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
+                permissions.read_objects(bucket, Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
                 *look_at_weights(arns, settings.weights, bucket),
                 read_assets,
-                may.table(ledger, "GetItem", "Scan", "UpdateItem"),
-                may.look_for_images(
+                permissions.table(ledger, "GetItem", "Scan", "UpdateItem"),
+                permissions.look_for_images(
                     arns, training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
                 ),
-                may.everywhere(
+                permissions.everywhere(
                     "servicequotas:GetServiceQuota",
                     "servicequotas:ListServiceQuotas",
                     "servicequotas:GetAWSDefaultServiceQuota",
@@ -109,97 +124,115 @@ class Functions(Construct):
                     "sagemaker:ListEndpoints",
                 ),
                 # Whether a name of the run was used before, and whether what bills is the project's.
-                may.allow(["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")),
-                may.allow(["sagemaker:ListTags"], arns.sagemaker("endpoint")),
+                permissions.allow(
+                    ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"], arns.sagemaker("training-job")
+                ),
+                permissions.allow(["sagemaker:ListTags"], arns.sagemaker("endpoint")),
             ],
         )
-        self.reserve = self._function(
+        self._function(
             "Reserve",
+            called_by=FINE_TUNING,
+            wildcards=("everywhere",),
             memory=256,
             timeout=30,
             purpose="Sets the worst-case cost of a run aside in the ledger, or refuses the run.",
             environment={**with_cap, **with_version},
-            statements=[may.table(ledger, "GetItem", "Scan", "PutItem", "UpdateItem")],
+            statements=[permissions.table(ledger, "GetItem", "Scan", "PutItem", "UpdateItem")],
         )
-        self.stage = self._function(
+        self._function(
             "Stage",
+            called_by=FINE_TUNING,
+            wildcards=("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
             # It reads and checks what Preflight did, and then writes it.
             memory=WHOLE_CORE_MEMORY,
             timeout=240,
             purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
             environment={**with_bucket, **with_assets},
             statements=[
-                may.read_objects(bucket, Keys.CORPORA, Keys.PLANS),
+                permissions.read_objects(bucket, Keys.CORPORA, Keys.PLANS),
                 # The versions that Preflight has checked, whatever has taken their place since.
-                may.read_versions(bucket, Keys.CORPORA),
-                may.write_objects(bucket, Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
-                may.list_bucket(bucket),
+                permissions.read_versions(bucket, Keys.CORPORA),
+                permissions.write_objects(bucket, Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
+                permissions.list_bucket(bucket),
                 read_assets,
             ],
         )
-        self.ask = self._function(
+        self._function(
             "Ask",
+            called_by=FINE_TUNING,
+            wildcards=("everywhere", "prompts", "answers", "endpoints"),
             memory=images.ASK_MEMORY,
             timeout=900,
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
             environment={**with_bucket, "REQUESTS_AT_ONCE": str(images.REQUESTS_AT_ONCE)},
             statements=[
-                may.read_objects(bucket, Keys.PROMPTS, Keys.ANSWERS),
-                may.write_objects(bucket, Keys.ANSWERS),
-                may.list_bucket(bucket),
-                may.allow(["sagemaker:InvokeEndpoint"], arns.sagemaker("endpoint")),
+                permissions.read_objects(bucket, Keys.PROMPTS, Keys.ANSWERS),
+                permissions.write_objects(bucket, Keys.ANSWERS),
+                permissions.list_bucket(bucket),
+                permissions.allow(["sagemaker:InvokeEndpoint"], arns.sagemaker("endpoint")),
             ],
         )
-        self.report = self._function(
+        self._function(
             "Report",
+            called_by=FINE_TUNING,
+            wildcards=("everywhere", "runs", "report"),
             memory=REPORT_MEMORY,
             timeout=900,
             purpose="Writes the before/after report of a run.",
             code=code_that_renders,
             environment=with_bucket,
             statements=[
-                may.read_objects(bucket, Keys.RUNS),
-                may.write_objects(bucket, Keys.REPORTS),
-                may.list_bucket(bucket),
+                permissions.read_objects(bucket, Keys.RUNS),
+                permissions.write_objects(bucket, Keys.REPORTS),
+                permissions.list_bucket(bucket),
             ],
         )
         # Several silent services, each given up after half a minute, must leave time for the one that answers.
-        self.teardown = self._function(
+        self._function(
             "TearDown",
+            called_by=TEAR_DOWN,
+            wildcards=("everywhere", *SAGEMAKER_KINDS, "executions"),
             memory=256,
             timeout=300,
             purpose="Stops and deletes everything of a run that bills.",
             environment={**with_ledger, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                *may.remove_resources(arns),
-                may.stop_execution(arns.executions(FINE_TUNING)),
-                may.table(ledger, "GetItem", "UpdateItem"),
+                *permissions.remove_resources(arns),
+                permissions.stop_execution(arns.executions(FINE_TUNING)),
+                permissions.table(ledger, "GetItem", "UpdateItem"),
             ],
         )
-        self.settle = self._function(
+        self._function(
             "Settle",
+            called_by=TEAR_DOWN,
+            wildcards=("everywhere", "training jobs", "executions"),
             memory=256,
             timeout=120,
             purpose="Replaces a reservation by what AWS billed.",
             environment={**with_cap, "FINE_TUNING_ARN": fine_tuning},
             statements=[
-                may.table(ledger, "GetItem", "Scan", "UpdateItem"),
-                may.everywhere("sagemaker:ListTrainingJobs"),
-                may.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
-                may.allow(["states:DescribeExecution", "states:GetExecutionHistory"], arns.executions(FINE_TUNING)),
+                permissions.table(ledger, "GetItem", "Scan", "UpdateItem"),
+                permissions.everywhere("sagemaker:ListTrainingJobs"),
+                permissions.allow(["sagemaker:DescribeTrainingJob"], arns.sagemaker("training-job")),
+                permissions.allow(
+                    ["states:DescribeExecution", "states:GetExecutionHistory"], arns.executions(FINE_TUNING)
+                ),
             ],
         )
-        self.finish = self._function(
+        self._function(
             "Finish",
+            called_by=TEAR_DOWN,
+            wildcards=("everywhere", "plans", "report"),
             memory=REPORT_MEMORY,
             timeout=300,
             purpose="Writes the final cost into the report of a settled run.",
             code=code_that_renders,
             environment=with_bucket,
             statements=[
-                may.read_objects(bucket, Keys.PLANS, Keys.REPORTS),
-                may.write_objects(bucket, Keys.REPORTS),
-                may.list_bucket(bucket),
+                permissions.read_objects(bucket, Keys.PLANS, Keys.REPORTS),
+                permissions.write_objects(bucket, Keys.REPORTS),
+                permissions.list_bucket(bucket),
             ],
         )
         self.failed_sweeps = sqs.Queue(
@@ -211,18 +244,19 @@ class Functions(Construct):
         )
         self.sweeper = self._function(
             "Sweeper",
+            wildcards=("everywhere", *SAGEMAKER_KINDS, "executions"),
             memory=256,
             timeout=600,
             purpose="Every quarter of an hour, and as the kill switch of the budget: starts the tear-down of what is left.",
             environment={**with_ledger, "TEAR_DOWN_ARN": tear_down, "FINE_TUNING_ARN": fine_tuning},
             statements=[
                 # Where no TearDown can be started it removes by itself.
-                *may.remove_resources(arns),
-                may.table(ledger, "Scan", "GetItem", "UpdateItem"),
-                may.allow(["states:ListExecutions"], fine_tuning, tear_down),
-                may.stop_execution(arns.executions(FINE_TUNING)),
-                may.start_execution(tear_down),
-                may.allow(["sqs:SendMessage"], self.failed_sweeps.queue_arn),
+                *permissions.remove_resources(arns),
+                permissions.table(ledger, "Scan", "GetItem", "UpdateItem"),
+                permissions.allow(["states:ListExecutions"], fine_tuning, tear_down),
+                permissions.stop_execution(arns.executions(FINE_TUNING)),
+                permissions.start_execution(tear_down),
+                permissions.allow(["sqs:SendMessage"], self.failed_sweeps.queue_arn),
             ],
             # The only one that is called asynchronously: nobody else would hear of its failure.
             failures=self.failed_sweeps,
@@ -232,11 +266,13 @@ class Functions(Construct):
         self,
         name: str,
         *,
+        called_by: str = "",
+        wildcards: Sequence[str],
         memory: int,
         timeout: int,
         purpose: str,
         environment: dict[str, str],
-        statements: may.Statements,
+        statements: permissions.Statements,
         failures: sqs.IQueue | None = None,
         code: lambda_.Code | None = None,
     ) -> lambda_.Function:
@@ -246,9 +282,9 @@ class Functions(Construct):
             f"{name}Role",
             service="lambda",
             purpose=f"Captune: {purpose}",
-            statements=[*statements, may.function_log(log_group.log_group_arn), may.tracing()],
+            statements=[*statements, permissions.function_log(log_group.log_group_arn), permissions.tracing()],
         )
-        return lambda_.Function(
+        function = lambda_.Function(
             self,
             name,
             description=purpose,
@@ -266,18 +302,28 @@ class Functions(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             dead_letter_queue=failures,
         )
+        self.all[name] = Function(function=function, called_by=called_by, wildcards=wildcards)
+        return function
+
+    def called_by(self, machine: str) -> dict[str, str]:
+        """The ARNs of the functions that a state machine calls, by their placeholders in its definition."""
+        return {
+            f"{name}FunctionArn": one.function.function_arn
+            for name, one in self.all.items()
+            if one.called_by == machine
+        }
 
 
-def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> may.Statements:
+def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> permissions.Statements:
     """Preflight lists the project's bucket and the weights; of a folder of the user's it reads what describes the model."""
     if not weights.own:
-        return [may.list_bucket(bucket_arn, arns.bucket(weights.bucket))]
+        return [permissions.list_bucket(bucket_arn, arns.bucket(weights.bucket))]
     own = arns.bucket(weights.bucket)
     return [
-        may.list_bucket(bucket_arn),
-        may.list_folder(own, weights.prefix),
-        may.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
-        may.decrypt_objects(arns, weights.region, own, weights.prefix),
+        permissions.list_bucket(bucket_arn),
+        permissions.list_folder(own, weights.prefix),
+        permissions.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
+        permissions.decrypt_objects(arns, weights.region, own, weights.prefix),
     ]
 
 

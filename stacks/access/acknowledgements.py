@@ -11,6 +11,8 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from stacks.configuration.catalog import Weights, gated_bucket, public_bucket
+from stacks.fine_tuning_stack import FineTuningStack
+from stacks.functions import SAGEMAKER_KINDS
 from stacks.names import FINE_TUNING, Keys
 from stacks.storage_stack import BUCKET_ARN_EXPORT
 
@@ -60,34 +62,18 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     ),
 }  # fmt: skip
 
-_SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
 _ROLES: Mapping[str, Sequence[str]] = {
-    "Functions/PreflightRole": (
-        "everywhere", "corpora", "adapters", "plans", "training jobs", "endpoints", "keys of weights",
-    ),
-    "Functions/ReserveRole": ("everywhere",),
-    "Functions/StageRole": ("everywhere", "corpora", "plans", "input", "code", "trial adapter"),
-    "Functions/AskRole": ("everywhere", "prompts", "answers", "endpoints"),
-    "Functions/ReportRole": ("everywhere", "runs", "report"),
-    "Functions/TearDownRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
-    "Functions/SettleRole": ("everywhere", "training jobs", "executions"),
-    "Functions/FinishRole": ("everywhere", "plans", "report"),
-    "Functions/SweeperRole": ("everywhere", *_SAGEMAKER_KINDS, "executions"),
     "TrainingRole": (
         "everywhere", "weights", "keys of weights", "code", "input", "adapters", "checkpoints",
         "training log",
     ),
     "HostingRole": ("everywhere", "weights", "keys of weights", "adapters", "endpoint log"),
     "TearDownRole": ("everywhere", "schedules"),
-    "FineTuningRole": ("everywhere", *_SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
+    "FineTuningRole": ("everywhere", *SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
 }  # fmt: skip
 
-_SYNCHRONOUS = (
-    "Preflight", "Reserve", "Stage", "Ask", "Report", "TearDown", "Settle", "Finish",
-)  # fmt: skip
 
-
-def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Stack, weights: Weights) -> None:
+def acknowledge_findings(storage: cdk.Stack, runs: FineTuningStack, guardrail: cdk.Stack, weights: Weights) -> None:
     """Acknowledges every finding that stays, on the construct where it arises.
 
     Raises RuntimeError (from jsii) when a construct named here no longer exists.
@@ -102,22 +88,24 @@ def acknowledge_findings(storage: cdk.Stack, runs: cdk.Stack, guardrail: cdk.Sta
         "public": public_bucket(runs.region),
         "own": f"{weights.bucket}/{weights.prefix}",
     }
-    for path, wildcards in _ROLES.items():
+    functions = runs.functions.all
+    roles = {**_ROLES, **{f"Functions/{name}Role": one.wildcards for name, one in functions.items()}}
+    for path, wildcards in roles.items():
         for name in _spelled_out(wildcards, weights):
             resource, reason = _WILDCARDS[name]
             _acknowledge(_find(runs, path), f"AwsSolutions-IAM5[Resource::{resource.format(**facts)}]", reason)
-        if path.startswith("Functions/"):
-            _acknowledge(
-                _find(runs, path),
-                "Serverless-LambdaStarPermissions",
-                "Tracing and list calls are authorised on nothing narrower; permissions.EVERYWHERE gives each one's reason.",
-            )
-    for name in _SYNCHRONOUS:
+    for name, one in functions.items():
         _acknowledge(
-            _find(runs, f"Functions/{name}"),
-            "Serverless-LambdaDLQ",
-            "Only a state machine calls it, synchronously: a failure is retried there and ends up in the execution.",
+            _find(runs, f"Functions/{name}Role"),
+            "Serverless-LambdaStarPermissions",
+            "Tracing and list calls are authorised on nothing narrower; permissions.EVERYWHERE gives each one's reason.",
         )
+        if one.called_by:
+            _acknowledge(
+                one.function,
+                "Serverless-LambdaDLQ",
+                "Only a state machine calls it, synchronously: a failure is retried there and ends up in the execution.",
+            )
     for queue in (_find(runs, "Functions/FailedSweeps"), _find(guardrail, "Undelivered")):
         for rule in ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"):
             _acknowledge(queue, rule, "It is a dead-letter queue itself.")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints, is_typeddict
 
 import pytest
 
-from common.contracts import fine_tuning, run_folder, tear_down
-from common.contracts.plan import Plan
+from common.contracts import run_folder
 from stacks import fine_tuning_stack
 from stacks.definitions import load_definition
 from stacks.names import Keys
@@ -19,17 +19,6 @@ from stacks.names import Keys
 FOLDER = Path(fine_tuning_stack.__file__).parent
 FINE_TUNING = load_definition(FOLDER / "fine_tuning.asl.yaml")
 TEAR_DOWN = load_definition(FOLDER / "tear_down.asl.yaml")
-# What each function is handed and what it answers, by the placeholder of its ARN.
-FORMS: Mapping[str, tuple[Any, Any]] = {
-    "PreflightFunctionArn": (fine_tuning.PreflightEvent, Plan),
-    "ReserveFunctionArn": (Plan, fine_tuning.Reserved),
-    "StageFunctionArn": (Plan, fine_tuning.Staged),
-    "AskFunctionArn": (fine_tuning.AskEvent, fine_tuning.Asked),
-    "ReportFunctionArn": (fine_tuning.ReportEvent, fine_tuning.Reported),
-    "TearDownFunctionArn": (tear_down.TearDownEvent, tear_down.Removed),
-    "SettleFunctionArn": (tear_down.TearDownEvent, tear_down.Settled),
-    "FinishFunctionArn": (tear_down.Record, tear_down.Finished),
-}
 
 
 def calls(definition: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -55,7 +44,8 @@ def holds(form: Any, path: str) -> bool:
 def test_a_function_is_handed_what_it_reads_and_answers_what_is_read(
     name: str, placeholder: str, state: dict[str, Any]
 ) -> None:
-    event, answer = FORMS[placeholder]
+    handler = import_module(f"{placeholder.removesuffix('FunctionArn').lower()}.handler")
+    event, answer = (get_type_hints(handler.handle)[of] for of in ("event", "return"))
     payload = state["Arguments"]["Payload"]
     if isinstance(payload, dict):
         assert payload.keys() == get_type_hints(event).keys()

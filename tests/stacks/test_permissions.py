@@ -10,10 +10,10 @@ import pytest
 from stacks.access.permissions import EVERYWHERE
 from tests.doubles.machines.lambda_calls import aws_actions, variables
 from tests.doubles.machines.stacks_bench import Stacks, actions, as_list
+from verification.simulation.definitions import functions
 
 pytestmark = pytest.mark.slow
 
-FUNCTIONS = ("preflight", "reserve", "stage", "ask", "report", "teardown", "settle", "finish", "sweeper")
 # What a function needs beside the calls in its source, because Lambda makes them in its name.
 RUNTIME = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 # A call and the action that allows it have different names.
@@ -33,7 +33,7 @@ def calls_of(stacks: Stacks, machine: str) -> set[str]:
     return {NAMED_OTHERWISE.get(action, action) for action in found}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", functions())
 def test_a_function_may_do_what_its_code_does_and_nothing_else(stacks: Stacks, function: str) -> None:
     used = aws_actions(function)
     if "s3:GetObject" in used:

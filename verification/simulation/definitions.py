@@ -81,7 +81,9 @@ def functions() -> dict[str, tuple[int, int]]:
 
 
 def _number(node: ast.expr) -> int:
-    """A number as it stands there, or by the name that the same file gives it."""
+    """A number as it is written, or by the name that the same file or a module of the configuration gives it."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return int(constant(f"stacks/configuration/{node.value.id}.py", node.attr))
     if isinstance(node, ast.Name):
         return int(constant("stacks/functions.py", node.id))
     return int(ast.literal_eval(node))

@@ -31,7 +31,7 @@ _FACTORIES: dict[str, Any] = {
     for name in vars(common.aws)
     if name.endswith("client")
 }
-HANDLERS = ("preflight", "reserve", "stage", "ask", "report", "teardown", "settle", "finish", "sweeper")
+HANDLERS = tuple(functions())
 # What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
 _MATERIAL = SimpleNamespace(
     words=1000, training=[], held_out=[], control=[], outside=[], outside_told="", prompts=[], warnings=()
