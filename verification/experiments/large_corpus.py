@@ -2,8 +2,7 @@
 
     python -m verification.experiments.large_corpus [MEGABYTES …]    # 4, 30 and 67 by default
 
-A process of its own reads each size from files in a temporary folder, so that its peak (resident set) counts. Articles stand
-under `# Title` lines, or with `--untitled` without any; a paragraph is one line, or with `--wrapped` lines of 72 letters.
+Articles stand under `# Title` lines, or with `--untitled` without any; a paragraph is one line, or with `--wrapped` lines of 72 letters.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from __future__ import annotations
 import argparse
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 from common.storage import Storage
@@ -29,7 +29,7 @@ from preflight.texts.training_text import Amount
 from verification.experiments.rewrite import Folder
 
 SIZES_MB = (4, 30, 67)
-KEY = "corpora/large.txt"
+KEY = "large.txt"
 _ARTICLE_SENTENCES, _PARAGRAPHS = 4, 6
 _WORDS = 60_000
 
@@ -50,31 +50,24 @@ def articles(titled: bool, wrapped: bool = False) -> Iterator[str]:
         yield (f"# Article {number}\n\n" if titled else "") + "\n\n".join(paragraphs) + "\n\n"
 
 
-def fill(folder: Path, megabytes: int, titled: bool, wrapped: bool) -> None:
-    """Writes a corpus of a size."""
-    path = folder / KEY
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for article in articles(titled, wrapped):
-            file.write(article)
-            if file.tell() >= megabytes * 10**6:
-                return
-
-
-def read(folder: Path) -> None:
-    """Reads the corpus in this process and prints what it took."""
-    size = (folder / KEY).stat().st_size / 1e6
-    data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
-    began = time.process_time()
-    files = Files(Storage(Folder(folder), "bucket"), data, "medical")
-    material = staging.gather(files, Request(corpus=KEY), lambda step: step(), Amount(bytes=MOST_BYTES))
+def measure(megabytes: int, titled: bool, wrapped: bool) -> str:
+    """Writes a corpus of a size, reads it as Preflight does, and says what that took of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Path(folder, KEY).open("w", encoding="utf-8") as file:
+            for article in articles(titled, wrapped):
+                file.write(article)
+                if file.tell() >= megabytes * 10**6:
+                    break
+        data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
+        began = time.process_time()
+        files = Files(Storage(Folder(Path(folder)), "bucket"), data, "medical")
+        material = staging.gather(files, Request(corpus=KEY), lambda step: step(), Amount(bytes=MOST_BYTES))
     assert material is not None
     staged = sum(map(len, staging.files(material, {}).values())) / 1e6
     seconds = time.process_time() - began
-    print(
-        f"{size:7,.0f} MB {size / seconds:7.1f} MB/s of a core {seconds:6.1f} s of CPU {peak_mib():5,.0f} MiB at most; {staged:5.1f} MB staged: "
-        f"{len(material.training):,} documents, {material.words:,} words, {len(material.held_out)} held out",
-        flush=True,
+    return (
+        f"{megabytes:7,.0f} MB {megabytes / seconds:7.1f} MB/s of a core {seconds:6.1f} s of CPU {peak_mib():5,.0f} MiB at most; {staged:5.1f} MB "
+        f"staged: {len(material.training):,} documents, {material.words:,} words, {len(material.held_out)} held out"
     )
 
 
@@ -83,23 +76,18 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def main(arguments: list[str]) -> int:
-    """Makes each corpus, reads it, removes it."""
-    if arguments[:1] == ["read"]:
-        read(Path(arguments[1]))
-        return 0
+def main() -> None:
+    """Measures each size in a process of its own, so that its peak (resident set) counts."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__, formatter_class=style)
     parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 4 30 67)")
     parser.add_argument("--untitled", action="store_true", help="one text without `# Title` lines")
     parser.add_argument("--wrapped", action="store_true", help="lines of 72 letters, as in a text that was typed")
-    given = parser.parse_args(arguments)
-    for megabytes in given.megabytes:
-        with tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), megabytes, not given.untitled, given.wrapped)
-            subprocess.run([sys.executable, "-m", __spec__.name, "read", folder], check=True)
-    return 0
+    given = parser.parse_args()
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for megabytes in given.megabytes:
+            print(processes.submit(measure, megabytes, not given.untitled, given.wrapped).result(), flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    main()
