@@ -47,7 +47,7 @@ def prepare() -> None:
     for name, target in links.items():
         if not (FOLDER / name).is_symlink():
             (FOLDER / name).symlink_to(PROJECT / target)
-    shutil.rmtree(FOLDER / "mutants" / "tests", ignore_errors=True)  # mutmut would keep tests that are gone
+    shutil.rmtree(FOLDER / "mutants" / "tests", ignore_errors=True)  # mutmut would keep deleted tests
 
 
 def mutmut(*words: str, captured: bool = True) -> str:
@@ -81,7 +81,8 @@ def judge(statuses: Mapping[str, str], unnoticed: Sequence[Fault], reasons: Sequ
     ]
     stale = [key for key in given if key[0] in tried and key not in unnoticed]
     lines += [
-        f"MEND: a test notices this, or it is gone: {place}: {line} -> {becomes}" for place, line, becomes in stale
+        f"MEND: a test notices this, or the line no longer exists: {place}: {line} -> {becomes}"
+        for place, line, becomes in stale
     ]
     return "\n".join(lines), noticed >= ENOUGH * len(statuses) and not stale and set(unnoticed) <= given.keys()
 

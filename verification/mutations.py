@@ -162,7 +162,7 @@ def _other_words(kind: str, word: str, variables: Sequence[str]) -> list[str]:
 
 
 class Judge:
-    """A pytest plugin: runs every test once, then again after each change, in a process of its own, until one notices it."""
+    """A pytest plugin: runs every test once, then again after each change, in a separate process, until one notices it."""
 
     def __init__(self, chosen: Sequence[Change]) -> None:
         self._chosen = chosen
@@ -233,7 +233,7 @@ def parser_of(prog: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def answer(text: str, right: bool, write: Path | None) -> int:
-    """Prints a result, writes it where that was asked for, and gives the exit code."""
+    """Prints a result, writes it to a file if one is given, and returns the exit code."""
     print(text)
     if write:
         write.write_text(f"```text\n{text}\n```\n", "utf-8")

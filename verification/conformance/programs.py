@@ -1,4 +1,4 @@
-"""Programs by others: each installed once into a folder of its own under .rehearsal/ from a list with hashes, and run."""
+"""Third-party programs: each is installed once into its own folder under .rehearsal/, from a list with hashes, and run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """captune bench: the recipe of training/ beside the usual one, on this machine.
 
-Three seeds of three recipes, each in a process of its own: a quarter of an hour on two quiet cores with fast bfloat16, half an
+Three seeds of three recipes, each in a separate process: a quarter of an hour on two quiet cores with fast bfloat16, half an
 hour or more on older ones. Prints the table that docs/recipe.md quotes. Exit code 0 when the goal is met.
 """
 
@@ -121,7 +121,7 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
 
 
 def _spread(documents: list[Document], most: int) -> list[Document]:
-    """At most so many, taken evenly from the whole of a text, so that each of its registers is among them."""
+    """At most `most` documents, taken evenly from the whole text, so that every register of it is included."""
     count = min(most, len(documents))
     return [documents[place * len(documents) // count] for place in range(count)]
 
@@ -177,7 +177,7 @@ class Bench:
 
 
 def steps_in(seconds: float, whole: Mapping[str, Any]) -> int:
-    """How many whole steps fit into so many seconds, by the pace of another training; one at least."""
+    """How many whole steps fit into a time, at the pace of another training; at least one."""
     return max(1, int(seconds * whole["steps"] / whole["seconds"]))
 
 

@@ -160,7 +160,7 @@ def all_experiments(folder: Path, outside: Path | None = None) -> list[Experimen
 
 
 def _passes(epochs: int, words: int = 0) -> tuple[str, ...]:
-    """Options for so many passes with greedy answers, and one sampled answer to each of the four starters: more would double the time."""
+    """Options for a number of epochs with greedy answers, and one sampled answer to each of the four starters: more would double the time."""
     return ("--words", str(words), "--epochs", str(epochs), "--set", "samples_per_prompt=0")
 
 

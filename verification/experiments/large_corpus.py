@@ -77,7 +77,7 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    """Measures each size in a process of its own, so that its peak (resident set) counts."""
+    """Measures each size in a separate process, so that its peak (resident set) counts."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__, formatter_class=style)
     parser.add_argument("megabytes", type=int, nargs="*", default=list(SIZES_MB), help="(default: 4 30 67)")

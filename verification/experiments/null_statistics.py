@@ -77,7 +77,7 @@ def measured(
 
 
 def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples: int) -> dict[str, Any]:
-    """What the verdict reads of the loss changes, in nats, of documents with so many tokens."""
+    """What the verdict reads of the loss changes, in nats, of documents with these token counts."""
     p_value, _ = sign_flip(change, seed=seed, flips=1_000)
     difference = interval(change, tokens, seed=seed, resamples=resamples).as_dict()
     return {"documents_count": len(tokens), "unusable_documents": 0, "difference": difference, "p_value": p_value}
@@ -185,7 +185,7 @@ def _too_many(share: float, runs: int) -> bool:
 
 
 def _show(form: str, *cells: object) -> None:
-    """Prints a row of a table at once: the next one takes a while."""
+    """Prints a row of a table immediately: the next one takes a while."""
     print(form.format(*cells).rstrip(), flush=True)
 
 

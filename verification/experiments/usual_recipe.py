@@ -1,8 +1,8 @@
 """python -m verification.experiments.usual_recipe --root FOLDER --seed N: the usual recipe, in the folders of a training job.
 
 LoRA as Meta's own fine-tuning code sets it for Llama 2 (meta-llama/llama-recipes, configs/peft.py and configs/training.py),
-in ten steps, as a first try of a tutorial makes them, over TRL's trainer. What the recipe says nothing of is chosen so that it
-learns as much and as fast as it can: the rate does not fall, nothing is computed twice, and all of the adapter is kept. Needs
+in ten steps, as a first try of a tutorial makes them, over TRL's trainer. What the recipe leaves open is chosen so that it learns
+as much and as fast as it can: the rate does not fall, nothing is computed twice, and all of the adapter is kept. Needs
 training/ on the path: it is measured with the functions, and answers with the metrics, that training/ has.
 """
 
@@ -46,7 +46,7 @@ class StepTimer(TrainerCallback):
 
 
 def train(inputs: Inputs, seed: int, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Trains, saves the adapter to `folder`, and tells what training/ tells of its own training."""
+    """Trains, saves the adapter to `folder`, and returns the figures that training/ reports of its training."""
     timer = StepTimer()
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(inputs.model.path, dtype=dtype),

@@ -1,4 +1,4 @@
-"""The deploy command: the templates against published schemas, and the real CDK CLI on an account by other hands."""
+"""The deploy command: the templates against published schemas, and the real CDK CLI on a third-party emulator."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def templates(assembly: Path) -> Contract:
 
 
 def _rehearsed(assembly: Assembly, folder: Path) -> Success:
-    """Runs {} once in the rehearsed account with engines that finish at once."""
+    """Runs {} once in the rehearsed account with engines that finish immediately."""
     with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=5000) as cloud:
         deployment = cloud.deploy(assembly)
         run = cloud.start({})

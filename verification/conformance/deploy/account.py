@@ -1,4 +1,4 @@
-"""An AWS account by other hands: ministack in a process of its own, with our SageMaker stand-in beside it."""
+"""An emulated AWS account: ministack in a separate process, with our SageMaker stand-in beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EMULATOR = Path(__file__).parent / "emulator"
 _START_SECONDS = 60
 _OWNER = "standin"  # the emulator's owner, who may do everything; the stand-in's S3 client acts as the owner
 _WAIT_SCALE = "0.02"  # what a second of a Wait state or a Retry takes
-# With these nobody's own credentials, profiles or instance are ever looked for.
+# With these no SDK looks for the credentials, profiles or instance role of this machine.
 _PERSON = {
     "AWS_ACCESS_KEY_ID": NUMBER,  # an access key of twelve digits names its account
     "AWS_SECRET_ACCESS_KEY": "conformance",  # pragma: allowlist secret
@@ -50,7 +50,7 @@ def version() -> str:
 
 @dataclass
 class Account:
-    """One account. `sagemaker` is the stand-in, with engines that finish at once; its calls come through `gateway`."""
+    """One account. `sagemaker` is the stand-in, with engines that finish immediately; its calls come through `gateway`."""
 
     url: str
     sagemaker: StandIn

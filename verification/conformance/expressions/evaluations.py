@@ -1,4 +1,4 @@
-"""What each expression gave: here, recorded whichever interpreter asked for it, and in the reference implementation.
+"""The result of each expression: ours, recorded for every interpreter that evaluates it, and that of the reference implementation.
 
 with Recorder() as recorder:
     …runs…

@@ -1,6 +1,6 @@
 """The runs in which expressions are recorded, all in the simulated account: its table of failures, its stories, and some more.
 
-The failures follow from the definitions, so that a new state has its runs at once.
+The failures follow from the definitions, so that a new state has its runs without further work.
 """
 
 from __future__ import annotations

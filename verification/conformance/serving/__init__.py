@@ -1,4 +1,4 @@
-"""The real model server in the loop: vLLM, started as the template says, asked by the deployed Ask code through InvokeEndpoint.
+"""The real model server in the loop: vLLM, started as the template says, queried by the deployed Ask code through InvokeEndpoint.
 
 In one rehearsed run of the synthesized project, the real vLLM serves the adapter that the run trained. Its endpoint is kept for a
 while and asked what a run never asks; then the rehearsal's own server, transformers and PEFT, is asked the same.
