@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from common.aws import is_missing
 from common.clock import from_iso, months_between
 from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
@@ -93,8 +96,10 @@ def bill(
     endpoint_entered_at: datetime | None,
     now: datetime,
     seen: Seen | None = None,
+    jobs_started_at: Sequence[datetime] = (),
 ) -> Bill:
-    """Adds up a run whose resources are gone: its ledger item, when it first asked for an endpoint, and what its tear-down saw.
+    """Adds up a run whose resources are gone: its ledger item, when it first asked for an endpoint, what its tear-down saw, and when
+    its execution had started training jobs.
 
     A run that was settled before comes to the same again, and to more only where something came later. Raises StillRunning
     for one that still bills.
@@ -102,8 +107,16 @@ def bill(
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
     training = _Sum(Tariff.of(item, "Training"), by_month)
+    found = set()
     for name, used in _training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until):
+        found.add(name)
         training.add(f"Training job {name}", used, training.tariff.of_type(used.instance_type))
+    if len(found) < len(jobs_started_at):
+        # A person has deleted one, and nobody can tell any more what it billed: it counts as it was reserved.
+        start, instances = jobs_started_at[0], training.tariff.instances
+        seconds = max(0, item["max_training_seconds"] - training.seconds // instances)
+        unknown = _Used("", instances, seconds, start, start + timedelta(seconds=seconds))
+        training.add("A deleted training job", unknown, training.tariff.of_type(""))
     hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
     for stay in stays(item, seen, endpoint_entered_at, until, now):
         seconds = max(0, ceil((stay.end - stay.start).total_seconds()))
@@ -138,7 +151,12 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         name = one.name
         if not belongs_to(name, run):
             continue
-        job = sagemaker.describe_training_job(TrainingJobName=name)
+        try:
+            job = sagemaker.describe_training_job(TrainingJobName=name)
+        except ClientError as error:
+            if is_missing(error):
+                continue  # deleted since it was listed
+            raise
         if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
             raise StillRunning(f"Training job {name} is {job['TrainingJobStatus']}; its seconds are not final.")
         start = job.get("TrainingStartTime", job["CreationTime"])

@@ -36,7 +36,8 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
         booked = int(item["actual_cents"]) if item["state"] == "settled" else 0
         with reaching("Asking SageMaker what the run billed"):
             entered_at = execution.entered_at.get("CreateEndpoint")
-            bill = billing.bill(client("sagemaker"), run, item, entered_at, moment, event.get("seen"))
+            started_at = execution.jobs_started_at
+            bill = billing.bill(client("sagemaker"), run, item, entered_at, moment, event.get("seen"), started_at)
         is_first = item["state"] == "reserved"
         item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
         later = int(item["actual_cents"]) - booked

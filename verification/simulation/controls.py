@@ -28,7 +28,7 @@ from common.ledger.table import Table, typed
 from common.pricing import prices
 from common.pricing.prices import Price
 from preflight import money
-from settle import billing
+from settle import billing, history
 from sweeper.leftovers import Sweep
 from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
@@ -347,6 +347,7 @@ register("prices: the dearest of several", replacing(prices, "max", min), ledger
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), stories.two_machines)
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), stories.deleted_by_hand)
+register("billing: the job that a person deleted", replacing(history, "_STARTS", set()), stories.job_deleted_by_hand)
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), stories.settled_too_early)
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())

@@ -305,6 +305,17 @@ def deleted_by_hand() -> list[str]:
     return _end(account)
 
 
+def job_deleted_by_hand() -> list[str]:
+    """A training job that a person stopped and deleted was billed, and is booked as it was reserved."""
+    account = calm(6)
+    execution = runs.start(account, "by-hand", CALM)
+    _until(account, lambda: any(job.start and job.start < account.world.now for job in account.sagemaker.jobs.values()))
+    (job,) = account.sagemaker.jobs.values()
+    account.world.now += timedelta(minutes=10)
+    job.end, job.deleted = account.world.now, True
+    return _end(account) + _ended(execution, "FAILED", "TrainingFailed")
+
+
 def nothing_but_the_schedule() -> list[str]:
     """A run that hangs, while no event is delivered and the sweeper is not called: its own schedule ends it in time."""
     account = calm()
@@ -411,6 +422,7 @@ STORIES: dict[str, Callable[[], list[str]]] = {
         last_moment_deadline,
         kept_once,
         deleted_by_hand,
+        job_deleted_by_hand,
         nothing_but_the_schedule,
         nothing_but_the_sweeper,
         an_odd_item_and_the_sweeper,

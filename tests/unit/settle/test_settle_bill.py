@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from common.contracts.tear_down import Seen
+from common.errors import ServiceUnreachable
 from common.pricing import prices
 from settle.billing import Bill, bill
 from settle.endpoints import Stay, stays
 from settle.tariff import Tariff
-from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged
+from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
 from tests.doubles.settle_site import START, Site, job, visit
 
 CHEAP, DEAR, OTHER, UNPRICED = "ml.g6.2xlarge", "ml.g5.2xlarge", "ml.g5.12xlarge", "ml.p4d.24xlarge"
@@ -164,6 +165,45 @@ class TestTrainingSeconds:
         record = site.settle()["record"]
         assert (record["cost"]["training_seconds"], record["cost"]["training_cents"]) == (seconds, cents)
         assert record["unreserved"] == []
+
+    # How many jobs the history shows, the seconds that those still listed billed, and what is booked of 7,620 reserved.
+    @pytest.mark.parametrize(
+        ("started", "listed", "seconds"),
+        [
+            (["StartTraining"], [], 7620),
+            (["StartSpotTraining"], [], 7620),
+            (["StartTraining", "StartTraining"], [620], 7620),
+            (["StartTraining", "StartTraining"], [0, 620], 620),
+            (["StartTraining", "StartTraining"], [9000], 9000),
+            (["Preflight"], [], 0),
+            (["StartTraining"], [620, 0], 620),
+        ],
+    )
+    @pytest.mark.parametrize("listed_still", [True, False])
+    def test_a_deleted_job_counts_as_it_was_reserved(
+        self, site: Site, started: list[str], listed: list[int], seconds: int, listed_still: bool
+    ) -> None:
+        site.sagemaker.jobs = {f"captune-abc-try{n}": job(seconds=each) for n, each in enumerate(listed, 1)}
+        history = site.step_functions.histories[arn("abc")]
+        for number, state in enumerate(started):
+            history += visit(state, 10 + number, 10 + number) + visit("WaitForTraining", 10 + number, 20 + number)
+            history += visit("DescribeTraining", 20, 21) + visit("WaitForTraining", 21, 22)
+        if not listed_still:
+            # One that is deleted between the list and the question.
+            site.sagemaker.jobs["captune-abc"] = job(seconds=77)
+            site.sagemaker.troubles["describe_training_job"] = [
+                refusal("ValidationException", "Requested resource not found.")
+            ]
+            site.sagemaker.jobs = dict(sorted(site.sagemaker.jobs.items()))
+        cost = site.settle()["record"]["cost"]
+        known = sum(-(-each * 1515 // 36000) for each in listed)
+        assert cost["training_seconds"] == seconds
+        assert cost["training_cents"] == known + -(-(seconds - sum(listed)) * 1515 // 36000)
+
+    def test_another_trouble_with_a_job_settles_nothing(self, site: Site) -> None:
+        site.sagemaker.troubles["describe_training_job"] = [refusal("ValidationException", "Not this way.")]
+        with pytest.raises(ServiceUnreachable, match="Not this way"):
+            site.settle()
 
     def test_retries_count_and_jobs_of_other_runs_do_not(self, site: Site) -> None:
         site.sagemaker.jobs = {"captune-abc-d": job(seconds=7200)}

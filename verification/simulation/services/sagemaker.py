@@ -42,6 +42,7 @@ class Job:
     interruptions: int = 0
     output: str = ""  # where SageMaker puts what the job leaves, without a slash at the end
     stop_asked: bool = False
+    deleted: bool = False  # by a person: then SageMaker knows nothing of it
     tags: Tags = field(default_factory=list)
 
     def status(self, now: datetime) -> str:
@@ -159,7 +160,7 @@ class SageMaker:
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
         """What the machine and the settlement read of a job."""
         job, now = self.jobs.get(TrainingJobName), self.clock()
-        if job is None:
+        if job is None or job.deleted:
             raise client_error("ValidationException", "Requested resource not found.")
         answer: dict[str, Any] = {
             "TrainingJobName": job.name,
@@ -262,7 +263,9 @@ class SageMaker:
                 "CreationTime": job.created,
             }
             for name, job in self.jobs.items()
-            if NameContains.lower() in name.lower() and (CreationTimeAfter is None or job.created > CreationTimeAfter)
+            if NameContains.lower() in name.lower()
+            and not job.deleted
+            and (CreationTimeAfter is None or job.created > CreationTimeAfter)
         ]
         return {"TrainingJobSummaries": [one for one in found if StatusEquals in (None, one["TrainingJobStatus"])]}
 
