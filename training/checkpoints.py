@@ -17,9 +17,9 @@ from typing import Any
 
 from progress import say
 
-# SageMaker's own notes beside a file that it copies to S3: they come and go at any moment, and are nothing of ours.
-_SYNC_MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
 _NOT_UPLOADED = ".sagemaker-ignore"  # the end of a name that SageMaker leaves alone, as its XGBoost container uses it
+# SageMaker's own notes beside a file that it copies to S3 come and go at any moment, and are nothing of ours.
+_PASSING = (".sagemaker-uploading", ".sagemaker-uploaded", _NOT_UPLOADED)
 KEPT = 2  # the newest may turn out damaged, so the one before it stays
 MANIFEST = "manifest.json"
 STARTS = "starts.json"
@@ -38,8 +38,7 @@ def seal(place: Path, state: dict[str, Any], identity: str) -> None:
     Raises OSError for a full disk.
     """
     (place / MANIFEST).unlink(missing_ok=True)  # of an earlier run that got as far
-    passing = (*_SYNC_MARKS, _NOT_UPLOADED)
-    files = sorted(path for path in place.iterdir() if path.suffix not in passing and path.is_file())
+    files = sorted(path for path in place.iterdir() if path.suffix not in _PASSING and path.is_file())
     for path in files:
         _flush(path)
     manifest = {"identity": identity, "files": {path.name: _hash(path) for path in files}, "state": state}

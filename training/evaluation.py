@@ -159,16 +159,13 @@ def refuse_unknown_tokens(documents: Iterable[Document], edges: Boundaries, know
 
     On a GPU such an id ends the job in an assertion that names neither the token nor the tokenizer.
     """
-    highest = max([edges.end, edges.start or 0, *(_highest(document) for document in documents)])
+    texts = (tokens for document in documents for tokens in (document.tokens, *(one.tokens for one in document.read)))
+    highest = max([edges.end, edges.start or 0, *(max(tokens, default=0) for tokens in texts)])
     if highest >= known:
         raise TrainingFailure(
             f"The tokenizer gives the token {highest}, and the model knows {known} tokens, 0 to {known - 1}.",
             ANOTHER_TOKENIZER,
         )
-
-
-def _highest(document: Document) -> int:
-    return max([0, *document.tokens, *(token for one in document.read for token in one.tokens)])
 
 
 def refuse_worse_than_guessing(loss: float | None, known: int) -> None:

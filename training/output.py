@@ -75,7 +75,7 @@ def training_of(
     """
     curve = [entry for entry in state.log_history if "loss" in entry]
     stride = -(-len(curve) // CURVE_POINTS) or 1
-    tokens, seconds = watch.tokens(state.global_step), watch.progress.seconds
+    tokens, seconds, on_gpu = watch.tokens(state.global_step), watch.progress.seconds, network.device.type == "cuda"
     return {
         "steps": state.global_step,
         "planned_steps": steps,
@@ -83,7 +83,7 @@ def training_of(
         "seconds": round(seconds, 3),
         "tokens_seen": tokens,
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 2),
-        "peak_memory_bytes": _peak_memory(network),
+        "peak_memory_bytes": int(torch.cuda.max_memory_allocated(network.device)) if on_gpu else peak_resident_bytes(),
         "stopped_early": watch.stopped_early,
         "unmeasured": unmeasured,
         "starts": watch.starts.count,
@@ -93,12 +93,6 @@ def training_of(
             for entry in curve[::stride]
         ],
     }
-
-
-def _peak_memory(network: Network) -> int:
-    if network.device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(network.device))
-    return peak_resident_bytes()
 
 
 def peak_resident_bytes() -> int:

@@ -103,8 +103,7 @@ def read_evaluation(path: Path) -> list[Document]:
         for record in read_records(path):
             groups.setdefault(record.group, []).append(record)
         return [of_records(group) for group in groups.values()]
-    documents = []
-    seen = set()
+    documents: dict[str, Document] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
@@ -116,12 +115,11 @@ def read_evaluation(path: Path) -> list[Document]:
                 f"{path.name} line {number} is not a document ({type(error).__name__}: {error}).",
                 'Each line must be {"id": "…", "title": "…", "text": "…"}.',
             ) from None
-        if not document.text.strip() or document.id in seen:
-            problem = "repeats the id " + document.id if document.id in seen else "has no text"
+        if not document.text.strip() or document.id in documents:
+            problem = f"repeats the id {document.id}" if document.id in documents else "has no text"
             raise TrainingFailure(f"{path.name} line {number} {problem}.", "Remove or correct that line.")
-        seen.add(document.id)
-        documents.append(document)
-    return documents
+        documents[document.id] = document
+    return list(documents.values())
 
 
 def tokenize(documents: Sequence[Document], tokenizer: Any) -> list[Document]:
@@ -131,9 +129,8 @@ def tokenize(documents: Sequence[Document], tokenizer: Any) -> list[Document]:
 
 def _tokenized(document: Document, tokenizer: Any) -> Document:
     if not document.records:
-        return dataclasses.replace(
-            document, tokens=tuple(tokenizer(document.text, add_special_tokens=False)["input_ids"])
-        )
+        tokens = tokenizer(document.text, add_special_tokens=False)["input_ids"]
+        return dataclasses.replace(document, tokens=tuple(tokens))
     read = tuple(tokens_of(record, tokenizer) for record in document.records)
     return dataclasses.replace(document, read=read, tokens=tuple(token for one in read for token in one.scored))
 
