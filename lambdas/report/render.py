@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ from report.formatting import printable, tidy
 from report.summary_types import Summary, known, usable
 
 TEMPLATES = Path(__file__).parent / "templates"
-# A PDF of ten thousand prompts would have some ten thousand pages: this many take a minute to set and half a gigabyte of memory.
-PDF_PROMPTS = 250
+# The answers that a PDF shows: 3,000 of 64 tokens take 250 pages, 6 s of a core and 550 MiB. Ten thousand prompts can have 180,000.
+PDF_ANSWERS = 3_000
 _NOT_IN_A_FONT = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 
 Draw = Callable[..., charts.Drawing | None]
@@ -53,7 +55,7 @@ def page(summary: Summary) -> bytes:
     allowed = "img-src data:; base-uri 'none'; form-action 'none'"
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; {allowed}"
     frame = {"policy": policy, "style": Markup(style), "title": document_title(summary)}
-    return _filled("page.html", summary, {**frame, "figure": _figure_on_a_page}, len(summary.get("prompts") or []))
+    return _filled("page.html", summary, {**frame, "figure": _figure_on_a_page})
 
 
 def card(summary: Summary) -> str:
@@ -68,14 +70,14 @@ def card(summary: Summary) -> str:
         "adapter_uri": model_card.adapter_uri(summary),
         "billed": model_card.billed,
     }
-    filled = _filled("card.md", summary, context, 0).decode()
+    filled = _filled("card.md", summary, context).decode()
     return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
 
 
 def pdf(summary: Summary) -> bytes:
     """report.pdf, tagged and with its fonts, as PDF/UA-1 asks. The same summary gives the same bytes.
 
-    It shows the answers to `PDF_PROMPTS` prompts at most. Letters that typst's fonts lack become question marks, and the file says so.
+    It shows `PDF_ANSWERS` answers at most. Letters that typst's fonts lack become question marks, and the file says so.
 
     Raises NotDrawn where typst refuses it.
     """
@@ -111,7 +113,7 @@ def pdf(summary: Summary) -> bytes:
 
 def paper(summary: Summary, files: dict[str, bytes]) -> str:
     """What the PDF is set from: the page's sections as XML. Adds its charts to the files."""
-    return _filled("paper.xml", summary, {"figure": _figure_on_paper(files)}, PDF_PROMPTS).decode()
+    return _filled("paper.xml", summary, {"figure": _figure_on_paper(files)}, PDF_ANSWERS).decode()
 
 
 def pieces(item: Mapping[str, Any]) -> Iterable[tuple[str, bool, bool]]:
@@ -127,22 +129,26 @@ def pieces(item: Mapping[str, Any]) -> Iterable[tuple[str, bool, bool]]:
             yield text[start:end], any(low <= start < high for low, high in marks), run[0] <= start < run[1]
 
 
-def _filled(template: str, summary: Summary, context: Mapping[str, Any], prompts: int) -> bytes:
+def _filled(template: str, summary: Summary, context: Mapping[str, Any], answers: float = math.inf) -> bytes:
     """A template with a summary's content, as bytes piece by piece: as one text, ten thousand prompts would take four times their size."""
     output = io.BytesIO()
     try:
-        for part in _environment().get_template(template).generate({**_context(summary, prompts), **context}):
+        for part in _environment().get_template(template).generate({**_context(summary, answers), **context}):
             output.write(part.encode())
     except jinja2.TemplateError as error:
         raise NotDrawn(f"{template}: {error}") from error
     return output.getvalue()
 
 
-def _context(summary: Summary, most: int) -> dict[str, Any]:
-    """What the templates read beside the summary itself, with the answers to the first `most` prompts."""
+def _context(summary: Summary, answers: float) -> dict[str, Any]:
+    """What the templates read beside the summary itself, with as many prompts as have so many answers together."""
     prompts = summary.get("prompts") or []
     kinds = [*KINDS, *sorted({row["kind"] for row in prompts} - set(KINDS))]
-    ordered = [row for kind in kinds for row in prompts if row["kind"] == kind][:most]
+    ordered = [row for kind in kinds for row in prompts if row["kind"] == kind]
+    counts = accumulate(
+        sum(1 + len(known(row[side])["samples"]) for side in ("base", "tuned") if row[side]) for row in ordered
+    )
+    ordered = [row for row, count in zip(ordered, counts, strict=True) if count <= answers]
     by_kind = [(kind_name(kind), [row for row in ordered if row["kind"] == kind]) for kind in kinds]
     titles = _sections(summary)
     differing, compared = figures.greedy_answers(prompts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import jsonschema
@@ -151,6 +152,16 @@ class TestDamage:
 
 
 class TestMessage:
+    def test_it_says_which_file_could_not_be_made(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "typst", None)
+        outcome = site.end()
+        assert (
+            "report.pdf could not be made, report.html says the same: the package typst is missing"
+            in outcome["message"]
+        )
+        assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
+        assert site.report()["cost"]["actual_cents"] == 32
+
     def test_it_has_verdict_cost_and_the_place_of_the_report(self, site: Site) -> None:
         outcome = site.end()
         assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"

@@ -118,7 +118,7 @@ def test_a_pdf_shows_some_prompts_and_says_where_the_others_are(
     made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(list(paper(made["improved"]).iter("article"))) == len(made["improved"]["prompts"])
-    monkeypatch.setattr(render, "PDF_PROMPTS", 10)
+    monkeypatch.setattr(render, "PDF_ANSWERS", 60)  # each prompt of these has six
     body = paper(made["improved"])
     assert len(list(body.iter("article"))) == 10
     assert "the first 10 prompts. The other 38 are in report.html" in words(ElementTree.tostring(body, "unicode"))
