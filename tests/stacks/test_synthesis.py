@@ -103,8 +103,11 @@ def test_a_template_changes_only_on_purpose(name: str, stacks: Stacks) -> None:
 
 
 def mask(template: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out what changes with the content of a file: asset hashes. The definitions are shown state by state."""
+    """Leaves out what changes with a file: asset hashes, and the settings. The definitions are shown state by state."""
     for entry in template["Resources"].values():
+        variables = entry["Properties"].get("Environment", {}).get("Variables", {}) if "Properties" in entry else {}
+        if "SETTINGS_JSON" in variables:
+            variables["SETTINGS_JSON"] = "<settings>"
         if entry["Type"] == "AWS::StepFunctions::StateMachine":
             entry["Properties"]["DefinitionString"] = json.loads(entry["Properties"]["DefinitionString"])
     return dict(json.loads(re.sub(r"[0-9a-f]{64}", "<asset>", json.dumps(template))))
