@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -149,11 +148,6 @@ def signal_of(exit_code: int) -> str | None:
     with contextlib.suppress(ValueError):
         return f"signal {exit_code - 128} ({signal.Signals(exit_code - 128).name})"
     return None
-
-
-def clear_away(folder: Path) -> None:
-    """Remove a folder and all in it; links are removed, not followed."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from rehearsal.sagemaker.records import Endpoint
 from rehearsal.sagemaker.validation import model_sources
 from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
-from .container import Container, clear_away, environment_of, signal_of
+from .container import Container, environment_of, signal_of
 from .programs import OwnServer, Program
 
 INVOCATION_LIMIT = 60  # seconds within which a container must answer InvokeEndpoint
@@ -99,7 +100,7 @@ class ModelHost(HostingEngine):
         finally:
             if server.container is not None:
                 server.container.kill()
-            clear_away(root)
+            shutil.rmtree(root, ignore_errors=True)
             # A failed endpoint stays until somebody deletes it, as on AWS.
             while not server.stopping:
                 server.wake.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.engines import TrainingEngine
 from rehearsal.sagemaker.records import TrainingJob
 
-from .container import Container, clear_away, command_of, environment_of, signal_of
+from .container import Container, command_of, environment_of, signal_of
 from .training_hosts import (
     CheckpointAgent,
     Cluster,
@@ -111,7 +112,7 @@ class TrainingHost(TrainingEngine):
             while not job.is_over:
                 job.enter("Starting", "Launching requested ML instances")
                 job.enter("Downloading", "Downloading input data")
-                clear_away(run.root)
+                shutil.rmtree(run.root, ignore_errors=True)
                 for host, root in zip(run.hosts, run.roots, strict=True):
                     self._prepare(run, root, host)
                 with CheckpointAgent([root / "checkpoints" for root in run.roots]):
@@ -126,7 +127,7 @@ class TrainingHost(TrainingEngine):
             job.finish("Failed", reason=f"InternalServerError: We encountered an internal error: {error!r}")
         finally:
             run.cluster.kill()
-            clear_away(run.root)
+            shutil.rmtree(run.root, ignore_errors=True)
 
     def _s3(self, job: TrainingJob) -> Any:
         return self.context.s3_of(job.request["RoleArn"])

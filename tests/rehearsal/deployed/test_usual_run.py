@@ -34,30 +34,6 @@ def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run
     assert "Left of the cap" in text
 
 
-def test_job_and_endpoints_are_those_of_the_plan(deployed: DeployedProject, run: Execution) -> None:
-    plan = deployed.document(run, run_folder.PLAN)
-
-    training, hosting = plan["training"], plan["hosting"]
-    job = deployed.requests("CreateTrainingJob")[0]
-    assert job["ResourceConfig"] == {
-        "InstanceType": training["instanceType"],
-        "InstanceCount": training["instanceCount"],
-        "VolumeSizeInGB": training["volumeSizeGb"],
-    }
-    assert job["StoppingCondition"] == {
-        "MaxRuntimeInSeconds": training["maxRuntimeSeconds"],
-        "MaxPendingTimeInSeconds": training["maxPendingSeconds"],
-    }
-    made = deployed.requests("CreateEndpointConfig")
-    configurations = [one for one in made if one["EndpointConfigName"].startswith(run_name(run.name))]
-    assert len(configurations) == 2, "the trial and the real one"
-    for (variant,) in (configuration["ProductionVariants"] for configuration in configurations):
-        assert variant["InstanceType"] == hosting["instanceType"]
-        assert variant["InitialInstanceCount"] == hosting["instanceCount"]
-        assert variant["ModelDataDownloadTimeoutInSeconds"] == hosting["downloadSeconds"]
-        assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == hosting["startSeconds"]
-
-
 def test_settlement_reads_and_writes_no_file(deployed: DeployedProject, run: Execution) -> None:
     role = deployed.role_of("settle")
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from common.aws import brisk_client
 from common.pricing import prices
 from preflight.account import quotas
 from rehearsal.conductor.materials import allow_instances
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.market import Quota
 from stacks.configuration.settings import Settings
-from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal, shared_gateway
+from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
 
 G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
@@ -76,22 +75,6 @@ def test_preflight_reads_applied_values_and_defaults_in_one_listing_each(make: C
     aws = make(quotas=limits)
     assert read(aws, [G6, small], quotas.TRAINING, quotas.ENDPOINT) == [[3, 2], [1, 0]]
     assert [call.operation for call in aws.calls] == ["ListServiceQuotas", "ListAWSDefaultServiceQuotas"]
-
-
-def test_preflight_asks_again_after_a_throttled_listing(
-    make: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aws = make(quotas={"L-Z": Quota(f"{G6} for endpoint usage", 4)})
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", shared_gateway().url)
-    brisk_client.cache_clear()
-    aws.faults.add(operation="ListServiceQuotas", error="TooManyRequestsException", times=4)
-    found = quotas.read(brisk_client("service-quotas"), [quotas.Need([G6], quotas.ENDPOINT, 1)])
-    brisk_client.cache_clear()
-    assert [quota.value for quota in found[quotas.ENDPOINT]] == [4]
 
 
 def test_a_quota_without_an_applied_value_has_only_its_default(make: Callable[..., Account]) -> None:

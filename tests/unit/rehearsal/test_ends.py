@@ -1,8 +1,9 @@
-"""The end of a rehearsal: what it copies out, which prompts its last screen shows, and what makes it end with 1."""
+"""The end of a rehearsal: what it copies out, shows and leaves; and what is left of one that was killed."""
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,10 +11,13 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from rehearsal.conductor import run_folders
 from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
+from rehearsal.conductor.run_folders import RunFolders, clear_abandoned, new_name
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
+KILLED = "rehearsal-20260102-030405-0002"
 
 
 def said(show: Any, *given: Any) -> str:
@@ -90,3 +94,37 @@ def test_of_a_failed_run_the_adapter_and_its_losses_are_kept(tmp_path: Path) -> 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert (set_aside(tmp_path), set_aside(tmp_path / "nowhere"), names(tmp_path)) == (None, None, {"notes.txt"})
+
+
+def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
+    """The folders of a rehearsal that is under way, or was killed."""
+    folders = RunFolders(project, name)
+    (folders.account / "lambda" / "logs").mkdir(parents=True)
+    (folders.account / "lambda" / "logs" / "Ask.log").write_text("asked")
+    (folders.account / "sagemaker").mkdir()
+    if with_assembly:
+        folders.assembly.mkdir()
+    return folders
+
+
+@pytest.mark.parametrize("with_assembly", [True, False])
+def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool
+) -> None:
+    monkeypatch.setattr(run_folders.psutil, "pids", lambda: [1, os.getpid()])
+    killed = left(tmp_path, KILLED, with_assembly)
+    clear_abandoned(tmp_path)
+    assert (killed.logs / "Ask.log").read_text() == "asked"
+    assert killed.account.exists() == with_assembly
+    assert not (killed.account / "sagemaker").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "running"), [(KILLED, 4_190_002), (new_name(), os.getpid()), ("rehearsal-of-mine", 1)],
+    ids=["its process runs: a name has the last four digits", "this process", "it is no rehearsal's"],
+)  # fmt: skip
+def test_other_folders_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, running: int) -> None:
+    monkeypatch.setattr(run_folders.psutil, "pids", lambda: [running])
+    other = left(tmp_path, name)
+    clear_abandoned(tmp_path)
+    assert (other.account / "sagemaker").is_dir()
