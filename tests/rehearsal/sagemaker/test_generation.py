@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,23 +50,6 @@ def test_a_sampled_answer_does_not_depend_on_the_rest_of_the_batch(generator: Ge
         generator.answer([request])
     assert [request.tokens for request in together] == [request.tokens for request in alone]
     assert len({tuple(request.tokens) for request in alone}) > 6
-
-
-def test_twins_share_their_weights_and_answer_at_the_same_time(generator: Generator) -> None:
-    twin = generator.twin()
-    ours, theirs = generator._model.parameters(), twin._model.parameters()
-    assert all(one.data_ptr() == other.data_ptr() for one, other in zip(ours, theirs, strict=True))
-
-    def asked() -> list[Request]:
-        return [Request(prompt, adapted, 15) for prompt in PROMPTS for adapted in (False, True)]
-
-    expected, mixed, base = asked(), asked(), [Request(prompt, False, 15) for prompt in PROMPTS[:3]]
-    generator.answer(expected)
-    # Batches of different size and order: rows that one marks for the adapter must not reach the other.
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda work: work[0].answer(work[1]), [(generator, mixed), (twin, base)]))
-    assert [request.tokens for request in mixed] == [request.tokens for request in expected]
-    assert [request.tokens for request in base] == [request.tokens for request in expected[:6:2]]
 
 
 def test_the_base_model_answers_without_adapter_and_without_the_folders_settings(
@@ -172,7 +154,7 @@ class Recorder:
 def served(requests: list[Request], *, most: int) -> list[list[int]]:
     """The batches in which requests are answered of which the first comes alone."""
     recorder = Recorder()
-    batcher = Batcher([recorder], most=most, room=ROOM, quiet_seconds=0.001)
+    batcher = Batcher(recorder, most=most, room=ROOM, quiet_seconds=0.001)
     batcher.submit(requests[0])
     assert recorder.begun.wait(10)
     for request in requests[1:]:
@@ -210,20 +192,3 @@ def test_a_batch_is_of_like_lengths_within_its_room(
     lengths: list[int], answer: int, most: int, room: int, chosen: list[int]
 ) -> None:
     assert lengths_of(choose(waiting(*lengths, most=answer), most=most, room=room)) == chosen
-
-
-def test_two_workers_answer_two_batches_side_by_side() -> None:
-    meeting = threading.Barrier(2, timeout=10)
-    batches: list[list[int]] = []
-
-    def worker(batch: list[Request]) -> None:
-        batches.append(lengths_of(batch))
-        meeting.wait()
-
-    batcher = Batcher([worker, worker], most=2, room=ROOM)
-    requests = waiting(4, 4, 5, 5)
-    for request in requests:
-        batcher.submit(request)
-    batcher.close()
-    assert [request.error for request in requests] == [None] * 4
-    assert sorted(batches) == [[4, 4], [5, 5]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
-from rehearsal.sagemaker.real.server import model_server
 from rehearsal.sagemaker.real.server.contract import Refused, Sampling, Settings, read
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
 from tests.doubles.rehearsal.sagemaker_models import Folders, References
@@ -121,23 +119,6 @@ def test_an_adapter_is_named_as_json_or_as_name_and_path(adapter: Path, as_json:
 def test_an_adapter_that_vllm_would_not_load_is_refused(adapter: Path, enabled: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.of({"SM_VLLM_LORA_MODULES": f"medical={adapter}", **enabled}, Path("/opt/ml/model"))
-
-
-@pytest.mark.parametrize(
-    ("cores", "most_at_once", "weight_bytes", "expected"),
-    [
-        (2, 64, 270_000_000, 2),
-        (8, 64, 270_000_000, 2),  # with fewer rows each, cores would wait for memory
-        (1, 64, 270_000_000, 1),
-        (2, 4, 270_000_000, 1),
-        (2, 64, 13_500_000_000, 1),  # its weights would be read from memory twice
-    ],
-)
-def test_batches_run_side_by_side_where_a_core_for_each_is_worth_it(
-    monkeypatch: pytest.MonkeyPatch, cores: int, most_at_once: int, weight_bytes: int, expected: int
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert model_server._workers(most_at_once, weight_bytes) == expected
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import time
@@ -66,7 +65,6 @@ class Generator:
         dtype: see `number_format`.
 
     Attributes:
-        weight_bytes: size of the weights in memory.
         longest: tokens of context that the model was made for.
         room: tokens whose keys and values fit `KEY_VALUE_BYTES`.
     """
@@ -87,19 +85,11 @@ class Generator:
         model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         self._model = model.eval()
         config = model.config
-        self.weight_bytes = sum(value.numel() * value.element_size() for value in self._model.parameters())
         self.longest = int(config.max_position_embeddings)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.room = KEY_VALUE_BYTES // (2 * config.num_hidden_layers * heads * size * kind.itemsize)
         self.description = f"{kind} weights".removeprefix("torch.")
-
-    def twin(self) -> Generator:
-        """Return another one over the same weights, for a thread of its own: PEFT marks a batch's rows on the model itself."""
-        twin = copy.copy(self)
-        shared: dict[int, Any] = {id(value): value for value in (*self._model.parameters(), *self._model.buffers())}
-        twin._model = copy.deepcopy(self._model, shared)
-        return twin
 
     @torch.inference_mode()
     def answer(self, batch: list[Request]) -> None:

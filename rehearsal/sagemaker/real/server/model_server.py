@@ -13,12 +13,10 @@ import os
 import sys
 import uuid
 from collections.abc import Mapping
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.utils import logging
 
 from rehearsal.sagemaker.vllm.routing import (
@@ -34,9 +32,6 @@ from .contract import Asked, Refused, Settings, read
 from .generation import Generator
 from .queueing import Batcher, Request
 
-LARGE_MODEL_BYTES = 1 << 30
-ROWS_WORTH_A_WORKER = 32  # with fewer rows a multiplication is no longer bound by arithmetic
-
 
 class Service:
     """The models and how a completion is made."""
@@ -45,10 +40,7 @@ class Service:
         self._settings = settings
         self._generator = Generator(folder, settings.adapter_folder, settings.dtype)
         self._longest = settings.longest or self._generator.longest
-        count = _workers(settings.most_at_once, self._generator.weight_bytes)
-        twins = [self._generator, *(self._generator.twin() for _ in range(count - 1))]
-        workers = [partial(_answer, twin, max(1, (os.cpu_count() or 1) // count)) for twin in twins]
-        self._batcher = Batcher(workers, most=settings.most_at_once // count, room=self._generator.room)
+        self._batcher = Batcher(self._generator.answer, most=settings.most_at_once, room=self._generator.room)
         print(f"serving {', '.join(settings.served)} from {self._generator.description}", flush=True)
 
     def complete(self, path: str, body: bytes) -> dict[str, Any]:
@@ -106,23 +98,6 @@ class Service:
             [one.model_dump() for one in asked.messages], tokenize=False, add_generation_prompt=True
         )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])  # the template writes its own
-
-
-def _workers(most_at_once: int, weight_bytes: int) -> int:
-    """How many batches run side by side.
-
-    Two cores that share each small multiplication wait for each other 3,000 times a token, which costs most of their time
-    where other programs run too; with a batch for each they never wait. A large model is bound by reading its weights from
-    memory, which two batches would do twice.
-    """
-    if weight_bytes > LARGE_MODEL_BYTES:
-        return 1
-    return max(1, min(os.cpu_count() or 1, most_at_once // ROWS_WORTH_A_WORKER))
-
-
-def _answer(generator: Generator, threads: int, batch: list[Request]) -> None:
-    torch.set_num_threads(threads)  # of the thread that calls
-    generator.answer(batch)
 
 
 class _Handler(BaseHTTPRequestHandler):

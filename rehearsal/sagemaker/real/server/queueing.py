@@ -1,4 +1,4 @@
-"""Requests that wait are answered together: HTTP threads hand them over, a few workers take batches of them."""
+"""Requests that wait are answered together: HTTP threads hand them over, one worker takes batches of them."""
 
 from __future__ import annotations
 
@@ -52,31 +52,29 @@ def choose(waiting: Sequence[Request], most: int, room: int) -> list[Request]:
 
 
 class Batcher:
-    """Hands batches of waiting requests to its workers, each on a thread of its own.
+    """Hands batches of waiting requests to a worker, on a thread of its own.
 
     Args:
-        workers: each fills in `tokens` and `ended` of the requests of a batch. When one raises, the requests of its batch
-            fail and the others do not.
+        worker: fills in `tokens` and `ended` of the requests of a batch. When it raises, the requests of its batch fail and
+            the others do not.
         most, room: of one batch, see `choose`.
         quiet_seconds: how long a batch that is not full waits for the next request.
     """
 
     def __init__(
         self,
-        workers: Sequence[Callable[[list[Request]], None]],
+        worker: Callable[[list[Request]], None],
         *,
         most: int,
         room: int,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
-        self._most, self._room, self._quiet_seconds = most, room, quiet_seconds
+        self._worker, self._most, self._room, self._quiet_seconds = worker, most, room, quiet_seconds
         self._arrivals: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
         self._closing = False
-        self._gathering = threading.Lock()
-        self._threads = [threading.Thread(target=self._loop, args=(worker,), daemon=True) for worker in workers]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
 
     def submit(self, request: Request) -> None:
         """Queue a request; wait for its `done`."""
@@ -85,13 +83,12 @@ class Batcher:
     def close(self) -> None:
         """End when everything that was submitted is answered."""
         self._arrivals.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
-    def _loop(self, worker: Callable[[list[Request]], None]) -> None:
+    def _loop(self) -> None:
         while batch := self._next():
             try:
-                worker(batch)
+                self._worker(batch)
             except Exception as error:  # the requests of this batch fail; the server lives on
                 for request in batch:
                     request.error = repr(error)
@@ -100,18 +97,17 @@ class Batcher:
 
     def _next(self) -> list[Request]:
         """The next batch, when there is one; none to end."""
-        with self._gathering:
-            while not self._closing and len(self._waiting) < self._most:
-                try:
-                    request = self._arrivals.get(timeout=self._quiet_seconds if self._waiting else None)
-                except queue.Empty:
-                    break
-                if request is None:
-                    self._closing = True
-                else:
-                    self._waiting.append(request)
-            if not self._waiting:
-                return []
-            batch = choose(self._waiting, self._most, self._room)
-            self._waiting = [request for request in self._waiting if all(request is not one for one in batch)]
-            return batch
+        while not self._closing and len(self._waiting) < self._most:
+            try:
+                request = self._arrivals.get(timeout=self._quiet_seconds if self._waiting else None)
+            except queue.Empty:
+                break
+            if request is None:
+                self._closing = True
+            else:
+                self._waiting.append(request)
+        if not self._waiting:
+            return []
+        batch = choose(self._waiting, self._most, self._room)
+        self._waiting = [request for request in self._waiting if all(request is not one for one in batch)]
+        return batch
