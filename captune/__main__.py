@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
-from captune import costs, data, destroy, estimate, idle, ledger, outside, prices, release
+from captune import costs, data, destroy, estimate, idle, ledger, outside, prices, release, sample
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
@@ -20,6 +20,7 @@ from stacks.configuration.settings import SettingsError
 HERE, ACCOUNT, MONEY, PROOF = "On this machine, without an account", "Your AWS account", "Money", "Proof"
 OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("data", HERE, data.command, "Count the texts and prompts in data/."),
+    ("sample", HERE, sample.command, "Draw whole documents from all over a file of any size."),
     ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
     ("check", ACCOUNT, check.command, "Ask AWS what a first run would be refused for. Free."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),

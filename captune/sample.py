@@ -1,0 +1,188 @@
+"""`captune sample`: draws whole documents from all over a file of any size, in constant memory: a corpus that Preflight can read.
+
+The same seed draws the same text. Documents stand under `# Title` lines; a text without any is drawn in passages of whole paragraphs, which
+get titles. Of records (.jsonl, .csv) whole lines are drawn, or whole groups where they have a column `group`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from captune.account import Refused
+from common.records import GROUP, LINES, TABLE
+
+MEGABYTE = 10**6
+DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
+CHUNK_BYTES = 8 * 2**20
+# A passage of a text without titles, some 600 words: a document of usual length. A longer document is cut where it is longest.
+PASSAGE_BYTES, LONGEST_BYTES = 4_000, 4 * 2**20
+_TITLE, _BLANK_LINE = re.compile(rb"(?:\A|\n)# "), re.compile(rb"\n\r?\n")
+
+Unit = tuple[bytes, str]  # a document, line or row, and the group that it belongs to, "" for none
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text (.txt) or records (.jsonl, .csv).")],
+    megabytes: Annotated[int, typer.Option(min=1, help="How much is drawn.")] = DEFAULT_MEGABYTES,
+    seed: Annotated[int, typer.Option(help="Another seed draws other documents.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where it is written (default: beside the file).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+) -> None:
+    """Draws the sample and prints what was drawn."""
+    target = output or file.with_name(f"{file.stem}-{megabytes}mb-{seed}{file.suffix}")
+    print(sample(file, target, megabytes * MEGABYTE, seed, force=force))
+
+
+def sample(file: Path, target: Path, wanted: int, seed: int, *, force: bool = False) -> str:
+    """Writes about `wanted` bytes of a file's documents to another file, in their order; answers what was drawn. Raises Refused."""
+    if not file.is_file():
+        raise Refused(f"There is no file {file}.")
+    size = file.stat().st_size
+    if not size:
+        raise Refused(f"{file} is empty.")
+    if size <= wanted:
+        raise Refused(f"{file} has {size / MEGABYTE:,.1f} MB, no more than is to be drawn: use it as it is.")
+    if target.exists() and not force:
+        raise Refused(f"{target} exists. Name another --output, or replace it with --force.")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        with file.open("rb") as source, partial.open("wb") as drawn:
+            if file.suffix.lower() == TABLE:
+                header = source.readline()
+                drawn.write(header)
+                units = _rows(source, header)
+            else:
+                units = _lines(source) if file.suffix.lower() == LINES else _documents(source)
+            seen, kept = _draw(source, drawn, _readable(file, source, units), (size, wanted, seed))
+        if not kept:
+            raise Refused(
+                f"No document of {file} is short enough for {wanted / MEGABYTE:.0f} MB. Put `# Title` lines between its documents, or draw more."
+            )
+        written = partial.stat().st_size
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return f"{kept:,} of {seen:,} documents, {written / MEGABYTE:,.1f} of {size / MEGABYTE:,.1f} MB, are in {target} (seed {seed})."
+
+
+def _draw(source: BinaryIO, drawn: BinaryIO, units: Iterator[Unit], plan: tuple[int, int, int]) -> tuple[int, int]:
+    """Writes the units that are drawn; answers how many were seen and kept."""
+    size, wanted, seed = plan
+    dice = random.Random(seed)
+    seen = kept = written = done = 0
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("drawing", total=size)
+        for unit, group in units:
+            # As much of what is left as is still wanted: so every place of the file has the same chance, and the size comes out right.
+            share = (wanted - written) / max(1, size - done)
+            chance = _chance(f"{seed}/{group}") if group else dice.random()
+            if chance < (wanted / size if group else share) and len(unit) <= wanted - written:
+                drawn.write(unit)
+                kept, written = kept + 1, written + len(unit)
+            seen, done = seen + 1, done + len(unit)
+            if seen % 1000 == 0:
+                progress.update(task, completed=source.tell())
+        progress.update(task, completed=size)
+    return seen, kept
+
+
+def _chance(name: str) -> float:
+    """A number from 0 to 1 that depends on a name alone, so that all of a group is drawn or none of it."""
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) / 2**64
+
+
+def _readable(file: Path, source: BinaryIO, units: Iterator[Unit]) -> Iterator[Unit]:
+    """The units of a file. Raises Refused where one cannot be read."""
+    try:
+        yield from units
+    except UnicodeDecodeError:
+        raise Refused(f"{file} is not UTF-8 before byte {source.tell():,}. Save it as UTF-8.") from None
+    except (ValueError, csv.Error) as error:
+        raise Refused(f"{file} cannot be read before byte {source.tell():,}: {error}.") from None
+
+
+def _documents(source: BinaryIO) -> Iterator[Unit]:
+    """The documents of a text, or passages of one without titles."""
+    rest, number, titled = b"", 0, False
+    while chunk := source.read(CHUNK_BYTES):
+        if b"\0" in chunk:
+            raise ValueError("it has a zero byte, which no text has")
+        titled = titled or (not number and _TITLE.search(chunk) is not None)
+        rest, start = rest + chunk, 0
+        while (end := _end(rest, start, titled)) > 0:
+            number += 1
+            yield _document(rest[start:end], number, titled), ""
+            start = end
+        rest = rest[start:]
+    if rest.strip():
+        yield _document(rest, number + 1, titled), ""
+
+
+def _end(rest: bytes, start: int, titled: bool) -> int:
+    """Where the document that begins at `start` ends; 0 where more has to be read."""
+    if titled:
+        end = rest.find(b"\n# ", start + 1, start + LONGEST_BYTES) + 1
+    else:
+        blank = _BLANK_LINE.search(rest, start + PASSAGE_BYTES, start + LONGEST_BYTES)
+        end = blank.end() if blank else 0
+    if end or len(rest) - start <= LONGEST_BYTES:
+        return end
+    most = start + LONGEST_BYTES
+    for mark in (b"\n", b" "):
+        if (place := rest.rfind(mark, start, most)) > start:
+            return place + 1
+    while rest[most] & 0xC0 == 0x80:  # inside a character
+        most -= 1
+    return most
+
+
+def _document(content: bytes, number: int, titled: bool) -> bytes:
+    """A document as it is written: decoded, so that no drawn part is another text than UTF-8, under a title."""
+    text = content.decode("utf-8-sig").strip()
+    return (text if titled and text.startswith("# ") else f"# Passage {number}\n\n{text}").encode() + b"\n\n"
+
+
+def _lines(source: BinaryIO) -> Iterator[Unit]:
+    """The lines of JSON Lines, with the group of each where the first one has any."""
+    grouped: bool | None = None
+    for line in source:
+        if not line.strip():
+            continue
+        if grouped is None:
+            grouped = bool(_group(json.loads(line.decode("utf-8-sig"))))
+        yield line.rstrip(b"\r\n") + b"\n", _group(json.loads(line)) if grouped else ""
+
+
+def _group(entry: Any) -> str:
+    return str(entry.get(GROUP) or "") if isinstance(entry, dict) else ""
+
+
+def _rows(source: BinaryIO, header: bytes) -> Iterator[Unit]:
+    """The rows of CSV below its header, with the group of each."""
+    first = header.decode("utf-8-sig")
+    delimiter = max(",;\t", key=first.count)
+    columns = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
+    place = columns.index(GROUP) if GROUP in columns else -1
+    for row in csv.reader((line.decode() for line in source), delimiter=delimiter, strict=True):
+        yield _row(row, delimiter), row[place] if 0 <= place < len(row) else ""
+
+
+def _row(cells: list[str], delimiter: str) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(cells)
+    return line.getvalue().encode()

@@ -1,0 +1,97 @@
+"""`captune sample`: whole documents from all over a file, the same for the same seed, and about as much as was asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from captune import sample
+from captune.__main__ import app
+from common.records import read
+from preflight.texts.text_file import documents
+from tests.doubles.texts.made_up_prose import prose
+
+WANTED = 20_000
+TITLED = "".join(f"# Part {n}\n\n{prose(100, n)}\n\n" for n in range(300))
+UNTITLED = "\n\n".join(prose(40, n).replace("\n\n", " ") for n in range(800)).replace("e", "é")
+RECORDS = [{"prompt": f"What is {n}?", "completion": prose(20, n), "group": f"g{n % 200}"} for n in range(1000)]
+
+
+def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
+    """What is drawn of a file with this content."""
+    file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"
+    file.write_text(content, "utf-8")
+    said = sample.sample(file, target, WANTED, seed, force=True)
+    assert target.name in said and not list(tmp_path.glob("*.partial"))
+    return target.read_text("utf-8")
+
+
+@pytest.mark.parametrize("content", [TITLED, UNTITLED], ids=["titled", "untitled"])
+def test_whole_documents_from_all_over_a_text_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    one, other = drawn(tmp_path, "a.txt", content), drawn(tmp_path, "a.txt", content, seed=2)
+    assert one == drawn(tmp_path, "a.txt", content) != other
+    assert 0.8 * WANTED < len(one.encode()) <= 1.05 * WANTED
+    parts = documents(one, "a")
+    assert all(part.text in content for part in parts)
+    numbers = [int(part.title.split()[1]) for part in parts]
+    assert numbers == sorted(numbers) and numbers[0] < max(numbers) / 4
+    # However the file is read.
+    monkeypatch.setattr(sample, "CHUNK_BYTES", 7000)
+    assert one == drawn(tmp_path, "a.txt", content)
+
+
+def test_a_document_without_end_is_cut_between_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LONGEST_BYTES", 5000)
+    parts = documents(drawn(tmp_path, "a.txt", " ".join(UNTITLED.split())), "a")
+    assert len(parts) == 4 and all(f" {part.text} " in f" {' '.join(UNTITLED.split())} " for part in parts)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str) -> None:
+    content = "".join(json.dumps(one) + "\n" for one in RECORDS)
+    if form == "csv":
+        with (tmp_path / "made").open("w", newline="") as table:
+            writer = csv.DictWriter(table, list(RECORDS[0]), delimiter=";")
+            writer.writeheader()
+            writer.writerows(RECORDS)
+        content = (tmp_path / "made").read_text()
+    records, _ = read(drawn(tmp_path, f"a.{form}", content), f"a.{form}")
+    groups = [record.group for record in records]
+    assert 10 < len(set(groups)) < 100
+    assert all(groups.count(group) == 5 for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gone.txt", None, "There is no file"),
+        ("a.txt", b"", "is empty"),
+        ("a.txt", b"short", "use it as it is"),
+        ("a.txt", b"\0" * 2_000_000, "zero byte"),
+        ("a.txt", b"caf\xe9 " * 400_000, "is not UTF-8"),
+        ("a.jsonl", b"{" + b" " * 2_000_000, "cannot be read before byte"),
+        ("a.txt", b"# One\n\n" + b"word " * 400_000, "No document"),
+    ],
+)
+def test_a_file_that_cannot_be_sampled_is_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    target = tmp_path / "out.txt"
+    answer = CliRunner().invoke(app, ["sample", str(tmp_path / name), "--megabytes", "1", "--output", str(target)])
+    assert answer.exit_code == 1 and words in answer.output
+    assert not target.exists() and not list(tmp_path.glob("*.partial"))
+
+
+def test_an_output_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(TITLED * 10, "utf-8")
+    line = ["sample", str(tmp_path / "a.txt"), "--megabytes", "1"]
+    assert CliRunner().invoke(app, line).exit_code == 0
+    again = CliRunner().invoke(app, line)
+    assert again.exit_code == 1 and "--force" in again.output
+    assert CliRunner().invoke(app, [*line, "--force"]).exit_code == 0
