@@ -26,6 +26,8 @@ PROMPT = "Genomic characterization is essential for"
 BEYOND_CONTEXT = "gene " * 5000
 # In float32 two correct implementations differ by rounding only; what is left are ties between two tokens.
 _EQUAL_FIRST_TOKENS, _EQUAL_ANSWERS = 0.95, 0.9
+# vLLM 0.27.1 fails over a list (AttributeError in its validation) where 0.32.0 and ours refuse it with 400. A run sends no list.
+_FAILS_IN_OLDER = ("a list", (500, "InternalServerError"))
 _PATIENCE = {"Delay": 1, "MaxAttempts": 300}  # until a server has loaded, or has ended
 _CONVERSATIONS, _TOKENS = 12, 16
 _USUAL: dict[str, Any] = {"model": "base", "prompt": PROMPT, "max_tokens": 4, "temperature": 0.0}
@@ -59,7 +61,10 @@ BODIES: dict[str, dict[str, Any] | bytes] = {
 # vLLM's parser, in vLLM's own environment: which of the flags it does not know, and what it reads of the named ones.
 _PARSE = """
 import json, sys
-from vllm.entrypoints.launchers.cli_args import make_arg_parser
+try:
+    from vllm.entrypoints.openai.cli_args import make_arg_parser
+except ModuleNotFoundError:  # its place in newer versions
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 known, unknown = make_arg_parser(FlexibleArgumentParser()).parse_known_args(sys.argv[2:])
 read = {name: getattr(known, name, None) for name in sys.argv[1].split(",")}
@@ -220,11 +225,16 @@ def _endpoint(site: Site, name: str, variables: dict[str, str]) -> Iterator[None
 
 def _alike(site: Site, real: str, own: str) -> Contract:
     problems, seen = [], []
+    for name in (
+        real,
+        own,
+    ):  # the first sampled answer compiles, on a busy machine for longer than InvokeEndpoint waits
+        outcome(site, _GREEDY, name)
     for what, body in BODIES.items():
         for by in (questions.ROUTE, ""):
             theirs, ours = (outcome(site, body, name, by) for name in (real, own))
             seen.append(theirs)
-            if theirs != ours:
+            if theirs != ours and (what, theirs) != _FAILS_IN_OLDER:
                 way = "" if by else ", not routed"
                 problems.append(f"{what}{way}: the real server answers {theirs}, ours {ours}")
     name = "the rehearsal's server answers and refuses like the real one"
