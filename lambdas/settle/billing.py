@@ -16,7 +16,7 @@ from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
 from common.names import belongs_to
-from common.pricing.costs import month_shares
+from common.pricing.costs import month_shares, slow_answers_cents
 from common.pricing.prices import Price
 from common.resources import TRAINING_JOB, find_all
 from settle.endpoints import stays
@@ -132,7 +132,7 @@ def bill(
         hosting.seconds,
         training.cents,
         hosting.cents,
-        _add_small_items(by_month, item, until),
+        _add_small_items(by_month, item, until, hosting.seconds),
         by_month,
         (*training.unreserved, *hosting.unreserved),
     )
@@ -170,10 +170,14 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
             yield name, _Used(group.get("InstanceType", ""), int(group.get("InstanceCount", 1)), seconds, start, end)
 
 
-def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime) -> int:
-    """Adds the reserved small items to every month that the run lived in, and returns their sum: none of them has a date."""
+def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, endpoint_seconds: int) -> int:
+    """Adds the reserved small items to every month that the run lived in, and returns their sum: none of them has a date.
+
+    An endpoint that was there for longer than was reserved may have been asked for as long.
+    """
     reserved = item["months"].split(",")
-    each = int(item.get("other_cents", 0)) // len(reserved)
+    longer = slow_answers_cents(endpoint_seconds) - slow_answers_cents(item["max_endpoint_seconds"])
+    each = int(item.get("other_cents", 0)) // len(reserved) + max(0, longer)
     lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), until)] or reserved[
         :1
     ]

@@ -35,14 +35,13 @@ def stays(
     """Every endpoint of a run, in the order of creation.
 
     `requested_at` is when the run first asked for one, `until` when it was first settled. One that no tear-down saw (refused, or
-    deleted by hand) is counted from its request until then, but not for longer than was reserved.
+    deleted by hand) is counted from its request until then, however long that was: nobody knows when it went.
     """
-    longest = timedelta(seconds=int(item["max_endpoint_seconds"]))
     lives = _merged(item, seen or {})
     if not lives:
         if requested_at is None:
             return []
-        return [Stay(None, requested_at, min(_open_end(requested_at, until, now), requested_at + longest))]
+        return [Stay(None, requested_at, _open_end(requested_at, until, now))]
     found = []
     for attempt, life in sorted(lives.items(), key=lambda pair: pair[1].created_at):
         # Whole seconds are written, so the second in which it was seen to be gone counts.

@@ -89,6 +89,15 @@ def test_an_outage_costs_nothing_beyond_what_the_table_says(service: str) -> Non
     assert outcome.reserved
 
 
+@pytest.mark.parametrize("services", ["EventBridge + ledger", "ledger + Step Functions", "EventBridge + Scheduler"])
+def test_two_services_away_cost_what_the_table_says_and_all_of_it_is_booked(services: str) -> None:
+    outcome = outages.cell(services, outages.PAIR_SECONDS, outages.PAIR_TRIALS)
+
+    assert outages.broken(services, outages.PAIR_SECONDS, outcome) == []
+    assert services in outages.pairs()
+    assert (outcome.over_cents > 100) is (services in outages.TOGETHER)
+
+
 def test_an_outage_that_no_run_met_proves_nothing() -> None:
     outcome = outages.cell("CloudWatch", 3600, trials=1)
 

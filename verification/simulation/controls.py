@@ -202,6 +202,11 @@ def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: d
     return _stays(item, seen, None, until, now)
 
 
+def _at_most_as_reserved(item: RunItem, *rest: Any) -> Any:
+    longest = timedelta(seconds=item["max_endpoint_seconds"])
+    return [replace(stay, end=min(stay.end, stay.start + longest)) for stay in _stays(item, *rest)]
+
+
 def _never_clamped(definition: Definition) -> None:
     stopping = definition["States"]["StartTraining"]["Arguments"]["StoppingCondition"]
     stopping["MaxRuntimeInSeconds"] = 5 * 86400
@@ -348,6 +353,7 @@ register("billing: each month its share", replacing(billing, "month_shares", lam
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), stories.two_machines)
 register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), stories.deleted_by_hand)
 register("billing: the job that a person deleted", replacing(history, "_STARTS", set()), stories.job_deleted_by_hand)
+register("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "stays", _at_most_as_reserved), lambda: stories.outage("ledger + Step Functions", 2 * _HOURS, 6))
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), stories.settled_too_early)
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())

@@ -1,7 +1,7 @@
-"""Outages of one service at a time, of minutes to half a day, at every moment of a run: what was spent beyond what was reserved.
+"""Outages of a service, or of two at once, of minutes to half a day, at every moment of a run: what was spent beyond what was reserved.
 
-Removal needs SageMaker and Lambda. While one of them is away nothing can end an endpoint, and the table says
-what that costs at most; everything else may be away for as long as it likes.
+Removal needs SageMaker and Lambda. While one of them is away nothing can end an endpoint, nor while two are away of which one
+could stand in for the other: the table says what that costs at most. Everything else may be away for as long as it likes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import Executor
 from fractions import Fraction
+from itertools import combinations
 
 from verification.simulation import runs
 from verification.simulation.account import Account, calm
@@ -22,27 +23,43 @@ LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
 TRIALS = 18  # each of six moments, refusing and hanging, and half of them once more
 # Without these nothing can be removed, whoever asks for it.
 NEEDED = ("SageMaker", "Lambda")
+# Without these two nothing starts a removal: the event, the schedule and the sweeper are all in need of one of them. Or nobody can tell,
+# without the ledger, that a run is over before its endpoint is older than any may be.
+TOGETHER = (
+    "EventBridge + Scheduler",
+    "EventBridge + Step Functions",
+    "EventBridge + TearDown's function",
+    "ledger + Step Functions",
+    "ledger + TearDown's function",
+)
+PAIR_SECONDS, PAIR_TRIALS = 12 * 3600, 6
 # Without these nobody can tell afterwards when an endpoint went.
 UNNOTED = ("Step Functions", "ledger", "TearDown's function")
 # After the outage: what was waiting is tried again, and the sweeper comes by, which is a quarter of an hour and a little.
 AFTERWARDS_SECONDS = 2400
 
 
-def begin(service: str, seconds: int, seed: int) -> tuple[Account, str]:
-    """An account with one run and one outage to come, and what that is in words: every second one hangs instead of refusing."""
+def pairs() -> list[str]:
+    """Every two services that are not needed by themselves."""
+    names = [name for name in SERVICES.values() if name not in NEEDED]
+    return [" + ".join(sorted(pair, key=str.lower)) for pair in combinations(names, 2)]
+
+
+def begin(services: str, seconds: int, seed: int) -> tuple[Account, str]:
+    """An account with one run and one outage to come, of one service or of two, and what that is in words: every second hangs."""
     account, dice = calm(seed), random.Random(seed)
     moment = sorted(MOMENTS)[seed % len(MOMENTS)]
     execution = runs.start(account, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
-    when(account, execution, moment, taking_away(account, service, seconds, hangs))
-    return account, f"outage {service}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})"
+    when(account, execution, moment, taking_away(account, services.split(" + "), seconds, hangs))
+    return account, f"outage {services}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})"
 
 
 def trial(service: str, seconds: int, seed: int) -> Outcome:
     """One run with one outage."""
     account, words = begin(service, seconds, seed)
     outcome = finish(account, words)
-    outcome.struck = int(service in account.world.missed)
+    outcome.struck = int(account.world.missed >= set(service.split(" + ")))
     return outcome
 
 
@@ -56,7 +73,7 @@ def cell(service: str, seconds: int, trials: int = TRIALS, first_seed: int = 1) 
 
 def most_cents(service: str, seconds: int) -> Fraction:
     """What an outage may cost beyond a reservation: the endpoint's price for as long as nothing can delete it."""
-    if service not in NEEDED:
+    if service not in (*NEEDED, *TOGETHER):
         return Fraction(0)
     return hourly_cents("ml.g5.2xlarge") * (seconds + AFTERWARDS_SECONDS) / 3600
 
@@ -64,11 +81,10 @@ def most_cents(service: str, seconds: int) -> Fraction:
 def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
     """What a cell has to hold and did not."""
     wrong = list(outcome.wrong)
-    if service in UNNOTED:
-        # Nobody hears or can note when an endpoint went, so it may be booked for longer than it was there: never for less.
-        wrong += [words for words in outcome.money if OVERBOOKED not in words]
-    elif service not in NEEDED:
-        wrong += outcome.money
+    if service not in (*NEEDED, *TOGETHER):
+        # Without some nobody hears or can note when an endpoint went, so it may be booked for longer than it was there: never for less.
+        unnoted = set(service.split(" + ")) & set(UNNOTED)
+        wrong += [words for words in outcome.money if not unnoted or OVERBOOKED not in words]
     allowed = most_cents(service, seconds)
     if outcome.over_cents > allowed:
         words = f"{float(outcome.over_cents):.0f} cents beyond the reservation, {float(allowed):.0f} at most"
@@ -87,6 +103,19 @@ def unmet(service: str, outcomes: list[Outcome]) -> list[str]:
 
 def _cell(key: tuple[str, int, int]) -> Outcome:
     return cell(*key)
+
+
+def _by_pairs(pool: Executor) -> tuple[list[tuple[str, str]], list[str]]:
+    """The lines of the pairs that cost something, and what no pair held."""
+    names = pairs()
+    outcomes = list(pool.map(_cell, [(name, PAIR_SECONDS, PAIR_TRIALS) for name in names]))
+    wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, PAIR_SECONDS, one)]
+    lines = [("two services away for 12 h", f"{len(names)} pairs, {sum(one.struck for one in outcomes)} runs met both")]
+    for name, one in zip(names, outcomes, strict=True):
+        if name in TOGETHER:
+            most = _dollars(most_cents(name, PAIR_SECONDS))
+            lines.append((f"  {name}", f"{_dollars(one.over_cents)}, {most} at most: cannot be held"))
+    return [*lines, ("  every other pair", "$0.00")], wrong
 
 
 def prove(pool: Executor, trials: int = TRIALS) -> Result:
@@ -121,7 +150,8 @@ def prove(pool: Executor, trials: int = TRIALS) -> Result:
     lines.append(("  that met the outage", ", ".join(met)))
     lines.append(("leaks", f"{sum(one.leaks for one in outcomes)}"))
     lines.append(("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"))
-    return Result("Outages", lines, wrong)
+    by_pairs, broken_by_pairs = _by_pairs(pool)
+    return Result("Outages", lines + by_pairs, wrong + broken_by_pairs)
 
 
 def _length(seconds: int) -> str:

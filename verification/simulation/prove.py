@@ -51,7 +51,7 @@ def _again(name: str) -> list[str]:
         return months.simulate(int(what)).wrong
     if kind == "story" and what in stories.STORIES:
         return stories.STORIES[what]()
-    if kind == "outage" and re.fullmatch(r"[\w ]+/\d+/\d+", what):
+    if kind == "outage" and re.fullmatch(r"[\w +']+/\d+/\d+", what):
         service, seconds, seed = what.split("/")
         outcome = outages.trial(service, int(seconds), int(seed))
         return outages.broken(service, int(seconds), outcome)

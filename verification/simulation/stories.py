@@ -320,7 +320,7 @@ def nothing_but_the_schedule() -> list[str]:
     """A run that hangs, while no event is delivered and the sweeper is not called: its own schedule ends it in time."""
     account = calm()
     execution = runs.start(account, "alone", replace(CALM, hanging=1.0))
-    when(account, execution, "endpoint", taking_away(account, "EventBridge", 24 * HOUR), spread=1)
+    when(account, execution, "endpoint", taking_away(account, ["EventBridge"], 24 * HOUR), spread=1)
     outcome = finish(account, "nothing but the schedule")
     return outcome.wrong + outcome.money + ([] if outcome.struck else ["EventBridge was never away"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fractions import Fraction
@@ -117,12 +117,13 @@ def when(account: Account, execution: Execution, moment: str, act: Callable[[], 
     account.world.spawn(waiting(), 0)
 
 
-def taking_away(account: Account, service: str, seconds: float, hangs: bool = False) -> Callable[[], bool]:
-    """What begins an outage of a service, for `when`."""
+def taking_away(account: Account, services: Sequence[str], seconds: float, hangs: bool = False) -> Callable[[], bool]:
+    """What begins an outage of some services, for `when`."""
 
     def act() -> bool:
         now = account.world.now
-        account.world.outages.append(Outage(service, now, now + timedelta(seconds=seconds), hangs))
+        end = now + timedelta(seconds=seconds)
+        account.world.outages += [Outage(service, now, end, hangs) for service in services]
         return True
 
     return act

@@ -121,7 +121,7 @@ class TestEndpoints:
 
     @pytest.mark.parametrize(
         ("requests", "now", "seconds"),
-        [([600], 3600, 3000), ([600, 1600], 3600, 3000), ([600], 6601, 6000), ([], 3600, 0)],
+        [([600], 3600, 3000), ([600, 1600], 3600, 3000), ([600], 9601, 9001), ([], 3600, 0)],
     )
     def test_an_unseen_endpoint_counts_from_its_first_request_at_the_dearest(
         self, priced: Site, requests: list[int], now: int, seconds: int
@@ -130,6 +130,15 @@ class TestEndpoints:
             priced.step_functions.histories[arn("abc")] += visit("CreateEndpoint", second, second + 1)
         priced.now = at(now)
         assert endpoint_cost(priced) == (seconds, seconds)
+
+    # 6,000 seconds are reserved, and as many lie in what the small items hold.
+    @pytest.mark.parametrize(
+        ("seconds", "cents"), [(5999, 6), (6000, 6), (6001, 7), (6749, 7), (6750, 8), (36_000, 47)]
+    )
+    def test_answers_of_an_endpoint_that_stayed_too_long_are_booked(
+        self, priced: Site, seconds: int, cents: int
+    ) -> None:
+        assert priced.settle(seen={"1": life(0, seconds - 1)})["record"]["cost"]["other_cents"] == cents
 
     def test_stays_are_in_the_order_of_their_creation(self) -> None:
         seen: Seen = {"1": {"createdAt": NOW.isoformat()}, "2": {"createdAt": START.isoformat()}}
