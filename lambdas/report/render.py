@@ -33,7 +33,7 @@ from report.formatting import printable, tidy
 from report.summary_types import Summary, known, usable
 
 TEMPLATES = Path(__file__).parent / "templates"
-# The answers that a PDF shows: 3,000 of 64 tokens take 250 pages, 6 s of a core and 550 MiB. Ten thousand prompts can have 180,000.
+# The answers that a PDF shows: 3,000 of 64 tokens take 250 pages, 6 s of a core and 600 MiB. Ten thousand prompts can have 180,000.
 PDF_ANSWERS = 3_000
 _NOT_IN_A_FONT = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 
