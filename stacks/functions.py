@@ -30,7 +30,7 @@ LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # of a core to write, 975 MiB and 47 s to finish (python -m verification.experiments.reports.memory 10000 8 200). With all 10,000
 # resamples, half as many prompts over 60,000 words took 151 s in all: twice that on top is still within the 900 s.
 REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A text of 1 GB takes 50 s of one to read and check (python -m verification.experiments.large_corpus), and 200 MB.
+# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (python -m verification.experiments.large_corpus), and 380 MiB.
 WHOLE_CORE_MEMORY = 1769
 
 

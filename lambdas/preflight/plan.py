@@ -1,4 +1,4 @@
-"""Makes the plan of a run (common/contracts/plan.py).
+"""Makes the plan of a run (common/contracts/plan.py), with what it is expected to take beside its worst case.
 
 Whatever a run pays for stands in it, so that what is reserved and what is started cannot differ. A run keeps the definition
 that it began with, and ReserveBudget refuses a plan of another deployment.
@@ -6,12 +6,16 @@ that it began with, and ReserveBudget refuses a plan of another deployment.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
+from common import estimate
+from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
 from common.clock import schedule_time
 from common.contracts import run_folder
 from common.contracts.fine_tuning import PreflightEvent
-from common.contracts.plan import Plan, PlannedCorpus
+from common.contracts.plan import Plan, PlannedCorpus, PlannedEstimate
 from common.environment import RunSettings
 from common.ledger.rows import RunItem
 from common.names import trial_name
@@ -24,7 +28,7 @@ from common.pricing.durations import (
 )
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
-from preflight import expected, large_model_allowance, learnable
+from preflight import large_model_allowance, learnable
 from preflight.checks import Context, PreflightResult
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
@@ -42,7 +46,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
     seed = settings.seed if request.seed is None else request.seed
     hyperparameters = _hyperparameters(settings, found, seed)
     samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
-    estimate = expected.of_plan(settings, found, samples=samples, steps=SMOKE_STEPS if request.smoke else 0)
+    planned = expected(settings, found, samples=samples, steps=SMOKE_STEPS if request.smoke else 0)
     return {
         "runName": found.run,
         "executionName": event["executionName"],
@@ -120,8 +124,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "priceSource": found.hosting_prices[0].source,
             "ledgerDetails": ledger_details(event, settings, found),
         },
-        "estimate": estimate,
-        "warnings": found.warnings + expected.told_of_endpoint(estimate, allowance.deadline_seconds),
+        "estimate": planned,
+        "warnings": found.warnings + _endpoint_too_short(planned, allowance.deadline_seconds),
     }
 
 
@@ -191,4 +195,64 @@ def ledger_details(event: PreflightEvent, settings: RunSettings, found: Prefligh
         "ends_by": (found.allowance.tear_down_at + timedelta(seconds=found.allowance.deadline_seconds)).isoformat(
             timespec="seconds"
         ),
+    }
+
+
+def expected(settings: RunSettings, found: PreflightResult, *, samples: int, steps: int) -> PlannedEstimate:
+    """What the run is expected to take, with the source of each figure.
+
+    `steps` is the most that it makes, 0 for no limit. Where no speed is known for the card, the seconds and cents that depend on it
+    are None.
+    """
+    shape, kind = found.model.shape, found.training_types[0]
+    trains = not found.request.adapter_uri
+    tokens = learnable.tokens(settings, found.request, found.material.words)
+    sequences = sequences_per_step(tokens, settings.sequence_length)
+    run = estimate.of_run(
+        shape,
+        card_of(kind),
+        tokens=min(tokens, steps * sequences * settings.sequence_length) if steps else tokens,
+        sequences=sequences,
+        answers=len(found.material.prompts) * (1 + samples),
+        trains=trains,
+        instances=settings.training_instance_count,
+        cards=cards_in(kind),
+        downloaded_bytes=found.model.downloaded_bytes,
+    )
+    rank = large_model_allowance.checkpoint_rank(shape, settings.lora_rank)
+    return {
+        "tokens": run.tokens,
+        "trainingSeconds": run.training_seconds,
+        "endpointSeconds": run.endpoint_seconds,
+        "expectedCents": run.cents(
+            found.training_prices[0], found.hosting_prices[0], rank, settings.checkpoint_minutes
+        ),
+        "phases": [asdict(phase) for phase in (*run.training, *run.endpoint)],
+        "memory": _memory(settings, found, kind if trains else ""),
+    }
+
+
+def _endpoint_too_short(planned: PlannedEstimate, deadline_seconds: int) -> list[str]:
+    """What is to be told of an endpoint whose deadline may come before every prompt is answered: then the run ends without a report."""
+    seconds = planned["endpointSeconds"]
+    if seconds is None or seconds <= deadline_seconds:
+        return []
+    return [
+        f"The endpoint is expected to need {seconds // 60} minutes for so many prompts and samples, if it answers no faster than was assumed, and is removed "
+        f"after {deadline_seconds // 60}. Raise endpoint_deadline_minutes and deploy, or ask fewer prompts or samples (samplesPerPrompt)."
+    ]
+
+
+def _memory(settings: RunSettings, found: PreflightResult, training_type: str) -> dict[str, Any]:
+    shape, model = found.model.shape, found.model
+    trained, served = card_of(training_type), card_of(found.hosting_types[0])
+    training = training_memory(shape, settings.lora_rank, settings.sequence_length, trained) if trained else None
+    return {
+        "trainingCard": trained.name if trained else None,
+        "trainingBytes": training.needed_bytes if training else None,
+        "trainingFreeBytes": trained.free_bytes if trained else None,
+        "quantised": training.quantised if training else None,
+        "hostingCard": served.name if served else None,
+        "hostingBytes": serving_bytes(shape, settings.lora_rank, model.served_tokens),
+        "hostingUsableBytes": served.served_bytes if served else None,
     }

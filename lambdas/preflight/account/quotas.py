@@ -23,7 +23,7 @@ _CODES = {
 }
 PAGE = 100  # the most that AWS puts on a page; SageMaker has some 1,600 quotas
 # In which the last question is begun: 0.6 s for each of the 34 pages that both listings may be, where AWS admits ten calls a second of each
-# to the account; the rest is for what its other programs have throttled. A text of 1 GB, which takes 50 s of a core, still has its time after it.
+# to the account; the rest is for what its other programs have throttled. A corpus of 64 MiB, which takes 51 s of a core, still has its time after it.
 ASKING_SECONDS = 20
 
 

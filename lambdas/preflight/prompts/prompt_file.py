@@ -11,7 +11,7 @@ from typing import Any
 from common.errors import PromptsRejected
 from common.text.prompt_kinds import KINDS
 from common.text.utf8 import encoded
-from preflight.prompts import patterns
+from common.time_limit import time_limit
 from preflight.texts import personal_data
 from preflight.texts.text_file import as_utf8
 
@@ -23,8 +23,17 @@ _OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat temp
 PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patterns take 7 s of a core
 _FORM = "Each line is a JSON object with id, kind, prompt and facts."
 _SHOWN = 8
+# An answer has 64 tokens, some 300 characters.
+PROBE_CHARACTERS = 1_000
+# Hundreds of patterns are searched for in hundreds of answers. A sound one takes less than a thousandth of this.
+SEARCH_SECONDS = 1.0
+_REPEATED = (" ", "a", "0", "a ", "0 ", "Ab1, ")
 CLUSTER = "cluster"  # optional: prompts that ask the same fact have the same
 MAXIMUM_CLUSTER_CHARACTERS = 200
+
+
+class TooSlow(Exception):
+    """A search went on for longer than the limit."""
 
 
 def parse(content: bytes, name: str) -> list[dict[str, Any]]:
@@ -134,7 +143,7 @@ def _fact_fault(fact: Any, prompt: str) -> str:
         isinstance(fact.get(key), str) and fact[key].strip() for key in ("name", "pattern")
     ):
         return "has a fact without `name` or `pattern`"
-    found = patterns.fault(fact["pattern"], prompt)
+    found = pattern_fault(fact["pattern"], prompt)
     if not found:
         return ""
     if _is_personal(fact["pattern"]):
@@ -163,3 +172,35 @@ def _is_personal(value: str) -> bool:
 def _short(value: str) -> str:
     """A value for a message; nothing of a pattern that reads like data of a person."""
     return personal_data.NOT_SHOWN if _is_personal(value) else personal_data.shown(value)
+
+
+def pattern_fault(written: str, prompt: str) -> str:
+    """Why a pattern cannot be used for its prompt, without the pattern itself; empty for a good one."""
+    try:
+        pattern = re.compile(written, re.IGNORECASE)
+    # ValueError: flags that contradict each other.
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
+        return f"does not compile ({error})"
+    try:
+        with time_limit(SEARCH_SECONDS, TooSlow()):
+            if pattern.search(""):
+                return "matches everything"
+            if pattern.search(prompt):
+                return "its own prompt matches"
+            for text in _probes(written):
+                pattern.search(text)
+    except TooSlow:
+        return "can take for ever (take out repeats inside a repeat, or give them bounds such as {0,40})"
+    return ""
+
+
+def _probes(written: str) -> list[str]:
+    """Texts on which a pattern that can take for ever usually does.
+
+    What repeats in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or
+    the pattern's own characters. That is no proof for any text; the report has a limit of its own.
+    """
+    letters = re.sub(r"\\.|[^\w ]", "", written)
+    # Without its last character too, which is often the one that never comes.
+    repeated = [*_REPEATED, *sorted(set(letters))[:8], letters, letters[:-1]]
+    return [(part * PROBE_CHARACTERS)[: PROBE_CHARACTERS - 1] + "\u00a7" for part in dict.fromkeys(repeated) if part]

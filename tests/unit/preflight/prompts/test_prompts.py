@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
-from preflight.prompts import patterns, prompt_file
+from preflight.prompts import prompt_file
 from preflight.prompts.made_prompts import from_text
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, parse
 from preflight.texts.holding_out import split
@@ -88,7 +88,7 @@ class TestFile:
 
     @pytest.mark.parametrize("pattern", SLOW)
     def test_pattern_that_could_stop_the_report_is_refused(self, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(patterns, "SEARCH_SECONDS", 0.2)
+        monkeypatch.setattr(prompt_file, "SEARCH_SECONDS", 0.2)
         message = refusal_of({**GOOD, "id": "first"}, with_pattern(pattern))
         assert "line 2 has a pattern that can take for ever" in message and repr(pattern) in message
 
