@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.doubles.machines.walk import Walk
-from verification.simulation.definitions import machine
+from verification.simulation.definitions import machine, task_states
 
 RUN = "captune-one"
 ARN = "arn:aws:states:us-east-1:111122223333:execution:captune-fine-tuning:one"
@@ -90,6 +90,8 @@ def plan(**changes: Any) -> dict[str, Any]:
 
 
 _USUAL: Mapping[str, Any] = {
+    # What most services answer nobody reads.
+    **dict.fromkeys(task_states("fine_tuning"), {"Anything": "said"}),
     "Preflight": PLAN,
     "ReserveBudget": RESERVATION | {"more": "left out"},
     "StageInput": {"inputDigest": "5eed"},
@@ -99,14 +101,7 @@ _USUAL: Mapping[str, Any] = {
     "AskBaseModel": {"remaining": 0},
     "AskFineTunedModel": {"remaining": 0},
     "WriteReport": REPORT | {"prose": "left out"},
-    # What these answer nobody reads.
-    **dict.fromkeys(
-        ["ScheduleTearDown", "TryModel", "TryEndpointConfig", "RemoveTrialEndpointConfig", "RemoveTrialModel", "StartTraining",
-         "StartSpotTraining", "CreateModel", "SetEndpointDeadline", "CreateEndpointConfig", "CreateEndpoint",
-         "DeleteEndpointWithoutCapacity"],
-        {"Anything": "said"},
-    ),
-}  # fmt: skip
+}
 
 
 def run(redrives: int | None = None, /, **scripts: Any) -> Walk:

@@ -30,8 +30,10 @@ SERVICE_WAITS = [5, 12.5, 31.25, 60]
 # Of a job that trains: eighteen minutes at most. The allowances count them too.
 TRAINING_WAITS = [5, 12.5, 31.25, *17 * [60]]
 LAMBDA_WAITS = [3, 6, 12, 24, 48]
-LAMBDAS = ["Preflight", "ReserveBudget", "StageInput", "AskBaseModel", "AskFineTunedModel", "WriteReport"]
-AFTER_TRAINING = LAMBDAS[3:]
+LAMBDAS = [
+    state for state, body in task_states("fine_tuning").items() if body["Resource"] == "arn:aws:states:::lambda:invoke"
+]
+AFTER_TRAINING = ["AskBaseModel", "AskFineTunedModel", "WriteReport"]
 SERVICES = [state for state in task_states("fine_tuning") if state not in LAMBDAS]
 # Errors of Lambda itself, of the network, and of a sandbox that died: the function may answer the next time.
 PASSING = [
