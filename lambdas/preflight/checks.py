@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from common.contracts.fine_tuning import PreflightEvent
@@ -102,7 +103,7 @@ def run(context: Context) -> PreflightResult:
     """Runs every check. Raises the first fault's class with the messages of all of them."""
     result = PreflightResult.of(context.settings)
     for check in CHECKS:
-        result.attempt(lambda check=check: check.look(context, result))  # type: ignore[misc]
+        result.attempt(partial(check.look, context, result))
     if len(result.faults) == 1:
         raise result.faults[0]
     if result.faults:

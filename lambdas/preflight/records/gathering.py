@@ -20,7 +20,7 @@ from preflight.texts.training_text import Amount, Attempt, Texts, learned
 # With fewer distinct ones there are not six groups to hold out and six to learn from.
 MINIMUM_GROUPS = 2
 _DISTINCT_SHARE = 0.5
-SPLIT, REFUSE = "split", "refuse"
+REFUSE = "refuse"  # the value of long_records beside "split"
 _SHOWN = 8
 
 

@@ -48,10 +48,3 @@ class Overlap:
 
 def _hashes(text: str) -> set[int]:
     return set(map(hash, words.runs(words.composed(text).lower())))
-
-
-def refuse_leakage(training: str, held_out: Iterable[tuple[str, str]]) -> None:
-    """Raises HeldOutLeaks when held-out text (name, text) shares eight words in a row with the training text."""
-    overlap = Overlap([training])
-    for name, text in held_out:
-        overlap.refuse(name, text)

@@ -11,7 +11,7 @@ from common.text import words
 from preflight import learnable
 from preflight.texts import holding_out, text_file
 from preflight.texts.holding_out import MINIMUM_DOCUMENTS, PASSAGES, split
-from preflight.texts.overlap import refuse_leakage
+from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
@@ -102,6 +102,13 @@ APART = {
     "seven words": (SENTENCE, f"{' '.join(SENTENCE.split()[:7])} otherwise."),
     "a term of Chinese": ("急性髓系白血病的基因组特征",) * 2,
 }
+
+
+def refuse_leakage(training: str, held_out: list[tuple[str, str]]) -> None:
+    """Looks for each held-out text (name, text) in the training text."""
+    overlap = Overlap([training], [text for _, text in held_out])
+    for name, text in held_out:
+        overlap.refuse(name, text)
 
 
 def squeezed(text: str) -> str:
