@@ -2,6 +2,7 @@
 
 python -m verification.conformance                                  every part that this machine can run
 python -m verification.conformance expressions deploy               these parts only
+python -m verification.conformance training-image                   training with the libraries of its image: only when it is named
 python -m verification.conformance --require                        a part that cannot run here is an error, as in CI
 python -m verification.conformance --plant property                 plant a fault, which must make its part fail
 python -m verification.conformance serving --vllm newest            serve with the newest vLLM in place of the deployed version
@@ -32,6 +33,7 @@ _EXIT_CODES = (
 
 # In the order in which they run: first what is quick and broken most often.
 PARTS = ("expressions", "deploy", "serving")
+NAMED = ("training-image",)  # large: they run only when they are named
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.conformance") -> int:
@@ -71,7 +73,8 @@ def check(parts: Mapping[str, Part], setting: Setting) -> tuple[list[Contract], 
 
 def _run(name: str, setting: Setting) -> list[Contract]:
     """Imports the part only now: one that needs what is not installed leaves the others alone."""
-    contracts: list[Contract] = importlib.import_module(f"verification.conformance.{name}").run(setting)
+    module = importlib.import_module(f"verification.conformance.{name.replace('-', '_')}")
+    contracts: list[Contract] = module.run(setting)
     return contracts
 
 
@@ -88,7 +91,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all)")
+    listed = f"{', '.join(PARTS)} (default: these); {', '.join(NAMED)}"
+    parser.add_argument("parts", nargs="*", metavar="part", help=listed)
     parser.add_argument("--require", action="store_true", help="a part that cannot run on this machine is an error")
     faults = "; ".join(f"{name}: {plant.description} ({plant.part})" for name, plant in PLANTS.items())
     parser.add_argument("--plant", metavar="NAME", choices=PLANTS, help=f"a fault that its part must notice. {faults}")
@@ -96,9 +100,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--vllm", choices=("deployed", "newest"), default="deployed", help=versions)
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, for the pages")
     given = parser.parse_args(arguments)
-    unknown = [part for part in given.parts if part not in PARTS]
+    unknown = [part for part in given.parts if part not in (*PARTS, *NAMED)]
     if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join((*PARTS, *NAMED))}")
     given.parts = given.parts or ([PLANTS[given.plant].part] if given.plant else list(PARTS))
     return given
 

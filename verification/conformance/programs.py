@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOREIGN = PROJECT / ".rehearsal"
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 1800  # PyTorch's libraries for graphics cards are 3 GB
 
 
 class CannotRun(RuntimeError):
@@ -32,16 +32,18 @@ def beside_python(program: str) -> Path:
     return path
 
 
-def python_packages(requirements: Path, name: str) -> Path:
-    """Return the Python of a virtual environment .rehearsal/NAME with the packages of a requirements file with hashes.
+def python_packages(requirements: Path, name: str, *, with_hashes: bool = True) -> Path:
+    """Return the Python of a virtual environment .rehearsal/NAME with the packages of a requirements file.
+
+    A file with hashes names every package; of one without them, pip adds what they need.
 
     Raises:
         CannotRun: they cannot be installed, with pip's last words.
     """
     python = FOREIGN / name / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    commands = [[sys.executable, "-m", "venv", "."], [*pip, "--require-hashes", "-r", str(requirements)]]
-    _install(FOREIGN / name, requirements, commands)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
+    pip += ["--no-deps", "--require-hashes"] if with_hashes else []
+    _install(FOREIGN / name, requirements, [[sys.executable, "-m", "venv", "."], pip])
     return python
 
 

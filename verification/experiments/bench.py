@@ -133,6 +133,7 @@ class Bench:
     model: Path
     files: Mapping[str, bytes]
     sizes: Mapping[str, int]
+    python: str = sys.executable
 
     def seed(self, seed: int) -> dict[str, Metrics]:
         """The metrics of every recipe with one seed, in turns, so that all share a busy hour of the machine."""
@@ -162,7 +163,7 @@ class Bench:
                 (root / name).write_bytes(content)
             (root / "input/data/model").symlink_to(self.model.resolve(), target_is_directory=True)
             words, surroundings = (
-                [sys.executable, *command, "--root", folder],
+                [self.python, *command, "--root", folder],
                 environment_of(_SURROUNDINGS, root, isolated=True),
             )
             done = subprocess.run(words, cwd=PROJECT, env=surroundings, capture_output=True, text=True, check=False)
