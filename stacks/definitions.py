@@ -109,6 +109,7 @@ def _base_model(settings: Settings) -> BaseModel:
     model, weights, licence = settings.model, settings.weights, settings.model.licence
     # Whoever has a copy of their own has accepted its licence where they got it.
     asks = licence.must_be_accepted and not weights.own
+    hosted = None if weights.own else model.jumpstart
     return BaseModel(
         id=model.id,
         name=model.name,
@@ -120,5 +121,7 @@ def _base_model(settings: Settings) -> BaseModel:
         eula_uri=f"s3://{public_bucket(settings.region)}/{licence.eula_file}" if asks else "",
         served_tokens=min(model.context_tokens, images.MOST_TOKENS_SERVED),
         has_chat_template=model.has_chat_template,
+        hub_name=hosted.id if hosted else "",
+        hub_version=hosted.last_version if hosted else "",
         shape=model.shape,
     )

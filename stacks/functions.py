@@ -109,6 +109,7 @@ class Functions(Construct):
                 # may yet be refused, and its prefix may be another run's.
                 permissions.read_objects(bucket, Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
                 *look_at_weights(arns, settings.weights, bucket),
+                *ask_hub(arns, settings),
                 read_assets,
                 permissions.table(ledger, "GetItem", "Scan", "UpdateItem"),
                 permissions.look_for_images(
@@ -325,6 +326,15 @@ def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> permission
         permissions.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
         permissions.decrypt_objects(arns, weights.region, own, weights.prefix),
     ]
+
+
+def ask_hub(arns: Arns, settings: Settings) -> permissions.Statements:
+    """Preflight asks JumpStart's hub about the base model, where it comes from there."""
+    hosted = settings.model.jumpstart
+    if settings.weights.own or hosted is None:
+        return []
+    actions = ["sagemaker:DescribeHubContent", "sagemaker:CreateHubContentPresignedUrls"]
+    return [permissions.allow(actions, *arns.hub_model(hosted.id, hosted.last_version))]
 
 
 def object_arn(arns: Arns, item: assets.Asset) -> str:

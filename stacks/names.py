@@ -79,6 +79,11 @@ class Arns:
         """A log group and everything in it."""
         return self._arn("logs", f"log-group:{name}:*")
 
+    def hub_model(self, name: str, version: str) -> list[str]:
+        """JumpStart's public hub, and a version of a model in it."""
+        hub = f"arn:{self._stack.partition}:sagemaker:{self._stack.region}:aws"
+        return [f"{hub}:hub/SageMakerPublicHub", f"{hub}:hub-content/SageMakerPublicHub/Model/{name}/{version}"]
+
     def repository(self, account: str, name: str) -> str:
         """An image repository that another account owns."""
         return f"arn:{self._stack.partition}:ecr:{self._stack.region}:{account}:repository/{name}"

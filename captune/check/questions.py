@@ -75,7 +75,12 @@ def _settings(settings: Settings) -> Findings:
 def _preflight(aws: Clients, settings: Settings) -> Findings:
     """The checks of Preflight that need nothing deployed, in its order."""
     asked = checks.Account(
-        run_settings(settings), aws("s3"), aws("service-quotas"), lambda region: aws("ecr", region), now()
+        run_settings(settings),
+        aws("s3"),
+        aws("service-quotas"),
+        lambda region: aws("ecr", region),
+        now(),
+        aws("sagemaker"),
     )
     result = checks.PreflightResult.of(asked.settings)
     for check in checks.CHECKS:

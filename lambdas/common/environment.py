@@ -36,6 +36,8 @@ class BaseModel:
     eula_uri: str
     served_tokens: int  # prompt and answer together, at most
     has_chat_template: bool
+    hub_name: str  # of JumpStart's hub; empty for a folder of the user's
+    hub_version: str
     shape: Shape
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -24,7 +24,7 @@ from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, learnable, model, money, request, staging
-from preflight.account import adapter, images, other_runs, quotas, weights
+from preflight.account import adapter, hub, images, other_runs, quotas, weights
 from preflight.prompts import prompt_file
 from preflight.records import gathering
 from preflight.texts.files import Files
@@ -42,6 +42,7 @@ class Account:
     service_quotas: Any
     ecr_in: Callable[[str], Any]  # a client for a region
     now: datetime
+    hub: Any  # a client of SageMaker
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,19 @@ def base_weights(context: Account, result: PreflightResult) -> str:
         warnings = weights.of_jumpstart(context.s3, context.settings)
     result.warnings += warnings
     return f"{result.model.name} at {context.settings.base_model.weights_uri}"
+
+
+def jumpstart_hub(context: Account, result: PreflightResult) -> str:
+    """What JumpStart's hub says of the model, once its licence is accepted. Raises WeightsNotFound and WeightsRejected."""
+    base = context.settings.base_model
+    if base.own_weights or not base.hub_name:
+        return "is not asked about weights of your own"
+    if base.requires_eula and not context.settings.accept_eula:
+        return "is asked once the licence is accepted"
+    has_template, warnings = hub.ask(context.hub, base)
+    result.model = replace(result.model, has_chat_template=has_template)
+    result.warnings += warnings
+    return f"has {base.name} where and as the catalogue says"
 
 
 def texts(context: Context, result: PreflightResult) -> str:
@@ -317,6 +331,7 @@ CHECKS = (
     Check("ledger", whole_ledger),
     Check("licence", licence, "none"),
     Check("weights", base_weights, "s3:ListBucket and s3:GetObject"),
+    Check("hub", jumpstart_hub, "sagemaker:DescribeHubContent and CreateHubContentPresignedUrls"),
     Check("texts", texts),
     Check("records", records),
     Check("earlier adapter", earlier_adapter),

@@ -34,6 +34,7 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
         # The Price List has endpoints in a few regions only.
         pricing=brisk_client("pricing", "us-east-1"),
         ecr_in=lambda region: brisk_client("ecr", region),
+        hub=brisk_client("sagemaker"),
         event=event,
         cap_cents=costs.for_runs(cap_cents),
         storage=Storage(client("s3"), required("BUCKET_NAME")),

@@ -75,6 +75,10 @@ def _of_sagemaker(operation: str, request: Mapping[str, Any], action: str, arn: 
     if operation == "ListTags":
         yield Need(action, str(request["ResourceArn"]))
         return
+    if "HubContentName" in request:  # JumpStart's, not the account's
+        hub, model = request["HubName"], f"{request['HubContentName']}/{request['HubContentVersion']}"
+        yield Need(action, f"{arn.rsplit(':', 2)[0]}:aws:hub-content/{hub}/Model/{model}")
+        return
     if operation.startswith("List") or not named:
         yield Need(action, "*")
         return

@@ -25,6 +25,18 @@ _OTHER_OPERATIONS = {
 PLAYED = ("sagemaker", "sagemaker-runtime", "pricing", "service-quotas", "ecr")
 
 
+def _hub_content(request: Mapping[str, Any], region: str) -> dict[str, Any]:
+    """A model of JumpStart's public hub, which says nothing against it."""
+    named = {name: request[name] for name in ("HubName", "HubContentType", "HubContentName", "HubContentVersion")}
+    return {**named, "HubContentStatus": "Available", "SupportStatus": "Supported", "HubContentDocument": "{}"}
+
+
+def _hub_files(request: Mapping[str, Any], region: str) -> dict[str, Any]:
+    """The files of every model there: those that training and hosting read. Nobody fetches them here."""
+    files = ("config.json", "model.safetensors")
+    return {"AuthorizedUrlConfigs": [{"LocalPath": name, "Url": f"https://hub.invalid/{name}"} for name in files]}
+
+
 class StandIn:
     """A local AWS for what moto cannot play. It answers calls that a `Gateway` passes on.
 
@@ -95,6 +107,8 @@ class StandIn:
             "DeleteEndpoint": endpoints.delete,
             "ListEndpoints": endpoints.listing,
             "ListTags": self._tags,
+            "DescribeHubContent": _hub_content,
+            "CreateHubContentPresignedUrls": _hub_files,
         }
         service_model("sagemaker")  # a third of a second; better now than in the first call
 

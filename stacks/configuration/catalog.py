@@ -35,6 +35,11 @@ class JumpStart:
     weights_prefix: str
     gated: bool
 
+    @property
+    def last_version(self) -> str:
+        """The newest version that was seen to have this prefix."""
+        return self.versions.rpartition(" ")[2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:

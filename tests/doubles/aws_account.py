@@ -334,6 +334,7 @@ def in_order(**services: Any) -> Account:
     """An account in which everything is in order, and nothing is deployed."""
     return Account(
         **{
+            "sagemaker": SageMaker(),
             "ssm": ssm(),
             "freetier": freetier(),
             "cloudformation": CloudFormation(),

@@ -162,6 +162,8 @@ class SageMaker(Service):
         self.created = NOW - timedelta(minutes=30)
         self.created_at: dict[str, datetime] = {}
         self.variants: dict[str, Any] = {"ProductionVariants": [{"VariantName": "a", "CurrentInstanceCount": 1}]}
+        self.hub: dict[str, Any] = {"HubContentDocument": "{}", "SupportStatus": "Supported"}
+        self.hub_files = ["config.json", "model.safetensors", "tokenizer_config.json"]
         # By name; what is not here has the project's tag.
         self.tags: dict[str, dict[str, str]] = {}
 
@@ -185,6 +187,13 @@ class SageMaker(Service):
             if request["NameContains"] in one[f"{prefix}Name"] and wanted in (None, one.get(f"{prefix}Status"))
         ]
         return found
+
+    def on_describe_hub_content(self, **request: Any) -> dict[str, Any]:
+        return self.hub
+
+    def on_create_hub_content_presigned_urls(self, **request: Any) -> dict[str, Any]:
+        files = [{"LocalPath": path, "Url": f"https://hub/{path}"} for path in self.hub_files]
+        return page("AuthorizedUrlConfigs", files, request.get("NextToken"))
 
     def on_list_training_jobs(self, **request: Any) -> dict[str, Any]:
         statuses = {name: self.status(name) for name in self.jobs}

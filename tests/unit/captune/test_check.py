@@ -27,7 +27,7 @@ from tests.doubles.aws_account import ACCOUNT, Account, in_order
 from tests.doubles.lambda_fakes import refusal
 
 GIVEN = {"region": "us-east-1", "accept_eula": "true", "alert_email": "owner@example.org"}
-READING = ("describe_", "get_", "list_", "simulate_", "validate_", "batch_get_")
+READING = ("describe_", "get_", "list_", "simulate_", "validate_", "batch_get_", "create_hub_content_presigned_urls")
 # A right that has another name than the operation.
 IN_OTHER_WORDS = ("list_objects_v2", "get_bucket_encryption", "describe_budget", "describe_stack_resource")
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sagemaker:Create*", "Resource": "*"}]}
@@ -86,7 +86,7 @@ def test_after_the_deployment_everything_is_asked_and_nothing_changed(project: P
     assert (asked["definition"], asked["price"], asked["rights"]) == (2, 2, 16)
     guards = {"budget", "budget action", "kill switch", "alarms", "e-mail of alarms", "e-mail"}
     of_preflight = {check.name for check in CHECKS if check.right}
-    assert of_preflight == {"licence", "weights", "memory", "images", "quotas"}
+    assert of_preflight == {"licence", "weights", "hub", "memory", "images", "quotas"}
     assert guards | of_preflight | {"cdk bootstrap", "bootstrap's key"} <= {one.subject for one in found}
     calls = {operation for service in session.services.values() for operation, _ in service.calls}
     assert len(calls) > 10 and [call for call in calls if not call.startswith(READING)] == []

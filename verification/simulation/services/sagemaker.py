@@ -241,6 +241,15 @@ class SageMaker:
             raise client_error("ValidationException", "Could not find model")
         return {}
 
+    def describe_hub_content(self, *, HubContentName: str, **_: Any) -> dict[str, Any]:
+        """A model of JumpStart's hub, which says nothing against it."""
+        return {"HubContentName": HubContentName, "HubContentDocument": "{}", "SupportStatus": "Supported"}
+
+    def create_hub_content_presigned_urls(self, **_: Any) -> dict[str, Any]:
+        """The files of every model."""
+        files = ("config.json", "model.safetensors")
+        return {"AuthorizedUrlConfigs": [{"LocalPath": name, "Url": f"https://hub/{name}"} for name in files]}
+
     def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
         """The tags of a job, an endpoint, a configuration or a model."""
         kind, _, name = ResourceArn.split(":")[-1].partition("/")
