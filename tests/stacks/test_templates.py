@@ -1,4 +1,4 @@
-"""The Storage and FineTuning stacks: data that is private and kept, functions and machines as the code expects them."""
+"""The Storage and FineTuning stacks: data that is encrypted and kept, functions and machines as the code expects them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from common.environment import RunSettings
 from common.pricing import costs
 from preflight.account import quotas
 from preflight.prompts import prompt_file
@@ -17,20 +18,6 @@ from tests.doubles.machines.stacks_bench import Stacks
 pytestmark = pytest.mark.slow
 
 NAMES = ("Storage", "FineTuning", "Guardrail")
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "count"),
-    [("Storage", "S3::Bucket", 2), ("FineTuning", "SNS::Topic", 1), ("Guardrail", "SNS::Topic", 2),
-     ("FineTuning", "SQS::Queue", 1), ("Guardrail", "SQS::Queue", 1)],
-)  # fmt: skip
-def test_what_others_can_reach_refuses_requests_without_tls(stacks: Stacks, name: str, kind: str, count: int) -> None:
-    policies = stacks.resources(name, f"AWS::{kind}Policy").values()
-    assert len(policies) == len(stacks.resources(name, f"AWS::{kind}")) == count
-    for policy in policies:
-        statements = policy["Properties"]["PolicyDocument"]["Statement"]
-        denied = [one["Condition"] for one in statements if one["Effect"] == "Deny"]
-        assert denied[:1] == [{"Bool": {"aws:SecureTransport": "false"}}]
 
 
 def test_every_bucket_is_encrypted_and_closed_and_the_data_have_versions(stacks: Stacks) -> None:
@@ -114,14 +101,13 @@ def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(
     assert needed + 60 <= functions(stacks)["stage"]["Timeout"], "it writes what it has read"
 
 
-def test_preflight_knows_the_settings_and_the_facts_of_the_base_model(abroad: Stacks) -> None:
-    settings = json.loads(functions(abroad)["preflight"]["Environment"]["Variables"]["SETTINGS_JSON"])
-    model = BASE_MODELS["mistral-7b"]
-    told = settings.pop("base_model")
-    assert (told["id"], told["parameters"], told["requires_eula"]) == (model.id, model.parameters, False)
-    assert told["weights_uri"].startswith("s3://jumpstart-cache-prod-eu-west-1/")
-    assert told["shape"] == dataclasses.asdict(model.shape)
-    assert (settings["training_instance_types"], settings["accept_eula"]) == (["ml.g6.4xlarge"], True)
+def test_preflight_reads_the_settings_and_the_facts_of_the_base_model(abroad: Stacks) -> None:
+    settings = RunSettings.from_json(functions(abroad)["preflight"]["Environment"]["Variables"]["SETTINGS_JSON"])
+    told, model = settings.base_model, BASE_MODELS["mistral-7b"]
+    assert (told.id, told.parameters, told.requires_eula) == (model.id, model.parameters, False)
+    assert told.weights_uri.startswith("s3://jumpstart-cache-prod-eu-west-1/")
+    assert dataclasses.asdict(told.shape) == dataclasses.asdict(model.shape)
+    assert (settings.training_instance_types, settings.accept_eula) == (["ml.g6.4xlarge"], True)
 
 
 def test_the_cap_reaches_the_functions_in_cents(own_weights: Stacks) -> None:

@@ -198,9 +198,3 @@ def test_a_run_that_fails_after_training_names_the_adapter_it_paid_for(scripts: 
     execution = run(AskFineTunedModel=NOT_SERVED, **scripts)
     assert execution.error == "AdapterNotServed"
     assert execution.cause == "Base answered." + (KEPT.replace(ADAPTER, kept) if kept else "")
-
-
-def test_an_execution_times_out_after_twelve_hours() -> None:
-    slow = Failure("SageMaker.SageMakerException", seconds=10_700)
-    execution = run(DescribeTraining=[*4 * [slow], job("InProgress")])
-    assert (execution.status, execution.seconds) == ("TIMED_OUT", 12 * 3600)

@@ -236,6 +236,6 @@ def fault() -> str:
 )
 def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) -> None:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
-    account = checks.Account(settings, None, None, ecr, NOW, None)
+    account = checks.Account(settings, None, None, lambda region: ecr(), NOW, None)
     found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
     assert [one.level for one in found] == levels

@@ -21,6 +21,12 @@ UNTITLED = "\n\n".join(prose(40, n).replace("\n\n", " ") for n in range(800)).re
 RECORDS = [{"prompt": f"What is {n}?", "completion": prose(20, n), "group": f"g{n % 200}"} for n in range(1000)]
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_process_of_its_own() -> None:
+    """Whoever read records before has left the length of that file as the longest cell that Python reads."""
+    csv.field_size_limit(131_072)
+
+
 def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
     """What is drawn of a file with this content."""
     file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"

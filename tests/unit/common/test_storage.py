@@ -7,14 +7,11 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from common.architecture import Shape
 from common.aws import is_missing, reaching
 from common.contracts import run_folder
-from common.environment import BaseModel, MisconfiguredFunction, RunSettings
+from common.environment import MisconfiguredFunction, RunSettings
 from common.errors import ServiceUnreachable
 from common.storage import Fetched, Storage
-from stacks.configuration.settings import Settings
-from stacks.definitions import settings_json
 from tests.doubles.lambda_fakes import S3, refusal
 from tests.doubles.preflight_site import SETTINGS
 
@@ -101,23 +98,15 @@ class TestErrorsOfAws:
             raise KeyError("x")
 
 
-class TestEnvironment:
-    def test_settings_that_the_stack_writes_are_read(self) -> None:
-        settings = RunSettings.from_json(settings_json(Settings.from_context({"epochs": "5", "accept_eula": "true"})))
-        assert (settings.epochs, settings.accept_eula, settings.base_model.id) == (5, True, "llama-2-7b")
-        shape = Shape(**SETTINGS["base_model"]["shape"])
-        base_model = RunSettings.from_json(json.dumps(SETTINGS)).base_model
-        assert base_model == BaseModel(**{**SETTINGS["base_model"], "shape": shape})
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            *("no json", "[]"),
-            json.dumps(SETTINGS | {"unheard": 1}),
-            json.dumps(SETTINGS | {"base_model": {"id": "x"}}),
-            json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"}),
-        ],
-    )
-    def test_settings_of_another_deployment_are_refused(self, text: str) -> None:
-        with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
-            RunSettings.from_json(text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no json", "[]"),
+        json.dumps(SETTINGS | {"unheard": 1}),
+        json.dumps(SETTINGS | {"base_model": {"id": "x"}}),
+        json.dumps({key: value for key, value in SETTINGS.items() if key != "seed"}),
+    ],
+)
+def test_settings_of_another_deployment_are_refused(text: str) -> None:
+    with pytest.raises(MisconfiguredFunction, match="SETTINGS_JSON is not what this code reads"):
+        RunSettings.from_json(text)

@@ -1,4 +1,4 @@
-"""What the exit code says, how programs by others are installed and run, and that each planted fault reaches the synthesized project."""
+"""What the exit code says, how programs by others are installed and run, that each planted fault is reached, and how two trainings are compared."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from verification.conformance import programs
 from verification.conformance.__main__ import PARTS, check, exit_code
 from verification.conformance.contracts import PLANTS, Contract, Setting, table
 from verification.conformance.deploy import templates
-from verification.conformance.expressions import of_names
-from verification.conformance.expressions.evaluations import ask_reference
 from verification.conformance.programs import PROJECT, CannotRun, StepFailed
+from verification.conformance.training_image import compare
 
 GOOD = Contract("answers", 1200, "the real server 1.0")
 BAD = Contract("names", 3, "the parser", ("one is wrong", "another too"))
@@ -135,23 +134,10 @@ def test_a_property_that_cloudformation_lacks_is_noticed(assembly: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_misspelt_function_is_noticed(assembly: Path) -> None:
-    try:
-        ask_reference([])
-    except CannotRun as error:
-        pytest.skip(str(error))
-    before = of_names(definitions(assembly))
-    PLANTS["expression"].into(assembly)
-    after = of_names(definitions(assembly))
-    assert before.holds, before.problems
-    assert before.count == after.count > 100
-    assert any("calls $exist," in problem for problem in after.problems)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "lost", "found"),
     [
+        ("expression", FINE_TUNING, "$exists(", "$exist("),
         ("field", FINE_TUNING, ".FailureReason", ".FailureReson"),
         ("right", FINE_TUNING, "s3:PutObject", "s3:GetObjectTagging"),
         ("adapter", FINE_TUNING, r"\"name\\\":\\\"${Domain}", r"\"name\\\":\\\"another"),
@@ -175,3 +161,28 @@ def test_a_fault_that_finds_no_place_is_an_error(name: str, tmp_path: Path) -> N
         (tmp_path / file).write_text(json.dumps({"Resources": {}}), encoding="utf-8")
     with pytest.raises(ValueError, match="planted elsewhere"):
         PLANTS[name].into(tmp_path)
+
+
+# Trainings with the libraries of two images ----------------------------------------------------------------------------
+
+
+def metrics(base: float, tuned: float) -> dict[str, Any]:
+    """What a training measured on two texts of ten tokens; the losses are those of the second."""
+    first, second = ({"id": name, "tokens": 10, "base_nll": 40.0, "tuned_nll": 35.0} for name in ("one", "two"))
+    second |= {"base_nll": 10 * base, "tuned_nll": 10 * tuned}
+    return {"evaluation": {"heldout": {"documents": [first, second], "base_loss": base, "tuned_loss": tuned}}}
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "problems"),
+    [
+        (4.0, 3.5, []),
+        (4.009, 3.549, []),
+        (4.02, 3.5, ["heldout two, base model: the losses are 0.020 apart"]),
+        (4.0, 3.4, ["heldout two, tuned model: the losses are 0.100 apart"]),
+        (float("nan"), 3.5, ["heldout two, base model: the losses are nan apart"]),
+    ],
+)
+def test_losses_that_differ_break_the_contract(base: float, tuned: float, problems: list[str]) -> None:
+    found = compare(metrics(base, tuned), metrics(4.0, 3.5), "torch 2.9.0")
+    assert (found.count, list(found.problems)) == (4, problems)

@@ -15,7 +15,7 @@ import pytest
 from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
-from verification.experiments import experiments
+from verification.experiments import experiments, picture
 from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.reports.made_up import COST, answers, metrics, prompts, run
 from verification.experiments.rewrite import rewrite
@@ -317,3 +317,9 @@ def test_report_for_the_repository_has_no_title_by_others(finished: Path, tmp_pa
     assert "A study by others" in (tmp_path / "own" / "summary.json").read_text()
     assert not any(b"A study by others" in path.read_bytes() for path in (tmp_path / "kept").iterdir())
     assert "A study by others" not in json.dumps(figures_of({"outside": outside}, "inputs"))
+
+
+def test_picture_without_a_browser_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="chromium"):
+        picture.take(tmp_path / "r.html", tmp_path / "p.png")
