@@ -64,7 +64,7 @@ class Site:
         self.settings = dict(SETTINGS)
         self.s3 = S3({("gated", "llama/config.json"): b"{}"})
         self.sagemaker, self.ledger = SageMaker(), FakeLedger()
-        self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0})
+        self.quotas = ServiceQuotas({"L-2D6DEB3C": 1.0, "L-CAEE7DB7": 1.0, "L-9614C779": 1.0})
         self.pricing, self.ecr = Pricing(), Ecr()
         self.cap_cents = 2500
         self.version = self.deployed_version = "v1"
@@ -83,9 +83,8 @@ class Site:
             "ecr": self.ecr,
             "pricing": self.pricing,
         }
-        assert (region is not None) == (service in ("pricing", "ecr")), (
-            "only prices and images have a region of their own"
-        )
+        # Only prices and images have a region of their own.
+        assert (region is not None) == (service in ("pricing", "ecr"))
         return services[service]
 
     def upload(self, name: str, content: bytes) -> None:

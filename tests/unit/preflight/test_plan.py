@@ -182,7 +182,6 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     ({}, {"keepEndpointMinutes": 30}, "budget.ledgerDetails.keep_endpoint_seconds", 1800),
     ({"spot": True}, {"spot": False}, "training.spot", False),
     ({"checkpoint_minutes": 0}, {}, f"{ARGUMENT}checkpoint_minutes", "0"),
-    ({}, {}, f"{ARGUMENT}document_order", "written"),
     ({}, OWN, f"{ARGUMENT}document_order", "shuffled"),
     ({"document_order": "written"}, OWN, f"{ARGUMENT}document_order", "written"),
     ({"accept_eula": False, "base_model": FREE}, {}, "acceptEula", False),
@@ -241,7 +240,6 @@ def test_input_and_settings_choose(
 ) -> None:
     site = with_adapter(two_types)
     site.settings |= {"training_instance_types": BOTH[:1], "hosting_instance_types": BOTH[:1], **settings}
-    site.quotas.applied |= {"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 1.0}
     site.upload("mine.txt", prose(3000, 7).encode())
     assert reduce(lambda part, key: part.get(key), path.split("."), site.run(given)) == value
 

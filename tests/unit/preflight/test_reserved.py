@@ -47,12 +47,6 @@ def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
     return answer
 
 
-@pytest.fixture
-def site(site: Site) -> Site:
-    site.quotas.applied |= {"L-2D6DEB3C": 3.0, "L-CAEE7DB7": 3.0}
-    return site
-
-
 @pytest.mark.parametrize("cap_cents", [400, 450, 1000, 2500])
 @pytest.mark.parametrize("instances", [1, 3])
 @pytest.mark.parametrize("given", KINDS.values(), ids=KINDS)
@@ -60,6 +54,7 @@ def test_reservation_covers_the_longest_job_and_endpoint(
     site: Site, given: dict[str, Any], instances: int, cap_cents: int
 ) -> None:
     site.settings["training_instance_count"] = instances
+    site.quotas.applied |= {"L-2D6DEB3C": instances, "L-CAEE7DB7": instances}
     site.cap_cents = cap_cents * instances + 150 * ("spot" in given)
     plan = site.run(given)
     assert plan["training"]["instanceCount"] == instances

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from common.errors import BudgetExceeded, DatasetChanged, RunNameTaken, ServiceUnreachable
+from common.errors import DatasetChanged, ServiceUnreachable
 from preflight import staging
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import KEPT, Site, titled
@@ -59,27 +59,7 @@ def test_other_deployed_data_is_refused(site: Site) -> None:
         site.stage(plan)
 
 
-def test_refused_run_leaves_the_input_of_the_run_with_its_name(site: Site) -> None:
-    site.cap_cents = 1
-    site.refusal(BudgetExceeded)
-    assert not site.staged
-    site.cap_cents = 2500
-    site.begin(MINE)
-    before = dict(site.staged)
-    site.ledger.with_run("abc", execution_arn="arn:of:another")
-    site.refusal(RunNameTaken)
-    assert site.staged == before
-
-
-def test_staged_input_stays_whatever_the_user_uploads(site: Site) -> None:
-    plan = site.begin(MINE)
-    before = dict(site.staged)
-    site.upload("mine.txt", prose(3000, 9).encode())
-    assert site.stage(plan)["inputDigest"] == plan["inputDigest"]
-    assert site.staged == before
-
-
-def test_second_call_completes_what_s3_refused_and_writes_the_plan_last(site: Site) -> None:
+def test_second_call_completes_the_copy_and_a_third_writes_nothing(site: Site) -> None:
     plan = site.run(MINE)
     site.s3.troubles["put_object"] = [refusal("SlowDown")]
     with pytest.raises(ServiceUnreachable, match="copy of the run's input"):
@@ -92,6 +72,10 @@ def test_second_call_completes_what_s3_refused_and_writes_the_plan_last(site: Si
     assert len(written) == len(set(written)) == len(site.staged)
     assert json.loads(site.staged["plan.json"]) == plan
     assert site.staged["input/corpus/corpus.txt"] != b"half of"
+    # Whatever becomes of the user's files, a further call writes nothing.
+    site.s3.versions.clear()
+    assert site.stage(plan)["inputDigest"] == plan["inputDigest"]
+    assert len(site.s3.called("put_object")) == len(written)
 
 
 def test_digest_covers_every_path_and_content_in_any_order(site: Site) -> None:
@@ -99,5 +83,3 @@ def test_digest_covers_every_path_and_content_in_any_order(site: Site) -> None:
     assert one == staging.digest({"b": b"2", "a": b"1"})
     for other in ({"a": b"12"}, {"a": b"1", "c": b"2"}, {"a": b"1", "b": b"3"}, {"a": b"1 1 b 1 2"}):
         assert one != staging.digest(other)
-    plan = site.begin(MINE)
-    assert plan["inputDigest"] == staging.digest({key: body for key, body in site.staged.items() if key != "plan.json"})

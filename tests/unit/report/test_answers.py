@@ -1,16 +1,22 @@
-"""Key-fact recall: which facts count, what is averaged, and that prompts asking the same fact are one cluster."""
+"""What the answers show: key-fact recall by cluster, copies of the training text, and an adapter that was not applied."""
 
 from __future__ import annotations
 
+import math
+import random
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from common.errors import ReportIncomplete
+from common.errors import AdapterNotServed, ReportIncomplete
 from report.content.figures import clustering
 from report.findings import recall
+from report.findings.adapter_applied import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
+from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
+from verification.experiments.reports.made_up import CORPUS
 
 NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
 RESAMPLES = 1_000
@@ -141,3 +147,112 @@ def test_the_sign_flip_test_flips_whole_clusters_and_each_prompt_weighs_the_same
     clusters = ["big"] * 4 + [str(place) for place in range(6)]
     found = clustered_mean([1.0] * 4 + [0.0] * 6, clusters, resamples=RESAMPLES)
     assert (found["mean"]["estimate"], found["clusters"]) == (pytest.approx(0.4), 7)
+
+
+# Copied runs: the longest passage that an answer shares with the training text, word for word.
+
+CHINESE = "造血干细胞的克隆性扩增常常比髓系肿瘤早许多年出现"
+
+
+@pytest.mark.parametrize(
+    ("answers", "corpus", "words", "copied"),
+    [
+        # Case, punctuation and line ends hide no copy.
+        (["REVERSE transcriptase,\nlacks proofreading"], CORPUS, [4], "REVERSE transcriptase,\nlacks proofreading"),
+        (["We know: The circular genome persists, in"], CORPUS, [4], "The circular genome persists"),
+        # Never from one answer into the next.
+        (["circular genome", "persists as"], "circular genome persists as", [2, 2], "circular genome"),
+        (["zzz yyy", ""], CORPUS, [0, 0], ""),
+        # Vowel signs belong to their word, and a Chinese character is half a word.
+        (["जीनोम चिकित्सा मानव"], "पहले जीनोम चिकित्सा मानव बाद", [3], "जीनोम चिकित्सा मानव"),
+        ([f"所以{CHINESE}因此我们"], f"前言。{CHINESE}。", [len(CHINESE) // 2], CHINESE),
+    ],
+)
+def test_the_longest_copied_run_is_counted_in_words_and_found_in_its_place(
+    answers: list[str], corpus: str, words: list[int], copied: str
+) -> None:
+    found = longest_copies(answers, corpus)
+    assert [run[0] for run in found] == words
+    _, start, end = found[0]
+    assert answers[0][start:end] == copied
+
+
+def test_the_longest_copies_equal_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(4)
+    corpus = [rng.choice("abcde") for _ in range(300)]
+    texts = [[rng.choice("abcdef") for _ in range(rng.randint(0, 40))] for _ in range(60)]
+    joined = " " + " ".join(corpus) + " "
+
+    def plain(text: list[str]) -> int:
+        runs = (text[a:b] for a in range(len(text)) for b in range(a + 1, len(text) + 1))
+        return max((len(run) for run in runs if f" {' '.join(run)} " in joined), default=0)
+
+    expected = [plain(text) for text in texts]
+    assert [run[0] for run in longest_copies([" ".join(text) for text in texts], " ".join(corpus))] == expected
+    monkeypatch.setattr("report.findings.memorisation.BATCH", 5)  # in parts, as many answers are searched
+    assert [run[0] for run in longest_copies([" ".join(text) for text in texts], " ".join(corpus))] == expected
+
+
+def test_copying_is_counted_per_model_and_prompt() -> None:
+    base = [answer("a", "nothing"), answer("b", "nothing")]
+    tuned = [answer("a", CORPUS[:90], "nothing"), answer("b", "nothing")]
+    block = compare_copies(base, tuned, CORPUS, resamples=100)
+    assert block is not None
+    assert (block["tuned"]["notable_answers"], block["base"]["longest_words"]) == (1, 0)
+    assert block["answers"]["a"]["tuned"][0][0] == block["tuned"]["longest_words"] > 8
+    assert compare_copies(base, tuned, "  ") is None
+
+
+# AdapterNotServed: the losses say that the model changed, and the answers say that it did not.
+
+NATS = 0.2  # as far as a rehearsal of minutes moves the loss
+
+
+def measured(*changes: float, tokens: int = 400) -> dict[str, Any]:
+    """metrics.json with one held-out document for each change of the loss, in nats per token."""
+    rows = [{"tokens": tokens, "base_nll": 3.0 * tokens, "tuned_nll": (3.0 + change) * tokens} for change in changes]
+    return {"evaluation": {"heldout": {"documents": rows}}}
+
+
+def alike(count: int, *, greedy: str = " a cell", sample: str = " a virus") -> list[dict[str, Any]]:
+    return [{"id": f"p{place}", "greedy": greedy, "samples": [sample]} for place in range(count)]
+
+
+# How the loss of each document changed, the number of prompts, and whether equal answers are refused.
+MOVED: list[tuple[tuple[float, ...], int, bool]] = [
+    ((NATS, NATS), 30, True),  # a loss that rose or went both ways has moved as well
+    ((NATS, -NATS), 30, True),
+    ((0.0, 0.0), 230, False),  # a model that learned nothing answers as before
+    ((-0.001,), 230, False),  # the fewer the prompts, the further apart the losses must lie
+    ((-0.0015,), 230, True),
+    ((-0.03,), 8, False),
+    ((-0.045,), 8, True),
+    ((-NATS,), ENOUGH_PROMPTS, True),
+    ((-NATS,), ENOUGH_PROMPTS - 1, False),
+    ((math.nan,), 230, False),  # losses that are missing have not moved
+]
+SILENT = alike(230, greedy="", sample=" \n")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "base", "tuned", "refused"),
+    [
+        *((measured(*changes), alike(prompts), alike(prompts), refused) for changes, prompts, refused in MOVED),
+        *((metrics, alike(230), alike(230), False) for metrics in ({}, {"evaluation": None})),
+        # One answer that differs shows that the adapter was applied.
+        (measured(-NATS), alike(30), [*alike(1, greedy=" a gene"), *alike(30)[1:]], False),
+        (measured(-NATS), alike(30), [*alike(1, sample=" a gene"), *alike(30)[1:]], False),
+        (measured(-NATS), SILENT, SILENT, False),  # no word tells nothing
+    ],
+)
+def test_losses_that_clearly_moved_beside_equal_answers_are_refused(
+    metrics: dict[str, Any], base: list[dict[str, Any]], tuned: list[dict[str, Any]], refused: bool
+) -> None:
+    with pytest.raises(AdapterNotServed) if refused else nullcontext():
+        refuse_base_answers(metrics, base, tuned)
+
+
+def test_long_documents_weigh_more_than_short_ones() -> None:
+    rows = measured(0.3, tokens=100)["evaluation"]["heldout"]["documents"]
+    rows += measured(0.0, tokens=200)["evaluation"]["heldout"]["documents"]
+    assert loss_moved({"evaluation": {"heldout": {"documents": rows}}}) == pytest.approx(0.1)

@@ -1,0 +1,322 @@
+"""What the account holds when a run begins: the ledger's memory, names and resources of other runs, service quotas, JumpStart's hub."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from common.environment import BaseModel, RunSettings
+from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken, WeightsNotFound, WeightsRejected
+from preflight.account import hub, quotas
+from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
+from preflight.account.quotas import ENDPOINT, TRAINING, Need, Quota
+from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
+from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.preflight_site import SETTINGS, Site
+from tests.doubles.service_quotas import ServiceQuotas
+
+BEFORE_NOVEMBER = datetime(2026, 10, 31, 23, 59, tzinfo=UTC)
+TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
+
+
+def known() -> FakeLedger:
+    """A ledger that knows the runs of both jobs."""
+    return FakeLedger().with_run("abc").with_run("b").settled("captune-b")
+
+
+def damaged() -> FakeLedger:
+    ledger = known()
+    ledger.note("captune-abc", {"keep_until": "next tuesday"})
+    assert any(row.is_damaged for row in ledger.rows())
+    return ledger
+
+
+def trained(created: datetime = NOW, **kinds: Any) -> SageMaker:
+    """An account with training jobs that were created then."""
+    sagemaker = SageMaker(jobs=kinds.get("jobs", TRAINED))
+    sagemaker.created, sagemaker.tags = created, kinds.get("tags", {})
+    return sagemaker
+
+
+class TestLostLedger:
+    @pytest.mark.parametrize(
+        ("sagemaker", "ledger"),
+        [
+            (trained(), known()),
+            (trained(), damaged()),
+            (trained(BEFORE_NOVEMBER), FakeLedger()),
+            (trained(jobs={"my-captune-abc": "Completed"}), FakeLedger()),
+            (trained(jobs={"captune-abc": "Completed"}, tags={"captune-abc": {}}), FakeLedger()),
+        ],
+        ids=["sound", "damaged item", "job of another month", "another name", "without the project's tag"],
+    )
+    def test_ledger_that_knows_the_months_own_jobs_is_not_lost(self, sagemaker: SageMaker, ledger: FakeLedger) -> None:
+        assert refuse_lost_ledger(sagemaker, ledger, NOW, "") == ""
+
+    @pytest.mark.parametrize(
+        ("sagemaker", "ledger", "named"),
+        [
+            (trained(), FakeLedger(), r"\(captune-abc, captune-b-try2\)"),
+            (trained(BEFORE_NOVEMBER + timedelta(minutes=1)), FakeLedger(), r"\(captune-abc, captune-b-try2\)"),
+            (trained(), FakeLedger().with_run("abc"), r"\(captune-b-try2\)"),
+            (trained(jobs={f"captune-{n}": "Completed" for n in range(7)}), FakeLedger(), "captune-2 and 4 more"),
+        ],
+        ids=["new", "at the month's first moment", "without one", "without many"],
+    )
+    def test_ledger_without_jobs_of_the_month_is_lost(
+        self, sagemaker: SageMaker, ledger: FakeLedger, named: str
+    ) -> None:
+        with pytest.raises(LedgerLost, match=f"{named}.*2026-12-01.*accept_lost_ledger to 2026-11"):
+            refuse_lost_ledger(sagemaker, ledger, NOW, "")
+
+    def test_owner_accepts_the_loss_for_one_month_only(self) -> None:
+        assert "gives 2026-11 its whole cap" in refuse_lost_ledger(trained(), FakeLedger(), NOW, "2026-11")
+        with pytest.raises(LedgerLost):
+            refuse_lost_ledger(trained(), FakeLedger(), NOW, "2026-10")
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("jobs", "ledger", "used"),
+        [
+            ({"captune-abcd": "Completed"}, FakeLedger(), False),
+            ({"captune-abc": "InProgress"}, FakeLedger().with_run("abc"), False),
+            ({}, FakeLedger().with_run("abc_1", run="captune-abc"), True),
+            ({}, FakeLedger().with_run("abc").settled("captune-abc"), True),
+            ({"captune-abc": "Completed"}, FakeLedger(), True),
+            ({"captune-abc-else": "Completed", "captune-abc-try2": "Completed"}, FakeLedger(), True),
+        ],
+        ids=["nobody's", "this execution's", "another execution's", "a settled run's", "a job's", "a repeated job's"],
+    )
+    def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
+        with pytest.raises(RunNameTaken, match="Start a new execution") if used else nullcontext():
+            refuse_taken_name(SageMaker(jobs=jobs), ledger, "captune-abc", arn("abc"))
+
+    def test_name_is_not_free_where_sagemaker_does_not_answer(self) -> None:
+        sagemaker = SageMaker()
+        sagemaker.troubles["describe_training_job"] = [refusal("ThrottlingException")]
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            refuse_taken_name(sagemaker, FakeLedger(), "captune-abc", arn("abc"))
+
+
+class TestLeftovers:
+    def test_runs_in_flight_are_other_open_reservations(self) -> None:
+        ledger = FakeLedger().with_run("a").with_run("b").with_run("c").with_run("me").settled("captune-b")
+        assert runs_in_flight(ledger, "captune-me") == ["captune-a", "captune-c"]
+
+    def test_run_with_an_unreadable_item_counts_as_in_flight(self) -> None:
+        ledger = FakeLedger().with_run("a").with_run("b").settled("captune-a").settled("captune-b")
+        ledger.table.rows["RUN#captune-a"]["state"] = {"BOOL": True}
+        (run,) = runs_in_flight(ledger, "captune-me")
+        assert run.startswith("captune-a (its item in the ledger cannot be read")
+        sagemaker = SageMaker(endpoints={"captune-a": "InService", "captune-b": "InService"})
+        assert leftovers(sagemaker, ledger, NOW) == ["endpoint captune-b"]
+
+    def test_leftovers_are_what_bills_without_a_reservation(self) -> None:
+        ledger = FakeLedger().with_run("covered").with_run("done").settled("captune-done")
+        jobs = {"captune-covered-try2": "InProgress", "captune-lost": "InProgress", "captune-old": "Completed"}
+        endpoints = {
+            "captune-covered": "InService",
+            "captune-done": "Creating",
+            "captune-going": "Deleting",
+            "not-captune-x": "InService",
+            "captune-lost-2": "Failed",
+        }
+        found = leftovers(SageMaker(jobs=jobs, endpoints=endpoints), ledger, NOW)
+        assert found == ["training job captune-lost", "endpoint captune-done", "endpoint captune-lost-2"]
+
+    def test_a_leftover_with_another_tag_is_named_with_it(self) -> None:
+        endpoints = {"captune-demo": "InService", "captune-lost": "InService"}
+        sagemaker = SageMaker(jobs={"captune-theirs": "InProgress"}, endpoints=endpoints)
+        sagemaker.tags = {"captune-theirs": {}, "captune-demo": {"project": "demo"}}
+        assert leftovers(sagemaker, FakeLedger(), NOW) == [
+            "training job captune-theirs (it has no tag project)",
+            "endpoint captune-demo (its tag project is 'demo')",
+            "endpoint captune-lost",
+        ]
+        sagemaker.jobs, sagemaker.endpoints = {}, {"captune-demo": "InService"}
+        sagemaker.troubles["list_tags"] = [refusal("ThrottlingException")]
+        assert leftovers(sagemaker, FakeLedger(), NOW) == ["endpoint captune-demo"]
+
+
+# The quotas that a new account usually lacks, and what AWS does not say of them.
+
+KNOWN, OTHER = "ml.g5.2xlarge", "ml.g6.2xlarge"
+APPLIED, DEFAULT = "list_service_quotas", "list_aws_default_service_quotas"
+ONE = "get_service_quota"
+
+
+def troubled(service: ServiceQuotas, operation: str, *troubles: Exception) -> ServiceQuotas:
+    service.troubles[operation] = list(troubles)
+    return service
+
+
+def renumbered(*troubles: Exception) -> ServiceQuotas:
+    """A service that knows the quota under another code, and answers so where it is asked by the code we know."""
+    service = troubled(ServiceQuotas({"L-NEW": 3.0}), ONE, *troubles)
+    service.names = {"L-NEW": f"{KNOWN} for {ENDPOINT}"}
+    return service
+
+
+def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota:
+    """The only quota that is read."""
+    (quota,) = quotas.read(service, [Need([kind], use, 1)])[use]
+    return quota
+
+
+@pytest.mark.parametrize(
+    ("service", "kind", "use", "value", "code"),
+    [
+        (ServiceQuotas({"L-2D6DEB3C": 2.0}, {"L-2D6DEB3C": 0.0}), KNOWN, TRAINING, 2, "L-2D6DEB3C"),
+        (ServiceQuotas({}, {"L-9614C779": 0.0}), KNOWN, ENDPOINT, 0, "L-9614C779"),
+        (renumbered(), KNOWN, ENDPOINT, 3, "L-NEW"),
+        (renumbered(refusal("AccessDeniedException")), KNOWN, ENDPOINT, 3, "L-NEW"),
+        (ServiceQuotas({"L-2": 0.0}), OTHER, ENDPOINT, 0, "L-2"),
+        (ServiceQuotas({"L-1": 1.0}, {"L-1": 0.0, "L-2": 4.0}), OTHER, ENDPOINT, 4, "L-2"),
+        (ServiceQuotas({"L-1": 1.0}, {"L-1": 0.0, "L-2": 0.0}), OTHER, ENDPOINT, 0, "L-2"),
+    ],
+    ids=[
+        "applied", "default", "no such code", "refused by code", "applied, by name", "default, by name",
+        "default 0, by name",
+    ],
+)  # fmt: skip
+def test_applied_value_counts_and_else_the_default(
+    service: ServiceQuotas, kind: str, use: str, value: int, code: str
+) -> None:
+    quota = one(service, kind, use)
+    assert (quota.value, quota.code, bool(quota.shortage(1))) == (value, code, value == 0)
+
+
+def test_shortage_names_the_quota_its_code_and_the_need() -> None:
+    quota = one(ServiceQuotas({"L-9614C779": 0.0}))
+    assert quota.shortage(1) == 'the quota "ml.g5.2xlarge for endpoint usage" (code L-9614C779) is 0 and 1 is needed'
+    assert quota.shortage(2).endswith("is 0 and 2 are needed")
+
+
+@pytest.mark.parametrize(
+    ("service", "kind", "why"),
+    [
+        (troubled(ServiceQuotas({}), ONE, refusal("AccessDeniedException")), KNOWN, "AccessDeniedException"),
+        (troubled(ServiceQuotas({}), ONE, ConnectTimeoutError(endpoint_url="q")), KNOWN, "(ConnectTimeoutError)"),
+        (troubled(ServiceQuotas({"L-2": 1.0}), APPLIED, refusal("TooManyRequests")), OTHER, "TooManyRequests"),
+        (troubled(ServiceQuotas({"L-1": 1.0}), DEFAULT, refusal("AccessDenied")), OTHER, "AccessDenied"),
+        (ServiceQuotas({}), "ml.unheard.of", "AWS lists no such quota"),
+    ],
+)
+def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas, kind: str, why: str) -> None:
+    quota = one(service, kind)
+    assert (quota.value, quota.shortage(1)) == (None, "")
+    assert why in quota.why_unknown
+
+
+def test_no_call_begins_after_the_time_is_over() -> None:
+    ticks = iter(range(0, 1000, 7))
+    service = ServiceQuotas({"L-9614C779": 1.0, "L-2": 1.0}, {"L-2": 0.0})
+    read = quotas.read(service, [Need([KNOWN, OTHER], ENDPOINT, 1)], lambda: float(next(ticks)))[ENDPOINT]
+    assert [quota.value for quota in read] == [1, None]
+    assert "within 20 seconds" in read[1].why_unknown
+    assert [operation for operation, _ in service.calls] == [ONE, APPLIED]
+
+
+# What JumpStart's hub says of the base model, before anything is paid.
+
+MODEL = RunSettings.from_json(json.dumps(SETTINGS)).base_model
+CHAT = replace(MODEL, has_chat_template=True)
+WEIGHTS = ["sub/config.json", "sub/model-1.safetensors", "sub/model-2.safetensors"]
+BESIDE = ["config.json", "model.safetensors", "tokenizer_config.json"]
+
+
+def asked_hub(
+    model: BaseModel = MODEL, files: list[str] | None = None, settings: str | None = None, **described: Any
+) -> Any:
+    """What becomes of the hub's answer; `settings` is what tokenizer_config.json holds, None where it cannot be had."""
+    client = SageMaker()
+    client.hub = {"HubContentDocument": "{}", "SupportStatus": "Supported", **described}
+    client.hub_files = BESIDE if files is None else files
+
+    def get(url: str) -> bytes:
+        if settings is None:
+            raise OSError("timed out")
+        return settings.encode()
+
+    answer = hub.ask(client, model, get)
+    named = {"HubName": "SageMakerPublicHub", "HubContentType": "Model", "HubContentName": MODEL.hub_name}
+    assert client.called("describe_hub_content") == [{**named, "HubContentVersion": MODEL.hub_version}]
+    access = {"AcceptEula": True, "ExpectedS3Url": MODEL.weights_uri}
+    assert client.called("create_hub_content_presigned_urls")[0]["AccessConfig"] == access
+    return answer
+
+
+def at(uri: str) -> str:
+    return json.dumps({"HostingPrepackedArtifactUri": uri})
+
+
+@pytest.mark.parametrize(
+    ("found", "has_template", "warned"),
+    [
+        (lambda: asked_hub(), False, ""),
+        (lambda: asked_hub(HubContentDocument=at("s3://gated/llama")), False, ""),
+        (lambda: asked_hub(files=WEIGHTS), False, ""),
+        (lambda: asked_hub(SupportStatus="Deprecated"), False, f"calls Llama 2 7B {MODEL.hub_version} Deprecated"),
+        (lambda: asked_hub(CHAT, [*BESIDE, "chat_template.jinja"]), True, ""),
+        (lambda: asked_hub(CHAT, settings='{"chat_template": "{{ messages }}"}'), True, ""),
+        (lambda: asked_hub(CHAT, settings="{}"), False, ""),
+        (lambda: asked_hub(CHAT), True, "could not be read"),
+        (lambda: asked_hub(CHAT, BESIDE[:2], "{}"), True, "could not be read"),
+        (lambda: asked_hub(CHAT, settings="<html>"), True, "could not be read"),
+    ],
+)
+def test_an_answer_of_the_hub_becomes_a_warning_or_nothing(found: Any, has_template: bool, warned: str) -> None:
+    template, warnings = found()
+    assert template is has_template
+    assert (warned in warnings[0]) if warned else not warnings
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        ({"HubContentDocument": at("s3://gated/llama/v2/")}, WeightsNotFound, "at s3://gated/llama/v2/, and this deployment would read s3://gated/llama/"),
+        ({"files": ["config.json", "pytorch_model.bin"]}, WeightsRejected, "but config.json, pytorch_model.bin. Choose another base_model"),
+        ({"files": ["config.json", "sub/model.safetensors"]}, WeightsRejected, "side by side"),
+        ({"files": []}, WeightsRejected, "but nothing"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_as_the_catalogue_says_are_refused(
+    answer: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told.replace(".", r"\.")):
+        asked_hub(**answer)
+
+
+@pytest.mark.parametrize("operation", ["describe_hub_content", "create_hub_content_presigned_urls"])
+@pytest.mark.parametrize(
+    ("trouble", "named"),
+    [
+        (refusal("AccessDeniedException"), "AccessDeniedException"),
+        (refusal("ResourceNotFound"), "ResourceNotFound"),
+        (refusal("ThrottlingException"), "ThrottlingException"),
+        (EndpointConnectionError(endpoint_url="https://api.sagemaker"), "EndpointConnectionError"),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_a_warning(operation: str, trouble: Exception, named: str) -> None:
+    client = SageMaker()
+    client.troubles[operation] = [trouble]
+    template, (warning,) = hub.ask(client, CHAT)
+    assert template is True and f"({named})" in warning
+
+
+@pytest.mark.parametrize(
+    ("changed", "called"),
+    [({}, 1), ({"accept_eula": False}, 0), ({"base_model": {**SETTINGS["base_model"], "hub_name": ""}}, 0)],
+)
+def test_the_hub_is_asked_once_the_licence_is_accepted(site: Site, changed: dict[str, Any], called: int) -> None:
+    site.settings |= changed
+    with suppress(EulaNotAccepted):
+        site.run()
+    assert len(site.sagemaker.called("describe_hub_content")) == called
