@@ -162,7 +162,9 @@ def _not_clamped(ledger: Ledger, cap_cents: int, *rest: Any) -> money.Allowance:
 def _keep_outside(
     ledger: Ledger, cap: int, training: Price, hosting: Price, wanted: int, deadline: int, keep: int, *rest: Any
 ) -> Any:
-    return replace(_allow(ledger, cap, training, hosting, wanted, deadline, 0, *rest), keep_seconds=keep)
+    allowed = _allow(ledger, cap, training, hosting, wanted, deadline, 0, *rest)
+    worst = replace(allowed.worst, endpoint_seconds=allowed.worst.endpoint_seconds + keep)
+    return replace(allowed, worst=worst, keep_seconds=keep)
 
 
 def _nothing_small(*of: Any) -> Any:
@@ -380,7 +382,7 @@ register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("Crea
 register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
 register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 6))
-register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a year to keep", 6))
+register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a hundredth of the price", 6))
 register("deployed: TearDown gives up", edited("tear_down", _no_patience), row("RemoveResources x throttled"))
 register("deployed: ReserveBudget is skipped", edited("fine_tuning", _no_reservation), row("CreateModel x refused"))
 register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _never_clamped), row("LookForAdapter x throttled"))
