@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from common.clock import from_iso, month_of
@@ -234,6 +235,7 @@ def _is_text(name: str) -> bool:
     return name in _TEXTS or _is_date(name)
 
 
+@lru_cache
 def _is_date(name: str) -> bool:
     return name in _DATES or bool(_LIFE.fullmatch(name))
 
