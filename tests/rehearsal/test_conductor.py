@@ -9,12 +9,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -28,7 +26,6 @@ from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 
 PROJECT = Path(__file__).parents[2]
-PROGRAM = PROJECT / "tests" / "doubles" / "rehearsal" / "conduct_with_fakes.py"
 Conduct = Callable[..., tuple[int, str]]
 
 
@@ -38,8 +35,8 @@ def rehearse(said: io.StringIO, arguments: list[str], project: Path = PROJECT, *
     return Conductor(dataclasses.replace(parse(arguments), project=project), display, **more).run()
 
 
-def engines(outcome: str) -> dict[str, Any]:
-    return {"training": FakeTraining(TrainingPlan(outcome=cast(Any, outcome))), "hosting": FakeHosting()}
+def engines(*plans: TrainingPlan) -> dict[str, Any]:
+    return {"training": FakeTraining(*plans), "hosting": FakeHosting()}
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def conduct(assembly: Path, tmp_path: Path) -> Conduct:
 
     def conduct(*arguments: str, deploying: Path = assembly) -> tuple[int, str]:
         said, options = io.StringIO(), ["--quick", "--results", str(tmp_path / "results"), *arguments]
-        code = rehearse(said, options, engines=engines("completed"), time_scale=500, assembly=Assembly(deploying))
+        code = rehearse(said, options, engines=engines(), time_scale=500, assembly=Assembly(deploying))
         return code, said.getvalue()
 
     return conduct
@@ -162,18 +159,26 @@ def test_what_a_person_has_to_change_first_is_said_before_an_account_is_made(
 
 
 class Impatient(io.StringIO):
-    """A terminal from which a signal comes as soon as each of these words was printed, in this order."""
+    """A terminal from which a signal comes as soon as each of these words was printed; SIGHUP says that it is closed."""
 
     def __init__(self, number: int, *words: str) -> None:
         super().__init__()
-        self._number, self._words = number, list(words)
+        self._number, self._words, self._closed = number, list(words), False
 
     def write(self, text: str) -> int:
         written = super().write(text)
         if self._words and self._words[0] in text:
             self._words.pop(0)
             os.kill(os.getpid(), self._number)
+            self._closed = self._number == signal.SIGHUP
+        if self._closed:
+            raise OSError(5, "Input/output error")
         return written
+
+
+def accounts_here() -> set[Path]:
+    """The folders of this process's rehearsals."""
+    return set((PROJECT / ".rehearsal" / "runs").glob(f"rehearsal-*-{os.getpid() % 10_000:04d}"))
 
 
 @pytest.mark.parametrize(
@@ -183,55 +188,58 @@ class Impatient(io.StringIO):
         (signal.SIGINT, ["✓ DescribeTraining"], ["ABORTED: Stopped", "✓ training jobs: none", "✓ TearDown: SUCCEEDED"]),
         (signal.SIGINT, ["DescribeTraining", "TearDown follows"],
          ["Left before TearDown had ended.", "  training jobs: captune-", "  endpoints: none"]),
+        # The shell sends one, and the kernel.
+        (signal.SIGHUP, ["✓ DescribeTraining", "TearDown follows"], ["ABORTED: Stopped", "✓ TearDown: SUCCEEDED"]),
     ],
-    ids=["before the start: nothing is left", "once: TearDown follows", "twice: leaves and says what is left"],
+    ids=[
+        "before the start: nothing is left", "once: TearDown follows", "twice: leaves and says what is left",
+        "a closed terminal: once",
+    ],
 )  # fmt: skip
-def test_ctrl_c_stops_the_execution_also_in_a_background_job(
+def test_a_signal_stops_the_execution_also_in_a_background_job(
     number: int, words: list[str], said: list[str], assembly: Path, tmp_path: Path
 ) -> None:
     shown, arguments = Impatient(number, *words), ["--quick", "--results", str(tmp_path / "results")]
-    before = signal.signal(number, signal.SIG_IGN)  # as a shell starts a job in the background
+    earlier = accounts_here()
+    # A shell lets a job in the background ignore Ctrl-C; who ignores SIGHUP was started with nohup.
+    ours: Any = signal.SIG_IGN if number != signal.SIGHUP else lambda *_: None
+    before = signal.signal(number, ours)
     try:
         # Whoever leaves in the middle of TearDown has to meet a job that is still Stopping.
-        plan = TrainingPlan("hangs", stop_looks=10_000 if len(words) > 1 else 1)
-        played = {"training": FakeTraining(plan), "hosting": FakeHosting()}
-        code = rehearse(shown, arguments, engines=played, time_scale=500, assembly=Assembly(assembly))
-        assert signal.getsignal(number) is signal.SIG_IGN, "it is given back"
+        plan = TrainingPlan("hangs", stop_looks=10_000 if "Left before" in said[0] else 1)
+        code = rehearse(shown, arguments, engines=engines(plan), time_scale=500, assembly=Assembly(assembly))
+        assert signal.getsignal(number) is ours, "it is given back"
     finally:
         signal.signal(number, before)
     assert code == 130, shown.getvalue()
     for expected in said:
         assert expected in shown.getvalue()
-
-
-@pytest.fixture
-def program(assembly: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A rehearsal whose training hangs, as a program of its own."""
-    arguments = ["--quick", "--results", str(tmp_path / "results"), "--as", "closed"]
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may have been started with nohup
-    process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(assembly), "hangs", *arguments],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    signal.signal(signal.SIGHUP, before)
-    yield process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+    assert accounts_here() == earlier, "none is left behind"
 
 
 @pytest.mark.thorough
-def test_a_closed_terminal_stops_the_execution_and_leaves_no_account_behind(
-    program: subprocess.Popen[str], tmp_path: Path
-) -> None:
-    assert program.stdout is not None
-    assert any("✓ DescribeTraining" in line for line in program.stdout)
-    runs, mine = PROJECT / ".rehearsal" / "runs", f"rehearsal-*-{program.pid % 10_000:04d}"
-    assert list(runs.glob(mine))
+def test_a_job_that_lost_its_instance_goes_on_and_the_report_tells_of_it(tmp_path: Path) -> None:
+    """The real training process is killed where AWS takes the instance away."""
+    from tests.doubles.rehearsal.toy_models import FAMILIES  # takes seconds: other tests here need no torch
 
-    program.stdout.close()
-    for _ in range(2):  # the shell sends one, and the kernel
-        program.send_signal(signal.SIGHUP)
-    program.wait(timeout=120)
+    def toy(cache: Path) -> Path:
+        FAMILIES["Llama 2"].make(tmp_path / "toy")
+        return tmp_path / "toy"
 
-    assert (tmp_path / "results" / "closed" / "plan.json").is_file(), "it did not wait for TearDown"
-    assert not list(runs.glob(mine))
+    results = tmp_path / "results"
+    asked = ["--quick", "--plain", "--epochs", "2", "--interrupt-at", "1", "--results", str(results), "--as", "spot"]
+    said = io.StringIO()
+
+    code = rehearse(said, asked, model=Substitute("Toy Llama", 50_000, toy))
+
+    assert code == 0, said.getvalue()
+    summary = json.loads((results / "spot" / "summary.json").read_text("utf-8"))
+    spot, training = summary["configuration"]["spot"], summary["training"]
+    assert (summary["status"], spot["interruptions"], training["starts"]) == ("SUCCEEDED", 1, 2)
+    assert training["steps"] == training["planned_steps"] > 1
+    assert 0 < spot["billed_seconds"] < spot["training_seconds"]
+    # Settled by what was billed, at the price of the report.
+    cost = summary["cost"]
+    assert cost["training_seconds"] == spot["billed_seconds"]
+    assert cost["training_cents"] == -(-spot["billed_seconds"] * 1515 // 36000)
+    assert "1 interruption, " in (results / "spot" / "report.html").read_text("utf-8")

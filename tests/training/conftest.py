@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from rehearsal.sagemaker.real.container import free_port
-from tests.doubles.rehearsal.toy_container import Container, make_model
+from tests.doubles.rehearsal.toy_container import Container
+from tests.doubles.rehearsal.toy_models import FAMILIES
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers."""
+    """A random Llama of two layers, with a tokenizer that lacks a padding token as Llama 2's does."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    make_model(folder)
+    FAMILIES["Llama 2"].make(folder)
     return folder
 
 

@@ -8,14 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 import checkpoints
-import watch
 from checkpoints import STARTS, Starts, count_start
-from progress import Clock
-from tests.doubles import MovedTime
-from tests.doubles.toy_training import rows
 
 
 def written(folder: Path, step: int, identity: str = "me") -> Path:
@@ -114,31 +109,6 @@ def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str
     (tmp_path / STARTS).write_text(text, encoding="utf-8")
     assert started(tmp_path).count == 1
     assert json.loads((tmp_path / STARTS).read_text(encoding="utf-8"))["count"] == 1
-
-
-def test_a_checkpoint_is_written_once_its_minutes_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hand = MovedTime()
-    monkeypatch.setattr(watch, "time", hand)
-    watched = watch.Watch(
-        Clock(),
-        watch.Progress(),
-        started(tmp_path),
-        rows=rows(),
-        rows_per_step=1,
-        checkpoint_minutes=10,
-        identity="me",
-    )
-    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-
-    def due() -> bool:
-        control = TrainerControl()
-        watched.on_step_end(arguments, TrainerState(global_step=1, max_steps=9), control)
-        return bool(control.should_save)
-
-    hand.now = 599.0
-    assert not due()
-    hand.now = 600.0
-    assert due()
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(10, 20.0), (1, 2.0), (0, 20.0)])

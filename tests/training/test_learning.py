@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -11,21 +12,94 @@ from typing import Any
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, TrainerControl, TrainerState
 from trl import SFTTrainer
 
 import checkpoints
 import job
+import watch
 from arguments import Arguments
+from checkpoints import count_start
 from failure import TrainingFailure
-from learning import Shares
+from learning import Shares, make_trainer
 from model.accelerator import tiny_layer
+from model.loss import OutputLayer
+from model.memory import Plan
+from model.network import Network
 from processes import ALONE, Group, joined
 from progress import Clock
 from records.record import IGNORED
 from rehearsal.sagemaker.real.container import free_port
-from tests.doubles.toy_training import DOCUMENTS, LENGTH, Run, rows
+from tests.doubles import MovedTime
+from text import Boundaries, Document, Epochs
+from watch import Progress, Watch
 
 pytestmark = pytest.mark.slow
+LENGTH = 16
+DOCUMENTS = [Document(str(number), "", "x", tuple(range(3 + number, 8 + number)) * 12) for number in range(4)]
+
+
+def rows(most: int | None = None, epochs: int = 1) -> Epochs:
+    made = Epochs(DOCUMENTS, Boundaries(1, 2), length=LENGTH, seed=0, epochs=epochs)
+    if most is not None:
+        made.stop_after(most)
+    return made
+
+
+def tokenizer() -> Any:
+    """One word a token, as far as a tokenizer is asked for at all."""
+    words = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")), bos_token="<s>", eos_token="</s>"
+    )
+
+
+def network(micro_batch: int = 1) -> Network:
+    """A Llama of one layer in float32, the same for every call."""
+    adapted = tiny_layer().float()
+    plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
+    causal = adapted.get_base_model()
+    return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
+
+
+@dataclasses.dataclass
+class Run:
+    """A trainer over the documents, and what it is asked for."""
+
+    folder: Path
+    arguments: Arguments = dataclasses.field(default_factory=lambda: Arguments(sequences_per_step=1))
+    micro_batch: int = 1
+    rows: Epochs = dataclasses.field(default_factory=rows)
+    clock: Clock = dataclasses.field(default_factory=Clock)
+    group: Group = ALONE
+
+    def __post_init__(self) -> None:
+        per_step = self.arguments.sequences_per_step
+        self.network = network(self.micro_batch)
+        self.steps = -(-len(self.rows) // per_step)
+        begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
+            count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started)
+            if self.group.first
+            else None
+        )
+        self.watch = Watch(
+            self.clock, Progress(), begun, rows=self.rows, rows_per_step=per_step, checkpoint_minutes=10, identity="me",
+            group=self.group,
+        )  # fmt: skip
+        self.trainer = make_trainer(
+            self.network, self.rows, self.arguments, steps=self.steps, peak_rate=0.01, checkpoints=self.folder,
+            curves=self.folder / "curves", watch=self.watch, group=self.group,
+        )  # fmt: skip
+
+    def train(self) -> dict[str, torch.Tensor]:
+        """The adapter afterwards."""
+        self.trainer.train()
+        return self.network.adapter()
+
+    @property
+    def losses(self) -> list[float]:
+        return [entry["loss"] for entry in self.trainer.state.log_history if "loss" in entry]
 
 
 def rates(folder: Path, steps: int, warmup_ratio: float) -> list[float]:
@@ -146,6 +220,20 @@ def test_two_checkpoints_are_kept_and_each_leads_to_the_same_end(tmp_path: Path)
     second.trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{last - 1}"))
     assert len(second.losses) == first.steps
     assert_same(second.network.adapter(), expected)
+
+
+def test_a_checkpoint_is_written_once_its_minutes_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = MovedTime()
+    monkeypatch.setattr(watch, "time", hand)
+    run = Run(tmp_path)
+
+    def due(seconds: float) -> bool:
+        hand.now = seconds
+        control = TrainerControl()
+        run.watch.on_step_end(run.trainer.args, TrainerState(global_step=1, max_steps=9), control)
+        return bool(control.should_save)
+
+    assert [due(599.0), due(600.0)] == [False, True]
 
 
 class Stopping(Clock):

@@ -18,7 +18,7 @@ from records.choosing import describe, rows_of, tell_of_long_records
 from records.record import CONTEXT, IGNORED, LEARNT, SCORED, Tokens, holds_records, pieces, read_records
 from records.rendering import tokens_of
 from records.rows import RecordRows
-from tests.doubles.rehearsal.toy_families import bytes_with_a_start, bytes_without_a_start, sentence_pieces
+from tests.doubles.rehearsal.toy_models import bytes_with_a_start, bytes_without_a_start, sentence_pieces
 from text import Boundaries, Document, Epochs, read_corpus, read_evaluation
 
 CHATML = (

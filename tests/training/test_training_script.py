@@ -16,7 +16,8 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.doubles.rehearsal.toy_container import Container, prose, starting
+from tests.doubles.rehearsal.toy_container import Container, starting
+from tests.doubles.rehearsal.toy_models import prose
 
 pytestmark = pytest.mark.slow
 PHASES = ["load", "evaluate-base", "train", "save", "evaluate-tuned"]
@@ -117,8 +118,7 @@ def remove_model(container: Container) -> None:
     ("damage", "reason"),
     [
         (remove_model, "channel 'model' is missing"),
-        (lambda container: container.settings(learning_rate="fast"), "learning_rate"),
-        (lambda container: container.settings(sequence_length="256"), "sequence_length"),
+        (lambda container: container.settings(sequence_length="512"), "sequence_length"),
     ],
 )
 def test_a_job_that_cannot_train_gives_its_reason_and_no_model(

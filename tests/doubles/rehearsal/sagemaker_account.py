@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from rehearsal.account.clock import Clock as RealClock
 from rehearsal.account.gateway import Gateway
 from rehearsal.calls import Call
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 
 ROLE = "arn:aws:iam::123456789012:role/captune-training"
@@ -45,13 +46,16 @@ def shared_gateway() -> Gateway:
     return Gateway(RealClock())
 
 
-@functools.cache
-def _client(service: str) -> Any:
+def new_client(service: str) -> Any:
+    """A client of the server above."""
     # One attempt and no checks: botocore would hide, or take upon itself, the refusal that a test is about.
     return boto3.client(
         service, endpoint_url=shared_gateway().url, region_name="us-east-1", aws_access_key_id="AKIDTEST",
         aws_secret_access_key="secret", config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
     )  # fmt: skip
+
+
+_client = functools.cache(new_client)
 
 
 class Account:
@@ -113,9 +117,10 @@ class Account:
 
 @contextmanager
 def account(workdir: Path, **options: Any) -> Iterator[Account]:
-    """A stand-in with these options, an empty bucket, and clients. `clock` and `s3_of` may be among the options."""
+    """A stand-in with these options, fake engines unless others are among them, an empty bucket, and clients."""
     gateway = shared_gateway()
-    given = {"s3_of": lambda role: _client("s3"), "clock": RealClock(), **options}
+    engines = {"training": FakeTraining(), "hosting": FakeHosting()}
+    given: dict[str, Any] = {"s3_of": lambda role: _client("s3"), "clock": RealClock(), **engines, **options}
     gateway.clear()
     standin = StandIn(workdir / "standin", **given)
     gateway.clock, gateway.players = given["clock"], dict.fromkeys(PLAYED, standin.answer)

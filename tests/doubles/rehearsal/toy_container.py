@@ -12,40 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.rehearsal.toy_models import prose
+
 SCRIPT = Path(__file__).parents[3] / "training" / "train.py"
-_VOCABULARY = "the cell gene virus protein binds copies breaks repairs one two of in and a strand"
-
-
-def prose(number: int, words: int) -> str:
-    """Return sentences of sixteen words that differ from document to document and can be learned by a few thousand weights."""
-    known = _VOCABULARY.split()
-    return " ".join(known[(number * 7 + place * place) % len(known)] for place in range(words)) + "."
-
-
-def make_model(folder: Path) -> None:
-    """A random Llama of two layers, with a tokenizer that lacks a padding token as Llama 2's does."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=letters, show_progress=False
-    )
-    backend.train_from_iterator([prose(number, 200) for number in range(5)], trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
-    set_seed(0)
-    configuration = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    LlamaForCausalLM(configuration).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
-
 
 SETTINGS = {
     "epochs": "6", "learning_rate": "0.01", "sequence_length": "64", "sequences_per_step": "2", "lora_rank": "4",

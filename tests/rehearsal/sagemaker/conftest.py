@@ -39,8 +39,10 @@ def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosti
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A tiny base model and its adapter, which no test writes to."""
-    from tests.doubles.rehearsal.sagemaker_models import make_model  # takes seconds: most tests here need no torch
+    # Takes seconds, and most tests here need no torch.
+    from tests.doubles.rehearsal.toy_models import FAMILIES, make_adapter
 
     base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
-    make_model(base, adapter)
+    FAMILIES["Llama 2"].make(base)
+    make_adapter(base, adapter)
     return base, adapter

@@ -13,14 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from peft import PeftModel  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
 
 import job  # noqa: E402
 from arguments import Arguments  # noqa: E402
 from common.architecture import shape_of  # noqa: E402
 from common.records import Record  # noqa: E402
-from failure import TrainingFailure  # noqa: E402
 from inputs import read_inputs  # noqa: E402
 from progress import Clock  # noqa: E402
 from records.record import SCORED  # noqa: E402
@@ -28,7 +26,7 @@ from rehearsal.sagemaker.real.server.contract import Settings  # noqa: E402
 from rehearsal.sagemaker.real.server.model_server import Service  # noqa: E402
 from rehearsal.sagemaker.vllm.routing import CHAT_COMPLETIONS, COMPLETIONS  # noqa: E402
 from stacks.configuration.catalog import BASE_MODELS, BaseModel  # noqa: E402
-from tests.doubles.rehearsal.toy_families import FAMILIES, Family, prose  # noqa: E402
+from tests.doubles.rehearsal.toy_models import FAMILIES, Family, References, prose  # noqa: E402
 from text import of_records, tokenize  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -53,10 +51,6 @@ class Trained:
     adapter: Path
     metrics: dict[str, Any]
 
-    def causal(self) -> Any:
-        """The base model in float32."""
-        return AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32).eval()
-
     def service(self) -> Service:
         """The rehearsal's server of both models."""
         settings = Settings("base", "medical", self.adapter, longest=128, dtype="float32")
@@ -71,12 +65,12 @@ def channels_of(root: Path, family: Family) -> Path:
     return channels
 
 
-def trained_on(root: Path, family: Family, files: dict[str, str], **settings: Any) -> Trained:
+def trained_on(root: Path, family: Family, files: dict[str, str], max_steps: int) -> Trained:
     channels = root / "input" / "data"
     for path, text in files.items():
         (channels / path).write_text(text, encoding="utf-8")
-    usual = {"learning_rate": 0.02, "sequence_length": LENGTH, "lora_rank": RANK, "seed": 3}
-    job.run(root, read_inputs(channels, LENGTH), Arguments(**{**usual, **settings}), Clock(600))
+    settings = Arguments(learning_rate=0.02, sequence_length=LENGTH, lora_rank=RANK, seed=3, max_steps=max_steps)
+    job.run(root, read_inputs(channels, LENGTH), settings, Clock(600))
     metrics = json.loads((root / "model" / "metrics.json").read_text())
     return Trained(family, channels / "model", root / "model", metrics)
 
@@ -110,31 +104,20 @@ def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
     assert math.isfinite(heldout["base_loss"]) and heldout["tuned_loss"] != heldout["base_loss"]
 
 
-def greedy(model: Any, tokens: list[int], ends: int) -> list[int]:
-    """The continuation by the whole text read anew for each token, up to the end of the text."""
-    written = list(tokens)
-    with torch.inference_mode():
-        for _ in range(ANSWER):
-            following = int(model(torch.tensor([written])).logits[0, -1].argmax())
-            if following == ends:
-                break
-            written.append(following)
-    return written
-
-
 def test_the_server_answers_as_peft_does_with_the_whole_adapter(trained: Trained) -> None:
     service, tokenizer = trained.service(), AutoTokenizer.from_pretrained(trained.base)
-    tuned = PeftModel.from_pretrained(trained.causal(), trained.adapter).eval()
-    weights = [value for name, value in tuned.named_parameters() if "lora_" in name]
+    references = References((trained.base, trained.adapter))
+    weights = [value for name, value in references.tuned.named_parameters() if "lora_" in name]
     assert sum(value.numel() for value in weights) == trained.metrics["base_model"]["trainable_parameters"]
     assert all(value.abs().sum() > 0 for value in weights)
     tokens = tokenizer(PROMPT)["input_ids"]
     said = {}
-    for name, model in (("base", trained.causal()), ("medical", tuned)):
+    for name in ("base", "medical"):
         body = json.dumps({"model": name, "prompt": PROMPT, "max_tokens": ANSWER, "temperature": 0})
         answer = service.complete(COMPLETIONS, body.encode())
         said[name] = answer["choices"][0]["text"]
-        whole = tokenizer.decode(greedy(model, tokens, tokenizer.eos_token_id), skip_special_tokens=True)
+        written, _ = references.tokens(tokens, ANSWER, adapted=name == "medical")
+        whole = tokenizer.decode([*tokens, *written], skip_special_tokens=True)
         assert said[name] == whole[len(tokenizer.decode(tokens, skip_special_tokens=True)) :]
         assert (answer["model"], answer["usage"]["prompt_tokens"]) == (name, len(tokens))
     assert said["base"] != said["medical"]
@@ -150,13 +133,13 @@ def records(talk: bool, first: int, count: int) -> str:
     return "".join(f"{json.dumps(line)}\n" for line in lines)
 
 
-def trained_on_records(root: Path, family: str, *, talk: bool, template: str = TEMPLATE, **settings: Any) -> Trained:
+def trained_on_records(root: Path, family: str, *, talk: bool) -> Trained:
     channels = channels_of(root, FAMILIES[family])
     tokenizer = AutoTokenizer.from_pretrained(channels / "model")
-    tokenizer.chat_template = template or None
+    tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(channels / "model")
     files = {"corpus/corpus.jsonl": records(talk, 0, 24), "evaluation/heldout.jsonl": records(talk, 50, 6)}
-    return trained_on(root, FAMILIES[family], files, **{"max_steps": 10, **settings})
+    return trained_on(root, FAMILIES[family], files, max_steps=10)
 
 
 # A family of each kind of tokenizer; tests/training has every kind cut into tokens.
@@ -183,17 +166,3 @@ def test_answers_of_records_are_learned_by_group_and_served_as_learned(tmp_path:
         assert answer["usage"]["prompt_tokens"] == read.marks.index(SCORED), "all that stands before an answer"
         said[model] = answer["choices"][0]["message"]["content"]
     assert said["medical"] != said["base"]
-
-
-@pytest.mark.parametrize(
-    ("talk", "template", "settings", "reason"),
-    [
-        (True, "", {}, "no chat template"),
-        (False, TEMPLATE, {"sequence_length": 24, "long_records": "refuse"}, "24 of 24 records are longer"),
-    ],
-)
-def test_records_that_cannot_be_learned_are_refused(
-    tmp_path: Path, talk: bool, template: str, settings: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(TrainingFailure, match=reason):
-        trained_on_records(tmp_path, "Qwen 2.5", talk=talk, template=template, **settings)

@@ -13,7 +13,7 @@ from rehearsal.sagemaker.real.server import generation
 from rehearsal.sagemaker.real.server.contract import Sampling
 from rehearsal.sagemaker.real.server.generation import Draws, Generator, number_format
 from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
-from tests.doubles.rehearsal.sagemaker_models import Folders, References
+from tests.doubles.rehearsal.toy_models import Folders, References
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
@@ -32,7 +32,7 @@ def test_greedy_answers_of_both_models_in_one_batch_are_those_of_transformers(
     batch = [Request(prompt, adapted, 20) for prompt in PROMPTS for adapted in (False, True)]
     generator.answer(batch)
     references = References(folders)
-    expected = [references.text(one.prompt, 20, adapted=one.adapted) for one in batch]
+    expected = [references.tokens(one.prompt, 20, adapted=one.adapted) for one in batch]
     assert [(request.tokens, request.ended) for request in batch] == expected
     assert all(base.tokens != tuned.tokens for base, tuned in zip(batch[::2], batch[1::2], strict=True))
 

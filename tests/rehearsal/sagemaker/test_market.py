@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 from common.pricing import prices
 from preflight.account import quotas
 from rehearsal.conductor.materials import allow_instances
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.market import Quota
 from stacks.configuration.settings import Settings
 from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
@@ -22,16 +22,8 @@ G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Account]]:
-    made: list[Any] = []
-
-    def one(**options: Any) -> Account:
-        made.append(account(tmp_path, training=FakeTraining(), hosting=FakeHosting(), **options))
-        here: Account = made[-1].__enter__()
-        return here
-
-    yield one
-    for context in made:
-        context.__exit__(None, None, None)
+    with ExitStack() as made:
+        yield lambda **options: made.enter_context(account(tmp_path, **options))
 
 
 def read(aws: Account, types: list[str], *uses: str) -> list[list[int | None]]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
-from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.server.contract import Refused, Sampling, Settings, read
 from tests.doubles.rehearsal.sagemaker_account import BUCKET, Account, account, eventually, model_request, source
-from tests.doubles.rehearsal.sagemaker_models import Folders, References
+from tests.doubles.rehearsal.toy_models import Folders, References
 
+PROMPT = "the gene binds"  # a start token and three
 ROUTED, PLAIN, TALKS = "/v1/completions", "/invocations", "/v1/chat/completions"
 ASKED = {"model": "base", "prompt": "Hello", "max_tokens": 4}
 TALK = {"model": "base", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
@@ -125,7 +126,7 @@ def test_an_adapter_that_vllm_would_not_load_is_refused(adapter: Path, enabled: 
 def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[Account]:
     """An account with one endpoint, "both", that serves the base model and its adapter."""
     folder: Path = tmp_path_factory.mktemp("hosting")
-    with account(folder, training=FakeTraining(), hosting=ModelHost(), gated_weights=folders[0]) as made:
+    with account(folder, hosting=ModelHost(), gated_weights=folders[0]) as made:
         for file in folders[1].iterdir():
             made.put(f"adapter/{file.name}", file.read_bytes())
         module = {"name": "medical", "path": "/opt/ml/additional-model-data-sources/adapter"}
@@ -145,21 +146,24 @@ def aws(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Iterator[
 
 @pytest.mark.slow
 def test_both_models_answer_as_transformers_and_peft_do(aws: Account, folders: Folders) -> None:
-    references = References(folders)
+    references, tokenizer = References(folders), AutoTokenizer.from_pretrained(folders[0])
+    prompt = tokenizer(PROMPT)["input_ids"]
     for model, adapted in (("base", False), ("medical", True)):
-        answer = aws.ask("both", model=model, prompt="w0 w5 w9", max_tokens=8, temperature=0.0)
+        answer = aws.ask("both", model=model, prompt=PROMPT, max_tokens=8, temperature=0.0)
         (choice,) = answer["choices"]
-        expected, ended = references.text([0, 5, 9], 8, adapted=adapted)
-        assert choice["text"].strip() == " ".join(f"w{token}" for token in expected)
+        expected, ended = references.tokens(prompt, 8, adapted=adapted)
+        assert PROMPT + choice["text"] == tokenizer.decode([*prompt, *expected], skip_special_tokens=True)
         assert (answer["object"], answer["model"]) == ("text_completion", model)
         assert choice["finish_reason"] == ("stop" if ended else "length")
         used = len(expected) + ended
-        assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": used, "total_tokens": 3 + used}
+        assert answer["usage"] == {
+            "prompt_tokens": 4, "completion_tokens": used, "total_tokens": 4 + used,
+        }  # fmt: skip
 
 
 @pytest.mark.slow
 def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account) -> None:
-    asked: dict[str, Any] = {"prompt": "w0 w5 w9", "max_tokens": 8, "temperature": 0.0}
+    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0.0}
     base, tuned = (aws.ask("both", model=model, **asked)["choices"] for model in ("base", "medical"))
     assert base != tuned
     for model in ("base", "medical", "unknown"):
@@ -169,7 +173,7 @@ def test_a_body_names_the_model_only_where_the_request_is_routed(aws: Account) -
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(aws: Account) -> None:
-    asked: dict[str, Any] = {"model": "medical", "prompt": "w0 w7", "max_tokens": 24, "temperature": 0.9, "top_p": 0.95}
+    asked: dict[str, Any] = {"model": "medical", "prompt": PROMPT, "max_tokens": 24, "temperature": 0.9, "top_p": 0.95}
     with ThreadPoolExecutor(8) as pool:
         texts = list(pool.map(lambda seed: aws.ask("both", **asked, seed=seed)["choices"][0]["text"], [1, 2, 3, 4] * 4))
     assert texts == texts[:4] * 4
@@ -184,14 +188,14 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another(aws: Account
         ({"prompt": None}, 400, "BadRequestError"),
         ({"max_tokens": 2.5}, 400, "Bad Request"),
         ({"max_tokens": 1000}, 400, "BadRequestError"),
-        ({"prompt": "w2 " * 128}, 400, "BadRequestError"),
+        ({"prompt": "the " * 128}, 400, "BadRequestError"),
         ({"attributes": "route=/v1/chat/completions", **TALK}, 400, "BadRequestError"),  # it has no chat template
     ],
 )
 def test_a_bad_request_gets_the_servers_own_answer(
     aws: Account, changes: dict[str, Any], status: int, kind: str
 ) -> None:
-    asked: dict[str, Any] = {"model": "base", "prompt": "w0", "max_tokens": 4} | changes
+    asked: dict[str, Any] = {"model": "base", "prompt": PROMPT, "max_tokens": 4} | changes
     with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
         aws.ask("both", **asked)
     assert caught.value.response["OriginalStatusCode"] == status
@@ -201,6 +205,6 @@ def test_a_bad_request_gets_the_servers_own_answer(
 
 @pytest.mark.slow
 def test_an_answer_ends_where_the_context_does(aws: Account) -> None:
-    answer = aws.ask("both", model="base", prompt="w2 " * 125, max_tokens=100, temperature=0.0)
+    answer = aws.ask("both", model="base", prompt=" ".join(["the"] * 124), max_tokens=100, temperature=0.0)
     assert answer["usage"]["prompt_tokens"] == 125
     assert answer["usage"]["completion_tokens"] <= 3

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sagemaker.fake import FakeTraining
 from rehearsal.sagemaker.real.hosting import ModelHost
 from rehearsal.sagemaker.real.programs import Vllm, arguments_of
 from rehearsal.sagemaker.vllm.routing import RouteMiddleware
@@ -111,7 +110,7 @@ def aws(tmp_path: Path, host: ModelHost) -> Iterator[Account]:
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "config.json").write_text("{}")
-    with account(tmp_path, training=FakeTraining(), hosting=host, gated_weights=weights, time_scale=0.1) as made:
+    with account(tmp_path, hosting=host, gated_weights=weights, time_scale=0.1) as made:
         yield made
 
 

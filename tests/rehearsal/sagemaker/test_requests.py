@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from rehearsal.calls import Call, ServiceError
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.validation import check_request
 from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
@@ -33,7 +32,7 @@ LICENCE = "AcceptEula value must be explicitly"
 
 @pytest.fixture(scope="module")
 def one_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with account(tmp_path_factory.mktemp("requests"), training=FakeTraining(), hosting=FakeHosting()) as made:
+    with account(tmp_path_factory.mktemp("requests")) as made:
         yield made
 
 
@@ -49,7 +48,7 @@ def inputs(*channels: dict[str, Any]) -> dict[str, Any]:
     return {"InputDataConfig": list(channels)}
 
 
-REFUSED_JOBS: list[tuple[dict[str, Any], str]] = [
+JOBS: list[tuple[dict[str, Any], str]] = [
     ({"TrainingJobName": "under_score"}, "'under_score' at 'TrainingJobName' failed to satisfy constraint"),
     ({"RoleArn": "arn:aws:iam::123456789012:user/somebody"}, "at 'RoleArn'"),
     ({"StoppingCondition": {}}, "Value null at 'StoppingCondition.MaxRuntimeInSeconds'"),
@@ -71,16 +70,7 @@ REFUSED_JOBS: list[tuple[dict[str, Any], str]] = [
     ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "only allowed when"),
 ]
 
-
-@pytest.mark.parametrize(("changes", "words"), REFUSED_JOBS)
-def test_a_training_job_is_refused(one_account: Account, changes: dict[str, Any], words: str) -> None:
-    request = training_request("job") | changes
-    code, message = refusal(lambda: one_account.sagemaker.create_training_job(**request))
-    assert code == "ValidationException"
-    assert words in message
-
-
-REFUSED_MODELS: list[tuple[dict[str, Any], str]] = [
+MODELS: list[tuple[dict[str, Any], str]] = [
     (
         model_request("m", ModelDataSource=source(GATED[:-1], ModelAccessConfig={"AcceptEula": True})),
         'must end with a forward slash ("/")',
@@ -93,26 +83,24 @@ REFUSED_MODELS: list[tuple[dict[str, Any], str]] = [
     (model_request("m", *[{"ChannelName": "a", **source("s3://b/a/")}] * 2), "Duplicate channel names"),
 ]
 
-
-@pytest.mark.parametrize(("request_", "words"), REFUSED_MODELS)
-def test_a_model_is_refused(one_account: Account, request_: dict[str, Any], words: str) -> None:
-    code, message = refusal(lambda: one_account.sagemaker.create_model(**request_))
-    assert code == "ValidationException"
-    assert words in message
+VARIANTS: list[tuple[dict[str, Any], str]] = [
+    ({"InferenceAmiVersion": "none"}, "ProductionVariants[0].InferenceAmiVersion"),
+    ({"ContainerStartupHealthCheckTimeoutInSeconds": 3601}, "value at most 3600"),
+    ({"ModelDataDownloadTimeoutInSeconds": 59}, "at least 60"),
+    ({"InstanceType": None}, "Value null at 'ProductionVariants[0].InstanceType'"),
+]
 
 
 @pytest.mark.parametrize(
-    ("variant", "words"),
+    ("operation", "request_", "words"),
     [
-        ({"InferenceAmiVersion": "none"}, "ProductionVariants[0].InferenceAmiVersion"),
-        ({"ContainerStartupHealthCheckTimeoutInSeconds": 3601}, "value at most 3600"),
-        ({"ModelDataDownloadTimeoutInSeconds": 59}, "at least 60"),
-        ({"InstanceType": None}, "Value null at 'ProductionVariants[0].InstanceType'"),
+        *(("create_training_job", training_request("job") | changes, words) for changes, words in JOBS),
+        *(("create_model", request, words) for request, words in MODELS),
+        *(("create_endpoint_config", configuration_request("it", **changes), words) for changes, words in VARIANTS),
     ],
 )
-def test_an_endpoint_configuration_is_refused(one_account: Account, variant: dict[str, Any], words: str) -> None:
-    request = configuration_request("it", **variant)
-    code, message = refusal(lambda: one_account.sagemaker.create_endpoint_config(**request))
+def test_a_wrong_request_is_refused(one_account: Account, operation: str, request_: Any, words: str) -> None:
+    code, message = refusal(lambda: getattr(one_account.sagemaker, operation)(**request_))
     assert code == "ValidationException"
     assert words in message
 

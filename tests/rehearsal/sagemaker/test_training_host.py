@@ -9,14 +9,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.sagemaker.fake import FakeHosting
 from rehearsal.sagemaker.real import training as real
 from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.real.training_hosts import keep_checkpoints
@@ -30,6 +29,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     channel,
     eventually,
     has_ended,
+    new_client,
     shared_gateway,
     training_request,
 )
@@ -51,16 +51,6 @@ def save(*_):
     (root / "model" / host).write_bytes(b"half")
     sys.exit(0)
 """
-
-
-def s3_client() -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=shared_gateway().url,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-    )
 
 
 class Bench:
@@ -103,23 +93,18 @@ class Bench:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    made: list[Any] = []
-
     def one(host: TrainingHost | None = None, **options: Any) -> Bench:
         weights = tmp_path / "weights"
         (weights / "deep").mkdir(parents=True)
         (weights / "config.json").write_text("{}")
         (weights / "deep" / "model.safetensors").write_bytes(b"weights")
         lines: list[tuple[str, str]] = []
-        usual = {"gated_weights": weights, "time_scale": 0.01, "hosting": FakeHosting()}
+        usual: dict[str, Any] = {"gated_weights": weights, "time_scale": 0.01, "training": host or TrainingHost()}
         usual["on_training_line"] = lambda job, line: lines.append((job, line))
-        host = host or TrainingHost()
-        made.append(account(tmp_path, training=host, **usual | options))
-        return Bench(made[-1].__enter__(), host, lines)
+        return Bench(made.enter_context(account(tmp_path, **usual | options)), usual["training"], lines)
 
-    yield one
-    for context in made:
-        context.__exit__(None, None, None)
+    with ExitStack() as made:
+        yield one
 
 
 @pytest.fixture
@@ -281,7 +266,7 @@ def test_an_input_that_the_role_may_not_read_fails_the_job(make: Callable[..., B
 
     def refusing(role_arn: str) -> Any:
         roles.append(role_arn)
-        client = s3_client()
+        client = new_client("s3")
         client.meta.events.register("before-call.s3", refuse)
         return client
 
@@ -315,7 +300,7 @@ def test_a_command_dies_with_a_rehearsal_that_is_killed(tmp_path: Path) -> None:
         print(host.pid_of("job"), flush=True)
         time.sleep(600)
     """
-    s3 = s3_client()
+    s3 = new_client("s3")
     s3.create_bucket(Bucket="orphan")
     s3.put_object(Bucket="orphan", Key="code/train.py", Body=b"import time; time.sleep(600)")
     rehearsal = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,21 +20,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from ask import handler
-from ask.questions import (
-    GOT_AHEAD_PROMPTS,
-    MARGIN_SECONDS,
-    MAX_TOKENS,
-    SAVE_EVERY_PROMPTS,
-    Settings,
-    ask_all,
-)  # fmt: skip
+from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, MAX_TOKENS, SAVE_EVERY_PROMPTS, Settings, ask_all
 from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
 from common.storage import Storage
 from preflight.prompts.prompt_file import MAXIMUM_PROMPTS
 from stacks.configuration.images import ASK_MEMORY
-from tests.doubles.ask_site import SETTINGS, Runtime, Shelf, ask, completion, prompts
-from tests.doubles.lambda_fakes import S3, refusal
+from tests.doubles.lambda_fakes import S3, Service, refusal
 
 TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 RECORD = {"id": "r", "kind": "record", "prompt": "Why?", "messages": TALK, "reference": "So.", "facts": []}
@@ -46,6 +39,71 @@ EVENT: AskEvent = {
     "samplesPerPrompt": 0,
     "seed": 3,
 }
+
+
+SETTINGS = Settings(endpoint="captune-abc", model="medical", samples=2, seed=7, concurrency=32)
+
+
+def prompts(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"p{n}", "kind": "question", "prompt": f"Prompt {n}", "facts": []} for n in range(count)]
+
+
+class Runtime(Service):
+    """An endpoint that repeats prompt, temperature and seed. `troubled` may raise or replace an answer."""
+
+    name = "sagemaker-runtime"
+
+    def __init__(self, troubled: Callable[[dict[str, Any]], Any] = lambda body: None) -> None:
+        super().__init__()
+        self.troubled = troubled
+        self.bodies: list[dict[str, Any]] = []
+        self.busy = self.busiest = 0
+        self._lock = threading.Lock()
+
+    def on_invoke_endpoint(
+        self, EndpointName: str, ContentType: str, CustomAttributes: str, Body: str
+    ) -> dict[str, Any]:
+        body = json.loads(Body)
+        with self._lock:
+            self.bodies.append(body)
+            self.busy += 1
+            self.busiest = max(self.busiest, self.busy)
+        try:
+            answer = self.troubled(body)
+        finally:
+            with self._lock:
+                self.busy -= 1
+        talks = CustomAttributes == "route=/v1/chat/completions"
+        requested = "+".join(one["role"] for one in body["messages"]) if talks else body["prompt"]
+        text = f"{requested}|{body['temperature']}|{body['seed']}"
+        # As vLLM's own route for SageMaker: without the attribute the body's model counts for nothing.
+        model = body["model"] if talks or CustomAttributes == "route=/v1/completions" else "base"
+        content = answer if answer is not None else (spoken if talks else completion)(text, model)
+        return {"Body": io.BytesIO(content)}
+
+
+def completion(text: object, model: object) -> bytes:
+    """What the server sends for one answer."""
+    return json.dumps({"model": model, "choices": [{"index": 0, "text": text}]}).encode()
+
+
+def spoken(text: object, model: object) -> bytes:
+    """What the server sends for one answer in a conversation."""
+    return json.dumps({"model": model, "choices": [{"index": 0, "message": {"content": text}}]}).encode()
+
+
+class Shelf(list[list[dict[str, Any]]]):
+    """Every version of the answers that was saved."""
+
+    @property
+    def ids(self) -> list[str]:
+        return [answer["id"] for answer in self[-1]]
+
+
+def ask(runtime: Runtime, count: int, shelf: Shelf, done: list[dict[str, Any]] | None = None, **more: Any) -> list[str]:
+    settings = more.pop("settings", SETTINGS)
+    answers = ask_all(runtime, prompts(count), done or [], settings, more.pop("seconds", 60.0), shelf.append, **more)
+    return [answer["id"] for answer in answers]
 
 
 def settings(concurrency: int = 1) -> Settings:
@@ -301,37 +359,28 @@ def test_requests_in_flight_at_an_error_are_kept() -> None:
     assert shelf.ids == ["p1", "p2", "p3"]
 
 
-class Crowded:
-    """A container that answers in time only while no more than so many requests are in flight."""
+def crowded(most: int) -> Runtime:
+    """A container that answers in time only while no more than this many requests are in flight."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.flying, self.refused = most, 0, list[int]()
-        self._lock, self._too_slow = threading.Lock(), model_error(0)
+    def answer(body: dict[str, Any]) -> None:
+        if runtime.busy > most:
+            raise too_slow
+        time.sleep(0.005)
 
-    def __call__(self, body: dict[str, Any]) -> None:
-        with self._lock:
-            self.flying += 1
-            seen = self.flying
-        try:
-            if seen > self.most:
-                self.refused.append(seen)
-                raise self._too_slow
-            time.sleep(0.005)
-        finally:
-            with self._lock:
-                self.flying -= 1
+    runtime, too_slow = Runtime(answer), model_error(0)
+    return runtime
 
 
 def test_container_that_is_too_slow_gets_fewer_requests_at_once() -> None:
-    container = Crowded(3)
-    assert ask(Runtime(container), 40, Shelf(), settings=settings(32)) == [f"p{n}" for n in range(40)]
-    assert container.refused and max(container.refused) <= 32
+    runtime = crowded(3)
+    assert ask(runtime, 40, Shelf(), settings=settings(32)) == [f"p{n}" for n in range(40)]
+    assert 3 < runtime.busiest <= 32, "some were refused"
 
 
 @pytest.mark.parametrize("seconds", [60, 0])
 def test_container_too_slow_for_one_request_is_retried_with_a_limit(seconds: float) -> None:
     shelf = Shelf()
     with pytest.raises(ServiceUnreachable) as problem:
-        ask(Runtime(Crowded(0)), 5, shelf, settings=settings(4), seconds=seconds)
+        ask(crowded(0), 5, shelf, settings=settings(4), seconds=seconds)
     assert type(problem.value) is ServiceUnreachable and "the container said no" in str(problem.value)
     assert shelf.ids == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.rehearsal.toy_families import FAMILIES
+from tests.doubles.rehearsal.toy_models import FAMILIES
 from verification.experiments import bench, usual_recipe
 from verification.experiments.bench import RECIPES, SAME_TIME, USUAL, WHOLE, Bench, gains, meets_goal, summarise
 from verification.experiments.experiments import DATA, PROJECT

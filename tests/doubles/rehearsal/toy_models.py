@@ -1,15 +1,19 @@
-"""Every architecture of the catalogue with a few thousand random weights, and a tokenizer of its family's kind."""
+"""Every architecture of the catalogue with a few thousand random weights, a tokenizer of its kind, an adapter, and their answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -20,8 +24,9 @@ from transformers import (
     set_seed,
 )
 
-from tests.doubles.rehearsal.toy_container import prose
+Folders = tuple[Path, Path]  # the base model's and the adapter's
 
+_VOCABULARY = "the cell gene virus protein binds copies breaks repairs one two of in and a strand"
 _SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256,
 }  # fmt: skip
@@ -30,6 +35,12 @@ _LLAMA_3_ROPE: Mapping[str, Any] = {
     "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
+
+
+def prose(number: int, words: int) -> str:
+    """Return sentences of sixteen words that differ from document to document and can be learned by a few thousand weights."""
+    known = _VOCABULARY.split()
+    return " ".join(known[(number * 7 + place * place) % len(known)] for place in range(words)) + "."
 
 
 def _trained(tokenizer: Tokenizer, special: list[str], alphabet: list[str]) -> Tokenizer:
@@ -99,7 +110,7 @@ class Family:
         self.causal(configuration).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": self.begins}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
 
 
 FAMILIES: dict[str, Family] = {
@@ -126,3 +137,32 @@ FAMILIES: dict[str, Family] = {
         {"num_key_value_heads": 2},
     ),
 }  # fmt: skip
+
+
+def make_adapter(base: Path, adapter: Path) -> None:
+    """Write a random adapter on all projections of a model."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in tuned.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, 0.3)
+    tuned.save_pretrained(adapter)
+
+
+class References:
+    """Greedy continuations by transformers and PEFT alone, the whole text read anew for each token."""
+
+    def __init__(self, folders: Folders) -> None:
+        base: Any = AutoModelForCausalLM.from_pretrained(folders[0], dtype=torch.float32)
+        self.end = base.config.eos_token_id
+        self.tuned = PeftModel.from_pretrained(base, folders[1]).eval()
+
+    def tokens(self, prompt: list[int], count: int, *, adapted: bool) -> tuple[list[int], bool]:
+        """Return at most `count` tokens up to the one that ends the text, and whether there was one."""
+        tokens = list(prompt)
+        with torch.inference_mode(), nullcontext() if adapted else self.tuned.disable_adapter():
+            for _ in range(count):
+                tokens.append(int(self.tuned(torch.tensor([tokens])).logits[0, -1].argmax()))
+                if tokens[-1] == self.end:
+                    return tokens[len(prompt) : -1], True
+        return tokens[len(prompt) :], False
