@@ -20,11 +20,7 @@ from verification.experiments.reports import schema
 FOLDER = "runs/captune-abc/"
 SUMMARY, PLAN = ("bucket", f"{FOLDER}report/summary.json"), ("bucket", f"{FOLDER}plan.json")
 IDENTITY = {"execution_arn": arn("abc")}
-DAMAGED = {
-    "empty": b"",
-    "no text": b"\xff\xfe\x00",
-    "nested without end": b'{"a":' * 100_000,
-}
+DAMAGED = {"empty": b"", "no text": b"\xff\xfe\x00", "nested without end": b'{"a":' * 100_000}
 DAMAGED_SUMMARIES = {
     **DAMAGED,
     "without its keys": json.dumps(IDENTITY).encode(),

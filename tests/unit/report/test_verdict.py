@@ -11,16 +11,7 @@ from typing import Any
 import pytest
 
 from report.findings.analysis import analyse
-from report.findings.verdict import (
-    IMPROVED,
-    NOT_SHOWN,
-    RULE,
-    VERDICTS,
-    WORSE,
-    WORSE_OUTSIDE,
-    judge_loss,
-    judge_recall,
-)
+from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, VERDICTS, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
 from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 
 PROJECT = Path(__file__).resolve().parents[3]
