@@ -35,11 +35,15 @@ def test_four_notifications_reach_the_topics_and_the_owner(stacks: Stacks, own_w
         assert [
             (
                 one["Notification"]["NotificationType"],
+                one["Notification"]["ComparisonOperator"],
                 one["Notification"]["Threshold"],
                 [subscriber["SubscriptionType"] for subscriber in one["Subscribers"]],
             )
             for one in budget(built)["NotificationsWithSubscribers"]
-        ] == [("ACTUAL", 50, kinds), ("ACTUAL", 80, kinds), ("FORECASTED", 100, kinds), ("ACTUAL", 100, kinds)]
+        ] == [
+            (kind, "GREATER_THAN", percent, kinds)
+            for kind, percent in (("ACTUAL", 50), ("ACTUAL", 80), ("FORECASTED", 100), ("ACTUAL", 100))
+        ]
         policies = set(built.resources("Guardrail", "AWS::SNS::TopicPolicy"))
         assert len(policies) == 2
         for kind in ("AWS::Budgets::Budget", "AWS::Budgets::BudgetsAction"):
@@ -88,8 +92,8 @@ def test_at_100_percent_the_deny_goes_to_the_fine_tuning_role_and_to_no_other(st
     (role,) = action["Definition"]["IamActionDefinition"]["Roles"]
     outputs = stacks.template("FineTuning")["Outputs"].values()
     (logical_id,) = [o["Value"]["Ref"] for o in outputs if o.get("Export", {}).get("Name") == role["Fn::ImportValue"]]
-    machine = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
-    tear_down = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "TearDown")
+    machine = stacks.machine("FineTuning")
+    tear_down = stacks.machine("TearDown")
     assert machine["RoleArn"] == {"Fn::GetAtt": [logical_id, "Arn"]}
     assert tear_down["RoleArn"] != machine["RoleArn"]
 

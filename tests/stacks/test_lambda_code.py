@@ -47,5 +47,4 @@ def test_the_code_stands_beside_its_packages_without_what_python_leaves_behind(
 
 
 def test_a_synthesis_without_bundling_gives_all_functions_the_same_code(stacks: Stacks) -> None:
-    functions = stacks.resources("FineTuning", "AWS::Lambda::Function").values()
-    assert len({str(function["Properties"]["Code"]) for function in functions}) == 1
+    assert len({str(function["Code"]) for function in stacks.functions().values()}) == 1

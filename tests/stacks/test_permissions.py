@@ -22,12 +22,12 @@ NAMED_OTHERWISE = {"s3:ListObjectsV2": "s3:ListBucket", "lambda:Invoke": "lambda
 
 def role_of(stacks: Stacks, machine: str) -> str:
     """The logical id of a machine's role."""
-    return str(stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["RoleArn"]["Fn::GetAtt"][0])
+    return str(stacks.machine(machine)["RoleArn"]["Fn::GetAtt"][0])
 
 
 def calls_of(stacks: Stacks, machine: str) -> set[str]:
     """The IAM actions behind the Task states of a machine."""
-    text = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", machine)["DefinitionString"]
+    text = stacks.machine(machine)["DefinitionString"]
     calls = re.findall(r'"Resource":"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w)(\w+)', text)
     found = {f"{service}:{first.upper()}{rest}" for service, first, rest in calls}
     return {NAMED_OTHERWISE.get(action, action) for action in found}
@@ -40,8 +40,7 @@ def test_a_function_may_do_what_its_code_does_and_nothing_else(stacks: Stacks, f
         used.add("s3:ListBucket")  # or a missing object would look like a forbidden one
     if function == "sweeper":
         used.add("sqs:SendMessage")  # its dead-letter queue
-    found = stacks.resources("FineTuning", "AWS::Lambda::Function").values()
-    (properties,) = [e["Properties"] for e in found if e["Properties"]["Handler"].startswith(f"{function}.")]
+    properties = stacks.functions()[function]
     assert actions(stacks.statements(properties["Role"]["Fn::GetAtt"][0])) - RUNTIME == used
     assert set(properties["Environment"]["Variables"]) == variables(function)
 
@@ -184,7 +183,7 @@ def test_weights_of_jumpstart_stay_readable_and_gated_ones_name_their_licence(
 
 def gated_weights(built: Stacks) -> tuple[int, int]:
     """How often SageMaker is told that a licence was accepted, and how often that a training channel holds such a model."""
-    definition = str(built.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")["DefinitionString"])
+    definition = str(built.machine("FineTuning")["DefinitionString"])
     fields = '"ModelAccessConfig":{"AcceptEula":', '"ContentType":"application/x-sagemaker-model"'
     return definition.count(fields[0]), definition.count(fields[1])
 
@@ -193,5 +192,5 @@ def test_the_endpoint_may_pull_the_image_that_replaces_and_no_other(own_image: S
     pulling = [one for one in own_image.statements("HostingRole") if "ecr:BatchGetImage" in as_list(one["Action"])]
     (resource,) = (json.dumps(resource) for one in pulling for resource in as_list(one["Resource"]))
     assert ":ecr:us-east-1:111122223333:repository/own/vllm" in resource
-    machine = own_image.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    machine = own_image.machine("FineTuning")
     assert machine["DefinitionSubstitutions"]["HostingImage"].endswith("/own/vllm:v1")

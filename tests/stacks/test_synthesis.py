@@ -114,13 +114,12 @@ def mask(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_definition_preflight_and_reserve_have_one_version(stacks: Stacks) -> None:
-    machine = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", "FineTuning")
+    machine = stacks.machine("FineTuning")
     assert '"definitionVersion":"${DefinitionVersion}"' in machine["DefinitionString"]
     found = {"definition": machine["DefinitionSubstitutions"]["DefinitionVersion"]}
-    for entry in stacks.resources("FineTuning", "AWS::Lambda::Function").values():
-        variables = entry["Properties"]["Environment"]["Variables"]
-        if "DEFINITION_VERSION" in variables:
-            found[entry["Properties"]["Handler"].split(".")[0]] = variables["DEFINITION_VERSION"]
+    for name, function in stacks.functions().items():
+        if version := function["Environment"]["Variables"].get("DEFINITION_VERSION"):
+            found[name] = version
     assert set(found) == {"definition", "preflight", "reserve"}
     assert set(found.values()) == {definition_version(Settings())}
     known = {key: value for key, value in machine["DefinitionSubstitutions"].items() if isinstance(value, str)}

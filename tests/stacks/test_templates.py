@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
 
 import pytest
 
@@ -79,14 +78,9 @@ def test_everything_kept_waits_for_the_one_policy_of_an_account(stacks: Stacks, 
         assert len(kept) == 3 and all(marker in entry["DependsOn"] for entry in kept)
 
 
-def functions(stacks: Stacks) -> dict[str, dict[str, Any]]:
-    found = stacks.resources("FineTuning", "AWS::Lambda::Function").values()
-    return {entry["Properties"]["Handler"].split(".")[0]: entry["Properties"] for entry in found}
-
-
 def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_queue(stacks: Stacks) -> None:
     groups = stacks.resources("FineTuning", "AWS::Logs::LogGroup")
-    found = functions(stacks)
+    found = stacks.functions()
     for name, function in found.items():
         assert function["Handler"] == f"{name}.handler.handle"
         assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]["RetentionInDays"] == 30
@@ -97,12 +91,12 @@ def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
     # A corpus of 64 MiB takes 51 s of a core at most (python -m verification.experiments.large_corpus), and other calls to AWS ten.
     needed = prompt_file.PARSE_SECONDS + 51 * 3 // 2 + 10
-    assert needed + quotas.ASKING_SECONDS <= functions(stacks)["preflight"]["Timeout"]
-    assert needed + 60 <= functions(stacks)["stage"]["Timeout"], "it writes what it has read"
+    assert needed + quotas.ASKING_SECONDS <= stacks.functions()["preflight"]["Timeout"]
+    assert needed + 60 <= stacks.functions()["stage"]["Timeout"], "it writes what it has read"
 
 
 def test_preflight_reads_the_settings_and_the_facts_of_the_base_model(abroad: Stacks) -> None:
-    settings = RunSettings.from_json(functions(abroad)["preflight"]["Environment"]["Variables"]["SETTINGS_JSON"])
+    settings = RunSettings.from_json(abroad.functions()["preflight"]["Environment"]["Variables"]["SETTINGS_JSON"])
     told, model = settings.base_model, BASE_MODELS["mistral-7b"]
     assert (told.id, told.parameters, told.requires_eula) == (model.id, model.parameters, False)
     assert told.weights_uri.startswith("s3://jumpstart-cache-prod-eu-west-1/")
@@ -111,7 +105,7 @@ def test_preflight_reads_the_settings_and_the_facts_of_the_base_model(abroad: St
 
 
 def test_the_cap_reaches_the_functions_in_cents(own_weights: Stacks) -> None:
-    variables = {name: f["Environment"]["Variables"] for name, f in functions(own_weights).items()}
+    variables = {name: f["Environment"]["Variables"] for name, f in own_weights.functions().items()}
     caps = {name: values["CAP_CENTS"] for name, values in variables.items() if "CAP_CENTS" in values}
     assert caps == {"preflight": "4000", "reserve": "4000", "settle": "4000"}
 

@@ -47,6 +47,15 @@ class Stacks:
         assert len(found) == 1, f"{len(found)} {resource_type} with {part!r} in {name}"
         return dict(found[0].get("Properties", {}))
 
+    def machine(self, name: str) -> dict[str, Any]:
+        """The properties of the state machine FineTuning or TearDown."""
+        return self.one("FineTuning", "AWS::StepFunctions::StateMachine", name)
+
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """The properties of each Lambda, by its folder."""
+        found = self.resources("FineTuning", "AWS::Lambda::Function").values()
+        return {entry["Properties"]["Handler"].split(".")[0]: entry["Properties"] for entry in found}
+
     def statements(self, role: str, stack: str = "FineTuning") -> list[Statement]:
         """The statements of a role's inline policies."""
         policies = self.one(stack, "AWS::IAM::Role", role)["Policies"]

@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 
 from common.errors import InvalidInput
-from common.pricing import durations, hardware
+from common.pricing import durations
 from preflight.request import parse
 from stacks.configuration.settings import Settings
 from verification.simulation.definitions import machine
@@ -58,10 +58,6 @@ def test_all_waiting_of_a_spot_job_fits_the_unbilled_allowance() -> None:
 def test_the_tear_down_allowance_holds_an_endpoints_longest_start() -> None:
     start = durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS
     assert start + 300 <= durations.TEAR_DOWN_ALLOWANCE_SECONDS
-
-
-def test_one_endpoint_instance_is_priced() -> None:
-    assert hardware.ENDPOINT_INSTANCES == 1
 
 
 def test_the_longest_run_ends_before_its_execution_times_out() -> None:

@@ -47,7 +47,7 @@ def expressions(name: str) -> list[str]:
 
 @in_the_template
 def test_the_template_holds_the_file_as_a_plain_string(stacks: Stacks, name: str, logical_id: str) -> None:
-    properties = stacks.one("FineTuning", "AWS::StepFunctions::StateMachine", logical_id)
+    properties = stacks.machine(logical_id)
     assert json.loads(properties["DefinitionString"]) == machine(name)
     assert placeholders(properties["DefinitionString"]) == set(properties["DefinitionSubstitutions"])
 

@@ -161,6 +161,7 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
         ("CreateEndpoint", THERE, 5),
         ("RemoveTrialEndpointConfig", TIMED_OUT, 5),
         ("RemoveTrialModel", TIMED_OUT, 5),
+        ("DeleteEndpointWithoutCapacity", TIMED_OUT, 5),
     ],
 )
 def test_what_is_there_or_cannot_be_removed_changes_nothing_else(state: str, failure: Failure, attempts: int) -> None:

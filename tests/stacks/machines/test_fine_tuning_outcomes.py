@@ -20,7 +20,6 @@ from tests.doubles.machines.fine_tuning_run import (
     run,
 )
 from tests.doubles.machines.walk import Walk
-from verification.simulation.interpreter import Failure
 
 NO_INSTANCE = [
     "CapacityError: There is none.",
@@ -216,18 +215,7 @@ class TestAnEndpointWithoutCapacity:
         assert [variant["InstanceType"] for variant in variants] == [HOSTING, SECOND, HOSTING]
         assert execution.pauses("CreateEndpoint") == [35, 330]
         assert f"no free {HOSTING} or {SECOND} for the endpoint" in execution.cause
-
-    @pytest.mark.parametrize(
-        "deleted", [{}, Failure("States.Timeout"), Failure("SageMaker.SageMakerException", "Gone.")]
-    )
-    def test_that_cannot_be_deleted_is_left_to_tear_down(self, deleted: Any) -> None:
-        execution = run(
-            Preflight=TWO_TYPES,
-            DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[0]), endpoint()],
-            DeleteEndpointWithoutCapacity=deleted,
-        )
-        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, f"{RUN}-try2"]
-        assert execution.states.count("WaitForEndpointCapacity") == 1
+        execution = run(Preflight=TWO_TYPES, DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[0]), endpoint()])
         assert told(execution)["hostingInstanceType"] == SECOND
 
 

@@ -113,15 +113,6 @@ def assembly(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def definitions(assembly: Path) -> dict[str, dict[str, Any]]:
-    return {
-        name: json.loads(resource["Properties"]["DefinitionString"])
-        for path in assembly.glob("*.template.json")
-        for name, resource in json.loads(path.read_text(encoding="utf-8"))["Resources"].items()
-        if resource["Type"] == "AWS::StepFunctions::StateMachine"
-    }
-
-
 @pytest.mark.slow
 def test_a_property_that_cloudformation_lacks_is_noticed(assembly: Path) -> None:
     for other in (FINE_TUNING, "Captune-Guardrail.template.json"):  # checking them takes seconds
@@ -151,7 +142,9 @@ def test_a_fault_reaches_every_place_meant(assembly: Path, name: str, file: str,
     planted = after.count(found) - before.count(found)
     assert planted == before.count(lost) - after.count(lost) > 0
     assert planted == (before.count(lost) if PLANTS[name].everywhere else 1)
-    assert definitions(assembly)  # each is still JSON
+    for template in assembly.glob("*.template.json"):  # each definition is still JSON
+        for resource in json.loads(template.read_text("utf-8"))["Resources"].values():
+            json.loads(resource["Properties"].get("DefinitionString", "{}"))
 
 
 @pytest.mark.parametrize("name", PLANTS)
