@@ -15,6 +15,7 @@ from moto import mock_aws
 from rehearsal.account.clock import Clock
 from rehearsal.conductor import materials
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
+from tests.doubles.ledger_fakes import empty_table
 
 
 def test_the_defaults_rehearse_the_licence_and_a_part_of_the_corpus() -> None:
@@ -73,10 +74,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with mock_aws():
         clients = {name: boto3.client(name, region_name="us-east-1") for name in ("s3", "dynamodb")}
         clients["s3"].create_bucket(Bucket="bucket")
-        clients["dynamodb"].create_table(
-            TableName="ledger", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        )  # fmt: skip
+        empty_table(clients["dynamodb"])
         deployment = SimpleNamespace(bucket="bucket", table="ledger")
         yield SimpleNamespace(deployment=deployment, client=clients.__getitem__, clock=Clock())
 

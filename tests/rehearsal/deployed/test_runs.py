@@ -1,0 +1,221 @@
+"""Runs of the deployed project: the usual one, others, and calls that the deployed policies refuse.
+
+What fails in a state is told by the table of failures. That no run needs a call that is refused, `project` asserts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from common.contracts import run_folder
+from common.names import run_name
+from preflight.texts import text_file
+from rehearsal.sagemaker.fake import FakeTraining, TrainingPlan
+from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import DeployedProject
+from verification.experiments.large_corpus import articles
+
+# Ask saves after every hundredth answer.
+PROMPTS, PATIENCE_SECONDS = 300, 240
+
+
+@pytest.fixture(scope="module")
+def run(deployed: DeployedProject) -> Execution:
+    """The usual run, at its end and that of its TearDown. It comes first: later tests begin with an emptied account."""
+    return deployed.run()
+
+
+def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(deployed: DeployedProject, run: Execution) -> None:
+    assert run.status == "SUCCEEDED", run.cause
+    tear_down = deployed.tear_downs()[0]
+    assert tear_down.status == "SUCCEEDED", tear_down.cause
+    assert tear_down.input == {
+        "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
+    }  # fmt: skip
+    assert deployed.nothing_left()
+
+
+def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run: Execution) -> None:
+    subject, text = deployed.emails()[0]
+
+    assert subject.startswith("Captune: improved on held-out documents, $")
+    assert "Verdict:" in text
+    assert "Left of the cap" in text
+
+
+def test_settlement_reads_and_writes_no_file(deployed: DeployedProject, run: Execution) -> None:
+    role = deployed.role_of("settle")
+
+    called = {call.service for call in deployed.cloud.calls if call.access_key == role}
+
+    assert called == {"dynamodb", "sagemaker", "stepfunctions"}
+
+
+def test_an_adapter_is_served_again_without_training(deployed: DeployedProject, run: Execution) -> None:
+    def served() -> str:
+        container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
+        return str(container["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"])
+
+    uri = served()
+
+    second = deployed.run(adapterUri=uri)
+
+    assert second.status == "SUCCEEDED", second.cause
+    assert len(deployed.requests("CreateTrainingJob")) == 1
+    assert served() == uri
+    old, new = (deployed.document(one, f"{run_folder.REPORT}{run_folder.SUMMARY}") for one in (run, second))
+    assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
+    assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
+    assert deployed.nothing_left()
+
+
+def test_a_run_can_be_torn_down_again_by_name_alone(deployed: DeployedProject, run: Execution) -> None:
+    execution = deployed.tear_down(runName=run_name(run.name))
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert deployed.ledger_item(run)["state"] == "settled"
+
+
+@pytest.mark.parametrize("event", [{}, {"reason": "person"}, {"runName": "captune-"}])
+def test_a_tear_down_that_names_no_run_fails_by_name(deployed: DeployedProject, event: dict[str, str]) -> None:
+    execution = deployed.tear_down(**event)
+
+    assert (execution.status, execution.error) == ("FAILED", "InvalidInput")
+
+
+def test_a_smoke_run_trains_one_step(project: DeployedProject) -> None:
+    execution = project.run(smoke=True)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    (job,) = project.requests("CreateTrainingJob")
+    assert job["HyperParameters"]["max_steps"] == "1"
+    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 1800
+    assert project.nothing_left()
+
+
+@pytest.mark.thorough
+def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
+    """Larger than any other file may be; StageInput reads the same version of it a second time."""
+    content = "".join(islice(articles(titled=True), 1400)).encode()
+    assert len(content) > text_file.MOST_BYTES
+    project.put(f"{run_folder.CORPORA}large.txt", content)
+
+    execution = project.run(corpus=f"{run_folder.CORPORA}large.txt")
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    staged = project.read(run_folder.key(run_name(execution.name), run_folder.CORPUS))
+    assert 0.85 < len(staged) / len(content) < 0.95, "a tenth is held out, and all else is trained on"
+
+
+def test_a_cut_job_without_an_adapter_pays_no_endpoint(project: DeployedProject) -> None:
+    project.cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut", leave_out=("metrics.json",))))
+
+    execution = project.run()
+
+    assert (execution.status, execution.error) == ("FAILED", "TrainingOutOfTime")
+    assert "max_training_seconds" in str(execution.cause)
+    assert project.requests("CreateEndpoint") == []
+    assert project.nothing_left()
+
+
+@pytest.mark.thorough
+def test_each_prompt_has_one_answer_though_functions_are_killed(project: DeployedProject) -> None:
+    cloud, functions = project.cloud, project.deployment.functions
+    ids = [f"p{number}" for number in range(PROMPTS)]
+    facts = [{"name": "it", "pattern": "gene"}]
+    lines = [{"id": one, "kind": "question", "prompt": f"What is number {one}?", "facts": facts} for one in ids]
+    prompts = f"{run_folder.CORPORA}many.jsonl"
+    project.put(prompts, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    killed: list[int] = []
+    # The first two times that the base model's answers are saved, every process of Ask is killed; what it saves is there.
+    cloud.faults.add(
+        operation="PutObject",
+        times=2,
+        by=project.role_of("ask"),
+        when=lambda request: run_folder.BASE_ANSWERS in str(request["path"]),
+        before=lambda call: killed.append(cloud.functions.kill(functions["ask"])),
+    )
+    # The report on so many prompts would take longer than asking them.
+    reporting = cloud.faults.add(
+        operation="Invoke", when=lambda request: functions["report"] in str(request["path"]), hang=True
+    )
+
+    execution = project.start(prompts=prompts)
+    assert reporting.reached.wait(PATIENCE_SECONDS)
+    cloud.stop(execution)
+    reporting.release()
+    cloud.settle(execution)
+
+    for path in (run_folder.BASE_ANSWERS, run_folder.TUNED_ANSWERS):
+        content = project.read(run_folder.key(run_name(execution.name), path))
+        assert [json.loads(line)["id"] for line in content.splitlines()] == ids
+    failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
+    assert len(killed) == 2 and all(killed)
+    assert len(failed) == sum(killed)
+
+
+def answer(call: Callable[[], object]) -> tuple[str, int]:
+    """The error's code and HTTP status; "done" where there is none."""
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return "done", 200
+
+
+def test_each_service_refuses_in_its_own_words(refusing: DeployedProject) -> None:
+    cloud, deployment = refusing.cloud, refusing.deployment
+    # A role that may start a state machine, and nothing else.
+    names: list[str] = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
+    role = next(name for name in names if "SchedulerRole" in name)
+
+    def of(service: str) -> Any:
+        return cloud.client(service, role)
+
+    s3, dynamodb, sagemaker, sns = (of(name) for name in ("s3", "dynamodb", "sagemaker", "sns"))
+    runtime, functions, machines = (of(name) for name in ("sagemaker-runtime", "lambda", "stepfunctions"))
+    key = {"id": {"S": "RUN#x"}}
+    assert [
+        answer(lambda: s3.put_object(Bucket=deployment.bucket, Key="x", Body=b"")),
+        answer(lambda: s3.list_objects_v2(Bucket=deployment.bucket)),
+        answer(lambda: sns.publish(TopicArn=deployment.topic, Message="x")),
+        answer(lambda: functions.invoke(FunctionName=deployment.functions["preflight"])),
+        answer(lambda: dynamodb.get_item(TableName=deployment.table, Key=key)),
+        answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")),
+        answer(lambda: runtime.invoke_endpoint(EndpointName="captune-x", Body=b"{}")),
+        answer(lambda: machines.start_execution(stateMachineArn=deployment.fine_tuning)),
+        answer(lambda: machines.start_execution(stateMachineArn=deployment.tear_down, input="{}")),
+    ] == [
+        ("AccessDenied", 403),
+        ("AccessDenied", 403),
+        ("AuthorizationError", 403),
+        *[("AccessDeniedException", status) for status in (403, 400, 400, 400, 400)],
+        ("done", 200),
+    ]
+    assert len(cloud.refused) == 8
+    assert cloud.refused[0] == f"{role}: s3:PutObject on arn:aws:s3:::{deployment.bucket}/x"
+    cloud.settle()
+
+
+def test_a_right_reaches_as_far_as_its_resources(refusing: DeployedProject) -> None:
+    sagemaker = refusing.cloud.client("sagemaker", refusing.deployment.fine_tuning_role)
+
+    assert answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")) == ("ValidationException", 400)
+    assert answer(lambda: sagemaker.delete_endpoint(EndpointName="others-x")) == ("AccessDeniedException", 400)
+    # This machine may delete the model of the trial, and no other.
+    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x-try0")) == ("ValidationException", 400)
+    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x")) == ("AccessDeniedException", 400)
+
+
+def test_a_condition_is_compared_with_the_request(refusing: DeployedProject) -> None:
+    bucket, s3 = refusing.deployment.bucket, refusing.cloud.client("s3", refusing.deployment.fine_tuning_role)
+
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="runs/one/training/"))[0] == "done"
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="corpora/"))[0] == "AccessDenied"
+    assert answer(lambda: s3.list_objects_v2(Bucket=bucket))[0] == "AccessDenied"
