@@ -375,6 +375,7 @@ def test_container_that_is_too_slow_gets_fewer_requests_at_once() -> None:
     runtime = crowded(3)
     assert ask(runtime, 40, Shelf(), settings=settings(32)) == [f"p{n}" for n in range(40)]
     assert 3 < runtime.busiest <= 32, "some were refused"
+    assert len(runtime.bodies) <= 40 + 32 + 16 + 8 + 4, "half as many at once after each refusal"
 
 
 @pytest.mark.parametrize("seconds", [60, 0])
