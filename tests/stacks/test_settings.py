@@ -65,6 +65,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("region", "eu-north-1", "AWS CloudFormation offers AWS Budgets only there"),
         ("region", "us-east1", "(nearest: us-east-1)"),
         ("domain", "base", "choose another name"),
+        ("domain", "Finance", "use 2 to 32 lower-case letters"),
         ("base_model", "llama-3-8b", "(nearest: llama-3.1-8b, "),
         ("base_model", "qwen-2.5-7b", "name it in weights_uri"),
         ("weights_uri", "s3://mine/models/one", "with a slash at its end"),
