@@ -174,6 +174,8 @@ def _group(entry: Any) -> str:
 
 def _rows(source: BinaryIO, header: bytes) -> Iterator[Unit]:
     """The rows of CSV below its header, with the group of each."""
+    # Python's own limit is less than Preflight accepts; without any, a quote that never ends would read the whole file.
+    csv.field_size_limit(LONGEST_BYTES)
     first = header.decode("utf-8-sig")
     delimiter = max(",;\t", key=first.count)
     columns = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]

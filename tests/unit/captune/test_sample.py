@@ -21,12 +21,6 @@ UNTITLED = "\n\n".join(prose(40, n).replace("\n\n", " ") for n in range(800)).re
 RECORDS = [{"prompt": f"What is {n}?", "completion": prose(20, n), "group": f"g{n % 200}"} for n in range(1000)]
 
 
-@pytest.fixture(autouse=True)
-def _as_in_a_process_of_its_own() -> None:
-    """Whoever read records before has left the length of that file as the longest cell that Python reads."""
-    csv.field_size_limit(131_072)
-
-
 def drawn(tmp_path: Path, name: str, content: str, seed: int = 1) -> str:
     """What is drawn of a file with this content."""
     file, target = tmp_path / name, tmp_path / f"drawn{seed}-{name}"
@@ -62,6 +56,7 @@ def test_a_document_without_end_is_cut_between_words(tmp_path: Path, monkeypatch
 def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str) -> None:
     content = "".join(json.dumps(one) + "\n" for one in RECORDS)
     if form == "csv":
+        csv.field_size_limit(100)  # another reader of the process may have left any
         with (tmp_path / "made").open("w", newline="") as table:
             writer = csv.DictWriter(table, list(RECORDS[0]), delimiter=";")
             writer.writeheader()
