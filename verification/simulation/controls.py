@@ -175,7 +175,7 @@ def _unknown_is_free(pricing: Any, region: str, instance_type: str, use: str) ->
     try:
         return _find_price(pricing, region, instance_type, use)
     except PriceUnknown:
-        return Price(instance_type, use, money.pinned(region, "ml.g5.2xlarge", use).hourly_usd / 10**6, "none")
+        return Price(instance_type, use, prices.lowest_usd(region, instance_type, use), "none")
 
 
 def _one_name_for_several(name: str) -> str:
@@ -381,7 +381,7 @@ register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _with
 register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("CreateModel x abort and late"))
 register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
-register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 6))
+register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 4))
 register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a hundredth of the price", 6))
 register("deployed: TearDown gives up", edited("tear_down", _no_patience), row("RemoveResources x throttled"))
 register("deployed: ReserveBudget is skipped", edited("fine_tuning", _no_reservation), row("CreateModel x refused"))

@@ -164,6 +164,8 @@ def _changes() -> list[tuple[Any, str, Any]]:
         (weights, "of_jumpstart", _unless_whole(weights.of_jumpstart, [])),
         (images, "problem", _unless_whole(images.problem, ("", ""))),
         (staging, "asset", _unless_whole(staging.asset, {})),
+        # A PDF takes longer than all the rest of a run, and once one is made, a process forked from this one hangs at its next.
+        (sys.modules["report.render"], "pdf", lambda summary: b"%PDF"),
         # Ask makes a client of its own, with a connection for each request in flight.
         (sys.modules["ask.handler"], "boto3", SimpleNamespace(client=_factory(common.aws._PATIENT))),
         (common.ledger.ledger.Ledger.__init__, "__defaults__", (_pause,)),
