@@ -1,6 +1,6 @@
 """What vLLM takes from its container's environment and from a request, and the errors that it gives.
 
-Seen in vLLM 0.32.0, and held against a running one by verification/conformance/serving.
+Seen in vLLM 0.27.1 and 0.32.0, and compared with a running one by verification/conformance/serving.
 """
 
 from __future__ import annotations
