@@ -48,6 +48,13 @@ def reserved(
     return ledger
 
 
+def lacking(name: str) -> FakeLedger:
+    """A ledger with the run abc, of which it does not say one thing."""
+    ledger = reserved()
+    del ledger.table.rows["RUN#captune-abc"][name]
+    return ledger
+
+
 def silent(ledger: FakeLedger | None = None) -> FakeLedger:
     """A ledger that does not answer."""
     ledger = ledger or FakeLedger()
@@ -78,6 +85,9 @@ RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "past its endpoint's deadline": (old_endpoint, NOW),
     # The run has reserved 6,000 seconds of endpoints.
     "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_RESERVED),
+    "an endpoint, and no time reserved for it": (
+        lambda: Site(lacking("max_endpoint_seconds"), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT
+    ),
     "kept for longer than reserved": (
         lambda: Site(reserved(NOW + 9 * HOUR), {"abc": SUCCEEDED}, **ENDPOINT), OLDEST_RESERVED
     ),

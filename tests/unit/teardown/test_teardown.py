@@ -291,7 +291,9 @@ class TestTheExecution:
         assert (site.step_functions.calls, site.changes) == ([], ["delete_endpoint"])
 
     @pytest.mark.parametrize("ledger_state", ["readable", "silent", "damaged"])
-    def test_the_ledger_knows_the_execution_behind_a_hashed_name(self, ledger_state: str) -> None:
+    def test_the_ledger_knows_the_execution_behind_a_hashed_name(
+        self, ledger_state: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         run = "captune-abc-0123456789"
         site = Site(FakeLedger().with_run("A.bc", run=run), run=run, endpoints={run: "InService"})
         site.step_functions.executions = {arn("A.bc"): {"status": "RUNNING"}}
@@ -304,6 +306,18 @@ class TestTheExecution:
         assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")] * known
         assert ("execution A.bc: RUNNING" in outcome["found"]) is known
         assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
+        unknown = [line["run"] for line in logged(capsys, "execution unknown") if line["error"] != "None"]
+        assert unknown == [run] * (not known)
+
+    def test_what_the_ledger_does_not_tell_of_a_runs_beginning_is_logged(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        site = Site(FakeLedger().with_run("abc"), endpoints=ENDPOINT)
+        site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
+        site.ledger.fall_silent()
+        assert site.tear_down(SCHEDULE)["leftAlone"]
+        (line,) = logged(capsys, "reservation unknown")
+        assert line["run"] == "captune-abc" and "did not answer" in line["error"]
 
 
 class TestKeeping:
