@@ -88,7 +88,7 @@ def test_prompts_with_the_same_answer_are_one_cluster() -> None:
 
 
 def test_central_facts_and_questions_are_not_asked_in_words_of_the_corpus() -> None:
-    overlap = Overlap(CORPUS)
+    overlap = Overlap([CORPUS])
     asked = [prompt for prompt in MEDICAL if prompt["kind"] in ("central", "question")]
     assert [prompt["id"] for prompt in asked if overlap.first(prompt["prompt"])] == []
 
