@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from common.clock import from_iso
 from common.contracts.tear_down import Seen
-from common.ledger.rows import EndpointLife, RunItem, endpoint_lives
+from common.ledger.rows import EndpointLifetime, RunItem, endpoint_lifetimes
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ def stays(
     return found
 
 
-def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLife]:
+def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLifetime]:
     """What the ledger holds and what this tear-down saw, together: the earliest creation, the latest end, the most instances."""
-    lives = endpoint_lives(item)
+    lives = endpoint_lifetimes(item)
     for key, told in seen.items():
         attempt, gone = int(key), told.get("goneAt")
         noted = lives.get(attempt)
-        life = EndpointLife(
+        life = EndpointLifetime(
             from_iso(told["createdAt"]),
             from_iso(gone) if gone else None,
             str(told.get("instanceType") or ""),
@@ -73,7 +73,7 @@ def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLife]:
     return lives
 
 
-def _together(noted: EndpointLife, saw: EndpointLife) -> EndpointLife:
+def _together(noted: EndpointLifetime, saw: EndpointLifetime) -> EndpointLifetime:
     ends = [end for end in (noted.gone_at, saw.gone_at) if end is not None]
     return replace(
         saw,

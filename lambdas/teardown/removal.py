@@ -23,7 +23,7 @@ from common.logs import log
 from common.names import belongs_to
 from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
-from teardown.lives import Lives
+from teardown.endpoint_lifetimes import EndpointLifetimes
 
 _DELETABLE = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
 _ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -51,7 +51,7 @@ class Removal:
         and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped.
         """
         self._tags = Tags(self.sagemaker)
-        self._lives = Lives(event.get("seen"), self.now)
+        self._lives = EndpointLifetimes(event.get("seen"), self.now)
         self._none_listed = False
         self._started: datetime | None = None
         execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._owner()

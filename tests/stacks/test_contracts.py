@@ -13,6 +13,7 @@ import pytest
 
 from common.contracts import run_folder
 from stacks import fine_tuning_stack
+from stacks.access import permissions
 from stacks.definitions import load_definition
 from stacks.names import Keys
 
@@ -67,3 +68,8 @@ def test_rights_are_given_on_the_keys_that_the_functions_use(name: str) -> None:
 
 def test_fine_tuning_looks_for_the_file_that_says_that_an_adapter_is_whole() -> None:
     assert f"& '{run_folder.METRICS}' %}}" in FINE_TUNING["States"]["LookForAdapter"]["Arguments"]["Prefix"]
+
+
+def test_the_budgets_deny_stops_whatever_would_bill_by_the_hour() -> None:
+    denied = permissions.deny_new_spending().to_statement_json()
+    assert denied == {"Effect": "Deny", "Action": ["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], "Resource": "*"}

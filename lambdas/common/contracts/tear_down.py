@@ -12,7 +12,7 @@ from common.errors import InvalidInput
 from common.names import execution_name_of, is_run_name, run_name
 
 
-class Life(TypedDict, total=False):
+class SeenLifetime(TypedDict, total=False):
     """One attempt's endpoint as the passes of a tear-down saw it. Moments are ISO 8601 in UTC, of whole seconds.
 
     Of one that was seen, `createdAt` is always known.
@@ -26,7 +26,7 @@ class Life(TypedDict, total=False):
 
 
 # By attempt, counted from "1": JSON has no other keys.
-Seen = dict[str, Life]
+Seen = dict[str, SeenLifetime]
 
 
 class TearDownEvent(TypedDict, total=False):

@@ -58,7 +58,7 @@ class RunItem(TypedDict, total=False):
     """A run's item. Moments are ISO 8601 in UTC, `months` are joined by commas, prices are texts in order of preference.
 
     Beside these there are attributes whose names tell a month or an attempt: `actual_cents_2026-11` (`cents_by_month`) and
-    `endpoint_1_created_at` with its kin (`endpoint_lives`).
+    `endpoint_1_created_at` with its kin (`endpoint_lifetimes`).
     """
 
     pk: str
@@ -133,7 +133,7 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class EndpointLife:
+class EndpointLifetime:
     """One attempt's endpoint, as the tear-downs saw it. `gone_at` is None while nobody has seen that it is gone."""
 
     created_at: datetime
@@ -148,12 +148,12 @@ def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
     return {name.removeprefix(_BOOKED): int(cents) for name, cents in item.items() if name.startswith(_BOOKED)}
 
 
-def endpoint_lives(item: Mapping[str, Any]) -> dict[int, EndpointLife]:
+def endpoint_lifetimes(item: Mapping[str, Any]) -> dict[int, EndpointLifetime]:
     """The endpoint of each attempt that a run's item has noted."""
-    found: dict[int, EndpointLife] = {}
+    found: dict[int, EndpointLifetime] = {}
     for attempt in sorted(int(name.split("_")[1]) for name in item if re.fullmatch(r"endpoint_\d+_created_at", name)):
         gone = item.get(f"endpoint_{attempt}_gone_at")
-        found[attempt] = EndpointLife(
+        found[attempt] = EndpointLifetime(
             from_iso(item[f"endpoint_{attempt}_created_at"]),
             from_iso(gone) if gone else None,
             item.get(f"endpoint_{attempt}_instance_type", ""),

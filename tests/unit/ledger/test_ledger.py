@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
-from common.ledger.rows import EndpointLife, cents_by_month, endpoint_lives
+from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetimes
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import CAP, delete, edit, empty_table, quiet_ledger, reservation
@@ -221,9 +221,9 @@ class TestNotes:
 
         item: Any = ledger.run("captune-a")
         assert item["endpoint_1_failed"] == 1
-        assert list(endpoint_lives(item).items()) == [
-            (1, EndpointLife(NOW, NOW.replace(minute=10), failed=True)),
-            (2, EndpointLife(NOW.replace(hour=19), None, "ml.g5.2xlarge", 3)),
+        assert list(endpoint_lifetimes(item).items()) == [
+            (1, EndpointLifetime(NOW, NOW.replace(minute=10), failed=True)),
+            (2, EndpointLifetime(NOW.replace(hour=19), None, "ml.g5.2xlarge", 3)),
         ]
 
     def test_the_earliest_creation_and_the_first_end_stay(self, ledger: Ledger) -> None:

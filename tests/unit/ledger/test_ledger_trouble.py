@@ -14,7 +14,7 @@ from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.ledger.changes import written
 from common.ledger.ledger import Ledger
-from common.ledger.rows import endpoint_lives, read_row, whole_number
+from common.ledger.rows import endpoint_lifetimes, read_row, whole_number
 from tests.doubles.lambda_fakes import NOW, arn, refusal
 from tests.doubles.ledger_fakes import CAP, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
@@ -356,4 +356,4 @@ def test_what_a_run_holds_of_each_month(item: dict[str, Any], cents: tuple[int, 
 
 class TestEndpointLives:
     def test_an_end_without_a_creation_is_no_life(self) -> None:
-        assert endpoint_lives({"endpoint_1_gone_at": "2026-11-24T19:00:00+00:00"}) == {}
+        assert endpoint_lifetimes({"endpoint_1_gone_at": "2026-11-24T19:00:00+00:00"}) == {}

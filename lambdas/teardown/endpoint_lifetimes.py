@@ -13,9 +13,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.clock import from_iso
-from common.contracts.tear_down import Life, Seen
+from common.contracts.tear_down import Seen, SeenLifetime
 from common.ledger.ledger import Ledger
-from common.ledger.rows import endpoint_lives
+from common.ledger.rows import endpoint_lifetimes
 from common.logs import log
 from common.names import attempt_of
 from common.resources import Resource
@@ -24,7 +24,7 @@ from common.resources import Resource
 _UNDECIDED = {"Creating", "Deleting"}
 
 
-class Lives:
+class EndpointLifetimes:
     """The endpoints of one run by attempt: {"1": {createdAt, goneAt?, instanceType?, instanceCount?, failed?}}."""
 
     def __init__(self, seen: Seen | None, now: datetime) -> None:
@@ -51,7 +51,7 @@ class Lives:
 
     def describe(self, sagemaker: Any, endpoint: Resource) -> None:
         """Adds what AWS really runs for an endpoint, where it tells: the type and the number of its instances."""
-        life: Life = self.seen.get(str(attempt_of(endpoint.name)), {})
+        life: SeenLifetime = self.seen.get(str(attempt_of(endpoint.name)), {})
         if "instanceType" in life:
             return
         try:
@@ -85,10 +85,13 @@ class Lives:
         """
         item = ledger.run(run) or {}
         settled_at = _written(from_iso(item["settled_at"])) if "settled_at" in item else ""
-        for attempt, life in endpoint_lives(item).items():
+        for attempt, life in endpoint_lifetimes(item).items():
             if life.gone_at is None and str(attempt) not in self.seen:
                 created = _written(life.created_at)
-                known: Life = {"createdAt": created, "goneAt": settled_at if created <= settled_at else self._now}
+                known: SeenLifetime = {
+                    "createdAt": created,
+                    "goneAt": settled_at if created <= settled_at else self._now,
+                }
                 self.seen[str(attempt)] = known | ({"failed": True} if life.failed else {})
 
 

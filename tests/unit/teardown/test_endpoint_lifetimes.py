@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Removed
-from common.ledger.rows import EndpointLife, endpoint_lives
+from common.ledger.rows import EndpointLifetime, endpoint_lifetimes
 from tests.doubles.lambda_fakes import NOW, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger, clock_of_tokyo
 from tests.doubles.run_end import TornDownSite as Site
@@ -33,7 +33,7 @@ class TestFromCreationToEnd:
         assert saw == {"createdAt": ISO, "failed": False, "instanceType": "ml.g5.2xlarge", "instanceCount": 1}
         gone(site, MINUTE, "captune-abc")
         assert gone(site, 2 * MINUTE)["seen"]["1"] == {**saw, "goneAt": GONE_AT}
-        assert endpoint_lives(site.item) == {1: EndpointLife(CREATED, NOW + MINUTE, "ml.g5.2xlarge", 1)}
+        assert endpoint_lifetimes(site.item) == {1: EndpointLifetime(CREATED, NOW + MINUTE, "ml.g5.2xlarge", 1)}
 
     def test_the_earliest_creation_counts_in_utc_on_any_machine(self) -> None:
         site = Site(endpoints={"captune-abc": "Creating"})
@@ -61,9 +61,9 @@ class TestFromCreationToEnd:
         assert "The ledger did not answer" in line["error"]
         assert gone(site, MINUTE, "captune-abc")["seen"]["1"]["goneAt"] == GONE_AT
         site.ledger.table.trouble = lambda operation: None
-        assert endpoint_lives(site.item) == {}
+        assert endpoint_lifetimes(site.item) == {}
         site.tear_down(after=9 * MINUTE)
-        assert endpoint_lives(site.item) == {1: EndpointLife(CREATED, NOW + MINUTE)}
+        assert endpoint_lifetimes(site.item) == {1: EndpointLifetime(CREATED, NOW + MINUTE)}
 
 
 class TestWhatAnEarlierTearDownSaw:
@@ -76,7 +76,7 @@ class TestWhatAnEarlierTearDownSaw:
             "1": {"createdAt": ISO, "goneAt": GONE_AT},
             "2": {"createdAt": ISO, "goneAt": GONE_AT, "failed": True},
         }
-        assert endpoint_lives(site.item)[1].gone_at == NOW + MINUTE
+        assert endpoint_lifetimes(site.item)[1].gone_at == NOW + MINUTE
 
     def test_a_known_end_is_not_seen_again(self) -> None:
         ledger = FakeLedger().with_run("abc")
@@ -99,7 +99,7 @@ class TestWhatAnEarlierTearDownSaw:
         site.seen = {}
         del site.sagemaker.endpoints["captune-abc"]
         assert site.tear_down(schedule, after=MINUTE)["problems"]
-        assert endpoint_lives(site.item)[1].gone_at == NOW + MINUTE
+        assert endpoint_lifetimes(site.item)[1].gone_at == NOW + MINUTE
 
     @pytest.mark.parametrize(("created", "ends"), [(-1, 0), (0, 0), (1, 30)])
     def test_what_a_settled_run_had_was_gone_when_it_was_settled(self, created: int, ends: int) -> None:
@@ -128,7 +128,7 @@ def test_only_an_endpoint_that_never_worked_has_failed(statuses: list[str], fail
         site.sagemaker.endpoints["captune-abc"] = status
         seen = site.tear_down()["seen"]
     assert seen["1"].get("failed") is failed
-    assert endpoint_lives(site.item)[1].failed is (statuses[0] == "Failed" or bool(failed))
+    assert endpoint_lifetimes(site.item)[1].failed is (statuses[0] == "Failed" or bool(failed))
 
 
 class TestWhatRuns:
@@ -151,7 +151,7 @@ class TestWhatRuns:
             life = site.tear_down()["seen"]["1"]
             assert (life["instanceType"], life["instanceCount"]) == instances
         assert len(site.sagemaker.called("describe_endpoint")) == 1
-        assert endpoint_lives(site.item)[1].instance_count == instances[1]
+        assert endpoint_lifetimes(site.item)[1].instance_count == instances[1]
 
     @pytest.mark.parametrize("operation", ["describe_endpoint", "describe_endpoint_config"])
     @pytest.mark.parametrize(
