@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -18,6 +18,8 @@ from common.logs import log
 from sweeper.evidence import Evidence, gather
 from sweeper.judgement import Judge
 from teardown.removal import Removal
+
+T = TypeVar("T")
 
 _SWEEP = "-sweep-"
 
@@ -57,34 +59,26 @@ class Sweep:
         self.problems = evidence.problems
         return Judge(self.step_functions, self.fine_tuning_arn, evidence, self.now)
 
-    def _stop(self, execution_arn: str) -> bool:
+    def _stop(self, execution_arn: str) -> None:
         self.step_functions.stop_execution(
             executionArn=execution_arn,
             error="BudgetAlarm",
             cause="The budget alarm of this project went off, so every run was stopped. docs/troubleshoot.md says how to go on.",
         )
-        return True
 
     def _tear_down_each(self, runs: list[str], judge: Judge) -> list[str]:
         """The runs for which a TearDown was begun, of which one at a time waits for as long as it takes.
 
         A pass of removal is made over each run here too: a TearDown whose function is refused removes nothing, however long it lasts.
         """
-        under_way = self._under_way() if runs else set()
+        under_way = (self._try(self._under_way) if runs else None) or set()
         begun = [run for run in runs if run not in under_way and self._try(partial(self._tear_down, run, judge))]
         for run in runs:
             self._try(partial(self._remove, run, judge))
         return begun
 
     def _under_way(self) -> set[str]:
-        """The runs that a sweeper's TearDown is busy with, as far as anyone tells: two at once do no harm."""
-        try:
-            return self._sweeps()
-        except Exception as error:
-            self.problems.append(error)
-            return set()
-
-    def _sweeps(self) -> set[str]:
+        """The runs that a sweeper's TearDown is busy with. Where nobody tells, there are two at once, which do no harm."""
         pages = self.step_functions.get_paginator("list_executions").paginate(
             stateMachineArn=self.tear_down_arn, statusFilter="RUNNING"
         )
@@ -103,20 +97,19 @@ class Sweep:
             return False
         return True
 
-    def _remove(self, run: str, judge: Judge) -> bool:
+    def _remove(self, run: str, judge: Judge) -> None:
         """Makes one pass of removal over a run, by itself."""
         parts = self.sagemaker, self.step_functions, self.ledger, self.fine_tuning_arn
         outcome = Removal(run, *parts, self.now).one_pass(_event(run, judge))
         log("swept by itself", **outcome)
-        return True
 
-    def _try(self, step: Callable[[], bool]) -> bool:
-        """What a step answers; no when it fails."""
+    def _try(self, step: Callable[[], T]) -> T | None:
+        """What a step answers; None when it fails."""
         try:
             return step()
         except Exception as error:
             self.problems.append(error)
-            return False
+            return None
 
 
 def _candidates(evidence: Evidence) -> list[str]:

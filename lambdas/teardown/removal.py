@@ -102,9 +102,8 @@ class Removal:
             return str(described["status"])
         except (BotoCoreError, ClientError) as error:
             if isinstance(error, ClientError) and error_code(error) == "ExecutionDoesNotExist":
-                return (
-                    told if told in _ENDED else "ABORTED"
-                )  # Forgotten after 90 days, or it never was: it does not run.
+                # Forgotten after 90 days, or it never was: it does not run.
+                return told if told in _ENDED else "ABORTED"
             if event.get("reason") != "event":
                 self._problem("the execution", error)
             return told
