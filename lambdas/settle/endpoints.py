@@ -66,7 +66,7 @@ def _merged(item: RunItem, seen: Seen) -> dict[int, EndpointLifetime]:
             from_iso(gone) if gone else None,
             str(told.get("instanceType") or ""),
             int(told.get("instanceCount") or 0),
-            # Who saw it only Creating or Deleting speaks against no note; without one it counts as an endpoint that worked.
+            # Creating and Deleting do not override a recorded failure; without a record it counts as an endpoint that worked.
             told.get("failed", noted is not None),
         )
         lives[attempt] = life if noted is None else _together(noted, life)

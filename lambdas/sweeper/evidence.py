@@ -1,6 +1,6 @@
 """What there is of this project at one moment: at SageMaker, in the ledger, and running. Each is read by itself.
 
-A service that does not answer leaves a gap, which is None and not empty: what nobody told is not taken for nothing.
+A service that does not answer leaves None: None means unknown, an empty list means none.
 """
 
 from __future__ import annotations
