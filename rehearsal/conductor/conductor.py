@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from captune.kept_run import ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
@@ -184,13 +185,13 @@ class Conductor:
         if earlier := results.set_aside(target):
             self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
         succeeded = execution.status == "SUCCEEDED"
-        summary = self.summary = results.copy_out(cloud, run, target, adapter=not succeeded)
+        summary = self.summary = results.copy_out(cloud, run, target)
         if succeeded and summary:
             results.show_summary(self.display, summary)
             results.show_missed(self.display, summary, self.options.interruptions)
         else:
             results.show_failure(self.display, execution)
-            if (kept := target / results.ADAPTER).is_dir():
+            if (kept := target / ADAPTER).is_dir():
                 self.display.say(
                     f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
                 )

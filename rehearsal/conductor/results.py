@@ -12,6 +12,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from captune import fetch
 from common.contracts import run_folder
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
@@ -21,7 +22,6 @@ from report.content.meaning import NO_OUTSIDE_TEXT
 from .display import Display
 
 SHOWN_PROMPTS = 3
-ADAPTER = "adapter"
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
 
@@ -34,28 +34,13 @@ def set_aside(target: Path) -> Path | None:
     return target.rename(next(place for place in beside if not place.exists()))
 
 
-def copy_out(cloud: Cloud, run: str, target: Path, *, adapter: bool = False) -> dict[str, Any]:
-    """Copy the report, the answers and the plan of a run to `target`; return its summary, empty if it has none.
-
-    With `adapter` also what was trained, with its losses: after a failure the bucket is deleted, and hours of training with it.
-    """
+def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
+    """Copy what `captune fetch` would of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
     assert cloud.deployment is not None
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
-    target.mkdir(parents=True, exist_ok=True)
-    summary: dict[str, Any] = {}
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.prefix(run))
-    for key in [item["Key"] for page in pages for item in page.get("Contents", [])]:
-        path = key.removeprefix(run_folder.prefix(run))
-        folder, _, name = path.rpartition("/")
-        if f"{folder}/" in (run_folder.REPORT, run_folder.ANSWERS) or path == run_folder.PLAN:
-            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            (target / name).write_bytes(content)
-            if path == f"{run_folder.REPORT}{run_folder.SUMMARY}":
-                summary = dict(json.loads(content))
-        elif adapter and run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}") and not path.startswith(run_folder.TRIAL):
-            (target / ADAPTER).mkdir(exist_ok=True)
-            (target / ADAPTER / name).write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    return summary
+    fetch.copy(s3, bucket, fetch.wanted(s3, bucket, run), target)
+    summary = target / run_folder.SUMMARY
+    return dict(json.loads(summary.read_bytes())) if summary.is_file() else {}
 
 
 def dollars(cents: Any) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rehearsal.conductor import run_folders
 from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
 from rehearsal.conductor.run_folders import RunFolders, clear_abandoned, new_name
+from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
 PLAIN = ("The clock on the wall is", "The house stood at the end of", "The cost of a test depends on")
@@ -64,31 +65,17 @@ def test_an_alarm_that_went_off_is_shown_with_what_to_do_and_the_run_is_not_clea
     assert "✗ ALARM: too-old" in shown and "Delete it in the console." in shown and clean == [False]
 
 
-def account(**files: bytes) -> Any:
-    """A cloud whose bucket holds these files of the run "mine", by their keys."""
-    contents = {f"runs/mine/{path}": content for path, content in files.items()}
-    pages = SimpleNamespace(paginate=lambda **_: [{"Contents": [{"Key": key} for key in contents]}])
-    s3 = SimpleNamespace(
-        get_paginator=lambda _: pages, get_object=lambda Bucket, Key: {"Body": io.BytesIO(contents[Key])}
-    )
-    return SimpleNamespace(deployment=SimpleNamespace(bucket="bucket"), client=lambda _: s3)
-
-
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_of_a_failed_run_the_adapter_and_its_losses_are_kept(tmp_path: Path) -> None:
-    trained = "training/mine/output/model"
-    files = {
-        f"{trained}/metrics.json": b"{}",
-        f"{trained}/adapter_model.safetensors": b"w",
-        "training/trial/x/output/model/a": b"",
-    }
-    assert copy_out(account(**files), "mine", tmp_path / "mine", adapter=True) == {}
-    assert names(tmp_path / "mine" / "adapter") == {"metrics.json", "adapter_model.safetensors"}
-    copy_out(account(**files), "mine", tmp_path / "other")
-    assert not (tmp_path / "other" / "adapter").exists()
+def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None:
+    cloud: Any = SimpleNamespace(
+        deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: RunBucket({RUN: files_of_run()})
+    )
+    assert copy_out(cloud, RUN, tmp_path / "mine") == {}
+    assert names(tmp_path / "mine" / "adapter") == set(ADAPTER)
+    assert copy_out(cloud, "captune-refused", tmp_path / "other") == {} and names(tmp_path / "other") == set()
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,250 @@
+"""`captune fetch RUN`: report, answers and adapter of a run in your account, into results/RUN/.
+
+Each file is checked by the checksum that S3 keeps of it. A file that is being fetched has another name until it is whole and checked, so
+that a second call goes on where the first was stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from awscrt import checksums
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from captune import account
+from captune.account import Refused, Region, output
+from captune.kept_run import ADAPTER, NoAdapter, OtherRun, Results, Run, kept, local_path, name_of, not_found
+from common.aws import error_code
+from common.contracts import run_folder
+
+_CHUNK_BYTES, _SPARE_BYTES = 1 << 20, 1 << 26
+_TRIES = 5  # for one file, where the connection breaks
+# S3 keeps the first of every new object, whoever wrote it; older ones and copies may have another.
+_CHECKSUMS = (("CRC64NVME", checksums.crc64nvme, 8), ("CRC32C", checksums.crc32c, 4), ("CRC32", zlib.crc32, 4))
+Advance = Callable[[int], None]
+
+
+class DiskFull(Refused):
+    """What is to be fetched does not fit the disk."""
+
+
+class DamagedCopy(Refused):
+    """A fetched file is not what S3 says it is."""
+
+
+def command(
+    run: Run,
+    results: Results = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    region: Region = None,
+) -> None:
+    """Fetches a run of your account; a rehearsed run is in results/ already."""
+    here = kept(run, results)
+    if here is not None and here.rehearsed:
+        raise OtherRun(
+            f"{here.folder} is a rehearsed run: everything of it is there already, the adapter in {ADAPTER}/."
+        )
+    session = account.session(region)
+    fetched = fetch(session.client("s3"), output(session, "BucketName"), name_of(run), results)
+    if as_json:
+        print(
+            json.dumps(
+                {"run": fetched.run, "folder": str(fetched.folder), "files": fetched.files, "by_size": fetched.by_size}
+            )
+        )
+    else:
+        print(
+            f"{len(fetched.files)} files of {fetched.run} are in {fetched.folder}, the adapter in {fetched.folder / ADAPTER}."
+        )
+        if fetched.by_size:
+            print(f"S3 keeps no checksum of these, so only their size was checked: {', '.join(fetched.by_size)}")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched; `by_size` are the files of which S3 keeps no checksum."""
+
+    run: str
+    folder: Path
+    files: list[str]
+    by_size: list[str]
+
+
+@dataclass(frozen=True)
+class _Object:
+    key: str
+    etag: str
+    size: int
+    path: str  # in results/RUN/
+
+
+def fetch(s3: Any, bucket: str, run: str, results: Path) -> Fetched:
+    """Fetches a run into a folder of its name. Raises RunNotFound, OtherRun, DiskFull, DamagedCopy, and NoAdapter once all else is there."""
+    target = results / run
+    objects = wanted(s3, bucket, run)
+    if not objects:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.RUNS, Delimiter="/")
+        known = [one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", [])]
+        raise not_found(run, known, f"in the bucket {bucket}")
+    _refuse_other_run(s3, bucket, run, target)
+    weight = sum(one.size for one in objects)
+    columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(run, total=weight)
+        by_size = copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
+    if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
+        raise NoAdapter(
+            f"What there is of {run} is in {target}, but it has left no adapter: the run was stopped or failed before training had saved one. "
+            "Start it again, and fetch the new run."
+        )
+    return Fetched(run, target, [one.path for one in objects], by_size)
+
+
+def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
+    """The objects of a run that are kept, those of the adapter last; the last training job that has saved one counts."""
+    found = {entry["Key"]: entry for entry in _listed(s3, bucket, run_folder.prefix(run))}
+    objects = [
+        _object(entry, path)
+        for key, entry in found.items()
+        if (path := local_path(key.removeprefix(run_folder.prefix(run)))) is not None
+    ]
+    source = _adapter_prefix(s3, bucket, run, found)
+    entries = _listed(s3, bucket, source) if source else []
+    adapter = [_object(entry, f"{ADAPTER}/{entry['Key'].removeprefix(source)}") for entry in entries]
+    # The configuration is what makes a folder an adapter: it comes when everything else is there.
+    return objects + sorted(adapter, key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
+
+
+def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> list[str]:
+    """Copies objects into a folder, and answers which were checked by their size alone. Raises DiskFull and DamagedCopy."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(target).free
+        needed = sum(one.size for one in objects) + _SPARE_BYTES
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
+        return [one.path for one in objects if not _copy_one(s3, bucket, one, target, advance)]
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"The disk with {target} is full: {error}. Make room, or name another folder with --results."
+        ) from error
+
+
+def _copy_one(s3: Any, bucket: str, one: _Object, target: Path, advance: Advance) -> bool:
+    """Brings one object to its place; answers whether it was compared by more than its size."""
+    final = target / one.path
+    head = s3.head_object(Bucket=bucket, Key=one.key, ChecksumMode="ENABLED")
+    if final.is_file() and final.stat().st_size == one.size and (same := _checked(final, head)):
+        advance(one.size)
+        return same
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part = final.with_name(f".{final.name}.{one.etag[:12]}.part")  # of this version of the object
+    for attempt in range(1, _TRIES + 1):
+        try:
+            _append(s3, bucket, one, part, advance)
+            break
+        except (HTTPClientError, IncompleteReadError, ConnectionError):
+            if attempt == _TRIES:
+                raise
+    if part.stat().st_size != one.size or _checked(part, head) is False:
+        part.unlink()
+        raise DamagedCopy(
+            f"s3://{bucket}/{one.key} arrived damaged: it is not what S3's checksum says. Nothing was kept of it; fetch again."
+        )
+    os.replace(part, final)
+    return _checked(final, head) is True
+
+
+def _append(s3: Any, bucket: str, one: _Object, part: Path, advance: Advance) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    if 0 < have == one.size:
+        return
+    # A range cannot be asked of an empty object.
+    rest = {"Range": f"bytes={have}-", "IfMatch": f'"{one.etag}"'} if one.size else {}
+    try:
+        body = s3.get_object(Bucket=bucket, Key=one.key, **rest)["Body"]
+    except ClientError as error:
+        if error_code(error) in ("PreconditionFailed", "412", "NoSuchKey"):
+            raise DamagedCopy(f"s3://{bucket}/{one.key} was replaced or deleted meanwhile. Fetch again.") from error
+        raise
+    with open(part, "ab") as file:
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
+            file.write(chunk)
+            advance(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _checked(file: Path, head: dict[str, Any]) -> bool | None:
+    """Whether a file has the checksum that S3 keeps of the whole object; None where it keeps none that can be compared."""
+    if head.get("ChecksumType") != "COMPOSITE":
+        for name, step, size in _CHECKSUMS:
+            told = str(head.get(f"Checksum{name}") or "-")
+            if "-" not in told:  # one with a hyphen is made of the checksums of parts
+                value = 0
+                with open(file, "rb") as opened:
+                    while chunk := opened.read(_CHUNK_BYTES):
+                        value = step(chunk, value)
+                return b64encode(value.to_bytes(size, "big")).decode() == told
+    etag = str(head["ETag"]).strip('"')
+    if len(etag) != 32 or str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
+        return None
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "md5").hexdigest() == etag
+
+
+def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [entry for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+
+
+def _object(entry: dict[str, Any], path: str) -> _Object:
+    if ".." in Path(path).parts:
+        raise DamagedCopy(
+            f"The key {entry['Key']} leaves its folder, so nothing was fetched. Delete it from the bucket."
+        )
+    return _Object(entry["Key"], str(entry["ETag"]).strip('"'), int(entry["Size"]), path)
+
+
+def _adapter_prefix(s3: Any, bucket: str, run: str, found: dict[str, dict[str, Any]]) -> str:
+    """Where the run's adapter lies: what its last training job has saved whole, or the earlier run's that it served."""
+    trial = run_folder.key(run, run_folder.TRIAL)
+    whole = [
+        (entry["LastModified"], key.removesuffix(run_folder.METRICS))
+        for key, entry in found.items()
+        if key.endswith(f"/{run_folder.METRICS}")
+        and run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}")
+        and not key.startswith(trial)
+    ]
+    if whole:
+        return max(whole)[1]
+    plan = run_folder.key(run, run_folder.PLAN)
+    served = str(_plan(s3, bucket, run).get("adapterUri") or "") if plan in found else ""
+    earlier = run_folder.ADAPTER_URI.fullmatch(served)
+    return f"{served.removeprefix(f's3://{bucket}/').rstrip('/')}/" if earlier and earlier[1] == bucket else ""
+
+
+def _plan(s3: Any, bucket: str, run: str) -> dict[str, Any]:
+    content = s3.get_object(Bucket=bucket, Key=run_folder.key(run, run_folder.PLAN))["Body"].read()
+    return dict(json.loads(content))
+
+
+def _refuse_other_run(s3: Any, bucket: str, run: str, target: Path) -> None:
+    here = kept(str(target), target.parent)
+    if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
+        raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
