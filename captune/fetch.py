@@ -148,10 +148,9 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
 def _copy_one(s3: Any, bucket: str, one: _Object, target: Path, advance: Advance) -> bool:
     """Brings one object to its place; answers whether it was compared by more than its size."""
     final = target / one.path
-    head = s3.head_object(Bucket=bucket, Key=one.key, ChecksumMode="ENABLED")
-    if final.is_file() and final.stat().st_size == one.size and (same := _checked(final, head)):
+    if final.is_file() and final.stat().st_size == one.size and _checked(s3, bucket, one, final):
         advance(one.size)
-        return same
+        return True
     final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_name(f".{final.name}.{one.etag[:12]}.part")  # of this version of the object
     for attempt in range(1, _TRIES + 1):
@@ -161,13 +160,14 @@ def _copy_one(s3: Any, bucket: str, one: _Object, target: Path, advance: Advance
         except (HTTPClientError, IncompleteReadError, ConnectionError):
             if attempt == _TRIES:
                 raise
-    if part.stat().st_size != one.size or _checked(part, head) is False:
+    same = _checked(s3, bucket, one, part) if part.stat().st_size == one.size else False
+    if same is False:
         part.unlink()
         raise DamagedCopy(
             f"s3://{bucket}/{one.key} arrived damaged: it is not what S3's checksum says. Nothing was kept of it; fetch again."
         )
     os.replace(part, final)
-    return _checked(final, head) is True
+    return same is True
 
 
 def _append(s3: Any, bucket: str, one: _Object, part: Path, advance: Advance) -> None:
@@ -190,22 +190,29 @@ def _append(s3: Any, bucket: str, one: _Object, part: Path, advance: Advance) ->
         os.fsync(file.fileno())
 
 
-def _checked(file: Path, head: dict[str, Any]) -> bool | None:
-    """Whether a file has the checksum that S3 keeps of the whole object; None where it keeps none that can be compared."""
-    if head.get("ChecksumType") != "COMPOSITE":
-        for name, step, size in _CHECKSUMS:
-            told = str(head.get(f"Checksum{name}") or "-")
-            if "-" not in told:  # one with a hyphen is made of the checksums of parts
-                value = 0
-                with open(file, "rb") as opened:
-                    while chunk := opened.read(_CHUNK_BYTES):
-                        value = step(chunk, value)
-                return b64encode(value.to_bytes(size, "big")).decode() == told
-    etag = str(head["ETag"]).strip('"')
-    if len(etag) != 32 or str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
+def _checked(s3: Any, bucket: str, one: _Object, file: Path) -> bool | None:
+    """Whether a file is what S3's checksum or ETag says of the whole object; None where it keeps neither in a form that can be compared."""
+    head = s3.head_object(Bucket=bucket, Key=one.key, ChecksumMode="ENABLED")
+    count = int(one.etag.partition("-")[2] or 1)  # of the parts in which it was uploaded
+    # Of an object in parts there may be a checksum of the parts' checksums, which says nothing of the whole.
+    of_whole = count == 1 or head.get("ChecksumType") == "FULL_OBJECT"
+    for name, step, size in _CHECKSUMS:
+        if of_whole and (kept := head.get(f"Checksum{name}")):
+            value: int = 0
+            with open(file, "rb") as opened:
+                while chunk := opened.read(_CHUNK_BYTES):
+                    value = step(chunk, value)
+            return b64encode(value.to_bytes(size, "big")).decode() == str(kept)
+    if str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
         return None
+    numbers = range(1, count + 1) if count > 1 else ()
+    sizes = [s3.head_object(Bucket=bucket, Key=one.key, PartNumber=number)["ContentLength"] for number in numbers]
     with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "md5").hexdigest() == etag
+        parts = [hashlib.md5(opened.read(size), usedforsecurity=False) for size in sizes or [one.size]]
+    if count == 1:
+        return parts[0].hexdigest() == one.etag
+    together = hashlib.md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
+    return f"{together.hexdigest()}-{count}" == one.etag
 
 
 def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:

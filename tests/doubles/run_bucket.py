@@ -15,7 +15,7 @@ from botocore.response import StreamingBody
 
 from tests.doubles.lambda_fakes import NOW, Service, refusal
 
-BUCKET, RUN = "bucket", "captune-one"
+BUCKET, RUN, PART_BYTES = "bucket", "captune-one", 6_000
 PLAN = {
     "runName": RUN, "domain": "medical", "bucket": BUCKET, "adapterUri": "", "region": "us-east-1",
     "executionArn": "arn:aws:states:us-east-1:999999999999:execution:captune-fine-tuning:one",
@@ -49,8 +49,9 @@ class RunBucket(Service):
 
     Attributes:
         breaks: by the end of a key, the bytes after which each of the next connections for it ends.
-        checksums: which checksum S3 keeps of an object: CRC32, or "" for none; a part of a key that is in `by_parts` was
-            uploaded in several parts, of which no checksum of the whole is kept.
+        checksums: whether S3 keeps a CRC32 of an object.
+        by_parts: these keys were uploaded in two parts, so that S3 keeps a checksum of checksums.
+        own_key: these keys are encrypted with a key of KMS, so that their ETag says nothing.
         damaged: of these keys other bytes arrive than are kept.
     """
 
@@ -62,17 +63,26 @@ class RunBucket(Service):
             (BUCKET, f"runs/{run}/{path}"): content for run, kept in runs.items() for path, content in kept.items()
         }
         self.breaks: dict[str, list[int]] = {}
-        self.checksums, self.by_parts, self.damaged = "CRC32", "nothing", "nothing"
+        self.checksums, self.by_parts, self.own_key, self.damaged = True, "nothing", "nothing", "nothing"
 
     def _etag(self, key: str) -> str:
-        return f'"{hashlib.md5(self.objects[BUCKET, key]).hexdigest()}{"-2" if self.by_parts in key else ""}"'
+        content = self.objects[BUCKET, key]
+        if self.by_parts not in key:
+            return f'"{hashlib.md5(content).hexdigest()}"'
+        digests = (hashlib.md5(part).digest() for part in (content[:PART_BYTES], content[PART_BYTES:]))
+        return f'"{hashlib.md5(b"".join(digests)).hexdigest()}-2"'
 
-    def on_head_object(self, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
+    def on_head_object(
+        self, Bucket: str, Key: str, ChecksumMode: str = "", PartNumber: int | None = None
+    ) -> dict[str, Any]:
         content = self.objects[Bucket, Key]
-        told: dict[str, Any] = {"ContentLength": len(content), "ETag": self._etag(Key)}
-        if self.checksums and ChecksumMode == "ENABLED" and self.by_parts not in Key:
-            told["ChecksumCRC32"] = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
-        return told
+        parts = {None: content, 1: content[:PART_BYTES], 2: content[PART_BYTES:]}
+        found: dict[str, Any] = {"ContentLength": len(parts[PartNumber]), "ETag": self._etag(Key)}
+        if self.checksums and ChecksumMode == "ENABLED":
+            kind = "COMPOSITE" if self.by_parts in Key else "FULL_OBJECT"
+            value = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+            found |= {"ChecksumType": kind, "ChecksumCRC32": "AAAAAA==-2" if kind == "COMPOSITE" else value}
+        return found | ({"ServerSideEncryption": "aws:kms"} if self.own_key in Key else {})
 
     def on_get_object(
         self, Bucket: str, Key: str, Range: str = "bytes=0-", IfMatch: str = "", **_: Any

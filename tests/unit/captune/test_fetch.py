@@ -71,12 +71,20 @@ def test_a_second_call_goes_on_and_reads_nothing_that_is_whole(bucket: RunBucket
     assert [request["Key"] for request in bucket.called("get_object")[asked:]] == [f"runs/{RUN}/report/report.html"]
 
 
-@pytest.mark.parametrize("checksums", ["CRC32", ""], ids=["by its checksum", "by its ETag"])
-def test_what_arrives_damaged_does_not_get_its_name(bucket: RunBucket, tmp_path: Path, checksums: str) -> None:
-    bucket.damaged, bucket.checksums = WEIGHTS, checksums
+@pytest.mark.parametrize(
+    ("checksums", "by_parts"),
+    [(True, "nothing"), (False, "nothing"), (True, WEIGHTS)],
+    ids=["by its checksum", "by its ETag", "by the ETag of its parts"],
+)
+def test_what_arrives_damaged_does_not_get_its_name(
+    bucket: RunBucket, tmp_path: Path, checksums: bool, by_parts: str
+) -> None:
+    bucket.damaged, bucket.checksums, bucket.by_parts = WEIGHTS, checksums, by_parts
     with pytest.raises(DamagedCopy, match="fetch again"):
         fetch(bucket, BUCKET, RUN, tmp_path)
     assert not files(tmp_path / RUN / "adapter") & {"adapter_model.safetensors", "adapter_config.json"}
+    bucket.damaged = "nothing"
+    assert fetch(bucket, BUCKET, RUN, tmp_path).by_size == []
 
 
 def test_a_file_that_is_replaced_meanwhile_is_refused(bucket: RunBucket, tmp_path: Path) -> None:
@@ -86,7 +94,7 @@ def test_a_file_that_is_replaced_meanwhile_is_refused(bucket: RunBucket, tmp_pat
 
 
 def test_files_without_a_checksum_are_named(bucket: RunBucket, tmp_path: Path) -> None:
-    bucket.by_parts = WEIGHTS
+    bucket.by_parts = bucket.own_key = WEIGHTS
     assert fetch(bucket, BUCKET, RUN, tmp_path).by_size == ["adapter/adapter_model.safetensors"]
 
 
