@@ -16,7 +16,7 @@ from common.ledger.ledger import Ledger, dollars
 from common.pricing.costs import for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
-from common.text.tokens import estimated_tokens
+from common.text import estimated_tokens
 from preflight import large_model_allowance, money
 from stacks.configuration.settings import Settings
 

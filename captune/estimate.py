@@ -17,10 +17,9 @@ from common.cards import Card, card_of, serving_bytes, training_memory
 from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
-from common.text import words
-from common.text.tokens import MOST_PER_WORD
-from preflight import large_model_allowance, learnable
-from preflight.model import catalogued
+from common.text import MOST_PER_WORD, count_words
+from preflight import large_model_allowance
+from preflight.model import catalogued, most_bytes_learned
 from preflight.money import Allowance
 from preflight.request import Request
 from preflight.texts import text_file
@@ -71,7 +70,7 @@ def _learnt(settings: Settings, corpora: Sequence[Path]) -> tuple[int, str]:
     text_file.refuse_too_large(" with ".join(path.name for path in corpora), size, text_file.MOST_CORPUS_BYTES)
     there = sum(_words(path) for path in corpora)
     of_run = run_settings(settings)
-    most_bytes = learnable.most_bytes(of_run, Request(), catalogued(of_run))
+    most_bytes = most_bytes_learned(of_run, Request(), catalogued(of_run))
     in_time = there * most_bytes // size if size > most_bytes else there
     if settings.corpus_words and settings.corpus_words < in_time:
         return settings.corpus_words, f"of {there:,} words: corpus_words asks for no more"
@@ -85,9 +84,9 @@ def _words(path: Path) -> int:
     name = path.name.lower()
     text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
     if not records.are_records(name):
-        return words.count(text)
+        return count_words(text)
     try:
-        return sum(words.count(record.text) for record in records.read(text, name)[0])
+        return sum(count_words(record.text) for record in records.read(text, name)[0])
     except records.RecordsFaulty as fault:
         raise DatasetRejected(str(fault)) from None
 

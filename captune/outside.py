@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from captune.account import PROJECT, Refused
-from common.text import words
-from preflight.texts.overlap import Overlap
+from common.text import count_words
+from preflight.texts.held_out import Overlap
 
 # What is trained on, today and in the evidence: an abstract that shares eight words in a row with one of them is left out.
 CORPORA = (
@@ -90,7 +90,7 @@ def fetch(source: Path | None = None, target: Path = TARGET) -> str:
     shown = target.relative_to(PROJECT) if target.is_relative_to(PROJECT) else target
     left_out = len(taken) - len(kept)
     return (
-        f"{len(kept)} abstracts, {sum(words.count(one['text']) for one in kept):,} words, in {shown}"
+        f"{len(kept)} abstracts, {sum(count_words(one['text']) for one in kept):,} words, in {shown}"
         + (f" ({left_out} more share eight words in a row with a training text and were left out)" if left_out else "")
         + f". From PubMedQA, MIT licence, commit {COMMIT[:12]}.\nMeasure on them: make rehearse OUTSIDE={shown}"
     )
@@ -105,7 +105,7 @@ def chosen(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
             text = "\n\n".join([*record["CONTEXTS"], record["LONG_ANSWER"]])
             times = len(pattern.findall(text))
             if pattern.search(f"{record['QUESTION']}; {'; '.join(record['MESHES'])}") and times >= _LEAST_IN_TEXT:
-                dense.append((-times / max(1, words.count(text)), int(key), str(record["QUESTION"]), text))
+                dense.append((-times / max(1, count_words(text)), int(key), str(record["QUESTION"]), text))
         for _, number, title, text in sorted(dense)[:AREA_ABSTRACTS]:
             taken[number] = {"id": f"pubmed-{number}", "title": title, "text": text}
     return [taken[number] for number in sorted(taken)]

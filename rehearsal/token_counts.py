@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common.text.tokens import TOKENS_PER_WORD
+from common.text import TOKENS_PER_WORD
 from preflight.texts import text_file
 
 from .conductor.options import PROJECT

@@ -28,7 +28,7 @@ FORM = (
 )
 # What spreadsheets write, by country.
 _DELIMITERS = (",", ";", "\t")
-_SHOWN, _SHOWN_CHARACTERS, _SHOWN_HEADER = 8, 80, 300
+_SHOWN, _SHOWN_HEADER = 8, 300
 
 Show = Callable[[str], str]  # how a message quotes a value of the file
 Row = dict[str, Any] | str  # a row by the names of its columns, or what is wrong with it
@@ -124,7 +124,7 @@ def read(
     Raises RecordsFaulty naming the faulty lines.
     """
     names = {**{column: column for column in COLUMNS}, **(columns or {})}
-    rows = list(_table(text, name, names, show) if name.endswith(TABLE) else _lines(text))
+    rows = list(_table(text, name, names, show) if name.endswith(TABLE) else json_lines(text))
     if not rows:
         raise RecordsFaulty(f"{name} holds no record. {FORM}")
     faults = [f"line {number} {row}" for number, row in rows if isinstance(row, str)]
@@ -208,8 +208,8 @@ class _Reader:
         return tuple(turns)
 
 
-def _lines(text: str) -> Iterator[tuple[int, Row]]:
-    """The objects of a JSON Lines text with their lines, or what is wrong with a line."""
+def json_lines(text: str) -> Iterator[tuple[int, Row]]:
+    """The objects of a JSON Lines text with the numbers of their lines, or what is wrong with a line; blank lines are left out."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -218,8 +218,10 @@ def _lines(text: str) -> Iterator[tuple[int, Row]]:
             json.dumps(row, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             row = "has half of a surrogate pair, which no UTF-8 text can hold"
-        except (ValueError, RecursionError) as error:
-            row = f"is not JSON ({str(error).partition(';')[0][:_SHOWN_CHARACTERS]})"
+        except RecursionError:
+            row = "is nested too deeply"
+        except ValueError as error:  # also an integer of more digits than Python converts
+            row = f"is not JSON ({getattr(error, 'msg', str(error)).partition(';')[0]})"
         else:
             row = row if isinstance(row, dict) else "is not a JSON object"
         yield number, row

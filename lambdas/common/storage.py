@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from common.aws import error_code, is_missing
-from common.text.utf8 import encoded
+from common.text import encoded
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from common.names import run_name
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
-from preflight import large_model_allowance, learnable, model, money, request, staging
-from preflight.account import adapter, hub, images, other_runs, quotas, weights
-from preflight.prompts import prompt_file
-from preflight.records import gathering
-from preflight.texts.files import Files
-from preflight.texts.training_text import Amount
+from preflight import large_model_allowance, model, money, request, staging
+from preflight.account import images, other_runs, quotas, weights
+from preflight.texts import prompts, training
+from preflight.texts.text_file import Files
+from preflight.texts.training import Amount
 
 T = TypeVar("T")
 
@@ -179,7 +178,7 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
         return "is not asked about weights of your own"
     if base.requires_eula and not context.settings.accept_eula:
         return "is asked once the licence is accepted"
-    has_template, warnings = hub.ask(context.hub, base)
+    has_template, warnings = weights.in_hub(context.hub, base)
     result.model = replace(result.model, has_chat_template=has_template)
     result.warnings += warnings
     return f"has {base.name} where and as the catalogue says"
@@ -187,45 +186,44 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
 
 def texts(context: Context, result: PreflightResult) -> str:
     """Corpus, held-out and outside text, and prompts. Raises DatasetRejected, one of its kinds, or PromptsRejected."""
-    data = staging.asset(context.s3, "DATA")
-    result.corpus_bytes = learnable.most_bytes(context.settings, result.request, result.model)
-    files = Files(context.storage, data, context.settings.domain)
-    amount = Amount(context.settings.corpus_words, result.corpus_bytes)
-    result.material = staging.gather(files, result.request, result.attempt, amount)
+    settings, data = context.settings, staging.asset(context.s3, "DATA")
+    result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
+    files = Files(context.storage, data, settings.domain, attempt=result.attempt)
+    result.material = staging.gather(files, result.request, Amount(settings.corpus_words, result.corpus_bytes))
     code = staging.asset(context.s3, "TRAINING")
-    if result.material and code:
+    if result.material:
+        # What was checked is what the run gets.
         result.input_versions = files.versions
         result.input_digest = staging.digest(staging.files(result.material, code))
-    if result.material:
         result.warnings += result.material.warnings
-        result.warnings += prompt_file.too_long_for(result.material.prompts, result.model.served_tokens)
+        result.warnings += prompts.too_long_for(result.material.prompts, result.model.served_tokens)
     return "read and checked"
 
 
 def records(context: Context, result: PreflightResult) -> str:
     """Whether model and settings can take the records. Raises ChatTemplateMissing and DatasetRejected."""
     if result.material:
-        training = result.material.training
-        result.attempt(lambda: gathering.refuse_without_template(training, result.model))
-        result.warnings += gathering.long_records(training, context.settings)
+        parts = result.material.training
+        result.attempt(lambda: training.refuse_without_template(parts, result.model))
+        result.warnings += training.long_records(parts, context.settings)
     return "can be learned"
 
 
 def earlier_adapter(context: Context, result: PreflightResult) -> str:
     """The adapter of an earlier run, where the input names one. Raises AdapterRejected."""
     if result.request.adapter_uri:
-        adapter.refuse_unusable(context.storage, result.request.adapter_uri, context.settings)
+        weights.refuse_unusable_adapter(context.storage, result.request.adapter_uri, context.settings)
     return "can be served"
 
 
 def memory(context: Account, result: PreflightResult) -> str:
     """Whether the model fits the cards, and whether each card is used. Raises ModelDoesNotFit."""
     settings = context.settings
-    training = settings.training_instance_types if result.trains else []
-    result.warnings += model.refuse_what_cannot_fit(result.model, settings, training, settings.hosting_instance_types)
+    types = settings.training_instance_types if result.trains else []
+    result.warnings += model.refuse_what_cannot_fit(result.model, settings, types, settings.hosting_instance_types)
     if result.material:
-        tokens = learnable.tokens(settings, result.request, result.material.words)
-        result.warnings += model.idle_cards(settings, training, tokens)
+        tokens = model.tokens_learned(settings, result.request, result.material.words)
+        result.warnings += model.idle_cards(settings, types, tokens)
     return f"{result.model.name} fits its instances"
 
 
@@ -258,15 +256,14 @@ def leftovers(context: Context, result: PreflightResult) -> str:
 
 def instance_quotas(context: Account, result: PreflightResult) -> str:
     """Leaves the instance types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
-    needs = quotas.needed(context.settings, result.spot, trains=result.trains)
-    read = quotas.read(context.service_quotas, needs)
-    left = quotas.usable(needs, read, result.others, context.settings.region)
-    result.warnings += left.warnings
-    result.hosting_types = left.hosting
-    if left.training:
-        result.training_types = left.training
-    known = [f"{one.value} of {one.name}" for of_use in read.values() for one in of_use if one.value]
-    return ", ".join(known) or "none could be read"
+    wanted = quotas.needed(context.settings, result.spot, trains=result.trains)
+    read = quotas.read(context.service_quotas, wanted)
+    left, warnings = quotas.usable(read, result.others, context.settings.region)
+    result.warnings += warnings
+    result.hosting_types = [one.instance_type for one in left if one.use == quotas.ENDPOINT]
+    if result.trains:
+        result.training_types = [one.instance_type for one in left if one.use != quotas.ENDPOINT]
+    return ", ".join(f"{one.value} of {one.name}" for one in read if one.value) or "none could be read"
 
 
 def prices(context: Context, result: PreflightResult) -> str:

@@ -1,10 +1,11 @@
-"""The base model of a run, as far as its plan depends on it, and whether it fits the cards of the instance types."""
+"""The base model of a run: whether it fits the cards of the instance types, and how much of a corpus it can learn in its time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common import estimate
 from common.architecture import Shape
 from common.cards import (
     CARDS,
@@ -18,6 +19,17 @@ from common.cards import (
 )
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
+from common.text import estimated_tokens
+from preflight import large_model_allowance
+from preflight.request import Request
+
+# What a run of two hours on the fastest card learns at most, rounded up; and what every run takes whole, however short it is.
+MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20
+# A token of Llama 2 has some 3.7 bytes in our own English, more in plainer text.
+BYTES_PER_TOKEN = 4
+# Rather too much text than too little: the time budget stops the training, and a speed is an average.
+MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -34,15 +46,8 @@ class Model:
 
 def catalogued(settings: RunSettings) -> Model:
     """The base model as the settings describe it."""
-    model = settings.base_model
-    return Model(
-        model.name,
-        model.parameters,
-        model.shape,
-        model.served_tokens,
-        model.has_chat_template,
-        model.shape.weights_bytes,
-    )
+    base, shape = settings.base_model, settings.base_model.shape
+    return Model(base.name, base.parameters, shape, base.served_tokens, base.has_chat_template, shape.weights_bytes)
 
 
 def refuse_what_cannot_fit(
@@ -115,3 +120,29 @@ def _what_would(model: Model, settings: RunSettings) -> str:
         return "No card of SageMaker holds it: choose a smaller base_model."
     named = ", ".join(f"{card.instance_type} ({card.name}, {card.gigabytes} GB)" for card in fitting[:2])
     return f"What would do: {named}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
+
+
+def passes(settings: RunSettings, request: Request) -> int:
+    """How often a run goes through its corpus."""
+    return request.epochs or settings.epochs
+
+
+def tokens_learned(settings: RunSettings, request: Request, words: int) -> int:
+    """About how many tokens a run over a corpus of so many words learns, all passes together."""
+    return estimated_tokens(words) * passes(settings, request)
+
+
+def most_bytes_learned(settings: RunSettings, request: Request, model: Model) -> int:
+    """The most bytes of a corpus that a run may learn from; never less than a corpus may have that is taken whole."""
+    count = settings.training_instance_count
+    speeds = [
+        estimate.tokens_per_second(model.shape, card_of(one), count * cards_in(one))
+        for one in settings.training_instance_types
+    ]
+    if any(speed is None for speed in speeds):
+        return MOST_BYTES
+    seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
+    seconds -= TRAINING_MARGIN_SECONDS + large_model_allowance.download_seconds(model.downloaded_bytes)
+    most_tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
+    learned = int(most_tokens * MARGIN * BYTES_PER_TOKEN / passes(settings, request))
+    return min(MOST_BYTES, max(WHOLE_BYTES, learned))

@@ -28,7 +28,7 @@ from common.pricing.durations import (
 )
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
-from preflight import large_model_allowance, learnable
+from preflight import large_model_allowance, model
 from preflight.checks import Context, PreflightResult
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
@@ -131,7 +131,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
     values = {
-        "epochs": learnable.passes(settings, found.request),
+        "epochs": model.passes(settings, found.request),
         "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,
@@ -206,7 +206,7 @@ def expected(settings: RunSettings, found: PreflightResult, *, samples: int, ste
     """
     shape, kind = found.model.shape, found.training_types[0]
     trains = not found.request.adapter_uri
-    tokens = learnable.tokens(settings, found.request, found.material.words)
+    tokens = model.tokens_learned(settings, found.request, found.material.words)
     sequences = sequences_per_step(tokens, settings.sequence_length)
     run = estimate.of_run(
         shape,

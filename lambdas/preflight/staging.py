@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,11 @@ from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
 from common.errors import AssetUnreadable
-from common.text.utf8 import encoded
-from preflight.prompts import made_prompts, prompt_file
-from preflight.records import gathering as training_records
+from common.text import encoded
 from preflight.request import Request
-from preflight.texts import outside_text, text_file, training_text
-from preflight.texts.files import Files
-from preflight.texts.text_file import Document
-from preflight.texts.training_text import Amount, Attempt
+from preflight.texts import outside_text, prompts, text_file, training
+from preflight.texts.text_file import Document, Files
+from preflight.texts.training import Amount, Material
 
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
@@ -35,21 +31,6 @@ SMOKE_PROMPTS = 4
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
 # Training reads records with Preflight's own reader.
 READER = {"common/records.py": Path(records.__file__).read_bytes()}
-
-
-@dataclass(frozen=True)
-class Material:
-    """The checked texts and prompts of a run."""
-
-    training: list[Document]
-    held_out: list[Document]
-    control: list[Document]
-    prompts: list[dict[str, Any]]
-    words: int
-    warnings: tuple[str, ...] = ()
-    outside: list[Document] = field(default_factory=list)
-    # What the plan and the report say of the outside text, or that there is none.
-    outside_told: str = outside_text.NONE_GIVEN
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
@@ -70,71 +51,56 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
-def gather(files: Files, request: Request, attempt: Attempt, amount: Amount | None = None) -> Material | None:
-    """Reads and checks texts and prompts, each whatever is wrong with the others; None when `attempt` kept a fault.
+def gather(files: Files, request: Request, amount: Amount | None = None) -> Material | None:
+    """Reads and checks texts and prompts, each whatever is wrong with the others; None where `files` kept a fault.
 
     `amount` says how much of the corpus is learned at most. The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
     """
-    prompts, key = None, request.prompts
-    makes_prompts = request.corpus is not None and key is None
-    if not makes_prompts:
-        name = files.name(key, "prompts.jsonl")
-        prompts = attempt(lambda: prompt_file.parse(files.content(key, "prompts.jsonl"), name))
-    others, outside_name = None, request.held_outside
-    if outside_name is not None:
-        others = attempt(lambda: outside_text.read(files.content(outside_name, ""), outside_name))
-    control = attempt(files.control) or []
-    gather_texts = training_records.gather if records.are_records(request.corpus) else training_text.gather
-    texts = gather_texts(files, request, amount or Amount(), attempt, [*control, *(others or [])])
-    if texts is None:
+    made = request.corpus is not None and request.prompts is None
+    given = None if made else files.attempt(lambda: _given_prompts(files, request.prompts))
+    name = request.held_outside or ""
+    outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
+    control = files.attempt(files.control) or []
+    material = training.gather(files, request, amount or Amount(), [*control, *(outside or [])])
+    if material is None or outside is None:
         return None
-    warnings = texts.warnings
-    outside = outside_text.Outside([], outside_text.NONE_GIVEN)
-    if outside_name is not None:
-        if others is None:
-            return None
-        outside = outside_text.measured(others, outside_name, texts.overlap, texts.held_out, attempt)
-        warnings += outside.warnings
-    if makes_prompts:
-        make = made_prompts.from_records if texts.held_out[0].records else made_prompts.from_text
-        prompts, told = attempt(lambda: make(texts.held_out)) or (None, [])
-        warnings += told
-    if prompts is None:
+    material.outside_told = outside_text.NONE_GIVEN
+    if name:
+        outside_text.measure(outside, name, files, material)
+    if made:
+        given, told = files.attempt(lambda: prompts.make(material.held_out)) or (None, [])
+        material.warnings += told
+    if given is None:
         return None
-    return Material(
-        texts.training,
-        texts.held_out,
-        [part for part in control if texts.overlap.first(part.text) is None],
-        prompts[:SMOKE_PROMPTS] if request.smoke else prompts,
-        texts.words,
-        tuple(warnings),
-        outside.documents,
-        outside.told,
-    )
+    material.control = [part for part in control if material.overlap.first(part.text) is None]
+    material.prompts = given[:SMOKE_PROMPTS] if request.smoke else given
+    return material
+
+
+def _given_prompts(files: Files, key: str | None) -> list[dict[str, Any]]:
+    return prompts.parse(files.content(key, "prompts.jsonl"), files.name(key, "prompts.jsonl"))
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
+    asked = "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
     staged = {
         f"{run_folder.TRIAL}{run_folder.ADAPTER_CONFIGURATION}": _PLACEHOLDER.encode(),
-        **_corpus(material.training),
-        run_folder.HELD_OUT: encoded(text_file.as_lines(material.held_out)),
-        run_folder.PROMPTS: encoded(
-            "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
-        ),
+        run_folder.HELD_OUT: _lines(material.held_out),
+        run_folder.PROMPTS: encoded(asked),
     }
-    if material.outside:
-        staged[run_folder.OUTSIDE] = encoded(text_file.as_lines(material.outside))
-    if material.control:
-        staged[run_folder.CONTROL] = encoded(text_file.as_lines(material.control))
+    if material.training[0].records:
+        staged[run_folder.RECORDS] = _lines(material.training)
+    else:
+        staged[run_folder.CORPUS] = encoded(text_file.as_text(material.training))
+    for path, parts in ((run_folder.OUTSIDE, material.outside), (run_folder.CONTROL, material.control)):
+        if parts:
+            staged[path] = _lines(parts)
     return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **READER}.items()}
 
 
-def _corpus(training: list[Document]) -> dict[str, bytes]:
-    """The corpus channel: running text, or records."""
-    if training[0].records:
-        return {run_folder.RECORDS: encoded(text_file.as_lines(training))}
-    return {run_folder.CORPUS: encoded(text_file.as_text(training))}
+def _lines(parts: list[Document]) -> bytes:
+    return encoded(text_file.as_lines(parts))
 
 
 def digest(staged: dict[str, bytes]) -> str:

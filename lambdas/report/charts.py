@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from common.text.prompt_kinds import kind_name
+from common.text import kind_name
 from report.formatting import decimals_for, duration, interval_text, money, number, percent, range_text
 
 WIDE, NARROW = 720.0, 340.0

@@ -22,7 +22,7 @@ import jinja2
 from markupsafe import Markup
 
 from common.errors import advice
-from common.text.prompt_kinds import KINDS, kind_name
+from common.text import KINDS, kind_name
 from report import charts, formatting
 from report.content import circumstances, figures, model_card
 from report.content.headline import FAILED, document_title, has_results, headline

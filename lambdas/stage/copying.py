@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,8 +11,8 @@ from common.contracts.plan import Plan
 from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
-from preflight.texts.files import Files
-from preflight.texts.training_text import Amount
+from preflight.texts.text_file import Files
+from preflight.texts.training import Amount
 
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
@@ -31,9 +30,8 @@ def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     """
     files = Files(storage, staging.asset(s3, "DATA"), plan["domain"], dict(plan["inputVersions"]))
     try:
-        material = staging.gather(
-            files, request.parse(plan["input"]), _raise, Amount(plan["corpusWords"], plan["corpusBytes"])
-        )
+        amount = Amount(plan["corpusWords"], plan["corpusBytes"])
+        material = staging.gather(files, request.parse(plan["input"]), amount)
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
             f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"
@@ -63,7 +61,3 @@ def _plan_key(plan: Plan) -> str:
 
 def _plan_copy(plan: Plan) -> str:
     return json.dumps(plan, indent=2)
-
-
-def _raise(step: Callable[[], Any]) -> Any:
-    return step()

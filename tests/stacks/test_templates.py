@@ -10,7 +10,7 @@ import pytest
 from common.environment import RunSettings
 from common.pricing import costs
 from preflight.account import quotas
-from preflight.prompts import prompt_file
+from preflight.texts import prompts
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.machines.stacks_bench import Stacks
 
@@ -90,7 +90,7 @@ def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_
 
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
     # A corpus of 64 MiB takes 51 s of a core at most (python -m verification.experiments.large_corpus), and other calls to AWS ten.
-    needed = prompt_file.PARSE_SECONDS + 51 * 3 // 2 + 10
+    needed = prompts.PARSE_SECONDS + 51 * 3 // 2 + 10
     assert needed + quotas.ASKING_SECONDS <= stacks.functions()["preflight"]["Timeout"]
     assert needed + 60 <= stacks.functions()["stage"]["Timeout"], "it writes what it has read"
 

@@ -14,8 +14,7 @@ from typing import Any, cast
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts.files import Files
-from preflight.texts.text_file import as_lines, as_text
+from preflight.texts.text_file import Files, as_lines, as_text
 from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
 
@@ -92,7 +91,7 @@ def _staged(corpus: bytes, held_out: bytes) -> str:
     data |= {"medicaldataset.txt": corpus, "medicalheldout.txt": held_out}
     # Every file is the domain's own, so no storage is asked.
     files = Files(cast(Storage, None), data, "medical")
-    material = staging.gather(files, Request(), lambda step: step())
+    material = staging.gather(files, Request())
     if material is None:
         raise ValueError("Preflight refuses the texts of the experiments")
     texts = (as_text(material.training), as_lines(material.held_out), as_lines(material.control))

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from common.storage import Storage
 from preflight import staging
-from preflight.learnable import MOST_BYTES
+from preflight.model import MOST_BYTES
 from preflight.request import Request
-from preflight.texts.files import Files
-from preflight.texts.training_text import Amount
+from preflight.texts.text_file import Files
+from preflight.texts.training import Amount
 from verification.experiments.rewrite import Folder
 
 SIZES_MB = (4, 30, 67)
@@ -61,7 +61,7 @@ def measure(megabytes: int, titled: bool, wrapped: bool) -> str:
         data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
         began = time.process_time()
         files = Files(Storage(Folder(Path(folder)), "bucket"), data, "medical")
-        material = staging.gather(files, Request(corpus=KEY), lambda step: step(), Amount(bytes=MOST_BYTES))
+        material = staging.gather(files, Request(corpus=KEY), Amount(bytes=MOST_BYTES))
     assert material is not None
     staged = sum(map(len, staging.files(material, {}).values())) / 1e6
     seconds = time.process_time() - began

@@ -1,20 +1,29 @@
-"""The weights of the base model: in JumpStart's bucket, or in a folder of the user's, of which what training and hosting need is looked at."""
+"""The weights that a run starts from: the base model's in JumpStart's bucket or in a folder of the user's, and an earlier run's adapter.
+
+Asking costs nothing. What is found out here would otherwise show in the first minute of training, or when the endpoint starts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.request import urlopen
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from common.architecture import Shape, UnknownShape, shape_of
 from common.aws import error_code, error_message
+from common.contracts import run_folder
 from common.contracts.weights_folder import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
-from common.environment import RunSettings
-from common.errors import WeightsNotFound, WeightsRejected
+from common.environment import BaseModel, RunSettings
+from common.errors import AdapterRejected, WeightsNotFound, WeightsRejected
+from common.storage import Storage
 from preflight.model import Model
 
+HUB = "SageMakerPublicHub"
+CHAT_TEMPLATE = "chat_template.jinja"
 # What transformers can make a tokenizer of, as training/inputs.py has them.
 TOKENIZER_FILES = (TOKENIZER, "tokenizer.model", "vocab.json")
 # Files of weights hold little beside the weights: with less, some of them are missing or were made smaller.
@@ -25,6 +34,8 @@ LEAST_SHARE = 0.95
 MOST_SPARE_SHARE, MOST_SPARE_BYTES = 0.5, 1_000_000_000
 # Nobody's config.json or tokenizer.json is larger, and Preflight holds in memory what it reads.
 MOST_BYTES_READ = 20_000_000
+_SECONDS = 10  # for a file behind a presigned address
+_LEAST_ADAPTER_BYTES = 9  # a safetensors file has a header of eight bytes before anything else
 _NO_BUCKET = {"NoSuchBucket", "404"}
 _REFUSED = {"AccessDenied", "403", "AllAccessDisabled", "InvalidObjectState"} | _NO_BUCKET
 
@@ -49,6 +60,56 @@ def of_jumpstart(s3: Any, settings: RunSettings) -> list[str]:
     return []
 
 
+def fetch(url: str) -> bytes:
+    """The content at a presigned address. Raises OSError where it cannot be had."""
+    with urlopen(url, timeout=_SECONDS) as answer:
+        content: bytes = answer.read(MOST_BYTES_READ)
+    return content
+
+
+def in_hub(client: Any, model: BaseModel, get: Callable[[str], bytes] = fetch) -> tuple[bool, list[str]]:
+    """Whether the model's folder in JumpStart's public hub has a chat template, and warnings. A hub that does not answer is a warning.
+
+    Raises WeightsNotFound where the hub has the weights elsewhere, and WeightsRejected where they lie in another form.
+    """
+    named = {"HubName": HUB, "HubContentType": "Model"}
+    named |= {"HubContentName": model.hub_name, "HubContentVersion": model.hub_version}
+    access = {"AcceptEula": model.requires_eula, "ExpectedS3Url": model.weights_uri}
+    try:
+        described = client.describe_hub_content(**named)
+        pages = client.get_paginator("create_hub_content_presigned_urls").paginate(**named, AccessConfig=access)
+        urls = {one["LocalPath"]: one["Url"] for page in pages for one in page["AuthorizedUrlConfigs"]}
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        why = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        return model.has_chat_template, [
+            f"JumpStart's hub could not be asked about {model.name} ({why}); whether its files lie as expected shows in training's first minute."
+        ]
+    there = json.loads(described["HubContentDocument"]).get("HostingPrepackedArtifactUri") or model.weights_uri
+    if there.rstrip("/") != model.weights_uri.rstrip("/"):
+        raise WeightsNotFound(
+            f"JumpStart's hub has the weights of {model.name} {model.hub_version} at {there}, and this deployment would read {model.weights_uri}. Deploy a newer "
+            "version of this project, or correct weights_prefix in stacks/configuration/catalog.py and deploy."
+        )
+    # The paths of folders end with a slash, and that of the model's own folder is empty.
+    folders = sorted({path[: path.rfind("/") + 1] for path in urls if path.endswith(".safetensors")})
+    folder = next((one for one in folders if one + CONFIGURATION in urls), None)
+    if folder is None:
+        raise WeightsRejected(
+            f"JumpStart's folder {model.weights_uri} does not hold {CONFIGURATION} and *.safetensors side by side, but {', '.join(sorted(urls)[:5]) or 'nothing'}. "
+            "Choose another base_model, or set weights_uri to a copy in that form, and deploy."
+        )
+    status = described.get("SupportStatus", "Supported")
+    warnings = [f"JumpStart's hub calls {model.name} {model.hub_version} {status}."] if status != "Supported" else []
+    if not model.has_chat_template or folder + CHAT_TEMPLATE in urls:
+        return model.has_chat_template, warnings
+    try:
+        settings = json.loads(get(urls[folder + TOKENIZER_SETTINGS]))
+    except (KeyError, OSError, ValueError):
+        unread = f"Whether {model.name} has a chat template could not be read; only conversations need it."
+        return True, [*warnings, unread]
+    return bool(settings.get("chat_template")), warnings
+
+
 def of_user(s3: Any, settings: RunSettings) -> tuple[Model, list[str]]:
     """The model in the user's folder, and a warning where it is another than the settings name.
 
@@ -56,87 +117,22 @@ def of_user(s3: Any, settings: RunSettings) -> tuple[Model, list[str]]:
     with what is there.
     """
     folder = _Folder(s3, settings)
-    sizes = folder.sizes()
-    named = set(map(str, folder.read(INDEX).get("weight_map", {}).values())) if INDEX in sizes else {UNDIVIDED}
-    tensors = {name: size for name, size in sizes.items() if name.endswith(".safetensors") and "/" not in name}
-    loaded = {name: size for name, size in tensors.items() if name in named}
-    configuration = folder.read(CONFIGURATION) if CONFIGURATION in sizes else {}
-    shape, unknown = _shape(configuration)
-    context = configuration.get("max_position_embeddings")
-    served = min(settings.base_model.served_tokens, context) if isinstance(context, int) else 0
-    spare = sum(sizes.values()) - sum(loaded.values())
-    needed = shape.weights_bytes if shape else 0
-    checked = [
-        (not configuration, f"{CONFIGURATION} is missing"),
-        (bool(configuration) and shape is None, unknown),
-        (
-            "quantization_config" in configuration,
-            "its weights are quantised, and adapters are trained on and served beside 16-bit ones",
-        ),
-        (not sizes.keys() & set(TOKENIZER_FILES), f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})"),
-        (
-            any(not name or name.endswith("/") for name in sizes),
-            "SageMaker cannot load a folder with empty objects that stand for folders",
-        ),
-        (
-            not loaded or not named <= sizes.keys(),
-            f"there are no *.safetensors in it, or not those that {INDEX} names",
-        ),
-        (
-            bool(loaded) and sum(loaded.values()) < LEAST_SHARE * needed,
-            f"its *.safetensors hold {sum(loaded.values()) / 1e9:.2f} GB, and its parameters take {needed / 1e9:.2f} GB in 16 bits: some are missing, cut off "
-            "or quantised",
-        ),
-        (
-            spare > MOST_SPARE_SHARE * needed + MOST_SPARE_BYTES,
-            f"SageMaker downloads all of it, for training and again for the endpoint, and {spare / 1e9:.1f} GB of it are not loaded: copy the model alone to "
-            "a folder of its own",
-        ),
-        (
-            shape is not None and _foreign_tokenizer(sizes, folder, shape),
-            f"its {TOKENIZER} is another model's: it has words that the model (vocab_size in {CONFIGURATION}) has no room for",
-        ),
-        (
-            bool(configuration) and served < settings.sequence_length,
-            f"its context (max_position_embeddings) is {context} tokens, and sequence_length is {settings.sequence_length}",
-        ),
-    ]
-    problems = [fault for is_there, fault in checked if is_there]
-    if problems or shape is None:
+    problems = list(folder.problems())
+    if problems or folder.shape is None:
         raise WeightsRejected(
             f"The folder {folder.uri} of weights_uri cannot be trained and served: {'; '.join(problems)}. "
             "It needs config.json, a tokenizer and *.safetensors side by side, as Hugging Face's save_pretrained writes them, and nothing large beside them."
         )
-    name = str(configuration.get("_name_or_path") or folder.uri).rstrip("/").rpartition("/")[2]
-    planned, warnings = settings.base_model, list[str]()
+    shape, planned = folder.shape, settings.base_model
+    name = str(folder.configuration.get("_name_or_path") or folder.uri).rstrip("/").rpartition("/")[2]
+    warnings = []
     if shape != planned.shape:
         warnings.append(
             f"The weights at {folder.uri} are {name} with {shape.parameters:,} parameters, not {planned.name} (base_model); "
             "they are taken as they are."
         )
-    has_template = "chat_template.jinja" in sizes or (
-        TOKENIZER_SETTINGS in sizes and bool(folder.read(TOKENIZER_SETTINGS).get("chat_template"))
-    )
-    return Model(name, shape.parameters, shape, served, has_template, sum(sizes.values())), warnings
-
-
-def _shape(configuration: Mapping[str, Any]) -> tuple[Shape | None, str]:
-    """The model's shape, or why it cannot be told."""
-    try:
-        return (shape_of(configuration) if configuration else None), ""
-    except UnknownShape as error:
-        return None, str(error)
-
-
-def _foreign_tokenizer(sizes: Mapping[str, int], folder: _Folder, shape: Shape) -> bool:
-    """Whether a tokenizer has words that the model has no room for. Only tokenizer.json can be read here; training looks at every kind."""
-    if not 0 < sizes.get(TOKENIZER, 0) <= MOST_BYTES_READ:
-        return False
-    model = folder.read(TOKENIZER).get("model")
-    known = model.get("vocab") if isinstance(model, dict) else None
-    # Of the Unigram kind: words with their weights, in the order of their ids.
-    ids = [*range(len(known))] if isinstance(known, list) else [*known.values()] if isinstance(known, dict) else []
-    return any(isinstance(number, int) and number >= shape.vocabulary for number in ids)
+    has_template = CHAT_TEMPLATE in folder.sizes or bool(folder.read(TOKENIZER_SETTINGS).get("chat_template"))
+    return Model(name, shape.parameters, shape, folder.served, has_template, sum(folder.sizes.values())), warnings
 
 
 def _place(settings: RunSettings) -> tuple[str, str]:
@@ -145,23 +141,78 @@ def _place(settings: RunSettings) -> tuple[str, str]:
 
 
 class _Folder:
-    """What lies under the address of a user's weights."""
+    """What lies under the address of a user's weights, and the model that its config.json describes."""
 
     def __init__(self, s3: Any, settings: RunSettings) -> None:
-        self.uri, self._s3, self._region = settings.base_model.weights_uri, s3, settings.region
+        """Lists the folder and reads its config.json. Raises WeightsNotFound, and WeightsRejected for a file that is no JSON object."""
+        self.uri, self._s3, self._settings = settings.base_model.weights_uri, s3, settings
         self._bucket, self._prefix = _place(settings)
+        self.sizes = self._list()
+        self.configuration = self.read(CONFIGURATION)
+        self.shape: Shape | None = None
+        self._unknown = ""
+        try:
+            self.shape = shape_of(self.configuration)
+        except UnknownShape as error:
+            self._unknown = str(error)
+        self.context = self.configuration.get("max_position_embeddings")
+        self.served = min(settings.base_model.served_tokens, self.context) if isinstance(self.context, int) else 0
 
-    def sizes(self) -> dict[str, int]:
+    def problems(self) -> Iterator[str]:
+        """Why what is there cannot be trained and served. Raises as `read` does."""
+        sizes, configuration = self.sizes, self.configuration
+        named = set(map(str, self.read(INDEX).get("weight_map", {}).values())) if INDEX in sizes else {UNDIVIDED}
+        loaded = sum(size for name, size in sizes.items() if name in named and name.endswith(".safetensors"))
+        spare, needed = sum(sizes.values()) - loaded, self.shape.weights_bytes if self.shape else 0
+        if not configuration:
+            yield f"{CONFIGURATION} is missing"
+        elif self._unknown:
+            yield self._unknown
+        if "quantization_config" in configuration:
+            yield "its weights are quantised, and adapters are trained on and served beside 16-bit ones"
+        if not sizes.keys() & set(TOKENIZER_FILES):
+            yield f"there is no tokenizer ({', '.join(TOKENIZER_FILES)})"
+        if any(not name or name.endswith("/") for name in sizes):
+            yield "SageMaker cannot load a folder with empty objects that stand for folders"
+        if not loaded or not named <= sizes.keys():
+            yield f"there are no *.safetensors in it, or not those that {INDEX} names"
+        if 0 < loaded < LEAST_SHARE * needed:
+            yield (
+                f"its *.safetensors hold {loaded / 1e9:.2f} GB, and its parameters take {needed / 1e9:.2f} GB in 16 bits: some are missing, cut off "
+                "or quantised"
+            )
+        if spare > MOST_SPARE_SHARE * needed + MOST_SPARE_BYTES:
+            yield (
+                f"SageMaker downloads all of it, for training and again for the endpoint, and {spare / 1e9:.1f} GB of it are not loaded: copy the model alone to "
+                "a folder of its own"
+            )
+        if self.shape and self._has_words_beyond(self.shape.vocabulary):
+            yield f"its {TOKENIZER} is another model's: it has words that the model (vocab_size in {CONFIGURATION}) has no room for"
+        if configuration and self.served < self._settings.sequence_length:
+            yield f"its context (max_position_embeddings) is {self.context} tokens, and sequence_length is {self._settings.sequence_length}"
+
+    def _has_words_beyond(self, vocabulary: int) -> bool:
+        """Whether a tokenizer has words that the model has no room for. Only tokenizer.json can be read here; training looks at every kind."""
+        if not 0 < self.sizes.get(TOKENIZER, 0) <= MOST_BYTES_READ:
+            return False
+        model = self.read(TOKENIZER).get("model")
+        known = model.get("vocab") if isinstance(model, dict) else None
+        # Of the Unigram kind: words with their weights, in the order of their ids.
+        ids = [*range(len(known))] if isinstance(known, list) else [*known.values()] if isinstance(known, dict) else []
+        return any(isinstance(number, int) and number >= vocabulary for number in ids)
+
+    def _list(self) -> dict[str, int]:
         """The files by their names below the folder, in bytes. Raises WeightsNotFound where there are none or SageMaker could not read them."""
         sizes: dict[str, int] = {}
+        here = self._settings.region
         try:
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix):
                 # A client is led on to the bucket's own region without a word, and SageMaker is not.
                 headers = page.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-                there = headers.get("x-amz-bucket-region") or self._region
-                if there != self._region:
+                there = headers.get("x-amz-bucket-region") or here
+                if there != here:
                     raise WeightsNotFound(
-                        f"weights_uri names {self.uri}, and the bucket {self._bucket} lies in {there}: SageMaker in {self._region} reads buckets of {self._region} "
+                        f"weights_uri names {self.uri}, and the bucket {self._bucket} lies in {there}: SageMaker in {here} reads buckets of {here} "
                         f"alone. Copy the folder to a bucket there, or deploy in {there}."
                     )
                 sizes |= {one["Key"].removeprefix(self._prefix): int(one["Size"]) for one in page.get("Contents", [])}
@@ -172,7 +223,12 @@ class _Folder:
         return sizes
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder. Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none."""
+        """A JSON object of the folder; an empty one where there is no such file.
+
+        Raises WeightsNotFound where it cannot be read, WeightsRejected where it is none.
+        """
+        if name not in self.sizes:
+            return {}
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
             value = json.loads(answer["Body"].read(MOST_BYTES_READ))
@@ -192,4 +248,49 @@ class _Folder:
         return WeightsNotFound(
             f"{place}, which weights_uri names, cannot be read ({code}: {message}). Correct the address, or let the policies of its bucket and of its KMS key "
             "allow this deployment's account s3:ListBucket, s3:GetObject and kms:Decrypt there; archived objects have to be restored first."
+        )
+
+
+def refuse_unusable_adapter(storage: Storage, uri: str, settings: RunSettings) -> None:
+    """Raises AdapterRejected for an adapter that is not whole, not this project's, or not made for the model that is served."""
+    found = run_folder.ADAPTER_URI.fullmatch(uri)
+    if found is None or found[1] != storage.bucket:
+        raise AdapterRejected(
+            f"The adapter {uri} is not in the project's bucket. Give the address that an earlier run's report names as its adapter: "
+            f"{run_folder.adapter_uri(storage.bucket, 'RUN', 'JOB')}."
+        )
+
+    def incomplete(where: str, what: str) -> AdapterRejected:
+        return AdapterRejected(
+            f"The adapter cannot be served, for {where}: {what}. Choose a run whose training has ended, or leave adapterUri out to train again."
+        )
+
+    def read(key: str) -> dict[str, Any]:
+        content = storage.read(key)
+        if content is None:
+            raise incomplete(storage.uri(key), "it does not exist")
+        try:
+            value = json.loads(content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise incomplete(storage.uri(key), "it is not a JSON object")
+        return value
+
+    prefix = storage.key_of(uri)
+    configuration, metrics = read(prefix + run_folder.ADAPTER_CONFIGURATION), read(prefix + run_folder.METRICS)
+    if (storage.size(prefix + run_folder.ADAPTER_WEIGHTS) or 0) < _LEAST_ADAPTER_BYTES:
+        raise incomplete(uri, f"{run_folder.ADAPTER_WEIGHTS} is missing or empty")
+    rank = configuration.get("r")
+    if not isinstance(rank, int) or rank > settings.lora_rank:
+        raise AdapterRejected(
+            f"The adapter {uri} has rank {rank}, and the endpoint makes room for {settings.lora_rank}. Set lora_rank in cdk.json to its rank and deploy."
+        )
+    if not (metrics.get("evaluation") or {}).get("heldout"):
+        raise incomplete(uri, f"{run_folder.METRICS} holds no held-out losses")
+    made_for = (read(run_folder.key(found[2], run_folder.PLAN)).get("baseModel") or {}).get("weightsUri")
+    if made_for != settings.base_model.weights_uri:
+        raise AdapterRejected(
+            f"The adapter {uri} was trained on the weights {made_for}, and this deployment serves {settings.base_model.weights_uri}. Set base_model and region "
+            "in cdk.json to those of the earlier run and deploy."
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from common.errors import DatasetRejected, HeldOutLeaks
-from common.text import words
-from preflight.texts import holding_out, personal_data, text_file
-from preflight.texts.overlap import Overlap
-from preflight.texts.text_file import Document
+from common.records import json_lines
+from common.text import count_words, listed, plain
+from preflight.texts import held_out, personal_data, text_file
+from preflight.texts.text_file import Document, Files
+from preflight.texts.training import ALIKE, Material, too_few
 
 PREFIX = "outside"
 LINES = ".jsonl"  # one document a line; every other text is split at its `# Title` lines
@@ -19,20 +17,10 @@ LINES = ".jsonl"  # one document a line; every other text is split at its `# Tit
 # second that were seen in training on ml.g5.2xlarge. Scoring alone is quicker.
 MAXIMUM_WORDS = 50_000
 _FORM = 'Write each line as {"id": "…", "title": "…", "text": "…"}; only `text` must be there.'
-_SHOWN = 5
 NONE_GIVEN = (
     "No outside text was given (input key `heldOutside`): the verdict is about held-out documents of the same corpus and says nothing "
     "about text of the field that others wrote."
 )
-
-
-@dataclass(frozen=True)
-class Outside:
-    """The checked documents, the sentence that the plan and the report tell of them, and what is to be told beforehand."""
-
-    documents: list[Document]
-    told: str
-    warnings: tuple[str, ...] = ()
 
 
 def read(content: bytes, name: str) -> list[Document]:
@@ -40,88 +28,72 @@ def read(content: bytes, name: str) -> list[Document]:
     if not name.endswith(LINES):
         return text_file.documents(text_file.checked(content, name, text_file.MINIMUM_HELD_OUT_WORDS), PREFIX)
     text = text_file.decode(content, name)
-    parts = [_document(line, number, name) for number, line in enumerate(text.split("\n"), 1)]
+    found = {number: _document(row, number, name) for number, row in json_lines(text)}
     # Line for line as in the file, so that a message names the line that a person has to mend.
-    lines = "\n".join(" ".join(f"{part.title}: {part.text}".split()) if part else "" for part in parts)
-    text_file.check(lines, name, text_file.MINIMUM_HELD_OUT_WORDS)
-    personal_data.refuse_patient_data(lines, name)
-    found = [part for part in parts if part]
-    personal_data.refuse_patient_data_in(
-        [(number, part.id) for number, part in enumerate(parts, 1) if part], name, personal_data.LEARNT
-    )
+    lines = [""] * (text.count("\n") + 1)
+    for number, part in found.items():
+        lines[number - 1] = " ".join(f"{part.title}: {part.text}".split())
+    text_file.check("\n".join(lines), name, text_file.MINIMUM_HELD_OUT_WORDS)
+    personal_data.refuse_patient_data("\n".join(lines), name)
+    ids = ((number, part.id) for number, part in found.items())
+    personal_data.refuse_patient_data_in(ids, name, personal_data.LEARNT)
     seen: set[str] = set()
-    for number, part in enumerate(parts, 1):
-        if part and part.id in seen:
+    for number, part in found.items():
+        if part.id in seen:
             raise DatasetRejected(
                 f"{name}, line {number} repeats the id {personal_data.shown(part.id)}. Give each document an id of its own."
             )
-        seen |= {part.id} if part else set()
-    return found
+        seen.add(part.id)
+    return list(found.values())
 
 
-def _document(line: str, number: int, name: str) -> Document | None:
-    """The document of a line; None for a blank one."""
-    if not line.strip():
-        return None
-    try:
-        entry: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DatasetRejected(f"{name}, line {number} is not JSON ({error}). {_FORM}") from None
-    if not isinstance(entry, dict) or not isinstance(entry.get("text"), str) or not entry["text"].strip():
+def _document(row: dict[str, Any] | str, number: int, name: str) -> Document:
+    """The document of a line. Raises DatasetRejected."""
+    if isinstance(row, str):
+        raise DatasetRejected(f"{name}, line {number} {row}. {_FORM}")
+    text = row.get("text")
+    if not isinstance(text, str) or not text.strip():
         raise DatasetRejected(f"{name}, line {number} has no text. {_FORM}")
-    identifier = str(entry.get("id") or f"{PREFIX}-{number:03d}")
+    identifier = str(row.get("id") or f"{PREFIX}-{number:03d}")
     clean = text_file.with_line_ends_of_text
-    return Document(clean(identifier), clean(str(entry.get("title") or identifier)), clean(entry["text"]).strip())
+    return Document(clean(identifier), clean(str(row.get("title") or identifier)), clean(text).strip())
 
 
-def measured(
-    found: list[Document],
-    name: str,
-    overlap: Overlap,
-    held_out: list[Document],
-    attempt: Callable[[Callable[[], None]], Any],
-) -> Outside:
-    """What of the outside documents is measured, beside a training text and the held-out documents.
+def measure(found: list[Document], name: str, files: Files, material: Material) -> None:
+    """Puts into a run's material what of the outside documents is measured.
 
-    `attempt` is given HeldOutLeaks where one of them shares eight words in a row with the training text, or is a held-out one: what was
-    trained on shows nothing, and what the corpus itself holds apart was not written by others.
+    Refused by HeldOutLeaks is what shares eight words in a row with the training text, or is a held-out document: what was trained on
+    shows nothing, and what the corpus itself holds apart was not written by others.
     """
-    attempt(lambda: _refuse_leaks(found, name, overlap, held_out))
-    parts, repeated = holding_out.different(found)
-    warnings = [f"{repeated} outside documents say what another one says; each is measured once."] if repeated else []
+    files.attempt(lambda: _refuse_leaks(found, name, material))
+    parts = held_out.different(found)
+    if repeated := len(found) - len(parts):
+        material.warnings.append(f"{repeated} outside documents say what another one says; each is measured once.")
     kept = text_file.part(parts, MAXIMUM_WORDS)
     told = f"The outside text {name} has {len(parts)} documents"
     if len(kept) < len(parts):
         told += f", of which {len(kept)} from all over it are measured ({MAXIMUM_WORDS:,} words are enough)"
-    if len(kept) < holding_out.MINIMUM_DOCUMENTS:
+    if len(kept) < held_out.MINIMUM_DOCUMENTS:
         # A single document of any length is kept whole until here.
-        kept = text_file.part(holding_out.blocks(text_file.as_text(kept)), MAXIMUM_WORDS)
+        kept = text_file.part(held_out.blocks(text_file.as_text(kept)), MAXIMUM_WORDS)
         told += f", too few for a verdict, so it was cut into {len(kept)} passages"
-        warnings.append(
-            f"{name} has fewer than {holding_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. Passages of one "
-            "document are alike, so the interval looks surer than it is."
+        material.warnings.append(
+            f"{name} has fewer than {held_out.MINIMUM_DOCUMENTS} documents, so it was cut into passages, which count as documents. {ALIKE}"
         )
-    if len(kept) < holding_out.MINIMUM_DOCUMENTS:
-        warnings.append(
-            f"Only {len(kept)} outside documents: with fewer than {holding_out.MINIMUM_DOCUMENTS} the verdict is always “not shown”. Give more of it, "
-            "or leave `heldOutside` out."
-        )
-    total = sum(words.count(part.text) for part in kept)
-    return Outside(
-        kept, f"{told}; {total:,} words are measured. “Improved” needs a lower loss there too.", tuple(warnings)
-    )
+    material.warnings += too_few(kept, "outside documents", "Give more of it, or leave `heldOutside` out.")
+    total = sum(count_words(part.text) for part in kept)
+    material.outside = kept
+    material.outside_told = f"{told}; {total:,} words are measured. “Improved” needs a lower loss there too."
 
 
-def _refuse_leaks(found: list[Document], name: str, overlap: Overlap, held_out: list[Document]) -> None:
-    ours = {words.plain(part.text) for part in held_out}
-    same = [part for part in found if words.plain(part.text) in ours]
-    if same:
+def _refuse_leaks(found: list[Document], name: str, material: Material) -> None:
+    ours = {plain(part.text) for part in material.held_out}
+    if same := [part for part in found if plain(part.text) in ours]:
         raise HeldOutLeaks(
             f"{_named(same)} of the outside text {name} {'is' if len(same) == 1 else 'are'} held-out text of the run itself. Outside text is what others "
             "wrote: give such text, or leave `heldOutside` out."
         )
-    shared = [(part, run[1]) for part in found if (run := overlap.first(part.text))]
-    if shared:
+    if shared := [(part, run[1]) for part in found if (run := material.overlap.first(part.text))]:
         raise HeldOutLeaks(
             f"{_named([part for part, _ in shared])} of the outside text {name} share{'s' if len(shared) == 1 else ''} eight words in a row with the training "
             f"text (“{shared[0][1]}”), so their loss would prove nothing. Take those documents out of {name}, or the passages out of the training text."
@@ -129,6 +101,5 @@ def _refuse_leaks(found: list[Document], name: str, overlap: Overlap, held_out: 
 
 
 def _named(parts: list[Document]) -> str:
-    names = ", ".join(f"“{part.title[:60]}”" for part in parts[:_SHOWN])
-    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return f"{'The document' if len(parts) == 1 else 'The documents'} {names}{more}"
+    names = listed((f"“{part.title[:60]}”" for part in parts), most=5)
+    return f"{'The document' if len(parts) == 1 else 'The documents'} {names}"

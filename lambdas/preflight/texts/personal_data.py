@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from common.errors import PatientDataSuspected
-from common.text import words
+from common.text import composed
 
 # Latin, Greek and Cyrillic capitals: `[A-Z]` would miss Müller's Österreich and every É.
 _CAPITAL = "".join(character for character in map(chr, range(0x530)) if character.isupper())
@@ -204,4 +204,4 @@ def _kinds_across(line: str, after: str) -> Iterator[str]:
 def _plain(line: str) -> str:
     """A line as a person reads it: single blanks, plain dashes, nothing invisible, and each letter one character with its accent."""
     line = " ".join(line.split())
-    return line if line.isascii() else words.composed(_DASH.sub("-", line))
+    return line if line.isascii() else composed(_DASH.sub("-", line))

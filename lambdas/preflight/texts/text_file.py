@@ -1,4 +1,4 @@
-"""Corpus and held-out text: is it text, is there enough of it, and can anything be learned from it?"""
+"""The files of a run, each read once, and its texts: is it text, is there enough of it, and can anything be learned from it?"""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import CaptuneError, DatasetRejected
 from common.records import Record
-from common.text import words
+from common.storage import Storage
+from common.text import count_words, each_word
 from preflight.texts import personal_data
+
+Attempt = Callable[[Callable[[], Any]], Any]  # takes one step; it may keep the step's fault for the end and answer None
 
 MINIMUM_WORDS = 1000
 MINIMUM_HELD_OUT_WORDS = 200
@@ -36,6 +39,59 @@ class Document:
     title: str
     text: str
     records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a run: a user's from the bucket, in the version that was checked, and the domain's own from the deployed data.
+
+    `versions` are those that must be read, by key; what is read without one is noted there. Without an `attempt` faults are raised.
+    """
+
+    storage: Storage
+    data: dict[str, bytes]
+    domain: str
+    versions: dict[str, str] = field(default_factory=dict)
+    attempt: Attempt = lambda step: step()
+
+    def refuse(self, fault: CaptuneError) -> None:
+        """Raises a fault, or keeps it, as `attempt` does."""
+
+        def fail() -> None:
+            raise fault
+
+        self.attempt(fail)
+
+    def name(self, key: str | None, default: str) -> str:
+        """How a message calls the file."""
+        return key or f"data/{self.domain}{default}"
+
+    def text(self, key: str | None, default: str, minimum_words: int, most_bytes: int = MOST_BYTES) -> str:
+        """A text that can be learned from or measured on. Raises DatasetRejected or PatientDataSuspected."""
+        return checked(self.content(key, default, most_bytes), self.name(key, default), minimum_words)
+
+    def content(self, key: str | None, default: str, most_bytes: int = MOST_BYTES) -> bytes:
+        """The bytes of a file. Raises DatasetRejected for one that is missing or too large."""
+        if key is None:
+            file = f"{self.domain}{default}"
+            if file not in self.data:
+                raise DatasetRejected(
+                    f"data/{file} does not exist. Add it for this domain, or correct the setting `domain`, and deploy again."
+                )
+            return self.data[file]
+        found = self.storage.fetch(key, most_bytes, self.versions.get(key, ""))
+        if found is None:
+            raise DatasetRejected(
+                f"There is no {key} in the bucket {self.storage.bucket}. Upload it: aws s3 cp FILE s3://{self.storage.bucket}/{key}"
+            )
+        refuse_too_large(key, found.size, most_bytes)
+        self.versions[key] = found.version
+        return found.content
+
+    def control(self) -> list[Document]:
+        """Text on unrelated subjects, to see what is forgotten; none where the data has none."""
+        content = self.data.get("control.txt")
+        return documents(decode(content, "data/control.txt"), "control") if content else []
 
 
 def decode(content: bytes, name: str) -> str:
@@ -107,34 +163,29 @@ def without_titles(text: str) -> str:
 
 def check(text: str, name: str, minimum_words: int) -> None:
     """Raises DatasetRejected for a text that is too short or says the same thing over and over."""
-    body = without_titles(text)
     total, distinct = 0, set()
-    for word in words.each(body):
+    for word in each_word(without_titles(text)):
         total += 1
         distinct.add(word.lower())
     if total < minimum_words:
         raise DatasetRejected(
             f"{name} has {total} words beside its title lines; at least {minimum_words} are needed. Add more text."
         )
-    _refuse_repetition(text, name)
+    lines = [line.strip() for line in text.split("\n")]
+    seen = Counter(line for line in lines if line)
+    # By length, so that short separators between long paragraphs do not count against a text.
+    length, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
+    if sum(seen.values()) > 3 and length < MINIMUM_DISTINCT_SHARE * whole:
+        line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
+        raise DatasetRejected(
+            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there {times} times. "
+            "Remove the repetitions."
+        )
     # Running prose of 1,000 words has some 400 different ones.
     least = min(100, minimum_words // 4)
     if len(distinct) < least:
         raise DatasetRejected(
             f"{name} has only {len(distinct)} different words in {total}: there is nothing to learn from it. Use running prose."
-        )
-
-
-def _refuse_repetition(text: str, name: str) -> None:
-    lines = [line.strip() for line in text.split("\n")]
-    seen = Counter(line for line in lines if line)
-    # By length, so that short separators between long paragraphs do not count against a text.
-    distinct, whole = sum(map(len, seen)), sum(len(line) * times for line, times in seen.items())
-    if sum(seen.values()) > 3 and distinct < MINIMUM_DISTINCT_SHARE * whole:
-        line, times = max(seen.items(), key=lambda entry: len(entry[0]) * (entry[1] - 1))
-        raise DatasetRejected(
-            f"{name} repeats itself: of its {sum(seen.values())} lines only {len(seen)} differ, and line {lines.index(line) + 1} stands there {times} times. "
-            "Remove the repetitions."
         )
 
 
@@ -150,18 +201,18 @@ def titled(part: Document) -> str:
 
 def as_lines(parts: Iterable[Document]) -> str:
     """Documents as JSON Lines, the form of the evaluation channel; groups as their records, the form of either channel."""
-    return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for part in parts for entry in _entries(part))
-
-
-def _entries(part: Document) -> list[dict[str, Any]]:
-    if part.records:
-        return [record.as_entry() for record in part.records]
-    return [{"id": part.id, "title": part.title, "text": part.text}]
+    entries: list[dict[str, Any]] = []
+    for part in parts:
+        if part.records:
+            entries += [record.as_entry() for record in part.records]
+        else:
+            entries.append({"id": part.id, "title": part.title, "text": part.text})
+    return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
 
 
 def part(parts: list[Document], wanted_words: int) -> list[Document]:
     """Whole documents of about so many words, taken evenly from the whole of a text; 0 takes all of them."""
-    share = wanted_words / max(1, sum(words.count(document.text) for document in parts))
+    share = wanted_words / max(1, sum(count_words(document.text) for document in parts))
     if wanted_words == 0 or share >= 1:
         return parts
     # Document n is taken where the n-th multiple of the share passes a whole number.

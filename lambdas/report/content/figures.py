@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from common.text.prompt_kinds import kind_name
+from common.text import kind_name
 from report.content.circumstances import instance, instances, is_smoke
 from report.findings.verdict import WORSE_OUTSIDE, side_of_zero
 from report.formatting import (

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from common.text.words import MARKS, UNSPACED
+from common.text import MARKS, UNSPACED
 from report.findings.intervals import RESAMPLES, interval
 from report.findings.recall import by_id
 from report.findings.statistics import sign_flip

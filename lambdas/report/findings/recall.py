@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from common.errors import ReportIncomplete
-from common.text.prompt_kinds import KINDS
+from common.text import KINDS
 from common.time_limit import time_limit
 from report.findings.intervals import RESAMPLES, interval
 from report.findings.statistics import FLIPS, sign_flip

@@ -27,9 +27,9 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Account]]:
 
 
 def read(aws: Account, types: list[str], *uses: str) -> list[list[int | None]]:
-    needs = [quotas.Need(types, use, 1) for use in uses]
-    found = quotas.read(aws.client("service-quotas"), needs)
-    return [[one.value for one in found[use]] for use in uses]
+    wanted = [quotas.Quota(kind, use, 1) for use in uses for kind in types]
+    values = [one.value for one in quotas.read(aws.client("service-quotas"), wanted)]
+    return [values[place : place + len(types)] for place in range(0, len(values), len(types))]
 
 
 def test_a_product_has_one_hourly_price_for_each_use(make: Callable[..., Account]) -> None:

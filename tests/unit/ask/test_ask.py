@@ -24,7 +24,7 @@ from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, MAX_TOKENS, SAVE_EV
 from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
 from common.storage import Storage
-from preflight.prompts.prompt_file import MAXIMUM_PROMPTS
+from preflight.texts.prompts import MAXIMUM_PROMPTS
 from stacks.configuration.images import ASK_MEMORY
 from tests.doubles.lambda_fakes import S3, Service, refusal
 

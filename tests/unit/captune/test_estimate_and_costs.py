@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from captune import costs, estimate
 from captune.__main__ import app
 from captune.data import DATA
-from common.text.tokens import estimated_tokens
+from common.text import estimated_tokens
 from preflight.texts import text_file
 from stacks.configuration.settings import Settings
 

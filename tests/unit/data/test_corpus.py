@@ -14,7 +14,7 @@ import pytest
 from captune import domain_texts as texts
 from captune import outside
 from captune.data import DATA, domains
-from preflight.texts.overlap import Overlap
+from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document, documents
 
 DOMAINS = domains()

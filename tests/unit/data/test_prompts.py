@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from captune.data import DATA
-from preflight.prompts.prompt_file import parse
-from preflight.texts.overlap import Overlap
+from preflight.texts.held_out import Overlap
+from preflight.texts.prompts import parse
 
 
 def text(name: str) -> str:

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 
 from common.environment import BaseModel, RunSettings
 from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken, WeightsNotFound, WeightsRejected
-from preflight.account import hub, quotas
+from preflight.account import quotas, weights
 from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
-from preflight.account.quotas import ENDPOINT, TRAINING, Need, Quota
+from preflight.account.quotas import ENDPOINT, TRAINING, Quota
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.preflight_site import SETTINGS, Site
@@ -166,7 +166,7 @@ def renumbered(*troubles: Exception) -> ServiceQuotas:
 
 def one(service: ServiceQuotas, kind: str = KNOWN, use: str = ENDPOINT) -> Quota:
     """The only quota that is read."""
-    (quota,) = quotas.read(service, [Need([kind], use, 1)])[use]
+    (quota,) = quotas.read(service, [Quota(kind, use, 1)])
     return quota
 
 
@@ -196,7 +196,7 @@ def test_applied_value_counts_and_else_the_default(
 def test_shortage_names_the_quota_its_code_and_the_need() -> None:
     quota = one(ServiceQuotas({"L-9614C779": 0.0}))
     assert quota.shortage(1) == 'the quota "ml.g5.2xlarge for endpoint usage" (code L-9614C779) is 0 and 1 is needed'
-    assert quota.shortage(2).endswith("is 0 and 2 are needed")
+    assert quota.shortage(runs=2).endswith("is 0 and 2 are needed")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,8 @@ def test_unreadable_quota_is_unknown_and_refuses_nothing(service: ServiceQuotas,
 def test_no_call_begins_after_the_time_is_over() -> None:
     ticks = iter(range(0, 1000, 7))
     service = ServiceQuotas({"L-9614C779": 1.0, "L-2": 1.0}, {"L-2": 0.0})
-    read = quotas.read(service, [Need([KNOWN, OTHER], ENDPOINT, 1)], lambda: float(next(ticks)))[ENDPOINT]
+    wanted = [Quota(kind, ENDPOINT, 1) for kind in (KNOWN, OTHER)]
+    read = quotas.read(service, wanted, lambda: float(next(ticks)))
     assert [quota.value for quota in read] == [1, None]
     assert "within 20 seconds" in read[1].why_unknown
     assert [operation for operation, _ in service.calls] == [ONE, APPLIED]
@@ -245,7 +246,7 @@ def asked_hub(
             raise OSError("timed out")
         return settings.encode()
 
-    answer = hub.ask(client, model, get)
+    answer = weights.in_hub(client, model, get)
     named = {"HubName": "SageMakerPublicHub", "HubContentType": "Model", "HubContentName": MODEL.hub_name}
     assert client.called("describe_hub_content") == [{**named, "HubContentVersion": MODEL.hub_version}]
     access = {"AcceptEula": True, "ExpectedS3Url": MODEL.weights_uri}
@@ -307,7 +308,7 @@ def test_weights_that_are_not_as_the_catalogue_says_are_refused(
 def test_a_hub_that_does_not_answer_is_a_warning(operation: str, trouble: Exception, named: str) -> None:
     client = SageMaker()
     client.troubles[operation] = [trouble]
-    template, (warning,) = hub.ask(client, CHAT)
+    template, (warning,) = weights.in_hub(client, CHAT)
     assert template is True and f"({named})" in warning
 
 

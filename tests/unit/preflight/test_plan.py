@@ -13,7 +13,7 @@ from common.architecture import Shape
 from common.environment import RunSettings
 from common.errors import AdapterRejected, ModelDoesNotFit, RunInFlight
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
-from common.text.tokens import estimated_tokens
+from common.text import estimated_tokens
 from preflight.model import Model, idle_cards, refuse_what_cannot_fit
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS

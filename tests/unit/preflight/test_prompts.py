@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from common.errors import PatientDataSuspected, PromptsRejected
-from preflight.prompts import prompt_file
-from preflight.prompts.made_prompts import from_text
-from preflight.prompts.prompt_file import MAXIMUM_PROMPTS, parse
-from preflight.texts.holding_out import split
+from preflight.texts import prompts as prompt_file
+from preflight.texts.held_out import split
+from preflight.texts.prompts import MAXIMUM_PROMPTS, make, parse
 from preflight.texts.text_file import Document
 from tests.doubles.texts.made_up_prose import prose
 from tests.doubles.texts.made_up_records import GOOD, lines
@@ -129,7 +128,7 @@ class TestFile:
 )
 def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_documents(text: str) -> None:
     _, held_out = split(text)
-    made, told = from_text(held_out)
+    made, told = make(held_out)
     assert told == [] and 6 <= len(made) == len({prompt["id"] for prompt in made}) <= 20
     for prompt in made:
         assert (prompt["kind"], prompt["facts"]) == ("starter", [])
@@ -140,4 +139,4 @@ def test_text_without_prompts_is_asked_for_first_sentences_of_its_held_out_docum
 @pytest.mark.parametrize("text", ["ACGT" * 2500, "word " * 90 + ".", "Too short. Also short."])
 def test_text_without_a_sentence_to_ask_is_refused(text: str) -> None:
     with pytest.raises(PromptsRejected, match="Give `prompts` of your own"):
-        from_text([Document("heldout-001", "T", text)])
+        make([Document("heldout-001", "T", text)])

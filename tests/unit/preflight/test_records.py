@@ -17,7 +17,7 @@ from common.errors import (
     PromptsRejected,
 )
 from common.records import Record, RecordsFaulty, of_pair, read
-from preflight.records import held_out_split
+from preflight.texts import held_out
 from tests.doubles.preflight_site import Site
 from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
 from text import read_corpus, read_evaluation
@@ -194,7 +194,7 @@ class TestSplit:
         assert plan["evaluation"]["heldOutDocuments"] == 9
 
     def test_no_more_groups_are_measured_than_needed(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(held_out_split, "MOST_GROUPS", 12)
+        monkeypatch.setattr(held_out, "MOST_GROUPS", 12)
         site.upload("apart.csv", table(pairs(60)[40:]))
         plan = begin(site, pairs(40), heldOut="corpora/apart.csv")
         assert (plan["corpus"]["records"], plan["evaluation"]["heldOutDocuments"]) == (40, 12)

@@ -18,7 +18,7 @@ NO_OBJECTS: list[Any] = [[], "text", None]
 REFUSED: list[tuple[Any, str]] = [
     *((given, "must be a JSON object such as {}") for given in NO_OBJECTS),
     ({"epoch": 1}, "unknown key `epoch` (did you mean `epochs`?)"),
-    ({"zzz": 1}, "known: corpus, heldOut, heldOutside, prompts, epochs, seed"),
+    ({"zzz": 1}, "known: corpus, heldOut, columns, heldOutside, prompts, smoke"),
     *(({"epochs": value}, "`epochs` must be a whole number from 1 to 50") for value in (0, 51, True, "3", 2.5, None)),
     *(({"seed": value}, "`seed` must be a whole number from 0") for value in (-1, 2**31, False)),
     ({"keepEndpointMinutes": 241}, "`keepEndpointMinutes` must be a whole number"),

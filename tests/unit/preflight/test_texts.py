@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from common.errors import CaptuneError, DatasetRejected, HeldOutLeaks, PatientDataSuspected
-from common.text import words
-from preflight import learnable
-from preflight.texts import holding_out, text_file
-from preflight.texts.holding_out import MINIMUM_DOCUMENTS, PASSAGES, split
+from common.text import count_words
+from preflight import model
+from preflight.texts import held_out as holding
+from preflight.texts import text_file
+from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
 from preflight.texts.outside_text import MAXIMUM_WORDS
-from preflight.texts.overlap import Overlap
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
@@ -117,7 +117,7 @@ def test_any_text_is_split_with_enough_held_out_and_nothing_lost(text: str) -> N
     training, held_out = split(text)
     assert (training, held_out) == split(text)
     assert len(training) >= len(held_out) >= LEAST_FOR_A_VERDICT == MINIMUM_DOCUMENTS
-    assert sum(words.count(part.text) for part in training) >= sum(words.count(part.text) for part in held_out)
+    assert sum(count_words(part.text) for part in training) >= sum(count_words(part.text) for part in held_out)
     assert sum(len(squeezed(part.text)) for part in training + held_out) == len(squeezed(text))
     if text != TEXTS["equal documents"]:
         check(text, "a", 1000)
@@ -134,7 +134,7 @@ def test_a_tenth_of_many_documents_is_held_out_all_over_the_text() -> None:
 def test_one_article_gives_twelve_passages_and_keeps_two_thirds(number: int) -> None:
     training, held_out = split(prose(number))
     assert len(held_out) == PASSAGES == 12
-    assert sum(words.count(part.text) for part in held_out) <= number / 3
+    assert sum(count_words(part.text) for part in held_out) <= number / 3
     places = sorted(int(part.title.split()[1]) for part in held_out)
     assert places[0] <= 4 and places[-1] >= len(training) + len(held_out) - 4
 
@@ -161,7 +161,7 @@ def test_of_a_large_corpus_as_much_is_staged_as_a_run_learns(
     site.upload("mine.txt", content)
     whole = site.begin(LARGE)
     size = len(site.staged["input/corpus/corpus.txt"])
-    monkeypatch.setattr(learnable, "most_bytes", lambda *_: size // 4)
+    monkeypatch.setattr(model, "most_bytes_learned", lambda *_: size // 4)
     plan = site.begin(LARGE, "second")
     staged = site.s3.objects["bucket", "runs/captune-second/input/corpus/corpus.txt"]
     assert 0.2 < len(staged) / size < 0.3
@@ -172,11 +172,11 @@ def test_of_a_large_corpus_as_much_is_staged_as_a_run_learns(
 
 
 def test_no_more_is_held_out_of_a_large_text_than_can_be_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding_out, "MOST_DOCUMENTS", 8)
-    monkeypatch.setattr(holding_out, "MOST_WORDS", 160)
+    monkeypatch.setattr(holding, "MOST_DOCUMENTS", 8)
+    monkeypatch.setattr(holding, "MOST_WORDS", 160)
     training, held_out = split(titled(200, 60, 0).decode())
     assert (len(training), len(held_out)) == (192, 8)
-    assert all(words.count(part.text) == 20 for part in held_out)
+    assert all(count_words(part.text) == 20 for part in held_out)
 
 
 # Outside text: measured beside the held-out text, never trained on, and refused where it cannot be used.

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from common.text.tokens import TOKENS_PER_WORD, estimated_tokens
+from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
 from rehearsal import token_counts
 from rehearsal.models import llama_2

