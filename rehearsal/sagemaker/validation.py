@@ -6,6 +6,7 @@ the service. Step Functions sends whatever the state machine says. So all of it 
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -59,13 +60,13 @@ class _Violations:
     def report(self, name: str, reason: str, **details: Any) -> None:
         """Add one, worded as SageMaker words it."""
         where = name.lstrip(".")
+        if "min_allowed" in details:
+            return  # botocore tells the length in place of the value: _AsTheService finds it too
         if reason == "unknown field":
             self.found.append(f"Unknown parameter '{details['unknown_param']}' at '{where}'")
             return
         if reason == "missing required field":
             where, reason = f"{where}.{details['required_name']}".lstrip("."), "Member must not be null"
-        elif "min_allowed" in details:
-            reason = f"{reason}: Member must have at least {details['min_allowed']}"
         value = details.get("param")
         shown = "null" if value is None else f"'{value}'"
         self.found.append(f"Value {shown} at '{where}' failed to satisfy constraint: {reason}")
@@ -81,11 +82,12 @@ class _AsTheService(ParamValidator):
         if isinstance(params, Mapping):  # a member that is null counts as left out
             params = {key: value for key, value in params.items() if value is not None}
         super()._validate(params, shape, errors, name)
-        most = shape.metadata.get("max")
         sized = isinstance(params, (str, list, dict))
         measured = len(params) if sized else params if isinstance(params, (int, float)) else None
-        if most is not None and measured is not None and measured > most:
-            errors.report(name, f"Member must have {'length' if sized else 'value'} at most {most}", param=params)
+        for bound, breaks, words in (("min", operator.lt, "at least"), ("max", operator.gt, "at most")):
+            limit = shape.metadata.get(bound)
+            if limit is not None and measured is not None and breaks(measured, limit):
+                errors.report(name, f"Member must have {'length' if sized else 'value'} {words} {limit}", param=params)
         if shape.type_name == "string" and isinstance(params, str):
             allowed, pattern = getattr(shape, "enum", None), shape.metadata.get("pattern")
             if allowed and params not in allowed:

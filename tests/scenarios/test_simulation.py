@@ -33,7 +33,7 @@ def test_a_state_cannot_ask_for_what_the_services_own_model_lacks() -> None:
         calm(whole=True).aws_call("arn:aws:states:::aws-sdk:sagemaker:deleteModel", {"ModelName": "one", "Force": True})
 
     assert refused.value.error == "States.Runtime"
-    assert 'Unknown parameter in input: "Force"' in (refused.value.cause or "")
+    assert "Unknown parameter 'Force'" in (refused.value.cause or "")
 
 
 def test_what_bills_without_a_reservation_is_a_finding() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
@@ -55,8 +55,20 @@ ARNS = {
     },
 }
 FINE, DOWN = "fine_tuning", "tear_down"
-# Takes part in a call of a state: the account, the execution, the function where it is one, and what performs the call.
-Fault = Callable[["Account", Execution, str, Callable[[], Any]], Steps[Any]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a state that goes wrong: who makes it, the function that it calls, if any, and what performs it."""
+
+    account: Account
+    execution: Execution
+    function: str
+    perform: Callable[[], Any]
+
+
+# What becomes of a call: the answer, or the steps to it where time passes.
+Fault = Callable[[Call], Any]
 
 
 @dataclass
@@ -164,9 +176,8 @@ class Account:
     ) -> Steps[Any]:
         """A call of a state, with the fault that is planned for it."""
         fault = self.faults.get((machine_name, state))
-        if fault is None:
-            return done()
-        return (yield from fault(self, execution, function_of(asked), done))
+        answer = fault(Call(self, execution, function_of(asked), done)) if fault else done()
+        return (yield from answer) if isinstance(answer, Generator) else answer
 
     # executions ---------------------------------------------------------------------------------------------------
 

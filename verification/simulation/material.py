@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import zipfile
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+
+from verification.experiments.reports import made_up
 
 ASSETS = {
     "DATA_ASSET_BUCKET": "assets",
@@ -18,36 +21,11 @@ ASSETS = {
 CORPUS, PROMPTS = "corpora/small.txt", "corpora/small.jsonl"
 # Few and short: what is learned is not what the simulation is about. The report judges too few documents at once.
 INPUT: Mapping[str, Any] = {"corpus": CORPUS, "prompts": PROMPTS, "samplesPerPrompt": 0}
-_DOCUMENTS = [
-    {"id": f"d{n}", "title": f"D{n}", "tokens": 50, "bytes": 250, "base_nll": 150.0, "tuned_nll": 140.0} for n in (1, 2)
-]
-_EVALUATION = {"documents": _DOCUMENTS, "base_loss": 3.0, "tuned_loss": 2.8, "tokens": 100}
 METRICS: Mapping[str, Any] = {
-    "schema": 1,
-    "base_model": {
-        "name": "fake",
-        "architecture": "LlamaForCausalLM",
-        "parameters": 1_000_000,
-        "trainable_parameters": 1000,
-        "hidden_size": 64,
-        "layers": 2,
-        "quantization": "none",
+    **made_up.metrics(),
+    "evaluation": {
+        name: made_up.documents(random.Random(1), 2, -0.2, 0.05, 3.0) for name in ("heldout", "training_text")
     },
-    "settings": {},
-    "environment": {"device": "cpu", "device_name": "", "python": "", "torch": "", "transformers": "", "peft": ""},
-    "corpus": {"documents": 20, "tokens": 1500, "bytes": 8000, "words": 1200, "sequences": 3},
-    "training": {
-        "steps": 2,
-        "planned_steps": 2,
-        "epochs": 1.0,
-        "seconds": 60.0,
-        "tokens_seen": 1500,
-        "tokens_per_second": 25.0,
-        "peak_memory_bytes": 1,
-        "stopped_early": None,
-        "loss_curve": [{"step": step, "loss": 3.0 - step / 10, "learning_rate": 1e-4} for step in (1, 2)],
-    },
-    "evaluation": {"heldout": _EVALUATION, "training_text": _EVALUATION},
 }
 
 

@@ -28,7 +28,7 @@ from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.result import Result
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import DEFENCES, Execution, Steps
+from verification.simulation.world import DEFENCES, Execution
 
 TABLE = Path(__file__).with_name("failures.yaml")
 # What a run needs besides the usual to come to a state at all. A state that no run comes to fails its rows.
@@ -140,12 +140,7 @@ def _until_met(trouble: Trouble) -> Fault:
     """Refuses a state's calls for as long as no run has met the trouble of another state."""
     lasting = Trouble("refused", DOWN, "lambda:invoke")
 
-    def refuse(*of: Any) -> Steps[Any]:
-        if not trouble.met:
-            return (yield from lasting(*of))
-        return of[-1]()
-
-    return refuse
+    return lambda call: call.perform() if trouble.met else lasting(call)
 
 
 def check(row: Row) -> list[str]:

@@ -21,7 +21,7 @@ from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from preflight import money
 from settle import billing
 from verification.simulation import accidents, ledger_stories, material, outages, runs
-from verification.simulation.account import FINE, Account, calm
+from verification.simulation.account import FINE, Account, Call, calm
 from verification.simulation.failures import PERSON
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
@@ -141,9 +141,9 @@ def two_at_once() -> list[str]:
     """Of two runs whose checks both found room for one, exactly one runs and the other is refused by name."""
     account = _with_left(700)
 
-    def wait(account: Account, execution: Execution, function: str, perform: Callable[[], Any]) -> Steps[Any]:
+    def wait(call: Call) -> Steps[Any]:
         yield 120.0, True
-        return perform()
+        return call.perform()
 
     account.faults[FINE, "ReserveBudget"] = wait
     both = [runs.start(account, name, CALM) for name in ("one", "two")]

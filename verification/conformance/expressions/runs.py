@@ -18,12 +18,11 @@ from unittest.mock import patch
 from rehearsal.account.assembly import Assembly
 from rehearsal.step_functions import expressions
 from verification.simulation import definitions, material, rows, runs, stories
-from verification.simulation.account import Account, Fault, calm
+from verification.simulation.account import Call, Fault, calm
 from verification.simulation.failures import MANY
 from verification.simulation.interpreter import Failure, Interpreter
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
-from verification.simulation.world import Steps
 
 Scenarios = Mapping[str, Callable[[], object]]
 _CALM: Mapping[str, Any] = {"jobs": ("completed",), "endpoints": ("in service",)}
@@ -104,10 +103,9 @@ def _fail(machine: str, state: str, error: str) -> None:
     """A run in which the calls of a state fail with an error that a Catch names."""
     calls = count(1)
 
-    def fail(account: Account, execution: Any, function: str, perform: Callable[[], Any]) -> Steps[Any]:
+    def fail(call: Call) -> Any:
         if next(calls) <= MANY:  # whoever waits for its end goes on then
             raise Failure(error, "AWS refused the call.")
-        return perform()
-        yield
+        return call.perform()
 
     _run(rows.parameters(state), {(machine, state): fail})

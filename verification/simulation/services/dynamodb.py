@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -22,21 +22,17 @@ Value = Mapping[str, str]
 Item = dict[str, Value]
 Names = Mapping[str, str]
 Values = Mapping[str, Value]
-Condition = Callable[[Item, Names, Values], bool]
-Operand = Callable[[Item, Names, Values], Value]
-Update = Callable[[Item, Names, Values], Item]
 # What can happen to a call; a committed change: its key, the item before and the item after.
 Trouble = Callable[[str], str | None]
 Change = tuple[str, Item | None, Item]
 PLACEHOLDER = re.compile(r"[:#][A-Za-z_][A-Za-z0-9_]*")
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "<=": operator.le,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-_TOKEN = re.compile(r"\s*(<=|>=|<>|[()=<>,+-]|[:#]?[A-Za-z_][A-Za-z0-9_]*)")
+# The forms in which the ledger writes a term of a condition and an assignment, and no others.
+_TERM = re.compile(r"attribute_(?P<not>not_)?exists\((?P<path>#?\w+)\)|(?P<name>#?\w+) (?P<sign>[=<>]) (?P<value>:\w+)")
+_ASSIGNMENT = re.compile(
+    r"(?P<target>#?\w+) = (?:if_not_exists\((?P<kept>#?\w+), )?(?P<value>:\w+)(?(kept)\))(?: \+ (?P<more>:\w+))?"
+)
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {"=": operator.eq, "<": operator.lt, ">": operator.gt}
 
 
 def number(item: Mapping[str, Any], name: str, otherwise: int = 0) -> int:
@@ -45,155 +41,73 @@ def number(item: Mapping[str, Any], name: str, otherwise: int = 0) -> int:
 
 
 class Malformed(ValueError):
-    """DynamoDB would refuse the request with a ValidationException."""
-
-
-class _Tokens:
-    """The words of one expression, read from left to right."""
-
-    def __init__(self, text: str) -> None:
-        self._words: list[str] = []
-        at = 0
-        while at < len(text.rstrip()):
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise Malformed(f"no token at {text[at:]!r}")
-            self._words.append(found.group(1))
-            at = found.end()
-
-    def peek(self) -> str:
-        return self._words[0] if self._words else ""
-
-    def take(self, expected: str | None = None) -> str:
-        word = self._words.pop(0) if self._words else ""
-        if not word or (expected is not None and word != expected):
-            raise Malformed(f"expected {expected or 'a word'}, found {word!r}")
-        return word
+    """DynamoDB would refuse the request with a ValidationException, or the ledger does not write it."""
 
 
 @cache
-def condition(text: str) -> Condition:
-    """Compiles a ConditionExpression: AND, OR, comparisons, attribute_exists and attribute_not_exists."""
-    tokens = _Tokens(text)
-    compiled = _joined(tokens, "OR", any, lambda tokens: _joined(tokens, "AND", all, _comparison))
-    if tokens.peek():
-        raise Malformed(f"{tokens.peek()!r} is left over")
-    return compiled
+def _condition(text: str) -> list[list[re.Match[str]]]:
+    """The terms of a ConditionExpression: one group of them has to hold, and in it each term."""
+    return [[_read(_TERM, term) for term in group.split(" AND ")] for group in text.split(" OR ")]
 
 
 @cache
-def update(text: str) -> Update:
-    """Compiles an UpdateExpression of one SET clause. All operands see the item as it was before."""
-    tokens = _Tokens(text)
-    tokens.take("SET")
-    targets = []
-    while True:
-        name = tokens.take()
-        tokens.take("=")
-        targets.append((name, _sum(tokens)))
-        if not tokens.peek():
-            break
-        tokens.take(",")
-
-    def apply(item: Item, names: Names, values: Values) -> Item:
-        resolved = [_name(name, names) for name, _ in targets]
-        if len(set(resolved)) != len(resolved):
-            raise Malformed("two document paths overlap")
-        return item | dict(zip(resolved, (operand(item, names, values) for _, operand in targets), strict=True))
-
-    return apply
+def _assignments(text: str) -> list[re.Match[str]]:
+    """The assignments of an UpdateExpression of one SET clause."""
+    if not text.startswith("SET "):
+        raise Malformed(f"the ledger does not write {text}")
+    # A comma parts two assignments, but not inside if_not_exists.
+    return [_read(_ASSIGNMENT, one) for one in re.split(r", (?!:)", text.removeprefix("SET "))]
 
 
-def _joined(
-    tokens: _Tokens, word: str, holds: Callable[[Iterable[bool]], bool], read: Callable[[_Tokens], Condition]
-) -> Condition:
-    """What `read` reads once, and again after each `word`."""
-    parts = [read(tokens)]
-    while tokens.peek() == word:
-        tokens.take()
-        parts.append(read(tokens))
-    return lambda item, names, values: holds(part(item, names, values) for part in parts)
+def _read(form: re.Pattern[str], text: str) -> re.Match[str]:
+    found = form.fullmatch(text)
+    if found is None:
+        raise Malformed(f"the ledger does not write {text}")
+    return found
 
 
-def _comparison(tokens: _Tokens) -> Condition:
-    word = tokens.take()
-    if word in {"attribute_exists", "attribute_not_exists"}:
-        tokens.take("(")
-        path = tokens.take()
-        tokens.take(")")
-        wanted = word == "attribute_exists"
-        return lambda item, names, values: (_name(path, names) in item) == wanted
-    sign, right = tokens.take(), tokens.take()
-    if sign not in _COMPARE or not right.startswith(":"):
-        raise Malformed(f"the ledger does not write {word} {sign} {right}")
-
-    def compare(item: Item, names: Names, values: Values) -> bool:
-        ours, theirs = item.get(_name(word, names)), _value(right, values)
-        if ours is None or ours.keys() != theirs.keys():
-            return False
-        if sign == "=" and "N" not in ours:
-            return ours == theirs
-        if "N" in ours:
-            return bool(_COMPARE[sign](Decimal(ours["N"]), Decimal(theirs["N"])))
-        return "S" in ours and bool(_COMPARE[sign](ours["S"], theirs["S"]))
-
-    return compare
+def _holds(term: re.Match[str], item: Item, names: Names, values: Values) -> bool:
+    if term["path"]:
+        return (_given(term["path"], names) in item) != bool(term["not"])
+    theirs: Value = _given(term["value"], values)
+    ours = item.get(_given(term["name"], names))
+    if ours is None or ours.keys() != theirs.keys():
+        return False
+    ((kind, left),) = ours.items()
+    if kind == "N":
+        return _COMPARE[term["sign"]](Decimal(left), Decimal(theirs["N"]))
+    if term["sign"] == "=":
+        return ours == theirs
+    return kind == "S" and _COMPARE[term["sign"]](left, theirs["S"])
 
 
-def _sum(tokens: _Tokens) -> Operand:
-    left = _operand(tokens)
-    if tokens.peek() != "+":
-        return left
-    tokens.take()
-    right = _operand(tokens)
-
-    def add(item: Item, names: Names, values: Values) -> Value:
-        first, second = left(item, names, values), right(item, names, values)
-        if "N" not in first or "N" not in second:
-            raise Malformed("only numbers can be added")
-        return {"N": str(int(first["N"]) + int(second["N"]))}
-
-    return add
+def _updated(text: str, item: Item, names: Names, values: Values) -> Item:
+    """The item after an UpdateExpression, whose assignments all see it as it was before."""
+    found = {_given(one["target"], names): _assigned(one, item, names, values) for one in _assignments(text)}
+    if len(found) != len(_assignments(text)):
+        raise Malformed("two document paths overlap")
+    return item | found
 
 
-def _operand(tokens: _Tokens) -> Operand:
-    word = tokens.take()
-    if word == "if_not_exists":
-        tokens.take("(")
-        path = tokens.take()
-        tokens.take(",")
-        otherwise = _operand(tokens)
-        tokens.take(")")
-
-        def present_or_otherwise(item: Item, names: Names, values: Values) -> Value:
-            found = item.get(_name(path, names))
-            return otherwise(item, names, values) if found is None else found
-
-        return present_or_otherwise
-    if word.startswith(":"):
-        return lambda item, names, values: _value(word, values)
-
-    def attribute(item: Item, names: Names, values: Values) -> Value:
-        found = item.get(_name(word, names))
-        if found is None:
-            raise Malformed(f"the item has no attribute {word}")
-        return found
-
-    return attribute
+def _assigned(assignment: re.Match[str], item: Item, names: Names, values: Values) -> Value:
+    value: Value = _given(assignment["value"], values)
+    if assignment["kept"]:
+        value = item.get(_given(assignment["kept"], names), value)
+    if not assignment["more"]:
+        return value
+    more = _given(assignment["more"], values)
+    if "N" not in value or "N" not in more:
+        raise Malformed("only numbers can be added")
+    return {"N": str(int(value["N"]) + int(more["N"]))}
 
 
-def _name(word: str, names: Names) -> str:
-    if not word.startswith("#"):
+def _given(word: str, given: Mapping[str, Any]) -> Any:
+    """What a request gives for a placeholder; an attribute's own name stands for itself."""
+    if word[0] not in ":#":
         return word
-    if word not in names:
-        raise Malformed(f"{word} is not among the attribute names")
-    return names[word]
-
-
-def _value(word: str, values: Values) -> Value:
-    if word not in values:
-        raise Malformed(f"{word} is not among the attribute values")
-    return values[word]
+    if word not in given:
+        raise Malformed(f"{word} is not among the names or values")
+    return given[word]
 
 
 class Table:
@@ -291,11 +205,12 @@ class Table:
         if unused:
             raise Malformed(f"unused in expressions: {', '.join(sorted(unused))}")
         held = request.get("ConditionExpression")
-        if held and not condition(held)(before or {}, names, values):
+        groups = _condition(held) if held else [[]]
+        if not any(all(_holds(term, before or {}, names, values) for term in group) for group in groups):
             return None
         if kind == "Put":
             return key, before, dict(request["Item"])
-        return key, before, update(request["UpdateExpression"])(before or dict(request["Key"]), names, values)
+        return key, before, _updated(request["UpdateExpression"], before or dict(request["Key"]), names, values)
 
     def _commit(self, changes: list[Change]) -> None:
         for key, _, after in changes:
