@@ -19,6 +19,7 @@ import common.aws
 import common.clock
 import common.environment
 import common.ledger.ledger
+from preflight.texts.text_file import Document
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.services import client_error, complaints
@@ -34,7 +35,14 @@ _FACTORIES: dict[str, Any] = {
 HANDLERS = tuple(functions())
 # What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
 _MATERIAL = SimpleNamespace(
-    words=1000, training=[], held_out=[], control=[], outside=[], outside_told="", prompts=[], warnings=()
+    words=1000,
+    training=[Document("one", "One", "A text.")],
+    held_out=[],
+    control=[],
+    outside=[],
+    outside_told="",
+    prompts=[],
+    warnings=(),
 )
 
 
