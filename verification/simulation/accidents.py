@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from common.ledger import keys
@@ -15,7 +16,17 @@ from verification.simulation.account import calm
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.result import Result
-from verification.simulation.trial import MOMENTS, Outcome, finish, usual, when
+from verification.simulation.trial import (
+    MOMENTS,
+    OVERBOOKED_LINE,
+    Outcome,
+    dollars,
+    finish,
+    together,
+    unended,
+    usual,
+    when,
+)
 
 TRIALS = 8
 # A type that costs 25 times as much as the one that runs are reserved for.
@@ -157,10 +168,7 @@ ROWS: dict[str, tuple[Callable[[str, int], Outcome], str]] = {
 def row(name: str, trials: int = TRIALS, first_seed: int = 1) -> Outcome:
     """All trials of one line."""
     make, what = ROWS[name]
-    together = Outcome()
-    for seed in range(first_seed, first_seed + trials):
-        together.add(make(what, seed))
-    return together
+    return together(partial(make, what), trials, first_seed)
 
 
 def broken(name: str, outcome: Outcome) -> list[str]:
@@ -170,46 +178,43 @@ def broken(name: str, outcome: Outcome) -> list[str]:
     careful = name.startswith("ledger item")
     wrong = [*outcome.wrong, *(words for words in outcome.money if not careful or OVERBOOKED not in words)]
     wrong += [] if outcome.struck else [f"{name}: no trial met it"]
-    wrong += [f"{name}: {outcome.leaks} leaks"] if outcome.leaks else []
-    return wrong + ([f"{name}: {outcome.gave_up} tear-downs gave up"] if outcome.gave_up else [])
+    return wrong + unended(name, outcome)
 
 
 def two_regions() -> tuple[str, str]:
     """What two deployments would spend together, which the account refuses: each ledger knows its own cap only."""
-    together = Fraction(0)
+    spent = Fraction(0)
     for seed in (1, 2):
         account = calm(seed)
         for number in range(6):
             given = replace(usual(random.Random(seed)), hanging=1.0, extreme=1.0)
             runs.start(account, f"run-{number}", given, delay=43_200.0 * number)
         finish(account, "two regions")
-        together += sum((sum(account.audit.truth(run).values()) for run in account.audit.settled_at), Fraction(0))
-    words = f"a second one is refused by the account; two would spend ${float(together) / 100:.2f} under $25.00 each"
+        spent += sum((sum(account.audit.truth(run).values()) for run in account.audit.settled_at), Fraction(0))
+    words = f"a second one is refused by the account; two would spend {dollars(spent)} under $25.00 each"
     return "two regions", words
 
 
-def prove(pool: Executor, trials: int = TRIALS) -> Result:
+def prove(pool: Executor) -> Result:
     """The accidents as a part of the proof."""
-    names, regions = list(ROWS), pool.submit(two_regions)
-    outcomes = list(pool.map(row, names, [trials] * len(names)))
-    lines = []
-    for name, outcome in zip(names, outcomes, strict=True):
-        ended = ", ".join(
-            f"{count} {what}"
-            for what, count in (
-                ("reserved", outcome.reserved),
-                ("refused in the middle of a deploy", outcome.counts["DeployInProgress"]),
-                ("refused for the budget", outcome.counts["BudgetExceeded"]),
-            )
-            if count
-        )
-        over = f"${float(outcome.over_cents) / 100:.2f} beyond the reservation"
-        met = f"met in {outcome.struck} of {trials} trials"
-        lines.append((name, f"{outcome.runs} runs: {ended}; {met}; {over}, {outcome.leaks} leaks"))
-    most = max((outcome.overbooked_cents for outcome in outcomes), default=0)
-    lines.append(
-        ("booked beyond a reservation that was kept", f"${most / 100:.2f} at most, after a damaged item was put right")
+    regions = pool.submit(two_regions)
+    found = dict(zip(ROWS, pool.map(row, ROWS), strict=True))
+    most = dollars(max(one.overbooked_cents for one in found.values()))
+    lines = [
+        *((name, _told(one)) for name, one in found.items()),
+        (OVERBOOKED_LINE, f"{most} at most, after a damaged item was put right"),
+        regions.result(),
+    ]
+    return Result("Accidents", lines, [words for name, one in found.items() for words in broken(name, one)])
+
+
+def _told(outcome: Outcome) -> str:
+    """What became of the trials of one line, in words."""
+    counted = (
+        (outcome.reserved, "reserved"),
+        (outcome.counts["DeployInProgress"], "refused in the middle of a deploy"),
+        (outcome.counts["BudgetExceeded"], "refused for the budget"),
     )
-    lines.append(regions.result())
-    wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, one)]
-    return Result("Accidents", lines, wrong)
+    ended = ", ".join(f"{count} {what}" for count, what in counted if count)
+    over = f"{dollars(outcome.over_cents)} beyond the reservation"
+    return f"{outcome.runs} runs: {ended}; met in {outcome.struck} of {TRIALS} trials; {over}, {outcome.leaks} leaks"

@@ -209,20 +209,6 @@ def _at_most_as_reserved(item: RunItem, *rest: Any) -> Any:
     return [replace(stay, end=min(stay.end, stay.start + longest)) for stay in _stays(item, *rest)]
 
 
-def _never_clamped(definition: Definition) -> None:
-    stopping = definition["States"]["StartTraining"]["Arguments"]["StoppingCondition"]
-    stopping["MaxRuntimeInSeconds"] = 5 * 86400
-
-
-def _never_ends_waiting(definition: Definition) -> None:
-    stopping = definition["States"]["StartSpotTraining"]["Arguments"]["StoppingCondition"]
-    stopping["MaxWaitTimeInSeconds"] = 5 * 86400
-
-
-def _without_deadline(definition: Definition) -> None:
-    definition["States"]["CreateModel"]["Next"] = "CreateEndpointConfig"
-
-
 def _quiet_passes(number: int) -> Any:
     def edit(definition: Definition) -> None:
         for rule in definition["States"]["AllGone?"]["Choices"]:
@@ -289,38 +275,17 @@ def _unversioned() -> Iterator[None]:
         yield
 
 
-def _switch_off_schedules(definition: Definition) -> None:
-    for name in ("ScheduleTearDown", "SetEndpointDeadline"):
-        definition["States"][name]["Arguments"]["State"] = "DISABLED"
-
-
-def _leave_schedule_out(definition: Definition) -> None:
-    definition["States"]["ReserveBudget"]["Next"] = "StartTraining"
-
-
-def _no_patience(definition: Definition) -> None:
-    for name in ("RemoveResources", "SettleLedger"):
-        for rules in ("Retry", "Catch"):
-            del definition["States"][name][rules]
-
-
-def _no_reservation(definition: Definition) -> None:
-    definition["States"]["Preflight"]["Next"] = "ScheduleTearDown"
-    definition["States"]["Preflight"]["Assign"]["reservation"] = {
-        "reservedCents": 1,
-        "committedCents": 1,
-        "capCents": 1,
-    }
-
-
-def _unchecked_reservation(definition: Definition) -> None:
-    definition["States"]["ReserveBudget"]["Assign"]["reservation"] = "{% $states.result.Payload %}"
-
-
-def _settle_first(definition: Definition) -> None:
-    definition["States"]["Begin"]["Assign"]["removal"] = {"runName": "captune-none", "keep": False}
-    definition["States"]["Begin"]["Next"] = "SettleLedger"
-
+# Edits of definitions: what stands at a path in place of what is deployed.
+_LONG = 5 * 86400
+_NEVER_CLAMPED = {"StartTraining.Arguments.StoppingCondition.MaxRuntimeInSeconds": _LONG}
+_NEVER_ENDS_WAITING = {"StartSpotTraining.Arguments.StoppingCondition.MaxWaitTimeInSeconds": _LONG}
+_WITHOUT_DEADLINE = {"CreateModel.Next": "CreateEndpointConfig"}
+_SCHEDULES_OFF = {f"{state}.Arguments.State": "DISABLED" for state in ("ScheduleTearDown", "SetEndpointDeadline")}
+_NO_PATIENCE = {f"{state}.{rules}": [] for state in ("RemoveResources", "SettleLedger") for rules in ("Retry", "Catch")}
+_NOT_RESERVED = {"reservedCents": 1, "committedCents": 1, "capCents": 1}
+_NO_RESERVATION = {"Preflight.Next": "ScheduleTearDown", "Preflight.Assign.reservation": _NOT_RESERVED}
+_UNCHECKED = {"ReserveBudget.Assign.reservation": "{% $states.result.Payload %}"}
+_SETTLE_FIRST = {"Begin.Next": "SettleLedger", "Begin.Assign.removal": {"runName": "captune-none", "keep": False}}
 
 # fmt: off
 register("ledger: the month's condition", _rewriting(_unconditional("Update", keys.of_month(""))), ledger_stories.room_for_one)
@@ -336,8 +301,8 @@ register("ledger: repeated by the same execution", replacing(Ledger, "reserve", 
 register("ledger: settled with what was billed", replacing(Ledger, "settle", _settled_for_nothing), random_months())
 register("ledger: the first note stays", replacing(Ledger, "note", _last_note_stays), stories.kept_once)
 register("money: the clamp", replacing(money, "allow", _not_clamped), ledger_stories.clamped_to_four_dollars)
-register("money: the clamped time reaches the job", edited("fine_tuning", _never_clamped), random_months())
-register("money: the clock of a spot job reaches it", edited("fine_tuning", _never_ends_waiting), random_months())
+register("money: the clamped time reaches the job", edited("fine_tuning", _NEVER_CLAMPED), random_months())
+register("money: the clock of a spot job reaches it", edited("fine_tuning", _NEVER_ENDS_WAITING), random_months())
 register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
 register("money: rounded up in each month", replacing(money, "worst_case", lambda *of: _worst_case(*of[:4])), random_months(first_seed=185))
@@ -360,7 +325,7 @@ register("billing: nothing is settled that still runs", replacing(billing, "_tra
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
 register("workflow: the dead man's switch", without("dead_mans_switch"), stories.nothing_but_the_schedule)
-register("workflow: the endpoint's own deadline", edited("fine_tuning", _without_deadline), stories.nothing_but_the_schedule)
+register("workflow: the endpoint's own deadline", edited("fine_tuning", _WITHOUT_DEADLINE), stories.nothing_but_the_schedule)
 register("workflow: the event rule", without("event_rule"), stories.removed_promptly)
 register("workflow: the sweeper", without("sweeper"), stories.nothing_but_the_sweeper)
 register("workflow: the second quiet pass", _quiet_passes(1), stories.created_after_the_abort)
@@ -373,21 +338,21 @@ register("settlement: what comes later is booked later", replacing(Ledger, "sett
 register("ledger: each item is read by itself", replacing(Ledger, "rows", _one_blinds_all), stories.an_odd_item_and_the_sweeper)
 register("ledger: a month is added up from its runs", replacing(Ledger, "_months", _month_believed), lambda: stories.accident("the month's item deleted", 12))
 register("deploy: what is started is what was reserved", _unversioned, lambda: stories.accident("deploy, before it reserves", 12))
-register("deployed: the dead man's switch never fires", edited("fine_tuning", _switch_off_schedules), row("DescribeTraining x event lost"))
-register("deployed: no schedule is made before training", edited("fine_tuning", _leave_schedule_out), row("StartTraining x event lost"))
+register("deployed: the dead man's switch never fires", edited("fine_tuning", _SCHEDULES_OFF), row("DescribeTraining x event lost"))
+register("deployed: no schedule is made before training", edited("fine_tuning", {"ReserveBudget.Next": "StartTraining"}), row("StartTraining x event lost"))
 register("deployed: the event rule is off", without("event_rule"), row("CreateModel x refused"))
 register("deployed: the sweeper is off", without("sweeper"), row("ScheduleTearDown x event lost"))
-register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _without_deadline), row("DescribeEndpoint x hangs"))
+register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _WITHOUT_DEADLINE), row("DescribeEndpoint x hangs"))
 register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("CreateModel x abort and late"))
 register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
 register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 4))
 register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a hundredth of the price", 6))
-register("deployed: TearDown gives up", edited("tear_down", _no_patience), row("RemoveResources x throttled"))
-register("deployed: ReserveBudget is skipped", edited("fine_tuning", _no_reservation), row("CreateModel x refused"))
-register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _never_clamped), row("LookForAdapter x throttled"))
-register("deployed: a reservation is believed unread", edited("fine_tuning", _unchecked_reservation), row("ReserveBudget x nonsense"))
-register("deployed: TearDown removes nothing", edited("tear_down", _settle_first), row("DescribeEndpoint x aborted"))
+register("deployed: TearDown gives up", edited("tear_down", _NO_PATIENCE), row("RemoveResources x throttled"))
+register("deployed: ReserveBudget is skipped", edited("fine_tuning", _NO_RESERVATION), row("CreateModel x refused"))
+register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _NEVER_CLAMPED), row("LookForAdapter x throttled"))
+register("deployed: a reservation is believed unread", edited("fine_tuning", _UNCHECKED), row("ReserveBudget x nonsense"))
+register("deployed: TearDown removes nothing", edited("tear_down", _SETTLE_FIRST), row("DescribeEndpoint x aborted"))
 # fmt: on
 
 

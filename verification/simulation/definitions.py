@@ -7,7 +7,8 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,25 @@ def machine(name: str) -> Definition:
     return _READ[name]
 
 
-def edited(name: str, edit: Callable[[Definition], None]) -> Callable[[], AbstractContextManager[None]]:
-    """A copy of a definition that was edited, to take its place for a while. Raises ValueError when the edit changed nothing."""
+Edit = Callable[[Definition], None] | Mapping[str, Any]
+
+
+def edited(name: str, edit: Edit) -> Callable[[], AbstractContextManager[None]]:
+    """A copy of a definition that was edited, to take its place for a while. Raises ValueError when the edit changed nothing.
+
+    `edit` changes the copy, or gives by its path what stands there then, such as `{"CreateModel.Next": "Done"}`.
+    """
 
     @contextmanager
     def begun() -> Iterator[None]:
         before = machine(name)
         changed = copy.deepcopy(before)
-        edit(changed)
+        if callable(edit):
+            edit(changed)
+        else:
+            for path, value in edit.items():
+                *holders, last = path.split(".")
+                reduce(getitem, holders, changed["States"])[last] = value
         if changed == before:
             raise ValueError(f"the edit changed nothing in {name}")
         _READ[name] = changed

@@ -7,16 +7,30 @@ could stand in for the other: the table says what that costs at most. Everything
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from fractions import Fraction
+from functools import partial
 from itertools import combinations
 
 from verification.simulation import runs
-from verification.simulation.account import Account, calm
+from verification.simulation.account import calm
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import hourly_cents
 from verification.simulation.result import Result
-from verification.simulation.trial import MOMENTS, WAITING_CENTS, Outcome, finish, taking_away, usual, when
+from verification.simulation.trial import (
+    MOMENTS,
+    OVERBOOKED_LINE,
+    WAITING_CENTS,
+    Outcome,
+    dollars,
+    finish,
+    taking_away,
+    together,
+    unended,
+    usual,
+    when,
+)
 from verification.simulation.world import SERVICES
 
 LENGTHS = (600, 3600, 7200, 6 * 3600, 12 * 3600)
@@ -45,30 +59,21 @@ def pairs() -> list[str]:
     return [" + ".join(sorted(pair, key=str.lower)) for pair in combinations(names, 2)]
 
 
-def begin(services: str, seconds: int, seed: int) -> tuple[Account, str]:
-    """An account with one run and one outage to come, of one service or of two, and what that is in words: every second hangs."""
+def trial(services: str, seconds: int, seed: int) -> Outcome:
+    """One run with one outage, of one service or of two: every second one hangs."""
     account, dice = calm(seed), random.Random(seed)
     moment = sorted(MOMENTS)[seed % len(MOMENTS)]
     execution = runs.start(account, "one", usual(dice, moment))
     hangs = seed // len(MOMENTS) % 2 == 1
     when(account, execution, moment, taking_away(account, services.split(" + "), seconds, hangs))
-    return account, f"outage {services}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})"
-
-
-def trial(service: str, seconds: int, seed: int) -> Outcome:
-    """One run with one outage."""
-    account, words = begin(service, seconds, seed)
-    outcome = finish(account, words)
-    outcome.struck = int(account.world.missed >= set(service.split(" + ")))
+    outcome = finish(account, f"outage {services}/{seconds}/{seed} ({moment}{', hanging' if hangs else ''})")
+    outcome.struck = int(account.world.missed >= set(services.split(" + ")))
     return outcome
 
 
-def cell(service: str, seconds: int, trials: int = TRIALS, first_seed: int = 1) -> Outcome:
+def cell(service: str, seconds: int, trials: int = TRIALS) -> Outcome:
     """All trials of one service and length."""
-    together = Outcome()
-    for seed in range(first_seed, first_seed + trials):
-        together.add(trial(service, seconds, seed))
-    return together
+    return together(partial(trial, service, seconds), trials)
 
 
 def most_cents(service: str, seconds: int) -> Fraction:
@@ -85,15 +90,11 @@ def broken(service: str, seconds: int, outcome: Outcome) -> list[str]:
         # Without some nobody hears or can note when an endpoint went, so it may be booked for longer than it was there: never for less.
         unnoted = set(service.split(" + ")) & set(UNNOTED)
         wrong += [words for words in outcome.money if not unnoted or OVERBOOKED not in words]
-    allowed = most_cents(service, seconds)
+    name, allowed = f"{service} away for {seconds} s", most_cents(service, seconds)
     if outcome.over_cents > allowed:
-        words = f"{float(outcome.over_cents):.0f} cents beyond the reservation, {float(allowed):.0f} at most"
-        wrong.append(f"{service} away for {seconds} s: {words}")
-    if outcome.leaks:
-        wrong.append(f"{service} away for {seconds} s: {outcome.leaks} leaks")
-    if outcome.gave_up:
-        wrong.append(f"{service} away for {seconds} s: {outcome.gave_up} tear-downs gave up")
-    return wrong
+        over, most = float(outcome.over_cents), float(allowed)
+        wrong.append(f"{name}: {over:.0f} cents beyond the reservation, {most:.0f} at most")
+    return wrong + unended(name, outcome)
 
 
 def unmet(service: str, outcomes: list[Outcome]) -> list[str]:
@@ -101,62 +102,55 @@ def unmet(service: str, outcomes: list[Outcome]) -> list[str]:
     return [] if any(outcome.struck for outcome in outcomes) else [f"{service} away: no run met it"]
 
 
-def _cell(key: tuple[str, int, int]) -> Outcome:
-    return cell(*key)
-
-
-def _by_pairs(pool: Executor) -> tuple[list[tuple[str, str]], list[str]]:
-    """The lines of the pairs that cost something, and what no pair held."""
-    names = pairs()
-    outcomes = list(pool.map(_cell, [(name, PAIR_SECONDS, PAIR_TRIALS) for name in names]))
-    wrong = [words for name, one in zip(names, outcomes, strict=True) for words in broken(name, PAIR_SECONDS, one)]
-    lines = [("two services away for 12 h", f"{len(names)} pairs, {sum(one.struck for one in outcomes)} runs met both")]
-    for name, one in zip(names, outcomes, strict=True):
-        if name in TOGETHER:
-            most = _dollars(most_cents(name, PAIR_SECONDS))
-            lines.append((f"  {name}", f"{_dollars(one.over_cents)}, {most} at most: cannot be held"))
-    return [*lines, ("  every other pair", "$0.00")], wrong
-
-
-def prove(pool: Executor, trials: int = TRIALS) -> Result:
-    """The outages as a part of the proof: a row for each service and a column for each length."""
+def prove(pool: Executor) -> Result:
+    """The outages as a part of the proof: a row for each service and a column for each length, then the pairs."""
     services = list(SERVICES.values())
-    keys = [(service, seconds, trials) for service in services for seconds in LENGTHS]
-    outcomes = list(pool.map(_cell, keys))
-    wrong: list[str] = []
-    met: list[str] = []
-    lines = [("beyond what was reserved, at most", " ".join(f"{_length(seconds):>8}" for seconds in LENGTHS))]
-    for service in services:
-        found = [outcome for key, outcome in zip(keys, outcomes, strict=True) if key[0] == service]
-        lines.append((f"  {service} away", " ".join(f"{_dollars(one.over_cents):>8}" for one in found)))
-        met.append(f"{service} {sum(one.struck for one in found)}")
-        wrong += unmet(service, found)
-        for seconds, outcome in zip(LENGTHS, found, strict=True):
-            wrong += broken(service, seconds, outcome)
-    most = [_dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS]
-    lines.append(("  the most that it can cost", " ".join(f"{one:>8}" for one in most)))
-    lines.append(("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"))
-    unbooked = max((one.unbooked_cents for one in outcomes), default=Fraction(0))
-    careful = max((one.overbooked_cents for one in outcomes), default=0)
-    lines.append(
-        (
-            "booked beyond a reservation that was kept",
-            f"{_dollars(Fraction(careful))} at most, by the absence of {' or '.join(UNNOTED)}",
-        )
-    )
-    waited = f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"
-    lines.append(("waiting, beside what is booked", waited))
-    lines.append(("runs", f"{sum(one.runs for one in outcomes):,}"))
-    lines.append(("  that met the outage", ", ".join(met)))
-    lines.append(("leaks", f"{sum(one.leaks for one in outcomes)}"))
-    lines.append(("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"))
-    by_pairs, broken_by_pairs = _by_pairs(pool)
-    return Result("Outages", lines + by_pairs, wrong + broken_by_pairs)
+    cells = [(service, seconds) for service in services for seconds in LENGTHS]
+    found = dict(zip(cells, pool.map(cell, *zip(*cells, strict=True)), strict=True))
+    outcomes = list(found.values())
+    by_service = {service: [found[service, seconds] for seconds in LENGTHS] for service in services}
+    met = [f"{service} {sum(one.struck for one in row)}" for service, row in by_service.items()]
+    careful, unbooked = (max(getattr(one, f"{what}_cents") for one in outcomes) for what in ("overbooked", "unbooked"))
+    lines = [
+        ("beyond what was reserved, at most", _columns(map(_length, LENGTHS))),
+        *((f"  {name} away", _columns(dollars(one.over_cents) for one in row)) for name, row in by_service.items()),
+        ("  the most that it can cost", _columns(dollars(most_cents(NEEDED[0], seconds)) for seconds in LENGTHS)),
+        ("  cannot be held", f"{', '.join(NEEDED)}: nothing can delete an endpoint without them"),
+        (OVERBOOKED_LINE, f"{dollars(careful)} at most, by the absence of {' or '.join(UNNOTED)}"),
+        ("waiting, beside what is booked", f"{float(unbooked):.1f} cents at most, {WAITING_CENTS} allowed"),
+        ("runs", f"{sum(one.runs for one in outcomes):,}"),
+        ("  that met the outage", ", ".join(met)),
+        ("leaks", f"{sum(one.leaks for one in outcomes)}"),
+        ("tear-downs that gave up", f"{sum(one.gave_up for one in outcomes)}"),
+    ]
+    wrong = [words for service, row in by_service.items() for words in unmet(service, row)]
+    wrong += [words for (service, seconds), one in found.items() for words in broken(service, seconds, one)]
+    pairs_held = _pairs(pool)
+    return Result("Outages", lines + pairs_held.lines, wrong + pairs_held.broken)
+
+
+def _pairs(pool: Executor) -> Result:
+    """The pairs that cost something, and what no pair held."""
+    names = pairs()
+    makes = partial(cell, seconds=PAIR_SECONDS, trials=PAIR_TRIALS)
+    found = dict(zip(names, pool.map(makes, names), strict=True))
+    most = dollars(most_cents(TOGETHER[0], PAIR_SECONDS))
+    struck = sum(one.struck for one in found.values())
+    lines = [
+        ("two services away for 12 h", f"{len(names)} pairs, {struck} runs met both"),
+        *(
+            (f"  {name}", f"{dollars(one.over_cents)}, {most} at most: cannot be held")
+            for name, one in found.items()
+            if name in TOGETHER
+        ),
+        ("  every other pair", "$0.00"),
+    ]
+    return Result("", lines, [words for name, one in found.items() for words in broken(name, PAIR_SECONDS, one)])
+
+
+def _columns(cells: Iterable[str]) -> str:
+    return " ".join(f"{cell:>8}" for cell in cells)
 
 
 def _length(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h"
-
-
-def _dollars(cents: Fraction) -> str:
-    return f"${float(cents) / 100:.2f}"

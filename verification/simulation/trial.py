@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from fractions import Fraction
 
@@ -26,6 +26,7 @@ WAITING_CENTS = 6
 MONEY = (" used ", " spent ", OVERBOOKED)
 # What no outage excuses: whatever was spent has to be booked, but for what a tear-down that waits may cost.
 UNBOOKED = (" and booked ", "spent more than the ledger")
+OVERBOOKED_LINE = "booked beyond a reservation that was kept"
 # In the tally: what was to go wrong did.
 STRUCK = "struck"
 
@@ -49,17 +50,11 @@ class Outcome:
     money: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Outcome) -> Outcome:
-        """Takes in another outcome."""
-        self.runs, self.reserved = self.runs + other.runs, self.reserved + other.reserved
-        self.struck += other.struck
-        self.over_cents = max(self.over_cents, other.over_cents)
-        self.unbooked_cents = max(self.unbooked_cents, other.unbooked_cents)
-        self.overbooked_cents = max(self.overbooked_cents, other.overbooked_cents)
-        self.leaks, self.gave_up = self.leaks + other.leaks, self.gave_up + other.gave_up
-        self.wrong, self.money = (self.wrong + other.wrong)[:50], (self.money + other.money)[:50]
-        self.counts.update(other.counts)
-        return self
+    def add(self, other: Outcome) -> None:
+        """Takes in another outcome: the furthest of its cents, and the sum of the rest."""
+        for one in fields(self):
+            ours, theirs = getattr(self, one.name), getattr(other, one.name)
+            setattr(self, one.name, max(ours, theirs) if one.name.endswith("_cents") else ours + theirs)
 
 
 # Whether the moment has come, of a run and its account.
@@ -156,3 +151,22 @@ def finish(account: Account, what: str) -> Outcome:
         excusable = not unbooked and any(sign in words for sign in MONEY)
         (outcome.money if excusable else outcome.wrong).append(f"{what}: {words}")
     return outcome
+
+
+def together(make: Callable[[int], Outcome], trials: int, first_seed: int = 1) -> Outcome:
+    """What became of trials with one seed after the other."""
+    whole = Outcome()
+    for seed in range(first_seed, first_seed + trials):
+        whole.add(make(seed))
+    return whole
+
+
+def unended(name: str, outcome: Outcome) -> list[str]:
+    """What trials left behind, and the tear-downs that left it."""
+    counted = ((outcome.leaks, "leaks"), (outcome.gave_up, "tear-downs gave up"))
+    return [f"{name}: {count} {what}" for count, what in counted if count]
+
+
+def dollars(cents: Fraction | int) -> str:
+    """An amount as it is printed."""
+    return f"${float(cents) / 100:.2f}"
