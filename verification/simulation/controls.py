@@ -281,7 +281,9 @@ _NEVER_CLAMPED = {"StartTraining.Arguments.StoppingCondition.MaxRuntimeInSeconds
 _NEVER_ENDS_WAITING = {"StartSpotTraining.Arguments.StoppingCondition.MaxWaitTimeInSeconds": _LONG}
 _WITHOUT_DEADLINE = {"CreateModel.Next": "CreateEndpointConfig"}
 _SCHEDULES_OFF = {f"{state}.Arguments.State": "DISABLED" for state in ("ScheduleTearDown", "SetEndpointDeadline")}
-_NO_PATIENCE = {f"{state}.{rules}": [] for state in ("RemoveResources", "SettleLedger") for rules in ("Retry", "Catch")}
+_NO_PATIENCE: dict[str, Any] = {
+    f"{name}.{rules}": [] for name in ("RemoveResources", "SettleLedger") for rules in ("Retry", "Catch")
+}
 _NOT_RESERVED = {"reservedCents": 1, "committedCents": 1, "capCents": 1}
 _NO_RESERVATION = {"Preflight.Next": "ScheduleTearDown", "Preflight.Assign.reservation": _NOT_RESERVED}
 _UNCHECKED = {"ReserveBudget.Assign.reservation": "{% $states.result.Payload %}"}
