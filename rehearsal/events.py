@@ -69,21 +69,15 @@ def shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
     )
 
 
-def status_change(execution: Any, now: datetime) -> dict[str, Any]:
-    """Return the event that Step Functions publishes when an execution starts or ends."""
+def status_change(execution: Any) -> dict[str, Any]:
+    """Return the event that Step Functions publishes when an execution starts or ends, as far as a rule may read it."""
 
     def milliseconds(moment: datetime | None) -> int | None:
         return int(moment.timestamp() * 1000) if moment else None
 
     return {
-        "version": "0",
-        "id": str(uuid4()),
         "detail-type": "Step Functions Execution Status Change",
         "source": "aws.states",
-        "account": execution.account_id,
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": execution.region_name,
-        "resources": [execution.exec_arn],
         "detail": {
             "executionArn": execution.exec_arn,
             "stateMachineArn": execution.state_machine.arn,
@@ -99,17 +93,9 @@ def status_change(execution: Any, now: datetime) -> dict[str, Any]:
     }
 
 
-def sns_event(topic_arn: str, subject: str | None, message: str, now: datetime) -> dict[str, Any]:
+def sns_event(topic_arn: str, subject: str | None, message: str) -> dict[str, Any]:
     """Return the event with which SNS invokes a Lambda function."""
-    record: dict[str, Any] = {
-        "Type": "Notification",
-        "MessageId": str(uuid4()),
-        "TopicArn": topic_arn,
-        "Subject": subject,
-        "Message": message,
-        "Timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        "MessageAttributes": {},
-    }
+    record = {"Type": "Notification", "TopicArn": topic_arn, "Subject": subject, "Message": message}
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": record}]}
 
 

@@ -172,7 +172,7 @@ class Cloud:
         if (call.service, call.operation) == ("sns", "Publish"):
             topic, subject, message = call.request["TopicArn"], call.request.get("Subject"), call.request["Message"]
             self.messages.append((topic, subject, message))
-            event = sns_event(topic, subject, message, self.clock())
+            event = sns_event(topic, subject, message)
             for function in self.deployment.subscribers(topic) if self.deployment else []:
                 self.events.send(Delivery("topic", topic.rpartition(":")[2], function, "", event))
         elif call.service == "scheduler":
@@ -181,7 +181,7 @@ class Cloud:
     def on_terminal(self, execution: Any) -> None:
         """Publish the event of an execution's end."""
         try:
-            self.events.publish(status_change(execution, self.clock()))
+            self.events.publish(status_change(execution))
         finally:
             self.executions.ended(execution.exec_arn)
 

@@ -144,7 +144,8 @@ class Conductor:
         if self.options.budget_left_cents is not None:
             materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(settings.cap_cents))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
-        materials.allow_instances(cloud.sagemaker.market, settings)
+        if settings.training_instance_count > 1:
+            cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = materials.upload(cloud, self.options, settings.domain)
         watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}

@@ -10,8 +10,6 @@ from common import records
 from common.ledger import keys
 from preflight.texts import text_file
 from rehearsal.account.cloud import Cloud
-from rehearsal.sagemaker.market import Market
-from stacks.configuration.settings import Settings
 
 from .options import Options
 
@@ -47,12 +45,6 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
     for key, content in files.items():
         cloud.client("s3").put_object(Bucket=cloud.deployment.bucket, Key=run_input[key], Body=content)
     return {**run_input, **options.input}
-
-
-def allow_instances(market: Market, settings: Settings) -> None:
-    """Give the account the quotas that a run of several instances needs."""
-    if settings.training_instance_count > 1:
-        market.allow_training(settings.training_instance_type, settings.training_instance_count)
 
 
 def _safe(name: str) -> str:

@@ -29,21 +29,10 @@ _Instances = Endpoint | TrainingJob
 
 @dataclass(frozen=True)
 class Quota:
-    """A service quota; `value` None is one that has no applied value, only the default."""
+    """A service quota and its applied value."""
 
     name: str
-    value: float | None
-    default: float = 0.0
-
-    def row(self, code: str, region: str, *, default: bool) -> dict[str, Any]:
-        """Return the quota as Service Quotas describes it, with AWS's default or with the applied value."""
-        return {
-            "ServiceCode": "sagemaker",
-            "QuotaCode": code,
-            "QuotaName": self.name,
-            "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
-            "Value": float(self.default if default or self.value is None else self.value),
-        }
+    value: float
 
 
 DEFAULT_QUOTAS: Mapping[str, Quota] = {
@@ -72,7 +61,7 @@ class Market:
     """
 
     def __init__(
-        self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float | Quota | None] | None = None
+        self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float | Quota] | None = None
     ) -> None:
         self._prices = prices or {"ml.g5.2xlarge": "1.515"}
         self.without_capacity: set[str] = set()
@@ -81,7 +70,7 @@ class Market:
         for code, value in (quotas or {}).items():
             self.set_quota(code, value)
 
-    def set_quota(self, code: str, value: float | Quota | None) -> None:
+    def set_quota(self, code: str, value: float | Quota) -> None:
         """Set a quota's applied value, or a whole quota that is not among the usual three."""
         self.quotas[code] = value if isinstance(value, Quota) else replace(self.quotas[code], value=value)
 
@@ -99,7 +88,7 @@ class Market:
         """
         kind, count = wanted.instance_type, wanted.instance_count
         used = sum(one.instance_count for one in running if one.instance_type == kind)
-        named = {quota.name: quota.default if quota.value is None else quota.value for quota in self.quotas.values()}
+        named = {quota.name: quota.value for quota in self.quotas.values()}
         limit = int(named.get(f"{kind} for {usage} usage", 1))
         if used + count > limit:
             raise ServiceError(
@@ -121,15 +110,23 @@ class Market:
             return self._images(request)
         if request.get("ServiceCode") != "sagemaker":
             raise ServiceError("NoSuchResourceException", f"The rehearsal does not play {operation} of that service.")
-        default = operation in ("GetAWSDefaultServiceQuota", "ListAWSDefaultServiceQuotas")
-        # A quota without an applied value is not retrieved, alone or in a listing.
-        known = {code: one for code, one in self._every_quota().items() if default or one.value is not None}
+        # Every quota here has an applied value, so that nobody needs AWS's default.
+        known = {} if "Default" in operation else self._every_quota()
+        rows = {
+            code: {
+                "ServiceCode": "sagemaker",
+                "QuotaCode": code,
+                "QuotaName": quota.name,
+                "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
+                "Value": float(quota.value),
+            }
+            for code, quota in known.items()
+        }
         if operation.startswith("List"):
-            return {"Quotas": [quota.row(code, region, default=default) for code, quota in known.items()]}
-        code = request["QuotaCode"]
-        if code not in known:
+            return {"Quotas": list(rows.values())}
+        if request["QuotaCode"] not in rows:
             raise ServiceError("NoSuchResourceException", "The request failed because the quota does not exist.")
-        return {"Quota": known[code].row(code, region, default=default)}
+        return {"Quota": rows[request["QuotaCode"]]}
 
     def _every_quota(self) -> dict[str, Quota]:
         """Every type that has a price may be used once, where nothing else is said of it."""

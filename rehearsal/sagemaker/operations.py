@@ -17,6 +17,7 @@ from .market import CAPACITY_HOSTING, CAPACITY_TRAINING, Market
 from .records import ACCOUNT, Clock, Endpoint, Store, TrainingJob, arn
 
 DEFAULT_PAGE = 10  # SageMaker returns ten where MaxResults is left out; callers that do not page miss the rest
+_LIST_MEMBERS = {"NameContains", "StatusEquals", "CreationTimeAfter", "MaxResults", "NextToken"}
 LONGEST_CUSTOM_ATTRIBUTES = 1024  # characters: CustomAttributesHeader in the service model
 
 
@@ -29,31 +30,32 @@ def listed(
     status: str | None = None,
     ascending: bool = False,
 ) -> dict[str, Any]:
-    """Return one page of `rows` as a list operation of SageMaker answers it.
+    """Return one page of `rows`, by the time of their creation, as a list operation of SageMaker answers it.
 
     Args:
         answer_name: the member that holds the rows, for example "Endpoints".
         name: the rows' name member; `status` their status member, for StatusEquals.
-        ascending: the order where SortOrder is left out, which differs between the operations.
+        ascending: the order, which differs between the operations.
 
     Raises:
-        ServiceError: NextToken is not one of ours.
+        ServiceError: NextToken is not one of ours, or a member is not played here.
     """
-    by = {"Name": name, "Status": status or name}.get(request.get("SortBy", ""), "CreationTime")
-    order = request.get("SortOrder", "Ascending" if ascending else "Descending")
+    if odd := sorted(request.keys() - _LIST_MEMBERS):
+        raise invalid(f"The rehearsal does not play {', '.join(odd)} of a list.")
 
     def key(row: Mapping[str, Any]) -> list[Any]:
-        value = row[by]
-        return [value if isinstance(value, str) else value.timestamp(), row[name]]
+        return [row["CreationTime"].timestamp(), row[name]]
 
-    kept = sorted((row for row in rows if _in_time(row, request)), key=key, reverse=order == "Descending")
+    after = request.get("CreationTimeAfter")
+    kept = [row for row in rows if after is None or row["CreationTime"] >= parse_timestamp(after)]
+    kept.sort(key=key, reverse=not ascending)
     if request.get("NextToken"):
         try:
             last = json.loads(base64.urlsafe_b64decode(request["NextToken"]))
         except ValueError:
             raise invalid("Invalid NextToken.") from None
         # Rows may be deleted between two pages, so a page starts after a row and not at a number.
-        kept = [row for row in kept if (key(row) < last if order == "Descending" else key(row) > last)]
+        kept = [row for row in kept if (key(row) > last if ascending else key(row) < last)]
     size = request.get("MaxResults") or DEFAULT_PAGE
     # SageMaker cuts a page before it looks at names and statuses: one may be empty and have another after it.
     page: dict[str, Any] = {answer_name: [dict(row) for row in kept[:size] if _wanted(row, request, name, status)]}
@@ -66,16 +68,6 @@ def _wanted(row: Mapping[str, Any], request: Mapping[str, Any], name: str, statu
     if request.get("NameContains", "").lower() not in row[name].lower():
         return False
     return not status or request.get("StatusEquals") in (None, row[status])
-
-
-def _in_time(row: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    for member in ("CreationTime", "LastModifiedTime"):
-        before, after = request.get(f"{member}Before"), request.get(f"{member}After")
-        if before is not None and row[member] > parse_timestamp(before):
-            return False
-        if after is not None and row[member] < parse_timestamp(after):
-            return False
-    return True
 
 
 class TrainingApi:
@@ -226,8 +218,7 @@ class HostingApi:
     def create_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Create a model; its data must exist."""
         validation.check_model(request)
-        container = request.get("PrimaryContainer") or request["Containers"][0]
-        for _, source in validation.model_sources(container):
+        for _, source in validation.model_sources(request["PrimaryContainer"]):
             if not self._has_objects(source["S3Uri"]):
                 raise invalid(f"Could not find model data at {source['S3Uri']}.")
         return self.models.create(request, region)

@@ -221,7 +221,7 @@ class Endpoint:
     @property
     def container(self) -> Mapping[str, Any]:
         """The model's container definition."""
-        container: Mapping[str, Any] = self.model.get("PrimaryContainer") or self.model["Containers"][0]
+        container: Mapping[str, Any] = self.model["PrimaryContainer"]
         return container
 
     def become(self, status: str, reason: str | None = None) -> None:

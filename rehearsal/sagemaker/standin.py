@@ -66,7 +66,7 @@ class StandIn:
         training: TrainingEngine | None = None,
         hosting: HostingEngine | None = None,
         on_training_line: Callable[[str, str], None] | None = None,
-        quotas: Mapping[str, float | Quota | None] | None = None,
+        quotas: Mapping[str, float | Quota] | None = None,
         prices: Mapping[str, float | str] | None = None,
         time_scale: float = 1.0,
     ) -> None:

@@ -148,11 +148,6 @@ def _check_members(holder: Mapping[str, Any], path: str, *names: str) -> None:
             )
 
 
-def _check_unique(member: str, names: list[str]) -> None:
-    if len(names) != len(set(names)):
-        raise invalid(f"Duplicate channel names in {member}: {', '.join(names)}.")
-
-
 def check_training_job(request: Mapping[str, Any]) -> None:
     """Check CreateTrainingJob.
 
@@ -164,17 +159,12 @@ def check_training_job(request: Mapping[str, Any]) -> None:
     _check_members(stopping, "StoppingCondition.", "MaxRuntimeInSeconds")
     _check_members(request["ResourceConfig"], "ResourceConfig.", "InstanceType", "InstanceCount", "VolumeSizeInGB")
     algorithm = request["AlgorithmSpecification"]
-    if bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
-        raise invalid("You must specify either an algorithm name or a training image, and not both.")
+    _check_members(algorithm, "AlgorithmSpecification.", "TrainingImage")
     if request["OutputDataConfig"].get("CompressionType") != "NONE":
         raise invalid("The rehearsal plays OutputDataConfig.CompressionType NONE only.")
-    channels = request.get("InputDataConfig") or []
-    _check_unique("InputDataConfig", [channel["ChannelName"] for channel in channels])
-    for channel in channels:
-        source = (channel.get("DataSource") or {}).get("S3DataSource")
-        if source is None:
-            raise invalid(f"The rehearsal plays S3 data sources only; channel {channel['ChannelName']} has another.")
-        _check_licence(source)
+    for number, channel in enumerate(request.get("InputDataConfig") or []):
+        _check_members(channel["DataSource"], f"InputDataConfig[{number}].DataSource.", "S3DataSource")
+        _check_licence(channel["DataSource"]["S3DataSource"])
     longest_wait = stopping.get("MaxWaitTimeInSeconds")
     if request.get("EnableManagedSpotTraining"):
         if longest_wait is None or longest_wait < stopping["MaxRuntimeInSeconds"]:
@@ -189,15 +179,9 @@ def check_model(request: Mapping[str, Any]) -> None:
     Raises:
         ServiceError: ValidationException with AWS's reason.
     """
-    containers = [request["PrimaryContainer"]] if request.get("PrimaryContainer") else request.get("Containers") or []
-    if len(containers) != 1:
-        raise invalid("You must provide exactly one container: PrimaryContainer, or one item in Containers.")
-    _check_members(request, "", "ExecutionRoleArn")
-    container = containers[0]
-    if not container.get("Image"):
-        raise invalid("The container needs an Image.")
-    _check_unique("AdditionalModelDataSources", [name for name, _ in model_sources(container)])
-    for _, source in model_sources(container):
+    _check_members(request, "", "PrimaryContainer", "ExecutionRoleArn")
+    _check_members(request["PrimaryContainer"], "PrimaryContainer.", "Image")
+    for _, source in model_sources(request["PrimaryContainer"]):
         if source["S3DataType"] == "S3Prefix" and not source["S3Uri"].endswith("/"):
             raise invalid(f'S3Uri "{source["S3Uri"]}" must end with a forward slash ("/") when S3DataType is S3Prefix.')
         _check_licence(source)

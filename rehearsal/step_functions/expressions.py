@@ -6,11 +6,8 @@ again for every field. Here they are handed over as values.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,42 +17,18 @@ from jsonata.utils import Utils
 
 _PER_THREAD = threading.local()  # a compiled expression keeps state while it is evaluated
 clock: list[Callable[[], datetime]] = [lambda: datetime.now(UTC)]  # the time of $millis
-_HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 
 
 class ExpressionError(Exception):
     """The expression cannot be parsed or evaluated, or gives nothing (undefined), which AWS refuses."""
 
 
-def _partition(items: list[Any], size: float) -> list[list[Any]]:
-    step = int(size)
-    return [list(items[start : start + step]) for start in range(0, len(items), step)]
-
-
-def _range(first: float, last: float, step: float) -> list[float]:
-    count = int((last - first) // step) + 1
-    return [first + index * step for index in range(max(0, count))]
-
-
-def _hash(text: str, algorithm: str = "SHA-256") -> str:
-    return hashlib.new(_HASHES[algorithm], text.encode()).hexdigest()
-
-
-def _random(seed: int | None = None) -> float:
-    return random.Random(seed).random()
-
-
 def _compiled(text: str) -> Jsonata:
     cache: dict[str, Jsonata] = _PER_THREAD.__dict__.setdefault("cache", {})
     if text not in cache:
         expression = Jsonata(text)
-        # The functions that Step Functions adds to JSONata, or replaces.
-        expression.register_lambda("uuid", lambda: str(uuid.uuid4()))
+        # Of the functions that Step Functions adds to JSONata, or replaces, those that the two definitions call.
         expression.register_lambda("parse", json.loads)
-        expression.register_lambda("hash", _hash)
-        expression.register_lambda("partition", _partition)
-        expression.register_lambda("range", _range)
-        expression.register_lambda("random", _random)
         expression.register_lambda("millis", lambda: int(clock[0]().timestamp() * 1000))
         expression.output_convert_nulls = False  # null is a value, undefined is an error: keep them apart
         cache[text] = expression

@@ -14,7 +14,7 @@ from common.names import run_name
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, HostingPlan, TrainingPlan
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
 from tests.scenarios.seen import Seen, ledger_of, states_of
 from verification.simulation import material, rows
@@ -47,7 +47,7 @@ class _Hosting(FakeHosting):
 
     def start(self, endpoint: Any) -> None:
         """Begin, and let the time pass, unless no instance is found: then nothing bills."""
-        finds_none = self.plans[0].outcome == "capacity"
+        finds_none = self.outcomes[0] == "capacity"
         super().start(endpoint)
         if not finds_none:
             self.cloud.clock.advance(minutes=HOSTING_MINUTES)
@@ -75,7 +75,7 @@ class RehearsedAccount:
         """Takes away what the last row left, and plans how jobs and endpoints turn out for a run that comes to a state."""
         given = rows.parameters(state)
         training = _Training(*(TrainingPlan(plan, metrics=material.METRICS) for plan in given.jobs))  # type: ignore[arg-type]
-        hosting = _Hosting(*(HostingPlan(plan) for plan in given.endpoints))  # type: ignore[arg-type]
+        hosting = _Hosting(*given.endpoints)
         training.cloud = hosting.cloud = self.cloud
         self.cloud.reset(training=training, hosting=hosting)
         s3 = self.cloud.client("s3")

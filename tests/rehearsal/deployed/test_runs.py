@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
-from rehearsal.sagemaker.fake import FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject
 from verification.experiments.large_corpus import articles
@@ -111,17 +110,6 @@ def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) ->
     assert execution.status == "SUCCEEDED", execution.cause
     staged = project.read(run_folder.key(run_name(execution.name), run_folder.CORPUS))
     assert 0.85 < len(staged) / len(content) < 0.95, "a tenth is held out, and all else is trained on"
-
-
-def test_a_cut_job_without_an_adapter_pays_no_endpoint(project: DeployedProject) -> None:
-    project.cloud.reset(training=FakeTraining(TrainingPlan(outcome="cut", leave_out=("metrics.json",))))
-
-    execution = project.run()
-
-    assert (execution.status, execution.error) == ("FAILED", "TrainingOutOfTime")
-    assert "max_training_seconds" in str(execution.cause)
-    assert project.requests("CreateEndpoint") == []
-    assert project.nothing_left()
 
 
 @pytest.mark.thorough

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
 
 
@@ -18,21 +17,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def training() -> FakeTraining:
-    """Training that ends at once, as its plan says."""
-    return FakeTraining()
-
-
-@pytest.fixture
-def hosting() -> FakeHosting:
-    """Endpoints that come up at once, as their plan says."""
-    return FakeHosting()
-
-
-@pytest.fixture
-def aws(tmp_path: Path, clock: Clock, training: FakeTraining, hosting: FakeHosting) -> Iterator[Account]:
+def aws(tmp_path: Path, clock: Clock) -> Iterator[Account]:
     """A stand-in with fake engines, and clients that reach it."""
-    with account(tmp_path, clock=clock, training=training, hosting=hosting) as made:
+    with account(tmp_path, clock=clock) as made:
         yield made
 
 

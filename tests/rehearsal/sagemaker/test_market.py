@@ -6,16 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from common.pricing import prices
 from preflight.account import quotas
-from rehearsal.conductor.materials import allow_instances
 from rehearsal.sagemaker.market import Quota
-from stacks.configuration.settings import Settings
-from tests.doubles.rehearsal.sagemaker_account import Account, account, refusal
+from tests.doubles.rehearsal.sagemaker_account import Account, account
 
 G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
 
@@ -43,11 +40,9 @@ def test_a_product_has_one_hourly_price_for_each_use(make: Callable[..., Account
     assert {json.loads(one)["product"]["attributes"]["regionCode"] for one in products} == {"us-east-1", "us-west-2"}
 
 
-@pytest.mark.parametrize("types", [f"{G5}, {G6}", [G5, G6]])
-def test_several_instances_have_the_quotas_of_every_type(make: Callable[..., Account], types: Any) -> None:
+def test_several_instances_have_the_quotas_of_every_type(make: Callable[..., Account]) -> None:
     aws = make()
-    settings = Settings.from_context({"training_instance_count": "2", "training_instance_type": types})
-    allow_instances(aws.standin.market, settings)
+    aws.standin.market.allow_training([G5, G6], 2)
     assert read(aws, [G5, G6], quotas.TRAINING, quotas.SPOT_TRAINING) == [[2, 2], [2, 2]]
 
 
@@ -56,24 +51,6 @@ def test_a_type_with_a_price_may_be_used_once(make: Callable[..., Account]) -> N
     aws = make(prices={G6: 1.22, G5: 1.515}, quotas=limits)
     assert read(aws, [G6], quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT) == [[1], [1], [0]]
     assert read(aws, ["ml.p5.48xlarge"], quotas.ENDPOINT) == [[None]]
-
-
-def test_preflight_reads_applied_values_and_defaults_in_one_listing_each(make: Callable[..., Account]) -> None:
-    small = "ml.g6.xlarge"
-    limits = {
-        "L-1": Quota(f"{G6} for training job usage", 3), "L-2": Quota(f"{small} for training job usage", 2),
-        "L-3": Quota(f"{G6} for endpoint usage", 1), "L-ZZZ": Quota(f"{small} for endpoint usage", None, 0),
-    }  # fmt: skip
-    aws = make(quotas=limits)
-    assert read(aws, [G6, small], quotas.TRAINING, quotas.ENDPOINT) == [[3, 2], [1, 0]]
-    assert [call.operation for call in aws.calls] == ["ListServiceQuotas", "ListAWSDefaultServiceQuotas"]
-
-
-def test_a_quota_without_an_applied_value_has_only_its_default(make: Callable[..., Account]) -> None:
-    client = make(quotas={"L-2D6DEB3C": Quota(f"{G5} for training job usage", None, 2)}).client("service-quotas")
-    wanted = {"ServiceCode": "sagemaker", "QuotaCode": "L-2D6DEB3C"}
-    assert refusal(lambda: client.get_service_quota(**wanted))[0] == "NoSuchResourceException"
-    assert client.get_aws_default_service_quota(**wanted)["Quota"]["Value"] == 2.0
 
 
 def test_an_image_is_there_unless_it_is_missing(make: Callable[..., Account]) -> None:
