@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import jmespath
 from moto.events.models import events_backends
 from moto.scheduler.models import scheduler_backends
 
@@ -58,12 +59,8 @@ def shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
     transformer = target.get("InputTransformer")
     if transformer is None:
         return dict(event)
-    values: dict[str, Any] = {}
-    for name, path in transformer["InputPathsMap"].items():
-        value: Any = event
-        for step in path.removeprefix("$.").split("."):
-            value = value.get(step) if isinstance(value, Mapping) else None
-        values[name] = value
+    paths = transformer["InputPathsMap"].items()
+    values = {name: jmespath.search(path.removeprefix("$."), event) for name, path in paths}
     return json.loads(
         re.sub(r"<([^<>]+)>", lambda found: json.dumps(values.get(found[1])), transformer["InputTemplate"])
     )
@@ -217,9 +214,6 @@ class Events:
         target = schedule.target
         event = json.loads(target.get("Input") or "{}")
         self._queue.append(Delivery("schedule", schedule.name, target["Arn"], target.get("RoleArn", ""), event))
-        if schedule.action_after_completion == "DELETE":
-            backend = scheduler_backends[ACCOUNT][self._account.region]
-            backend.delete_schedule(schedule.group_name, schedule.name)
 
     # the machine ---------------------------------------------------------------------------------------------------
 

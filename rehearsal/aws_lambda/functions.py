@@ -139,7 +139,7 @@ class Functions:
         ahead: how many seconds their clock is ahead of this machine's.
 
     Attributes:
-        timeouts: seconds by part of a function's name, in place of the configured ones.
+        timeouts: seconds by the name of a function, in place of the configured ones.
         outcomes: of each invocation the function's name, and whether it failed.
         at_work: how many events are being answered.
     """
@@ -208,12 +208,6 @@ class Functions:
             "log": str(log),
         }
 
-    def _timeout(self, function: Any) -> float:
-        for part, seconds in self.timeouts.items():
-            if part in function.function_name or part in function.handler:
-                return seconds
-        return float(function.timeout)
-
     def invoke(self, function: Any, event: Any) -> tuple[str, bool]:
         """Run a function of moto's once on an event, and return its answer as JSON, and whether that is an error."""
         with self._changed:
@@ -231,7 +225,8 @@ class Functions:
 
     def _answer(self, function: Any, event: Any) -> dict[str, Any]:
         """What a worker answers, or what Lambda says of one that is too slow or dead."""
-        request_id, timeout, specification = str(uuid4()), self._timeout(function), self._specification(function)
+        request_id, specification = str(uuid4()), self._specification(function)
+        timeout = self.timeouts.get(function.function_name, float(function.timeout))
         made_from = json.dumps(specification)
         with self._changed:
             worker = self._idle[made_from].pop() if self._idle[made_from] else None
@@ -256,10 +251,10 @@ class Functions:
                     worker.close()
         return answer or {"error": _failure(*failure)}
 
-    def kill(self, part: str) -> int:
-        """Kill the workers of the functions whose name contains `part` that are running now; return how many."""
+    def kill(self, function: str) -> int:
+        """Kill the workers of a function that are running now; return how many."""
         with self._changed:
-            victims = [worker.pid for name, worker in self._busy if part in name]
+            victims = [worker.pid for name, worker in self._busy if name == function]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         return len(victims)

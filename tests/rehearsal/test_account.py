@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,7 +16,7 @@ from rehearsal.cloudwatch import Watch
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from tests.doubles.rehearsal.rehearsal_bench import ROLE, Bench, call, sdk
+from tests.doubles.rehearsal.rehearsal_bench import ROLE, Bench
 
 
 def new(folder: Path) -> Cloud:
@@ -59,77 +58,13 @@ def test_every_call_is_on_record_with_its_operation(cloud: Cloud) -> None:
     ]
 
 
-def test_a_reset_ends_and_forgets_runs_and_keeps_functions(cloud: Cloud, bench: Bench) -> None:
-    bench.function("look", "import boto3\ndef handle(event, context): boto3.client('sagemaker').list_endpoints()")
-    held = cloud.faults.add(operation="ListEndpoints", hang=True)
-    execution = cloud.start(machine=bench.machine({"Ask": call("look")}))
-    assert held.reached.wait(10)
-    with pytest.raises(TimeoutError, match=execution.name):
-        cloud.settle(execution, timeout=0.1)
-    cloud.faults.add(operation="Invoke", error="ServiceException", status=500, times=None)
-
-    cloud.reset()
-
-    assert (cloud.functions.at_work, cloud.executions.all(), cloud.calls) == (0, [], [])
-    assert bench.run({"Ask": call("look")}).status == "SUCCEEDED"
-
-
-def test_a_published_message_is_kept_also_where_its_answer_is_lost(cloud: Cloud, bench: Bench) -> None:
-    topic = cloud.client("sns").create_topic(Name="results")["TopicArn"]
-    cloud.faults.add(operation="Publish", error="InternalError", status=500, after=True)
-    bench.run({"Tell": sdk("sns:publish", {"TopicArn": topic, "Subject": "S", "Message": "M & more\nlines"})})
-    assert cloud.messages == [(topic, "S", "M & more\nlines")]
-
-
-PASS = {"Take": {"Type": "Succeed"}}
-
-
-def test_the_end_of_an_execution_starts_the_target_with_the_transformed_input(cloud: Cloud, bench: Bench) -> None:
-    """By a rule as the Guardrail stack has it."""
-    first, second = bench.machine({"Stop": {"Type": "Fail", "Error": "No", "Cause": "way"}}), bench.machine(PASS)
-    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [first], "status": ["FAILED", "ABORTED"]}}
-    cloud.client("events").put_rule(Name="ended", EventPattern=json.dumps(pattern))
-    transformer = {
-        "InputPathsMap": {"detail-arn": "$.detail.executionArn", "status": "$.detail.status", "none": "$.detail.none"},
-        "InputTemplate": '{"executionArn":<detail-arn>,"status":<status>,"none":<none>,"reason":"event"}',
-    }
-    target = {"Id": "1", "Arn": second, "RoleArn": "arn:aws:iam::123456789012:role/starter"}
-    cloud.client("events").put_targets(Rule="ended", Targets=[{**target, "InputTransformer": transformer}])
-    execution = cloud.start(machine=first)
-    cloud.settle(execution)
-    (caused,) = cloud.executions.of(second)
-    assert caused.input == {"executionArn": execution.arn, "status": "FAILED", "none": None, "reason": "event"}
-    assert caused.status == "SUCCEEDED"
-    assert [call.access_key for call in cloud.calls if call.operation == "StartExecution"] == ["person", "starter"]
-
-
-def schedule(cloud: Cloud, target: str, **more: Any) -> dict[str, Any]:
-    """A one-time schedule an hour from now, as the arguments of a call."""
-    moment = cloud.clock() + timedelta(hours=1)
-    return {
-        "Name": "later", "ScheduleExpression": f"at({moment:%Y-%m-%dT%H:%M:%S})", "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {"Arn": target, "RoleArn": ROLE, "Input": '{"reason": "schedule"}'}, **more,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(("completion", "left"), [("NONE", ["later"]), ("DELETE", [])])
-def test_a_schedule_fires_once_when_it_is_due(cloud: Cloud, bench: Bench, completion: str, left: list[str]) -> None:
-    machine = bench.machine(PASS)
-    cloud.client("scheduler").create_schedule(**schedule(cloud, machine, ActionAfterCompletion=completion))
-    cloud.clock.advance(minutes=59)
-    cloud.settle()
-    assert cloud.executions.of(machine) == []
-    for hours in (1, 9):
-        cloud.clock.advance(hours=hours)
-        cloud.settle()
-    assert [one.input for one in cloud.executions.of(machine)] == [{"reason": "schedule"}]
-    assert cloud.leftovers()["schedules"] == left
-
-
 def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud, bench: Bench) -> None:
     bench.function("fail", "def handle(event, context): raise ValueError('not this one')")
-    target = "arn:aws:lambda:us-east-1:123456789012:function:fail"
-    cloud.client("scheduler").create_schedule(**schedule(cloud, target))
+    target = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:fail", "RoleArn": ROLE, "Input": "{}"}
+    at = f"at({cloud.clock() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S})"
+    cloud.client("scheduler").create_schedule(
+        Name="later", ScheduleExpression=at, FlexibleTimeWindow={"Mode": "OFF"}, Target=target
+    )
     cloud.clock.advance(hours=2)
     cloud.settle()
     (delivery,) = cloud.events.deliveries
@@ -176,15 +111,6 @@ def test_substitutions_replace_names_and_nothing_else() -> None:
     assert replaced == '{"A": "1", "B": "{% $x & \'2\' %}", "C": "$not {this}"}'
     with pytest.raises(ValueError, match=r"\$\{Two\}"):
         substituted("${One} ${Two}", {"One": "1"})
-
-
-def test_stacks_come_after_those_they_depend_on(tmp_path: Path) -> None:
-    (tmp_path / "empty.json").write_text("{}")
-    stack = {"type": "aws:cloudformation:stack", "properties": {"templateFile": "empty.json"}}
-    needed = {"Guard": ["Work"], "Work": ["Store", "Store.assets"], "Store": []}
-    artifacts = {name: {**stack, "dependencies": dependencies} for name, dependencies in needed.items()}
-    (tmp_path / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
-    assert [stack.name for stack in Assembly(tmp_path).stacks()] == ["Store", "Work", "Guard"]
 
 
 @pytest.mark.parametrize(

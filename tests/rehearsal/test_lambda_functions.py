@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from rehearsal.aws_lambda import worker
 from rehearsal.aws_lambda.worker import Datetime
 from tests.doubles.rehearsal.rehearsal_bench import Bench
 
@@ -47,9 +41,11 @@ def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
 
 def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Bench) -> None:
     bench.function("boto", "import boto3\ndef handle(event, context): boto3.client('s3').list_buckets()")
-    bench.function("moto", "def handle(event, context):\n    import moto")
+    bench.function("moto", "import moto")
     assert bench.invoke("boto") == (None, False)
-    assert bench.invoke("moto")[0]["errorType"] == "ModuleNotFoundError"
+    error = bench.invoke("moto")[0]
+    assert error["errorType"] == "Runtime.ImportModuleError"
+    assert error["errorMessage"] == "Unable to import module 'main': No module named 'moto'"
     assert [(call.access_key, call.operation) for call in cloud.calls if call.service == "s3"] == [
         ("function-role", "ListBuckets")
     ]
@@ -76,63 +72,28 @@ def test_an_event_meets_the_warm_process_and_a_second_one_while_it_is_busy(cloud
     assert second != first[0]
 
 
-def test_a_function_that_is_late_or_killed_fails_and_the_next_event_meets_a_new_process(bench: Bench) -> None:
+def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_process(bench: Bench) -> None:
     code = """
-    import os, signal, time
+    import os, signal, sys, time
     def handle(event, context):
+        if event == "fail": raise LookupError("no such run")
+        if event == "odd": return {1, 2}
+        if event == "exit": sys.exit(3)
         if event == "die": os.kill(os.getpid(), signal.SIGKILL)
         if event == "sleep": time.sleep(60)
         return "alive"
     """
     bench.function("odd", code, timeout=1)
-    killed, slow, after = (bench.invoke("odd", event) for event in ("die", "sleep", None))
+    failed, odd, left, killed, slow, after = (
+        bench.invoke("odd", event) for event in ("fail", "odd", "exit", "die", "sleep", None)
+    )
+    assert (failed[0]["errorType"], failed[0]["errorMessage"]) == ("LookupError", "no such run")
+    assert len(failed[0]["stackTrace"]) == 1, "it begins in the function's own code"
+    assert (odd[0]["errorType"], left[0]["errorType"]) == ("Runtime.MarshalError", "Runtime.ExitError")
     assert (killed[1], killed[0]["errorType"]) == (True, "Runtime.ExitError")
     assert (slow[1], slow[0]["errorType"]) == (True, "Sandbox.Timedout")
     assert slow[0]["errorMessage"].endswith("Task timed out after 1.00 seconds")
     assert after == ("alive", False)
-
-
-ENVIRONMENT = {"AWS_LAMBDA_FUNCTION_NAME": "settle", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256"}
-
-
-def answer(handler: Callable[[Any, Any], Any], event: Any = None) -> dict[str, Any]:
-    return worker._answer(handler, {"request_id": "r-1", "arn": "arn", "timeout": 30, "event": event}, ENVIRONMENT)
-
-
-def fail(event: Any, context: Any) -> None:
-    raise LookupError("no such run")
-
-
-def test_a_result_is_json_and_an_error_has_lambdas_form() -> None:
-    assert json.loads(answer(lambda event, context: {"seen": event}, [1, 2])["result"]) == {"seen": [1, 2]}
-    error = answer(fail)["error"]
-    assert (error["errorType"], error["errorMessage"], error["requestId"]) == ("LookupError", "no such run", "r-1")
-    assert len(error["stackTrace"]) == 1, "it begins in the function's own code"
-    assert answer(lambda event, context: {1, 2})["error"]["errorType"] == "Runtime.MarshalError"
-    assert answer(lambda event, context: sys.exit(3))["error"]["errorType"] == "Runtime.ExitError"
-
-
-@pytest.mark.parametrize(
-    ("code", "kind", "message"),
-    [
-        ("import nowhere", "Runtime.ImportModuleError", "Unable to import module 'broken': No module named 'nowhere'"),
-        (
-            "other = 1",
-            "Runtime.ImportModuleError",
-            "Unable to import module 'broken': module 'broken' has no attribute",
-        ),
-    ],
-)
-def test_a_module_that_cannot_be_loaded_is_reported_as_by_lambda(
-    code: str, kind: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    handler, failure = worker._load("broken.handle", "r-1")
-    sys.modules.pop("broken", None)
-    assert handler is None and failure is not None
-    assert failure["errorType"] == kind
-    assert failure["errorMessage"].startswith(message)
 
 
 def test_now_is_the_rehearsals_moment_and_any_datetime_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

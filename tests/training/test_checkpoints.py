@@ -109,11 +109,3 @@ def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str
     (tmp_path / STARTS).write_text(text, encoding="utf-8")
     assert started(tmp_path).count == 1
     assert json.loads((tmp_path / STARTS).read_text(encoding="utf-8"))["count"] == 1
-
-
-@pytest.mark.parametrize(("minutes", "seconds"), [(10, 20.0), (1, 2.0), (0, 20.0)])
-def test_thirty_notes_of_the_step_are_written_between_two_checkpoints(
-    tmp_path: Path, minutes: float, seconds: float
-) -> None:
-    made = count_start(tmp_path, "me", resumed_step=0, checkpoint_minutes=minutes, begun=0.0)
-    assert made.pause == seconds

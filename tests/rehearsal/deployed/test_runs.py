@@ -48,14 +48,6 @@ def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run
     assert "Left of the cap" in text
 
 
-def test_settlement_reads_and_writes_no_file(deployed: DeployedProject, run: Execution) -> None:
-    role = deployed.role_of("settle")
-
-    called = {call.service for call in deployed.cloud.calls if call.access_key == role}
-
-    assert called == {"dynamodb", "sagemaker", "stepfunctions"}
-
-
 def test_an_adapter_is_served_again_without_training(deployed: DeployedProject, run: Execution) -> None:
     def served() -> str:
         container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
@@ -79,23 +71,6 @@ def test_a_run_can_be_torn_down_again_by_name_alone(deployed: DeployedProject, r
 
     assert execution.status == "SUCCEEDED", execution.cause
     assert deployed.ledger_item(run)["state"] == "settled"
-
-
-@pytest.mark.parametrize("event", [{}, {"reason": "person"}, {"runName": "captune-"}])
-def test_a_tear_down_that_names_no_run_fails_by_name(deployed: DeployedProject, event: dict[str, str]) -> None:
-    execution = deployed.tear_down(**event)
-
-    assert (execution.status, execution.error) == ("FAILED", "InvalidInput")
-
-
-def test_a_smoke_run_trains_one_step(project: DeployedProject) -> None:
-    execution = project.run(smoke=True)
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    (job,) = project.requests("CreateTrainingJob")
-    assert job["HyperParameters"]["max_steps"] == "1"
-    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 1800
-    assert project.nothing_left()
 
 
 @pytest.mark.thorough

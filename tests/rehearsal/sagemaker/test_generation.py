@@ -110,14 +110,6 @@ def test_draws_follow_the_probabilities_within_the_top_p() -> None:
         assert abs(tokens.count(0) / 4000 - share) < 0.03
 
 
-def test_a_greedy_row_keeps_its_scores_beside_sampled_ones() -> None:
-    logits = torch.tensor([[0.1, 3.0, 0.2], [0.1, 3.0, 0.2]])
-    scores = Draws([Sampling(), Sampling(1.0, 1.0, 7)])(torch.zeros(1, 1, dtype=torch.long), logits)
-    assert torch.equal(scores[0], logits[0])
-    assert scores[1].isinf().sum() == 2
-    assert torch.equal(logits[0], logits[1]), "the given scores are left as they were"
-
-
 def test_a_seed_draws_the_same_from_all_of_a_flat_vocabulary_and_none_draws_anew() -> None:
     logits = torch.zeros(1, 5000)
     for seed in (0, -5, 1 << 70):

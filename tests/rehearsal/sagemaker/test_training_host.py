@@ -18,13 +18,11 @@ from botocore.exceptions import ClientError
 
 from rehearsal.sagemaker.real import training as real
 from rehearsal.sagemaker.real.training import TrainingHost
-from rehearsal.sagemaker.real.training_hosts import keep_checkpoints
 from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     GATED,
     ROLE,
     Account,
-    Clock,
     account,
     channel,
     eventually,
@@ -345,18 +343,6 @@ def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     assert bench.read("model/found.txt") == found
 
 
-def test_all_starts_together_have_the_longest_time(
-    make: Callable[..., Bench], interrupting: TrainingHost, clock: Clock
-) -> None:
-    def first_line(job: str, line: str) -> None:
-        if line.startswith("progress step=1 "):
-            clock.advance(seconds=3600)
-
-    bench = make(interrupting, clock=clock, on_training_line=first_line, time_scale=1.0)
-    bench.train(STEPS, **CHECKPOINTS, **ON_SPOT)
-    assert bench.state() == ("Stopped", "MaxRuntimeExceeded")
-
-
 def test_checkpoints_come_back_bear_marks_and_are_deleted_with_the_jobs(bench: Bench) -> None:
     bench.aws.put("runs/job/checkpoints/step-10/weights", b"of an earlier start")
     bench.train(
@@ -373,15 +359,3 @@ def test_checkpoints_come_back_bear_marks_and_are_deleted_with_the_jobs(bench: B
     )
     assert bench.state() == ("Completed", "Completed")
     assert bench.aws.keys("runs/job/checkpoints/") == ["runs/job/checkpoints/step-20/weights"]
-
-
-def test_the_bucket_follows_the_hosts_and_the_first_one_counts(bench: Bench, tmp_path: Path) -> None:
-    hosts = [tmp_path / "algo-1", tmp_path / "algo-2"]
-    for host in hosts:
-        (host / "step-2").mkdir(parents=True)
-        (host / "step-2" / "weights").write_text(host.name)
-    bench.aws.put("kept/job/step-1/weights", b"of before")
-    bench.aws.put("kept/job-2/weights", b"another's")
-    keep_checkpoints(bench.aws.s3, hosts, f"s3://{BUCKET}/kept/job")
-    assert bench.aws.keys("kept/") == ["kept/job-2/weights", "kept/job/step-2/weights"]
-    assert bench.aws.s3.get_object(Bucket=BUCKET, Key="kept/job/step-2/weights")["Body"].read() == b"algo-1"

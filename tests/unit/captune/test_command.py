@@ -48,15 +48,6 @@ def test_a_command_of_another_folder_has_a_module_that_takes_arguments(module: s
     assert next(iter(signature(import_module(module).main).parameters)) == "arguments"
 
 
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [("rehearse", "--held-out"), ("prove-cap", "--months"), ("evidence", "--only"), ("data", "--others"), ("empty", "--yes")],
-)  # fmt: skip
-def test_help_of_a_command_names_its_options(name: str, option: str) -> None:
-    code, text = said(name, "--help")
-    assert code == 0 and f"captune {name}" in text.replace("root ", "captune ") and option in text
-
-
 @pytest.mark.parametrize("words", [["ledger", "--jason"], ["rehearse", "--corpus", "nowhere.txt"], ["rehears"]])
 def test_wrong_words_end_with_code_two(words: list[str]) -> None:
     code, text = said(*words)

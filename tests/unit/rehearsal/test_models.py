@@ -8,7 +8,6 @@ import tarfile
 import threading
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
-from rehearsal import token_counts
 from rehearsal.models import llama_2
 from rehearsal.models.llama_2 import (
     PARAMETERS,
@@ -29,7 +27,7 @@ from rehearsal.models.llama_2 import (
     tokenizer,
 )
 from rehearsal.models.weights import make_once, partial_of
-from rehearsal.token_counts import count, main
+from rehearsal.token_counts import count
 from text import split_documents
 
 PROJECT = Path(__file__).parents[3]
@@ -182,28 +180,5 @@ def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
         assert count(path, letters) == (sum(len(text.split()) for text in read), sum(map(len, read)))
 
 
-@pytest.mark.parametrize(("per_word", "code"), [(1.444, 0), (1.451, 1)])
-def test_a_figure_that_no_longer_holds_is_named(
-    per_word: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(token_counts, "ensure_vocabulary", lambda cache: cache)
-    monkeypatch.setattr("transformers.AutoTokenizer", SimpleNamespace(from_pretrained=lambda folder: letters))
-    monkeypatch.setattr(token_counts, "TOKENS_PER_WORD", {"control": 1.441})
-    monkeypatch.setattr(token_counts, "count", lambda path, tokenizer: (1000, round(1000 * per_word)))
-    assert main([]) == code
-    assert ("says 1.441 a word" in capsys.readouterr().err) == bool(code)
-
-
 def test_an_estimate_is_at_the_rate_of_the_densest_text() -> None:
     assert [estimated_tokens(words) for words in (60_034, 1)] == [113_885, 2]
-
-
-def test_without_the_vocabulary_the_command_fails_by_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def asked(cache: Path) -> Path:
-        raise VocabularyMissing("npm could not fetch it")
-
-    monkeypatch.setattr(token_counts, "ensure_vocabulary", asked)
-    assert main([]) == 1
-    assert capsys.readouterr().err == "npm could not fetch it\n"

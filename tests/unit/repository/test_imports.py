@@ -110,14 +110,3 @@ def test_the_keys_of_the_ledger_stand_in_one_module() -> None:
         if isinstance(node, ast.Constant) and str(node.value).startswith(("RUN#", "MONTH#", "STARTS#"))
     }
     assert found == {"lambdas/common/ledger/keys.py"}
-
-
-def test_a_real_engine_of_the_rehearsal_imports_no_scripted_one() -> None:
-    reached: set[str] = set()
-    waiting = {name for name in modules("rehearsal") if name.startswith("rehearsal.sagemaker.real")}
-    assert waiting
-    while waiting:
-        name = waiting.pop()
-        reached.add(name)
-        waiting |= {one for one in imported(name, modules("rehearsal")[name]) if one in modules("rehearsal")} - reached
-    assert not [name for name in reached if name.startswith("rehearsal.sagemaker.fake")]

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from botocore import credentials
 
 ROOT = Path(__file__).resolve().parents[3]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;\\]+)", re.MULTILINE)
@@ -44,6 +45,11 @@ def test_the_lock_and_the_constraints_name_one_version_of_each_package() -> None
 
 def test_deploying_installs_neither_torch_nor_moto() -> None:
     assert not {"torch", "moto", "pytest"} & pins("requirements/lock.txt").keys()
+
+
+def test_a_profile_of_aws_login_can_be_read() -> None:
+    """botocore needs the package awscrt for it, and says so only when a person's first command fails."""
+    assert "awscrt" in pins("requirements/lock.txt") and credentials.EC is not None
 
 
 LOCKS = sorted(
