@@ -7,9 +7,20 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.doubles.lambda_fakes import MACHINE, TEAR_DOWN, SageMaker, Service, StepFunctions, arn, page, refusal
+from tests.doubles.lambda_fakes import (
+    MACHINE,
+    TEAR_DOWN,
+    Ecr,
+    Pricing,
+    SageMaker,
+    Service,
+    ServiceQuotas,
+    StepFunctions,
+    arn,
+    page,
+    refusal,
+)
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.service_quotas import ServiceQuotas
 
 ACCOUNT = "123456789012"
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/owner"
@@ -294,19 +305,11 @@ def step_functions(result: str = "OK", *diagnostics: dict[str, str]) -> Answers:
     return Answers("stepfunctions", validate_state_machine_definition=validated)
 
 
-def ecr() -> Answers:
-    """AWS's registries, which hold every image."""
-    return Answers(
-        "ecr", batch_get_image=lambda imageIds, **request: {"images": [{"imageId": imageIds[0]}], "failures": []}
-    )
-
-
-def price_list(hourly: str | None = "1.515") -> Answers:
+def price_list(hourly: str | None = "1.515") -> Pricing:
     """A Price List with one price for every instance."""
     terms = {"OnDemand": {"t": {"priceDimensions": {"d": {"unit": "Hrs", "pricePerUnit": {"USD": hourly}}}}}}
-    products = [{"product": {"attributes": {"component": use}}, "terms": terms} for use in ("Training", "Hosting")]
-    listed = [json.dumps(product) for product in products] if hourly else []
-    return Answers("pricing", get_products={"PriceList": listed})
+    uses = ("Training", "Hosting") if hourly else ()
+    return Pricing(*({"product": {"attributes": {"component": use}}, "terms": terms} for use in uses))
 
 
 def freetier(**more: Any) -> Answers:
@@ -336,7 +339,7 @@ def in_order(**services: Any) -> Account:
             "cloudformation": CloudFormation(),
             "s3": s3(),
             "stepfunctions": step_functions(),
-            "ecr": ecr(),
+            "ecr": Ecr(),
             "service-quotas": ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0}),
             "pricing": price_list(),
             "iam": Iam(),

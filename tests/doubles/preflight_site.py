@@ -13,9 +13,8 @@ from preflight import handler
 from stacks.configuration.settings import Settings
 from stacks.definitions import settings_json
 from stage import handler as stage_handler
-from tests.doubles.lambda_fakes import NOW, S3, Pricing, SageMaker, Service, arn
+from tests.doubles.lambda_fakes import NOW, S3, Ecr, Pricing, SageMaker, ServiceQuotas, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.service_quotas import ServiceQuotas
 from tests.doubles.texts.made_up_prose import prose
 from tests.doubles.texts.made_up_records import GOOD, lines
 from verification.simulation.material import zipped
@@ -28,22 +27,6 @@ SETTINGS: dict[str, Any] = {
     "training_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/training:1", "hosting_image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:2",
     "base_model": {**_DEPLOYED["base_model"], "weights_uri": "s3://gated/llama/", "eula_uri": "s3://public/eula/llamaEula.txt"},
 }  # fmt: skip
-
-
-class Ecr(Service):
-    """A registry that holds every image but those in `missing`, by tag."""
-
-    name = "ecr"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.missing: set[str] = set()
-
-    def on_batch_get_image(self, imageIds: list[dict[str, str]], **asked: Any) -> dict[str, Any]:
-        (image,) = imageIds
-        if image["imageTag"] in self.missing:
-            return {"images": [], "failures": [{"imageId": image, "failureCode": "ImageNotFound"}]}
-        return {"images": [{"imageId": image}], "failures": []}
 
 
 def titled(documents: int, words: int, seed: int) -> bytes:

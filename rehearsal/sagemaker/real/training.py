@@ -19,7 +19,6 @@ from rehearsal.sagemaker.records import TrainingJob
 
 from .container import Container, command_of, environment_of, signal_of
 from .training_hosts import (
-    CheckpointAgent,
     Cluster,
     environment,
     host_folders,
@@ -115,8 +114,7 @@ class TrainingHost(TrainingEngine):
                 shutil.rmtree(run.root, ignore_errors=True)
                 for host, root in zip(run.hosts, run.roots, strict=True):
                     self._prepare(run, root, host)
-                with CheckpointAgent([root / "checkpoints" for root in run.roots]):
-                    self._train(run)
+                self._train(run)
                 if run.taken:
                     job.interrupt()
                     self._keep_checkpoints(run)

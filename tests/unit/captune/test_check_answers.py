@@ -20,8 +20,8 @@ from common.errors import EulaNotAccepted
 from preflight import checks
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, ecr, s3, sns, ssm
-from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
+from tests.doubles.lambda_fakes import NOW, Ecr, refusal
 from tests.doubles.preflight_site import SETTINGS
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
@@ -236,6 +236,6 @@ def fault() -> str:
 )
 def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) -> None:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
-    account = checks.Account(settings, None, None, lambda region: ecr(), NOW, None)
+    account = checks.Account(settings, None, None, lambda region: Ecr(), NOW, None)
     found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
     assert [one.level for one in found] == levels

@@ -16,10 +16,9 @@ from common.errors import EulaNotAccepted, LedgerLost, RunNameTaken, WeightsNotF
 from preflight.account import quotas, weights
 from preflight.account.other_runs import leftovers, refuse_lost_ledger, refuse_taken_name, runs_in_flight
 from preflight.account.quotas import ENDPOINT, TRAINING, Quota
-from tests.doubles.lambda_fakes import NOW, SageMaker, arn, refusal
+from tests.doubles.lambda_fakes import NOW, SageMaker, ServiceQuotas, arn, refusal
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.preflight_site import SETTINGS, Site
-from tests.doubles.service_quotas import ServiceQuotas
 
 BEFORE_NOVEMBER = datetime(2026, 10, 31, 23, 59, tzinfo=UTC)
 TRAINED = {"captune-abc": "Completed", "captune-b-try2": "Stopped"}
