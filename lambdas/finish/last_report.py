@@ -15,6 +15,7 @@ from common.contracts.tear_down import Record
 from common.errors import ReportDamaged
 from common.storage import Storage
 from report import files, summary
+from report.run_facts import run_facts
 from report.summary_types import Status, Summary
 
 DAMAGED_TITLE = "Nothing can be shown: the report was damaged"
@@ -72,7 +73,7 @@ def _planned(storage: Storage, record: Record, problems: Sequence[str]) -> Summa
     if kept is None or kept["executionArn"] != record["executionArn"]:
         return None
     money = record["cost"]
-    facts = files.run_facts(plan.read(kept), {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
+    facts = run_facts(plan.read(kept), {"reservedCents": money["reserved_cents"], "capCents": money["cap_cents"]})
     return _failed({**facts, **_barely(record)}, record, problems)
 
 

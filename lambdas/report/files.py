@@ -1,70 +1,13 @@
-"""The files of a report: what a run's plan and corpus say for it, and every form in which WriteReport and FinishReport write it."""
+"""The files of a report: the corpus that is looked through for it, and every form in which WriteReport and FinishReport write it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from common.contracts import run_folder
-from common.contracts.fine_tuning import ReportEvent
-from common.contracts.plan import Plan
 from common.storage import Storage
 from report import render
-from report.content import circumstances
-from report.summary_types import Summary, known
-
-
-def run_facts(
-    plan: Plan, reservation: Mapping[str, Any], event: ReportEvent | None = None, trained_by: Plan | None = None
-) -> dict[str, Any]:
-    """What the report says of the run itself, from its plan, its reservation and, where the run got that far, WriteReport's event.
-
-    `trained_by` is the plan of the run that trained what is served, where that is an earlier one: the report shows losses on its texts.
-    """
-    budget, model = known(plan.get("budget")), known(plan.get("baseModel"))
-    trained_by = trained_by or plan
-    return {
-        "run": plan.get("runName"),
-        # A text of the user's own has no domain, whichever one the deployment is for.
-        "domain": None if known(trained_by.get("input")).get("corpus") else trained_by.get("domain"),
-        "execution_arn": plan["executionArn"],
-        "base_model": model.get("name"),
-        "base_model_parameters": model.get("parameters"),
-        "base_model_source": model.get("weightsUri"),
-        "region": plan.get("region"),
-        **circumstances.facts(plan, event, trained_by),
-        "price_source": budget.get("priceSource"),
-        "reserved_cents": reservation["reservedCents"],
-        "cap_cents": reservation["capCents"],
-        "month": (budget.get("months") or [None])[0],
-        "expected": _expected(known(plan.get("estimate"))),
-        "started_at": plan.get("startedAt"),
-        "input": plan.get("input"),
-        "warnings": [*(plan.get("warnings") or []), *_earlier(plan, trained_by)],
-        "report_uri": known(plan.get("report")).get("uri"),
-        "console_url": f"https://{plan['region']}.console.aws.amazon.com/states/home?region={plan['region']}#/v2/executions/details/{plan['executionArn']}"
-        if plan.get("region")
-        else None,
-    }
-
-
-def _earlier(plan: Plan, trained_by: Plan) -> list[str]:
-    """What was noted before the earlier run that trained what is served: of its texts, and of its own circumstances."""
-    if trained_by is plan:
-        return []
-    return [f"Of the run that trained the adapter: {warning}" for warning in trained_by.get("warnings") or []]
-
-
-def _expected(estimate: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the plan expected of the run, as far as it can be compared with what was measured. None where nothing was expected."""
-    if not estimate:
-        return None
-    learning = [phase.get("seconds") for phase in estimate.get("phases") or [] if phase.get("name") == "learn"]
-    return {
-        "cents": estimate.get("expectedCents"),
-        "tokens": estimate.get("tokens"),
-        "learning_seconds": learning[0] if learning else None,
-    }
+from report.summary_types import Summary
 
 
 def console_url(region: str, bucket: str, prefix: str) -> str:

@@ -13,7 +13,8 @@ from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
 from report import files, summary
-from report.findings import adapter_applied, analysis
+from report.findings import analysis
+from report.run_facts import run_facts
 from report.summary_types import known
 
 
@@ -45,8 +46,8 @@ def handle(event: ReportEvent, context: Any) -> Reported:
         raise ReportIncomplete(
             f"{len(prompts)} prompts have {len(base)} answers of the base model and {len(tuned)} of the fine-tuned one. Start again."
         )
-    run = files.run_facts(plan, event["reservation"], event, its_plan)
-    adapter_applied.refuse_base_answers(metrics, base, tuned)
+    run = run_facts(plan, event["reservation"], event, its_plan)
+    analysis.refuse_base_answers(metrics, base, tuned)
     findings = analysis.analyse(
         metrics,
         prompts,

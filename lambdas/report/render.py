@@ -24,9 +24,7 @@ from markupsafe import Markup
 from common.errors import advice
 from common.text import KINDS, kind_name
 from report import charts, formatting
-from report.content import circumstances, figures, model_card
-from report.content.headline import FAILED, document_title, has_results, headline
-from report.content.meaning import NO_OUTSIDE_TEXT, OUTSIDE_NOT_MEASURED
+from report.content import circumstances, figures, meaning, model_card
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
 from report.findings.memorisation import NOTABLE_WORDS
 from report.formatting import printable, tidy
@@ -35,6 +33,19 @@ from report.summary_types import Summary, known, usable
 TEMPLATES = Path(__file__).parent / "templates"
 # The answers that a PDF shows: 3,000 of 64 tokens take 250 pages, 6 s of a core and 600 MiB. Ten thousand prompts can have 180,000.
 PDF_ANSWERS = 3_000
+# The functions of `report.formatting` that templates use as filters.
+FORMATS = (
+    "duration",
+    "format_p",
+    "interval_text",
+    "moment",
+    "money",
+    "number",
+    "plural",
+    "range_text",
+    "rate",
+    "share",
+)
 _NOT_IN_A_FONT = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 
 Draw = Callable[..., charts.Drawing | None]
@@ -54,21 +65,19 @@ def page(summary: Summary) -> bytes:
     digest = b64encode(sha256(style.encode()).digest()).decode()
     allowed = "img-src data:; base-uri 'none'; form-action 'none'"
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; {allowed}"
-    frame = {"policy": policy, "style": Markup(style), "title": document_title(summary)}
+    frame = {"policy": policy, "style": Markup(style), "title": meaning.document_title(summary)}
     return _filled("page.html", summary, {**frame, "figure": _figure_on_a_page})
 
 
 def card(summary: Summary) -> str:
     """MODEL_CARD.md for the adapter, in the form of the Hugging Face Hub: YAML front matter, then Markdown."""
+    domain = str(summary.get("domain") or "custom").lower()
     context = {
         "hub": model_card.on_the_hub(summary),
-        "domain": model_card.domain(summary),
-        "tag": model_card.domain_tag(summary),
-        "things": "records" if circumstances.is_of_records(summary) else "documents",
+        "domain": domain,
+        "tag": re.sub(r"[^a-z0-9-]+", "-", domain),  # as the Hub takes one
         "model": known(summary.get("base_model")),
         "settings": known(summary.get("configuration")),
-        "adapter_uri": model_card.adapter_uri(summary),
-        "billed": model_card.billed,
     }
     filled = _filled("card.md", summary, context).decode()
     return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
@@ -88,14 +97,11 @@ def pdf(summary: Summary) -> bytes:
             f"the package typst is missing ({error}); make setup installs it, and a deployment brings it"
         ) from error
     files: dict[str, bytes] = {"main.typ": (TEMPLATES / "report.typ").read_bytes()}
-    body = paper(summary, files)
-    document = {
-        "title": printable(document_title(summary)),
-        "run": printable(summary["run"]),
-        "letters_replaced": False,
-    }
+    files["body.xml"] = paper(summary, files).encode()
+    document = {"title": printable(meaning.document_title(summary)), "run": printable(summary["run"])}
+    letters_replaced = False
     for _ in range(3):
-        files |= {"body.xml": body.encode(), "document.json": json.dumps(document).encode()}
+        files["document.json"] = json.dumps({**document, "letters_replaced": letters_replaced}).encode()
         try:
             sources: Any = files  # its types leave out that files may come by name
             made: bytes = typst.compile(sources, format="pdf", pdf_standards=["ua-1"], ignore_system_fonts=True)
@@ -104,9 +110,8 @@ def pdf(summary: Summary) -> bytes:
             missing = set("".join(_unescaped(found) for found in _NOT_IN_A_FONT.findall(str(error))))
             if not missing:
                 raise NotDrawn(f"typst refuses the PDF: {str(error)[:300]}") from error
-        replaced = str.maketrans(dict.fromkeys(missing, "?"))
-        body, document = body.translate(replaced), {**document, "letters_replaced": True}
-        document["title"], document["run"] = (str(document[key]).translate(replaced) for key in ("title", "run"))
+        replaced, letters_replaced = str.maketrans(dict.fromkeys(missing, "?")), True
+        document = {name: text.translate(replaced) for name, text in document.items()}
         files = {name: content.decode().translate(replaced).encode() for name, content in files.items()}
     raise NotDrawn("typst finds letters that no font has in every try")
 
@@ -154,7 +159,9 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
     differing, compared = figures.greedy_answers(prompts)
     return {
         "s": summary,
-        "head": headline(summary),
+        "head": meaning.headline(summary),
+        "results": meaning.has_results(summary),
+        "elapsed": figures.elapsed_seconds(known(summary.get("seconds_by_state"))),
         "titles": titles,
         "contents": list(titles.items()),
         "prompts_by_kind": [(name, rows) for name, rows in by_kind if rows],
@@ -163,18 +170,17 @@ def _context(summary: Summary, answers: float) -> dict[str, Any]:
         "differing_prompts": differing,
         "compared_prompts": compared,
         "command": figures.start_command(summary),
-        "facts": figures.configuration_facts(summary),
     }
 
 
 def _sections(summary: Summary) -> dict[str, str]:
     """The sections that a summary has, by their names in the page, with their titles."""
-    results, settings = has_results(summary), known(summary.get("configuration"))
-    described = any(settings.get(key) for key in ("warnings", "settings", "environment", "decoding"))
+    results, settings = meaning.has_results(summary), known(summary.get("configuration"))
+    described = summary.get("base_model") or summary.get("region") or any(settings.values())
     again = figures.start_command(summary) or summary.get("report_uri") or summary.get("resamples")
     titles = {
         # A run that succeeded has an error only where its report was damaged afterwards.
-        "failure": ("What happened", summary["status"] in FAILED or summary.get("error")),
+        "failure": ("What happened", summary["status"] in meaning.FAILED or summary.get("error")),
         "meaning": ("What the verdict says, and what it does not", results),
         "heldout": ("Loss on held-out documents", results),
         "outside": ("Text of the field by others", results),
@@ -184,7 +190,7 @@ def _sections(summary: Summary) -> dict[str, str]:
         "training": ("Training", results and summary.get("training")),
         "answers": ("All answers, side by side", summary.get("prompts")),
         "cost": ("Cost and time", True),
-        "configuration": ("Configuration", described or figures.configuration_facts(summary)),
+        "configuration": ("Configuration", described),
         "reproduce": ("How to reproduce it", again),
         "limits": ("Limits", results),
     }
@@ -201,52 +207,34 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., Any]] = {
-        "duration": _of_known(formatting.duration),
-        "interval": formatting.interval_text,
+    made.filters |= {name: _of_known(getattr(formatting, name)) for name in FORMATS}
+    made.filters |= {
+        "estimate": figures.estimate,
         "json": lambda value: json.dumps(str(value)),
-        "moment": _of_known(formatting.moment),
-        "money": _of_known(formatting.money),
-        "number": _of_known(formatting.number),
-        "p": formatting.format_p,
         "plain": model_card.plain,
-        "plural": _of_known(formatting.plural),
         "points": figures.points,
-        "share": formatting.share,
         "tidy": lambda value: value if isinstance(value, Markup) else tidy(str(value)),
     }
-    made.filters |= filters
     made.tests["web_address"] = lambda value: bool(re.fullmatch(r"https://[^\s\"'<>]+", value))
-    made.globals |= {
-        name: getattr(figures, name)
-        for name in (
-            "clustering", "document_cells", "elapsed_seconds", "expected_cells", "forgetting", "loss_cells", "loss_rows", "no_recall",
-            "prices", "recall_cells", "recall_cells_by_kind", "rests_on", "setting_cells", "state_cells",
-        )
-    }  # fmt: skip
     made.globals |= {
         "advice": advice,
         "charts": charts,
+        "circumstances": circumstances,
         "documents_with_all_resamples": DRAW_LIMIT // RESAMPLES,
-        "is_of_records": circumstances.is_of_records,
-        "no_outside_text": NO_OUTSIDE_TEXT,
+        "figures": figures,
+        "meaning": meaning,
         "notable_words": NOTABLE_WORDS,
-        "notes": circumstances.notes,
-        "on_spot": circumstances.on_spot,
-        "one_seed": figures.ONE_SEED,
-        "outside_not_measured": OUTSIDE_NOT_MEASURED,
         "pieces": pieces,
-        "trained_text": circumstances.trained_text,
         "usable": usable,
     }
     return made
 
 
 def _of_known(write: Callable[..., str]) -> Callable[..., str]:
-    """A filter that takes what a template does not find, or what is not of its kind, for not known."""
+    """A filter that takes what a template does not find for not known."""
 
-    def written(value: Any, *arguments: Any) -> str:
-        return write(None if isinstance(value, jinja2.Undefined) else value, *arguments)
+    def written(value: Any, *arguments: Any, **options: Any) -> str:
+        return write(None if isinstance(value, jinja2.Undefined) else value, *arguments, **options)
 
     return written
 

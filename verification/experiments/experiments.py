@@ -24,7 +24,7 @@ TEXTS = Path(__file__).parent / "texts"
 # The code that trains, asks, answers and measures, as folders and files.
 CODE = (
     "training", "lambdas/ask", "rehearsal/sagemaker/real/server", "rehearsal/sagemaker/vllm/routing.py",
-    *(f"lambdas/report/findings/{name}.py" for name in ("statistics", "intervals", "gains", "recall")),
+    *(f"lambdas/report/findings/{name}.py" for name in ("statistics", "intervals", "recall")),
 )  # fmt: skip
 # The settings that decide what is learned and asked; the others decide what it may cost and who is notified.
 SETTINGS = (

@@ -19,10 +19,9 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from report.findings.gains import compare_gains
 from report.findings.intervals import interval
 from report.findings.recall import clustered_mean
-from report.findings.statistics import sign_flip
+from report.findings.statistics import compare_gains, sign_flip
 from report.findings.verdict import IMPROVED, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
 
 # The interval moves by far less than a standard error between 1,000 and 10,000 resamples; one row below uses 10,000.

@@ -1,4 +1,4 @@
-"""What a verdict says in plain words, and what it does not: its headline, its meaning, its limits.
+"""What a verdict says in plain words, and what it does not: the headline of a report, its meaning, its limits.
 
 Each has to be true in the reading of somebody who reads nothing else, with outside text and without.
 """
@@ -7,20 +7,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from report.content.circumstances import is_smoke
 from report.findings.verdict import IMPROVED, NOT_SHOWN, TEXT, WORSE, WORSE_OUTSIDE, Kind, Verdict
 from report.formatting import percent, plural
-from report.summary_types import usable
+from report.summary_types import Summary, usable
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
+FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
+TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad"}
+STATUS_WORDS = {
+    "RUNNING": "answers are in, the cost is not settled yet",
+    "SUCCEEDED": "finished",
+    "FAILED": "failed",
+    "TIMED_OUT": "ran out of time",
+    "ABORTED": "was stopped",
+    "UNKNOWN": "ended in a way that nobody recorded",
+}
 _ALWAYS = (
     "It does not say that the tuned model is fit for clinical use. No answer was checked by a clinician.",
     "It is not a benchmark of medical skill: no examination, no diagnosis and no advice was tested.",
     "It does not say that single answers became true. A likelier text can still be wrong.",
 )
+
+
+class Headline(NamedTuple):
+    """What came out, said first."""
+
+    title: str
+    tone: str
+    reason: str
+    status: str
+
+
+def headline(summary: Summary) -> Headline:
+    """What a report says first, of a run of any kind."""
+    words = STATUS_WORDS.get(summary["status"], summary["status"].lower())
+    tone, reason = TONES.get(summary["verdict"], "neutral"), summary.get("verdict_reason") or ""
+    # A summary of an older deployment has no headline; its rule knew held-out and control text only.
+    told = summary.get("headline") or title(Verdict(summary["verdict"], ""), None)
+    if summary["status"] in FAILED and not has_results(summary):
+        told, tone = f"The run {words} before anything could be compared", "bad"
+        reason = "Nothing can be said about the model. What happened, what to do and what it cost stand below."
+    elif is_smoke(summary):
+        told, tone = SMOKE_TITLE, TONES[NOT_SHOWN]
+    return Headline(told, tone, reason, words.removeprefix("was "))
+
+
+def document_title(summary: Summary) -> str:
+    """The title of the page and of the PDF."""
+    return f"{headline(summary).title} \u2013 {summary['run']}"
+
+
+def has_results(summary: Summary) -> bool:
+    """Whether both models were compared at all."""
+    return bool(summary.get("heldout") or summary.get("prompts"))
 
 
 def title(judged: Verdict, outside: Mapping[str, Any] | None, kind: Kind = TEXT) -> str:

@@ -1,21 +1,33 @@
-"""All figures of a run, from the metrics of the training job and the answers of both models."""
+"""All figures of a run, from the metrics of the training job and the answers of both models.
+
+Losses come from training, answers from the endpoint, and the two have to speak of one model: `refuse_base_answers` asks whether the
+adapter was applied at all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.errors import AdapterNotServed
 from report.content.meaning import SMOKE_TITLE, does_not_say, plain_meaning, title
-from report.findings.gains import compare_gains
 from report.findings.intervals import RESAMPLES
-from report.findings.memorisation import compare_copies
-from report.findings.recall import compare_recall
-from report.findings.statistics import compare_losses
+from report.findings.memorisation import answer_texts, compare_copies
+from report.findings.recall import by_id, compare_recall
+from report.findings.statistics import compare_gains, compare_losses, usable_documents
 from report.findings.verdict import RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
+from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
 # Outside text that was given and of which no loss came back: it must not pass for none given.
 NOT_MEASURED: Mapping[str, Any] = {"documents_count": 0, "unusable_documents": 0}
+# A small change of the weights seldom turns a greedy choice. One adapter of SmolLM2-135M at 0.03, 0.1, 0.3, 1 and 3 times its
+# strength, 16 prompts, 32 tokens each: with the held-out losses 0.0003, 0.0009, 0.0027, 0.008 and 0.026 nats per token apart,
+# 0, 1, 4, 8 and 15 of the 16 greedy answers differed. So the share that differs is about 60 times the distance.
+DIFFERING_PER_NAT = 60
+# That none differs where so many should is no chance, even for a model whose answers turn three times less often (e^-6).
+ENOUGH_DIFFERING = 18
+ENOUGH_PROMPTS = 8  # a few may all be questions to which both models know the answer by heart
 
 
 def analyse(
@@ -38,13 +50,15 @@ def analyse(
     data raises nothing: the section is None and the verdict "not shown". That is also the verdict of every smoke run.
     """
     evaluation = (metrics or {}).get("evaluation") or {}
-    heldout = compare_losses(evaluation.get("heldout"), seed=seed, resamples=resamples)
-    beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), seed=seed, resamples=resamples)
-    outside = compare_losses(evaluation.get("outside"), seed=seed, resamples=resamples)
+    seeded: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    heldout, outside, control, training_text = (
+        compare_losses(evaluation.get(text), **seeded) for text in ("heldout", "outside", "control", "training_text")
+    )
+    beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), **seeded)
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
-    control = compare_losses(evaluation.get("control"), seed=seed, resamples=resamples)
-    recall = compare_recall(prompts, base_answers, tuned_answers, seed=seed, resamples=resamples)
+    recall = compare_recall(prompts, base_answers, tuned_answers, **seeded)
+    copies = compare_copies(base_answers, tuned_answers, corpus, **seeded)
     return {
         "schema": 1,
         **judged(heldout, beyond, recall, outside, smoke=smoke, records=records),
@@ -55,10 +69,7 @@ def analyse(
         "beyond_control": beyond,
         "control": control,
         "recall": recall,
-        "memorisation": {
-            "training_text": compare_losses(evaluation.get("training_text"), seed=seed, resamples=resamples),
-            "copies": compare_copies(base_answers, tuned_answers, corpus, seed=seed, resamples=resamples),
-        },
+        "memorisation": {"training_text": training_text, "copies": copies},
     }
 
 
@@ -86,3 +97,33 @@ def judged(
         "says": plain_meaning(verdict.verdict, heldout, outside, kind),
         "does_not_say": does_not_say(outside, kind),
     }
+
+
+def refuse_base_answers(metrics: Mapping[str, Any], base_answers: Rows, tuned_answers: Rows) -> None:
+    """Raises AdapterNotServed when every answer of the fine-tuned model is the base model's, though the held-out loss moved.
+
+    That Ask was answered in the adapter's name does not show that the adapter was applied. A model that learned nothing
+    answers as before and is not refused, nor is a run with too few prompts to tell.
+    """
+    moved = loss_moved(metrics)
+    base, tuned = by_id(base_answers), by_id(tuned_answers)
+    pairs = [(answer_texts(base[key]), answer_texts(tuned[key])) for key in base if key in tuned]
+    answered = [(left, right) for left, right in pairs if any(text.strip() for text in (*left, *right))]
+    if any(left != right for left, right in answered) or len(answered) < ENOUGH_PROMPTS:
+        return
+    if DIFFERING_PER_NAT * moved * len(answered) < ENOUGH_DIFFERING:
+        return
+    raise AdapterNotServed(
+        f"The fine-tuned model answered all {plural(len(answered), 'prompt')} word for word as the base model did, although their losses "
+        f"on the held-out documents lie {number(moved, 3)} nats per token apart: the endpoint did not apply the adapter. Its log is in "
+        "CloudWatch, below /aws/sagemaker/Endpoints. Leave hosting_image empty, or set it to another server-sagemaker-cuda image of "
+        "AWS, deploy, and start again."
+    )
+
+
+def loss_moved(metrics: Mapping[str, Any]) -> float:
+    """How far the two models' losses lie apart on the held-out documents, up or down, in nats per token; 0 where unknown."""
+    usable, _ = usable_documents((metrics.get("evaluation") or {}).get("heldout"))
+    tokens = sum(float(document["tokens"]) for document in usable)
+    apart = sum(abs(float(document["tuned_nll"]) - float(document["base_nll"])) for document in usable)
+    return apart / tokens if tokens else 0.0

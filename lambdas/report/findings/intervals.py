@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -23,6 +23,8 @@ MINIMUM_CLUSTERS = 5
 _TINY = 1e-300
 
 Method = Literal["studentised", "percentile"]
+Side = tuple[Sequence[float], Sequence[float]]  # (numerators, weights) of one set of clusters
+Moments = tuple[float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,15 @@ class Estimate:
         """The four figures, ready for JSON."""
         return asdict(self)
 
-    def transformed(self, function: object) -> Estimate:
+    def transformed(self, function: Callable[[float], float]) -> Estimate:
         """The same figure on another scale (an increasing function); the standard error by the delta method."""
-        assert callable(function)
         if self.estimate is None:
             return Estimate(None)
         step = 1e-6
         slope = (function(self.estimate + step) - function(self.estimate - step)) / (2 * step)
         error = None if self.standard_error is None else abs(slope) * self.standard_error
-        bounds = [None if bound is None else function(bound) for bound in (self.low, self.high)]
-        return Estimate(function(self.estimate), error, bounds[0], bounds[1])
+        low, high = (None if bound is None else function(bound) for bound in (self.low, self.high))
+        return Estimate(function(self.estimate), error, low, high)
 
 
 def ratio_with_error(numerators: Sequence[float], weights: Sequence[float]) -> tuple[float, float | None]:
@@ -72,72 +73,53 @@ def interval(
 
     Returns an empty estimate for no data or a non-finite number, and no interval below five clusters.
     """
-    count = len(weights)
-    if not count or math.fsum(weights) <= 0 or not all(map(math.isfinite, [*numerators, *weights])):
-        return Estimate(None)
-    ratio, error = ratio_with_error(numerators, weights)
-    if count < MINIMUM_CLUSTERS or error is None:
-        return Estimate(ratio, error)
-    if error <= abs(ratio) * 1e-12:
-        return Estimate(ratio, 0.0, ratio, ratio)
-    draws = min(resamples, max(1_000, DRAW_LIMIT // count))
-    if method == "percentile":
-        low, high = _percentile(numerators, weights, draws, random.Random(seed))
-    else:
-        low, high = _studentised(numerators, weights, ratio, error, draws, random.Random(seed))
-    return Estimate(ratio, error, low, high)
+    return _interval([(numerators, weights)], seed, resamples, method)
 
 
-def difference_interval(
-    first: tuple[Sequence[float], Sequence[float]],
-    second: tuple[Sequence[float], Sequence[float]],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """The first ratio of sums less the second, of (numerators, weights) from two unrelated sets of clusters.
+def difference_interval(first: Side, second: Side, *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """The first ratio of sums less the second, of two unrelated sets of clusters: the studentised interval, each set resampled apart.
 
-    Standard error and 95 % studentised bootstrap interval; each set is resampled apart. No interval where either has fewer
-    than five clusters, an empty estimate for no data or a non-finite number.
+    No interval where either has fewer than five clusters, an empty estimate for no data or a non-finite number.
     """
-    sides = (first, second)
-    for numerators, weights in sides:
-        if not weights or math.fsum(weights) <= 0 or not all(map(math.isfinite, [*numerators, *weights])):
-            return Estimate(None)
-    (ratio, error), (other, other_error) = (ratio_with_error(*side) for side in sides)
-    if error is None or other_error is None:
-        return Estimate(ratio - other)
-    change, spread = ratio - other, math.hypot(error, other_error)
-    if min(len(weights) for _, weights in sides) < MINIMUM_CLUSTERS:
-        return Estimate(change, spread)
-    if spread <= (abs(ratio) + abs(other)) * 1e-12:
-        return Estimate(change, 0.0, change, change)
-    count = len(first[1]) + len(second[1])
-    rng, scores = random.Random(seed), []
-    clusters = [Clusters(*side) for side in sides]
-    for _ in range(min(resamples, max(1_000, DRAW_LIMIT // count))):
-        (again, noise), (other_again, other_noise) = (side.resampled(rng) for side in clusters)
-        scores.append((again - other_again - change) / max(math.hypot(noise, other_noise), spread * 1e-3, _TINY))
-    return Estimate(change, spread, *_bounds(change, spread, scores))
+    return _interval([first, second], seed, resamples, "studentised")
 
 
-class Clusters:
+def _interval(sides: Sequence[Side], seed: int, resamples: int, method: Method) -> Estimate:
+    """The interval of one ratio, or of the difference of two."""
+    if not all(weights and math.fsum(weights) > 0 and _all_finite(*values, *weights) for values, weights in sides):
+        return Estimate(None)
+    found = [ratio_with_error(*side) for side in sides]
+    sizes = [len(weights) for _, weights in sides]
+    ratio, error = _difference([(one, noise or 0.0) for one, noise in found])
+    if min(sizes) < 2:
+        return Estimate(ratio)
+    if min(sizes) < MINIMUM_CLUSTERS:
+        return Estimate(ratio, error)
+    if error <= sum(abs(one) for one, _ in found) * 1e-12:
+        return Estimate(ratio, 0.0, ratio, ratio)
+    draws = min(resamples, max(1_000, DRAW_LIMIT // sum(sizes)))
+    if method == "percentile":
+        return Estimate(ratio, error, *_percentile(*sides[0], draws, random.Random(seed)))
+    return Estimate(ratio, error, *_studentised(sides, ratio, error, draws, random.Random(seed)))
+
+
+def _all_finite(*values: float) -> bool:
+    return all(map(math.isfinite, values))
+
+
+def _difference(ratios: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The first (ratio, standard error) less the second, where there is one."""
+    (ratio, error), *others = ratios
+    return ratio - sum(other for other, _ in others), math.hypot(error, *(noise for _, noise in others))
+
+
+def moment_rows(numerators: Sequence[float], weights: Sequence[float]) -> list[Moments]:
     """Numerators and weights with their products, so that the ratio of any choice of clusters costs one pass."""
-
-    def __init__(self, numerators: Sequence[float], weights: Sequence[float]) -> None:
-        self.count = len(weights)
-        self.rows = [(x, w, x * x, x * w, w * w) for x, w in zip(numerators, weights, strict=True)]
-
-    def resampled(self, rng: random.Random) -> tuple[float, float]:
-        """Ratio of sums and standard error of as many clusters drawn with replacement."""
-        return ratio_of_moments(self.count, moments(rng.choices(self.rows, k=self.count)))
-
-
-Moments = tuple[float, float, float, float, float]
+    return [(x, w, x * x, x * w, w * w) for x, w in zip(numerators, weights, strict=True)]
 
 
 def moments(rows: Sequence[Moments]) -> Moments:
-    """The sums of numerators, weights and their products over some rows of `Clusters`."""
+    """The sums of numerators, weights and their products over some of the `moment_rows`."""
     xs = ws = xx = xw = ww = 0.0
     for row in rows:
         xs += row[0]
@@ -157,27 +139,18 @@ def ratio_of_moments(count: int, sums: Moments) -> tuple[float, float]:
 
 
 def _studentised(
-    numerators: Sequence[float],
-    weights: Sequence[float],
-    ratio: float,
-    error: float,
-    draws: int,
-    rng: random.Random,
+    sides: Sequence[Side], ratio: float, error: float, draws: int, rng: random.Random
 ) -> tuple[float, float]:
     """Bootstrap-t bounds: each resample is measured in standard errors of its own."""
-    clusters, scores = Clusters(numerators, weights), []
+    clusters, scores = [moment_rows(*side) for side in sides], []
     for _ in range(draws):
-        again, noise = clusters.resampled(rng)
+        drawn = [ratio_of_moments(len(rows), moments(rng.choices(rows, k=len(rows)))) for rows in clusters]
+        again, noise = _difference(drawn)
         # One document drawn every time has no spread: its score belongs at the far end, not at zero.
         scores.append((again - ratio) / max(noise, error * 1e-3, _TINY))
-    return _bounds(ratio, error, scores)
-
-
-def _bounds(estimate: float, error: float, scores: list[float]) -> tuple[float, float]:
-    """The interval of bootstrap-t from the resamples' scores."""
     scores.sort()
     tail = (1 - CONFIDENCE) / 2
-    return estimate - _quantile(scores, 1 - tail) * error, estimate - _quantile(scores, tail) * error
+    return ratio - _quantile(scores, 1 - tail) * error, ratio - _quantile(scores, tail) * error
 
 
 def _percentile(

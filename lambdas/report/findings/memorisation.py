@@ -135,31 +135,29 @@ def compare_copies(
 
     `answers` maps a prompt id to {"base": [[words, start, end], …], "tuned": […]}, greedy first.
     """
-    base, tuned = by_id(base_answers), by_id(tuned_answers)
-    shared = [identifier for identifier in base if identifier in tuned]
+    sides = {"base": by_id(base_answers), "tuned": by_id(tuned_answers)}
+    shared = [identifier for identifier in sides["base"] if identifier in sides["tuned"]]
     if not corpus.strip() or not shared:
         return None
-    sides = {"base": base, "tuned": tuned}
     places = [(name, key, text) for key in shared for name in sides for text in answer_texts(sides[name][key])]
-    copies = longest_copies([text for _, _, text in places], corpus)
     answers: dict[str, dict[str, list[list[int]]]] = {key: {name: [] for name in sides} for key in shared}
-    for (name, key, _), copy in zip(places, copies, strict=True):
+    for (name, key, _), copy in zip(places, longest_copies([text for *_, text in places], corpus), strict=True):
         answers[key][name].append(list(copy))
     # Per prompt the longest run over its answers, paired by prompt.
     longest = {name: [float(max(run[0] for run in answers[key][name])) for key in shared] for name in sides}
     change = [after - before for before, after in zip(longest["base"], longest["tuned"], strict=True)]
-    ones = [1.0] * len(shared)
     p_value, p_method = sign_flip(change, seed=seed)
 
     def mean(values: list[float]) -> dict[str, float | None]:
+        ones = [1.0] * len(values)
         return interval(values, ones, seed=seed, resamples=resamples, method="percentile").as_dict()
 
     def side(name: str) -> dict[str, Any]:
-        runs = [run[0] for key in shared for run in answers[key][name]]
+        runs = sorted(run[0] for key in shared for run in answers[key][name])
         return {
             "answers": len(runs),
-            "longest_words": max(runs),
-            "median_words": sorted(runs)[math.ceil(len(runs) / 2) - 1],
+            "longest_words": runs[-1],
+            "median_words": runs[math.ceil(len(runs) / 2) - 1],
             "notable_answers": sum(run >= NOTABLE_WORDS for run in runs),
             "mean_longest": mean(longest[name]),
         }

@@ -15,7 +15,7 @@ from typing import Any
 from common.errors import ReportIncomplete
 from common.text import KINDS
 from common.time_limit import time_limit
-from report.findings.intervals import RESAMPLES, interval
+from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
 
 CONTROL = "control"
@@ -83,11 +83,6 @@ def _too_slow(name: str, pattern: re.Pattern[str]) -> ReportIncomplete:
     )
 
 
-def share_found(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> float:
-    """The share of the facts that the text states (0 to 1)."""
-    return len(mark_facts(text, facts)[1]) / len(facts)
-
-
 def compare_recall(
     prompts: Sequence[Mapping[str, Any]],
     base_answers: Sequence[Mapping[str, Any]],
@@ -146,17 +141,15 @@ def _comparable(base: Mapping[str, Any] | None, tuned: Mapping[str, Any] | None)
 def _score_pair(
     base: Mapping[str, Any], tuned: Mapping[str, Any], facts: Sequence[tuple[str, re.Pattern[str]]]
 ) -> dict[str, list[float] | None]:
-    """(base, tuned) recall of one prompt for each measure; None where there are no samples."""
-    pairs = list(zip(base.get("samples") or [], tuned.get("samples") or [], strict=True))
-    greedy = [share_found(row["greedy"], facts) for row in (base, tuned)]
-    if not pairs:
-        return {"all": greedy, "greedy": greedy, "sampled": None}
-    totals = [sum(share_found(str(pair[side]), facts) for pair in pairs) for side in (0, 1)]
-    return {
-        "all": [(greedy[side] + totals[side]) / (len(pairs) + 1) for side in (0, 1)],
-        "greedy": greedy,
-        "sampled": [total / len(pairs) for total in totals],
-    }
+    """[base, tuned] recall of one prompt for each measure; None where there are no samples."""
+    greedy, sampled, every = [], [], []
+    for answer in (base, tuned):
+        texts = [answer["greedy"], *map(str, answer.get("samples") or [])]
+        first, *others = (len(mark_facts(text, facts)[1]) / len(facts) for text in texts)
+        greedy.append(first)
+        sampled.append(sum(others) / max(1, len(others)))
+        every.append((first + sum(others)) / len(texts))
+    return {"all": every, "greedy": greedy, "sampled": sampled if base.get("samples") else None}
 
 
 def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: int) -> dict[str, Any] | None:
@@ -164,19 +157,15 @@ def _paired(rows: Sequence[Mapping[str, Any]], name: str, seed: int, resamples: 
     answered = [row for row in rows if row[name] is not None]
     if not answered:
         return None
-    change = [row[name][1] - row[name][0] for row in answered]
+    base, tuned = ([row[name][side] for row in answered] for side in (0, 1))
+    change = [after - before for before, after in zip(base, tuned, strict=True)]
     clusters = [row["cluster"] for row in answered]
     difference = clustered_mean(change, clusters, seed=seed, resamples=resamples)
-
-    def mean(side: int) -> dict[str, float | None]:
-        sums, sizes = _by_cluster([row[name][side] for row in answered], clusters)
-        return interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
-
     return {
         "prompts": len(answered),
         "clusters": difference["clusters"],
-        "base": mean(0),
-        "tuned": mean(1),
+        "base": _mean(_by_cluster(base, clusters), seed, resamples),
+        "tuned": _mean(_by_cluster(tuned, clusters), seed, resamples),
         "difference": difference["mean"],
         "p_value": difference["p_value"],
         "p_method": difference["p_method"],
@@ -195,8 +184,12 @@ def clustered_mean(
     """
     sums, sizes = _by_cluster(values, clusters)
     p_value, p_method = sign_flip(sums, seed=seed, flips=flips)
-    mean = interval(sums, sizes, seed=seed, resamples=resamples, method="percentile").as_dict()
+    mean = _mean((sums, sizes), seed, resamples)
     return {"mean": mean, "p_value": p_value, "p_method": p_method, "clusters": len(sums)}
+
+
+def _mean(clusters: Side, seed: int, resamples: int) -> dict[str, float | None]:
+    return interval(*clusters, seed=seed, resamples=resamples, method="percentile").as_dict()
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:

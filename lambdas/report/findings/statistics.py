@@ -1,6 +1,8 @@
-"""Paired comparison of two models on the same texts: how much the loss per token differs, and how surely.
+"""Comparison of two models on the same texts: how much the loss per token differs, and how surely.
 
-All differences are tuned minus base, so a negative loss difference is an improvement.
+All differences are tuned minus base, so a negative loss difference is an improvement. Any training on clean prose can make a
+model better at prose; what the field's corpus taught shows in how much further the loss fell on held-out documents than on
+control documents, which are about unrelated subjects.
 """
 
 from __future__ import annotations
@@ -9,12 +11,22 @@ import math
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from report.findings.intervals import RESAMPLES, Estimate, interval
+from report.findings.intervals import (
+    RESAMPLES,
+    Estimate,
+    Moments,
+    Side,
+    difference_interval,
+    interval,
+    moment_rows,
+    moments,
+    ratio_of_moments,
+)
 
 EXACT_LIMIT = 24  # two halves of 2^12 sums take about 10 ms; beyond that, random flips
-FLIPS = 10_000
+FLIPS = SHUFFLES = 10_000
 
 
 def sign_flip(differences: Sequence[float], *, seed: int = 0, flips: int = FLIPS) -> tuple[float | None, str]:
@@ -56,52 +68,54 @@ def _signed_sums(values: Sequence[float]) -> list[float]:
     return sums
 
 
-def _finite(document: Mapping[str, Any], key: str) -> float | None:
-    value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+def finite(value: object) -> TypeGuard[float]:
+    """Whether this is a number that can be judged."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def usable_documents(documents: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
-    """The documents with a positive token count and two finite, non-negative losses, and how many have not."""
-    usable = []
-    for document in documents:
-        tokens = _finite(document, "tokens")
-        losses = [_finite(document, "base_nll"), _finite(document, "tuned_nll")]
-        if tokens and tokens > 0 and all(loss is not None and loss >= 0 for loss in losses):
-            usable.append(document)
+def usable_documents(measured: Mapping[str, Any] | None) -> tuple[list[Mapping[str, Any]], int]:
+    """The documents of a text ({"documents": [...]} as the training script writes it) with a positive token count and two
+    finite, non-negative losses, and how many have not."""
+    documents = list((measured or {}).get("documents") or [])
+    usable = [
+        document
+        for document in documents
+        if all(finite(value) and value >= 0 for value in map(document.get, ("tokens", "base_nll", "tuned_nll")))
+        and document["tokens"]
+    ]
     return usable, len(documents) - len(usable)
 
 
-def changes(usable: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """(loss change in nats, tokens) of each usable document: the change is tuned minus base."""
-    return (
-        [float(document["tuned_nll"]) - float(document["base_nll"]) for document in usable],
-        [float(document["tokens"]) for document in usable],
-    )
+def _column(documents: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [float(document[key]) for document in documents]
+
+
+def _changes(documents: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The loss change of each document in nats."""
+    sides = zip(_column(documents, "base_nll"), _column(documents, "tuned_nll"), strict=True)
+    return [tuned - base for base, tuned in sides]
 
 
 def compare_losses(
     measured: Mapping[str, Any] | None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
-    """Base against tuned on one set of texts ({"documents": [...]} as the training script writes it).
+    """Base against tuned on one set of texts. Returns None where there is nothing to compare.
 
-    Returns None where there is nothing to compare. Losses in nats per token, weighted by tokens, with standard
-    errors and intervals clustered by document; the same difference as perplexity ratio and in bits per byte.
+    Losses in nats per token, weighted by tokens, with standard errors and intervals clustered by document; the same
+    difference as perplexity ratio and in bits per byte, which do not depend on the tokenizer.
     """
-    documents = list((measured or {}).get("documents") or [])
-    usable, unusable = usable_documents(documents)
+    usable, unusable = usable_documents(measured)
     if not usable:
-        return None if not documents else {"documents_count": 0, "unusable_documents": unusable}
-    base = [float(document["base_nll"]) for document in usable]
-    tuned = [float(document["tuned_nll"]) for document in usable]
-    change, tokens = changes(usable)
-    difference = interval(change, tokens, seed=seed, resamples=resamples)
+        return {"documents_count": 0, "unusable_documents": unusable} if unusable else None
+    base, tuned, tokens = (_column(usable, key) for key in ("base_nll", "tuned_nll", "tokens"))
+    change, sizes = _changes(usable), [document.get("bytes") for document in usable]
+
+    def each(weights: Sequence[float]) -> list[Estimate]:
+        return [interval(values, weights, seed=seed, resamples=resamples) for values in (base, tuned, change)]
+
+    base_loss, tuned_loss, difference = each(tokens)
+    bits = [size * math.log(2) for size in sizes if finite(size) and size > 0]
     p_value, p_method = sign_flip(change, seed=seed)
-    base_loss = interval(base, tokens, seed=seed, resamples=resamples)
-    tuned_loss = interval(tuned, tokens, seed=seed, resamples=resamples)
-    assert base_loss.estimate is not None and tuned_loss.estimate is not None
     return {
         "documents_count": len(usable),
         "unusable_documents": unusable,
@@ -116,18 +130,22 @@ def compare_losses(
         "base_perplexity": base_loss.transformed(_exp).as_dict(),
         "tuned_perplexity": tuned_loss.transformed(_exp).as_dict(),
         "perplexity_ratio": difference.transformed(_exp).as_dict(),
-        "bits_per_byte": _bits_per_byte(usable, base, tuned, seed, resamples),
+        "bits_per_byte": dict(zip(("base", "tuned", "difference"), (one.as_dict() for one in each(bits)), strict=True))
+        if len(bits) == len(usable)
+        else None,
         "lower_documents": sum(value < 0 for value in change),
         "documents": [
             {
-                "id": str(document.get("id", place + 1)),
-                "title": str(document.get("title") or document.get("id") or f"Document {place + 1}"),
-                "tokens": int(tokens[place]),
-                "base_loss": base[place] / tokens[place],
-                "tuned_loss": tuned[place] / tokens[place],
-                "difference": change[place] / tokens[place],
+                "id": str(document.get("id", place)),
+                "title": str(document.get("title") or document.get("id") or f"Document {place}"),
+                "tokens": int(count),
+                "base_loss": before / count,
+                "tuned_loss": after / count,
+                "difference": moved / count,
             }
-            for place, document in enumerate(usable)
+            for place, (document, before, after, moved, count) in enumerate(
+                zip(usable, base, tuned, change, tokens, strict=True), 1
+            )
         ],
     }
 
@@ -137,21 +155,57 @@ def _exp(value: float) -> float:
     return math.exp(min(value, 700.0))
 
 
-def _bits_per_byte(
-    documents: Sequence[Mapping[str, Any]], base: list[float], tuned: list[float], seed: int, resamples: int
+def compare_gains(
+    heldout: Mapping[str, Any] | None,
+    control: Mapping[str, Any] | None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    shuffles: int = SHUFFLES,
 ) -> dict[str, Any] | None:
-    """The same losses per byte of text, which does not depend on the tokenizer."""
-    sizes = [_finite(document, "bytes") for document in documents]
-    if not all(size and size > 0 for size in sizes):
+    """The loss difference on held-out text less that on control text, in nats per token: below zero, the field gained more.
+
+    Documents without usable losses are left out and counted. Returns None where either text has no other. Documents of either
+    text are resampled apart; the test shuffles documents between the two texts.
+    """
+    texts = [usable_documents(text) for text in (heldout, control)]
+    first, second = ((_changes(usable), _column(usable, "tokens")) for usable, _ in texts)
+    if not first[1] or not second[1]:
         return None
-    bits = [size * math.log(2) for size in sizes if size]
-    change = [after - before for before, after in zip(base, tuned, strict=True)]
-
-    def measure(values: list[float]) -> Estimate:
-        return interval(values, bits, seed=seed, resamples=resamples)
-
     return {
-        "base": measure(base).as_dict(),
-        "tuned": measure(tuned).as_dict(),
-        "difference": measure(change).as_dict(),
+        "heldout_documents": len(first[1]),
+        "control_documents": len(second[1]),
+        "unusable_documents": sum(unusable for _, unusable in texts),
+        "difference": difference_interval(first, second, seed=seed, resamples=resamples).as_dict(),
+        "p_value": shuffle_test(first, second, seed=seed, shuffles=shuffles),
+        "p_method": "sampled",
     }
+
+
+def shuffle_test(first: Side, second: Side, *, seed: int = 0, shuffles: int = SHUFFLES) -> float | None:
+    """Two-sided p that two texts changed alike: a studentised permutation test on documents, the observed order counted.
+
+    Each difference is divided by its own standard error, which keeps the test right where one text's documents differ more
+    among themselves than the other's (Janssen, 1997). None where either text has fewer than two documents.
+    """
+    counts = len(first[1]), len(second[1])
+    if min(counts) < 2:
+        return None
+    rows = moment_rows(*first) + moment_rows(*second)
+    total = moments(rows)
+    observed = abs(_score(counts, total, rows[: counts[0]])) * (1 - 1e-9)
+    rng = random.Random(seed)
+    reached = sum(abs(_score(counts, total, rng.sample(rows, counts[0]))) >= observed for _ in range(shuffles))
+    return (reached + 1) / (shuffles + 1)
+
+
+def _score(counts: tuple[int, int], total: Moments, chosen: Sequence[Moments]) -> float:
+    """How many standard errors the chosen documents' ratio lies from that of all others; 0 for no difference at all."""
+    sums = moments(chosen)
+    xs, ws, xx, xw, ww = (whole - part for whole, part in zip(total, sums, strict=True))
+    ratio, error = ratio_of_moments(counts[0], sums)
+    other, other_error = ratio_of_moments(counts[1], (xs, ws, xx, xw, ww))
+    change, spread = ratio - other, math.hypot(error, other_error)
+    if abs(change) <= 1e-12 * (abs(ratio) + abs(other)):
+        return 0.0
+    return change / spread if spread else math.copysign(math.inf, change)

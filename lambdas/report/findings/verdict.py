@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from report.findings.statistics import finite
 from report.formatting import SIGNIFICANCE, change_text, format_p, interval_text, plural
 
 IMPROVED: Final = "improved"
@@ -16,6 +16,7 @@ WORSE_OUTSIDE: Final = "worse outside"
 VERDICTS = (IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE)
 # With five documents the smallest sign-flip p is 2/32 = 0.0625, so nothing could be shown; six give 2/64 = 0.031.
 MINIMUM_DOCUMENTS = 6
+NATS, POINTS = "nats per token", "percentage points"
 MINIMUM_PROMPTS = 20  # fewer prompts are anecdotes: one fact more or less moves recall by several points
 
 # The one place of the rule; verification/experiments/DECLARATION.md repeats it word for word.
@@ -70,7 +71,7 @@ def judge_loss(
 ) -> Verdict:
     """The verdict by `RULE`.
 
-    `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `report.findings.gains.compare_gains`. `outside` is
+    `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
     """
     inside = judge_inside(heldout, beyond, kind)
@@ -80,20 +81,20 @@ def judge_loss(
     if without:
         if inside.verdict == WORSE:
             return Verdict(WORSE, f"{inside.reason} {without}")
-        told = f"{without} {inside.reason}" if inside.verdict == IMPROVED else f"{inside.reason} {without}"
-        return Verdict(NOT_SHOWN, told, inside.headline or f"Nothing can be shown: {short}")
-    change = complete(outside.get("difference"))
+        reason = f"{without} {inside.reason}" if inside.verdict == IMPROVED else f"{inside.reason} {without}"
+        return Verdict(NOT_SHOWN, reason, inside.headline or f"Nothing can be shown: {short}")
+    change = complete(outside)
     assert change is not None, "what is measured has an interval"
     tests = f"sign-flip {format_p(outside['p_value'])}, {plural(outside['documents_count'], 'document')}"
     side = side_of_zero(change, outside["p_value"])
-    size = f"by {change_text(change, 'nats per token')}; {tests}."
+    size = f"by {change_text(change, NATS)}; {tests}."
     if side > 0:
         rose = f"On outside text, which others wrote, the loss of the tuned model rose {size}"
         return Verdict(WORSE_OUTSIDE, f"{rose} That decides, whatever else was found: {_beside(heldout, kind)}")
     if side < 0:
         fell = f"On outside text, which others wrote, the loss fell {size}"
         return Verdict(inside.verdict, f"{inside.reason} {fell}", inside.headline)
-    figures = f"the change is {interval_text(change, 'nats per token')}; {tests}"
+    figures = f"the change is {interval_text(change, NATS)}; {tests}"
     if inside.verdict == IMPROVED:
         return Verdict(
             NOT_SHOWN,
@@ -116,7 +117,7 @@ def _unmeasured(outside: Mapping[str, Any]) -> tuple[str, str]:
     elif count < MINIMUM_DOCUMENTS:
         what = f"with only {plural(count, 'document')} of it, nothing can reach p below 0.05"
         short = f"only {plural(count, 'document')} by others"
-    elif complete(outside.get("difference")) is None or not finite(outside.get("p_value")):
+    elif complete(outside) is None:
         what = "its change or interval is not a number"
     else:
         return "", ""
@@ -125,10 +126,10 @@ def _unmeasured(outside: Mapping[str, Any]) -> tuple[str, str]:
 
 def _beside(heldout: Mapping[str, Any] | None, kind: Kind) -> str:
     """The held-out change in half a sentence, beside an outside one that has decided."""
-    change = complete((heldout or {}).get("difference"))
+    change = complete(heldout, tested=False)
     if change is None:
         return f"on {kind.held_out}, no change with an interval was measured."
-    return f"on {kind.held_out} the loss changed by {interval_text(change, 'nats per token')}."
+    return f"on {kind.held_out} the loss changed by {interval_text(change, NATS)}."
 
 
 def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | None, kind: Kind = TEXT) -> Verdict:
@@ -146,25 +147,23 @@ def judge_inside(block: Mapping[str, Any] | None, beyond: Mapping[str, Any] | No
             f"The loss was measured on {count}. Fewer than {MINIMUM_DOCUMENTS} cannot reach p below 0.05, whatever they say.",
             count,
         )
-    change = complete(block.get("difference"))
-    if change is None or not finite(block.get("p_value")):
-        return _nothing(
-            "The held-out loss difference or its interval is not a number.", "the held-out losses are not numbers"
-        )
+    change = complete(block)
+    if change is None:
+        why = "The held-out loss difference or its interval is not a number."
+        return _nothing(why, "the held-out losses are not numbers")
     side = side_of_zero(change, block["p_value"])
     tests = f"sign-flip {format_p(block['p_value'])}, {plural(block['documents_count'], kind.cluster)}"
-    if not side:
-        figures = interval_text(change, "nats per token")
-        return Verdict(
-            NOT_SHOWN,
-            f"On {kind.held_out}, the loss of the tuned model changed by {figures}, which can be chance; {tests}. "
-            "So no improvement is shown.",
-            f"No improvement shown on {kind.held_out}",
-        )
-    size = f"{change_text(change, 'nats per token')}; {tests}"
+    size = f"{change_text(change, NATS)}; {tests}"
     if side > 0:
         return Verdict(WORSE, f"On {kind.held_out}, the loss of the tuned model rose by {size}.")
-    return _judge_beyond(beyond, size, kind)
+    if side < 0:
+        return _judge_beyond(beyond, size, kind)
+    return Verdict(
+        NOT_SHOWN,
+        f"On {kind.held_out}, the loss of the tuned model changed by {interval_text(change, NATS)}, which can be chance; {tests}. "
+        "So no improvement is shown.",
+        f"No improvement shown on {kind.held_out}",
+    )
 
 
 def _nothing(reason: str, short: str) -> Verdict:
@@ -181,19 +180,15 @@ def _judge_beyond(beyond: Mapping[str, Any] | None, size: str, kind: Kind) -> Ve
             f"so no improvement is shown. It fell by {size}.",
             "too little control text to compare with",
         )
-    change = complete(beyond.get("difference"))
-    if beyond.get("unusable_documents") or change is None or not finite(beyond.get("p_value")):
-        count = plural(beyond.get("unusable_documents") or 0, "document")
-        why = (
-            f"No usable loss was measured on {count} of the two texts"
-            if beyond.get("unusable_documents")
-            else "The difference is not a number"
-        )
+    change, lost = complete(beyond), beyond.get("unusable_documents")
+    if lost or change is None:
+        count = plural(lost or 0, "document")
+        why = f"No usable loss was measured on {count} of the two texts" if lost else "The difference is not a number"
         return _nothing(
             f"{fell} it cannot be compared with the control text, so no improvement is shown. {why}. It fell by {size}.",
             "the control text could not be compared with",
         )
-    figures = f"{interval_text(change, 'nats per token')}; shuffle {format_p(beyond['p_value'])}"
+    figures = f"{interval_text(change, NATS)}; shuffle {format_p(beyond['p_value'])}"
     if side_of_zero(change, beyond["p_value"]) < 0:
         return Verdict(
             IMPROVED,
@@ -225,8 +220,8 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
             NOT_SHOWN,
             f"Only {plural(prompts, 'knowledge prompt')} with key facts{same}; at least {MINIMUM_PROMPTS} needed.",
         )
-    change = complete(measure.get("difference"))
-    if change is None or not finite(measure.get("p_value")):
+    change = complete(measure)
+    if change is None:
         return Verdict(NOT_SHOWN, "The recall difference or its interval is not a number.")
     side = side_of_zero(change, measure["p_value"])
     points = {key: 100 * value for key, value in change.items()}
@@ -234,10 +229,10 @@ def judge_recall(block: Mapping[str, Any] | None) -> Verdict:
     if clusters != prompts:
         tests += f" in {clusters} clusters"
     if not side:
-        figures = interval_text(points, "percentage points")
+        figures = interval_text(points, POINTS)
         return Verdict(NOT_SHOWN, f"Key-fact recall changed by {figures}; {tests}. That can be chance.")
     verdict, direction = (IMPROVED, "rose") if side > 0 else (WORSE, "fell")
-    return Verdict(verdict, f"Key-fact recall {direction} by {change_text(points, 'percentage points')}; {tests}.")
+    return Verdict(verdict, f"Key-fact recall {direction} by {change_text(points, POINTS)}; {tests}.")
 
 
 def side_of_zero(change: Mapping[str, float], p_value: float) -> int:
@@ -247,15 +242,14 @@ def side_of_zero(change: Mapping[str, float], p_value: float) -> int:
     return -1 if change["high"] < 0 else 1 if change["low"] > 0 else 0
 
 
-def finite(value: object) -> bool:
-    """Whether this is a number that can be judged."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def complete(block: Mapping[str, Any] | None, *, tested: bool = True) -> dict[str, float] | None:
+    """Estimate, standard error, low and high of a block's difference, if all of them are finite numbers in the right order.
 
-
-def complete(change: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """The estimate, standard error, low and high, if all four are finite numbers in the right order."""
+    So must be the p-value, where the change is `tested`.
+    """
+    change = (block or {}).get("difference") or {}
     keys = ("estimate", "standard_error", "low", "high")
-    if not change or not all(finite(change.get(key)) for key in keys):
+    if not all(finite(change.get(key)) for key in keys) or tested and not finite((block or {}).get("p_value")):
         return None
     values = {key: float(change[key]) for key in keys}
     return values if values["low"] <= values["high"] else None

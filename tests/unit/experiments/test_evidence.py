@@ -77,7 +77,7 @@ def test_fingerprint_is_of_seed_settings_texts_weights_and_code(
     assert finance.fingerprint() != before
     finance.corpus.write_text(text, "utf-8")
     read_text = Path.read_text
-    for name in ("cdk.json", "requirements/weights.txt", "training/train.py", "lambdas/report/findings/gains.py"):
+    for name in ("cdk.json", "requirements/weights.txt", "training/train.py", "lambdas/report/findings/recall.py"):
         with monkeypatch.context() as patched:
             changed = {"cdk.json": '{"context": {"epochs": 99}}'}.get(name, "x = 1")
             patched.setattr(

@@ -12,7 +12,7 @@ import pytest
 from common.errors import AdapterNotServed, ReportIncomplete
 from report.content.figures import clustering
 from report.findings import recall
-from report.findings.adapter_applied import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
+from report.findings.analysis import ENOUGH_PROMPTS, loss_moved, refuse_base_answers
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall

@@ -20,7 +20,7 @@ from common.storage import Storage
 from rehearsal.models import weights
 from report import files, render
 from report.content.figures import forgetting
-from report.content.headline import headline
+from report.content.meaning import headline
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from stacks.configuration import catalog
 from tests.doubles.lambda_fakes import S3
@@ -193,7 +193,7 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
     assert "<mark>NPM1</mark>" in html and 'class="copied"' in html
     assert len(paper(document).findall(".//p[@class='answer']")) == sum(answers)
     for name, first in (("worse-outside", "Loss on text by others"), ("improved-outside", "Held-out loss")):
-        assert headline(made[name]).figures[0][0] == first
+        assert re.findall("<dt>(.*?)</dt>", page(made[name]))[0] == first
 
 
 # The model card.

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from report.findings.gains import compare_gains, shuffle_test
 from report.findings.intervals import (
     Method,
     difference_interval,
@@ -22,7 +21,7 @@ from report.findings.intervals import (
     student_cdf,
     student_quantile,
 )
-from report.findings.statistics import compare_losses, sign_flip
+from report.findings.statistics import compare_gains, compare_losses, shuffle_test, sign_flip
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_loss
 from verification.experiments.null_statistics import CERTAINLY_FURTHER, general_gain_rates, normal, rates
 
