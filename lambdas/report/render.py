@@ -24,7 +24,7 @@ from markupsafe import Markup
 from common.errors import advice
 from common.text import KINDS, kind_name
 from report import charts, formatting
-from report.content import circumstances, figures, meaning, model_card
+from report.content import circumstances, figures, meaning
 from report.findings.intervals import DRAW_LIMIT, RESAMPLES
 from report.findings.memorisation import NOTABLE_WORDS
 from report.formatting import printable, tidy
@@ -35,17 +35,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 PDF_ANSWERS = 3_000
 # The functions of `report.formatting` that templates use as filters.
 FORMATS = (
-    "duration",
-    "format_p",
-    "interval_text",
-    "moment",
-    "money",
-    "number",
-    "plural",
-    "range_text",
-    "rate",
-    "share",
-)
+    "duration", "format_p", "interval_text", "moment", "money", "number", "plural", "range_text", "rate", "share", "whole",
+)  # fmt: skip
 _NOT_IN_A_FONT = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 
 Draw = Callable[..., charts.Drawing | None]
@@ -73,7 +64,7 @@ def card(summary: Summary) -> str:
     """MODEL_CARD.md for the adapter, in the form of the Hugging Face Hub: YAML front matter, then Markdown."""
     domain = str(summary.get("domain") or "custom").lower()
     context = {
-        "hub": model_card.on_the_hub(summary),
+        "hub": figures.on_the_hub(summary),
         "domain": domain,
         "tag": re.sub(r"[^a-z0-9-]+", "-", domain),  # as the Hub takes one
         "model": known(summary.get("base_model")),
@@ -211,7 +202,7 @@ def _environment() -> jinja2.Environment:
     made.filters |= {
         "estimate": figures.estimate,
         "json": lambda value: json.dumps(str(value)),
-        "plain": model_card.plain,
+        "plain": figures.plain,
         "points": figures.points,
         "tidy": lambda value: value if isinstance(value, Markup) else tidy(str(value)),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from report.formatting import duration, money, plural, whole
+from report.formatting import duration, whole
 from report.summary_types import Summary, known
 
 QUANTISED = "nf4"
@@ -37,30 +37,9 @@ def is_of_records(summary: Mapping[str, Any]) -> bool:
     return bool(known(summary.get("configuration")).get("records"))
 
 
-def trained_text(summary: Summary) -> str:
-    """How much text the model was trained on, such as "1,345 documents, 355,020 words": of records, the training script counts each and the words of its answer."""
-    corpus, records = known(summary.get("corpus")), is_of_records(summary)
-    of_what = "words of answers" if records else "words"
-    return f"{plural(corpus.get('documents'), 'record' if records else 'document')}, {whole(corpus.get('words'))} {of_what}"
-
-
 def instances(summary: Summary, use: str) -> int:
     """How many instances there were at a time, for "training" or "hosting"; one where an earlier version did not tell."""
     return known(summary.get("configuration")).get("training_instance_count") or 1 if use == "training" else 1
-
-
-def instance(summary: Summary, use: str) -> str | None:
-    """The instances that were used ("training" or "hosting"), such as "2 ml.g6.2xlarge (no ml.g5.2xlarge was free)"; None where none was.
-
-    A single one goes without its number.
-    """
-    settings, count = known(summary.get("configuration")), instances(summary, use)
-    used, wanted = settings.get(f"{use}_instance_type"), settings.get(f"{use}_instance_types") or []
-    number = f"{count} " if count > 1 else ""
-    if not used:
-        return f"{number}{' or '.join(wanted)}" if wanted else None
-    preferred = wanted[: wanted.index(used)] if used in wanted else []
-    return f"{number}{used}" + (f" (no {' or '.join(preferred)} was free)" if preferred else "")
 
 
 def notes(summary: Summary) -> list[tuple[str, str]]:
@@ -101,20 +80,3 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     if known(summary.get("base_model")).get("quantization") == QUANTISED:
         found.append(_QUANTISED)
     return found
-
-
-def on_spot(summary: Summary) -> str | None:
-    """Such as `2 interruptions, at least 14 steps made again, $0.41 saved against on-demand`; None for a run that was not on spot."""
-    spot = known(summary.get("configuration")).get("spot")
-    if not spot:
-        return None
-    parts = []
-    if spot.get("interruptions") is not None:
-        parts.append(plural(spot["interruptions"], "interruption"))
-    again = known(summary.get("training")).get("steps_again")
-    if again is not None:
-        # Steps after the last checkpoint's note are not counted.
-        parts.append(f"{'at least ' if again else ''}{plural(again, 'step')} made again")
-    if spot.get("saved_cents") is not None:
-        parts.append(f"{money(spot['saved_cents'])} saved against on-demand")
-    return ", ".join(parts) or "nothing is known of its interruptions"

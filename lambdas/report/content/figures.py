@@ -1,4 +1,4 @@
-"""How the figures of a summary stand in the tables and sentences of page, PDF and model card."""
+"""How the figures of a summary stand in the tables and sentences of page, PDF and model card, and where the Hub has the base models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.text import kind_name
 from report.content.circumstances import is_smoke
@@ -138,14 +138,6 @@ def recall_cells_by_kind(block: Block) -> Cells:
     return [_recall_row(kind_name(row["kind"]), row["all"]) for row in block["by_kind"]]
 
 
-def clustering(measure: Block) -> str:
-    """How the interval was made: over prompts, or over clusters of prompts where some ask the same fact."""
-    prompts, clusters = measure["prompts"], measure.get("clusters", measure["prompts"])
-    if clusters == prompts:
-        return "95 % intervals clustered by prompt"
-    return f"95 % intervals over {clusters} clusters: prompts that ask the same fact are one"
-
-
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:
     """On how many prompts the greedy answers of the two models differ, and how many both have answered."""
     pairs = [
@@ -184,3 +176,36 @@ def start_command(summary: Summary) -> str:
         words.append(f"--region {shlex.quote(str(summary['region']))}")
     words.append(f"--input {shlex.quote(json.dumps(given, sort_keys=True))}")
     return " \\\n    ".join(words)
+
+
+class OnTheHub(NamedTuple):
+    """A model's name on the Hugging Face Hub and its licence."""
+
+    name: str
+    licence: str
+
+
+# The names of the catalogue and of the stand-ins: where the Hub has them, and under which licence.
+HUB = {
+    "llama 2 7b": OnTheHub("meta-llama/Llama-2-7b-hf", "llama2"),
+    "llama 2 7b chat": OnTheHub("meta-llama/Llama-2-7b-chat-hf", "llama2"),
+    "llama 2 13b": OnTheHub("meta-llama/Llama-2-13b-hf", "llama2"),
+    "llama 3.1 8b": OnTheHub("meta-llama/Llama-3.1-8B", "llama3.1"),
+    "llama 3.2 1b": OnTheHub("meta-llama/Llama-3.2-1B", "llama3.2"),
+    "llama 3.2 3b": OnTheHub("meta-llama/Llama-3.2-3B", "llama3.2"),
+    "mistral 7b v0.3": OnTheHub("mistralai/Mistral-7B-v0.3", "apache-2.0"),
+    "qwen 2.5 7b": OnTheHub("Qwen/Qwen2.5-7B", "apache-2.0"),
+    "qwen 2.5 7b instruct": OnTheHub("Qwen/Qwen2.5-7B-Instruct", "apache-2.0"),
+    "smollm2-135m": OnTheHub("HuggingFaceTB/SmolLM2-135M", "apache-2.0"),
+    "smollm2-135m-instruct": OnTheHub("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"),
+}
+
+
+def on_the_hub(summary: Summary) -> OnTheHub | None:
+    """The base model on the Hub; None for weights that the Hub may not have."""
+    return HUB.get(str(known(summary.get("base_model")).get("name") or "").casefold())
+
+
+def plain(text: Any) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))

@@ -81,7 +81,7 @@ def test_spot_is_told_without_what_nobody_knows(
     made: dict[str, Any], changes: dict[str, Any], again: int | None, sentence: str
 ) -> None:
     document = made["improved"]
-    assert circumstances.on_spot(document) is None, "of a run on demand"
+    assert "interruption" not in everywhere(document)[0], "of a run on demand"
     document["configuration"]["spot"] = {**spot_facts(JOB, 1, 151.5), **changes}
     document["training"]["steps_again"] = again
     assert all(sentence in text for text in everywhere(document)[:2])

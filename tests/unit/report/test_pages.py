@@ -196,6 +196,13 @@ def test_page_and_pdf_show_every_answer_and_the_deciding_loss_first(made: dict[s
         assert re.findall("<dt>(.*?)</dt>", page(made[name]))[0] == first
 
 
+@pytest.mark.parametrize(("clusters", "told"), [(30, "over 30 clusters"), (38, "clustered by prompt")])
+def test_the_page_says_what_an_interval_of_recall_is_made_over(made: dict[str, Any], clusters: int, told: str) -> None:
+    document = made["improved"]
+    document["recall"]["knowledge"]["all"] |= {"prompts": 38, "clusters": clusters}
+    assert f"95 % intervals {told}" in words(page(document))
+
+
 # The model card.
 
 
