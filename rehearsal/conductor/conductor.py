@@ -201,6 +201,8 @@ class Conductor:
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
+            if (target / ADAPTER).is_dir():
+                self.display.say(f"Ask both models yourself: [bold]captune use {escape(str(target))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if self._interrupts:
             return STOPPED

@@ -55,7 +55,7 @@ class Account:
         self.services = services
         self.asked: list[tuple[str, str | None]] = []
 
-    def client(self, service: str, region_name: str | None = None) -> Any:
+    def client(self, service: str, region_name: str | None = None, config: Any = None) -> Any:
         self.asked.append((service, region_name))
         return self.services[service]
 

@@ -87,6 +87,8 @@ class RunBucket(Service):
     def on_get_object(
         self, Bucket: str, Key: str, Range: str = "bytes=0-", IfMatch: str = "", **_: Any
     ) -> dict[str, Any]:
+        if (Bucket, Key) not in self.objects:
+            raise refusal("NoSuchKey")
         if IfMatch not in ("", self._etag(Key)):
             raise refusal("PreconditionFailed")
         content = self.objects[Bucket, Key][int(Range.removeprefix("bytes=").removesuffix("-")) :]

@@ -39,15 +39,17 @@ class Program(Protocol):
 
 
 class OwnServer:
-    """transformers and PEFT behind the contract of vLLM: `model_server`."""
+    """transformers and PEFT behind the contract of vLLM: `model_server`, or the module that is named in its place."""
+
+    def __init__(self, module: str = "rehearsal.sagemaker.real.server.model_server") -> None:
+        self._module = module
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
         """See `Program`."""
         port_file = root / "port"
-        module = ["-m", "rehearsal.sagemaker.real.server.model_server"]
         # Two cores are shared with the rest of the rehearsal: threads that wait must sleep and not spin.
         own = {"PYTHONPATH": str(_PROJECT), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000"}
-        return Start([sys.executable, *module, str(root / "model"), str(port_file)], own, port_file)
+        return Start([sys.executable, "-m", self._module, str(root / "model"), str(port_file)], own, port_file)
 
 
 class Vllm:

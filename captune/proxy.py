@@ -1,0 +1,239 @@
+"""The loopback server of `captune use`: OpenAI's API and a page, in front of an engine whose every answer is checked for its model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from captune.engines import BASE, BROKEN, CHAT_PATH, AnswerFailed, Engine, Pieces
+from common.errors import AdapterNotServed
+from report.findings.recall import counted_facts, mark_facts
+
+PAGE = Path(__file__).parent / "page"
+MOST_BYTES = 4 << 20  # of a request
+CLIENT_SECONDS = 60  # a client may take to send a request, or to read a piece of an answer
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+}  # fmt: skip
+_ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
+
+
+def refused(error: AnswerFailed) -> JSONResponse:
+    """An error as OpenAI's clients read it. They would send the same request again, which cannot help."""
+    return JSONResponse(_content(error), error.status, {"x-should-retry": "false"})
+
+
+def _content(error: AnswerFailed) -> dict[str, Any]:
+    # Some of AWS's errors repeat the request's signature.
+    message = _ACCESS_KEY.sub("(access key)", str(error))
+    return {"error": {"message": message, "type": error.kind, "param": None, "code": error.kind}}
+
+
+class Guard:
+    """Lets in requests of this machine's own pages and programs only, of a sound size, from clients that do not hang.
+
+    A page of another site may be made to send requests to 127.0.0.1, by its own script or under a name of its own: the browser
+    then says so in Origin, and in Host.
+    """
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self._app = app
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        origin, size, whole = headers.get("origin"), 0, False
+        if headers.get("host") not in self._hosts or (
+            origin is not None and origin.removeprefix("http://") not in self._hosts
+        ):
+            problem = AnswerFailed(
+                403,
+                "OtherOrigin",
+                "Only programs and pages of this machine are answered here, at 127.0.0.1 by its port.",
+            )
+            return await refused(problem)(scope, receive, send)
+
+        async def read() -> Message:
+            nonlocal size, whole
+            if whole:
+                return await receive()  # waits for the client to leave
+            message = await asyncio.wait_for(receive(), CLIENT_SECONDS)
+            size += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if size > MOST_BYTES:
+                raise AnswerFailed(
+                    413, "RequestTooLarge", f"A request may have {MOST_BYTES:,} bytes. Send less at once."
+                )
+            return message
+
+        async def write(message: Message) -> None:
+            await asyncio.wait_for(send(message), CLIENT_SECONDS)
+
+        return await self._app(scope, read, write)
+
+
+def checked(content: bytes, model: str) -> bytes:
+    """A whole answer, as it came. Raises AnswerFailed where another model gave it, or where it is none."""
+    try:
+        answer = json.loads(content)
+        if "error" in answer:
+            raise AnswerFailed(502, "EndpointAnsweredBadly", str(answer["error"]))
+        found = answer["model"]
+    except (ValueError, KeyError, TypeError):
+        raise AnswerFailed(
+            502, "EndpointAnsweredBadly", f"The engine did not answer as an OpenAI server: {content[:200]!r}"
+        ) from None
+    if found != model:
+        raise AnswerFailed(
+            502, AdapterNotServed.__name__,
+            f"The model {model!r} was asked and {found!r} answered, so nothing of the answer is shown. The server behind this one does not go by the "
+            "route in CustomAttributes: leave hosting_image in cdk.json empty and deploy again.",
+        )  # fmt: skip
+    return content
+
+
+def events_of(pieces: Pieces, model: str) -> Pieces:
+    """The events of a streamed answer, each checked before it is handed on. Raises AnswerFailed; a stream without its end is cut off."""
+    rest = b""
+    try:
+        with closing(pieces):
+            for piece in pieces:
+                *events, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n\n")
+                for event in filter(None, events):
+                    data = event.removeprefix(b"data:").strip()
+                    if data != b"[DONE]":
+                        checked(data, model)
+                    yield event + b"\n\n"
+                    if data == b"[DONE]":
+                        return
+    except BROKEN as error:
+        raise _cut_off(f" ({type(error).__name__})") from error
+    if rest.strip():  # an answer in place of a stream
+        checked(rest, model)
+    raise _cut_off()
+
+
+def _cut_off(how: str = "") -> AnswerFailed:
+    return AnswerFailed(502, "AnswerCutOff", f"The answer broke off{how}: its endpoint or engine was ended. Ask again.")
+
+
+class Proxy:
+    """The routes of one run's server.
+
+    Args:
+        engine: what answers.
+        domain: the name of the tuned model; the other one is `base`.
+        about: what the page shows of the run.
+        prompts: the run's own, with their key facts.
+    """
+
+    def __init__(self, engine: Engine, domain: str, about: Mapping[str, Any], prompts: list[dict[str, Any]]) -> None:
+        self._engine, self._models, self._about = engine, (BASE, domain), about
+        self._prompts = {str(one.get("prompt")): one for one in prompts if one.get("prompt")}
+
+    def application(self, port: int) -> Starlette:
+        """The server, to listen on a port of 127.0.0.1."""
+        routes = [
+            Route("/v1/models", self._list),
+            *(Route(path, self._complete, methods=["POST"]) for path in ("/v1/completions", CHAT_PATH)),
+            Route("/captune/state", self._state),
+            Route("/captune/marks", self._marks, methods=["POST"]),
+            Route("/captune/end", self._end, methods=["POST"]),
+            *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
+        ]
+        handlers: Any = {
+            AnswerFailed: lambda _, error: refused(error),
+            ClientError: self._of_aws,
+            BotoCoreError: self._of_aws,
+        }
+        return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
+
+    async def _of_aws(self, request: Request, error: Exception) -> Response:
+        return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
+
+    async def _list(self, request: Request) -> Response:
+        models = [{"id": name, "object": "model", "created": 0, "owned_by": "captune"} for name in self._models]
+        return JSONResponse({"object": "list", "data": models})
+
+    async def _complete(self, request: Request) -> Response:
+        asked = await _object(request)
+        model, stream = asked.get("model"), asked.get("stream") is True
+        if model not in self._models:
+            raise AnswerFailed(
+                404, "UnknownModel", f"There is no model {model!r} here. There are: {', '.join(self._models)}."
+            )
+        pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
+        if not stream:
+            return Response(await run_in_threadpool(_whole, pieces, str(model)), media_type="application/json")
+        events = events_of(pieces, str(model))
+        first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
+        return StreamingResponse(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
+
+    async def _state(self, request: Request) -> Response:
+        state = await run_in_threadpool(self._engine.state)
+        return JSONResponse({**self._about, **state, "models": self._models, "prompts": list(self._prompts)})
+
+    async def _marks(self, request: Request) -> Response:
+        """Where an answer states the key facts of one of the run's prompts; nothing for a prompt of one's own."""
+        asked = await _object(request)
+        facts = counted_facts(self._prompts.get(str(asked.get("prompt")), {}))
+        spans, found, missing = mark_facts(str(asked.get("text", "")), facts)
+        return JSONResponse({"spans": spans, "found": found, "missing": missing})
+
+    async def _end(self, request: Request) -> Response:
+        return JSONResponse({"said": await run_in_threadpool(self._engine.end)})
+
+    async def _file(self, request: Request) -> Response:
+        return FileResponse(PAGE / (request.url.path.removeprefix("/") or "index.html"), headers=_HEADERS)
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    try:
+        asked = json.loads(await request.body())
+    except ValueError as error:
+        raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
+    except TimeoutError:
+        raise AnswerFailed(
+            408, "ClientTooSlow", f"The request did not come whole within {CLIENT_SECONDS} seconds."
+        ) from None
+    if not isinstance(asked, dict):
+        raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")
+    return asked
+
+
+def _whole(pieces: Pieces, model: str) -> bytes:
+    try:
+        return checked(b"".join(pieces), model)
+    except BROKEN as error:
+        raise _cut_off(f" ({type(error).__name__})") from error
+
+
+async def _stream(first: bytes, events: Pieces) -> AsyncIterator[bytes]:
+    """The events of an answer; one that breaks off or changes its model ends with an error, which clients raise."""
+    try:
+        yield first
+        while event := await run_in_threadpool(next, events, b""):
+            yield event
+    except AnswerFailed as error:
+        yield f"data: {json.dumps(_content(error))}\n\n".encode()
+    finally:
+        events.close()  # a client that has left ends the answer
