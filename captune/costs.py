@@ -13,7 +13,7 @@ from common.architecture import Shape
 from common.cards import card_of, cards_in, sequences_per_step
 from common.clock import now
 from common.ledger.ledger import Ledger, dollars
-from common.pricing.costs import for_runs, looks_bound, standing_cents
+from common.pricing.costs import answers_cents, for_runs, looks_bound, standing_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
 from common.text import estimated_tokens
@@ -140,6 +140,7 @@ def _worst(
             large_model_allowance.checkpoint_rank(shape, settings.lora_rank),
             settings.checkpoint_minutes,
             SPOT_WAIT_SECONDS if settings.spot else 0,
+            answers_cents(estimate.COMPARED_PROMPTS, settings.samples_per_prompt),
         )
 
     return large_model_allowance.allow(training_seconds, shape.weights_bytes, reserve)

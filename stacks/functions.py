@@ -226,7 +226,7 @@ class Functions(Construct):
             called_by=TEAR_DOWN,
             wildcards=("everywhere", "plans", "report"),
             memory=REPORT_MEMORY,
-            timeout=300,
+            timeout=150,
             purpose="Writes the final cost into the report of a settled run.",
             code=code_that_renders,
             environment=with_bucket,

@@ -23,9 +23,9 @@ MAX_TOKENS, TEMPERATURE, TOP_P = 64, 0.6, 0.9
 ROUTE = "route=/v1/completions"
 # Conversations go where the server writes them by the model's own chat template.
 CHAT_ROUTE = "route=/v1/chat/completions"
-# Saved whenever so many more prompts are answered, or so large a part of all that are: every saving writes all of them, and with ten
-# thousand prompts a hundred savings would spend more time and storage on writing than a killed Lambda costs in prompts asked again.
-SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.05
+# Saved whenever so many more prompts are answered, or so large a part of all that are: every saving writes all of them, and the bucket
+# keeps what was there before (common/pricing/costs.py). A killed Lambda costs at most a quarter of an hour of prompts asked again.
+SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.25
 # Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written. A prompt with many
 # sampled answers may take longer.
 MARGIN_SECONDS = 90
@@ -114,7 +114,8 @@ def ask_all(
                 answers[answer["id"]] = answer
                 longest = max(longest, answer["seconds"])
                 unsaved += 1
-    save(_in_order(prompts, answers))
+    if unsaved:
+        save(_in_order(prompts, answers))
     gained = len(answers) - len(done)
     if problem is not None:
         if gained < GOT_AHEAD_PROMPTS or not isinstance(problem, ServiceUnreachable):

@@ -22,7 +22,8 @@ IMAGE_PULL_SECONDS = 450  # the middle of 3 to 12 minutes
 LOAD_MEASURE_SAVE_SECONDS = 240
 ENDPOINT_START_SECONDS = 570  # 9 to 10 minutes
 # 230 prompts, a greedy and two sampled answers of both models, the report, and the removal.
-COMPARISON_SECONDS, COMPARED_ANSWERS = 600, 230 * 3
+COMPARISON_SECONDS, COMPARED_PROMPTS = 600, 230
+COMPARED_ANSWERS = COMPARED_PROMPTS * 3
 
 
 @dataclass(frozen=True)

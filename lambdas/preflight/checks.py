@@ -20,6 +20,7 @@ from common.errors import (
 )
 from common.ledger.ledger import Ledger
 from common.names import run_name
+from common.pricing.costs import answers_cents
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
@@ -86,6 +87,11 @@ class PreflightResult:
     def trains(self) -> bool:
         """Whether the run trains an adapter of its own."""
         return not self.request.adapter_uri
+
+    def samples(self, settings: RunSettings) -> int:
+        """How many sampled answers each prompt gets of each model."""
+        wanted = self.request.samples_per_prompt
+        return settings.samples_per_prompt if wanted is None else wanted
 
     def attempt(self, step: Callable[[], T]) -> T | None:
         """Runs one check and keeps its fault for the end."""
@@ -284,6 +290,7 @@ def money_left(context: Context, result: PreflightResult) -> str:
         return ""
     settings, smoke = context.settings, result.request.smoke
     training_seconds = MINIMUM_TRAINING_SECONDS if smoke else settings.max_training_seconds
+    prompts = len(result.material.prompts) if result.material else 0
 
     def reserve(seconds: int) -> money.Allowance:
         return money.allow(
@@ -298,6 +305,7 @@ def money_left(context: Context, result: PreflightResult) -> str:
             large_model_allowance.checkpoint_rank(result.model.shape, settings.lora_rank),
             settings.checkpoint_minutes,
             SPOT_WAIT_SECONDS if result.spot else 0,
+            answers_cents(prompts, result.samples(settings)),
         )
 
     wanted = training_seconds if result.trains else 0

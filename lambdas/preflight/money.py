@@ -58,13 +58,14 @@ def allow(
     lora_rank: int = HIGHEST_LORA_RANK,
     checkpoint_minutes: int = CHECKPOINT_MINUTES,
     spot_wait_seconds: int = 0,
+    answers: int = 0,
 ) -> Allowance:
     """Clamps a run to what is left of `cap_cents`, which is what the cap leaves for runs: first its training time, then the endpoint's
     deadline.
 
     `training` and `hosting` are the dearest prices that the run may meet. A run that serves an earlier adapter wants 0 training
-    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time. Raises BudgetExceeded with the
-    amount that is missing and the date when the next month's cap opens.
+    seconds and is given none. `spot_wait_seconds` are what a spot job may last beyond its training time, `answers` the cents of its
+    answers. Raises BudgetExceeded with the amount that is missing and the date when the next month's cap opens.
     """
     # The endpoint's own deadline can begin as late as the tear-down of the whole run is due, so it counts twice.
     longest = (
@@ -96,7 +97,7 @@ def allow(
             training_seconds + beside_seconds,
             deadline_seconds + fixed_endpoint_seconds,
             len(months),
-            checkpoints,
+            checkpoints + answers,
         )
 
     least = cost(least_training_seconds, MINIMUM_DEADLINE_SECONDS)

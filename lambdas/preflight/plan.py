@@ -45,7 +45,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
     allowance, request = found.allowance, found.request
     seed = settings.seed if request.seed is None else request.seed
     hyperparameters = _hyperparameters(settings, found, seed)
-    samples = settings.samples_per_prompt if request.samples_per_prompt is None else request.samples_per_prompt
+    samples = found.samples(settings)
     planned = expected(settings, found, samples=samples, steps=SMOKE_STEPS if request.smoke else 0)
     return {
         "runName": found.run,

@@ -16,7 +16,7 @@ from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
 from common.names import belongs_to
-from common.pricing.costs import month_shares, slow_answers_cents
+from common.pricing.costs import asking_cents, month_shares
 from common.pricing.prices import Price
 from common.resources import TRAINING_JOB, find_all
 from settle.endpoints import stays
@@ -176,7 +176,7 @@ def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, e
     An endpoint that was there for longer than was reserved may have been asked for as long.
     """
     reserved = item["months"].split(",")
-    longer = slow_answers_cents(endpoint_seconds) - slow_answers_cents(item["max_endpoint_seconds"])
+    longer = asking_cents(endpoint_seconds) - asking_cents(item["max_endpoint_seconds"])
     each = int(item.get("other_cents", 0)) // len(reserved) + max(0, longer)
     lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), until)] or reserved[
         :1

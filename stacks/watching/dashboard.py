@@ -11,6 +11,7 @@ from stacks.watching.alarms import NAMES, alarm_name
 
 _HALF = 12  # of the 24 columns of a dashboard
 _HEIGHT = 6  # of a graph
+_BUSIEST = 5  # series of a search: CloudWatch bills a dashboard of more than 50 metrics $3 a month
 _MACHINE_METRICS = (
     "ExecutionsStarted",
     "ExecutionsSucceeded",
@@ -112,9 +113,9 @@ def _executions(machine_arn: str, metric: str) -> cloudwatch.Metric:
 
 
 def _search(dimensions: str, metric: str, statistic: str) -> cloudwatch.MathExpression:
-    """All of the project's series of a metric: job and endpoint names are not known before a run."""
+    """The busiest series of a metric among all of the project's: job and endpoint names are not known before a run."""
     return cloudwatch.MathExpression(
-        expression=f"SEARCH('{dimensions} MetricName=\"{metric}\" {PREFIX}', '{statistic}', 60)",
+        expression=f"SORT(SEARCH('{dimensions} MetricName=\"{metric}\" {PREFIX}', '{statistic}', 60), MAX, DESC, {_BUSIEST})",
         label=metric,
         period=Duration.minutes(1),
         using_metrics={},

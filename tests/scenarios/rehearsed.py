@@ -262,6 +262,7 @@ class _Case:
     def lift(self) -> None:
         """Ends the trouble: every fault is forgotten, and what hangs goes on."""
         self.cloud.faults.clear()
+        self.cloud.functions.timeouts.clear()
         if self.lands:
             self.until_landed()
 
@@ -327,6 +328,11 @@ def _hang(case: _Case) -> None:
         return
     case.cloud.functions.timeouts[case.function] = 1.0
     case.inside(hang=True, before=lambda call: case.cloud.functions.timeouts.clear())
+
+
+def _run_out_of_time(case: _Case) -> None:
+    case.cloud.functions.timeouts[case.function] = 1.0
+    case.inside(hang=True, times=None)
 
 
 def _release_at_the_deadline(case: _Case) -> None:
@@ -412,6 +418,7 @@ _ARMS: dict[str, Callable[[_Case], None]] = {
     "no service": lambda case: case.inside(times=None, error="AccessDeniedException", status=403),
     "nonsense": _answer_nonsense,
     "hangs": _hang,
+    "out of time": _run_out_of_time,
     "aborted": lambda case: _cut(case, _stop(case)),
     "abort and late": _stop_late,
     "abort and very late": lambda case: _stop_late(case, 2),
@@ -425,6 +432,7 @@ _DRIVES: dict[str, Callable[[_Case], None]] = {
     "no service": _lift_what_is_waited_for,
     "nonsense": _lift_what_is_waited_for,
     "hangs": _release_at_the_deadline,
+    "out of time": _lift_what_is_waited_for,
     "aborted": _see_it_land,
     "timed out": _see_it_land,
     "event twice": _release_when_the_other_is_over,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.ledger.ledger import Ledger
-from verification.simulation import accidents, controls, months, outages, stories, threads
+from common.pricing import costs
+from verification.simulation import accidents, controls, months, outages, rows, stories, threads
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import functions
@@ -44,8 +45,24 @@ def test_what_bills_without_a_reservation_is_a_finding() -> None:
     assert account.audit.wrong == ["captune-one started something that bills without a reservation"]
 
 
+def test_small_items_that_nothing_reserved_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "small_items_cents", lambda: 1)
+    monkeypatch.setattr(costs, "asking_cents", lambda seconds: 0)
+
+    assert any(" beside its instances and booked " in words for words in months.simulate_many(range(1, 30)).wrong)
+
+
 def test_a_month_is_repeated_by_its_seed() -> None:
     assert months.simulate(4711) == months.simulate(4711)
+
+
+def test_a_runs_item_is_no_larger_than_the_reservation_counts() -> None:
+    account, _, _ = rows.play(rows.table()["DeleteEndpointWithoutCapacity x throttled"])
+    (item,) = account.runs().values()
+
+    # The console's names have 36 characters, and the item holds the name three times.
+    longer = 3 * (36 - len("one"))
+    assert 800 < sum(len(name) + len(str(*value.values())) for name, value in item.items()) + longer < 1100
 
 
 @pytest.mark.parametrize("name", stories.STORIES)

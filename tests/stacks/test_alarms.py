@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,21 @@ def test_the_owner_is_mailed_each_alarm_and_no_budget_message_twice(stacks: Stac
     assert subscription["FilterPolicyScope"] == "MessageBody"
     assert subscription["FilterPolicy"] == {"AlarmName": [{"exists": True}]}
     assert not any("Email" in key for key in stacks.resources("Guardrail", "AWS::SNS::Subscription"))
+
+
+def test_the_dashboard_has_no_more_metrics_than_cost_nothing(stacks: Stacks) -> None:
+    """CloudWatch bills a dashboard of more than 50 metrics; a search without a limit finds those of every run."""
+    parts = stacks.one("FineTuning", "AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Join"][1]
+    body = json.loads("".join(part if isinstance(part, str) else "x" for part in parts))
+    shown = 0
+    for widget in body["widgets"]:
+        shown += len(widget["properties"].get("alarms", []))
+        for metric in widget["properties"].get("metrics", []):
+            expression = metric[-1].get("expression", "") if isinstance(metric[-1], dict) else ""
+            limit = re.fullmatch(r"SORT\(SEARCH\(.*\), MAX, DESC, (\d+)\)", expression)
+            assert bool(limit) == ("SEARCH" in expression)
+            shown += int(limit[1]) if limit else not expression
+    assert 40 < shown <= 50
 
 
 def test_the_dashboard_shows_every_alarm_without_needing_their_stack(stacks: Stacks) -> None:

@@ -254,7 +254,7 @@ class Account:
             execution.end(status, world.now, failure.error, failure.cause or "")
             self.count("tear-downs that gave up")
         world.tell(f"{execution.name} ended: {execution.status} {execution.error}")
-        self.audit.uses(who, transitions=interpreter.transitions)
+        self.audit.went_through(who, interpreter.transitions)
 
     def _perform(self, resource: str, asked: Any, who: str, event: Mapping[str, Any]) -> Any:
         """A call of a state of TearDown. Raises Failure."""
@@ -262,11 +262,11 @@ class Account:
             return self.aws_call(resource, asked)
         function = function_of(asked)
         self.reach_lambda(function)
-        self.audit.uses(who, function, self.world.random.uniform(1, 10))
-        if function == "finish" and not self.whole:
-            return {"Payload": {"subject": "", "message": "", "verdict": ""}}
-        with self.world.acting(event.get("executionArn", "")):
-            return {"Payload": self.function(function, asked["Payload"])}
+        with self.audit.using(who, function, self.world.random.uniform(1, 10)):
+            if function == "finish" and not self.whole:
+                return {"Payload": {"subject": "", "message": "", "verdict": ""}}
+            with self.world.acting(event.get("executionArn", "")):
+                return {"Payload": self.function(function, asked["Payload"])}
 
     # the sweeper and the kill switch ------------------------------------------------------------------------------
 

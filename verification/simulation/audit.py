@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -10,6 +11,7 @@ from math import ceil
 
 from common.ledger import keys
 from verification.simulation.definitions import constant, functions
+from verification.simulation.interpreter import Failure
 from verification.simulation.price_list import Use, small_cents
 from verification.simulation.services.dynamodb import Change, Item, Table, number
 from verification.simulation.services.sagemaker import SageMaker
@@ -54,11 +56,25 @@ class Audit:
         """A call to reserve has ended: the one that began last, for the others wait for it."""
         self.caps[run].pop()
 
-    def uses(self, who: str, function: str = "", seconds: float = 0.0, transitions: int = 0) -> None:
-        """An execution ran a function for so long, or went through states."""
-        gigabytes = functions()[function][0] / 1024 if function in functions() else 0.0
+    @contextmanager
+    def using(self, who: str, function: str, seconds: float) -> Iterator[None]:
+        """An execution runs a function for so long, or until it fails."""
+        try:
+            yield
+        except Failure as failure:
+            seconds = max(seconds, failure.seconds)
+            raise
+        finally:
+            gigabytes = functions()[function][0] / 1024 if function in functions() else 0.0
+            self._add(who, gigabytes * seconds, 0)
+
+    def went_through(self, who: str, transitions: int) -> None:
+        """An execution went through so many states."""
+        self._add(who, 0.0, transitions)
+
+    def _add(self, who: str, gb_seconds: float, transitions: int) -> None:
         before = self.used.get(who, (0.0, 0))
-        self.used[who] = before[0] + gigabytes * seconds, before[1] + transitions
+        self.used[who] = before[0] + gb_seconds, before[1] + transitions
 
     def observe(self, changes: list[Change]) -> None:
         """One committed transaction or update."""
@@ -124,6 +140,8 @@ class Audit:
                     # By themselves, so that no small item hides a cent of them.
                     told = number(row, f"{what}_cents")
                     self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
+                small, told = self._small(run), number(row, "other_cents")
+                self._expect(small <= told, f"{run} spent {float(small):.3f} beside its instances and booked {told}")
                 for month, cents in spent.items():
                     booked = int(row.get(f"actual_cents_{month}", {"N": "0"})["N"])
                     self._expect(cents <= booked, f"{run} spent {float(cents):.3f} and booked {booked} in {month}")

@@ -107,6 +107,13 @@ def _hangs(trouble: Trouble, call: Call) -> Steps[Any]:
     raise Failure(trouble.error("ServiceUnavailable"), "the connection was closed")
 
 
+def _out_of_time(trouble: Trouble, call: Call) -> Any:
+    """A function's time runs out at each call: what its tries cost has to be reserved."""
+    if trouble.met > MANY:
+        return call.perform()
+    return _with(lambda service, operation, perform, patience: patience.wait(10**6), call)
+
+
 def _cut(trouble: Trouble, call: Call) -> Steps[Any]:
     """The execution ends while the call is under way, which still arrives."""
     if trouble.met == 1:
@@ -200,4 +207,5 @@ KINDS: dict[str, Callable[[Trouble, Call], Any]] = {
     "killed": _killed,
     "event twice": _event,
     "event lost": _event,
+    "out of time": _out_of_time,
 }

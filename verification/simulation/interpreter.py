@@ -138,6 +138,7 @@ class Interpreter:
                 tries = tried.get(number, 0)
                 if retry is not None and tries < len(waits := retry_waits(retry)):
                     tried[number], pause = tries + 1, waits[tries]
+                    self.transitions += 1
                     full = retry.get("JitterStrategy") == "FULL"
                     yield self.world.random.uniform(0, pause) if full else pause, False
                     continue

@@ -66,7 +66,7 @@ class FineTuning:
             self.account.count("succeeded")
             self.account.finish(self.execution, "SUCCEEDED")
         finally:
-            self.account.audit.uses(self.execution.arn, transitions=interpreter.transitions)
+            self.account.audit.went_through(self.execution.arn, interpreter.transitions)
 
     def _polled(self, resource: str, asked: Any) -> datetime | None:
         """Until when a poll of a job or an endpoint sees nothing new."""
@@ -86,8 +86,8 @@ class FineTuning:
         if resource.endswith("lambda:invoke"):
             name = function_of(asked)
             self.account.reach_lambda(name)
-            self.account.audit.uses(self.execution.arn, name, seconds)
-            return {"Payload": self._function(name, asked["Payload"])}
+            with self.account.audit.using(self.execution.arn, name, seconds):
+                return {"Payload": self._function(name, asked["Payload"])}
         if self.refused.setdefault(state, self._unlucky(0.1)):
             raise Failure("SageMaker.SageMakerException", "refused")
         with self.world.acting(self.execution.arn):

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from common.clock import month_of, next_month_start
+from common.pricing.durations import TEAR_DOWN_ALLOWANCE_SECONDS
 from common.pricing.prices import Price
 
 # What something is, how much of it is used, US dollars a unit: us-east-1 list prices of 2026, without any free allowance.
@@ -17,12 +18,13 @@ LAMBDA_GB_SECOND = Decimal("0.0000133334")
 STATE_TRANSITION = Decimal("0.000025")
 LOGS_GB = Decimal("0.50")
 
-# Everything that a run uses beside its two instances and its checkpoints.
+# Everything that a run uses beside its two instances, its checkpoints and its answers. Of Lambda: each function's longest time, and once
+# more where it is tried again after that. Of transitions: three for each look of the longest run, and those of its tear-down.
 SMALL_ITEMS: Items = (
     ("S3 storage, GB-months of adapter, answers and reports", Decimal(1), S3_GB_MONTH),
     ("S3 and DynamoDB requests, thousands", Decimal(2), Decimal("0.006")),
-    ("Lambda, GB-seconds", Decimal(900), LAMBDA_GB_SECOND),
-    ("Step Functions, state transitions", Decimal(1000), STATE_TRANSITION),
+    ("Lambda, GB-seconds", Decimal(5300), LAMBDA_GB_SECOND),
+    ("Step Functions, state transitions", Decimal(2700), STATE_TRANSITION),
     ("CloudWatch Logs, GB", Decimal("0.1"), LOGS_GB),
     ("X-Ray traces, thousands", Decimal(1), Decimal("0.005")),
 )
@@ -45,19 +47,21 @@ CHECKPOINT_DAYS = 7 + 1 + 2
 # The highest rank that the settings take.
 HIGHEST_LORA_RANK = 64
 
-# Ask asks both models at once, 512 MB each, for as long as the endpoint may serve. Counted is what an endpoint of more than the
-# delivered deadline may add to that. Of the delivered hour itself the small items hold a quarter: a usual run asks for minutes.
-ASK_GB, HELD_ENDPOINT_SECONDS = Decimal(1), 6000
+# Ask asks both models at once, 512 MB each, for as long as the endpoint may serve: until its removal begins.
+ASK_GB = Decimal(1)
+# SageMaker bills a GB to or from an endpoint. A request has a prompt of 4,000 bytes at most, an answer 64 tokens. While Ask goes on it
+# saves all answers again and again, and the bucket keeps each old version for a month: so many times the size of the last one.
+HOSTING_GB = Decimal("0.016")
+REQUEST_BYTES, ANSWER_BYTES, SAVED_COPIES = 4500, 1000, 12
 
-# What the project uses in a month in which no run is made: the sweeper every quarter of an hour (256 MB for ten seconds, one reading of
-# a ledger of 300 KB), what earlier runs have left, backups. Not here because CloudWatch's allowance without end holds it: three
-# dashboards, ten alarms, ten metrics of one's own; nor SNS (1,000 e-mails) and the first two budgets with an action.
+# What the project uses in a month in which no run is made: the sweeper every quarter of an hour (256 MB for ten seconds), what earlier
+# runs have left, backups. Not here because CloudWatch's allowance without end holds it: three dashboards of fifty metrics, ten alarms,
+# ten metrics of one's own; nor SNS (1,000 e-mails) and the first two budgets with an action.
 SWEEPS = 31 * 24 * 4
 STANDING_ITEMS: Items = (
     ("S3 storage of earlier runs and their last checkpoints, GB-months", Decimal(10), S3_GB_MONTH),
     ("Lambda, GB-seconds of the sweeper", Decimal(SWEEPS) * Decimal("0.25") * 10, LAMBDA_GB_SECOND),
     ("Lambda requests of the sweeper, millions", Decimal(SWEEPS) / 1_000_000, Decimal("0.20")),
-    ("DynamoDB, reads of the sweeper, millions of 4 KB", Decimal(SWEEPS) * 75 / 1_000_000, Decimal("0.125")),
     ("DynamoDB, GB-months of the ledger and its backups", Decimal("0.1"), Decimal("0.45")),
     ("CloudWatch Logs, GB of the sweeper", Decimal("0.05"), LOGS_GB),
     ("X-Ray traces of the sweeper, thousands", Decimal(SWEEPS) / 1000, Decimal("0.005")),
@@ -74,6 +78,9 @@ LOOK_ITEMS: Items = (
 )
 # The part of a cap that is set aside for executions that are looked at and refused.
 LOOKS_SHARE = Decimal("0.02")
+# The part of a cap for the sweeper's readings of the ledger, which grows with each run and so with the cap: that of three years in
+# which each month's cap was spent on runs of $1.20, at 1.1 KB a run and $0.125 for a million readings of 4 KB.
+LEDGER_SHARE = Decimal("0.0031")
 
 
 def _dollars(items: Items) -> Decimal:
@@ -105,9 +112,18 @@ def checkpoint_cents(training_seconds: int, lora_rank: int, minutes: int = CHECK
     return _cents(gigabytes * CHECKPOINT_DAYS / 28 * S3_GB_MONTH + requests * REQUEST)
 
 
-def slow_answers_cents(endpoint_seconds: int) -> int:
-    """What Ask may cost where an endpoint may serve for so long, beyond what the small items hold. Rounded up to a cent."""
-    return _cents(max(0, endpoint_seconds - HELD_ENDPOINT_SECONDS) * ASK_GB * LAMBDA_GB_SECOND)
+def asking_cents(endpoint_seconds: int) -> int:
+    """What Ask may cost where an endpoint may be there for so long, its removal included. Rounded up to a cent."""
+    return _cents(max(0, endpoint_seconds - TEAR_DOWN_ALLOWANCE_SECONDS) * ASK_GB * LAMBDA_GB_SECOND)
+
+
+def answers_cents(prompts: int, samples: int) -> int:
+    """What both models' answers may cost on their way and as old versions in the bucket. Rounded up to a cent."""
+    # A starter has one sampled answer at least.
+    each = 1 + max(1, samples)
+    sent = 2 * prompts * each * Decimal(REQUEST_BYTES + ANSWER_BYTES)
+    saved = 2 * prompts * Decimal(REQUEST_BYTES + each * ANSWER_BYTES) * SAVED_COPIES
+    return _cents((sent * HOSTING_GB + saved * S3_GB_MONTH) / 10**9)
 
 
 def looks_bound(cap_cents: int) -> int:
@@ -116,8 +132,8 @@ def looks_bound(cap_cents: int) -> int:
 
 
 def standing_cents(cap_cents: int) -> int:
-    """What a month costs beside its runs, rounded up to a cent: what is always there, and executions that are refused."""
-    return _cents(_dollars(STANDING_ITEMS) + cap_cents * LOOKS_SHARE / 100)
+    """What a month costs beside its runs, rounded up to a cent: what is always there, the ledger's readings, refused executions."""
+    return _cents(_dollars(STANDING_ITEMS) + cap_cents * (LOOKS_SHARE + LEDGER_SHARE) / 100)
 
 
 def for_runs(cap_cents: int) -> int:
@@ -155,9 +171,10 @@ def worst_case(
     training_seconds: int,
     endpoint_seconds: int,
     months: int = 1,
-    checkpoints: int = 0,
+    kept: int = 0,
 ) -> WorstCase:
-    """The cost of a run whose training and endpoint both last as long as they are allowed to. `checkpoints` is their storage in cents.
+    """The cost of a run whose training and endpoint both last as long as they are allowed to. `kept` are the cents of its checkpoints
+    and its answers.
 
     A run that may lie in several calendar months is rounded up in each, and has everything beside the instances in each.
     """
@@ -166,7 +183,7 @@ def worst_case(
         endpoint_seconds,
         training.cents(training_seconds) + months - 1,
         hosting.cents(endpoint_seconds) + months - 1,
-        (small_items_cents() + checkpoints + slow_answers_cents(endpoint_seconds)) * months,
+        (small_items_cents() + kept + asking_cents(endpoint_seconds)) * months,
     )
 
 

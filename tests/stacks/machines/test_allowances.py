@@ -8,14 +8,18 @@ import botocore.session
 import pytest
 
 from common.errors import InvalidInput
-from common.pricing import durations
+from common.pricing import costs, durations
 from preflight.request import parse
 from stacks.configuration.settings import Settings
-from verification.simulation.definitions import machine
+from verification.simulation.definitions import each_state, functions, machine, task_states
+from verification.simulation.interpreter import catches, retry_waits
 
 FINE_TUNING = machine("fine_tuning")
 STATES = FINE_TUNING["States"]
 TRIES, POLLING = durations.TRAINING_ATTEMPTS, 3000
+# Of a tear-down, every half a minute: until an endpoint that is Creating can be deleted, and some more. A usual one takes some seconds.
+PASSES = (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS) // 30 + 30
+PASS_SECONDS = 5
 
 
 def longest_setting(name: str) -> int:
@@ -74,6 +78,40 @@ def test_the_longest_lives_are_what_definition_settings_and_input_allow() -> Non
     assert parse({"keepEndpointMinutes": longest}).keep_endpoint_minutes == longest
     with pytest.raises(InvalidInput):
         parse({"keepEndpointMinutes": longest + 1})
+
+
+def reserved(item: str) -> float:
+    """How much of a small item is reserved for each run."""
+    return float(next(amount for name, amount, _ in costs.SMALL_ITEMS if name.startswith(item)))
+
+
+def test_every_function_may_run_out_of_time_as_often_as_it_is_tried() -> None:
+    used = {"teardown": PASSES * PASS_SECONDS * functions()["teardown"][0] / 1024}
+    for name in ("fine_tuning", "tear_down"):
+        for state, body in task_states(name).items():
+            found = re.fullmatch(r"\$\{(\w+)FunctionArn\}", str(body["Arguments"].get("FunctionName")))
+            function = found[1].lower() if found else ""
+            # Preflight is a look, which the month pays for; Ask is reserved by the endpoint's time.
+            if function and function not in {"preflight", "ask", "teardown"}:
+                memory, seconds = functions()[function]
+                tries = 1 + next(len(retry_waits(rule)) for rule in body["Retry"] if catches(rule, "Sandbox.Timedout"))
+                assert tries == 2, state
+                used[function] = tries * seconds * memory / 1024
+    assert 0.9 * reserved("Lambda") < sum(used.values()) <= reserved("Lambda")
+
+
+def test_the_longest_run_goes_through_as_many_states_as_are_reserved() -> None:
+    training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
+    starting = durations.TRAINING_START_ALLOWANCE_SECONDS + TRIES * durations.MAX_PENDING_SECONDS
+    endpoint = TRIES * (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS)
+    asking = 2 * 60 * longest_setting("endpoint_deadline_minutes") / functions()["ask"][1]
+    looks = (training + starting) / STATES["WaitForTraining"]["Seconds"] + endpoint / STATES["WaitForEndpoint"][
+        "Seconds"
+    ]
+    # A look is a wait, a call and a choice; a call to Ask a call and a choice. Every state once more for what is tried again.
+    once = len(list(each_state(FINE_TUNING))) * 2
+    used = 3 * looks + 2 * asking + once + 3 * PASSES
+    assert 0.9 * reserved("Step Functions") < used <= reserved("Step Functions")
 
 
 def test_a_training_time_too_short_to_learn_is_refused_as_a_setting() -> None:

@@ -66,7 +66,7 @@ class TestPolling:
             DescribeEndpoint=[endpoint("Creating"), endpoint("Updating"), endpoint()],
         )
         assert execution.status == "SUCCEEDED"
-        assert execution.pauses("DescribeTraining") == execution.pauses("DescribeEndpoint") == [30, 30]
+        assert (execution.pauses("DescribeTraining"), execution.pauses("DescribeEndpoint")) == ([60, 60], [30, 30])
 
     def test_each_model_is_asked_until_no_prompt_remains(self) -> None:
         remaining = [{"remaining": 2}, {"remaining": 1}, {"remaining": 0}]
@@ -174,7 +174,7 @@ class TestTrainingWithoutCapacity:
         execution = run(DescribeTraining=ended)
         names = [asked["TrainingJobName"] for asked in execution.asked("StartTraining")]
         assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
-        assert (execution.pauses("StartTraining"), execution.error) == ([330, 330], "NoCapacity")
+        assert (execution.pauses("StartTraining"), execution.error) == ([360, 360], "NoCapacity")
         facts = (
             f"^AWS had no free {TRAINING} for training in 3 attempts, and nothing was billed.* training_instance_type"
         )
@@ -184,7 +184,7 @@ class TestTrainingWithoutCapacity:
     def test_takes_the_next_type_of_the_list_at_once(self) -> None:
         execution = run(Preflight=TWO_TYPES, DescribeTraining=WITHOUT_INSTANCE[0])
         types = [asked["ResourceConfig"]["InstanceType"] for asked in execution.asked("StartTraining")]
-        assert (types, execution.pauses("StartTraining")) == ([TRAINING, SECOND, TRAINING], [35, 330])
+        assert (types, execution.pauses("StartTraining")) == ([TRAINING, SECOND, TRAINING], [65, 360])
         assert f"no free {TRAINING} or {SECOND} for training" in execution.cause
         execution = run(Preflight=TWO_TYPES, DescribeTraining=[WITHOUT_INSTANCE[0], job()])
         assert told(execution)["trainingInstanceType"] == SECOND

@@ -23,6 +23,8 @@ from ask import handler
 from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, MAX_TOKENS, SAVE_EVERY_PROMPTS, Settings, ask_all
 from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
+from common.pricing.costs import SAVED_COPIES
+from common.pricing.durations import LONGEST_DEADLINE_SECONDS
 from common.storage import Storage
 from preflight.texts.prompts import MAXIMUM_PROMPTS
 from stacks.configuration.images import ASK_MEMORY
@@ -215,6 +217,24 @@ class TestTime:
         assert [answer["id"] for answer in shelf[0]] == ["p0"]
         assert shelf.ids == ["p0", "p1"]
 
+    def test_slowest_run_saves_no_more_copies_than_are_reserved(self) -> None:
+        """10,000 prompts in the four hours of the longest deadline, for a quarter of an hour at each call."""
+        runtime, calls, saved, done = Runtime(), 0, 0, list[dict[str, Any]]()
+
+        def now() -> float:
+            return LONGEST_DEADLINE_SECONDS / MAXIMUM_PROMPTS * len(runtime.bodies)
+
+        def save(answers: list[dict[str, Any]]) -> None:
+            nonlocal saved
+            saved += len(answers)
+
+        while len(done) < MAXIMUM_PROMPTS:
+            calls += 1
+            done = ask_all(runtime, prompts(MAXIMUM_PROMPTS), done, settings(32), 900 - MARGIN_SECONDS, save, now)
+        assert calls == 17
+        # An old version is there for 30 days and until the next midnight, in the shortest month too.
+        assert 0.8 * SAVED_COPIES < saved / MAXIMUM_PROMPTS * 31 / 28 <= SAVED_COPIES
+
     def test_long_lists_are_saved_on_the_way(self) -> None:
         shelf = Shelf()
         ask(Runtime(), SAVE_EVERY_PROMPTS + 20, shelf)
@@ -303,7 +323,7 @@ def test_answer_of_another_model_is_refused() -> None:
     shelf = Shelf()
     with pytest.raises(AdapterNotServed, match=message):
         ask(Runtime(lambda body: completion("fluent, but of the wrong model", "base")), 3, shelf)
-    assert shelf.ids == []
+    assert not shelf
 
 
 @pytest.mark.parametrize(
@@ -384,4 +404,4 @@ def test_container_too_slow_for_one_request_is_retried_with_a_limit(seconds: flo
     with pytest.raises(ServiceUnreachable) as problem:
         ask(crowded(0), 5, shelf, settings=settings(4), seconds=seconds)
     assert type(problem.value) is ServiceUnreachable and "the container said no" in str(problem.value)
-    assert shelf.ids == []
+    assert not shelf

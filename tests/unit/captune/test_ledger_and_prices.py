@@ -31,7 +31,7 @@ def test_months_and_runs_are_printed_newest_first() -> None:
         "2026-12   committed    $5.87   0 executions looked at",
         "2026-11   committed    $6.19   1 executions looked at",
     ]
-    assert "$0.95 of the $25.00 a month" in printed[2]
+    assert "$1.00 of the $25.00 a month" in printed[2]
     assert [line.split() for line in printed[5:]] == [
         ["captune-b", "reserved", "$5.87", "-", "-", "-"],
         ["captune-a", "settled", "$6.00", "$0.26", "$0.00", "$0.32", "FAILED"],

@@ -35,8 +35,8 @@ class TestWhatIsReserved:
     @pytest.mark.parametrize(
         ("items", "dollars"),
         [
-            (costs.SMALL_ITEMS, "0.12700006"),
-            (costs.STANDING_ITEMS, "0.442575696"),
+            (costs.SMALL_ITEMS, "0.22816702"),
+            (costs.STANDING_ITEMS, "0.414675696"),
             (costs.LOOK_ITEMS, "0.00594611648046875"),
         ],
         ids=["a run", "a month", "a refused execution"],
@@ -76,30 +76,43 @@ class TestWhatIsReserved:
 class TestTheWorstCase:
     # Every fraction of a cent is rounded up, in two months twice; everything beside the instances is then there twice.
     @pytest.mark.parametrize(
-        ("training", "endpoint", "months", "checkpoints", "cents"),
+        ("training", "endpoint", "months", "kept", "cents"),
         [
-            (7620, 6000, 1, 0, (321, 253, 13)),
-            (1, 1, 1, 0, (1, 1, 13)),
-            (7620, 6000, 2, 0, (322, 254, 26)),
-            (7620, 6000, 2, 14, (322, 254, 2 * (13 + 14))),
-            # An endpoint that may serve for hours may keep Ask busy for hours.
-            (7620, 6001, 1, 0, (321, 253, 13 + 1)),
-            (7620, 16800, 2, 0, (322, 708, 2 * (13 + 15))),
+            (7620, 2400, 1, 0, (321, 101, 23)),
+            (1, 1, 1, 0, (1, 1, 23)),
+            (7620, 2400, 2, 0, (322, 102, 46)),
+            (7620, 2400, 2, 14, (322, 102, 2 * (23 + 14))),
+            # As long as an endpoint may serve, so long Ask may ask it.
+            (7620, 2401, 1, 0, (321, 102, 23 + 1)),
+            (7620, 16800, 2, 0, (322, 708, 2 * (23 + 20))),
         ],
     )
     def test_it_is_training_endpoint_and_everything_beside_them(
-        self, training: int, endpoint: int, months: int, checkpoints: int, cents: tuple[int, int, int]
+        self, training: int, endpoint: int, months: int, kept: int, cents: tuple[int, int, int]
     ) -> None:
-        worst = costs.worst_case(PRICE, PRICE, training, endpoint, months, checkpoints)
+        worst = costs.worst_case(PRICE, PRICE, training, endpoint, months, kept)
 
         assert (worst.training_cents, worst.endpoint_cents, worst.other_cents) == cents
         assert worst.cents == sum(cents)
         assert (worst.training_seconds, worst.endpoint_seconds) == (training, endpoint)
         assert months != 1 or costs.worst_case(PRICE, PRICE, training, endpoint) == worst
 
-    @pytest.mark.parametrize(("seconds", "cents"), [(0, 0), (6000, 0), (6001, 1), (6749, 1), (6750, 2), (16800, 15)])
-    def test_slow_answers_cost_what_the_small_items_do_not_hold(self, seconds: int, cents: int) -> None:
-        assert costs.slow_answers_cents(seconds) == cents
+    @pytest.mark.parametrize(("seconds", "cents"), [(0, 0), (2400, 0), (2401, 1), (3149, 1), (3150, 2), (16800, 20)])
+    def test_asking_costs_what_both_functions_take_until_the_removal(self, seconds: int, cents: int) -> None:
+        assert costs.asking_cents(seconds) == cents
+
+    @pytest.mark.parametrize(
+        ("prompts", "samples", "cents"),
+        [
+            (0, 2, 0), (1, 0, 1), (230, 2, 1),
+            # 180,000 answers of 5.5 kB at 1.6 cents a GB, and 12 times 270 MB of them as old versions at 2.3: 1.584 and 7.452 cents.
+            (10_000, 8, 10),
+            # A starter is sampled once at least.
+            (10_000, 1, 4), (10_000, 0, 4),
+        ],
+    )  # fmt: skip
+    def test_answers_cost_their_way_and_their_old_versions(self, prompts: int, samples: int, cents: int) -> None:
+        assert costs.answers_cents(prompts, samples) == cents
 
     @pytest.mark.parametrize(
         ("dollars", "cents"), [(["0.02"], 2), (["0.0200001"], 3), (["0.0299999"], 3), (["0.01", "0.005", "0.015"], 3)]
@@ -134,13 +147,18 @@ class TestTheWorstCase:
 
 
 class TestWhatAMonthCostsBesideItsRuns:
-    # 44.26 cents for the sweeper and storage, and two hundredths of the cap for refused executions.
+    # 41.47 cents for the sweeper and storage, and 2.31 hundredths of the cap for refused executions and the readings of the ledger.
     @pytest.mark.parametrize(
         ("cap", "standing", "for_runs"),
-        [(2500, 95, 2405), (2537, 95, 2442), (2538, 96, 2442), (46, 46, 0), (45, 46, 0), (0, 45, 0)],
+        [(2500, 100, 2400), (2533, 100, 2433), (2534, 101, 2433), (43, 43, 0), (42, 43, 0), (0, 42, 0)],
     )
     def test_it_is_set_aside_before_any_run(self, cap: int, standing: int, for_runs: int) -> None:
         assert (costs.standing_cents(cap), costs.for_runs(cap)) == (standing, for_runs)
+
+    def test_the_sweeper_may_read_three_years_of_runs(self) -> None:
+        kilobytes = Decimal(36) / Decimal("1.20") * Decimal("1.1")  # of a month's cap of one dollar
+        needed = costs.SWEEPS * kilobytes / 4 * Decimal("0.125") / 1_000_000
+        assert needed <= costs.LEDGER_SHARE < needed * Decimal("1.02")
 
     @pytest.mark.parametrize("cap", [100, 2500, 100_000])
     def test_refused_starts_are_bounded_by_their_share(self, cap: int) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from common.errors import BudgetExceeded, DeployInProgress, ServiceUnreachable
 from common.ledger.ledger import Ledger, Reservation
 from common.pricing import costs
-from common.pricing.costs import WorstCase, checkpoint_cents, slow_answers_cents, worst_case
+from common.pricing.costs import WorstCase, asking_cents, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
@@ -38,6 +38,8 @@ TRAINING = Price("ml.g5.2xlarge", "Training", Decimal("1.515"), "test")
 HOSTING = Price("ml.g6.2xlarge", "Hosting", Decimal("1.222"), "test")
 # Of training: its start and its stop.
 BESIDE = 720 + 180 + 420
+# Small items, and Ask for an hour.
+SMALL = 23 + 5
 
 
 def ledger_with(cents: int, *months: str) -> Ledger:
@@ -88,15 +90,19 @@ class TestEnough:
         assert (allowance.clamped, allowance.months) == (False, ("2026-11",))
         assert allowance.worst.training_seconds == 7200 + BESIDE
         assert allowance.worst.endpoint_seconds == 3600 + 600 + TEAR_DOWN_ALLOWANCE_SECONDS
-        # 8,520 seconds at $1.515 and 6,600 at $1.222 an hour, small items, slow answers, checkpoints of rank 64.
-        assert allowance.worst.cents == 359 + 225 + 13 + 1 + 56
+        # 8,520 seconds at $1.515 and 6,600 at $1.222 an hour, small items, Ask, checkpoints of rank 64.
+        assert allowance.worst.cents == 359 + 225 + 23 + 6 + 56
         assert allowance.tear_down_at == EARLY + timedelta(seconds=7200 + 3600 + UNBILLED_ALLOWANCE_SECONDS)
 
     def test_a_run_that_trains_nothing_pays_for_no_training(self) -> None:
         allowance = allow(training=0, lora_rank=16)
 
         assert (allowance.training_seconds, allowance.worst.training_seconds) == (0, 0)
-        assert (allowance.worst.training_cents, allowance.worst.other_cents) == (0, 13)
+        assert (allowance.worst.training_cents, allowance.worst.other_cents) == (0, SMALL)
+
+    def test_answers_are_reserved_in_each_month(self) -> None:
+        assert allow(answers=17).worst.other_cents == allow().worst.other_cents + 17
+        assert allow(answers=17, now=LATE).worst.other_cents == allow(now=LATE).worst.other_cents + 34
 
     @pytest.mark.parametrize(
         ("wanted", "seconds", "rank", "minutes"),
@@ -113,7 +119,7 @@ class TestEnough:
     def test_checkpoints_are_reserved_by_rank_and_interval(
         self, wanted: dict[str, Any], seconds: int, rank: int, minutes: int
     ) -> None:
-        assert allow(**wanted).worst.other_cents == 13 + checkpoint_cents(7200 + seconds, rank, minutes)
+        assert allow(**wanted).worst.other_cents == SMALL + checkpoint_cents(7200 + seconds, rank, minutes)
 
 
 class TestClamped:
@@ -143,7 +149,7 @@ class TestClamped:
             # small items hold also frees what Ask would have cost with it, and that stays unspent.
             given_seconds = allowance.worst.endpoint_seconds
             wanted_seconds = given_seconds - allowance.deadline_seconds + deadline
-            freed = slow_answers_cents(wanted_seconds) - slow_answers_cents(given_seconds)
+            freed = asking_cents(wanted_seconds) - asking_cents(given_seconds)
             assert left - allowance.worst.cents <= price.cents(1) + 3 + freed * len(allowance.months)
         # What was allowed can be reserved.
         ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), 3000, now)
@@ -178,7 +184,7 @@ class TestClamped:
         assert allowance.worst.cents <= cap < with_seconds(allowance, training=1).cents
 
     @pytest.mark.parametrize("now", [EARLY, LATE])
-    @pytest.mark.parametrize("short", [1, 20, 45])
+    @pytest.mark.parametrize("short", [1, 10, 20])
     def test_a_clamped_deadline_is_as_long_as_the_cap_allows(self, now: datetime, short: int) -> None:
         # With training cut to the least; its checkpoints are reserved as for the requested training.
         whole, cut = allow(AMPLE, now=now).worst, allow(AMPLE, training=MINIMUM_TRAINING_SECONDS, now=now).worst
@@ -197,7 +203,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("cap", "committed", "words"),
         [
-            (CAP, CAP - 100, "^$1.00 of the cap's $25.00 for runs is left in 2026-11, .* cost $3.24: $2.24 is missing"),
+            (CAP, CAP - 100, "^$1.00 of the cap's $25.00 for runs is left in 2026-11, .* cost $3.36: $2.36 is missing"),
             (CAP, CAP - 100, "start again on 2026-12-01"),
             (200, 0, "Set budget_usd in cdk.json to at least 4 and deploy"),  # waiting would not help
             (500, 2000, "^$0.00 of the cap's $5.00 for runs is left"),
@@ -211,7 +217,7 @@ class TestRefused:
         table = Table()
         table.rows["RUN#captune-lost"] = {"pk": {"S": "RUN#captune-lost"}, "state": {"S": "?"}}
         ledger = Ledger(table, "ledger", lambda seconds: None)
-        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.24: \$3\.24 is missing.*items of captune-lost cannot"):
+        with pytest.raises(BudgetExceeded, match=r"may cost \$3\.36: \$3\.36 is missing.*items of captune-lost cannot"):
             money.allow(ledger, 500, TRAINING, HOSTING, 7200, 3600, 0, EARLY)
 
 
@@ -229,7 +235,7 @@ class TestTheEndOfTheMonth:
             allow(CAP, CAP - 100, "2026-12", now=LATE)
 
     def test_crossing_it_costs_the_rounding_and_the_small_items_twice(self) -> None:
-        assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + 13 + 56
+        assert allow(now=LATE).worst.cents == allow().worst.cents + 1 + 1 + SMALL + 56
 
 
 PLAN: Any = {

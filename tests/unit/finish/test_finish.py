@@ -59,7 +59,7 @@ class TestReport:
         cost = document["cost"]
         assert (cost["reserved_cents"], cost["actual_cents"], cost["training_cents"]) == (600, 32, 26)
         assert (cost["endpoint_cents"], cost["other_cents"]) == (0, 6)
-        assert (cost["remaining_cents"], cost["cap_cents"]) == (2468 - 95, 2500)
+        assert (cost["remaining_cents"], cost["cap_cents"]) == (2468 - 100, 2500)
         files = {key for _, key in site.s3.objects}
         assert files >= {f"{FOLDER}report/report.{ending}" for ending in ("html", "pdf")}
         assert f"{FOLDER}report/{run_folder.DAMAGED_SUMMARY}" not in files
@@ -159,7 +159,7 @@ class TestMessage:
         for part in (
             "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.",
             "$0.32 of $6.00 reserved (training $0.26, endpoint $0.00, everything else $0.06)",
-            "the cap of $25.00 this month: $23.73.",
+            "the cap of $25.00 this month: $23.68.",
             "aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/",
         ):
             assert part in outcome["message"]
@@ -173,4 +173,4 @@ class TestMessage:
 
     def test_cap_below_what_is_spent_is_reported_as_it_is(self, bare: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CAP_CENTS", "10")
-        assert "the cap of $0.10 this month: -$0.67." in bare.end()["message"]
+        assert "the cap of $0.10 this month: -$0.64." in bare.end()["message"]

@@ -132,7 +132,7 @@ class TestReserving:
     @pytest.mark.parametrize(
         ("cents", "in_months", "advice"),
         [
-            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 26 and deploy."),
+            (CAP + 1, {"2026-11": 0}, "Set budget_usd in cdk.json to at least 27 and deploy."),
             (CAP, {"2026-11": 1}, "start again on 2026-12-01."),
             (100, {"2026-11": 2450, "2026-12": 0}, "start again on 2026-12-01."),
             (100, {"2026-11": 2450, "2026-12": 2500}, "start again on 2027-01-01."),

@@ -95,7 +95,7 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (settings(hosting_instance_types=["ml.g5.2xlarge", "ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     (cap(100), {}, errors.BudgetExceeded, "is missing"),
     # A smoke run may cost $3.04; 45 cents and two hundredths of the cap pay for what the project itself costs.
-    (cap(355), {"smoke": True}, errors.BudgetExceeded, "$3.03 of the cap's $3.03 for runs is left"),
+    (cap(366), {"smoke": True}, errors.BudgetExceeded, "$3.16 of the cap's $3.16 for runs is left"),
     (settings(checkpoint_minutes=0), SPOT, errors.SpotWithoutCheckpoints, "Set checkpoint_minutes in cdk.json to 10"),
     (answering("s3", "get_object", "AccessDenied", message=KMS), {}, errors.AssetUnreadable, "s3://assets/data.zip"),
 ]

@@ -19,7 +19,7 @@ from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.settle_site import START, Site, job, visit
 
 # What a month costs beside its runs, under a cap of 25 dollars.
-STANDING = 95
+STANDING = 100
 NAMELESS: dict[str, Any] = dict.fromkeys(("executionArn", "executionName", "runName", "status", "reason"))
 
 

@@ -131,10 +131,8 @@ class TestEndpoints:
         priced.now = at(now)
         assert endpoint_cost(priced) == (seconds, seconds)
 
-    # 6,000 seconds are reserved, and as many lie in what the small items hold.
-    @pytest.mark.parametrize(
-        ("seconds", "cents"), [(5999, 6), (6000, 6), (6001, 7), (6749, 7), (6750, 8), (36_000, 47)]
-    )
+    # 6,000 seconds are reserved, and Ask's of them.
+    @pytest.mark.parametrize(("seconds", "cents"), [(5999, 6), (6149, 6), (6150, 7), (36_000, 46)])
     def test_answers_of_an_endpoint_that_stayed_too_long_are_booked(
         self, priced: Site, seconds: int, cents: int
     ) -> None:
