@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -24,61 +23,37 @@ CAPACITY_HOSTING = (
 # The uses of each component of the price list that have a quota.
 _USES = {"Training": ("training job usage", "spot training job usage"), "Hosting": ("endpoint usage",)}
 _REGIONS = ("us-east-1", "us-west-2")
+# AWS's own codes; every other quota has one of the same form.
+_CODES = {
+    "ml.g5.2xlarge for training job usage": "L-2D6DEB3C",
+    "ml.g5.2xlarge for spot training job usage": "L-CAEE7DB7",
+    "ml.g5.2xlarge for endpoint usage": "L-9614C779",
+}
 _Instances = Endpoint | TrainingJob
 
 
-@dataclass(frozen=True)
-class Quota:
-    """A service quota and its applied value."""
-
-    name: str
-    value: float
-
-
-DEFAULT_QUOTAS: Mapping[str, Quota] = {
-    "L-2D6DEB3C": Quota("ml.g5.2xlarge for training job usage", 1.0),
-    "L-CAEE7DB7": Quota("ml.g5.2xlarge for spot training job usage", 1.0),
-    "L-9614C779": Quota("ml.g5.2xlarge for endpoint usage", 1.0),
-}
-
-
-def _code_of(name: str) -> str:
-    """A code of AWS's form for the quota of a name; always the same one."""
-    return f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
-
-
 class Market:
-    """Answers the operations on prices, quotas and images.
+    """Answers the operations on prices, quotas and images. Every image is there.
 
     Args:
         prices: instance type to dollars an hour in us-east-1 and us-west-2; ml.g5.2xlarge at 1.515 when left out.
-        quotas: quota code to value, or to a whole `Quota`, where not the usual one.
+        quotas: quota name to number of instances, where it is not 1.
 
     Attributes:
         quotas: may be changed while it runs.
         without_capacity: instance types of which none is free, for training or hosting.
-        missing_images: written as "repository:tag"; every other image is there.
     """
 
     def __init__(
-        self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float | Quota] | None = None
+        self, prices: Mapping[str, float | str] | None = None, quotas: Mapping[str, float] | None = None
     ) -> None:
         self._prices = prices or {"ml.g5.2xlarge": "1.515"}
         self.without_capacity: set[str] = set()
-        self.missing_images: set[str] = set()
-        self.quotas = dict(DEFAULT_QUOTAS)
-        for code, value in (quotas or {}).items():
-            self.set_quota(code, value)
-
-    def set_quota(self, code: str, value: float | Quota) -> None:
-        """Set a quota's applied value, or a whole quota that is not among the usual three."""
-        self.quotas[code] = value if isinstance(value, Quota) else replace(self.quotas[code], value=value)
+        self.quotas = dict(quotas or {})
 
     def allow_training(self, instance_types: Sequence[str], instances: int) -> None:
         """Raise the training quotas of these types, on demand and on spot, to this number of instances."""
-        for name in (f"{kind} for {use}" for kind in instance_types for use in _USES["Training"]):
-            code = next((code for code, quota in self.quotas.items() if quota.name == name), _code_of(name))
-            self.quotas[code] = Quota(name, float(instances))
+        self.quotas |= {f"{kind} for {use}": instances for kind in instance_types for use in _USES["Training"]}
 
     def check_limit(self, usage: str, wanted: _Instances, running: Iterable[_Instances]) -> None:
         """Check the service quota of a use, for example "training job"; one instance where there is no such quota.
@@ -88,8 +63,7 @@ class Market:
         """
         kind, count = wanted.instance_type, wanted.instance_count
         used = sum(one.instance_count for one in running if one.instance_type == kind)
-        named = {quota.name: quota.value for quota in self.quotas.values()}
-        limit = int(named.get(f"{kind} for {usage} usage", 1))
+        limit = int(self.quotas.get(f"{kind} for {usage} usage", 1))
         if used + count > limit:
             raise ServiceError(
                 "ResourceLimitExceeded",
@@ -107,32 +81,31 @@ class Market:
         if operation == "GetProducts":
             return self._products(request)
         if operation == "BatchGetImage":
-            return self._images(request)
-        if request.get("ServiceCode") != "sagemaker":
-            raise ServiceError("NoSuchResourceException", f"The rehearsal does not play {operation} of that service.")
+            image = {"repositoryName": request["repositoryName"]}
+            return {"images": [image | {"imageId": one} for one in request["imageIds"]], "failures": []}
         # Every quota here has an applied value, so that nobody needs AWS's default.
-        known = {} if "Default" in operation else self._every_quota()
-        rows = {
-            code: {
+        rows = [] if "Default" in operation else self._quota_rows(region)
+        if operation.startswith("List"):
+            return {"Quotas": rows}
+        row = next((row for row in rows if row["QuotaCode"] == request["QuotaCode"]), None)
+        if row is None:
+            raise ServiceError("NoSuchResourceException", "The request failed because the quota does not exist.")
+        return {"Quota": row}
+
+    def _quota_rows(self, region: str) -> list[dict[str, Any]]:
+        """The quotas as Service Quotas describes them: of every type that has a price, and what else is set."""
+        priced = (f"{instance} for {use}" for instance in self._prices for uses in _USES.values() for use in uses)
+        codes = {name: _CODES.get(name) or _code_of(name) for name in (*priced, *self.quotas)}
+        return [
+            {
                 "ServiceCode": "sagemaker",
                 "QuotaCode": code,
-                "QuotaName": quota.name,
+                "QuotaName": name,
                 "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT}:sagemaker/{code}",
-                "Value": float(quota.value),
+                "Value": float(self.quotas.get(name, 1)),
             }
-            for code, quota in known.items()
-        }
-        if operation.startswith("List"):
-            return {"Quotas": list(rows.values())}
-        if request["QuotaCode"] not in rows:
-            raise ServiceError("NoSuchResourceException", "The request failed because the quota does not exist.")
-        return {"Quota": rows[request["QuotaCode"]]}
-
-    def _every_quota(self) -> dict[str, Quota]:
-        """Every type that has a price may be used once, where nothing else is said of it."""
-        named = {quota.name for quota in self.quotas.values()}
-        priced = [f"{instance} for {use}" for instance in self._prices for uses in _USES.values() for use in uses]
-        return {_code_of(name): Quota(name, 1.0) for name in priced if name not in named} | self.quotas
+            for name, code in codes.items()
+        ]
 
     def _products(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of the price list that pass the request's filters, in its own JSON form."""
@@ -146,7 +119,6 @@ class Market:
                 attributes.get(term["Field"]) == term["Value"] for term in filters
             ):
                 rate = {"unit": "Hrs", "pricePerUnit": {"USD": f"{Decimal(str(dollars)):.10f}"}}
-                rate["description"] = f"${dollars} per {component} {instance} hour in {region}"
                 entry = {
                     "product": {"productFamily": "ML Instance", "attributes": attributes},
                     "terms": {"OnDemand": {"term": {"priceDimensions": {"rate": rate}}}},
@@ -154,12 +126,7 @@ class Market:
                 entries.append(json.dumps(entry))
         return {"FormatVersion": "aws_v1", "PriceList": entries}
 
-    def _images(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        repository = request["repositoryName"]
-        answer: dict[str, Any] = {"images": [], "failures": []}
-        for image in request["imageIds"]:
-            if f"{repository}:{image.get('imageTag')}" in self.missing_images:
-                answer["failures"].append({"imageId": image, "failureCode": "ImageNotFound"})
-            else:
-                answer["images"].append({"repositoryName": repository, "imageId": image})
-        return answer
+
+def _code_of(name: str) -> str:
+    """A code of AWS's form for the quota of a name; always the same one."""
+    return f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from rehearsal.calls import Call, ServiceError, invalid
 
 from .engines import Context, HostingEngine, TrainingEngine
-from .market import Market, Quota
+from .market import Market
 from .operations import HostingApi, TrainingApi
 from .records import Clock, Store
 from .s3_folders import is_jumpstart, split
@@ -66,7 +66,7 @@ class StandIn:
         training: TrainingEngine | None = None,
         hosting: HostingEngine | None = None,
         on_training_line: Callable[[str, str], None] | None = None,
-        quotas: Mapping[str, float | Quota] | None = None,
+        quotas: Mapping[str, float] | None = None,
         prices: Mapping[str, float | str] | None = None,
         time_scale: float = 1.0,
     ) -> None:

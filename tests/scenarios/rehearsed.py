@@ -11,6 +11,7 @@ from typing import Any
 
 from common.ledger.ledger import Ledger
 from common.names import run_name
+from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
@@ -58,7 +59,7 @@ class RehearsedAccount:
 
     def __init__(self, folder: Path, assembly: Path) -> None:
         self._assembly = assembly
-        quotas = {"L-2D6DEB3C": 2.0, "L-CAEE7DB7": 2.0, "L-9614C779": 2.0}
+        quotas = {f"ml.g5.2xlarge for {use}": 2 for use in (TRAINING, SPOT_TRAINING, ENDPOINT)}
         self.cloud = Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20_000, quotas=quotas)
 
     def __enter__(self) -> RehearsedAccount:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -94,25 +93,15 @@ class Vllm:
 def arguments_of(environment: Mapping[str, str]) -> list[str]:
     """Return the command line that AWS's images make of a container's environment: SM_VLLM_MAX_MODEL_LEN=8 is --max-model-len 8.
 
-    "true" is the flag alone and "false" no flag; a JSON array is one word for each element, anything else is one word. Read in
-    scripts/docker/vllm/sagemaker_args.py (aws/deep-learning-containers, e0ecede), whose rules for several objects in a row
-    and for a model that no variable names are left out here, as the project uses neither.
+    "true" is the flag alone and "false" no flag; anything else is one word. Read in scripts/docker/vllm/sagemaker_args.py
+    (aws/deep-learning-containers, e0ecede), whose rules for arrays, for several objects in a row and for a model that no
+    variable names are left out here, as the project uses none of them.
     """
     words: list[str] = []
     for name, value in sorted(environment.items()):
         meaning = value.strip().lower()
-        if name.startswith(_PREFIX) and meaning not in ("false", "[]"):
+        if name.startswith(_PREFIX) and meaning != "false":
             words.append("--" + name.removeprefix(_PREFIX).lower().replace("_", "-"))
             if meaning and meaning != "true":
-                words += _words_of(value)
+                words.append(value)
     return words
-
-
-def _words_of(value: str) -> list[str]:
-    try:
-        elements = json.loads(value) if value.strip().startswith("[") else None
-    except ValueError:
-        elements = None
-    if not isinstance(elements, list):
-        return [value]
-    return [element if isinstance(element, str) else json.dumps(element, separators=(",", ":")) for element in elements]

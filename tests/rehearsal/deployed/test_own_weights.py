@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.sagemaker.market import Quota
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project, shared_assembly
 from tests.doubles.texts.made_up_records import conversations, lines
 
@@ -38,13 +37,9 @@ FILES = {
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedProject]:
     """The project in an account that knows both instance types."""
-    quotas = {
-        "L-G6T": Quota(f"{SECOND} for training job usage", 1.0),
-        "L-G6E": Quota(f"{SECOND} for endpoint usage", 1.0),
-    }
     prices = {FIRST: "1.515", SECOND: "1.222"}
     folder, assembly = tmp_path_factory.mktemp("account"), shared_assembly(tmp_path_factory, **SETTINGS)
-    with deployed_project(folder, assembly, quotas=quotas, prices=prices) as project:
+    with deployed_project(folder, assembly, prices=prices) as project:
         yield project
 
 

@@ -157,13 +157,13 @@ def test_custom_attributes_have_at_most_1024_characters(serving_both: Account) -
 
 
 def test_limits_hold_for_jobs_and_endpoints(aws: Account) -> None:
-    aws.standin.market.set_quota("L-9614C779", 0)
+    aws.standin.market.quotas["ml.g5.2xlarge for endpoint usage"] = 0
     aws.train("one")
     code, message = refusal(lambda: aws.train("two"))
     assert code == "ResourceLimitExceeded"
     assert "'ml.g5.2xlarge for training job usage' is 1 Instances, with current utilization of 1" in message
     assert refusal(lambda: aws.deploy("it"))[0] == "ResourceLimitExceeded"
-    aws.standin.market.set_quota("L-9614C779", 1)
+    aws.standin.market.quotas["ml.g5.2xlarge for endpoint usage"] = 1
     aws.sagemaker.create_endpoint(EndpointName="it", EndpointConfigName="it")
 
 

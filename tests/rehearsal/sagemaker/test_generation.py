@@ -152,8 +152,7 @@ def served(requests: list[Request], *, most: int) -> list[list[int]]:
     for request in requests[1:]:
         batcher.submit(request)
     recorder.go_on.set()
-    batcher.close()
-    assert all(request.done.is_set() for request in requests)
+    assert all(request.done.wait(10) for request in requests)
     return recorder.batches
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from common.pricing import prices
 from preflight.account import quotas
-from rehearsal.sagemaker.market import Quota
 from tests.doubles.rehearsal.sagemaker_account import Account, account
 
 G5, G6 = "ml.g5.2xlarge", "ml.g6.2xlarge"
@@ -47,16 +46,6 @@ def test_several_instances_have_the_quotas_of_every_type(make: Callable[..., Acc
 
 
 def test_a_type_with_a_price_may_be_used_once(make: Callable[..., Account]) -> None:
-    limits = {"L-1": Quota(f"{G6} for endpoint usage", 0)}
-    aws = make(prices={G6: 1.22, G5: 1.515}, quotas=limits)
+    aws = make(prices={G6: 1.22, G5: 1.515}, quotas={f"{G6} for endpoint usage": 0})
     assert read(aws, [G6], quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT) == [[1], [1], [0]]
     assert read(aws, ["ml.p5.48xlarge"], quotas.ENDPOINT) == [[None]]
-
-
-def test_an_image_is_there_unless_it_is_missing(make: Callable[..., Account]) -> None:
-    aws = make()
-    aws.standin.market.missing_images = {"vllm:9"}
-    images = [{"imageTag": tag} for tag in ("8", "9")]
-    answer = aws.client("ecr").batch_get_image(registryId="1" * 12, repositoryName="vllm", imageIds=images)
-    assert [one["imageId"] for one in answer["images"]] == images[:1]
-    assert [one["imageId"] for one in answer["failures"]] == images[1:]

@@ -27,12 +27,12 @@ HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 def test_variables_become_arguments_by_the_rules_of_the_image() -> None:
     environment = {
         "SM_VLLM_MODEL": "/opt/ml/model", "SM_VLLM_ENABLE_LORA": "true", "SM_VLLM_MAX_LORA_RANK": "16",
-        "SM_VLLM_LORA_MODULES": ADAPTER, "SM_VLLM_TRUST_REMOTE_CODE": "False", "SM_VLLM_ALIASES": '["a", {"b": 1}, 2]',
-        "SM_VLLM_STOP_IDS": "[]", "SM_VLLM_ODD": "[not json", "SM_VLLM_EMPTY": "", "HF_HUB_OFFLINE": "1",
+        "SM_VLLM_LORA_MODULES": ADAPTER, "SM_VLLM_TRUST_REMOTE_CODE": "False",
+        "SM_VLLM_EMPTY": "", "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
     assert arguments_of(environment) == [
-        "--aliases", "a", '{"b":1}', "2", "--empty", "--enable-lora", "--lora-modules", ADAPTER, "--max-lora-rank", "16",
-        "--model", "/opt/ml/model", "--odd", "[not json",
+        "--empty", "--enable-lora", "--lora-modules", ADAPTER, "--max-lora-rank", "16",
+        "--model", "/opt/ml/model",
     ]  # fmt: skip
 
 

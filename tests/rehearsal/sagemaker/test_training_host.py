@@ -108,7 +108,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 @pytest.fixture
 def bench(make: Callable[..., Bench]) -> Bench:
     made = make()
-    made.aws.standin.market.set_quota("L-2D6DEB3C", 2)
+    made.aws.standin.market.allow_training(["ml.g5.2xlarge"], 2)
     return made
 
 

@@ -186,7 +186,7 @@ def _model_of(site: Site, headers: dict[str, str]) -> str:
 
 def agreement(site: Site) -> list[Contract]:
     """Whether both servers refuse alike, and whether their greedy answers agree."""
-    site.cloud.sagemaker.market.set_quota("L-9614C779", 8.0)
+    site.cloud.sagemaker.market.quotas["ml.g5.2xlarge for endpoint usage"] = 8
     real, own = f"{site.run}-exact", f"{site.run}-exact-own"
     with _endpoint(site, real, {}), _endpoint(site, own, {OWN_SERVER: "true"}):
         prompts = site.lines(run_folder.PROMPTS)
