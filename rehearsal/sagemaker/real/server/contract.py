@@ -72,13 +72,17 @@ def _adapter_of(environment: Mapping[str, str]) -> tuple[str, Path] | None:
         return None
     if environment.get("SM_VLLM_ENABLE_LORA") != "true":
         raise ValueError("SM_VLLM_LORA_MODULES needs SM_VLLM_ENABLE_LORA=true")
-    module = json.loads(modules)
-    folder = Path(module["path"])
+    if modules.startswith("{"):
+        module = json.loads(modules)
+        name, folder = module["name"], Path(module["path"])
+    else:
+        name, _, place = modules.partition("=")
+        folder = Path(place)
     rank = json.loads((folder / "adapter_config.json").read_text())["r"]
     most = int(environment.get("SM_VLLM_MAX_LORA_RANK", "16"))
     if rank > most:
         raise ValueError(f"LoRA rank {rank} is greater than max_lora_rank {most}")
-    return str(module["name"]), folder
+    return name, folder
 
 
 @dataclass(frozen=True)

@@ -70,17 +70,23 @@ class Batcher:
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._worker, self._most, self._room, self._quiet_seconds = worker, most, room, quiet_seconds
-        self._arrivals: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._arrivals: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: list[Request] = []
-        threading.Thread(target=self._loop, daemon=True).start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
 
     def submit(self, request: Request) -> None:
         """Queue a request; wait for its `done`."""
         self._arrivals.put(request)
 
+    def close(self) -> None:
+        """End when everything that was submitted is answered."""
+        self._arrivals.put(None)
+        self._thread.join()
+
     def _loop(self) -> None:
-        while True:
-            batch = self._next()
+        while batch := self._next():
             try:
                 self._worker(batch)
             except Exception as error:  # the requests of this batch fail; the server lives on
@@ -90,12 +96,18 @@ class Batcher:
                 request.done.set()
 
     def _next(self) -> list[Request]:
-        """The next batch, when there is one."""
-        while len(self._waiting) < self._most:
+        """The next batch, when there is one; none to end."""
+        while not self._closing and len(self._waiting) < self._most:
             try:
-                self._waiting.append(self._arrivals.get(timeout=self._quiet_seconds if self._waiting else None))
+                request = self._arrivals.get(timeout=self._quiet_seconds if self._waiting else None)
             except queue.Empty:
                 break
+            if request is None:
+                self._closing = True
+            else:
+                self._waiting.append(request)
+        if not self._waiting:
+            return []
         batch = choose(self._waiting, self._most, self._room)
         self._waiting = [request for request in self._waiting if all(request is not one for one in batch)]
         return batch
