@@ -17,12 +17,12 @@ from botocore.exceptions import ClientError
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from stacks.configuration.images import REQUESTS_AT_ONCE
-from verification.simulation import material, parameters
+from verification.simulation import material
 from verification.simulation.audit import Audit
 from verification.simulation.definitions import machine
 from verification.simulation.interpreter import Failure, Interpreter
 from verification.simulation.lambdas import Inside, invoke
-from verification.simulation.parameters import RunParameters
+from verification.simulation.parameters import Fate, RunParameters
 from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services import complaints, error_name
 from verification.simulation.services.dynamodb import Table
@@ -326,31 +326,24 @@ class Account:
         today = self.price_list.hourly_usd if self.price_list.answers else {}
         self.usd[run] = {**HOURLY_USD, "ml.unheard.of": "9.99", **today}
 
-    def _hourly_usd(self, run: str, instance_type: str) -> Fraction:
-        return Fraction(self.usd.get(run, HOURLY_USD)[instance_type])
-
-    def _given(self, run: str) -> RunParameters:
-        arn = self.owners.get(run, "")
-        return self.deployed[arn] if arn else next(iter(self.deployed.values()))
+    def _fate(self, run: str) -> Fate:
+        arn, usd = self.owners.get(run, ""), self.usd.get(run, HOURLY_USD)
+        given = self.deployed[arn] if arn else next(iter(self.deployed.values()))
+        return Fate(self.world, given, lambda instance_type: Fraction(usd[instance_type]))
 
     def _job(self, name: str, run: str, asked: dict[str, Any]) -> Job:
         self._begun(run)
-        given = self._given(run)
-        if not given.jobs:
-            return parameters.job(self.world, given, self._hourly_usd, name, run, asked)
-        plan = given.jobs[min(len(self.sagemaker.jobs), len(given.jobs) - 1)]
-        made = parameters.planned_job(self.world, given, self._hourly_usd, name, run, asked, plan)
+        fate = self._fate(run)
+        plan = _plan(fate.given.jobs, len(self.sagemaker.jobs))
         if plan in {"completed", "cut", "interrupted"}:
             folder = asked["OutputDataConfig"]["S3OutputPath"].removeprefix(f"s3://{BUCKET}/")
             self.storage.objects.update(material.adapter(f"{folder.rstrip('/')}/{name}/output/model/"))
-        return made
+        return fate.job(name, run, asked, plan)
 
     def _endpoint(self, name: str, run: str, configuration: dict[str, Any]) -> Endpoint:
         self._begun(run)
-        given = self._given(run)
-        number = len(self.sagemaker.endpoints) + len(self.sagemaker.past_endpoints)
-        plan = given.endpoints[min(number, len(given.endpoints) - 1)] if given.endpoints else ""
-        return parameters.endpoint(self.world, given, self._hourly_usd, name, run, configuration, plan)
+        fate, made_before = self._fate(run), len(self.sagemaker.endpoints) + len(self.sagemaker.past_endpoints)
+        return fate.endpoint(name, run, configuration, _plan(fate.given.endpoints, made_before))
 
     def _begun(self, run: str) -> None:
         self.world.tell(f"something of {run} begins to bill")
@@ -362,6 +355,11 @@ class Account:
         owner = self.owners.get(run, "")
         if self.world.actor and owner and self.world.actor != owner and self.executions[owner].status == "RUNNING":
             self.audit.hurt += 1
+
+
+def _plan(plans: tuple[str, ...], number: int) -> str:
+    """How the job or endpoint of this number turns out, empty where chance decides."""
+    return plans[min(number, len(plans) - 1)] if plans else ""
 
 
 def function_of(asked: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -21,8 +20,7 @@ from verification.simulation.world import World
 # What AWS may add: SageMaker sends a job a stop signal two minutes before it kills it (its own documentation), and what it
 # uploads then took five minutes at the most in public logs.
 STOP_SECONDS = 420
-
-Priced = Callable[[str, str], Fraction]  # run and instance type: US dollars an hour
+LOST_HOST = "AlgorithmError: Another process of this job ended, or its host was lost., exit code: 1"
 
 
 @dataclass(frozen=True)
@@ -94,87 +92,108 @@ def _digest(_: int) -> str:
     return hashlib.sha256(json.dumps(machine("fine_tuning"), sort_keys=True).encode()).hexdigest()
 
 
-def job(world: World, given: RunParameters, hourly_usd: Priced, name: str, run: str, asked: dict[str, Any]) -> Job:
-    """A training job by chance: it may wait as long as SageMaker lets it for its instance, and may never get one."""
-    now, dice = world.now, world.random
-    made, longest, patience = _job(world, given, hourly_usd, name, run, asked)
-    if made.spot:
-        return _by_chance_on_spot(made, given, dice, longest, patience)
-    pending = dice.choice([60, 60, 120, patience, patience]) * dice.random()
-    made.end = now + timedelta(seconds=pending)
-    if dice.random() < 0.1:
-        if dice.random() < 0.5:
-            made.final, made.end, made.detail = "Stopped", now + timedelta(seconds=patience), "MaxWaitTimeExceeded"
+@dataclass(frozen=True)
+class Fate:
+    """How a run's jobs and endpoints turn out: by chance, or as the rows of the table plan it."""
+
+    world: World
+    given: RunParameters
+    hourly_usd: Callable[[str], Fraction]  # of an instance type
+
+    def job(self, name: str, run: str, asked: dict[str, Any], plan: str) -> Job:
+        """A training job as SageMaker starts it for a request."""
+        stopping, resources = asked["StoppingCondition"], asked["ResourceConfig"]
+        kind, count = resources["InstanceType"], int(resources["InstanceCount"])
+        spot, now = bool(asked.get("EnableManagedSpotTraining")), self.world.now
+        longest = int(stopping["MaxRuntimeInSeconds"])
+        # The longest that it may wait, or on spot wait and run.
+        patience = int(stopping["MaxWaitTimeInSeconds" if spot else "MaxPendingTimeInSeconds"])
+        unlucky = self.world.random.random() < self.given.extreme
+        stop = STOP_SECONDS if unlucky else self.world.random.uniform(1, STOP_SECONDS)
+        usd = self.hourly_usd(kind) * count
+        # Until something better becomes of it, it finds no instance.
+        made = Job(name, run, usd, now, None, now, "Failed", "CapacityError", stop, kind, count, spot=spot)
+        if plan:
+            _planned(made, plan, longest, patience)
+        elif spot:
+            self._by_chance_on_spot(made, longest, patience)
+        else:
+            self._by_chance(made, longest, patience)
         return made
-    made.start, made.reason = made.end, ""
-    if dice.random() < given.extreme:
-        made.final, length, made.detail = "Stopped", float(longest + STOP_SECONDS), "MaxRuntimeExceeded"
-    elif dice.random() < 0.5 * given.failing:
-        made.final, length, made.reason = "Failed", dice.uniform(1, longest), "AlgorithmError"
-    else:
-        made.final, length = "Completed", dice.uniform(600, longest)
-    # The image is pulled before MaxRuntimeInSeconds begins to count, and billed all the same.
-    made.pull = given.pull_seconds
-    made.end = made.start + timedelta(seconds=length + made.pull)
-    return made
+
+    def _by_chance(self, made: Job, longest: int, patience: int) -> None:
+        """It may wait as long as SageMaker lets it for its instance, and may never get one."""
+        given, dice = self.given, self.world.random
+        pending = dice.choice([60, 60, 120, patience, patience]) * dice.random()
+        made.end = made.created + timedelta(seconds=pending)
+        if dice.random() < 0.1:
+            if dice.random() < 0.5:
+                made.final, made.detail = "Stopped", "MaxWaitTimeExceeded"
+                made.end = made.created + timedelta(seconds=patience)
+            return
+        made.start, made.reason = made.end, ""
+        if dice.random() < given.extreme:
+            made.final, length, made.detail = "Stopped", float(longest + STOP_SECONDS), "MaxRuntimeExceeded"
+        elif dice.random() < 0.5 * given.failing:
+            made.final, length, made.reason = "Failed", dice.uniform(1, longest), "AlgorithmError"
+        else:
+            made.final, length = "Completed", dice.uniform(600, longest)
+        # The image is pulled before MaxRuntimeInSeconds begins to count, and billed all the same.
+        made.pull = given.pull_seconds
+        made.end = made.start + timedelta(seconds=length + made.pull)
+
+    def _by_chance_on_spot(self, made: Job, longest: int, most: int) -> None:
+        """At its dearest it is interrupted so often that each second of its clock bills as one on demand does.
+
+        Nothing says that MaxRuntimeInSeconds counts over all restarts: here it does not, and the clock of MaxWaitTimeInSeconds alone ends it.
+        """
+        given, dice = self.given, self.world.random
+        made.final, made.reason, made.detail = "Stopped", "", "MaxWaitTimeExceeded"
+        made.end = made.created + timedelta(seconds=most)
+        if dice.random() < 0.1:
+            return  # no instance ever came
+        waited = dice.uniform(0, most - longest)
+        if dice.random() < given.extreme:
+            made.start, made.end = made.created, made.created + timedelta(seconds=most + STOP_SECONDS)
+            return
+        made.start, made.billed_share = made.created + timedelta(seconds=waited), dice.uniform(0.1, 1)
+        if dice.random() < 0.5 * given.failing:
+            return  # interrupted, and never back
+        made.final, made.detail = "Completed", ""
+        made.end = made.start + timedelta(seconds=dice.uniform(600, most - waited))
+
+    def endpoint(self, name: str, run: str, configuration: dict[str, Any], plan: str) -> Endpoint:
+        """An endpoint that comes up, fails, or finds no instance, which alone bills nothing."""
+        given, dice, now = self.given, self.world.random, self.world.now
+        (variant,) = configuration["ProductionVariants"]
+        # The configuration's own limits of download and health check end what never comes up.
+        longest = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
+        if plan:
+            creating, works, capacity = 600.0, plan == "in service", plan == "capacity"
+        else:
+            creating = longest if dice.random() < given.extreme else dice.uniform(60, 900)
+            works, capacity = dice.random() >= 0.3 * given.failing, dice.random() < 0.1
+        reason = "CapacityError" if capacity else "The container did not pass its health check"
+        count, usd = int(variant["InitialInstanceCount"]), self.hourly_usd(variant["InstanceType"])
+        ready = now + timedelta(seconds=creating + given.pull_seconds)
+        works, bills = works and not capacity, not capacity
+        return Endpoint(name, run, usd * count, now, ready, works, bills, reason, instances=count)
 
 
-def _job(
-    world: World, given: RunParameters, hourly_usd: Priced, name: str, run: str, asked: dict[str, Any]
-) -> tuple[Job, int, int]:
-    """A job that gets no instance; the longest that it may run, and the longest that it may wait, or run and wait on spot (seconds)."""
-    stopping, resources = asked["StoppingCondition"], asked["ResourceConfig"]
-    kind, count = resources["InstanceType"], int(resources["InstanceCount"])
-    spot = bool(asked.get("EnableManagedSpotTraining"))
-    longest = int(stopping["MaxRuntimeInSeconds"])
-    patience = int(stopping["MaxWaitTimeInSeconds" if spot else "MaxPendingTimeInSeconds"])
-    stop = STOP_SECONDS if world.random.random() < given.extreme else world.random.uniform(1, STOP_SECONDS)
-    usd, now = hourly_usd(run, kind) * count, world.now
-    made = Job(name, run, usd, now, None, now, "Failed", "CapacityError", stop, kind, count, spot=spot)
-    return made, longest, patience
-
-
-def _by_chance_on_spot(made: Job, given: RunParameters, dice: random.Random, longest: int, most: int) -> Job:
-    """A job on spot. At its dearest it is interrupted so often that each second of its clock bills as one on demand does.
-
-    Nothing says that MaxRuntimeInSeconds counts over all restarts: here it does not, and the clock of MaxWaitTimeInSeconds alone ends it.
-    """
-    made.final, made.reason, made.detail = "Stopped", "", "MaxWaitTimeExceeded"
-    made.end = made.created + timedelta(seconds=most)
-    if dice.random() < 0.1:
-        return made  # no instance ever came
-    waited = dice.uniform(0, most - longest)
-    if dice.random() < given.extreme:
-        made.start, made.end = made.created, made.created + timedelta(seconds=most + STOP_SECONDS)
-        return made
-    made.start, made.billed_share = made.created + timedelta(seconds=waited), dice.uniform(0.1, 1)
-    if dice.random() < 0.5 * given.failing:
-        return made  # interrupted, and never back
-    made.final, made.detail = "Completed", ""
-    made.end = made.start + timedelta(seconds=dice.uniform(600, most - waited))
-    return made
-
-
-def planned_job(
-    world: World, given: RunParameters, hourly_usd: Priced, name: str, run: str, asked: dict[str, Any], plan: str
-) -> Job:
+def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
     """A training job as a row of the table wants it: completed, failed, cut, hangs, capacity, waits, interrupted or taken."""
-    made, longest, patience = _job(world, given, hourly_usd, name, run, asked)
     if plan == "capacity":
         made.end = made.created + timedelta(seconds=60)
-        return made
+        return
     if plan == "waits":
         made.final, made.reason, made.detail = "Stopped", "", "Stopped"
         made.end = made.created + timedelta(seconds=patience)
-        return made
+        return
     made.reason, made.start = "", made.created + timedelta(seconds=60)
     seconds: float = 1200
     made.final = "Completed"
     if plan == "failed":
-        made.final, made.reason = (
-            "Failed",
-            "AlgorithmError: Another process of this job ended, or its host was lost., exit code: 1",
-        )
+        made.final, made.reason = "Failed", LOST_HOST
     elif plan in {"cut", "hangs"}:
         made.final, made.detail, seconds = "Stopped", "MaxRuntimeExceeded", longest
     elif plan == "interrupted":
@@ -185,31 +204,3 @@ def planned_job(
     elif plan != "completed":
         raise ValueError(f"no job turns out as {plan}")
     made.end = made.start + timedelta(seconds=seconds)
-    return made
-
-
-def endpoint(
-    world: World,
-    given: RunParameters,
-    hourly_usd: Priced,
-    name: str,
-    run: str,
-    configuration: dict[str, Any],
-    plan: str = "",
-) -> Endpoint:
-    """An endpoint that comes up, fails, or finds no instance, which alone bills nothing: by chance, or as a plan says."""
-    now, dice = world.now, world.random
-    (variant,) = configuration["ProductionVariants"]
-    # The configuration's own limits of download and health check end what never comes up.
-    longest = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
-    if plan:
-        creating, works, capacity = 600.0, plan == "in service", plan == "capacity"
-    else:
-        creating = longest if dice.random() < given.extreme else dice.uniform(60, 900)
-        works, capacity = dice.random() >= 0.3 * given.failing, dice.random() < 0.1
-    reason = "CapacityError" if capacity else "The container did not pass its health check"
-    kind, count = variant["InstanceType"], int(variant["InitialInstanceCount"])
-    ready = now + timedelta(seconds=creating + given.pull_seconds)
-    made = Endpoint(name, run, hourly_usd(run, kind) * count, now, ready, works and not capacity, not capacity, reason)
-    made.instances = count
-    return made

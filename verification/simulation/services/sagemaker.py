@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -263,45 +263,26 @@ class SageMaker:
         self, *, NameContains: str, StatusEquals: str | None = None, CreationTimeAfter: Any = None, **_: Any
     ) -> dict[str, Any]:
         """The jobs of a run; finished ones stay."""
-        now = self.clock()
-        found = [
-            {
-                "TrainingJobName": name,
-                "TrainingJobArn": arn("training-job", name),
-                "TrainingJobStatus": job.status(now),
-                "CreationTime": job.created,
-            }
+        kept = {
+            name: job
             for name, job in self.jobs.items()
-            if NameContains.lower() in name.lower()
-            and not job.deleted
-            and (CreationTimeAfter is None or job.created > CreationTimeAfter)
-        ]
+            if not job.deleted and (CreationTimeAfter is None or job.created > CreationTimeAfter)
+        }
+        found = self._listed("TrainingJob", "training-job", kept, NameContains)
         return {"TrainingJobSummaries": [one for one in found if StatusEquals in (None, one["TrainingJobStatus"])]}
 
     def list_endpoints(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
         """The endpoints that are not gone, the newest first."""
         self._bury()
-        now = self.clock()
-        return {
-            "Endpoints": [
-                {
-                    "EndpointName": name,
-                    "EndpointArn": arn("endpoint", name),
-                    "EndpointStatus": endpoint.status(now),
-                    "CreationTime": endpoint.created,
-                }
-                for name, endpoint in reversed(self.endpoints.items())
-                if NameContains.lower() in name.lower()
-            ]
-        }
+        return {"Endpoints": self._listed("Endpoint", "endpoint", self.endpoints, NameContains)[::-1]}
 
     def list_endpoint_configs(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
         """The endpoint configurations."""
-        return {"EndpointConfigs": _listed("EndpointConfig", "endpoint-config", self.configurations, NameContains)}
+        return {"EndpointConfigs": self._listed("EndpointConfig", "endpoint-config", self.configurations, NameContains)}
 
     def list_models(self, *, NameContains: str, **_: Any) -> dict[str, Any]:
         """The models."""
-        return {"Models": _listed("Model", "model", self.models, NameContains)}
+        return {"Models": self._listed("Model", "model", self.models, NameContains)}
 
     def get_paginator(self, operation: str) -> Pages:
         """Pages of a list call: all on one."""
@@ -332,10 +313,14 @@ class SageMaker:
         for name in [n for n, endpoint in self.endpoints.items() if endpoint.gone is not None and endpoint.gone <= now]:
             self.past_endpoints.append(self.endpoints.pop(name))
 
-
-def _listed(kind: str, of: str, things: dict[str, dict[str, Any]], contains: str) -> list[dict[str, Any]]:
-    return [
-        {f"{kind}Name": name, f"{kind}Arn": arn(of, name), "CreationTime": things[name]["CreationTime"]}
-        for name in sorted(things)
-        if contains.lower() in name.lower()
-    ]
+    def _listed(self, kind: str, of: str, things: Mapping[str, Any], contains: str) -> list[dict[str, Any]]:
+        """What is listed of jobs and endpoints, which have a status, or of models and configurations."""
+        found = []
+        for name, thing in things.items():
+            row = {f"{kind}Name": name, f"{kind}Arn": arn(of, name)}
+            if isinstance(thing, dict):
+                row["CreationTime"] = thing["CreationTime"]
+            else:
+                row |= {f"{kind}Status": thing.status(self.clock()), "CreationTime": thing.created}
+            found += [row] if contains.lower() in name.lower() else []
+        return found
