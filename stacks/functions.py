@@ -27,10 +27,10 @@ from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each and an emoji in every answer, takes 1,442 MiB and 127 s of
-# a core to write and 1,379 MiB and 31 s to finish (python -m verification.experiments.reports.memory 10000 8 20 --words 60000). A corpus
+# a core to write and 1,379 MiB and 31 s to finish (python -m verification.experiments.memory report 10000 8 20 --words 60000). A corpus
 # of 5 million words and ten times the resamples took less than four minutes more, which is within the 900 s.
 REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (python -m verification.experiments.large_corpus), and 380 MiB.
+# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (python -m verification.experiments.memory corpus), and 380 MiB.
 WHOLE_CORE_MEMORY = 1769
 
 

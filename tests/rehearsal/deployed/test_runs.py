@@ -18,7 +18,7 @@ from common.names import run_name
 from preflight.texts import text_file
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject
-from verification.experiments.large_corpus import articles
+from verification.experiments.memory import articles
 
 # Ask saves after every hundredth answer.
 PROMPTS, PATIENCE_SECONDS = 300, 240

@@ -1,1 +1,1 @@
-"""Invented runs: what the report looks like and how much memory it takes, without running anything."""
+"""Invented runs: what the report looks like, without running anything."""
