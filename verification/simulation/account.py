@@ -96,8 +96,9 @@ class Account:
     def __post_init__(self) -> None:
         world = self.world
         self.table = Table(trouble=world.trouble, pause=world.interleave)
-        delete_seconds: Callable[[], float] = lambda: world.random.uniform(5, 60)  # noqa: E731
-        self.sagemaker = SageMaker(lambda: world.now, delete_seconds, self._touched, self._job, self._endpoint)
+        self.sagemaker = SageMaker(
+            lambda: world.now, lambda: world.random.uniform(5, 60), self._touched, self._job, self._endpoint
+        )
         self.audit = Audit(world, self.sagemaker)
         self.table.observe = self.audit.observe
         self.scheduler = Scheduler(world, self.tear_down)

@@ -209,7 +209,7 @@ class Audit:
         for month in months:
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + cents
 
-    def _settled(self, run: str, row: dict[str, dict[str, str]] | dict) -> None:  # type: ignore[type-arg]
+    def _settled(self, run: str, row: Item) -> None:
         self._expect(run not in self.settled_at, f"{run} was settled twice")
         self.settled_at[run] = self.world.now
         left = self.sagemaker.still_there(run)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ReadTimeoutError
 
@@ -24,6 +24,9 @@ from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.services import client_error, complaints
 from verification.simulation.world import World
+
+if TYPE_CHECKING:
+    from verification.simulation.account import Account
 
 _NOW = common.clock.now
 # What makes clients, by its name in common.aws, with the patience of what it makes.
@@ -75,17 +78,6 @@ class Patience:
 
 # Is called around each call that a function makes: its service and operation, and what performs it.
 Inside = Callable[[str, str, Callable[[], Any], Patience], Any]
-
-
-class Account(Protocol):
-    """The account that the functions are deployed in, as far as they see it."""
-
-    world: World
-    whole: bool  # whether texts, weights and images are read too
-
-    @property
-    def clients(self) -> Mapping[str, Any]:
-        """What plays each service, by its name."""
 
 
 @dataclass

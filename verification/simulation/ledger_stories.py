@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,17 @@ def ledger_over(table: Table) -> ledger_module.Ledger:
 def reservation(run: str, cents: int, *months: str) -> ledger_module.Reservation:
     """What a run asks for."""
     return ledger_module.Reservation(f"captune-{run}", f"arn:{run}", cents, months or ("2026-11",), {})
+
+
+def before_a_write(table: Table, act: Callable[[], object]) -> None:
+    """Lets somebody act once, between what a caller has read and the transaction that it writes."""
+
+    def pause(operation: str) -> None:
+        if operation == "TransactWriteItems":
+            table.pause = lambda other: None
+            act()
+
+    table.pause = pause
 
 
 def clamped_to_four_dollars() -> list[str]:
@@ -54,17 +66,11 @@ def collision() -> list[str]:
 
 def one_name_in_two_months() -> list[str]:
     """Of two executions that take one name at the same moment, in different months, one has it."""
-    table = Table()
-    mine, rival = ledger_over(table), ledger_over(table)
-
-    def the_rival_is_faster(operation: str) -> None:
-        if "Write" in operation:
-            table.pause = lambda other: None
-            rival.reserve(replace(reservation("one", 100, "2026-12"), execution_arn="arn:rival"), 2500, NOON)
-
-    table.pause = the_rival_is_faster
+    ledger = ledger_over(table := Table())
+    rival = replace(reservation("one", 100, "2026-12"), execution_arn="arn:rival")
+    before_a_write(table, lambda: ledger.reserve(rival, 2500, NOON))
     try:
-        mine.reserve(reservation("one", 100), 2500, NOON)
+        ledger.reserve(reservation("one", 100), 2500, NOON)
     except CaptuneError:
         return []
     return ["two executions have the same run"]
@@ -86,13 +92,8 @@ def repeated_after_a_lost_answer() -> list[str]:
 
 def room_for_one() -> list[str]:
     """Of two reservations that come at once, where there is room for one, one is refused."""
-    others = [reservation("other", 1500)]
-
-    def meanwhile(operation: str) -> None:
-        if operation == "TransactWriteItems" and others:
-            ledger.reserve(others.pop(), 2500, NOON)
-
-    ledger = ledger_over(Table(pause=meanwhile))
+    ledger = ledger_over(table := Table())
+    before_a_write(table, lambda: ledger.reserve(reservation("other", 1500), 2500, NOON))
     with suppress(CaptuneError):
         ledger.reserve(reservation("one", 1500), 2500, NOON)
     held = [row.item["reserved_cents"] for row in ledger.rows()]
@@ -109,16 +110,9 @@ def room_for_none() -> list[str]:
 
 def settled_by_two() -> list[str]:
     """Two tear-downs that settle a run at once release its reservation once."""
-    others = [1]
-
-    def meanwhile(operation: str) -> None:
-        if operation == "TransactWriteItems" and others and ledger.rows():
-            others.pop()
-            ledger.settle("captune-one", {"2026-11": 40}, {}, NOON)
-
     ledger = ledger_over(table := Table())
     ledger.reserve(reservation("one", 1500), 2500, NOON)
-    table.pause = meanwhile
+    before_a_write(table, lambda: ledger.settle("captune-one", {"2026-11": 40}, {}, NOON))
     ledger.settle("captune-one", {"2026-11": 40}, {}, NOON)
     told = int(table.rows[keys.of_month("2026-11")]["committed_cents"]["N"])
     return [] if told == 40 else [f"the month says {told} cents after a run of 40"]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 from verification.simulation.services import Pages, client_error
 
+T = TypeVar("T")
 Tags = list[dict[str, str]]
 REGION = "us-east-1"
 ACCOUNT = "111122223333"
@@ -104,6 +105,13 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"
 
 
+def _known(things: Mapping[str, T], name: str, kind: str) -> T:
+    """The thing of a name. Raises ClientError as SageMaker does, to which "not found" is a ValidationException."""
+    if name not in things:
+        raise client_error("ValidationException", f'Could not find {kind} "{name}".')
+    return things[name]
+
+
 Clock = Callable[[], datetime]
 # Decides how a job or an endpoint turns out, from its request and the run that it belongs to.
 MakeJob = Callable[[str, str, dict[str, Any]], Job]
@@ -150,9 +158,8 @@ class SageMaker:
         name, configuration = asked["EndpointName"], asked["EndpointConfigName"]
         if any(name.lower() == other.lower() for other in self.endpoints):
             raise client_error("ValidationException", f'Cannot create already existing endpoint "{name}"')
-        if configuration not in self.configurations:
-            raise client_error("ValidationException", f'Could not find endpoint configuration "{configuration}"')
-        made = self.make_endpoint(name, owner(asked["Tags"]), self.configurations[configuration])
+        made_of = _known(self.configurations, configuration, "endpoint configuration")
+        made = self.make_endpoint(name, owner(asked["Tags"]), made_of)
         made.tags, made.configuration = asked["Tags"], configuration
         self.endpoints[name] = made
         return {"EndpointArn": arn("endpoint", name)}
@@ -196,10 +203,8 @@ class SageMaker:
     def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
         """Status and make of an endpoint."""
         self._bury()
-        endpoint, now = self.endpoints.get(EndpointName), self.clock()
-        if endpoint is None:
-            raise client_error("ValidationException", f'Could not find endpoint "{EndpointName}".')
-        status = endpoint.status(now)
+        endpoint = _known(self.endpoints, EndpointName, "endpoint")
+        status = endpoint.status(self.clock())
         answer = {
             "EndpointName": endpoint.name,
             "EndpointArn": arn("endpoint", endpoint.name),
@@ -212,16 +217,12 @@ class SageMaker:
 
     def describe_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
         """What an endpoint is made of."""
-        if EndpointConfigName not in self.configurations:
-            raise client_error("ValidationException", "Could not find endpoint configuration")
-        return self.configurations[EndpointConfigName]
+        return _known(self.configurations, EndpointConfigName, "endpoint configuration")
 
     def delete_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
         """Deletes an endpoint that is not Creating."""
         self._bury()
-        endpoint, now = self.endpoints.get(EndpointName), self.clock()
-        if endpoint is None:
-            raise client_error("ValidationException", "Could not find endpoint")
+        endpoint, now = _known(self.endpoints, EndpointName, "endpoint"), self.clock()
         self.touched(endpoint.owner)
         if endpoint.status(now) == "Creating":
             raise client_error("ValidationException", "Cannot update in-progress endpoint")
@@ -231,14 +232,14 @@ class SageMaker:
 
     def delete_endpoint_config(self, *, EndpointConfigName: str) -> dict[str, Any]:
         """Deletes an endpoint configuration."""
-        if self.configurations.pop(EndpointConfigName, None) is None:
-            raise client_error("ValidationException", "Could not find endpoint configuration")
+        _known(self.configurations, EndpointConfigName, "endpoint configuration")
+        del self.configurations[EndpointConfigName]
         return {}
 
     def delete_model(self, *, ModelName: str) -> dict[str, Any]:
         """Deletes a model."""
-        if self.models.pop(ModelName, None) is None:
-            raise client_error("ValidationException", "Could not find model")
+        _known(self.models, ModelName, "model")
+        del self.models[ModelName]
         return {}
 
     def describe_hub_content(self, *, HubContentName: str, **_: Any) -> dict[str, Any]:
