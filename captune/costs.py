@@ -17,8 +17,11 @@ from common.pricing.costs import answers_cents, for_runs, looks_bound, standing_
 from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
 from common.pricing.prices import dearest, pinned
 from common.text import estimated_tokens
-from preflight import large_model_allowance, money
+from preflight import money
+from preflight.large_model_allowance import Wanted, allow
+from preflight.model import catalogued
 from stacks.configuration.settings import Settings
+from stacks.definitions import run_settings
 
 # Noon of a day in the middle of a month, and the last evening of one.
 _MIDDLE, _LAST = datetime(2026, 11, 10, 12, tzinfo=UTC), datetime(2026, 11, 30, 20, tzinfo=UTC)
@@ -123,27 +126,13 @@ def _worst(
     training_seconds: int, deadline_seconds: int, moment: datetime = _MIDDLE, settings: Settings | None = None
 ) -> money.Allowance:
     settings = settings or Settings()
-    shape = shape_in(settings)
+    of_run, cap_cents = run_settings(settings), for_runs(settings.cap_cents)
     training = [pinned(settings.region, kind, "Training") for kind in settings.training_instance_type]
     hosting = [pinned(settings.region, kind, "Hosting") for kind in settings.hosting_instance_type]
-
-    def reserve(seconds: int) -> money.Allowance:
-        return money.allow(
-            _EMPTY_LEDGER,
-            for_runs(settings.cap_cents),
-            dearest(training).times(settings.training_instance_count),
-            dearest(hosting),
-            seconds,
-            deadline_seconds,
-            0,
-            moment,
-            large_model_allowance.checkpoint_rank(shape, settings.lora_rank),
-            settings.checkpoint_minutes,
-            SPOT_WAIT_SECONDS if settings.spot else 0,
-            answers_cents(estimate.COMPARED_PROMPTS, settings.samples_per_prompt),
-        )
-
-    return large_model_allowance.allow(training_seconds, shape.weights_bytes, reserve)
+    answers = answers_cents(estimate.COMPARED_PROMPTS, settings.samples_per_prompt)
+    wanted = Wanted(training_seconds, deadline_seconds, 0, answers)
+    prices = dearest(training), dearest(hosting)
+    return allow(_EMPTY_LEDGER, cap_cents, of_run, catalogued(of_run), prices, wanted, moment, settings.spot)
 
 
 def clock_time(seconds: int) -> str:

@@ -18,7 +18,6 @@ from common.errors import DatasetRejected, PriceUnknown
 from common.ledger.ledger import dollars
 from common.pricing.prices import Price, pinned
 from common.text import MOST_PER_WORD, count_words
-from preflight import large_model_allowance
 from preflight.model import catalogued, most_bytes_learned
 from preflight.money import Allowance
 from preflight.request import Request
@@ -105,7 +104,7 @@ def _cost(settings: Settings, run: estimate.Estimate) -> list[str]:
         allowance = allowance_of(settings)
     except PriceUnknown as error:
         return [_line("cost", "not known", str(error))]
-    rank = large_model_allowance.checkpoint_rank(shape_in(settings), settings.lora_rank)
+    rank = catalogued(run_settings(settings)).checkpoint_rank(settings.lora_rank)
     cents = run.cents(training, hosting, rank, settings.checkpoint_minutes)
     times = [clock_time(seconds) for seconds in (run.training_seconds, run.endpoint_seconds) if seconds is not None]
     expected = "not known" if cents is None else dollars(cents)

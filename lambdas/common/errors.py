@@ -137,9 +137,9 @@ class WeightsNotFound(CaptuneError):
 
 
 class WeightsRejected(CaptuneError):
-    """The folder that weights_uri names holds no model that can be trained and served."""
+    """The base model's folder holds nothing that can be trained and served."""
 
-    advice = "Correct the files that the cause names, or leave weights_uri empty and deploy."
+    advice = "Correct the files that the cause names, or change weights_uri or base_model, and deploy."
 
 
 class ModelDoesNotFit(CaptuneError):

@@ -21,14 +21,13 @@ from common.errors import (
 from common.ledger.ledger import Ledger
 from common.names import run_name
 from common.pricing.costs import answers_cents
-from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
+from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_SECONDS
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
 from preflight.account import images, other_runs, quotas, weights
 from preflight.texts import prompts, training
 from preflight.texts.text_file import Files
-from preflight.texts.training import Amount
 
 T = TypeVar("T")
 
@@ -118,40 +117,29 @@ def run(context: Context) -> PreflightResult:
     return result
 
 
-def name_of_run(context: Context, result: PreflightResult) -> str:
+def name_of_run(context: Context, result: PreflightResult) -> None:
     """The run's name. Raises RunNameTaken."""
     result.run = run_name(context.event["executionName"])
     arn = context.event["executionArn"]
     other_runs.refuse_taken_name(context.sagemaker, context.ledger, result.run, arn)
-    return result.run
 
 
-def execution_input(context: Context, result: PreflightResult) -> str:
-    """What a person asked for. Raises InvalidInput."""
-    result.request = request.parse(context.event["input"])
-    return "valid"
-
-
-def spot(context: Context, result: PreflightResult) -> str:
-    """Whether the run trains on spot instances. Raises SpotWithoutCheckpoints."""
+def execution_input(context: Context, result: PreflightResult) -> None:
+    """What a person asked for, and whether the run trains on spot instances. Raises InvalidInput and SpotWithoutCheckpoints."""
     settings = context.settings
-    wanted = settings.spot if result.request.spot is None else result.request.spot
-    result.spot = wanted and result.trains
+    result.request = result.attempt(lambda: request.parse(context.event["input"])) or result.request
+    result.spot = result.trains and (settings.spot if result.request.spot is None else result.request.spot)
     if result.spot and not settings.checkpoint_minutes:
         raise SpotWithoutCheckpoints(
             "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
             'cdk.json to 10 and deploy, or start with {"spot": false}.'
         )
-    return "trains on spot instances" if result.spot else "trains on demand"
 
 
-def whole_ledger(context: Context, result: PreflightResult) -> str:
+def whole_ledger(context: Context, result: PreflightResult) -> None:
     """Whether the ledger knows this month's training jobs. Raises LedgerLost."""
-    warning = other_runs.refuse_lost_ledger(
-        context.sagemaker, context.ledger, context.now, context.settings.accept_lost_ledger
-    )
-    result.warnings += [warning] if warning else []
-    return "knows this month's training jobs"
+    accepted = context.settings.accept_lost_ledger
+    result.warnings += other_runs.refuse_lost_ledger(context.sagemaker, context.ledger, context.now, accepted)
 
 
 def licence(context: Account, result: PreflightResult) -> str:
@@ -190,36 +178,27 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
     return f"has {base.name} where and as the catalogue says"
 
 
-def texts(context: Context, result: PreflightResult) -> str:
+def texts(context: Context, result: PreflightResult) -> None:
     """Corpus, held-out and outside text, and prompts. Raises DatasetRejected, one of its kinds, or PromptsRejected."""
     settings, data = context.settings, staging.asset(context.s3, "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
-    files = Files(context.storage, data, settings.domain, attempt=result.attempt)
-    result.material = staging.gather(files, result.request, Amount(settings.corpus_words, result.corpus_bytes))
+    most = settings.corpus_words, result.corpus_bytes
+    files = Files(context.storage, data, settings.domain, {}, *most, attempt=result.attempt)
+    material = staging.gather(files, result.request)
     code = staging.asset(context.s3, "TRAINING")
-    if result.material:
+    if material:
+        result.material = material
         # What was checked is what the run gets.
         result.input_versions = files.versions
-        result.input_digest = staging.digest(staging.files(result.material, code))
-        result.warnings += result.material.warnings
-        result.warnings += prompts.too_long_for(result.material.prompts, result.model.served_tokens)
-    return "read and checked"
+        result.input_digest = staging.digest(staging.files(material, code))
+        result.warnings += material.warnings + prompts.too_long_for(material.prompts, result.model.served_tokens)
+        result.warnings += training.refuse_unlearnable_records(material.training, result.model, settings)
 
 
-def records(context: Context, result: PreflightResult) -> str:
-    """Whether model and settings can take the records. Raises ChatTemplateMissing and DatasetRejected."""
-    if result.material:
-        parts = result.material.training
-        result.attempt(lambda: training.refuse_without_template(parts, result.model))
-        result.warnings += training.long_records(parts, context.settings)
-    return "can be learned"
-
-
-def earlier_adapter(context: Context, result: PreflightResult) -> str:
+def earlier_adapter(context: Context, result: PreflightResult) -> None:
     """The adapter of an earlier run, where the input names one. Raises AdapterRejected."""
     if result.request.adapter_uri:
         weights.refuse_unusable_adapter(context.storage, result.request.adapter_uri, context.settings)
-    return "can be served"
 
 
 def memory(context: Account, result: PreflightResult) -> str:
@@ -239,8 +218,7 @@ def container_images(context: Account, result: PreflightResult) -> str:
     needed = [settings.training_image, settings.hosting_image] if result.trains else [settings.hosting_image]
     looked = [images.problem(context.ecr_in, address) for address in needed]
     result.warnings += [warning for _, warning in looked if warning]
-    problems = [problem for problem, _ in looked if problem]
-    if problems:
+    if problems := [problem for problem, _ in looked if problem]:
         raise ImageNotFound(
             f"SageMaker could not pull a container image: {'; '.join(problems)}. Deploy a newer version of this project, or set hosting_image in cdk.json to an "
             "image that exists and deploy."
@@ -248,16 +226,14 @@ def container_images(context: Account, result: PreflightResult) -> str:
     return " and ".join(address.rpartition("/")[2] for address in needed)
 
 
-def leftovers(context: Context, result: PreflightResult) -> str:
+def leftovers(context: Context, result: PreflightResult) -> None:
     """Whether anything bills that no reservation covers, and which runs are in flight. Raises LeftoversFound."""
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
-    left = other_runs.leftovers(context.sagemaker, context.ledger, context.now)
-    if left:
+    if left := other_runs.leftovers(context.sagemaker, context.ledger, context.now):
         raise LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
         )
-    return "nothing"
 
 
 def instance_quotas(context: Account, result: PreflightResult) -> str:
@@ -272,78 +248,64 @@ def instance_quotas(context: Account, result: PreflightResult) -> str:
     return ", ".join(f"{one.value} of {one.name}" for one in read if one.value) or "none could be read"
 
 
-def prices(context: Context, result: PreflightResult) -> str:
-    """The hourly prices of the types that are left: one that the account may not use must not set the price. Raises PriceUnknown."""
+def money_left(context: Context, result: PreflightResult) -> None:
+    """The hourly prices of the types that are left, and what the run may take of the month's cap. Raises PriceUnknown and BudgetExceeded.
 
-    def found(types: list[str], use: str) -> list[Price]:
-        return [money.find_price(context.pricing, context.settings.region, one, use) for one in types]
+    After the quotas: a type that the account may not use must not set the price.
+    """
+    settings, asked = context.settings, result.request
 
-    result.training_prices = result.attempt(lambda: found(result.training_types, "Training")) or []
-    result.hosting_prices = found(result.hosting_types, "Hosting")
-    each = {f"{one.instance_type} ${one.hourly_usd}/h" for one in (*result.training_prices, *result.hosting_prices)}
-    return ", ".join(sorted(each))
+    def priced(types: list[str], use: str) -> list[Price]:
+        return [money.find_price(context.pricing, settings.region, one, use) for one in types]
 
-
-def money_left(context: Context, result: PreflightResult) -> str:
-    """What the run may take of the month's cap. Raises BudgetExceeded."""
+    result.training_prices = result.attempt(lambda: priced(result.training_types, "Training")) or []
+    result.hosting_prices = priced(result.hosting_types, "Hosting")
     if not (result.training_prices and result.hosting_prices):
-        return ""
-    settings, smoke = context.settings, result.request.smoke
-    training_seconds = MINIMUM_TRAINING_SECONDS if smoke else settings.max_training_seconds
-    prompts = len(result.material.prompts) if result.material else 0
-
-    def reserve(seconds: int) -> money.Allowance:
-        return money.allow(
-            context.ledger,
-            context.cap_cents,
-            dearest(result.training_prices).times(settings.training_instance_count),
-            dearest(result.hosting_prices),
-            seconds,
-            MINIMUM_DEADLINE_SECONDS if smoke else settings.endpoint_deadline_minutes * 60,
-            result.request.keep_endpoint_minutes * 60,
-            context.now,
-            large_model_allowance.checkpoint_rank(result.model.shape, settings.lora_rank),
-            settings.checkpoint_minutes,
-            SPOT_WAIT_SECONDS if result.spot else 0,
-            answers_cents(prompts, result.samples(settings)),
-        )
-
-    wanted = training_seconds if result.trains else 0
-    result.allowance = large_model_allowance.allow(wanted, result.model.downloaded_bytes, reserve)
-    if result.allowance.clamped:
+        return
+    wanted = large_model_allowance.Wanted(
+        MINIMUM_TRAINING_SECONDS if asked.smoke else settings.max_training_seconds,
+        MINIMUM_DEADLINE_SECONDS if asked.smoke else settings.endpoint_deadline_minutes * 60,
+        asked.keep_endpoint_minutes * 60,
+        answers_cents(len(result.material.prompts) if result.material else 0, result.samples(settings)),
+    )
+    wanted = wanted if result.trains else wanted._replace(training_seconds=0)
+    prices = dearest(result.training_prices), dearest(result.hosting_prices)
+    result.allowance = allowance = large_model_allowance.allow(
+        context.ledger, context.cap_cents, settings, result.model, prices, wanted, context.now, result.spot
+    )
+    if allowance.clamped:
         result.warnings.append(
-            f"What is left of the month's cap shortened this run: at most {result.allowance.training_seconds // 60} minutes of training and "
-            f"{result.allowance.deadline_seconds // 60} of endpoint. Training that ends early learns less."
+            f"What is left of the month's cap shortened this run: at most {allowance.training_seconds // 60} minutes of training and "
+            f"{allowance.deadline_seconds // 60} of endpoint. Training that ends early learns less."
         )
-    return "enough"
 
 
 class Check(NamedTuple):
-    """A check: its name, and the function that raises what is wrong or says in a few words what it found.
+    """A check: its name, and the function that raises what is wrong.
 
-    `right` is the IAM action that a person needs for it before anything is deployed; without one it is made by Preflight only.
+    `right` is the IAM action that a person needs for it before anything is deployed, and then it says in a few words what it found;
+    without one it is made by Preflight only.
     """
 
     name: str
-    look: Callable[[Any, PreflightResult], str]  # of a Context, or of an Account where nothing has to be deployed
+    look: Callable[
+        [Any, PreflightResult], str | None
+    ]  # of a Context, or of an Account where nothing has to be deployed
     right: str = ""
 
 
 CHECKS = (
     Check("name of the run", name_of_run),
     Check("input", execution_input),
-    Check("spot", spot),
     Check("ledger", whole_ledger),
     Check("licence", licence, "none"),
     Check("weights", base_weights, "s3:ListBucket and s3:GetObject"),
     Check("hub", jumpstart_hub, "sagemaker:DescribeHubContent and CreateHubContentPresignedUrls"),
     Check("texts", texts),
-    Check("records", records),
     Check("earlier adapter", earlier_adapter),
     Check("memory", memory, "none"),
     Check("images", container_images, "ecr:BatchGetImage"),
     Check("leftovers", leftovers),
     Check("quotas", instance_quotas, "servicequotas:GetServiceQuota and ListServiceQuotas"),
-    Check("prices", prices),
     Check("money left", money_left),
 )

@@ -1,49 +1,68 @@
-"""What a model that is larger than Llama 2 7B needs beyond the allowances of lambdas/common, which were made for that one.
+"""What a run is given of the cap, with what a model that is larger than Llama 2 7B needs beyond the allowances of lambdas/common.
 
 It is only ever added: no run is given a smaller reservation than one of Llama 2 7B.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
 
-from common.architecture import Shape
+from common.environment import RunSettings
 from common.errors import BudgetExceeded
-from common.pricing.durations import MINIMUM_TRAINING_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
-from preflight.money import Allowance
-
-# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
-DOWNLOADED_BYTES_PER_SECOND = 100_000_000
-# What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
-PARAMETERS_PER_RANK = 2_498_560
+from common.ledger.ledger import Ledger
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, SPOT_WAIT_SECONDS
+from common.pricing.prices import Price
+from preflight import money
+from preflight.model import Model
 
 
-def download_seconds(downloaded_bytes: int) -> int:
-    """How much longer so many bytes take to the instance than the allowances hold."""
-    needed = math.ceil(downloaded_bytes / DOWNLOADED_BYTES_PER_SECOND)
-    return max(0, needed - WEIGHTS_DOWNLOAD_SECONDS)
+class Wanted(NamedTuple):
+    """How long a run would last where the cap pays for it, its endpoint until the deadline and kept after it, and the cents of its answers."""
+
+    training_seconds: int
+    deadline_seconds: int
+    keep_seconds: int
+    answers_cents: int
 
 
-def checkpoint_rank(shape: Shape, lora_rank: int) -> int:
-    """The rank at which an adapter of Llama 2 7B has as many weights as this model's has at `lora_rank`, or that rank itself."""
-    return max(lora_rank, math.ceil(shape.adapter_parameters(lora_rank) / PARAMETERS_PER_RANK))
+def allow(
+    ledger: Ledger,
+    cap_cents: int,
+    settings: RunSettings,
+    model: Model,
+    prices: tuple[Price, Price],
+    wanted: Wanted,
+    now: datetime,
+    spot: bool,
+) -> money.Allowance:
+    """What is allowed for the training and the longer download together, with the training's own time as what it may last.
 
-
-def allow(wanted_training_seconds: int, downloaded_bytes: int, reserve: Callable[[int], Allowance]) -> Allowance:
-    """What `reserve` allows for the training and the longer download together, with the training's own time as what it may last.
-
-    So the longer download is paid for whether or not AWS counts it as part of the time that a job may last. Raises BudgetExceeded,
-    as `reserve` does, where too little is left for both.
+    So the longer download is paid for whether or not AWS counts it as part of the time that a job may last. The prices, of
+    training and hosting, are the dearest that the run may meet, each of one instance. Raises BudgetExceeded where too little is left for both.
     """
-    longer = download_seconds(downloaded_bytes) if wanted_training_seconds else 0
-    allowance = reserve(wanted_training_seconds + longer)
+    training, hosting = prices
+    longer = model.longer_download_seconds if wanted.training_seconds else 0
+    allowance = money.allow(
+        ledger,
+        cap_cents,
+        training.times(settings.training_instance_count),
+        hosting,
+        wanted.training_seconds + longer,
+        wanted.deadline_seconds,
+        wanted.keep_seconds,
+        now,
+        model.checkpoint_rank(settings.lora_rank),
+        settings.checkpoint_minutes,
+        SPOT_WAIT_SECONDS if spot else 0,
+        wanted.answers_cents,
+    )
     seconds = allowance.training_seconds - longer
-    if seconds < min(MINIMUM_TRAINING_SECONDS, wanted_training_seconds):
+    if seconds < min(MINIMUM_TRAINING_SECONDS, wanted.training_seconds):
         raise BudgetExceeded(
             f"What is left of the month's cap pays for {seconds} seconds of training beside the download of "
-            f"{downloaded_bytes / 1e9:.0f} GB of weights, and the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. "
+            f"{model.downloaded_bytes / 1e9:.0f} GB of weights, and the shortest useful training takes {MINIMUM_TRAINING_SECONDS}. "
             "Wait for the next month, raise budget_usd and deploy, or choose a smaller base_model."
         )
     return replace(allowance, training_seconds=seconds)

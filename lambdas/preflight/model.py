@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,8 @@ from common.cards import (
 )
 from common.environment import RunSettings
 from common.errors import ModelDoesNotFit
-from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS
+from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
 from common.text import estimated_tokens
-from preflight import large_model_allowance
 from preflight.request import Request
 
 # What a run of two hours on the fastest card learns at most, rounded up; and what every run takes whole, however short it is.
@@ -30,6 +30,10 @@ MOST_BYTES, WHOLE_BYTES = 32 * 2**20, 4 * 2**20
 BYTES_PER_TOKEN = 4
 # Rather too much text than too little: the time budget stops the training, and a speed is an average.
 MARGIN = 1.25
+# Public logs of SageMaker jobs show so much and more from S3 to the instance (lambdas/common/pricing/durations.py).
+DOWNLOADED_BYTES_PER_SECOND = 100_000_000
+# What one rank of an adapter has in Llama 2 7B: CHECKPOINT_BYTES_PER_RANK of lambdas/common/pricing/costs.py is made for it.
+PARAMETERS_PER_RANK = 2_498_560
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,15 @@ class Model:
     served_tokens: int
     has_chat_template: bool
     downloaded_bytes: int
+
+    @property
+    def longer_download_seconds(self) -> int:
+        """How much longer its download takes than the allowances hold."""
+        return max(0, math.ceil(self.downloaded_bytes / DOWNLOADED_BYTES_PER_SECOND) - WEIGHTS_DOWNLOAD_SECONDS)
+
+    def checkpoint_rank(self, lora_rank: int) -> int:
+        """The rank at which an adapter of Llama 2 7B has as many weights as this model's has at `lora_rank`, or that rank itself."""
+        return max(lora_rank, math.ceil(self.shape.adapter_parameters(lora_rank) / PARAMETERS_PER_RANK))
 
 
 def catalogued(settings: RunSettings) -> Model:
@@ -122,14 +135,9 @@ def _what_would(model: Model, settings: RunSettings) -> str:
     return f"What would do: {named}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
 
 
-def passes(settings: RunSettings, request: Request) -> int:
-    """How often a run goes through its corpus."""
-    return request.epochs or settings.epochs
-
-
 def tokens_learned(settings: RunSettings, request: Request, words: int) -> int:
     """About how many tokens a run over a corpus of so many words learns, all passes together."""
-    return estimated_tokens(words) * passes(settings, request)
+    return estimated_tokens(words) * (request.epochs or settings.epochs)
 
 
 def most_bytes_learned(settings: RunSettings, request: Request, model: Model) -> int:
@@ -142,7 +150,7 @@ def most_bytes_learned(settings: RunSettings, request: Request, model: Model) ->
     if any(speed is None for speed in speeds):
         return MOST_BYTES
     seconds = MINIMUM_TRAINING_SECONDS if request.smoke else settings.max_training_seconds
-    seconds -= TRAINING_MARGIN_SECONDS + large_model_allowance.download_seconds(model.downloaded_bytes)
+    seconds -= TRAINING_MARGIN_SECONDS + model.longer_download_seconds
     most_tokens = max(0, seconds) * max(speed for speed in speeds if speed is not None)
-    learned = int(most_tokens * MARGIN * BYTES_PER_TOKEN / passes(settings, request))
+    learned = int(most_tokens * MARGIN * BYTES_PER_TOKEN / (request.epochs or settings.epochs))
     return min(MOST_BYTES, max(WHOLE_BYTES, learned))

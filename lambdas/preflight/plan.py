@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from common import estimate
 from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
@@ -28,8 +27,9 @@ from common.pricing.durations import (
 )
 from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
-from preflight import large_model_allowance, model
 from preflight.checks import Context, PreflightResult
+from preflight.model import tokens_learned
+from preflight.texts.training import Material
 
 # One step shows that the weights load, learn and are saved; a smoke run is to show no more.
 SMOKE_STEPS = 1
@@ -38,15 +38,14 @@ SMOKE_STEPS = 1
 def build(context: Context, found: PreflightResult) -> Plan:
     """The plan as JSON: names, addresses, hyperparameters, deadlines and the money set aside."""
     event, settings, storage = context.event, context.settings, context.storage
+    allowance, request, material = found.allowance, found.request, found.material
+    samples = found.samples(settings)
+    seed = settings.seed if request.seed is None else request.seed
+    planned = _expected(settings, found, samples)
 
     def key(path: str) -> str:
         return run_folder.key(found.run, path)
 
-    allowance, request = found.allowance, found.request
-    seed = settings.seed if request.seed is None else request.seed
-    hyperparameters = _hyperparameters(settings, found, seed)
-    samples = found.samples(settings)
-    planned = expected(settings, found, samples=samples, steps=SMOKE_STEPS if request.smoke else 0)
     return {
         "runName": found.run,
         "executionName": event["executionName"],
@@ -83,7 +82,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "maxPendingSeconds": MAX_PENDING_SECONDS,
             "spot": found.spot,
             "maxWaitSeconds": allowance.training_seconds + SPOT_WAIT_SECONDS if found.spot else 0,
-            "hyperparameters": hyperparameters,
+            "hyperparameters": _hyperparameters(settings, found, seed),
             "corpusUri": storage.uri(key(run_folder.CORPUS_CHANNEL)),
             "evaluationUri": storage.uri(key(run_folder.EVALUATION_CHANNEL)),
             "codeUri": storage.uri(key(run_folder.CODE)),
@@ -108,12 +107,12 @@ def build(context: Context, found: PreflightResult) -> Plan:
         },
         "report": {"prefix": key(run_folder.REPORT), "uri": storage.uri(key(run_folder.REPORT))},
         "tearDownAt": schedule_time(allowance.tear_down_at),
-        "corpus": _corpus(found),
+        "corpus": _corpus(material),
         "evaluation": {
-            "heldOutDocuments": len(found.material.held_out),
-            "outsideDocuments": len(found.material.outside),
-            "controlDocuments": len(found.material.control),
-            "outsideText": found.material.outside_told,
+            "heldOutDocuments": len(material.held_out),
+            "outsideDocuments": len(material.outside),
+            "controlDocuments": len(material.control),
+            "outsideText": material.outside_told,
         },
         "budget": {
             "worstCaseCents": allowance.worst.cents,
@@ -122,7 +121,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "trainingHourlyUsd": str(dearest(found.training_prices).hourly_usd),
             "hostingHourlyUsd": str(dearest(found.hosting_prices).hourly_usd),
             "priceSource": found.hosting_prices[0].source,
-            "ledgerDetails": ledger_details(event, settings, found),
+            "ledgerDetails": _ledger_details(event, settings, found),
         },
         "estimate": planned,
         "warnings": found.warnings + _endpoint_too_short(planned, allowance.deadline_seconds),
@@ -130,55 +129,48 @@ def build(context: Context, found: PreflightResult) -> Plan:
 
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
+    seconds = found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - found.model.longer_download_seconds
     values = {
-        "epochs": model.passes(settings, found.request),
+        "epochs": found.request.epochs or settings.epochs,
         "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,
         "adapter_strength": settings.adapter_strength,
         "seed": seed,
         "checkpoint_minutes": settings.checkpoint_minutes,
-        "time_budget_seconds": max(
-            0,
-            found.allowance.training_seconds
-            - TRAINING_MARGIN_SECONDS
-            - large_model_allowance.download_seconds(found.model.downloaded_bytes),
-        ),
+        "time_budget_seconds": max(0, seconds),
     }
     if any(part.records for part in found.material.training):
         values["long_records"] = settings.long_records
+    elif settings.document_order != "auto":
+        values["document_order"] = settings.document_order
     else:
-        values["document_order"] = _document_order(settings, found)
+        # The order of the file only where somebody has thought of it.
+        values["document_order"] = "shuffled" if found.request.corpus else "written"
     if found.request.smoke:
         values["max_steps"] = SMOKE_STEPS
     return {name: str(value) for name, value in values.items()}
 
 
-def _document_order(settings: RunSettings, found: PreflightResult) -> str:
-    """The order of running text: that of the file only where somebody has thought of it."""
-    if settings.document_order != "auto":
-        return settings.document_order
-    return "shuffled" if found.request.corpus else "written"
-
-
-def _corpus(found: PreflightResult) -> PlannedCorpus:
+def _corpus(material: Material) -> PlannedCorpus:
     """What is learned from and asked. The documents of records are their groups; running text has no records."""
-    material = found.material
-    told: PlannedCorpus = {
+    planned: PlannedCorpus = {
         "words": material.words,
         "documents": len(material.training),
         "prompts": len(material.prompts),
     }
     if records := [record for part in material.training for record in part.records]:
-        told["records"] = len(records)
-        told["heldOutRecords"] = sum(len(part.records) for part in material.held_out)
-        told["conversations"] = records[0].is_conversation
-    return told
+        planned["records"] = len(records)
+        planned["heldOutRecords"] = sum(len(part.records) for part in material.held_out)
+        planned["conversations"] = records[0].is_conversation
+    return planned
 
 
-def ledger_details(event: PreflightEvent, settings: RunSettings, found: PreflightResult) -> RunItem:
+def _ledger_details(event: PreflightEvent, settings: RunSettings, found: PreflightResult) -> RunItem:
     """What TearDown and settlement need to know of a run, even when its execution and its files are lost."""
-    worst = found.allowance.worst
+    allowance, worst = found.allowance, found.allowance.worst
+    # The endpoint's own deadline may begin as late as the tear-down of the whole run is due.
+    ends_by = allowance.tear_down_at + timedelta(seconds=allowance.deadline_seconds)
     return {
         "execution_name": event["executionName"],
         # In order of preference, with what each costs: the first attempt takes the first of them, and so on round the list.
@@ -189,46 +181,49 @@ def ledger_details(event: PreflightEvent, settings: RunSettings, found: Prefligh
         "max_training_seconds": worst.training_seconds,
         "max_endpoint_seconds": worst.endpoint_seconds,
         "other_cents": worst.other_cents,
-        "keep_endpoint_seconds": found.allowance.keep_seconds,
-        "endpoint_deadline_seconds": found.allowance.deadline_seconds,
-        # The endpoint's own deadline may begin as late as the tear-down of the whole run is due.
-        "ends_by": (found.allowance.tear_down_at + timedelta(seconds=found.allowance.deadline_seconds)).isoformat(
-            timespec="seconds"
-        ),
+        "keep_endpoint_seconds": allowance.keep_seconds,
+        "endpoint_deadline_seconds": allowance.deadline_seconds,
+        "ends_by": ends_by.isoformat(timespec="seconds"),
     }
 
 
-def expected(settings: RunSettings, found: PreflightResult, *, samples: int, steps: int) -> PlannedEstimate:
+def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> PlannedEstimate:
     """What the run is expected to take, with the source of each figure.
 
-    `steps` is the most that it makes, 0 for no limit. Where no speed is known for the card, the seconds and cents that depend on it
-    are None.
+    Where no speed is known for the card, the seconds and cents that depend on it are None.
     """
-    shape, kind = found.model.shape, found.training_types[0]
-    trains = not found.request.adapter_uri
-    tokens = model.tokens_learned(settings, found.request, found.material.words)
+    model, material, kind = found.model, found.material, found.training_types[0]
+    tokens = tokens_learned(settings, found.request, material.words)
     sequences = sequences_per_step(tokens, settings.sequence_length)
     run = estimate.of_run(
-        shape,
+        model.shape,
         card_of(kind),
-        tokens=min(tokens, steps * sequences * settings.sequence_length) if steps else tokens,
+        tokens=min(tokens, SMOKE_STEPS * sequences * settings.sequence_length) if found.request.smoke else tokens,
         sequences=sequences,
-        answers=len(found.material.prompts) * (1 + samples),
-        trains=trains,
+        answers=len(material.prompts) * (1 + samples),
+        trains=found.trains,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
-        downloaded_bytes=found.model.downloaded_bytes,
+        downloaded_bytes=model.downloaded_bytes,
     )
-    rank = large_model_allowance.checkpoint_rank(shape, settings.lora_rank)
+    rank, training, hosting = settings.lora_rank, found.training_prices[0], found.hosting_prices[0]
+    trained, served = card_of(kind) if found.trains else None, card_of(found.hosting_types[0])
+    memory = training_memory(model.shape, rank, settings.sequence_length, trained) if trained else None
     return {
         "tokens": run.tokens,
         "trainingSeconds": run.training_seconds,
         "endpointSeconds": run.endpoint_seconds,
-        "expectedCents": run.cents(
-            found.training_prices[0], found.hosting_prices[0], rank, settings.checkpoint_minutes
-        ),
+        "expectedCents": run.cents(training, hosting, model.checkpoint_rank(rank), settings.checkpoint_minutes),
         "phases": [asdict(phase) for phase in (*run.training, *run.endpoint)],
-        "memory": _memory(settings, found, kind if trains else ""),
+        "memory": {
+            "trainingCard": trained.name if trained else None,
+            "trainingBytes": memory.needed_bytes if memory else None,
+            "trainingFreeBytes": trained.free_bytes if trained else None,
+            "quantised": memory.quantised if memory else None,
+            "hostingCard": served.name if served else None,
+            "hostingBytes": serving_bytes(model.shape, rank, model.served_tokens),
+            "hostingUsableBytes": served.served_bytes if served else None,
+        },
     }
 
 
@@ -241,18 +236,3 @@ def _endpoint_too_short(planned: PlannedEstimate, deadline_seconds: int) -> list
         f"The endpoint is expected to need {seconds // 60} minutes for so many prompts and samples, if it answers no faster than was assumed, and is removed "
         f"after {deadline_seconds // 60}. Raise endpoint_deadline_minutes and deploy, or ask fewer prompts or samples (samplesPerPrompt)."
     ]
-
-
-def _memory(settings: RunSettings, found: PreflightResult, training_type: str) -> dict[str, Any]:
-    shape, model = found.model.shape, found.model
-    trained, served = card_of(training_type), card_of(found.hosting_types[0])
-    training = training_memory(shape, settings.lora_rank, settings.sequence_length, trained) if trained else None
-    return {
-        "trainingCard": trained.name if trained else None,
-        "trainingBytes": training.needed_bytes if training else None,
-        "trainingFreeBytes": trained.free_bytes if trained else None,
-        "quantised": training.quantised if training else None,
-        "hostingCard": served.name if served else None,
-        "hostingBytes": serving_bytes(shape, settings.lora_rank, model.served_tokens),
-        "hostingUsableBytes": served.served_bytes if served else None,
-    }

@@ -23,7 +23,7 @@ from common.text import encoded
 from preflight.request import Request
 from preflight.texts import outside_text, prompts, text_file, training
 from preflight.texts.text_file import Document, Files
-from preflight.texts.training import Amount, Material
+from preflight.texts.training import Material
 
 # Prompts of a smoke run: the starters stand first in the project's files.
 SMOKE_PROMPTS = 4
@@ -51,17 +51,17 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
-def gather(files: Files, request: Request, amount: Amount | None = None) -> Material | None:
+def gather(files: Files, request: Request) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None where `files` kept a fault.
 
-    `amount` says how much of the corpus is learned at most. The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
+    The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
     """
     made = request.corpus is not None and request.prompts is None
     given = None if made else files.attempt(lambda: _given_prompts(files, request.prompts))
     name = request.held_outside or ""
     outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
     control = files.attempt(files.control) or []
-    material = training.gather(files, request, amount or Amount(), [*control, *(outside or [])])
+    material = training.gather(files, request, [*control, *(outside or [])])
     if material is None or outside is None:
         return None
     material.outside_told = outside_text.NONE_GIVEN

@@ -12,7 +12,6 @@ from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.storage import Storage
 from preflight import request, staging
 from preflight.texts.text_file import Files
-from preflight.texts.training import Amount
 
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
@@ -28,10 +27,10 @@ def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
 
     Raises DatasetChanged where one of them was deleted, or the deployed files are others.
     """
-    files = Files(storage, staging.asset(s3, "DATA"), plan["domain"], dict(plan["inputVersions"]))
+    data, most = staging.asset(s3, "DATA"), (plan["corpusWords"], plan["corpusBytes"])
+    files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most)
     try:
-        amount = Amount(plan["corpusWords"], plan["corpusBytes"])
-        material = staging.gather(files, request.parse(plan["input"]), amount)
+        material = staging.gather(files, request.parse(plan["input"]))
     except (DatasetRejected, PromptsRejected) as fault:
         raise DatasetChanged(
             f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"

@@ -20,6 +20,8 @@ from tests.doubles.texts.made_up_records import GOOD, lines
 from verification.simulation.material import zipped
 
 KEPT = "runs/captune-abc/"
+EARLIER = "runs/captune-first/training/captune-first/output/model/"
+ADAPTER = {"adapterUri": f"s3://bucket/{EARLIER}"}
 # The settings that a deployed Preflight has: the defaults, but for what the tests look for.
 _DEPLOYED: dict[str, Any] = json.loads(settings_json(Settings()))
 SETTINGS: dict[str, Any] = {
@@ -72,6 +74,19 @@ class Site:
 
     def upload(self, name: str, content: bytes) -> None:
         self.s3.objects["bucket", f"corpora/{name}"] = content
+
+    def add_adapter(self, name: str = "", content: Any = None) -> None:
+        """Adds the folder of an earlier run; the file called so gets another content, or is missing where that is None."""
+        files: dict[str, Any] = {
+            f"{EARLIER}adapter_config.json": {"r": 16, "peft_type": "LORA"},
+            f"{EARLIER}adapter_model.safetensors": bytes(64),
+            f"{EARLIER}metrics.json": {"evaluation": {"heldout": {"documents": []}}},
+            "runs/captune-first/plan.json": {"baseModel": {"weightsUri": "s3://gated/llama/"}},
+        }
+        files |= {key: content for key in files if name and name in key}
+        for key, value in files.items():
+            if value is not None:
+                self.s3.objects["bucket", key] = value if isinstance(value, bytes) else json.dumps(value).encode()
 
     def run(self, execution_input: Any = None, name: str = "abc") -> Any:
         """Preflight: the plan of a run."""

@@ -29,7 +29,6 @@ from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
 from preflight.texts.text_file import Document, Files
-from preflight.texts.training import Amount
 from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.models.weights import WeightsMissing, ensure_weights
 from rehearsal.sagemaker.real.container import environment_of
@@ -107,8 +106,8 @@ def gather(words: int, most_documents: int, outside: Path | None = None) -> tupl
     """
     data = {path.name: path.read_bytes() for path in DATA.iterdir() if path.is_file()}
     request = Request(held_outside=str(outside.resolve()) if outside else None)
-    read = Files(Storage(Folder(Path("/")), "this machine"), data, "medical")
-    material = staging.gather(read, request, Amount(words))
+    read = Files(Storage(Folder(Path("/")), "this machine"), data, "medical", corpus_words=words)
+    material = staging.gather(read, request)
     if material is None:
         raise ValueError("Preflight refuses the texts of the benchmark")
     held_out, by_others = (_spread(documents, most_documents) for documents in (material.held_out, material.outside))

@@ -32,7 +32,6 @@ from preflight import staging
 from preflight.model import MOST_BYTES
 from preflight.request import Request
 from preflight.texts.text_file import Files
-from preflight.texts.training import Amount
 from report.findings import analysis, intervals
 from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
 from verification.experiments.reports.made_up import prompts as made_up_prompts
@@ -82,8 +81,8 @@ def read_corpus(megabytes: int, titled: bool, wrapped: bool) -> str:
                     break
         data = {"control.txt": b"# One\n\nA text of its own about a town by the sea.\n"}
         began = time.process_time()
-        files = Files(Storage(Folder(Path(folder)), "bucket"), data, "medical")
-        material = staging.gather(files, Request(corpus=KEY), Amount(bytes=MOST_BYTES))
+        files = Files(Storage(Folder(Path(folder)), "bucket"), data, "medical", corpus_bytes=MOST_BYTES)
+        material = staging.gather(files, Request(corpus=KEY))
     assert material is not None
     staged = sum(map(len, staging.files(material, {}).values())) / 1e6
     seconds = time.process_time() - began

@@ -45,7 +45,7 @@ _MATERIAL = SimpleNamespace(
     outside=[],
     outside_told="",
     prompts=[],
-    warnings=(),
+    warnings=[],
 )
 
 

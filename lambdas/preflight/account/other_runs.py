@@ -13,8 +13,7 @@ from common.errors import LedgerLost, RunNameTaken
 from common.ledger.ledger import Ledger
 from common.names import PREFIX, attempt_names, run_of
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all, find_present, named
-
-_SHOWN = 3
+from common.text import listed
 
 
 def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: str) -> None:
@@ -67,8 +66,8 @@ def leftovers(sagemaker: Any, ledger: Ledger, now: datetime) -> list[str]:
     return [f"{one.kind.words} {one.name}{f' ({why})' if why else ''}" for one, why in uncovered]
 
 
-def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_month: str) -> str:
-    """A warning, or nothing. Raises LedgerLost for training jobs of this month, the project's, of which the ledger has no run.
+def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_month: str) -> list[str]:
+    """A warning where the loss is accepted. Raises LedgerLost for training jobs of this month, the project's, of which the ledger has no run.
 
     `accepted_month`, such as `2026-11`, is the one month for which the owner lets a ledger begin anew. An endpoint leaves no
     trace once it is deleted, and SageMaker remembers jobs by region, so this finds a lost ledger only where a run has trained.
@@ -80,10 +79,12 @@ def refuse_lost_ledger(sagemaker: Any, ledger: Ledger, now: datetime, accepted_m
     known = {row.run for row in ledger.rows()}
     lost = sorted(job.name for job in Tags(sagemaker).own(job for job in jobs if run_of(job.name) not in known))
     if not lost:
-        return ""
-    shown = f"{', '.join(lost[:_SHOWN])}{f' and {len(lost) - _SHOWN} more' if len(lost) > _SHOWN else ''}"
+        return []
+    shown = listed(lost, most=3)
     if accepted_month == month:
-        return f"The ledger knows nothing of training jobs of {month} ({shown}). accept_lost_ledger gives {month} its whole cap nevertheless."
+        return [
+            f"The ledger knows nothing of training jobs of {month} ({shown}). accept_lost_ledger gives {month} its whole cap nevertheless."
+        ]
     raise LedgerLost(
         f"SageMaker remembers training jobs of {month} of which the ledger knows nothing ({shown}). It was deleted, or is another one than they were "
         f"reserved in, so what they cost is counted nowhere and the cap of {month} cannot be kept. Bring its items back, start again on "

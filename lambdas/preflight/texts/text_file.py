@@ -28,6 +28,7 @@ MOST_BYTES = 4 * 2**20
 SAMPLED_MEGABYTES = 32
 MINIMUM_DISTINCT_SHARE = 0.5
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
+_RETURN = re.compile(r"\r\n?")  # how other systems end a line
 _TITLE = re.compile(r"(?m)^# .*$")
 
 
@@ -45,13 +46,16 @@ class Document:
 class Files:
     """The files of a run: a user's from the bucket, in the version that was checked, and the domain's own from the deployed data.
 
-    `versions` are those that must be read, by key; what is read without one is noted there. Without an `attempt` faults are raised.
+    `versions` are those that must be read, by key; what is read without one is noted there. Of the corpus so many words (0 for all) and
+    bytes are learned at most. Without an `attempt` faults are raised.
     """
 
     storage: Storage
     data: dict[str, bytes]
     domain: str
     versions: dict[str, str] = field(default_factory=dict)
+    corpus_words: int = 0
+    corpus_bytes: int = MOST_CORPUS_BYTES
     attempt: Attempt = lambda step: step()
 
     def refuse(self, fault: CaptuneError) -> None:
@@ -109,16 +113,11 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
     """The text of a file without a byte order mark and with the line ends of this system. Raises `refusal` for what is not UTF-8."""
     mark = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
     try:
-        return with_line_ends(content[mark:].decode("utf-8"))
+        return _RETURN.sub("\n", content[mark:].decode("utf-8"))
     except UnicodeDecodeError as error:
         start = mark + error.start
-        line = with_line_ends(content[:start].decode("utf-8", "replace")).count("\n") + 1
+        line = _RETURN.sub("\n", content[:start].decode("utf-8", "replace")).count("\n") + 1
         raise refusal(f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8.") from None
-
-
-def with_line_ends(text: str) -> str:
-    """A text with the line ends of this system, whatever system it was written on."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def refuse_too_large(name: str, size: int, most_bytes: int) -> None:
@@ -201,12 +200,12 @@ def titled(part: Document) -> str:
 
 def as_lines(parts: Iterable[Document]) -> str:
     """Documents as JSON Lines, the form of the evaluation channel; groups as their records, the form of either channel."""
-    entries: list[dict[str, Any]] = []
-    for part in parts:
-        if part.records:
-            entries += [record.as_entry() for record in part.records]
-        else:
-            entries.append({"id": part.id, "title": part.title, "text": part.text})
+    entries = (
+        entry
+        for part in parts
+        for entry in [record.as_entry() for record in part.records]
+        or [{"id": part.id, "title": part.title, "text": part.text}]
+    )
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
 
 

@@ -24,14 +24,6 @@ REFUSE = "refuse"  # the value of long_records beside "split"
 ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
 
 
-@dataclass(frozen=True)
-class Amount:
-    """How much of a corpus is learned at most: `words` by the setting corpus_words (0 for all), `bytes` by the time of the run."""
-
-    words: int = 0
-    bytes: int = text_file.MOST_CORPUS_BYTES
-
-
 @dataclass
 class Material:
     """The checked texts and prompts of a run, with the runs of words of the training text and what is to be told of all of it."""
@@ -47,10 +39,10 @@ class Material:
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def gather(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+def gather(files: Files, request: Request, measured: list[Document]) -> Material | None:
     """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures."""
     gathered = _gather_records if reader.are_records(request.corpus) else _gather_text
-    return gathered(files, request, amount, measured)
+    return gathered(files, request, measured)
 
 
 def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
@@ -62,22 +54,22 @@ def too_few(held_out: list[Document], what: str, way_out: str) -> list[str]:
     ]
 
 
-def _learned(parts: list[Document], amount: Amount, name: str) -> tuple[list[Document], list[str]]:
+def _learned(parts: list[Document], files: Files, name: str) -> tuple[list[Document], list[str]]:
     """As many whole documents, from all over a corpus, as a run may learn, and a warning where its time is too short for all."""
     size = sum(len(encoded(part.text)) for part in parts)
-    if size <= amount.bytes:
-        return text_file.part(parts, amount.words), []
+    if size <= files.corpus_bytes:
+        return text_file.part(parts, files.corpus_words), []
     if len(parts) < holding.WHOLE_DOCUMENTS and not parts[0].records:
         parts = holding.blocks(text_file.as_text(parts))
-    fitting = sum(count_words(part.text) for part in parts) * amount.bytes // size
-    taken = text_file.part(parts, min(fitting, amount.words or fitting))
+    fitting = sum(count_words(part.text) for part in parts) * files.corpus_bytes // size
+    taken = text_file.part(parts, min(fitting, files.corpus_words or fitting))
     return taken, [
         f"{name} has {size / 2**20:,.1f} MiB of text, of which {len(taken):,} of {len(parts):,} documents or passages from all over it are learned: a run of "
         "this length learns no more (max_training_seconds, epochs)."
     ]
 
 
-def _gather_text(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+def _gather_text(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = files.name(request.corpus, "dataset.txt"), files.name(request.held_out, "heldout.txt")
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: files.text(request.corpus, "dataset.txt", text_file.MINIMUM_WORDS, most))
@@ -91,7 +83,7 @@ def _gather_text(files: Files, request: Request, amount: Amount, measured: list[
         held_out = held_out if len(held_out) >= MINIMUM_DOCUMENTS else holding.blocks(given)
     else:
         whole, held_out = holding.split(corpus)
-    training, warnings = _learned(whole, amount, name)
+    training, warnings = _learned(whole, files, name)
     overlap = Overlap(map(text_file.titled, training), [given, *(part.text for part in (*held_out, *measured))])
     if given:
         files.attempt(lambda: overlap.refuse(given_name, given))
@@ -120,7 +112,7 @@ def _gather_text(files: Files, request: Request, amount: Amount, measured: list[
     return Material(training, once, overlap, total, warnings + few)
 
 
-def _gather_records(files: Files, request: Request, amount: Amount, measured: list[Document]) -> Material | None:
+def _gather_records(files: Files, request: Request, measured: list[Document]) -> Material | None:
     name, given_name = request.corpus or "", request.held_out or ""
     most, least = text_file.MOST_CORPUS_BYTES, text_file.MINIMUM_HELD_OUT_WORDS
     corpus = files.attempt(lambda: _read(files, request, name, "record", text_file.MINIMUM_WORDS, most))
@@ -140,7 +132,7 @@ def _gather_records(files: Files, request: Request, amount: Amount, measured: li
     parts = whole
     if not given_name:
         parts, held_out = holding.split_groups(whole)
-    training, told = _learned(parts, amount, name)
+    training, told = _learned(parts, files, name)
     warnings += told
     known = Known(training, held_out)
     if given_name:
@@ -225,20 +217,17 @@ def _read(
     return kept, warnings
 
 
-def refuse_without_template(training: list[Document], model: Model) -> None:
-    """Raises ChatTemplateMissing for conversations that the base model has no chat template for."""
+def refuse_unlearnable_records(training: list[Document], model: Model, settings: RunSettings) -> list[str]:
+    """What is to be told of long records, in which words tell how far; training counts their tokens exactly.
+
+    Raises ChatTemplateMissing for conversations that the base model has no chat template for, and DatasetRejected where long records are
+    to be refused and have more words than a sequence has tokens: each word is one at least.
+    """
     if not model.has_chat_template and any(record.is_conversation for part in training for record in part.records):
         raise ChatTemplateMissing(
             f"The records are conversations, and {model.name} has no chat template to write them by. Set base_model to a chat model such as "
             "llama-2-7b-chat or qwen-2.5-7b-instruct and deploy, or give records with prompt and completion."
         )
-
-
-def long_records(training: list[Document], settings: RunSettings) -> list[str]:
-    """What is to be told of long records, in which words tell how far; training counts them exactly.
-
-    Raises DatasetRejected where they are to be refused and have more words than a sequence has tokens: each word is one at least.
-    """
     sizes = {record: count_words(record.text) for part in training for record in part.records}
     most = settings.sequence_length
     certain = [record for record, size in sizes.items() if size > most]

@@ -56,7 +56,7 @@ class TestLostLedger:
         ids=["sound", "damaged item", "job of another month", "another name", "without the project's tag"],
     )
     def test_ledger_that_knows_the_months_own_jobs_is_not_lost(self, sagemaker: SageMaker, ledger: FakeLedger) -> None:
-        assert refuse_lost_ledger(sagemaker, ledger, NOW, "") == ""
+        assert refuse_lost_ledger(sagemaker, ledger, NOW, "") == []
 
     @pytest.mark.parametrize(
         ("sagemaker", "ledger", "named"),
@@ -75,7 +75,8 @@ class TestLostLedger:
             refuse_lost_ledger(sagemaker, ledger, NOW, "")
 
     def test_owner_accepts_the_loss_for_one_month_only(self) -> None:
-        assert "gives 2026-11 its whole cap" in refuse_lost_ledger(trained(), FakeLedger(), NOW, "2026-11")
+        (warning,) = refuse_lost_ledger(trained(), FakeLedger(), NOW, "2026-11")
+        assert "gives 2026-11 its whole cap" in warning
         with pytest.raises(LedgerLost):
             refuse_lost_ledger(trained(), FakeLedger(), NOW, "2026-10")
 

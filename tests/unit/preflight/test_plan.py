@@ -18,7 +18,7 @@ from preflight.model import Model, idle_cards, refuse_what_cannot_fit
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import arn
-from tests.doubles.preflight_site import SETTINGS, Site, titled
+from tests.doubles.preflight_site import ADAPTER, SETTINGS, Site, titled
 from tests.doubles.texts.made_up_prose import prose
 from tests.doubles.texts.made_up_records import GOOD, lines
 
@@ -161,8 +161,6 @@ def test_cards_without_a_sequence_of_a_step_are_a_warning(kind: str, count: int,
 
 
 BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
-EARLIER = "runs/captune-first/training/captune-first/output/model/"
-ADAPTER = {"adapterUri": f"s3://bucket/{EARLIER}"}
 ARGUMENT = "training.hyperparameters."
 FREE = {**SETTINGS["base_model"], "requires_eula": False}
 
@@ -219,26 +217,12 @@ def two_types(site: Site) -> Site:
     return site
 
 
-def with_adapter(site: Site, name: str = "", content: Any = None) -> Site:
-    """Adds the folder of an earlier run, the file called so with another content."""
-    files: dict[str, Any] = {
-        f"{EARLIER}adapter_config.json": {"r": 16, "peft_type": "LORA"},
-        f"{EARLIER}adapter_model.safetensors": b"\0" * 64,
-        f"{EARLIER}metrics.json": {"evaluation": {"heldout": {"documents": []}}},
-        "runs/captune-first/plan.json": {"baseModel": {"weightsUri": "s3://gated/llama/"}},
-    }
-    files |= {key: content for key in files if name and name in key}
-    for key, value in files.items():
-        if value is not None:
-            site.s3.objects["bucket", key] = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return site
-
-
 @pytest.mark.parametrize(("settings", "given", "path", "value"), CHOSEN)
 def test_input_and_settings_choose(
     two_types: Site, settings: dict[str, Any], given: dict[str, Any], path: str, value: Any
 ) -> None:
-    site = with_adapter(two_types)
+    site = two_types
+    site.add_adapter()
     site.settings |= {"training_instance_types": BOTH[:1], "hosting_instance_types": BOTH[:1], **settings}
     site.upload("mine.txt", prose(3000, 7).encode())
     assert reduce(lambda part, key: part.get(key), path.split("."), site.run(given)) == value
@@ -282,11 +266,13 @@ class TestEarlierAdapter:
     def test_it_needs_no_training_quota_and_no_training_image(self, site: Site) -> None:
         site.quotas.applied["L-2D6DEB3C"] = 0.0
         site.ecr.missing = {"1"}
-        assert with_adapter(site).run(ADAPTER)["warnings"] == []
+        site.add_adapter()
+        assert site.run(ADAPTER)["warnings"] == []
 
     @pytest.mark.parametrize(("name", "content", "words"), REJECTED)
     def test_one_that_hosting_cannot_serve_is_rejected(self, site: Site, name: str, content: Any, words: str) -> None:
-        assert words in with_adapter(site, name, content).refusal(AdapterRejected, ADAPTER)
+        site.add_adapter(name, content)
+        assert words in site.refusal(AdapterRejected, ADAPTER)
 
     def test_one_in_another_bucket_is_rejected(self, site: Site) -> None:
-        site.refusal(AdapterRejected, {"adapterUri": f"s3://elsewhere/{EARLIER}"})
+        site.refusal(AdapterRejected, {"adapterUri": ADAPTER["adapterUri"].replace("//bucket", "//elsewhere")})

@@ -11,13 +11,11 @@ import pytest
 
 from common.architecture import Shape
 from common.errors import BudgetExceeded
-from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, WorstCase, for_runs
+from common.pricing.costs import CHECKPOINT_BYTES_PER_RANK, for_runs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS, TRAINING_MARGIN_SECONDS, WEIGHTS_DOWNLOAD_SECONDS
-from preflight.large_model_allowance import allow, checkpoint_rank, download_seconds
-from preflight.money import Allowance
+from preflight.model import Model
 from stacks.configuration.catalog import BASE_MODELS
-from tests.doubles.lambda_fakes import NOW
-from tests.doubles.preflight_site import SETTINGS, Site
+from tests.doubles.preflight_site import ADAPTER, SETTINGS, Site
 
 # Seconds: for a job to pull its image and download its weights outside its longest time, for a stopped job to save and
 # upload, and until a tear-down begins.
@@ -33,6 +31,10 @@ LLAMA_2_7B = Shape(**SETTINGS["base_model"]["shape"])
 THIRTEEN, EIGHT, ONE = (
     Shape(**dataclasses.asdict(BASE_MODELS[name].shape)) for name in ("llama-2-13b", "llama-3.1-8b", "llama-3.2-1b")
 )
+
+
+def of_shape(shape: Shape) -> Model:
+    return Model("any", shape.parameters, shape, 4096, False, shape.weights_bytes)
 
 
 def most_cents(plan: dict[str, Any], keep_minutes: int) -> Decimal:
@@ -125,13 +127,14 @@ class TestLargerModels:
         [(LLAMA_2_7B, 0, 16), (ONE, 0, 16), (EIGHT, 0, 17), (THIRTEEN, 261 - WEIGHTS_DOWNLOAD_SECONDS, 26)],
     )
     def test_larger_download_and_adapter_are_added(self, shape: Shape, seconds: int, rank: int) -> None:
-        assert (download_seconds(shape.weights_bytes), checkpoint_rank(shape, 16)) == (seconds, rank)
+        model = of_shape(shape)
+        assert (model.longer_download_seconds, model.checkpoint_rank(16)) == (seconds, rank)
         # The adapter and both moments of Adam in 32 bits.
         assert 12 * shape.adapter_parameters(16) < rank * CHECKPOINT_BYTES_PER_RANK
 
     def test_longer_download_is_reserved_beside_the_training(self, plan_of: Callable[..., dict[str, Any]]) -> None:
         small, large = plan_of(LLAMA_2_7B), plan_of(THIRTEEN)
-        longer = download_seconds(THIRTEEN.weights_bytes)
+        longer = of_shape(THIRTEEN).longer_download_seconds
         assert large["training"]["maxRuntimeSeconds"] == small["training"]["maxRuntimeSeconds"] == 7200
         budgets = [plan["training"]["hyperparameters"]["time_budget_seconds"] for plan in (small, large)]
         assert budgets == [str(7200 - TRAINING_MARGIN_SECONDS), str(7200 - TRAINING_MARGIN_SECONDS - longer)]
@@ -154,9 +157,8 @@ class TestLargerModels:
         assert refused and planned
         assert set(planned) == {MINIMUM_TRAINING_SECONDS}
 
-    def test_run_that_trains_nothing_downloads_nothing_more(self) -> None:
-        def reserve(seconds: int) -> Allowance:
-            assert seconds == 0
-            return Allowance(0, 0, 0, WorstCase(0, 0, 0, 0, 0), ("2026-11",), NOW, False)
-
-        assert allow(0, THIRTEEN.weights_bytes, reserve).training_seconds == 0
+    def test_run_that_trains_nothing_downloads_nothing_more(self, site: Site, plan_of: Callable[..., Any]) -> None:
+        site.quotas.applied["L-T"] = 0.0
+        site.add_adapter()
+        served = [plan_of(shape, **ADAPTER) for shape in (LLAMA_2_7B, THIRTEEN)]
+        assert [plan["budget"]["ledgerDetails"]["max_training_seconds"] for plan in served] == [0, 0]
