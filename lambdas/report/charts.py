@@ -7,7 +7,7 @@ chart takes a width: `WIDE` for page and paper, `NARROW` for a phone, where the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,17 @@ from markupsafe import Markup, escape
 from common.text import kind_name
 from report.formatting import decimals_for, duration, interval_text, money, number, percent, range_text
 
-WIDE, NARROW = 720.0, 340.0
+WIDE, NARROW, NARROW_BELOW = 720.0, 340.0, 500.0
 SIZE, SMALL = 12.0, 11.0
+TOP = 26.0  # of what is drawn against an axis
 ROWS_WITH_NAMES = 30  # more documents than this are drawn without their names
 # Of narrow and wide letters, in font sizes.
 _WIDTHS = {**dict.fromkeys(" .,:;'|!()[]ijlft", 0.35), **dict.fromkeys("mwMW@%", 1.05)}
+SIDES = ("base", "tuned")
 COPY_BINS = ((0, 3), (4, 7), (8, 11), (12, 15), (16, 10**9))
+
+
+Bands = Sequence[tuple[float, float]]
 
 
 def text_width(text: str, size: float = SIZE) -> float:
@@ -53,11 +58,6 @@ class Drawing:
     title: str
     description: str
     elements: list[str] = field(default_factory=list)
-
-    @property
-    def narrow(self) -> bool:
-        """Whether it is drawn for a phone."""
-        return self.width < 500
 
     def line(self, x1: float, y1: float, x2: float, y2: float, style: str) -> None:
         """A straight line."""
@@ -139,19 +139,18 @@ def scale(
 
 
 def _axis(
-    drawing: Drawing, across: Scale, top: float, bottom: float, unit: str, *, signed: bool = False, zero: bool = True,
-    bands: Sequence[tuple[float, float]] = (),
-) -> None:  # fmt: skip
-    """Vertical grid lines (only within `bands`, if given) with their values and the unit below, and a stronger line at zero."""
+    drawing: Drawing, across: Scale, bottom: float, unit: str, bands: Bands = (), *, changes: bool = True
+) -> None:
+    """Vertical grid lines (only within `bands`, if given) with their values and the unit below; `changes` have signs and a stronger line at zero."""
     shown = across.ticks
-    widest = max(text_width(number(tick, across.decimals, signed=signed), SMALL) for tick in shown) + 8
+    widest = max(text_width(number(tick, across.decimals, signed=changes), SMALL) for tick in shown) + 8
     while len(shown) > 2 and widest * (len(shown) - 1) > across.end - across.start:
         shown = shown[::2]
     for tick in shown:
-        x, is_zero = across.place(tick), zero and abs(tick) < 1e-12
-        for start, end in bands or [(top, bottom)]:
+        x, is_zero = across.place(tick), changes and abs(tick) < 1e-12
+        for start, end in bands or [(TOP, bottom)]:
             drawing.line(x, start, x, end, "zero" if is_zero else "grid")
-        value = number(0.0 if is_zero else tick, across.decimals, signed=signed)
+        value = number(0.0 if is_zero else tick, across.decimals, signed=changes)
         half = text_width(value, SMALL) / 2
         drawing.label(min(max(x, half), drawing.width - half), bottom + 15, value, anchor="middle")
     drawing.label((across.start + across.end) / 2, bottom + 33, unit, anchor="middle")
@@ -164,18 +163,17 @@ def _heights(drawing: Drawing, up: Scale, left: float, right: float) -> None:
         drawing.label(left - 6, up.place(tick) + 4, number(tick, up.decimals), anchor="end")
 
 
-def _bands(narrow: bool, top: float, pitch: float, count: int) -> list[tuple[float, float]]:
-    """On a narrow chart the words stand above each row, so grid lines are drawn beside the marks only."""
-    if not narrow:
-        return []
+def _bands(top: float, pitch: float, count: int) -> Bands:
+    """Where grid lines are drawn on a narrow chart: beside the marks only, for the words stand above each row."""
     return [(top + pitch * (place + 0.72) - 9, top + pitch * (place + 0.72) + 9) for place in range(count)]
 
 
-def _rows(drawing: Drawing, top: float, pitch: float, count: int) -> Iterator[tuple[float, float]]:
-    """For each row, the height of its marks and that of its words."""
-    for place in range(count):
-        y = top + pitch * (place + (0.72 if drawing.narrow else 0.5))
-        yield y, y - 14 if drawing.narrow else y + 4
+def _rows(narrow: bool, count: int) -> tuple[float, Bands, list[tuple[float, float]]]:
+    """The end of so many rows, the bands of their grid lines, and for each row the height of its marks and that of its words."""
+    pitch = 46.0 if narrow else 34.0
+    marks = [TOP + pitch * (place + (0.72 if narrow else 0.5)) for place in range(count)]
+    places = [(y, y - 14 if narrow else y + 4) for y in marks]
+    return TOP + pitch * count, _bands(TOP, pitch, count) if narrow else [], places
 
 
 def _legend(drawing: Drawing, x: float, y: float, entries: Sequence[tuple[str, str, bool]]) -> None:
@@ -192,22 +190,21 @@ def forest(
     """Rows of (name, figure, style): estimates with 95 % intervals against a line at zero; `better` and `worse` name its two sides."""
     keys = ("estimate", "low", "high")
     values = [figure[key] for _, figure, _ in rows for key in keys if figure.get(key) is not None]
-    narrow = width < 500
-    pitch, top = 46.0 if narrow else 34.0, 26.0
+    narrow = width < NARROW_BELOW
     left, right = (8.0, width - 8) if narrow else (172.0, width - 200)
-    bottom = top + pitch * len(rows)
+    bottom, bands, places = _rows(narrow, len(rows))
     across = scale([*values, 0.0], left, right, zero=True, ticks=4 if narrow else 5)
     described = "; ".join(f"{name}: {interval_text(figure)}" for name, figure, _ in rows)
     drawing = Drawing(width, bottom + 40, title, f"{described}. In {unit}.")
-    _axis(drawing, across, top, bottom, unit, signed=True, bands=_bands(narrow, top, pitch, len(rows)))
+    _axis(drawing, across, bottom, unit, bands)
     middle = across.place(0.0)
     # A side too thin for its words is left without them.
     if middle - left > text_width("\u2190 " + better, SMALL) + 6:
         drawing.label(middle - 6, 15, f"\u2190 {better}", anchor="end")
     if right - middle > text_width(worse + " \u2192", SMALL) + 6:
         drawing.label(middle + 6, 15, f"{worse} \u2192")
-    for (name, figure, style), (y, words) in zip(rows, _rows(drawing, top, pitch, len(rows)), strict=True):
-        room, size = (width * 0.5, SMALL) if narrow else (left - 14, SIZE)
+    room, size = (width * 0.5, SMALL) if narrow else (left - 14, SIZE)
+    for (name, figure, style), (y, words) in zip(rows, places, strict=True):
         drawing.label(0, words, name, style="ink", room=room, size=size)
         if figure.get("estimate") is None:
             drawing.label(width, words, "not measured", anchor="end")
@@ -219,46 +216,45 @@ def forest(
         if figure.get("low") is not None and figure.get("high") is not None:
             low, high = across.place(figure["low"]), across.place(figure["high"])
             drawing.line(low, y, high, y, f"{style}-thick")
-            drawing.line(low, y - 4, low, y + 4, style)
-            drawing.line(high, y - 4, high, y + 4, style)
+            for end in (low, high):
+                drawing.line(end, y - 4, end, y + 4, style)
         drawing.dot(across.place(figure["estimate"]), y, 5, style)
     return drawing
 
 
 def documents(width: float, block: Mapping[str, Any], one: str) -> Drawing:
     """Every document's difference as a dot, ordered, with the mean and its interval as a band; `one` names such a document."""
-    rows = sorted(block["documents"], key=lambda row: row["difference"])
-    named, narrow, mean = len(rows) <= ROWS_WITH_NAMES, width < 500, block["difference"]
-    left, right = 262.0 if named and not narrow else 8.0, width - 14
+    rows, mean = sorted(block["documents"], key=lambda row: row["difference"]), block["difference"]
+    narrow, named = width < NARROW_BELOW, len(rows) <= ROWS_WITH_NAMES
+    beside, above = named and not narrow, named and narrow  # where a document's name stands, if there is room for one
+    left, right = 262.0 if beside else 8.0, width - 14
     pitch = (34.0 if narrow else 21.0) if named else max(3.0, 420 / len(rows))
-    top, bottom = 26.0, 26 + pitch * len(rows) + 4
+    bottom = TOP + pitch * len(rows) + 4
     values = [row["difference"] for row in rows] + [v for v in (mean.get("low"), mean.get("high")) if v is not None]
     across = scale(values, left, right, zero=True, ticks=3 if narrow else 6)
-    drawing = Drawing(
-        width,
-        bottom + 40,
-        f"Loss difference of every {one}",
+    first, last = (number(rows[place]["difference"], 2, signed=True) for place in (0, -1))
+    described = (
         f"{block['lower_documents']} of {len(rows)} documents have a lower loss after fine-tuning. Differences from "
-        f"{number(rows[0]['difference'], 2, signed=True)} to {number(rows[-1]['difference'], 2, signed=True)} nats "
-        f"per token; weighted mean {interval_text(mean)}.",
+        f"{first} to {last} nats per token; weighted mean {interval_text(mean)}."
     )
-    bands = _bands(narrow and named, top + 3, pitch, len(rows))
+    drawing = Drawing(width, bottom + 40, f"Loss difference of every {one}", described)
+    bands = _bands(TOP + 3, pitch, len(rows)) if above else []
     if mean.get("low") is not None:
         low, high = across.place(mean["low"]), across.place(mean["high"])
-        for start, end in bands or [(top, bottom)]:
+        for start, end in bands or [(TOP, bottom)]:
             drawing.box(low, start, high - low, end - start, "band")
-    unit = "nats per token, tuned minus base" + ("; dot area grows with the document" if named and not narrow else "")
-    _axis(drawing, across, top, bottom, unit, signed=True, bands=bands)
+    unit = "nats per token, tuned minus base" + ("; dot area grows with the document" if beside else "")
+    _axis(drawing, across, bottom, unit, bands)
     centre = across.place(mean["estimate"])
-    for start, end in bands or [(top, bottom)]:
+    for start, end in bands or [(TOP, bottom)]:
         drawing.line(centre, start, centre, end, "tuned-dash")
     drawing.label(min(max(centre, left + 26), right - 26), 15, "mean", style="tuned", anchor="middle")
     biggest = max(row["tokens"] for row in rows)
     for place, row in enumerate(rows):
-        x, y = across.place(row["difference"]), top + pitch * (place + (0.75 if narrow and named else 0.5)) + 2
-        if named and narrow:
+        x, y = across.place(row["difference"]), TOP + pitch * (place + (0.75 if above else 0.5)) + 2
+        if above:
             drawing.label(0, y - 11, row["title"], style="ink", room=width)
-        elif named:
+        elif beside:
             drawing.label(0, y + 4, row["title"], style="ink", room=left - 12)
             drawing.line(min(x, across.place(0)), y, max(x, across.place(0)), y, "stem")
         radius = 2.5 + 3 * (row["tokens"] / biggest) ** 0.5 if named else 2.5
@@ -294,11 +290,10 @@ def loss_curve(width: float, points: Sequence[Mapping[str, Any]]) -> Drawing:
 
 def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
     """Recall of base (ring) and tuned (disc) for each kind of prompt, in per cent."""
-    narrow = width < 500
+    narrow = width < NARROW_BELOW
     left, right = (8.0, width - 16) if narrow else (172.0, width - 112)
-    pitch, top = 46.0 if narrow else 34.0, 26.0
-    bottom = top + pitch * len(kinds)
-    highest = max(row["all"][side]["estimate"] for row in kinds for side in ("base", "tuned"))
+    bottom, bands, places = _rows(narrow, len(kinds))
+    highest = max(row["all"][side]["estimate"] for row in kinds for side in SIDES)
     most = 100 if highest > 0.5 else 50 if highest > 0.25 else 25
     across = Scale(0, most, left, right, tuple(most * part / 5 for part in range(6)), 0)
     words = "; ".join(
@@ -311,12 +306,12 @@ def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
     sampled = ", and sampled where taken" if any(row.get("sampled") for row in kinds) else ""
     answers = "greedy and sampled answers" if always else f"greedy answers{sampled}"
     unit = "key facts stated, per cent" + ("" if narrow else f", over {answers}")
-    _axis(drawing, across, top, bottom, unit, zero=False, bands=_bands(narrow, top, pitch, len(kinds)))
+    _axis(drawing, across, bottom, unit, bands, changes=False)
     _legend(drawing, left, 11, (("base", "base", True), ("tuned", "tuned", False)))
-    for row, (y, height) in zip(kinds, _rows(drawing, top, pitch, len(kinds)), strict=True):
-        sides = (row["all"]["base"], row["all"]["tuned"])
+    room, size = (width * 0.6, SMALL) if narrow else (left - 14, SIZE)
+    for row, (y, height) in zip(kinds, places, strict=True):
+        sides = [row["all"][side] for side in SIDES]
         both = " \u2192 ".join(percent(side["estimate"], side["standard_error"]) for side in sides)
-        room, size = (width * 0.6, SMALL) if narrow else (left - 14, SIZE)
         drawing.label(0, height, kind_name(row["kind"]), style="ink", room=room, size=size)
         drawing.label(width, height, both, style="muted" if narrow else "ink", anchor="end", size=size)
         start, end = (across.place(100 * side["estimate"]) for side in sides)
@@ -328,16 +323,19 @@ def recall(width: float, kinds: Sequence[Mapping[str, Any]]) -> Drawing:
 
 def copied_runs(width: float, prompts: Sequence[Mapping[str, Any]]) -> Drawing | None:
     """How many answers of each model copy a run of how many words from the corpus."""
-    counts = {side: [0] * len(COPY_BINS) for side in ("base", "tuned")}
-    for row in prompts:
-        for side, bins in counts.items():
-            answer = row.get(side) or {}
-            for item in [answer.get("greedy") or {}, *(answer.get("samples") or [])]:
-                if item.get("copied"):
-                    words = item["copied"]["words"]
-                    bins[next(n for n, (low, high) in enumerate(COPY_BINS) if low <= words <= high)] += 1
-    if not any(map(sum, counts.values())):
+    answers = [(side, row[side]) for row in prompts for side in SIDES if row.get(side)]
+    copied = [
+        (side, item["copied"]["words"])
+        for side, answer in answers
+        for item in (answer["greedy"], *answer["samples"])
+        if item.get("copied")
+    ]
+    if not copied:
         return None
+    counts = {
+        side: [sum(one == side and low <= words <= high for one, words in copied) for low, high in COPY_BINS]
+        for side in SIDES
+    }
     left, right, top, bottom = 34.0, width - 4, 38.0, 178.0
     up = scale([0, *counts["base"], *counts["tuned"]], bottom, top, zero=True, ticks=4)
     names = [f"{low}+" if high > 10**6 else f"{low}\u2013{high}" for low, high in COPY_BINS]
@@ -393,7 +391,7 @@ def time_by_state(width: float, seconds: Mapping[str, float]) -> Drawing | None:
     longest = max(seconds.values(), default=0)
     if longest <= 0:
         return None
-    left, right = 132.0 if width < 500 else 190.0, width - 74
+    left, right = 132.0 if width < NARROW_BELOW else 190.0, width - 74
     described = "; ".join(f"{name}: {duration(value)}" for name, value in seconds.items())
     drawing = Drawing(width, 22.0 * len(seconds) + 4, "Time by state", f"{described}.")
     for place, (name, value) in enumerate(seconds.items()):

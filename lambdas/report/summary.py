@@ -6,13 +6,14 @@ Its form is in summary_types.py, of which summary.schema.json is made.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, cast
 
 from report.content.meaning import does_not_say
 from report.findings.analysis import NOT_MEASURED
+from report.findings.memorisation import answer_texts
 from report.findings.recall import by_id, cluster_of, counted_facts, mark_facts
 from report.findings.verdict import NOT_SHOWN, RECALL_RULE, RULE
 from report.summary_types import (
@@ -20,19 +21,18 @@ from report.summary_types import (
     BaseModel,
     Copied,
     Cost,
-    CurvePoint,
     Marked,
     PromptRow,
     RunConfiguration,
     Status,
     Summary,
-    Training,
     known,
 )
 
 RUNNING: Status = "RUNNING"
 # Rounding, revisions and tied embeddings change a parameter count by well under 1 %; another model changes it by more.
 PARAMETER_TOLERANCE = 0.01
+_OF_THE_RUN = ("domain", "execution_arn", "console_url", "report_uri", "region", "started_at")
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -46,23 +46,27 @@ def build(
     findings: Mapping[str, Any],
 ) -> Summary:
     """The summary of a run whose report is being written: status RUNNING and no actual cost until it is settled."""
-    findings = copy.deepcopy(dict(findings))
-    copies = ((findings.get("memorisation") or {}).get("copies") or {}).pop("answers", {})
-    training = dict(metrics.get("training") or {})
-    loss_curve = _curve(training.pop("loss_curve", None))
-    frame = _frame(run, RUNNING)
-    found = {key: value for key, value in findings.items() if key in frame and key != "schema"}
-    summary: Summary = {**frame, **found}  # type: ignore[typeddict-item]  # what analysis.analyse finds
-    summary["base_model"] = base_model(run, metrics)
-    summary["training"] = cast(Training, {**training, "loss_curve": loss_curve})
-    summary["corpus"] = metrics.get("corpus")
-    summary["configuration"] = {
-        **summary["configuration"],
-        "settings": metrics.get("settings") or {},
-        "environment": metrics.get("environment") or {},
-        "decoding": decoding(base_answers),
+    memorisation = known(findings.get("memorisation"))
+    copies = known(memorisation.get("copies"))
+    findings = {key: value for key, value in findings.items() if key in Summary.__annotations__}
+    if copies:
+        shown = {key: value for key, value in copies.items() if key != "answers"}
+        findings["memorisation"] = {**memorisation, "copies": shown}
+    frame, training = _frame(run, RUNNING), known(metrics.get("training"))
+    summary = {
+        **frame,
+        **findings,
+        "base_model": base_model(run, metrics),
+        "training": {**training, "loss_curve": _curve(training.get("loss_curve"))},
+        "corpus": metrics.get("corpus"),
+        "configuration": {
+            **frame["configuration"],
+            "settings": metrics.get("settings") or {},
+            "environment": metrics.get("environment") or {},
+            "decoding": decoding(base_answers),
+        },
+        "prompts": _prompt_rows(prompts, base_answers, tuned_answers, copies.get("answers", {})),
     }
-    summary["prompts"] = _prompt_rows(prompts, base_answers, tuned_answers, copies)
     return cast(Summary, finite(summary))
 
 
@@ -96,18 +100,15 @@ def settle(
         "status": status,
         "cost": finite({**summary.get("cost", {}), **cost}),
         "seconds_by_state": finite(seconds_by_state),
+        "error": summary.get("error") if error is None else error,
+        "cause": summary.get("cause") if cause is None else cause,
     }
-    if error is not None:
-        settled["error"] = error
-    if cause is not None:
-        settled["cause"] = cause
     return settled
 
 
 def base_model(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> BaseModel:
     """The model that was really trained. A stand-in is named by its own name, never by that of the plan."""
-    measured: dict[str, Any] = dict(metrics.get("base_model") or {})
-    planned: Any = run.get("base_model_parameters")
+    measured, planned = known(metrics.get("base_model")), run.get("base_model_parameters")
     parameters: Any = measured.get("parameters")
     ratio = parameters / planned if _positive(planned) and _positive(parameters) else math.inf
     matches = abs(ratio - 1) <= PARAMETER_TOLERANCE
@@ -144,16 +145,11 @@ def finite(value: Any) -> Any:
 
 def _frame(run: Mapping[str, Any], status: Status) -> Summary:
     """What every summary has, whatever became of the run."""
-    nothing: dict[str, Any] = dict.fromkeys(Summary.__annotations__)
-    placed = {
-        key: run.get(key) for key in ("domain", "execution_arn", "console_url", "report_uri", "region", "started_at")
-    }
-    texts = ("verdict_reason", "headline", "recall_reason", "says")
-    outside = NOT_MEASURED if known(run.get("input")).get("heldOutside") else None
+    input_keys = known(run.get("input"))
     frame = {
-        **nothing,
-        **placed,
-        **dict.fromkeys(texts, ""),
+        **dict.fromkeys(Summary.__annotations__),
+        **{key: run.get(key) for key in _OF_THE_RUN},
+        **dict.fromkeys(("verdict_reason", "headline", "recall_reason", "says"), ""),
         "schema": 1,
         "run": str(run.get("run") or "unknown"),
         "status": status,
@@ -161,7 +157,7 @@ def _frame(run: Mapping[str, Any], status: Status) -> Summary:
         "recall_verdict": NOT_SHOWN,
         "rule": RULE,
         "recall_rule": RECALL_RULE,
-        "does_not_say": does_not_say(outside),
+        "does_not_say": does_not_say(NOT_MEASURED if input_keys.get("heldOutside") else None),
         "base_model": _planned_model(run),
         "prompts": [],
         "cost": {key: run.get(key) for key in Cost.__annotations__ if key in Cost.__required_keys__},
@@ -185,17 +181,12 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _curve(points: Any, most: int = 400) -> list[CurvePoint]:
+def _curve(points: Any, most: int = 400) -> list[dict[str, Any]]:
     """The loss curve, thinned to what a page can draw; first and last point stay."""
     kept = [point for point in points or [] if _positive(point.get("loss"))]
     stride = max(1, math.ceil(len(kept) / most))
-    thinned = kept[::stride]
-    if kept and thinned[-1] is not kept[-1]:
-        thinned.append(kept[-1])
-    return [
-        {"step": point.get("step"), "loss": point.get("loss"), "learning_rate": point.get("learning_rate")}
-        for point in thinned
-    ]
+    thinned = [point for place, point in enumerate(kept) if place % stride == 0 or place == len(kept) - 1]
+    return [{key: point.get(key) for key in ("step", "loss", "learning_rate")} for point in thinned]
 
 
 def decoding(answers: Rows) -> dict[str, Any]:
@@ -209,18 +200,19 @@ def decoding(answers: Rows) -> dict[str, Any]:
 
 def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, Any]) -> list[PromptRow]:
     """One row for each prompt, with the answers of both models and the places of the facts in them."""
-    sides = {"base": by_id(base), "tuned": by_id(tuned)}
+    sides = (("base", by_id(base)), ("tuned", by_id(tuned)))
     rows: list[PromptRow] = []
     for identifier, prompt in by_id(prompts).items():
         facts, copied = counted_facts(prompt), copies.get(identifier, {})
+        answers = {name: _answer(found.get(identifier), facts, copied.get(name, [])) for name, found in sides}
         row: PromptRow = {
             "id": identifier,
             "kind": str(prompt.get("kind", "")),
             "prompt": str(prompt.get("prompt", "")),
             "facts": [name for name, _ in facts],
             "cluster": cluster_of(prompt),
-            "base": _answer(sides["base"].get(identifier), facts, copied.get("base", [])),
-            "tuned": _answer(sides["tuned"].get(identifier), facts, copied.get("tuned", [])),
+            "base": answers["base"],
+            "tuned": answers["tuned"],
         }
         if "reference" in prompt:
             row["reference"] = str(prompt["reference"])
@@ -231,11 +223,9 @@ def _prompt_rows(prompts: Rows, base: Rows, tuned: Rows, copies: Mapping[str, An
 def _answer(answer: Mapping[str, Any] | None, facts: list[Any], runs: Sequence[Sequence[int]]) -> Answer | None:
     if answer is None:
         return None
-    texts = [str(answer.get("greedy") or ""), *(str(text) for text in answer.get("samples") or [])]
     marked: list[Marked] = []
-    for place, text in enumerate(texts):
+    for text, run in zip_longest(answer_texts(answer), runs):
         spans, found, missing = mark_facts(text, facts)
-        run = runs[place] if place < len(runs) else None
         copied: Copied | None = {"words": run[0], "start": run[1], "end": run[2]} if run else None
         marked.append({"text": text, "marks": spans, "found": found, "missing": missing, "copied": copied})
     shares = [len(item["found"]) / len(facts) for item in marked] if facts else []
