@@ -200,7 +200,9 @@ def _environment() -> jinja2.Environment:
     )
     made.filters |= {name: _of_known(getattr(formatting, name)) for name in FORMATS}
     made.filters |= {
+        "beside_error": figures.beside_error,
         "estimate": figures.estimate,
+        "kind_name": kind_name,
         "json": lambda value: json.dumps(str(value)),
         "plain": figures.plain,
         "points": figures.points,

@@ -8,18 +8,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from common.text import kind_name
 from report.content.circumstances import is_smoke
 from report.findings.verdict import WORSE_OUTSIDE, side_of_zero
 from report.formatting import (
     change_text,
     decimals_for,
-    format_p,
     interval_text,
     number,
     range_text,
-    share,
-    whole,
     with_error,
 )  # fmt: skip
 from report.summary_types import Summary, known, usable
@@ -31,7 +27,6 @@ ONE_SEED = (
 )
 # The state whose branches run at the same time.
 SIDE_BY_SIDE, BRANCHES = "AskBothModels", ("AskBaseModel", "AskFineTunedModel")
-ANSWERS = {"all": "All answers (the declared line)", "greedy": "Greedy answer", "sampled": "Mean over samples"}
 
 
 def points(figure: Block) -> dict[str, float | None]:
@@ -44,7 +39,8 @@ def estimate(figure: Block, *, signed: bool = True) -> str:
     return number(figure["estimate"], decimals_for(figure["standard_error"]), signed=signed)
 
 
-def _beside_error(figure: Block, *, signed: bool = False) -> str:
+def beside_error(figure: Block, *, signed: bool = False) -> str:
+    """A figure with its standard error."""
     return with_error(figure["estimate"], figure["standard_error"], signed=signed)
 
 
@@ -52,10 +48,10 @@ def loss_cells(block: Block) -> Cells:
     """(measure, base, tuned, tuned against base, 95 % interval) in nats, as perplexity and in bits per byte."""
 
     def row(name: str, base: Block, tuned: Block, change: Block) -> tuple[str, ...]:
-        sides = _beside_error(base), _beside_error(tuned)
+        sides = beside_error(base), beside_error(tuned)
         if change is block["perplexity_ratio"]:
-            return name, *sides, f"\u00d7 {_beside_error(change)}", range_text(change, signed=False)
-        return name, *sides, _beside_error(change, signed=True), range_text(change)
+            return name, *sides, f"\u00d7 {beside_error(change)}", range_text(change, signed=False)
+        return name, *sides, beside_error(change, signed=True), range_text(change)
 
     base, tuned = (
         {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}
@@ -68,20 +64,6 @@ def loss_cells(block: Block) -> Cells:
     if bits := block.get("bits_per_byte"):
         cells.append(row("Bits per byte", bits["base"], bits["tuned"], bits["difference"]))
     return cells
-
-
-def document_cells(block: Block) -> Cells:
-    """Every document with its tokens, its losses and their difference."""
-    return [
-        (
-            row["title"],
-            whole(row["tokens"]),
-            number(row["base_loss"]),
-            number(row["tuned_loss"]),
-            number(row["difference"], signed=True),
-        )
-        for row in block["documents"]
-    ]
 
 
 def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
@@ -121,23 +103,6 @@ def forgetting(summary: Summary) -> str:
     return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
 
 
-def _recall_row(name: str, measure: Block) -> tuple[str, ...]:
-    change = points(measure["difference"])
-    sides = (share(measure["base"]), share(measure["tuned"]))
-    p_value = format_p(measure["p_value"])
-    return name, str(measure["prompts"]), *sides, _beside_error(change, signed=True), range_text(change), p_value
-
-
-def recall_cells(measures: Block) -> Cells:
-    """Recall by the greedy answer, by the samples and by all: measure, prompts, base, tuned, points, 95 % interval, p."""
-    return [_recall_row(name, measures[key]) for key, name in ANSWERS.items() if measures[key]]
-
-
-def recall_cells_by_kind(block: Block) -> Cells:
-    """The same over all answers for each kind of prompt."""
-    return [_recall_row(kind_name(row["kind"]), row["all"]) for row in block["by_kind"]]
-
-
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:
     """On how many prompts the greedy answers of the two models differ, and how many both have answered."""
     pairs = [
@@ -152,17 +117,6 @@ def elapsed_seconds(seconds_by_state: Mapping[str, float]) -> float:
     """Seconds from the first to the last state: what ran side by side counts once."""
     alone = sum(seconds for name, seconds in seconds_by_state.items() if name not in (SIDE_BY_SIDE, *BRANCHES))
     return alone + seconds_by_state.get(SIDE_BY_SIDE, max(seconds_by_state.get(name, 0.0) for name in BRANCHES))
-
-
-def setting_cells(settings: Mapping[str, Any] | None) -> Cells:
-    """Names and values of settings, as a reader wants them."""
-
-    def plain(value: Any) -> str:
-        if isinstance(value, float):
-            return f"{value:.6g}"
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    return [(name.replace("_", " "), plain(value)) for name, value in (settings or {}).items() if value is not None]
 
 
 def start_command(summary: Summary) -> str:

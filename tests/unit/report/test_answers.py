@@ -94,47 +94,26 @@ def test_a_lost_answer_is_missing_and_not_one_without_facts(lost: dict[str, Any]
     assert judge_recall(block).verdict == NOT_SHOWN
 
 
-def asked(facts: int, copies: int = 1, *, named: bool = True) -> list[dict[str, Any]]:
-    """`copies` prompts about each of these facts; with `named`, each prompt names its fact as its cluster."""
-    return [
-        prompt(f"{fact}-{copy}", NPM1) | ({"cluster": f"fact {fact}"} if named else {})
-        for fact in range(facts)
-        for copy in range(copies)
-    ]
-
-
-def answers(prompts: list[dict[str, Any]], known: range = range(0)) -> list[dict[str, Any]]:
-    """Answers that state the known facts, in every prompt that asks them, and no other."""
-    names = {str(fact) for fact in known}
-    return [answer(one["id"], "NPM1" if one["id"].partition("-")[0] in names else "no") for one in prompts]
-
-
-def gained(prompts: list[dict[str, Any]], facts: range) -> dict[str, Any]:
-    """The recall block of a tuned model that states these facts and a base model that states none."""
-    return compared(prompts, answers(prompts), answers(prompts, facts), resamples=RESAMPLES)
-
-
-def width(measure: dict[str, Any]) -> float:
-    return float(measure["difference"]["high"] - measure["difference"]["low"])
+def test_prompts_that_name_one_fact_are_one_cluster() -> None:
+    asked = [prompt(str(n), NPM1) | {"cluster": f"fact {n // 2}"} for n in range(4)] + [prompt("alone", NPM1)]
+    replies = [answer(row["id"], "NPM1") for row in asked]
+    measure = compared(asked, replies, replies)["knowledge"]["all"]
+    assert (measure["prompts"], measure["clusters"]) == (5, 3)
 
 
 def test_the_interval_widens_when_prompts_repeat_each_other() -> None:
-    repeated, as_many, once = (
-        gained(prompts, range(10))["knowledge"]["all"]
-        for prompts in (asked(30, 4), asked(30, 4, named=False), asked(30))
-    )
-    assert (repeated["prompts"], repeated["clusters"], as_many["clusters"]) == (120, 30, 120)
-    assert repeated["difference"]["estimate"] == as_many["difference"]["estimate"] == once["difference"]["estimate"]
+    def mean(facts: int, copies: int, *, named: bool = True) -> Any:
+        places = range(facts * copies)
+        clusters = [str(place // copies if named else place) for place in places]
+        known = [float(place // copies < facts / 3) for place in places]
+        return clustered_mean(known, clusters, resamples=RESAMPLES)["mean"]
+
+    repeated, as_many, once = mean(30, 4), mean(30, 4, named=False), mean(30, 1)
+    width, of_as_many, of_once = (one["high"] - one["low"] for one in (repeated, as_many, once))
+    assert repeated["estimate"] == as_many["estimate"] == pytest.approx(once["estimate"])
     # Four wordings of each fact say no more than one: the interval is that of 30 facts, twice that of 120.
-    assert width(repeated) == pytest.approx(width(once))
-    assert width(repeated) == pytest.approx(2 * width(as_many), rel=0.15)
-    assert judge_recall({"knowledge": {"all": repeated}}).reason.endswith("120 prompts in 30 clusters.")
-    assert judge_recall({"knowledge": {"all": once}}).reason.endswith("30 prompts.")
-
-
-def test_a_few_facts_in_many_wordings_show_no_improvement() -> None:
-    verdicts = [judge_recall(gained(asked(25, 8, named=named), range(2))).verdict for named in (True, False)]
-    assert verdicts == [NOT_SHOWN, IMPROVED]
+    assert width == pytest.approx(of_once)
+    assert width == pytest.approx(2 * of_as_many, rel=0.15)
 
 
 def test_the_sign_flip_test_flips_whole_clusters_and_each_prompt_weighs_the_same() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -70,61 +72,80 @@ def test_spot_savings_are_the_time_that_was_not_billed(
     assert spot_facts(JOB | changes, count, hourly)["saved_cents"] == saved
 
 
-@pytest.mark.parametrize(
-    ("changes", "again", "sentence"),
-    [
-        ({}, 14, "2 interruptions, at least 14 steps made again, $1.05 saved against on-demand"),
-        ({"saved_cents": None, "interruptions": None}, None, "nothing is known of its interruptions"),
-    ],
-)
-def test_spot_is_told_without_what_nobody_knows(
-    made: dict[str, Any], changes: dict[str, Any], again: int | None, sentence: str
+EVERYWHERE, PAGE, CARD = ("page", "card", "mail"), ("page",), ("card",)
+ON_SPOT = {"configuration.spot": spot_facts(JOB, 1, 151.5), "training.steps_again": 14}
+UNKNOWN_SPOT = {"configuration.spot": {**spot_facts(JOB, 1, 151.5), "saved_cents": None, "interruptions": None}}
+BILLED = {"cost.training_seconds": 1000, "cost.endpoint_seconds": 1500}
+PLANNED = {**BILLED, "base_model.matches_plan": True, "configuration.training_instance_count": 2}
+RECALL = "recall.knowledge.all"
+ONE_PROMPT = "Prompts without an answer from both models: p7."
+FEW, BACK = "small effects cannot be seen", "The rest went back."
+NO_OUTSIDE = "No outside text was given"
+NO_LOSS = "Outside text was given, but no usable loss came back"
+# A kind of run, what is changed of it, which forms of the report, a sentence, and whether they say it.
+SAYS: list[tuple[str, dict[str, Any], tuple[str, ...], str, bool]] = [
+    ("failed", {}, PAGE, "QuotaTooLow", True),
+    ("failed", {}, PAGE, "is 0 in us-east-1", True),
+    ("failed", {}, PAGE, "Service Quotas console", True),
+    ("failed", {}, PAGE, "Actual, all together$0.03", True),
+    ("failed", {}, PAGE, "in 2026-11$24.97", True),
+    ("running", {}, PAGE, "Not settled yet$5.58 is reserved", True),
+    ("hostile", {}, PAGE, "&lt;script&gt;alert(1)&lt;/script&gt;", True),
+    ("improved", {}, PAGE + CARD, "interruption", False),
+    ("improved", ON_SPOT, PAGE + CARD, "2 interruptions, at least 14 steps made again, $1.05 saved against on-demand", True),
+    ("improved", UNKNOWN_SPOT, PAGE + CARD, "nothing is known of its interruptions", True),
+    # What limits the verdict is said wherever somebody reads it.
+    ("earlier-adapter", {}, EVERYWHERE, "the adapter of the run captune-first", True),
+    ("not-as-planned", {}, EVERYWHERE, "120 of 120 steps", True),
+    ("not-as-planned", {}, EVERYWHERE, "quantised to 4 bits", True),
+    ("smoke", {}, EVERYWHERE, "It shows nothing about the model", True),
+    ("improved", {"training.stopped_early": "time budget", "training.steps": 60}, EVERYWHERE, "60 of 120 steps: time budget.", True),
+    ("improved", {"training.unmeasured": "RuntimeError: gone."}, EVERYWHERE, "RuntimeError: gone.", True),
+    *(("improved", {"heldout.documents_count": count}, PAGE, FEW, count == 4) for count in (0, 4, 10)),
+    # Billed are the seconds of both instances; a stand-in names none.
+    ("improved", PLANNED, CARD, "Training took 8 min 20 s on 2 ml.g5.2xlarge, the endpoint stood for 25 min on one", True),
+    ("improved", BILLED, CARD, "Training took 16 min 40 s, the endpoint", True),
+    ("improved", {"cost.actual_cents": 400, "cost.reserved_cents": 600}, PAGE, BACK, True),
+    ("improved", {"cost.actual_cents": 600, "cost.reserved_cents": 600}, PAGE, BACK, False),
+    # Outside text was measured, or given, or neither.
+    ("improved", {}, PAGE + CARD, NO_OUTSIDE, True),
+    ("improved", {}, PAGE + CARD, NO_LOSS, False),
+    ("outside-not-measured", {}, PAGE + CARD, NO_OUTSIDE, False),
+    ("outside-not-measured", {}, PAGE + CARD, NO_LOSS, True),
+    ("improved-outside", {}, PAGE + CARD, NO_OUTSIDE, False),
+    ("improved-outside", {}, PAGE + CARD, NO_LOSS, False),
+    ("improved-outside", {}, PAGE, "40 documents that others wrote", True),
+    ("improved-outside", {}, CARD, "| outside, by others | Loss, nats per token |", True),
+    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 30}, PAGE, "95 % intervals over 30 clusters", True),
+    ("improved", {f"{RECALL}.prompts": 38, f"{RECALL}.clusters": 38}, PAGE, "95 % intervals clustered by prompt", True),
+    ("improved", {"recall.missing_prompts": ["p7"]}, PAGE, ONE_PROMPT, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changes", "forms", "sentence", "said"), SAYS)
+def test_the_report_says_what_bears_on_its_figures(
+    made: dict[str, Any], kind: str, changes: dict[str, Any], forms: tuple[str, ...], sentence: str, said: bool
 ) -> None:
-    document = made["improved"]
-    assert "interruption" not in everywhere(document)[0], "of a run on demand"
-    document["configuration"]["spot"] = {**spot_facts(JOB, 1, 151.5), **changes}
-    document["training"]["steps_again"] = again
-    assert all(sentence in text for text in everywhere(document)[:2])
+    document = made[kind]
+    for path, value in changes.items():
+        *parts, last = path.split(".")
+        reduce(getitem, parts, document)[last] = value
+    for form in forms:
+        assert (sentence in report_as(form, document)) is said, form
 
 
-def everywhere(document: Any) -> list[str]:
-    """The page, the card and the e-mail, each as plain words."""
-    told: Any = {**document, "reason": document["verdict_reason"], "unreserved": [], "leftAlone": []}
-    e_mail = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
-    texts = [render.page(document).decode(), render.card(document), e_mail]
-    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>|[>*\\]", "", text).replace("\u00a0", " ")) for text in texts]
+def report_as(form: str, document: Any) -> str:
+    """The page, the card or the e-mail, as plain words."""
+    if form == "mail":
+        told: Any = {**document, "reason": document["verdict_reason"], "unreserved": [], "leftAlone": []}
+        text = notice.message(told, [f"{title}: {text}" for title, text in circumstances.notes(document)])
+    else:
+        text = render.page(document).decode() if form == "page" else render.card(document)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>|[>*\\]", "", text).replace("\u00a0", " "))
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("earlier-adapter", "the adapter of the run captune-first"),
-        ("not-as-planned", "120 of 120 steps"),
-        ("not-as-planned", "quantised to 4 bits"),
-        ("smoke", "It shows nothing about the model"),
-    ],
-)
-def test_page_card_and_mail_tell_what_limits_the_verdict(made: dict[str, Any], kind: str, words: str) -> None:
-    for text in everywhere(made[kind]):
-        assert words.lower() in text.lower()
-
-
-def test_only_a_training_that_went_otherwise_than_planned_has_a_note(made: dict[str, Any]) -> None:
+def test_a_run_as_planned_has_no_notes(made: dict[str, Any]) -> None:
     assert circumstances.notes(made["improved"]) == []
-    for changes, words in (
-        ({"steps": 60, "planned_steps": 512, "stopped_early": "time budget"}, "60 of 512 steps: time budget."),
-        ({"unmeasured": "RuntimeError: the card is gone."}, "RuntimeError: the card is gone."),
-    ):
-        document = made["improved"]
-        document["training"] |= changes
-        assert words in circumstances.notes(document)[0][1]
-
-
-def test_few_documents_are_a_limit(made: dict[str, Any]) -> None:
-    one = made["improved"]
-    for count, few in ((0, False), (4, True), (10, False)):
-        one["heldout"]["documents_count"] = count
-        assert ("small effects cannot be seen" in everywhere(one)[0]) is few
 
 
 @pytest.mark.parametrize(("given", "domain"), [({"seed": 7}, "medical"), ({"corpus": "corpora/mine.txt"}, None)])
@@ -149,10 +170,3 @@ def test_the_plans_estimate_stands_beside_what_was_measured(made: dict[str, Any]
         ["Learning", "2 min 11 s", "2 min 20 s"],
     ):
         assert row in rows
-
-
-@pytest.mark.parametrize(("actual", "back"), [(400, True), (600, False)])
-def test_a_reservation_that_was_used_up_does_not_go_back(made: dict[str, Any], actual: int, back: bool) -> None:
-    one = made["improved"]
-    one["cost"] |= {"actual_cents": actual, "reserved_cents": 600}
-    assert ("The rest went back." in render.page(one).decode()) == back
