@@ -9,10 +9,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.exceptions import ReadTimeoutError
 
 import common.aws
@@ -28,13 +30,6 @@ from verification.simulation.world import World
 if TYPE_CHECKING:
     from verification.simulation.account import Account
 
-_NOW = common.clock.now
-# What makes clients, by its name in common.aws, with the patience of what it makes.
-_FACTORIES: dict[str, Any] = {
-    name: vars(common.aws)[{"hasty_client": "_HASTY", "brisk_client": "_BRISK"}.get(name, "_PATIENT")]
-    for name in vars(common.aws)
-    if name.endswith("client")
-}
 HANDLERS = tuple(functions())
 # What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
 _MATERIAL = SimpleNamespace(
@@ -87,13 +82,10 @@ class _Invocation:
     inside: Inside | None
     environment: Mapping[str, str]
 
-    def required(self, name: str) -> str:
-        """A variable of the function's environment."""
-        return self.environment[name]
-
 
 _UNDER_WAY: list[_Invocation] = []
 _INSTALLED = [0]
+_FACTORIES = (common.aws.client, common.aws.hasty_client, common.aws.brisk_client)
 
 
 def invoke(account: Account, name: str, event: Any, environment: Mapping[str, str], inside: Inside | None) -> Any:
@@ -135,6 +127,8 @@ def installed() -> Iterator[None]:
         _INSTALLED[0] -= 1
         for owner, attribute, value in before:
             setattr(owner, attribute, value)
+        for factory in _FACTORIES if changes else ():
+            factory.cache_clear()  # no client of an account stays
 
 
 def loaded() -> list[ModuleType]:
@@ -148,29 +142,22 @@ def _changes() -> list[tuple[Any, str, Any]]:
     """What is replaced, by owner and attribute: clients, clock, pauses, and what is left out where an account is not whole."""
     for name in HANDLERS:
         importlib.import_module(f"{name}.handler")
-    changes: list[tuple[Any, str, Any]] = []
-    for module in loaded():
-        for name, config in _FACTORIES.items():
-            if vars(module).get(name) is getattr(common.aws, name):
-                changes.append((module, name, _factory(config)))
-        if vars(module).get("required") is common.environment.required:
-            changes.append((module, "required", lambda name: _UNDER_WAY[-1].required(name)))
-        if vars(module).get("now") is _NOW:
-            changes.append((module, "now", lambda: _UNDER_WAY[-1].account.world.now))
     staging, account = sys.modules["preflight.staging"], "preflight.account"
     weights, images = sys.modules[f"{account}.weights"], sys.modules[f"{account}.images"]
-    changes += [
+    clock = SimpleNamespace(now=lambda zone: _UNDER_WAY[-1].account.world.now, fromisoformat=datetime.fromisoformat)
+    variables = SimpleNamespace(get=lambda name, otherwise: _UNDER_WAY[-1].environment.get(name, otherwise))
+    return [
+        (boto3, "client", lambda service, config, **_: _Guarded(service, config)),
+        (common.clock, "datetime", clock),
+        (common.environment, "os", SimpleNamespace(environ=variables)),
         (staging, "gather", _unless_whole(staging.gather, _MATERIAL)),
         (weights, "of_jumpstart", _unless_whole(weights.of_jumpstart, [])),
         (images, "problem", _unless_whole(images.problem, ("", ""))),
         (staging, "asset", _unless_whole(staging.asset, {})),
         # A PDF takes longer than all the rest of a run, and once one is made, a process forked from this one hangs at its next.
         (sys.modules["report.render"], "pdf", lambda summary: b"%PDF"),
-        # Ask makes a client of its own, with a connection for each request in flight.
-        (sys.modules["ask.handler"], "boto3", SimpleNamespace(client=_factory(common.aws._PATIENT))),
         (common.ledger.ledger.Ledger.__init__, "__defaults__", (_pause,)),
     ]
-    return changes
 
 
 def _pause(seconds: float) -> None:
@@ -183,32 +170,26 @@ def _unless_whole(original: Callable[..., Any], otherwise: Any) -> Callable[...,
     return lambda *of: original(*of) if _UNDER_WAY[-1].account.whole else otherwise
 
 
-def _factory(config: Any) -> Callable[..., Any]:
-    """What a Lambda calls for a client, which then has so much patience."""
-
-    def client(service: str, *_: Any, **__: Any) -> Any:
-        return _Guarded(_UNDER_WAY[-1], service, config)
-
-    return client
-
-
 class _Guarded:
-    """A client: each call first asks whether its service answers at all, and is checked by AWS's own model of it."""
+    """A client: each call first asks whether its service answers at all, and is checked by AWS's own model of it.
 
-    def __init__(self, invocation: _Invocation, service: str, config: Any) -> None:
-        self._invocation, self._service, self._config = invocation, service, config
-        self._client = invocation.account.clients[service]
+    It belongs to the account that invokes a function at that moment.
+    """
+
+    def __init__(self, service: str, config: Any) -> None:
+        self._service, self._config = service, config
 
     def __getattr__(self, operation: str) -> Any:
-        found = getattr(self._client, operation, None)
+        client = _UNDER_WAY[-1].account.clients[self._service]
+        found = getattr(client, operation, None)
         if found is None:
-            raise NotImitated(f"{type(self._client).__name__} of this account has no {operation}")
+            raise NotImitated(f"{type(client).__name__} of this account has no {operation}")
         if operation == "get_paginator":
             return lambda name: _GuardedPages(self, name, found(name))
         return lambda **arguments: self._perform(operation, arguments, lambda: found(**arguments))
 
     def _perform(self, operation: str, arguments: dict[str, Any], perform: Callable[[], Any]) -> Any:
-        invocation = self._invocation
+        invocation = _UNDER_WAY[-1]
         _reach(invocation.account.world, self._service, invocation.patience, self._config)
         if invocation.account.whole and (words := complaints(self._service, operation, arguments)):
             raise AssertionError(f"{operation}: {words}")
