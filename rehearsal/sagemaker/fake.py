@@ -17,7 +17,7 @@ from .engines import Answer, HostingEngine, TrainingEngine
 from .market import CAPACITY_HOSTING
 from .records import Endpoint, TrainingJob
 from .s3_folders import split
-from .vllm.routing import CHAT_COMPLETIONS, COMPLETIONS, INVOCATIONS, model_asked, path_of
+from .vllm.routing import CHAT_COMPLETIONS, INVOCATIONS, model_asked, path_of
 
 
 def _evaluation(gain: float) -> dict[str, Any]:
@@ -153,18 +153,10 @@ class FakeHosting(HostingEngine):
         self._looks[endpoint] = 0
 
     def invoke(self, endpoint: Endpoint, body: bytes, content_type: str, custom_attributes: str = "") -> Answer:
-        """Answer as the vLLM server does: without a route the base model, 404 for a model that it does not have."""
-        path = path_of(INVOCATIONS, custom_attributes)
-        if path not in (INVOCATIONS, COMPLETIONS, CHAT_COMPLETIONS):
-            return Answer(404, b'{"detail":"Not Found"}')
-        environment = endpoint.container.get("Environment") or {}
-        base = str(environment.get("SM_VLLM_SERVED_MODEL_NAME", "base"))
-        served = {base, json.loads(environment.get("SM_VLLM_LORA_MODULES") or "{}").get("name")}
-        request = json.loads(body)
+        """Answer as the vLLM server does: without a route the base model, whatever the request says."""
+        path, request = path_of(INVOCATIONS, custom_attributes), json.loads(body)
+        base = str((endpoint.container.get("Environment") or {}).get("SM_VLLM_SERVED_MODEL_NAME", "base"))
         model, talks = model_asked(path, request, base), path == CHAT_COMPLETIONS
-        if model not in served:
-            error = {"message": f"The model `{model}` does not exist.", "type": "NotFoundError", "code": 404}
-            return Answer(404, json.dumps({"error": error}).encode())
         asked = {name: request.get(name) for name in ("prompt", "messages", "temperature", "seed")}
         words = hashlib.sha256(f"{model} {asked}".encode()).hexdigest()
         text = f" {words[:12]} {words[12:24]}"

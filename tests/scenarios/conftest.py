@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.doubles.rehearsal.deployed import shared_assembly
+from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
+from tests.doubles.rehearsal.deployed import deployed_project, shared_assembly
 from tests.scenarios.rehearsed import RehearsedAccount
 
 
@@ -14,5 +15,6 @@ from tests.scenarios.rehearsed import RehearsedAccount
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsedAccount]:
     """The account, deployed once."""
     assembly = shared_assembly(tmp_path_factory, accept_eula="true")
-    with RehearsedAccount(tmp_path_factory.mktemp("rehearsed"), assembly) as account:
-        yield account
+    quotas = {f"ml.g5.2xlarge for {use}": 2 for use in (TRAINING, SPOT_TRAINING, ENDPOINT)}
+    with deployed_project(tmp_path_factory.mktemp("rehearsed"), assembly, time_scale=20_000, quotas=quotas) as project:
+        yield RehearsedAccount(project)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from common.ledger.ledger import Ledger
 from common.names import run_name
-from preflight.account.quotas import ENDPOINT, SPOT_TRAINING, TRAINING
-from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
+from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.scenarios.seen import Seen, ledger_of, states_of
 from verification.simulation import material, rows
 from verification.simulation.account import DOWN
@@ -55,22 +52,10 @@ class _Hosting(FakeHosting):
 
 
 class RehearsedAccount:
-    """The deployed project in the rehearsed account, emptied before each row. Use it in a with-statement."""
+    """The deployed project in the rehearsed account, emptied before each row."""
 
-    def __init__(self, folder: Path, assembly: Path) -> None:
-        self._assembly = assembly
-        quotas = {f"ml.g5.2xlarge for {use}": 2 for use in (TRAINING, SPOT_TRAINING, ENDPOINT)}
-        self.cloud = Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20_000, quotas=quotas)
-
-    def __enter__(self) -> RehearsedAccount:
-        self.cloud.__enter__()
-        self.deployment = self.cloud.deploy(Assembly(self._assembly))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cloud.__exit__(kind, error, trace)
+    def __init__(self, project: DeployedProject) -> None:
+        self.project, self.cloud, self.deployment = project, project.cloud, project.deployment
 
     def empty(self, state: str) -> None:
         """Takes away what the last row left, and plans how jobs and endpoints turn out for a run that comes to a state."""
@@ -79,9 +64,8 @@ class RehearsedAccount:
         hosting = _Hosting(*given.endpoints)
         training.cloud = hosting.cloud = self.cloud
         self.cloud.reset(training=training, hosting=hosting)
-        s3 = self.cloud.client("s3")
-        for key, body in ((material.CORPUS, material.corpus()), (material.PROMPTS, material.prompts())):
-            s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=body.encode())
+        self.project.put(material.CORPUS, material.corpus().encode())
+        self.project.put(material.PROMPTS, material.prompts().encode())
 
     def play(self, row: Row) -> tuple[Seen, list[str]]:
         """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end."""
@@ -106,14 +90,9 @@ class RehearsedAccount:
         return left + [f"refused: {call}" for call in self.cloud.refused]
 
     def role_of(self, machine: str) -> str:
-        """The name of the role that a state machine acts as, which is the access key id of its calls."""
+        """The name of the role that a state machine acts as, by which its calls are known."""
         found = self.cloud.client("stepfunctions").describe_state_machine(stateMachineArn=machine)
         return str(found["roleArn"]).rpartition("/")[2]
-
-    def role_of_function(self, name: str) -> str:
-        """The name of the role that a function acts as."""
-        found = self.cloud.client("lambda").get_function_configuration(FunctionName=name)
-        return str(found["Role"]).rpartition("/")[2]
 
 
 @dataclass
@@ -132,24 +111,28 @@ class _Case:
         self.machine = deployment.tear_down if self.in_tear_down else deployment.fine_tuning
         body = task_states(self.row.machine)[self.row.state]
         self.resource, self.arguments = str(body["Resource"]), body["Arguments"]
-        named = str(self.arguments.get("FunctionName", "")).removeprefix("${").removesuffix("FunctionArn}").lower()
-        self.function = deployment.functions[named] if named else ""
+        named = str(self.arguments.get("FunctionName", "")).removeprefix("${").removesuffix("FunctionArn}")
+        self.named = named.lower()
+        self.function = deployment.functions[self.named] if named else ""
         self.run: Execution | None = None
 
     # what can be done to the state's call ---------------------------------------------------------------------------
 
-    def fault(self, **what: Any) -> Fault:
-        """A fault on the state's own call."""
-        action = "invoke" if self.function else self.resource.split(":")[-1]
-        before: Callable[[Call], None] = what.pop("before", lambda call: None)
+    def _add(self, before: Callable[[Call], None] = lambda call: None, **what: Any) -> Fault:
+        """A fault that keeps the calls it meets."""
 
         def catch(call: Call) -> None:
             self.caught.append(call)
             before(call)
 
-        what |= {"by": self.account.role_of(self.machine), "before": catch, "when": self._is_its_call}
-        self.faults.append(self.cloud.faults.add(operation=action[0].upper() + action[1:], **what))
+        self.faults.append(self.cloud.faults.add(before=catch, **what))
         return self.faults[-1]
+
+    def fault(self, **what: Any) -> Fault:
+        """A fault on the state's own call."""
+        action = "invoke" if self.function else self.resource.split(":")[-1]
+        by, operation = self.account.role_of(self.machine), action[0].upper() + action[1:]
+        return self._add(operation=operation, by=by, when=self._is_its_call, **what)
 
     def _is_its_call(self, request: Mapping[str, Any]) -> bool:
         """Whether a call of its operation is this state's, by a literal of its payload and by where an execution is now."""
@@ -170,16 +153,9 @@ class _Case:
                 return True
         return False
 
-    def inside(self, times: int | None = 1, **what: Any) -> None:
+    def inside(self, **what: Any) -> None:
         """A fault on the calls that the state's function makes: on the first one, or on all with times=None."""
-        before: Callable[[Call], None] = what.pop("before", lambda call: None)
-
-        def catch(call: Call) -> None:
-            self.caught.append(call)
-            before(call)
-
-        by = self.account.role_of_function(self.function)
-        self.faults.append(self.cloud.faults.add(operation="*", by=by, before=catch, times=times, **what))
+        self._add(operation="*", by=self.account.project.role_of(self.named), **what)
 
     def kill_when_it_writes(self) -> None:
         """Kills the function's process as soon as it changes something; the change itself still happens."""
@@ -234,8 +210,7 @@ class _Case:
 
     def until_one_tear_down_is_over(self) -> None:
         """Waits until a TearDown other than the one that is held has ended."""
-        downs = self.account.deployment.tear_down
-        self.wait_for(lambda: any(one.is_over for one in self.cloud.executions.of(downs)), "the other TearDown")
+        self.wait_for(lambda: any(one.is_over for one in self.account.project.tear_downs()), "the other TearDown")
 
     def settle(self) -> None:
         """Waits until nothing runs and nothing is on its way."""
@@ -286,7 +261,7 @@ class _Case:
     def seen(self) -> Seen:
         """What the row left to see."""
         assert self.run is not None
-        downs = self.cloud.executions.of(self.account.deployment.tear_down)
+        downs = self.account.project.tear_downs()
         reports = f"runs/{run_name(self.run.name)}/report/"
         s3 = self.cloud.client("s3")
         found = s3.list_objects_v2(Bucket=self.account.deployment.bucket, Prefix=reports).get("Contents", [])
@@ -300,7 +275,7 @@ class _Case:
                 [row.item for row in Ledger(self.cloud.client("dynamodb"), self.account.deployment.table).rows()]
             ),
             reports=frozenset(item["Key"].removeprefix(reports) for item in found),
-            mailed=any(topic == self.account.deployment.topic for topic, _, _ in self.cloud.messages),
+            mailed=bool(self.account.project.emails()),
         )
 
 

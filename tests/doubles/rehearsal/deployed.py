@@ -111,7 +111,7 @@ class DeployedProject:
 
 @contextmanager
 def deployed_project(folder: Path, assembly: Path, **account: Any) -> Iterator[DeployedProject]:
-    """A new account with the project in it; `account` goes to `Cloud`, such as its quotas and prices."""
-    engines: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting()}
-    with Cloud(folder, **engines, time_scale=5000, **account) as cloud:
+    """A new account with the project in it; `account` goes to `Cloud`, such as its quotas, prices and time scale."""
+    usual: dict[str, Any] = {"training": FakeTraining(), "hosting": FakeHosting(), "time_scale": 5000}
+    with Cloud(folder, **usual | account) as cloud:
         yield DeployedProject(cloud, assembly)

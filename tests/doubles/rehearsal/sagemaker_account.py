@@ -63,7 +63,7 @@ class Account:
 
     def __init__(self, standin: StandIn) -> None:
         self.standin = standin
-        self.faults, self.s3 = shared_gateway().faults, _client("s3")
+        self.s3 = _client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         self.sagemaker = self.client("sagemaker")
         self.runtime = self.client("sagemaker-runtime")

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
+from common.pricing import prices
+from preflight.account import quotas
 from rehearsal.sagemaker.real.container import Container
 from rehearsal.sagemaker.real.training_hosts import Cluster
 from rehearsal.sagemaker.records import TrainingJob
@@ -19,6 +20,7 @@ from tests.doubles.rehearsal.sagemaker_account import (
     BUCKET,
     Account,
     Clock,
+    account,
     configuration_request,
     model_request,
     refusal,
@@ -123,36 +125,12 @@ def test_an_endpoint_that_is_not_in_service_cannot_be_invoked(aws: Account) -> N
         assert refused == ("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
 
 
-@pytest.fixture
-def serving_both(aws: Account) -> Account:
-    environment = {"SM_VLLM_SERVED_MODEL_NAME": "base", "SM_VLLM_LORA_MODULES": '{"name":"medical","path":"/opt/ml/a"}'}
-    aws.deploy("it", model_request("it", Environment=environment))
+def test_custom_attributes_have_at_most_1024_characters(aws: Account) -> None:
+    aws.deploy("it")
     aws.endpoint("it"), aws.endpoint("it")
-    return aws
-
-
-def test_only_with_the_route_the_body_names_the_model(serving_both: Account) -> None:
-    aws = serving_both
-    routed = {model: aws.ask("it", model=model, prompt="Hello") for model in ("base", "medical")}
-    assert {model: answer["model"] for model, answer in routed.items()} == {"base": "base", "medical": "medical"}
-    assert routed["base"]["choices"] != routed["medical"]["choices"]
-    assert aws.calls[-1].request["CustomAttributes"] == "route=/v1/completions"
-    for attributes in ("", "trace=7"):
-        answer = aws.ask("it", attributes=attributes, model="medical", prompt="Hello")
-        assert (answer["model"], answer["choices"]) == ("base", routed["base"]["choices"])
-
-
-@pytest.mark.parametrize(("attributes", "model"), [("route=/v1/completions", "unknown"), ("route=/v1/nothing", "base")])
-def test_an_unknown_model_or_route_is_a_model_error(serving_both: Account, attributes: str, model: str) -> None:
-    with pytest.raises(serving_both.runtime.exceptions.ModelError) as caught:
-        serving_both.ask("it", attributes=attributes, model=model, prompt="Hello")
-    assert caught.value.response["OriginalStatusCode"] == 404
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
-
-
-def test_custom_attributes_have_at_most_1024_characters(serving_both: Account) -> None:
-    serving_both.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
-    refused = refusal(lambda: serving_both.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
+    aws.ask("it", attributes="x" * 1024, model="base", prompt="Hello")
+    assert aws.calls[-1].request["CustomAttributes"] == "x" * 1024
+    refused = refusal(lambda: aws.ask("it", attributes="x" * 1025, model="base", prompt="Hello"))
     assert refused[0] == "ValidationError" and "1024" in refused[1]
 
 
@@ -176,6 +154,21 @@ def test_without_capacity_jobs_and_endpoints_fail_unbilled(aws: Account) -> None
     assert aws.job("job")["BillableTimeInSeconds"] == 0
     aws.sagemaker.delete_endpoint(EndpointName="it")
     assert aws.standin.leftovers()["endpoints"] == []
+
+
+def test_prices_and_quotas_are_as_preflight_reads_them(tmp_path: Path) -> None:
+    first, second, unknown = "ml.g5.2xlarge", "ml.g6.2xlarge", "ml.p5.48xlarge"
+    given = {"prices": {first: "1.515", second: "1.36"}, "quotas": {f"{second} for endpoint usage": 0}}
+    with account(tmp_path, **given) as aws:
+        for use in ("Training", "Hosting"):
+            price = prices.listed(aws.client("pricing"), "us-west-2", second, use)
+            assert price is not None and float(price.hourly_usd) == 1.36
+            assert prices.listed(aws.client("pricing"), "us-west-2", unknown, use) is None
+        aws.standin.market.allow_training([second], 2)
+        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
+        wanted = [quotas.Quota(kind, use, 1) for kind in (first, second, unknown) for use in uses]
+        found = [one.value for one in quotas.read(aws.client("service-quotas"), wanted)]
+        assert found == [1, 1, 1, 2, 2, 0, None, None, None]
 
 
 def test_lists_filter_by_name_status_and_time(aws: Account, clock: Clock) -> None:
