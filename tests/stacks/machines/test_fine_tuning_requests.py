@@ -21,6 +21,7 @@ from tests.doubles.machines.fine_tuning_run import (
     plan,
     run,
 )
+from verification.simulation.definitions import task_states
 
 TRIAL, TAGS = f"{RUN}-try0", [{"Key": "project", "Value": "captune"}, {"Key": "run", "Value": RUN}]
 LICENCE = {"ModelAccessConfig": {"AcceptEula": True}}
@@ -188,7 +189,11 @@ def test_each_state_calls_once_with_exactly_these_fields(state: str) -> None:
 
 def test_a_usual_run_reserves_then_schedules_its_end_then_pays() -> None:
     execution = run()
-    assert [call.state for call in execution.calls] == list(CALLS)
+    called = [call.state for call in execution.calls]
+    assert [state for state in called if state in CALLS] == list(CALLS)
+    # The definition is written in this order, and whatever asks a service for something is here.
+    assert called == [state for state in task_states("fine_tuning") if state in called]
+    assert all(call.operation.endswith("FunctionArn}") for call in execution.calls if call.state not in CALLS)
     assert (execution.status, execution.output) == ("SUCCEEDED", REPORT)
 
 
