@@ -22,7 +22,8 @@ from ask.questions import CHAT_ROUTE, ROUTE
 from captune.account import Refused
 from captune.kept_run import KeptRun
 from common import aws, resources
-from common.contracts import run_folder, weights_folder
+from common.architecture import CONFIGURATION
+from common.contracts import run_folder
 from common.names import attempt_names
 
 CHAT_PATH = "/v1/chat/completions"
@@ -303,7 +304,7 @@ def refuse_other_base(adapter: Path, weights: Path) -> None:
     """Raises OtherBase where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
     made_for = json.loads((adapter / run_folder.METRICS).read_bytes()).get("base_model") or {}
     try:
-        found = json.loads((weights / weights_folder.CONFIGURATION).read_bytes())
+        found = json.loads((weights / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
         raise OtherBase(
             f"{weights} holds no model ({error}). Give the folder with config.json and the weights: --base FOLDER"

@@ -14,7 +14,7 @@ from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from common.contracts.weights_folder import READ_BY_PREFLIGHT
+from common.architecture import READ_BY_PREFLIGHT
 from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration import images

@@ -1,4 +1,4 @@
-"""What of a language model decides how large it is: read from its config.json, or from the catalogue of the stacks."""
+"""What of a language model decides how large it is: read from the config.json of its folder, or from the catalogue of the stacks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# The files of a folder of weights that say what model it holds, what Preflight may read of them, and the weights without an index.
+CONFIGURATION, INDEX, UNDIVIDED = "config.json", "model.safetensors.index.json", "model.safetensors"
+TOKENIZER, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
+READ_BY_PREFLIGHT = (CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS)
 # The classes of transformers whose layers are those that `Shape` counts, and that tests train and serve at toy size. True where
 # query, key and value have a bias.
 BIASED_ATTENTION: Mapping[str, bool] = {
@@ -13,8 +17,6 @@ BIASED_ATTENTION: Mapping[str, bool] = {
     "MistralForCausalLM": False,
     "Qwen2ForCausalLM": True,
 }
-
-
 BYTES_PER_WEIGHT = 2  # in the 16 bits in which weights are published, trained beside and served
 
 

@@ -41,14 +41,6 @@ ENDPOINT_CONFIGURATION = Kind(
 )  # fmt: skip
 MODEL = Kind("model", "list_models", "Models", "ModelName", "ModelArn")
 
-# By what a request names a resource, the kind in its ARN. CreateEndpoint names two: the configuration, and then what it makes.
-ARN_KINDS = {
-    "TrainingJobName": "training-job",
-    "ModelName": "model",
-    "EndpointConfigName": "endpoint-config",
-    "EndpointName": "endpoint",
-}
-
 
 @dataclass(frozen=True)
 class Resource:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import versions
 from common.aws import brisk_client, client, reaching
 from common.clock import month_of, now
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan
-from common.environment import RunSettings, required
+from common.environment import RunSettings, refuse_another_deployment, required
 from common.ledger.ledger import Ledger
 from common.logs import log
 from common.pricing import costs
@@ -20,7 +19,7 @@ from preflight import checks, plan
 def handle(event: PreflightEvent, context: Any) -> Plan:
     """Takes the execution's name, ARN, input and the version of its definition; answers the plan. Raises one error that names every fault found."""
     # Before the settings are read, which may be of another form while a deployment is under way.
-    versions.refuse_another(event.get("definitionVersion"))
+    refuse_another_deployment(event.get("definitionVersion"))
     settings = RunSettings.from_json(required("SETTINGS_JSON"))
     ledger, cap_cents, moment = Ledger(client("dynamodb"), required("LEDGER_TABLE")), int(required("CAP_CENTS")), now()
     with reaching("The count of this month's executions"):

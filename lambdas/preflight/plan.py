@@ -18,6 +18,7 @@ from common.contracts.plan import Plan, PlannedCorpus, PlannedEstimate
 from common.environment import RunSettings
 from common.ledger.rows import RunItem
 from common.names import trial_name
+from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
@@ -25,7 +26,6 @@ from common.pricing.durations import (
     SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
 )
-from common.pricing.hardware import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.prices import dearest, written
 from preflight.checks import Context, PreflightResult
 from preflight.model import tokens_learned

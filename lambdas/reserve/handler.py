@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import versions
 from common.aws import client, reaching
 from common.clock import now
 from common.contracts.fine_tuning import Reserved
 from common.contracts.plan import Plan
-from common.environment import required
+from common.environment import refuse_another_deployment, required
 from common.ledger.ledger import Ledger, Reservation
 from common.logs import log, metric
 from common.pricing import costs
@@ -18,7 +17,7 @@ from common.pricing import costs
 def handle(event: Plan, context: Any) -> Reserved:
     """Takes the plan of the run; answers what was reserved. Raises BudgetExceeded, RunNameTaken or DeployInProgress."""
     # A plan of before a deployment was priced by what held then.
-    versions.refuse_another(event.get("definitionVersion"))
+    refuse_another_deployment(event.get("definitionVersion"))
     ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents = int(required("CAP_CENTS"))
     budget = event["budget"]

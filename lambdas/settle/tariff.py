@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import PriceUnknown
-from common.pricing.hardware import ENDPOINT_INSTANCES
+from common.pricing.costs import ENDPOINT_INSTANCES
 from common.pricing.prices import Price, dearest, dearest_pinned, pinned
 from common.pricing.prices import read as read_prices
 

@@ -27,7 +27,6 @@ from common.resources import (
     find_present,
     named,
 )
-from sweeper.gauges import gauges
 
 T = TypeVar("T")
 _KINDS = (TRAINING_JOB, ENDPOINT, ENDPOINT_CONFIGURATION, MODEL)
@@ -58,20 +57,24 @@ class Evidence:
         return (row for row in (self.rows or {}).values() if row.is_open)
 
     def write_metrics(self, now: datetime) -> None:
-        """Publishes the age in seconds of the oldest endpoint and reservation, and how many items are damaged; 0 for none.
+        """Publishes what stacks/watching/alarms.py looks at: the age in seconds of the oldest endpoint and of the oldest open
+        reservation, and how many items are damaged; 0 for none, so that an alarm ends.
 
-        What is not known is not written: an alarm must not take a gap for good news.
+        What is not known is not written: an alarm must not take a gap for good news. A damaged item without a readable date has no age.
         """
-        everything = [*self.foreign, *(one for some in self.resources.values() for one in some)]
-        since = (one.created for one in everything if one.kind is ENDPOINT)
-        values = gauges(since, (self.rows or {}).values(), now)
-        known = {"OldestEndpointSeconds": self.endpoints_known}
-        values = {name: value for name, value in values.items() if known.get(name, self.rows is not None)}
+        values: dict[str, int] = {}
+        if self.endpoints_known:
+            everything = [*self.foreign, *(one for some in self.resources.values() for one in some)]
+            values["OldestEndpointSeconds"] = _oldest((one.created for one in everything if one.kind is ENDPOINT), now)
+        if self.rows is not None:
+            reserved = (row.item["reserved_at"] for row in self.open_rows() if "reserved_at" in row.item)
+            damaged = [row for row in self.rows.values() if row.is_damaged]
+            values["OldestReservationSeconds"] = _oldest(map(from_iso, reserved), now)
+            values["DamagedLedgerItems"] = len(damaged)
+            for row in damaged:
+                log("damaged ledger item", run=row.run, problems=row.problems)
         if values:
             metric(**values)
-        for row in (self.rows or {}).values():
-            if row.is_damaged:
-                log("damaged ledger item", run=row.run, problems=row.problems)
 
 
 def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn: str, now: datetime) -> Evidence:
@@ -99,6 +102,10 @@ def gather(sagemaker: Any, step_functions: Any, ledger: Ledger, fine_tuning_arn:
         else:
             resources.setdefault(run, []).append(resource)
     return Evidence(resources, foreign, found[ENDPOINT] is not None, rows, running, problems)
+
+
+def _oldest(since: Iterable[datetime], now: datetime) -> int:
+    return max((int((now - moment).total_seconds()) for moment in since), default=0)
 
 
 def _came_later(resource: Resource, row: RunRow | None) -> bool:

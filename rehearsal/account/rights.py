@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from common.resources import ARN_KINDS
 from rehearsal.calls import Call, ServiceError
 
 from .clients import ACCOUNT
@@ -32,6 +31,14 @@ _IAM_ACTION = {
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "lambda:Invoke": "lambda:InvokeFunction",
+}
+
+# By what a request names a resource, the kind in its ARN. CreateEndpoint names two: the configuration, and then what it makes.
+_ARN_KINDS = {
+    "TrainingJobName": "training-job",
+    "ModelName": "model",
+    "EndpointConfigName": "endpoint-config",
+    "EndpointName": "endpoint",
 }
 
 
@@ -178,7 +185,7 @@ def _of_s3(request: Mapping[str, Any], action: str) -> Need:
 
 
 def _of_sagemaker(operation: str, request: Mapping[str, Any], action: str, arn: str) -> Iterator[Need]:
-    named = [f"{arn}{kind}/{request[key]}" for key, kind in ARN_KINDS.items() if key in request]
+    named = [f"{arn}{kind}/{request[key]}" for key, kind in _ARN_KINDS.items() if key in request]
     if operation == "ListTags":
         yield Need(action, str(request["ResourceArn"]))
         return

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
-from common import names, versions
+from common import environment, names
 from common.contracts.tear_down import Removed, TearDownEvent
 from common.errors import LedgerDamaged, PriceUnknown, RunNameTaken
 from common.ledger import keys
@@ -183,7 +183,7 @@ def _one_name_for_several(name: str) -> str:
 
 
 def _waits_unreserved(*of: Any) -> money.Allowance:
-    return _allow(*of[:-1], 0)
+    return _allow(*of[:-2], 0, of[-1])
 
 
 _stays, _jobs = billing.stays, billing._training_jobs
@@ -271,7 +271,10 @@ def _types_of_the_definition(definition: Definition) -> None:
 @contextmanager
 def _unversioned() -> Iterator[None]:
     """As before the plan carried everything and definition and functions compared their versions."""
-    with edited("fine_tuning", _types_of_the_definition)(), everywhere(versions.refuse_another, lambda version: None):
+    with (
+        edited("fine_tuning", _types_of_the_definition)(),
+        everywhere(environment.refuse_another_deployment, lambda version: None),
+    ):
         yield
 
 

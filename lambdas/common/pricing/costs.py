@@ -18,6 +18,10 @@ LAMBDA_GB_SECOND = Decimal("0.0000133334")
 STATE_TRANSITION = Decimal("0.000025")
 LOGS_GB = Decimal("0.50")
 
+# How much hardware a run takes, beside its instance types; how many train is a setting. On the disk of training lie 13.5 GB of weights, as
+# much again for a checkpoint, and the image. Types with a disk of their own ignore it.
+ENDPOINT_INSTANCES, TRAINING_VOLUME_GB = 1, 100
+
 # Everything that a run uses beside its two instances, its checkpoints and its answers. Of Lambda: each function's longest time, and once
 # more where it is tried again after that. Of transitions: three for each look of the longest run, and those of its tear-down.
 SMALL_ITEMS: Items = (

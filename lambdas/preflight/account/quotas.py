@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.aws import error_code
 from common.environment import RunSettings
 from common.errors import QuotaTooLow, RunInFlight
-from common.pricing.hardware import ENDPOINT_INSTANCES
+from common.pricing.costs import ENDPOINT_INSTANCES
 
 TRAINING, SPOT_TRAINING, ENDPOINT = "training job usage", "spot training job usage", "endpoint usage"
 # Codes are the same in every account and region. Other instance types are looked up by the quota's name.

@@ -13,10 +13,18 @@ from urllib.request import urlopen
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from common.architecture import Shape, UnknownShape, shape_of
+from common.architecture import (
+    CONFIGURATION,
+    INDEX,
+    TOKENIZER,
+    TOKENIZER_SETTINGS,
+    UNDIVIDED,
+    Shape,
+    UnknownShape,
+    shape_of,
+)
 from common.aws import error_code, error_message
 from common.contracts import run_folder
-from common.contracts.weights_folder import CONFIGURATION, INDEX, TOKENIZER, TOKENIZER_SETTINGS, UNDIVIDED
 from common.environment import BaseModel, RunSettings
 from common.errors import AdapterRejected, WeightsNotFound, WeightsRejected
 from common.storage import Storage
