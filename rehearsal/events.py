@@ -1,4 +1,4 @@
-"""What AWS delivers by itself: Step Functions' events through EventBridge rules, due schedules, and SNS to Lambda.
+"""The rehearsal's clock, and what AWS delivers by itself: Step Functions' events by EventBridge rules, due schedules, SNS to Lambda.
 
 Rules, targets, transformers and schedules are those that the deployed template and the running code made; nothing of
 them is known here. A test can drop or repeat deliveries.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -22,10 +22,51 @@ from moto.events.models import events_backends
 from moto.scheduler.models import scheduler_backends
 
 from rehearsal.account.clients import ACCOUNT
-from rehearsal.account.clock import Clock
 
 _ATTEMPTS = 3  # AWS tries for 24 hours; a rehearsal need not
 _AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
+
+
+class Clock:
+    """A callable that returns the present moment in UTC. Only moves forward. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ahead = timedelta(0)
+        self._listeners: list[Callable[[], None]] = []
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            return datetime.now(UTC) + self._ahead
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far it was moved forward."""
+        with self._lock:
+            return self._ahead
+
+    def begin_again(self) -> None:
+        """Return to real time, for an account that is empty again."""
+        with self._lock:
+            self._ahead = timedelta(0)
+
+    def on_advance(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each move, so that whoever waits for a moment can look again."""
+        self._listeners.append(listener)
+
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
+        """Move forward.
+
+        Raises:
+            ValueError: the step is negative.
+        """
+        step = timedelta(seconds=seconds, minutes=minutes, hours=hours)
+        if step < timedelta(0):
+            raise ValueError(f"a clock does not go back, got {step}")
+        with self._lock:
+            self._ahead += step
+        for listener in list(self._listeners):
+            listener()
 
 
 @dataclass

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from rehearsal.aws_lambda.functions import Functions
 from rehearsal.calls import Call, Faults
-from rehearsal.events import Delivery, Events, sns_event, status_change
+from rehearsal.events import Clock, Delivery, Events, sns_event, status_change
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
@@ -26,7 +26,6 @@ from rehearsal.step_functions.executions import Execution, Executions
 from . import moto_account
 from .assembly import Assembly
 from .clients import PERSON, Clients
-from .clock import Clock
 from .deployment import Deployment
 from .gateway import Gateway
 from .rights import Rights

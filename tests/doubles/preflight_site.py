@@ -15,8 +15,7 @@ from stacks.definitions import settings_json
 from stage import handler as stage_handler
 from tests.doubles.lambda_fakes import NOW, S3, Ecr, Pricing, SageMaker, ServiceQuotas, arn
 from tests.doubles.ledger_fakes import FakeLedger
-from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.made_up_records import GOOD, lines
+from tests.doubles.texts import GOOD, lines, prose
 from verification.simulation.material import zipped
 
 KEPT = "runs/captune-abc/"

@@ -9,8 +9,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from tests.doubles.rehearsal.deployed import shared_assembly
-from tests.doubles.rehearsal.rehearsal_bench import Bench
+from tests.doubles.rehearsal.deployed import Bench, shared_assembly
 
 
 @pytest.fixture(scope="session")

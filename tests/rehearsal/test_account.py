@@ -16,7 +16,7 @@ from rehearsal.cloudwatch import Watch
 from rehearsal.conductor.materials import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from tests.doubles.rehearsal.rehearsal_bench import ROLE, Bench
+from tests.doubles.rehearsal.deployed import ROLE, Bench
 
 
 def new(folder: Path) -> Cloud:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rehearsal.account.cloud import Cloud
-from tests.doubles.rehearsal.rehearsal_bench import Bench, call, sdk
+from tests.doubles.rehearsal.deployed import Bench, call, sdk
 from tests.doubles.rehearsal.sagemaker_account import eventually
 
 WAIT = {"Type": "Wait", "Seconds": 86_400_000, "End": True}

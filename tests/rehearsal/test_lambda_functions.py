@@ -9,7 +9,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.aws_lambda.worker import Datetime
-from tests.doubles.rehearsal.rehearsal_bench import Bench
+from tests.doubles.rehearsal.deployed import Bench
 
 SHOW = """
 import os, sys

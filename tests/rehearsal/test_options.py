@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from rehearsal.account.clock import Clock
 from rehearsal.conductor import materials
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
+from rehearsal.events import Clock
 from tests.doubles.ledger_fakes import empty_table
 
 

@@ -14,8 +14,10 @@ from rehearsal.sagemaker.real.container import free_port
 from tests.doubles.rehearsal.toy_container import Container, starting
 
 # Processes that end with their parent are Linux's; a rehearsal of several refuses other systems.
-on_linux = pytest.mark.skipif(platform.system() != "Linux", reason="several processes need Linux")
-pytestmark = [pytest.mark.thorough, on_linux]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(platform.system() != "Linux", reason="several processes need Linux"),
+]
 
 # Without dropout, whose masks no two processes share. That two learn what one learns is in test_learning.py. Three sequences do not
 # divide by two.
@@ -114,3 +116,28 @@ def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(two_hosts: list[C
     ends = ended([container.start() for container in two_hosts])
     assert [code for code, _ in ends] == [1, 1]
     assert ["does not load" in container.failure for container in two_hosts] == [True, True]
+
+
+ASKED = "            losses = _losses_where_they_fit(network, inputs, labels)\n"
+LOST = f'            if tuned:\n                raise RuntimeError("the card is gone")\n{ASKED}'
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_adapter_stands_where_one_of_two_hosts_meets_the_error(two_hosts: list[Container], rank: int) -> None:
+    for container in two_hosts:
+        container.breaks_where("evaluation.py", ASKED, LOST.replace("if tuned:", f"if tuned and group.rank == {rank}:"))
+        container.settings(**ALIKE)
+    ends = ended([container.start() for container in two_hosts])
+    assert [code for code, _ in ends] == [0, 0], "\n".join(line for _, lines in ends for line in lines)
+    two_hosts[0].stands_unmeasured("the card is gone")
+
+
+def test_an_adapter_that_cannot_be_saved_fails_the_job_on_every_host(two_hosts: list[Container]) -> None:
+    """The second host has nothing to save, and must not report the job as done."""
+    for container in two_hosts:
+        container.breaks_where(
+            "output.py", "        (partial / WEIGHTS).write_bytes(weights)\n", '        raise OSError(28, "No space")\n'
+        )
+        container.settings(**ALIKE)
+    assert [code for code, _ in ended([container.start() for container in two_hosts])] == [1, 1]
+    assert "The disk is full" in two_hosts[0].failure

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,12 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import evaluation
+import job
+from arguments import Arguments
+from failure import TrainingFailure
+from inputs import read_inputs
+from progress import Clock
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_models import prose
 
@@ -154,3 +161,39 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     training = container.metrics["training"]
     assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
     container.ends_as(finished[0])
+
+
+# where the measuring of the trained model goes wrong: its adapter is paid for by then
+
+
+def trained_here(container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Any], Any]) -> None:
+    """Run the job in this process; from the saved adapter on, `wrong` gets the losses before anybody else does."""
+    usual = evaluation._losses_where_they_fit
+
+    def losses(*given: Any) -> Any:
+        found = usual(*given)
+        return wrong(found) if (container.root / "model" / "adapter_model.safetensors").exists() else found
+
+    monkeypatch.setattr(evaluation, "_losses_where_they_fit", losses)
+    arguments = Arguments(learning_rate=0.01, sequence_length=64, lora_rank=4, max_steps=3)
+    job.run(container.root, read_inputs(container.root / "input" / "data", 64), arguments, Clock(600))
+
+
+def lost(losses: Any) -> Any:
+    raise RuntimeError("the card is gone")
+
+
+def test_an_error_in_the_last_measuring_leaves_the_adapter_and_its_reason(
+    container: Container, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_here(container, monkeypatch, lost)
+    container.stands_unmeasured("the card is gone")
+    assert "RuntimeError: the card is gone" in "".join(capsys.readouterr()), "with the traceback before it"
+
+
+def test_an_adapter_whose_losses_are_no_numbers_is_a_failure(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would only be paid for once more, on an endpoint."""
+    with pytest.raises(TrainingFailure, match="not a finite number. Lower learning_rate"):
+        trained_here(container, monkeypatch, lambda losses: losses * float("nan"))

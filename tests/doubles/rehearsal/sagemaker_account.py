@@ -15,9 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from rehearsal.account.clock import Clock as RealClock
 from rehearsal.account.gateway import Gateway
 from rehearsal.calls import Call
+from rehearsal.events import Clock as RealClock
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 

@@ -86,6 +86,14 @@ class Container:
         ]
         assert ends[0] == pytest.approx(ends[1], abs=1e-5)
 
+    def stands_unmeasured(self, told: str) -> None:
+        """Assert that the adapter is there and that why it was not measured is told, and that this is no failure."""
+        assert (self.root / "model" / "adapter_model.safetensors").stat().st_size > 0
+        assert not (self.root / "output" / "failure").exists()
+        heldout = self.metrics["evaluation"]["heldout"]
+        assert heldout["base_loss"] is not None and heldout["tuned_loss"] is None
+        assert told in self.metrics["training"]["unmeasured"]
+
     def signal_after(self, *plan: str | int) -> tuple[int, list[str]]:
         """Run, and send signals: once a line begins with the first word of `plan` the number after it is sent, and so on."""
         process = self.start()

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from common.contracts import run_folder
 from common.names import run_name
 from tests.doubles.rehearsal.deployed import DeployedProject, deployed_project, shared_assembly
-from tests.doubles.texts.made_up_records import conversations, lines
+from tests.doubles.texts import conversations, lines
 
 pytestmark = pytest.mark.thorough
 

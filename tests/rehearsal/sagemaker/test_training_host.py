@@ -285,7 +285,7 @@ def test_a_command_dies_with_a_rehearsal_that_is_killed(tmp_path: Path) -> None:
         import pathlib, sys, time
         sys.path[:0] = {[str(Path(__file__).parents[3])]!r}
         from rehearsal.account.clients import Clients
-        from rehearsal.account.clock import Clock
+        from rehearsal.events import Clock
         from rehearsal.sagemaker.fake import FakeHosting
         from rehearsal.sagemaker.real.training import TrainingHost
         from rehearsal.sagemaker.standin import StandIn

@@ -13,7 +13,7 @@ from captune import sample
 from captune.__main__ import app
 from common.records import read
 from preflight.texts.text_file import documents
-from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts import prose
 
 WANTED = 20_000
 TITLED = "".join(f"# Part {n}\n\n{prose(100, n)}\n\n" for n in range(300))

@@ -16,7 +16,7 @@ from captune.__main__ import app
 from captune.domain_texts import Fact, Statements
 from preflight.texts import outside_text
 from preflight.texts.text_file import documents
-from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts import prose
 
 PLAN = [  # title, area, register, split, words of the text
     ("One", "genomics", "abstract", "train", 30),

@@ -12,7 +12,7 @@ from common.errors import CaptuneError, ChatTemplateMissing, ServiceUnreachable,
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import SETTINGS, Site
-from tests.doubles.texts.made_up_records import conversations, lines
+from tests.doubles.texts import conversations, lines
 
 GB = 10**9
 INDEX = "model.safetensors.index.json"

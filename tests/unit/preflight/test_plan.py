@@ -19,8 +19,7 @@ from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.lambda_fakes import arn
 from tests.doubles.preflight_site import ADAPTER, SETTINGS, Site, titled
-from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.made_up_records import GOOD, lines
+from tests.doubles.texts import GOOD, lines, prose
 
 OWN = {"corpus": "corpora/mine.txt"}
 HYPERPARAMETERS = {

@@ -11,8 +11,7 @@ from preflight.texts import prompts as prompt_file
 from preflight.texts.held_out import split
 from preflight.texts.prompts import MAXIMUM_PROMPTS, make, parse
 from preflight.texts.text_file import Document
-from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.made_up_records import GOOD, lines
+from tests.doubles.texts import GOOD, lines, prose
 
 STARTER = {"id": "s-1", "kind": "starter", "prompt": "Genomes are"}
 # The same text can be read in more and more ways.

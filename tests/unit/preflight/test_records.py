@@ -19,7 +19,7 @@ from common.errors import (
 from common.records import Record, RecordsFaulty, of_pair, read
 from preflight.texts import held_out
 from tests.doubles.preflight_site import Site
-from tests.doubles.texts.made_up_records import conversations, lines, pairs, table
+from tests.doubles.texts import conversations, lines, pairs, table
 from text import read_corpus, read_evaluation
 
 USER, ASSISTANT = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}

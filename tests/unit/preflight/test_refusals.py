@@ -12,7 +12,7 @@ from common.errors import CaptuneError, DatasetRejected, ServiceUnreachable
 from common.pricing.costs import looks_bound
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import SETTINGS, Site, titled
-from tests.doubles.texts.made_up_prose import prose
+from tests.doubles.texts import prose
 
 Change = Callable[[Site], object]
 MINE, SPOT = {"corpus": "corpora/mine.txt"}, {"spot": True}

@@ -17,8 +17,7 @@ from preflight.texts.outside_text import MAXIMUM_WORDS
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
-from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.made_up_records import lines
+from tests.doubles.texts import lines, prose
 
 CHINESE = "".join("。" if place % 37 == 36 else chr(0x4E00 + (place * 97) % 3000) for place in range(8000))
 LINE = "The patient was well and went home on the third day after the operation."

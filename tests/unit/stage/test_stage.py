@@ -10,8 +10,7 @@ from common.errors import DatasetChanged, ServiceUnreachable
 from preflight import staging
 from tests.doubles.lambda_fakes import refusal
 from tests.doubles.preflight_site import KEPT, Site, titled
-from tests.doubles.texts.made_up_prose import prose
-from tests.doubles.texts.made_up_records import GOOD, lines
+from tests.doubles.texts import GOOD, lines, prose
 
 MINE = {"corpus": "corpora/mine.txt", "prompts": "corpora/p.jsonl", "heldOutside": "corpora/others.txt"}
 

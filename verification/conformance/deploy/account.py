@@ -17,8 +17,8 @@ import boto3
 from botocore.config import Config
 
 from rehearsal.account.clients import Clients
-from rehearsal.account.clock import Clock
 from rehearsal.account.gateway import Gateway
+from rehearsal.events import Clock
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.sagemaker.real.container import Container, free_port
 from rehearsal.sagemaker.standin import PLAYED, StandIn

@@ -1,14 +1,14 @@
-"""Invented records and a prompt, in each form that a run takes."""
+"""Texts, prompts and records that nobody wrote, in any amount, for tests of what checks them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import random
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
-
-from tests.doubles.texts.made_up_prose import prose
 
 GOOD: dict[str, Any] = {
     "id": "q-1",
@@ -16,6 +16,23 @@ GOOD: dict[str, Any] = {
     "prompt": "Which gene encodes the protein p53?",
     "facts": [{"name": "gene", "pattern": r"\bTP53\b"}],
 }
+
+
+def prose(words: int, seed: int = 0) -> str:
+    """Text of `words` words in sentences and paragraphs, of which no two passages are alike."""
+    chance = random.Random(seed)
+    sentences, left = [], words
+    while left > 0:
+        length = min(left, chance.randint(8, 16))
+        sentences.append(" ".join(chance.choices(_vocabulary(), k=length)).capitalize() + ".")
+        left -= length
+    return "\n\n".join(" ".join(sentences[place : place + 6]) for place in range(0, len(sentences), 6))
+
+
+@cache
+def _vocabulary() -> list[str]:
+    chance = random.Random(7)
+    return ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(3, 9))) for _ in range(2000)]
 
 
 def pairs(count: int, groups: int = 0) -> list[dict[str, Any]]:
