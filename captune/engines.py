@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,12 +25,13 @@ from common.architecture import CONFIGURATION
 from common.contracts import run_folder
 from common.names import attempt_names
 
-CHAT_PATH = "/v1/chat/completions"
-BASE = "base"
+BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
+# SageMaker gives a whole answer 60 seconds.
+PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
+BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # for which vLLM makes room
-_DEADLINE = re.compile(r"at\((.+)\)")
-BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)
+Pieces = Generator[bytes, None, None]  # of an answer, of any size, as they come; closing it ends the answer
 
 
 class NoEndpoint(Refused):
@@ -54,9 +54,6 @@ class AnswerFailed(Exception):
         self.status, self.kind = status, kind
 
 
-Pieces = Generator[bytes, None, None]  # of an answer, of any size, as they come; closing it ends the answer
-
-
 class Engine(Protocol):
     """A server of a base model and a tuned one."""
 
@@ -64,14 +61,10 @@ class Engine(Protocol):
         """Put a completion request. Raises AnswerFailed."""
 
     def state(self) -> dict[str, Any]:
-        """Where it runs, whether it still does, what it has cost and how long it stays."""
+        """Where it runs, whether it still does, what it has cost and how many minutes it stays."""
 
     def end(self) -> str:
         """End it now; a sentence that says what happens."""
-
-
-def _gone(what: str) -> AnswerFailed:
-    return AnswerFailed(410, NoEndpoint.__name__, what)
 
 
 def route_of(path: str) -> str:
@@ -80,48 +73,38 @@ def route_of(path: str) -> str:
 
 
 class Deployed:
-    """The endpoint of a run in an AWS account. Raises NoEndpoint where none is in service.
+    """The endpoint of a run in an AWS account, by the run's plan. `tear_down` is the ARN of the state machine that ends a run.
 
-    Args:
-        session: a boto3 session.
-        plan: the run's.
-        tear_down: the ARN of the state machine that ends a run.
+    Raises NoEndpoint where none is in service.
     """
 
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
-        patience = Config(
-            retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50
-        )
-        self._runtime = session.client("sagemaker-runtime", config=patience)
+        self._runtime = session.client("sagemaker-runtime", config=PATIENCE)
         self._clients = {name: session.client(name) for name in ("sagemaker", "scheduler", "stepfunctions")}
-        self._plan, self._tear_down, self._run = plan, tear_down, str(plan["runName"])
-        self._named = ""
-        self._state: dict[str, Any] = {}
-        self._asked_at = 0.0
-        self.state()
-        if not self._named:
+        self._plan, self._tear_down, self._run, self._endpoint = plan, tear_down, str(plan["runName"]), ""
+        if not self.state()["running"]:
             raise NoEndpoint(self._absent())
 
     def _absent(self) -> str:
-        uri = run_folder.adapter_uri(str(self._plan["bucket"]), self._run, self._run)
+        own = run_folder.adapter_uri(str(self._plan["bucket"]), self._run, self._run)
+        again = {"adapterUri": self._plan.get("adapterUri") or own, "keepEndpointMinutes": 60}
         return (
             f"The run {self._run} has no endpoint in service: it was deleted at the end of its minutes, or by a person. To ask its models again, start "
-            f"FineTuning with {json.dumps({'adapterUri': self._plan.get('adapterUri') or uri, 'keepEndpointMinutes': 60})}, and use the new run."
+            f"FineTuning with {json.dumps(again)}, and use the new run."
         )
 
     def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
         """See `Engine`."""
         call = self._runtime.invoke_endpoint_with_response_stream if stream else self._runtime.invoke_endpoint
-        attributes = {"CustomAttributes": route_of(path)}
+        request = {"EndpointName": self._endpoint, "ContentType": "application/json", "Body": body}
         try:
-            answer = call(EndpointName=self._named, ContentType="application/json", Body=body, **attributes)
+            answer = call(**request, CustomAttributes=route_of(path))["Body"]
         except ClientError as error:
             raise self._explained(error) from error
         except BotoCoreError as error:
-            raise AnswerFailed(
-                503, "ServiceUnreachable", f"The endpoint {self._named} did not answer: {error}. Ask again."
-            ) from error
-        return _parts(answer["Body"]) if stream else _pieces(answer["Body"])
+            message = f"The endpoint {self._endpoint} did not answer: {error}. Ask again."
+            raise AnswerFailed(503, "ServiceUnreachable", message) from error
+        return (_parts if stream else _whole)(answer)
 
     def _explained(self, error: ClientError) -> AnswerFailed:
         code, message = aws.error_code(error), aws.error_message(error)
@@ -130,35 +113,28 @@ class Deployed:
             return _refusal(status, str(error.response.get("OriginalMessage") or message).encode())
         if code == "ModelError":
             return AnswerFailed(
-                504, "TooSlow", "SageMaker gives an answer 60 seconds. Ask for fewer max_tokens, or with stream=true."
+                504, "TooSlow", "No answer within 60 seconds. Ask for fewer max_tokens, or with stream=true."
             )
-        if aws.is_missing(error) or "not found" in message:
-            return _gone(self._absent())
-        return AnswerFailed(503, code or "ServiceUnreachable", f"SageMaker did not take the request: {message}")
+        if "not found" in message:
+            return AnswerFailed(410, NoEndpoint.__name__, self._absent())
+        return AnswerFailed(503, code, f"SageMaker did not take the request: {message}")
 
     def state(self) -> dict[str, Any]:
-        """See `Engine`. AWS is asked every ten seconds at most."""
-        if time.monotonic() - self._asked_at > 10 or not self._state:
-            self._asked_at = time.monotonic()
-            found = resources.find_all(self._clients["sagemaker"], resources.ENDPOINT, self._run, "InService")
-            mine = [one for one in found if one.name in attempt_names(self._run)]
-            now = datetime.now(UTC)
-            hours = sum((now - one.created).total_seconds() for one in mine) / 3600
-            price = float(self._plan["budget"]["hostingHourlyUsd"])
-            self._named = mine[0].name if mine else self._named
-            self._state = {
-                "where": f"the endpoint {self._named} in your account",
-                "running": bool(mine),
-                "cost": f"${hours * price:.2f} for the endpoint so far" if mine else "",
-                "minutes_left": self._minutes_left(now) if mine else 0,
-            }
-        return self._state
+        """See `Engine`."""
+        found = resources.find_all(self._clients["sagemaker"], resources.ENDPOINT, self._run, "InService")
+        mine = [one for one in found if one.name in attempt_names(self._run)]
+        self._endpoint = mine[0].name if mine else self._endpoint
+        now = datetime.now(UTC)
+        hours = sum((now - one.created).total_seconds() for one in mine) / 3600
+        cost = f"${hours * float(self._plan['budget']['hostingHourlyUsd']):.2f} for the endpoint so far"
+        where = f"the endpoint {self._endpoint} in your account"
+        return {"where": where, "running": bool(mine), "cost": cost, "minutes_left": self._minutes_left(now)}
 
     def _minutes_left(self, now: datetime) -> int | None:
         """Until the schedule ends the endpoint; None where that cannot be read."""
         try:
-            told = _DEADLINE.fullmatch(self._clients["scheduler"].get_schedule(Name=self._run)["ScheduleExpression"])
-            ends = datetime.fromisoformat(told[1]).replace(tzinfo=UTC) if told else now
+            told = str(self._clients["scheduler"].get_schedule(Name=self._run)["ScheduleExpression"])
+            ends = datetime.fromisoformat(re.sub(r"at\((.+)\)", r"\1", told)).replace(tzinfo=UTC)
         except (ClientError, BotoCoreError, ValueError):
             return None
         return max(0, int((ends - now).total_seconds() // 60))
@@ -167,54 +143,47 @@ class Deployed:
         """See `Engine`: starts TearDown, as the schedule does."""
         told = {"runName": self._run, "executionArn": self._plan["executionArn"], "reason": "person"}
         name = f"end-{self._run}-{int(time.time())}"
-        self._clients["stepfunctions"].start_execution(
-            stateMachineArn=self._tear_down, name=name, input=json.dumps(told)
+        machine = self._clients["stepfunctions"]
+        machine.start_execution(stateMachineArn=self._tear_down, name=name, input=json.dumps(told))
+        return (
+            f"TearDown has started: it deletes {self._endpoint} and settles the run. An e-mail tells when it is done."
         )
-        self._state = {}
-        return f"TearDown has started: it deletes {self._named} and settles the run's cost. An e-mail tells when it is done."
 
 
-@dataclass
 class Here:
-    """A model server on this machine, with the run's adapter. Raises NoAdapter, OtherBase and EngineFailed.
+    """A model server on this machine with a run's adapter, on the base model in `weights`.
 
-    Args:
-        weights: the folder of the base model.
-        program: what plays the container (rehearsal.sagemaker.real.programs).
+    `program` is what plays the container (rehearsal.sagemaker.real.programs). Raises NoAdapter and OtherBase.
     """
 
-    run: KeptRun
-    weights: Path
-    program: Any
-    _ended: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, run: KeptRun, weights: Path, program: Any) -> None:
         from rehearsal.sagemaker.real.container import Container, environment_of
 
-        adapter = self.run.adapter().resolve()
-        refuse_other_base(adapter, self.weights)
-        self._folder = tempfile.TemporaryDirectory(prefix="captune-use-")
-        root = Path(self._folder.name)
-        (root / "model").symlink_to(self.weights.resolve())
-        settings = environment_of(self._settings(adapter), root, isolated=True)
-        start = self.program.start(root, settings)
-        log = root / "engine.log"
-        self._container = Container(start.command, settings | start.environment, root, log, lambda line: None)
-        self._port_file = start.port_file
-
-    def _settings(self, adapter: Path) -> dict[str, str]:
-        """The container's variables, as the state machine sets them."""
+        adapter = run.adapter().resolve()
+        refuse_other_base(adapter, weights)
+        self._run, self._ended = run.name, False
+        self.folder = tempfile.TemporaryDirectory(prefix="captune-use-")
+        root = Path(self.folder.name)
+        (root / "model").symlink_to(weights.resolve())
         rank = json.loads((adapter / run_folder.ADAPTER_CONFIGURATION).read_bytes())["r"]
-        module = {"name": self.run.domain, "path": str(adapter), "base_model_name": BASE}
-        return {
-            "SM_VLLM_MODEL": "/opt/ml/model", "SM_VLLM_SERVED_MODEL_NAME": BASE, "SM_VLLM_ENABLE_LORA": "true", "SM_VLLM_MAX_LORAS": "2",
-            "SM_VLLM_MAX_LORA_RANK": str(next(room for room in _RANKS if room >= rank)), "SM_VLLM_LORA_MODULES": json.dumps(module),
-            "SM_VLLM_MAX_MODEL_LEN": str(self.run.plan["hosting"]["maxModelTokens"]), "SM_VLLM_DTYPE": "bfloat16",
-            "SM_VLLM_MAX_NUM_SEQS": "16", "SM_VLLM_GENERATION_CONFIG": "vllm",
+        module = {"name": run.domain, "path": str(adapter), "base_model_name": BASE}
+        # As the state machine sets them for the container.
+        settings = {
+            "MODEL": "/opt/ml/model", "SERVED_MODEL_NAME": BASE, "ENABLE_LORA": "true", "MAX_LORAS": "2", "LORA_MODULES": json.dumps(module),
+            "MAX_LORA_RANK": str(next(room for room in _RANKS if room >= rank)), "MAX_MODEL_LEN": str(run.plan["hosting"]["maxModelTokens"]),
+            "DTYPE": "bfloat16", "MAX_NUM_SEQS": "16", "GENERATION_CONFIG": "vllm",
         }  # fmt: skip
+        environment = environment_of(
+            {f"SM_VLLM_{name}": value for name, value in settings.items()}, root, isolated=True
+        )
+        start = program.start(root, environment)
+        self._port_file = start.port_file
+        self._container = Container(
+            start.command, environment | start.environment, root, root / "engine.log", lambda line: None
+        )
 
     def wait(self) -> None:
-        """Return when the server answers."""
+        """Return when the server answers. Raises EngineFailed."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and not self._container.ended.wait(0.2):
             try:
@@ -222,10 +191,9 @@ class Here:
                     return
             except (*BROKEN, ValueError):
                 continue
-        self.close()
-        raise EngineFailed(
-            f"The model server did not start: {self._container.last_line or 'it said nothing'}. Is there memory enough for the model?"
-        )
+        self.end()
+        said = self._container.last_line or "it said nothing"
+        raise EngineFailed(f"The model server did not start: {said}. Is there memory enough for the model?")
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
         port = int(self._port_file.read_text())
@@ -237,18 +205,18 @@ class Here:
         """See `Engine`."""
         from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
+        headers = {"Content-Type": "application/json", CUSTOM_ATTRIBUTES: route_of(path)}
+        again = f"Start it again: captune use {self._run}"
         if self._ended:
-            raise _gone("The engine was ended. Start it again: captune use " + self.run.name)
+            raise AnswerFailed(410, NoEndpoint.__name__, f"The model server was ended. {again}")
         try:
-            answer = self._send(
-                "POST", INVOCATIONS, body, {"Content-Type": "application/json", CUSTOM_ATTRIBUTES: route_of(path)}
-            )
-            if answer.status >= 400:
-                raise _refusal(answer.status, answer.read())
-        except (*BROKEN, ValueError) as error:
-            raise AnswerFailed(
-                503, EngineFailed.__name__, f"The engine does not answer ({error!r}). Start captune use again."
-            ) from error
+            answer = self._send("POST", INVOCATIONS, body, headers)
+            refused = answer.read() if answer.status >= 400 else b""
+        except BROKEN as error:
+            message = f"The model server does not answer ({error!r}). {again}"
+            raise AnswerFailed(503, EngineFailed.__name__, message) from error
+        if answer.status >= 400:
+            raise _refusal(answer.status, refused)
         return _pieces(answer)
 
     def state(self) -> dict[str, Any]:
@@ -257,24 +225,24 @@ class Here:
         return {"where": "this machine", "running": running, "cost": "It costs nothing", "minutes_left": None}
 
     def end(self) -> str:
-        """See `Engine`."""
-        self.close()
-        return "The engine has ended. Nothing of it is left on this machine but the run's own folder."
-
-    def close(self) -> None:
-        """End the server and remove its folder."""
+        """See `Engine`: ends the server and removes its folder."""
         self._ended = True
         self._container.terminate()
         if not self._container.ended.wait(10):
             self._container.kill()
             self._container.ended.wait()
-        self._folder.cleanup()
+        self.folder.cleanup()
+        return "The model server has ended. Nothing of it is left on this machine but the run's own folder."
 
 
-def _pieces(answer: Any) -> Pieces:
+def _pieces(answer: http.client.HTTPResponse) -> Pieces:
     with closing(answer):
-        while piece := answer.read1(65536) if hasattr(answer, "read1") else answer.read():
+        while piece := answer.read1(65536):
             yield piece
+
+
+def _whole(body: Any) -> Pieces:
+    yield body.read()
 
 
 def _parts(events: Any) -> Pieces:
@@ -292,34 +260,26 @@ def _refusal(status: int, body: bytes) -> AnswerFailed:
     except (ValueError, KeyError, TypeError, AttributeError):
         kind, message = "EndpointAnsweredBadly", body[:300].decode(errors="replace")
     if "chat template" in message:
-        return AnswerFailed(
-            400,
-            "NoChatTemplate",
-            "This model has no chat template, so it takes no messages. Send a prompt to /v1/completions.",
-        )
+        message = "This model has no chat template, so it takes no messages. Send a prompt to /v1/completions."
+        return AnswerFailed(400, "NoChatTemplate", message)
     return AnswerFailed(status, kind, message)
 
 
 def refuse_other_base(adapter: Path, weights: Path) -> None:
     """Raises OtherBase where a folder of weights is not the model that the adapter was trained on, as far as its shape tells."""
-    made_for = json.loads((adapter / run_folder.METRICS).read_bytes()).get("base_model") or {}
+    trained_on = json.loads((adapter / run_folder.METRICS).read_bytes()).get("base_model") or {}
     try:
         found = json.loads((weights / CONFIGURATION).read_bytes())
     except (OSError, ValueError) as error:
         raise OtherBase(
-            f"{weights} holds no model ({error}). Give the folder with config.json and the weights: --base FOLDER"
+            f"{weights} holds no model ({error}). Name the folder with config.json: --base FOLDER"
         ) from error
-    shape = {
-        "architecture": (found.get("architectures") or [""])[0],
-        "hidden_size": found.get("hidden_size"),
-        "layers": found.get("num_hidden_layers"),
-    }
+    shape = {"hidden_size": found.get("hidden_size"), "layers": found.get("num_hidden_layers")}
+    shape["architecture"] = (found.get("architectures") or [""])[0]
     differing = [
-        f"{name} {made_for[name]} and not {value}"
-        for name, value in shape.items()
-        if made_for.get(name, value) != value
+        f"{one} {trained_on[one]} and not {is_}" for one, is_ in shape.items() if trained_on.get(one, is_) != is_
     ]
     if differing:
         raise OtherBase(
-            f"The adapter was trained on {made_for.get('name')}, and {weights} holds another model: it has {', '.join(differing)}."
+            f"The adapter was trained on {trained_on.get('name')}, not on the model in {weights}: {', '.join(differing)}."
         )

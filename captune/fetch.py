@@ -7,7 +7,6 @@ that a second call goes on where the first was stopped.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import md5
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,15 +26,16 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from captune import account
 from captune.account import Refused, Region, output
-from captune.kept_run import ADAPTER, NoAdapter, OtherRun, Results, Run, kept, local_path, name_of, not_found
+from captune.kept_run import ADAPTER, NoAdapter, OtherRun, kept, local_path, name_of, not_found
 from common.aws import error_code
 from common.contracts import run_folder
+from common.storage import Storage
 
 _CHUNK_BYTES, _SPARE_BYTES = 1 << 20, 1 << 26
 _TRIES = 5  # for one file, where the connection breaks
 # S3 keeps the first of every new object, whoever wrote it; older ones and copies may have another.
 _CHECKSUMS = (("CRC64NVME", checksums.crc64nvme, 8), ("CRC32C", checksums.crc32c, 4), ("CRC32", zlib.crc32, 4))
-Advance = Callable[[int], None]
+Advance = Callable[[int], object]
 
 
 class DiskFull(Refused):
@@ -46,41 +47,24 @@ class DamagedCopy(Refused):
 
 
 def command(
-    run: Run,
-    results: Results = Path("results"),
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `captune ledger` shows it.")],
+    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept here.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     region: Region = None,
 ) -> None:
     """Fetches a run of your account; a rehearsed run is in results/ already."""
     here = kept(run, results)
     if here is not None and here.rehearsed:
-        raise OtherRun(
-            f"{here.folder} is a rehearsed run: everything of it is there already, the adapter in {ADAPTER}/."
-        )
+        raise OtherRun(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
     session = account.session(region)
-    fetched = fetch(session.client("s3"), output(session, "BucketName"), name_of(run), results)
+    name = name_of(run)
+    files, by_size = fetch(session.client("s3"), output(session, "BucketName"), name, results)
     if as_json:
-        print(
-            json.dumps(
-                {"run": fetched.run, "folder": str(fetched.folder), "files": fetched.files, "by_size": fetched.by_size}
-            )
-        )
-    else:
-        print(
-            f"{len(fetched.files)} files of {fetched.run} are in {fetched.folder}, the adapter in {fetched.folder / ADAPTER}."
-        )
-        if fetched.by_size:
-            print(f"S3 keeps no checksum of these, so only their size was checked: {', '.join(fetched.by_size)}")
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What was fetched; `by_size` are the files of which S3 keeps no checksum."""
-
-    run: str
-    folder: Path
-    files: list[str]
-    by_size: list[str]
+        print(json.dumps({"run": name, "folder": str(results / name), "files": files, "by_size": by_size}))
+        return
+    print(f"{len(files)} files of {name} are in {results / name}, the adapter in {results / name / ADAPTER}.")
+    if by_size:
+        print(f"S3 keeps no checksum of these, so only their size was checked: {', '.join(by_size)}")
 
 
 @dataclass(frozen=True)
@@ -91,81 +75,78 @@ class _Object:
     path: str  # in results/RUN/
 
 
-def fetch(s3: Any, bucket: str, run: str, results: Path) -> Fetched:
-    """Fetches a run into a folder of its name. Raises RunNotFound, OtherRun, DiskFull, DamagedCopy, and NoAdapter once all else is there."""
-    target = results / run
-    objects = wanted(s3, bucket, run)
+def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], list[str]]:
+    """Fetches a run into a folder of its name; answers its files, and those of which S3 keeps no checksum.
+
+    Raises RunNotFound, OtherRun, DiskFull, DamagedCopy, and NoAdapter once all else is there.
+    """
+    target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.RUNS, Delimiter="/")
         known = [one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", [])]
         raise not_found(run, known, f"in the bucket {bucket}")
-    _refuse_other_run(s3, bucket, run, target)
-    weight = sum(one.size for one in objects)
+    here = kept(str(target), results)
+    if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
+        raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
     columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(run, total=weight)
+        task = progress.add_task(run, total=sum(one.size for one in objects))
         by_size = copy(s3, bucket, objects, target, lambda size: progress.advance(task, size))
     if not any(one.path == f"{ADAPTER}/{run_folder.ADAPTER_CONFIGURATION}" for one in objects):
         raise NoAdapter(
-            f"What there is of {run} is in {target}, but it has left no adapter: the run was stopped or failed before training had saved one. "
-            "Start it again, and fetch the new run."
+            f"What there is of {run} is in {target}, but it has left no adapter: it was stopped or failed before training had saved one. Start it "
+            "again, and fetch the new run."
         )
-    return Fetched(run, target, [one.path for one in objects], by_size)
+    return [one.path for one in objects], by_size
 
 
 def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
-    """The objects of a run that are kept, those of the adapter last; the last training job that has saved one counts."""
-    found = {entry["Key"]: entry for entry in _listed(s3, bucket, run_folder.prefix(run))}
-    objects = [
-        _object(entry, path)
-        for key, entry in found.items()
-        if (path := local_path(key.removeprefix(run_folder.prefix(run)))) is not None
-    ]
+    """The objects of a run that are kept, those of the adapter last."""
+    found = _listed(s3, bucket, run_folder.prefix(run))
+    paths = [(entry, local_path(str(entry["Key"]).removeprefix(run_folder.prefix(run)))) for entry in found]
     source = _adapter_prefix(s3, bucket, run, found)
-    entries = _listed(s3, bucket, source) if source else []
-    adapter = [_object(entry, f"{ADAPTER}/{entry['Key'].removeprefix(source)}") for entry in entries]
+    adapter = [
+        _object(entry, f"{ADAPTER}/{entry['Key'].removeprefix(source)}")
+        for entry in (_listed(s3, bucket, source) if source else [])
+    ]
     # The configuration is what makes a folder an adapter: it comes when everything else is there.
-    return objects + sorted(adapter, key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
+    adapter.sort(key=lambda one: one.path.endswith(run_folder.ADAPTER_CONFIGURATION))
+    return [_object(entry, path) for entry, path in paths if path] + adapter
 
 
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> list[str]:
     """Copies objects into a folder, and answers which were checked by their size alone. Raises DiskFull and DamagedCopy."""
+    needed = sum(one.size for one in objects) + _SPARE_BYTES
     try:
         target.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target).free
-        needed = sum(one.size for one in objects) + _SPARE_BYTES
-        if free < needed:
+        if (free := shutil.disk_usage(target).free) < needed:
             raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed and {free:,} are free")
-        return [one.path for one in objects if not _copy_one(s3, bucket, one, target, advance)]
+        return [one.path for one in objects if not _copy_one(s3, bucket, one, target / one.path, advance)]
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(
-            f"The disk with {target} is full: {error}. Make room, or name another folder with --results."
+            f"The disk with {target} is full ({error}). Make room, or name another --results folder."
         ) from error
 
 
-def _copy_one(s3: Any, bucket: str, one: _Object, target: Path, advance: Advance) -> bool:
+def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance) -> bool:
     """Brings one object to its place; answers whether it was compared by more than its size."""
-    final = target / one.path
-    if final.is_file() and final.stat().st_size == one.size and _checked(s3, bucket, one, final):
+    if final.is_file() and _same(s3, bucket, one, final):
         advance(one.size)
         return True
     final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_name(f".{final.name}.{one.etag[:12]}.part")  # of this version of the object
-    for attempt in range(1, _TRIES + 1):
+    for left in reversed(range(_TRIES)):
         try:
             _append(s3, bucket, one, part, advance)
             break
         except (HTTPClientError, IncompleteReadError, ConnectionError):
-            if attempt == _TRIES:
+            if not left:
                 raise
-    same = _checked(s3, bucket, one, part) if part.stat().st_size == one.size else False
-    if same is False:
+    if (same := _same(s3, bucket, one, part)) is False:
         part.unlink()
-        raise DamagedCopy(
-            f"s3://{bucket}/{one.key} arrived damaged: it is not what S3's checksum says. Nothing was kept of it; fetch again."
-        )
+        raise DamagedCopy(f"s3://{bucket}/{one.key} arrived damaged, and nothing was kept of it. Fetch again.")
     os.replace(part, final)
     return same is True
 
@@ -190,29 +171,28 @@ def _append(s3: Any, bucket: str, one: _Object, part: Path, advance: Advance) ->
         os.fsync(file.fileno())
 
 
-def _checked(s3: Any, bucket: str, one: _Object, file: Path) -> bool | None:
+def _same(s3: Any, bucket: str, one: _Object, file: Path) -> bool | None:
     """Whether a file is what S3's checksum or ETag says of the whole object; None where it keeps neither in a form that can be compared."""
+    if file.stat().st_size != one.size:
+        return False
+    content = file.read_bytes()
     head = s3.head_object(Bucket=bucket, Key=one.key, ChecksumMode="ENABLED")
     count = int(one.etag.partition("-")[2] or 1)  # of the parts in which it was uploaded
     # Of an object in parts there may be a checksum of the parts' checksums, which says nothing of the whole.
-    of_whole = count == 1 or head.get("ChecksumType") == "FULL_OBJECT"
-    for name, step, size in _CHECKSUMS:
-        if of_whole and (kept := head.get(f"Checksum{name}")):
-            value: int = 0
-            with open(file, "rb") as opened:
-                while chunk := opened.read(_CHUNK_BYTES):
-                    value = step(chunk, value)
-            return b64encode(value.to_bytes(size, "big")).decode() == str(kept)
+    if count == 1 or head.get("ChecksumType") == "FULL_OBJECT":
+        for name, sum_of, size in _CHECKSUMS:
+            if told := head.get(f"Checksum{name}"):
+                return b64encode(sum_of(content).to_bytes(size, "big")).decode() == str(told)
     if str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
         return None
-    numbers = range(1, count + 1) if count > 1 else ()
-    sizes = [s3.head_object(Bucket=bucket, Key=one.key, PartNumber=number)["ContentLength"] for number in numbers]
-    with open(file, "rb") as opened:
-        parts = [hashlib.md5(opened.read(size), usedforsecurity=False) for size in sizes or [one.size]]
     if count == 1:
-        return parts[0].hexdigest() == one.etag
-    together = hashlib.md5(b"".join(part.digest() for part in parts), usedforsecurity=False)
-    return f"{together.hexdigest()}-{count}" == one.etag
+        return md5(content, usedforsecurity=False).hexdigest() == one.etag
+    digests, start = b"", 0
+    for number in range(1, count + 1):
+        end = start + int(s3.head_object(Bucket=bucket, Key=one.key, PartNumber=number)["ContentLength"])
+        digests += md5(content[start:end], usedforsecurity=False).digest()
+        start = end
+    return f"{md5(digests, usedforsecurity=False).hexdigest()}-{count}" == one.etag
 
 
 def _listed(s3: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
@@ -228,30 +208,20 @@ def _object(entry: dict[str, Any], path: str) -> _Object:
     return _Object(entry["Key"], str(entry["ETag"]).strip('"'), int(entry["Size"]), path)
 
 
-def _adapter_prefix(s3: Any, bucket: str, run: str, found: dict[str, dict[str, Any]]) -> str:
+def _adapter_prefix(s3: Any, bucket: str, run: str, found: list[dict[str, Any]]) -> str:
     """Where the run's adapter lies: what its last training job has saved whole, or the earlier run's that it served."""
     trial = run_folder.key(run, run_folder.TRIAL)
+    saved = [
+        (entry["LastModified"], str(entry["Key"])) for entry in found if entry["Key"].endswith(f"/{run_folder.METRICS}")
+    ]
     whole = [
-        (entry["LastModified"], key.removesuffix(run_folder.METRICS))
-        for key, entry in found.items()
-        if key.endswith(f"/{run_folder.METRICS}")
-        and run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}")
-        and not key.startswith(trial)
+        (when, key.removesuffix(run_folder.METRICS))
+        for when, key in saved
+        if run_folder.ADAPTER_URI.match(f"s3://{bucket}/{key}") and not key.startswith(trial)
     ]
     if whole:
         return max(whole)[1]
-    plan = run_folder.key(run, run_folder.PLAN)
-    served = str(_plan(s3, bucket, run).get("adapterUri") or "") if plan in found else ""
+    plan = Storage(s3, bucket).read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    served = str(plan.get("adapterUri") or "")
     earlier = run_folder.ADAPTER_URI.fullmatch(served)
     return f"{served.removeprefix(f's3://{bucket}/').rstrip('/')}/" if earlier and earlier[1] == bucket else ""
-
-
-def _plan(s3: Any, bucket: str, run: str) -> dict[str, Any]:
-    content = s3.get_object(Bucket=bucket, Key=run_folder.key(run, run_folder.PLAN))["Body"].read()
-    return dict(json.loads(content))
-
-
-def _refuse_other_run(s3: Any, bucket: str, run: str, target: Path) -> None:
-    here = kept(str(target), target.parent)
-    if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
-        raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")

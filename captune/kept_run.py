@@ -6,9 +6,7 @@ import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from captune.account import Refused
 from common.contracts import run_folder
@@ -17,8 +15,6 @@ from common.names import is_run_name, run_name
 REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS gives it to nobody
 ADAPTER = "adapter"  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
 _SHOWN_RUNS = 5
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as `captune ledger` shows it, or its folder.")]
-Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
 
 
 class RunNotFound(Refused):
@@ -34,7 +30,7 @@ class OtherRun(Refused):
 
 
 def local_path(path: str) -> str | None:
-    """Where a file of a run's folder in the bucket belongs in results/RUN/, or None for one that is not kept. Adapters are named elsewhere."""
+    """Where a file of a run's folder in the bucket belongs in results/RUN/; None for one that is not kept, and for those of adapters."""
     folder, _, name = path.rpartition("/")
     kept = f"{folder}/" in (run_folder.REPORT, run_folder.ANSWERS)
     return name if kept or path in (run_folder.PLAN, run_folder.PROMPTS, run_folder.HELD_OUT) else None
@@ -49,8 +45,12 @@ def name_of(text: str) -> str:
 def not_found(run: str, known: list[str], places: str) -> RunNotFound:
     """The error for a run that is nowhere, with the names that are nearest to it, or else the last ones."""
     near = get_close_matches(run, known, _SHOWN_RUNS) or sorted(known)[-_SHOWN_RUNS:]
-    others = f" There are: {', '.join(near)}." if near else " There are no runs yet: `make rehearse` makes one."
-    return RunNotFound(f"There is no run {run} {places}.{others}")
+    others = (
+        f"There are: {', '.join(near)}."
+        if near
+        else "`make rehearse` makes one here; `captune ledger` lists your account's."
+    )
+    return RunNotFound(f"There is no run {run} {places}. {others}")
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ class KeptRun:
         if not self.rehearsed and not folder.is_dir():
             raise NoAdapter(f"The adapter of {self.name} is not on this machine. Run: captune fetch {self.name}")
         files = (run_folder.ADAPTER_WEIGHTS, run_folder.ADAPTER_CONFIGURATION, run_folder.METRICS)
-        missing = [name for name in files if not (folder / name).is_file()]
-        if missing:
+        if missing := [name for name in files if not (folder / name).is_file()]:
             raise NoAdapter(
                 f"The run {self.name} has left no adapter: {', '.join(missing)} is not in {folder}. It was stopped or failed before the adapter "
                 "was saved, or an older version of this project made it. Start it again, and use the new run."
@@ -92,8 +91,7 @@ class KeptRun:
     def prompts(self) -> list[dict[str, Any]]:
         """The prompts that the run asked, with their key facts; none where they were not kept."""
         file = self.folder / Path(run_folder.PROMPTS).name
-        lines = file.read_bytes().splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.strip()]
+        return [json.loads(line) for line in (file.read_bytes().splitlines() if file.is_file() else []) if line.strip()]
 
 
 def kept(named: str, results: Path) -> KeptRun | None:
@@ -102,14 +100,8 @@ def kept(named: str, results: Path) -> KeptRun | None:
         plan = folder / run_folder.PLAN
         if plan.is_file():
             try:
-                found = KeptRun(folder, json.loads(plan.read_bytes()))
-                _ = (found.name, found.domain)
-                return found
+                found = json.loads(plan.read_bytes())
+                return KeptRun(folder, {**found, "runName": found["runName"], "domain": found["domain"]})
             except (ValueError, KeyError, TypeError) as error:
                 raise OtherRun(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
     return None
-
-
-def kept_names(results: Path) -> list[str]:
-    """The names of the folders of runs in `results`."""
-    return sorted(plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}"))

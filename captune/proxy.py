@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -45,6 +46,12 @@ def _content(error: AnswerFailed) -> dict[str, Any]:
     return {"error": {"message": message, "type": error.kind, "param": None, "code": error.kind}}
 
 
+async def _explained(request: Request, error: Exception) -> Response:
+    if isinstance(error, AnswerFailed):
+        return refused(error)
+    return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
+
+
 class Guard:
     """Lets in requests of this machine's own pages and programs only, of a sound size, from clients that do not hang.
 
@@ -58,18 +65,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        origin, size, whole = headers.get("origin"), 0, False
-        if headers.get("host") not in self._hosts or (
-            origin is not None and origin.removeprefix("http://") not in self._hosts
-        ):
-            problem = AnswerFailed(
-                403,
-                "OtherOrigin",
-                "Only programs and pages of this machine are answered here, at 127.0.0.1 by its port.",
-            )
+        headers, size, whole = Headers(scope=scope), 0, False
+        origin = headers.get("origin")
+        if headers.get("host") not in self._hosts or (origin and origin.removeprefix("http://") not in self._hosts):
+            problem = AnswerFailed(403, "OtherOrigin", "Only programs and pages of this machine are answered here.")
             return await refused(problem)(scope, receive, send)
 
         async def read() -> Message:
@@ -137,14 +136,7 @@ def _cut_off(how: str = "") -> AnswerFailed:
 
 
 class Proxy:
-    """The routes of one run's server.
-
-    Args:
-        engine: what answers.
-        domain: the name of the tuned model; the other one is `base`.
-        about: what the page shows of the run.
-        prompts: the run's own, with their key facts.
-    """
+    """The routes of one run's server: `domain` is the name of the tuned model, `about` what the page shows of the run, `prompts` are the run's."""
 
     def __init__(self, engine: Engine, domain: str, about: Mapping[str, Any], prompts: list[dict[str, Any]]) -> None:
         self._engine, self._models, self._about = engine, (BASE, domain), about
@@ -160,15 +152,8 @@ class Proxy:
             Route("/captune/end", self._end, methods=["POST"]),
             *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
         ]
-        handlers: Any = {
-            AnswerFailed: lambda _, error: refused(error),
-            ClientError: self._of_aws,
-            BotoCoreError: self._of_aws,
-        }
+        handlers: Any = dict.fromkeys((AnswerFailed, ClientError, BotoCoreError), _explained)
         return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
-
-    async def _of_aws(self, request: Request, error: Exception) -> Response:
-        return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
 
     async def _list(self, request: Request) -> Response:
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "captune"} for name in self._models]
@@ -178,9 +163,7 @@ class Proxy:
         asked = await _object(request)
         model, stream = asked.get("model"), asked.get("stream") is True
         if model not in self._models:
-            raise AnswerFailed(
-                404, "UnknownModel", f"There is no model {model!r} here. There are: {', '.join(self._models)}."
-            )
+            raise AnswerFailed(404, "UnknownModel", f"There is no model {model!r}, but {' and '.join(self._models)}.")
         pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
         if not stream:
             return Response(await run_in_threadpool(_whole, pieces, str(model)), media_type="application/json")
@@ -212,9 +195,7 @@ async def _object(request: Request) -> dict[str, Any]:
     except ValueError as error:
         raise AnswerFailed(400, "BadRequest", f"The request is not JSON: {error}") from None
     except TimeoutError:
-        raise AnswerFailed(
-            408, "ClientTooSlow", f"The request did not come whole within {CLIENT_SECONDS} seconds."
-        ) from None
+        raise AnswerFailed(408, "ClientTooSlow", f"The request took more than {CLIENT_SECONDS} seconds.") from None
     if not isinstance(asked, dict):
         raise AnswerFailed(400, "BadRequest", "The request is not a JSON object.")
     return asked

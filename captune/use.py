@@ -10,6 +10,7 @@ import argparse
 import json
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.console import Console
 from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
 from captune.engines import BASE, Deployed, Engine, Here, OtherBase
-from captune.kept_run import KeptRun, kept, kept_names, name_of, not_found
+from captune.kept_run import KeptRun, kept, name_of, not_found
 from captune.proxy import Proxy
 from common.contracts import run_folder
 from common.storage import Storage
@@ -40,47 +41,37 @@ def listening(port: int) -> socket.socket:
         taken.listen()
     except OSError as error:
         taken.close()
-        raise PortTaken(
-            f"Port {port} of this machine is taken ({error.strerror}). Name another one: --port {port + 1}"
-        ) from error
+        raise PortTaken(f"Port {port} is taken ({error.strerror}). Name another one: --port {port + 1}") from error
     return taken
 
 
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
-    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and what the missing part is."""
+    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where the real vLLM is not installed."""
     from rehearsal.models import weights
     from rehearsal.sagemaker.real.programs import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
-    adapter = run.adapter()
-    if base is None:
-        trained_on = json.loads((adapter / run_folder.METRICS).read_bytes())["base_model"]["name"]
-        if trained_on != weights.NAME:
-            raise OtherBase(
-                f"{run.name} was trained on {trained_on}. Give a folder with its weights, in Hugging Face's layout: --base FOLDER"
-            )
-        base = weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
+    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    if base is None and trained_on != weights.NAME:
+        raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     try:
-        program: Any = (
-            Vllm.on_this_machine(environment.interpreter())
-            if server == "vllm"
-            else OwnServer("rehearsal.sagemaker.real.streaming")
-        )
+        program: Any = OwnServer("rehearsal.sagemaker.real.streaming")
+        if server == "vllm":
+            program = Vllm.on_this_machine(environment.interpreter())
+        return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
     except environment.VllmMissing as error:
         raise Refused(str(error)) from error
-    return Here(run, base, program)
 
 
-def in_the_account(named: str, region: str | None) -> tuple[Engine, KeptRun, list[dict[str, Any]]]:
+def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[dict[str, Any]]]:
     """The endpoint of a deployed run, its plan and its prompts. Raises RunNotFound and NoEndpoint."""
     session = account.session(region)
     storage = Storage(session.client("s3"), account.output(session, "BucketName"))
-    run = name_of(named)
     plan = storage.read_json(run_folder.key(run, run_folder.PLAN))
     if plan is None:
         raise not_found(run, [], f"in the bucket {storage.bucket}")
-    prompts = storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
-    return Deployed(session, plan, account.output(session, "TearDownArn")), KeptRun(Path(), plan), prompts
+    engine = Deployed(session, plan, account.output(session, "TearDownArn"))
+    return engine, KeptRun(Path(), plan), storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
 
 
 def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
@@ -88,21 +79,14 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="the run's name, or its folder")
-    parser.add_argument(
-        "--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)"
-    )
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine"
-    )
-    parser.add_argument(
-        "--server", choices=("transformers", "vllm"), default="transformers", help="what answers on this machine"
-    )
-    parser.add_argument(
-        "--base", type=Path, metavar="FOLDER", help="the weights of the base model: a fetched run is answered here too"
-    )
-    parser.add_argument("--region", help="the AWS region (default: the one in cdk.json)")
-    parser.add_argument("--json", action="store_true", help="print the address and the models as JSON")
+    add = parser.add_argument
+    add("run", metavar="RUN", help="the run's name, or its folder")
+    add("--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)")
+    add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine")
+    add("--server", choices=("transformers", "vllm"), default="transformers", help="what answers on this machine")
+    add("--base", type=Path, metavar="FOLDER", help="weights of the base model, to answer a fetched run here too")
+    add("--region", help="the AWS region (default: the one in cdk.json)")
+    add("--json", action="store_true", help="print the address and the models as JSON")
     return parser.parse_args(arguments)
 
 
@@ -110,50 +94,41 @@ def main(arguments: list[str] | None = None, prog: str = "captune use") -> int:
     """Serves until Ctrl-C. Raises what a person has to mend, by its name."""
     given = parse(arguments, prog)
     run = kept(given.run, given.results)
-    taken = listening(given.port)
-    with taken:
+    with listening(given.port) as taken:
         if run is not None and (run.rehearsed or given.base):
-            engine: Engine = on_this_machine(run, given.base, given.server)
-            return serve(engine, run, run.prompts(), taken, given.json)
+            here = on_this_machine(run, given.base, given.server)
+            try:
+                with Console(stderr=True).status("Starting the model server"):
+                    here.wait()
+                serve(here, run, run.prompts(), taken, given.json)
+            finally:
+                here.end()
+            return 0
         try:
-            engine, run, prompts = in_the_account(given.run, given.region)
+            engine, run, prompts = in_the_account(name_of(given.run), given.region)
         except NotDeployed as error:
-            here = kept_names(given.results)
-            raise not_found(given.run, here, f"in {given.results}, and no account was found ({error})") from error
-        return serve(engine, run, prompts, taken, given.json)
-
-
-def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: socket.socket, as_json: bool) -> int:
-    """Says where it listens, and answers until Ctrl-C."""
-    port = taken.getsockname()[1]
-    url, models = f"http://127.0.0.1:{port}", [BASE, run.domain]
-    console = Console(stderr=True)
-    try:
-        if isinstance(engine, Here):
-            with console.status("Starting the model server"):
-                engine.wait()
-        about = {"run": run.name, "seed": run.plan.get("seed", 0)}
-        app = Proxy(engine, run.domain, about, prompts).application(port)
-        if as_json:
-            print(json.dumps({"url": url, "run": run.name, "models": models, **engine.state()}), flush=True)
-        else:
-            print(
-                f"{run.name} answers at {url}: open it in a browser, or give programs {url}/v1 as OpenAI's address.",
-                flush=True,
-            )
-            print(f"Models: {', '.join(models)}, on {engine.state()['where']}. Ctrl-C ends this server.", flush=True)
-            if not isinstance(engine, Here):
-                print(
-                    "The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True
-                )
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
-        uvicorn.Server(config).run(sockets=[taken])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if isinstance(engine, Here):
-            engine.close()
+            known = [plan.parent.name for plan in given.results.glob(f"*/{run_folder.PLAN}")]
+            raise not_found(given.run, known, f"in {given.results}, and no account has the stacks ({error})") from error
+        serve(engine, run, prompts, taken, given.json)
     return 0
+
+
+def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: socket.socket, as_json: bool) -> None:
+    """Says where it listens, and answers until Ctrl-C."""
+    port, models, state = taken.getsockname()[1], [BASE, run.domain], engine.state()
+    url = f"http://127.0.0.1:{port}"
+    if as_json:
+        print(json.dumps({"url": url, "run": run.name, "models": models, **state}), flush=True)
+    else:
+        print(f"{run.name} answers at {url}: open it in a browser, or give programs {url}/v1 as OpenAI's address.")
+        print(f"Models: {', '.join(models)}, on {state['where']}. Ctrl-C ends this server.", flush=True)
+        if not isinstance(engine, Here):
+            print("The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True)
+    app = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts).application(port)
+    # No log of requests: a header may hold what nobody else should read.
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[taken])
 
 
 if __name__ == "__main__":

@@ -89,35 +89,32 @@ class StreamingService(Service):
         tokens, most = self._measured(asked)
         request = Streamed(tokens, model != self._settings.base, most, asked.sampling)
         self._batcher.submit(request)
-        return self._events(path == CHAT_COMPLETIONS, str(model), request)
+        return (f"data: {event}\n\n".encode() for event in self._events(path == CHAT_COMPLETIONS, str(model), request))
 
-    def _events(self, talks: bool, model: str, request: Streamed) -> Iterator[bytes]:
-        tokenizer, known, sent = self._generator.tokenizer, list[int](), ""
+    def _events(self, talks: bool, model: str, request: Streamed) -> Iterator[str]:
         kind = "chat.completion.chunk" if talks else "text_completion"
         frame = {"id": f"cmpl-{id(request):x}", "object": kind, "created": int(time.time()), "model": model}
-        before = len(tokenizer.decode(request.prompt, skip_special_tokens=True))
+        before = len(self._text(request.prompt))
+        known, sent, last, more = list[int](), "", None, True
+        while more:
+            token = request.news.get()
+            more = token is not None
+            if token is not None:
+                known.append(token)
+            else:
+                request.done.wait()
+                known, last = request.tokens, "stop" if request.ended else "length"
+            text = self._text(request.prompt + known)[before:]
+            if not more or (text != sent and not text.endswith(_UNFINISHED)):
+                piece, sent = text[len(sent) :], text
+                said = {"delta": {"role": "assistant", "content": piece}} if talks else {"text": piece}
+                choice = {"index": 0, **said, "logprobs": None, "finish_reason": last}
+                error = Refused(500, "InternalServerError", request.error).content if request.error else None
+                yield json.dumps(error or {**frame, "choices": [choice]})
+        yield "[DONE]"
 
-        def event(text: str, reason: str | None) -> bytes:
-            said = {"delta": {"role": "assistant", "content": text}} if talks else {"text": text}
-            choice = {"index": 0, **said, "logprobs": None, "finish_reason": reason}
-            return f"data: {json.dumps({**frame, 'choices': [choice]})}\n\n".encode()
-
-        def text_of(tokens: list[int]) -> str:
-            return str(tokenizer.decode(request.prompt + tokens, skip_special_tokens=True))[before:]
-
-        while (token := request.news.get()) is not None:
-            known.append(token)
-            text = text_of(known[: request.max_tokens])
-            if len(text) > len(sent) and not text.endswith(_UNFINISHED):
-                yield event(text[len(sent) :], None)
-                sent = text
-        request.done.wait()
-        if request.error:
-            error = Refused(500, "InternalServerError", request.error)
-            yield f"data: {json.dumps(error.content)}\n\n".encode()
-        else:
-            yield event(text_of(request.tokens)[len(sent) :], "stop" if request.ended else "length")
-        yield b"data: [DONE]\n\n"
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._generator.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def application(service: StreamingService) -> Starlette:
@@ -126,25 +123,17 @@ def application(service: StreamingService) -> Starlette:
     async def complete(request: HttpRequest) -> Response:
         body, path = await request.body(), request.url.path
         try:
-            content = json.loads(body or b"null")
-            if isinstance(content, dict) and content.get("stream") is True:
-                content.pop("stream")
+            content = json.loads(body) if b'"stream"' in body else {}
+            if isinstance(content, dict) and content.pop("stream", False) is True:
                 events = await run_in_threadpool(service.stream, path, json.dumps(content).encode())
                 return StreamingResponse(events, media_type="text/event-stream")
-        except Refused as error:
-            return JSONResponse(error.content, error.status)
-        except ValueError:
-            pass  # refused as everybody else's
-        try:
             return JSONResponse(await run_in_threadpool(service.complete, path, body))
         except Refused as error:
             return JSONResponse(error.content, error.status)
 
-    async def ping(request: HttpRequest) -> Response:
-        return JSONResponse({})
-
-    answering = [Route(path, complete, methods=["POST"]) for path in (INVOCATIONS, COMPLETIONS, CHAT_COMPLETIONS)]
-    return Starlette(routes=[Route("/ping", ping), *answering], middleware=[Middleware(RouteMiddleware)])
+    routes = [Route(path, complete, methods=["POST"]) for path in (INVOCATIONS, COMPLETIONS, CHAT_COMPLETIONS)]
+    routes.append(Route("/ping", lambda request: JSONResponse({})))
+    return Starlette(routes=routes, middleware=[Middleware(RouteMiddleware)])
 
 
 def main() -> None:

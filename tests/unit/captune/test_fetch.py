@@ -21,6 +21,7 @@ from tests.doubles.lambda_fakes import refusal
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 KEPT = {"plan.json", "report.html", "summary.json", "pre-trained.jsonl", "prompts.jsonl", "heldout.jsonl"}
+NAME = "adapter/adapter_model.safetensors"
 WEIGHTS = f"runs/{RUN}/training/{RUN}/output/model/adapter_model.safetensors"
 
 
@@ -40,11 +41,11 @@ def bytes_read(bucket: RunBucket) -> list[str]:
 
 
 def test_report_answers_and_adapter_arrive_and_nothing_else(bucket: RunBucket, tmp_path: Path) -> None:
-    done = fetch(bucket, BUCKET, RUN, tmp_path)
+    copied, by_size = fetch(bucket, BUCKET, RUN, tmp_path)
     assert files(tmp_path / RUN) == KEPT | {f"adapter/{name}" for name in ADAPTER}
     assert {name: (tmp_path / RUN / "adapter" / name).read_bytes() for name in ADAPTER} == ADAPTER
     # Until its configuration is there, nobody takes the folder for an adapter.
-    assert (done.files[-1], done.by_size) == ("adapter/adapter_config.json", [])
+    assert (copied[-1], by_size) == ("adapter/adapter_config.json", [])
     run = kept(RUN, tmp_path)
     assert run is not None and run.adapter() == tmp_path / RUN / "adapter" and not run.rehearsed
 
@@ -53,16 +54,14 @@ def test_a_broken_connection_goes_on_where_it_was(bucket: RunBucket, tmp_path: P
     bucket.breaks = {WEIGHTS: [6_000, 14]}
     fetch(bucket, BUCKET, RUN, tmp_path)
     assert bytes_read(bucket) == ["bytes=0-", "bytes=6000-", "bytes=6014-"]
-    assert (tmp_path / RUN / "adapter" / "adapter_model.safetensors").read_bytes() == ADAPTER[
-        "adapter_model.safetensors"
-    ]
+    assert (tmp_path / RUN / NAME).read_bytes() == ADAPTER["adapter_model.safetensors"]
 
 
 def test_a_second_call_goes_on_and_reads_nothing_that_is_whole(bucket: RunBucket, tmp_path: Path) -> None:
     bucket.breaks = {WEIGHTS: [6_000, 0, 0, 0, 0]}
     with pytest.raises(IncompleteReadError):
         fetch(bucket, BUCKET, RUN, tmp_path)
-    assert not files(tmp_path / RUN / "adapter") & {"adapter_model.safetensors", "adapter_config.json"}
+    assert not files(tmp_path / RUN) & {NAME, "adapter/adapter_config.json"}
     fetch(bucket, BUCKET, RUN, tmp_path)
     assert bytes_read(bucket)[-1] == "bytes=6000-" and files(tmp_path / RUN / "adapter") == set(ADAPTER)
     asked = len(bucket.called("get_object"))
@@ -80,33 +79,27 @@ def test_what_arrives_damaged_does_not_get_its_name(
     bucket: RunBucket, tmp_path: Path, checksums: bool, by_parts: str
 ) -> None:
     bucket.damaged, bucket.checksums, bucket.by_parts = WEIGHTS, checksums, by_parts
-    with pytest.raises(DamagedCopy, match="fetch again"):
+    with pytest.raises(DamagedCopy, match="Fetch again"):
         fetch(bucket, BUCKET, RUN, tmp_path)
-    assert not files(tmp_path / RUN / "adapter") & {"adapter_model.safetensors", "adapter_config.json"}
+    assert not files(tmp_path / RUN) & {NAME, "adapter/adapter_config.json"}
     bucket.damaged = "nothing"
-    assert fetch(bucket, BUCKET, RUN, tmp_path).by_size == []
+    assert fetch(bucket, BUCKET, RUN, tmp_path)[1] == []
 
 
-def test_a_file_that_is_replaced_meanwhile_is_refused(bucket: RunBucket, tmp_path: Path) -> None:
+def test_files_that_are_replaced_meanwhile_or_have_no_checksum_are_told(bucket: RunBucket, tmp_path: Path) -> None:
     bucket.troubles["get_object"] = [refusal("PreconditionFailed")]
     with pytest.raises(DamagedCopy, match="replaced"):
         fetch(bucket, BUCKET, RUN, tmp_path)
-
-
-def test_files_without_a_checksum_are_named(bucket: RunBucket, tmp_path: Path) -> None:
     bucket.by_parts = bucket.own_key = WEIGHTS
-    assert fetch(bucket, BUCKET, RUN, tmp_path).by_size == ["adapter/adapter_model.safetensors"]
+    assert fetch(bucket, BUCKET, RUN, tmp_path)[1] == [NAME]
 
 
 def test_the_last_whole_adapter_counts_and_an_earlier_runs_where_it_was_served(tmp_path: Path) -> None:
     again = {f"training/{RUN}-try2/output/model/{name}": content for name, content in ADAPTER.items()}
     cut = {f"training/{RUN}-try3/output/model/README.md": b"not whole"}
     retried = {**files_of_run(), **again, **cut, f"training/{RUN}-try2/output/model/README.md": b"second"}
-    served = {
-        "plan.json": files_of_run(adapterUri=f"s3://{BUCKET}/runs/captune-two/training/captune-two/output/model/")[
-            "plan.json"
-        ]
-    }
+    uri = f"s3://{BUCKET}/runs/captune-two/training/captune-two/output/model/"
+    served = {"plan.json": files_of_run(adapterUri=uri)["plan.json"]}
     for run, kept_files, readme in (("a", retried, b"second"), ("b", served, ADAPTER["README.md"])):
         bucket = RunBucket({RUN: kept_files, "captune-two": files_of_run("captune-two")})
         fetch(bucket, BUCKET, RUN, tmp_path / run)
@@ -120,17 +113,14 @@ def test_a_run_that_was_cut_is_fetched_without_an_adapter_and_says_so(tmp_path: 
     assert files(tmp_path / RUN) == KEPT
 
 
-def test_a_wrong_name_tells_the_runs_that_are_near(bucket: RunBucket, tmp_path: Path) -> None:
+def test_a_wrong_name_and_a_folder_of_another_run_are_told(bucket: RunBucket, tmp_path: Path) -> None:
     with pytest.raises(RunNotFound, match=f"There are: {RUN}"):
         fetch(bucket, BUCKET, "captune-onee", tmp_path)
-    assert not files(tmp_path)
-
-
-def test_another_run_in_the_folder_is_not_overwritten(bucket: RunBucket, tmp_path: Path) -> None:
     (tmp_path / RUN).mkdir()
     (tmp_path / RUN / "plan.json").write_bytes(files_of_run(bucket="another")["plan.json"])
     with pytest.raises(OtherRun, match="Move it away"):
         fetch(bucket, BUCKET, RUN, tmp_path)
+    assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
 def test_a_full_disk_is_told_before_and_while_it_fills(
@@ -158,8 +148,7 @@ def test_the_command_finds_the_bucket_and_prints_json(
     done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path), "--json"])
     told = json.loads(done.stdout)
     assert (done.exit_code, told["run"], len(told["files"])) == (0, RUN, len(KEPT) + len(ADAPTER))
-    (tmp_path / RUN / "plan.json").write_bytes(
-        files_of_run(executionArn=f"arn:aws:states:x:{REHEARSED_ACCOUNT}:e:f:one")["plan.json"]
-    )
+    rehearsed = files_of_run(executionArn=f"arn:aws:states:x:{REHEARSED_ACCOUNT}:e:f:one")
+    (tmp_path / RUN / "plan.json").write_bytes(rehearsed["plan.json"])
     done = CliRunner().invoke(app, ["fetch", "one", "--results", str(tmp_path)])
     assert done.exit_code == 1 and "rehearsed" in done.output
