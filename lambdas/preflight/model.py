@@ -70,32 +70,45 @@ def refuse_what_cannot_fit(
 
     Raises ModelDoesNotFit with every instance type that is too small, and what would do. Types that nobody knows pass.
     """
+    rank, length = settings.lora_rank, settings.sequence_length
+    served = serving_bytes(model.shape, rank, model.served_tokens)
     problems, warnings = [], []
-    for kind in training:
-        card = card_of(kind)
-        memory = card and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card)
-        if card and memory and not memory.fits:
+    for kind, card in _known(training):
+        memory = training_memory(model.shape, rank, length, card)
+        if not memory.fits:
             problems.append(
-                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB on each card even on 4-bit weights, and {_has(kind, card)}"
+                f"to be trained it needs about {memory.needed_bytes / 1e9:.1f} GB on each card even on 4-bit weights, and the {card.name} in {kind} has "
+                f"{card.gigabytes} GB"
             )
-        elif memory and memory.quantised:
+        elif memory.quantised:
             warnings.append(
                 f"On {kind} {model.name} fits in 4 bits only: it is trained and measured so, and served in 16 bits."
             )
-    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
-    for kind in hosting:
-        card = card_of(kind)
-        if card and needed > card.served_bytes:
+    for kind, card in _known(hosting):
+        if served > card.served_bytes:
             problems.append(
-                f"to be served in 16 bits beside its adapter it needs about {needed / 1e9:.1f} GB, and the server may use "
-                f"{card.served_bytes / 1e9:.1f} GB where {_has(kind, card)}"
+                f"to be served in 16 bits beside its adapter it needs about {served / 1e9:.1f} GB, and the server may use "
+                f"{card.served_bytes / 1e9:.1f} GB where the {card.name} in {kind} has {card.gigabytes} GB"
             )
-    if problems:
-        raise ModelDoesNotFit(
-            f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. "
-            f"{_what_would(model, settings)} Training copies the model to each card and the server uses one, so a larger size of a family, or more instances, give it no more room."
-        )
-    return warnings
+    if not problems:
+        return warnings
+    fitting = [
+        f"{card.instance_type} ({card.name}, {card.gigabytes} GB)"
+        for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
+        if served <= card.served_bytes and training_memory(model.shape, rank, length, card).fits
+    ]
+    would = "No card of SageMaker holds it: choose a smaller base_model."
+    if fitting:
+        would = f"What would do: {', '.join(fitting[:2])}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
+    raise ModelDoesNotFit(
+        f"{model.name} with {model.parameters / 1e9:.1f} billion parameters does not fit: {'; '.join(problems)}. {would} "
+        "Training copies the model to each card and the server uses one, so a larger size of a family, or more instances, give it no more room."
+    )
+
+
+def _known(types: Sequence[str]) -> list[tuple[str, Card]]:
+    """The instance types whose card is known, with it."""
+    return [(kind, card) for kind in types if (card := card_of(kind))]
 
 
 def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> list[str]:
@@ -115,24 +128,6 @@ def idle_cards(settings: RunSettings, training: Sequence[str], tokens: int) -> l
                 "choose a smaller size."
             )
     return found
-
-
-def _has(kind: str, card: Card) -> str:
-    return f"the {card.name} in {kind} has {card.gigabytes} GB"
-
-
-def _what_would(model: Model, settings: RunSettings) -> str:
-    needed = serving_bytes(model.shape, settings.lora_rank, model.served_tokens)
-    fitting = [
-        card
-        for card in sorted(CARDS.values(), key=lambda card: card.gigabytes)
-        if needed <= card.served_bytes
-        and training_memory(model.shape, settings.lora_rank, settings.sequence_length, card).fits
-    ]
-    if not fitting:
-        return "No card of SageMaker holds it: choose a smaller base_model."
-    named = ", ".join(f"{card.instance_type} ({card.name}, {card.gigabytes} GB)" for card in fitting[:2])
-    return f"What would do: {named}. Set training_instance_type and hosting_instance_type and deploy, or choose a smaller base_model."
 
 
 def tokens_learned(settings: RunSettings, request: Request, words: int) -> int:

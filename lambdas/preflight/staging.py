@@ -57,7 +57,8 @@ def gather(files: Files, request: Request) -> Material | None:
     The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
     """
     made = request.corpus is not None and request.prompts is None
-    given = None if made else files.attempt(lambda: _given_prompts(files, request.prompts))
+    key, file = request.prompts, "prompts.jsonl"
+    given = None if made else files.attempt(lambda: prompts.parse(files.content(key, file), files.name(key, file)))
     name = request.held_outside or ""
     outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
     control = files.attempt(files.control) or []
@@ -75,10 +76,6 @@ def gather(files: Files, request: Request) -> Material | None:
     material.control = [part for part in control if material.overlap.first(part.text) is None]
     material.prompts = given[:SMOKE_PROMPTS] if request.smoke else given
     return material
-
-
-def _given_prompts(files: Files, key: str | None) -> list[dict[str, Any]]:
-    return prompts.parse(files.content(key, "prompts.jsonl"), files.name(key, "prompts.jsonl"))
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:

@@ -13,10 +13,8 @@ from common.aws import error_code
 _ADDRESS = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([a-z0-9._/-]+):([A-Za-z0-9._-]+)")
 # Every form of manifest that a registry may hold behind a tag; the answer is in one of those that are asked for.
 _FORMS = [
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
+    *(f"application/vnd.docker.distribution.{form}.v2+json" for form in ("manifest", "manifest.list")),
+    *(f"application/vnd.oci.image.{form}.v1+json" for form in ("manifest", "index")),
 ]
 _MISSING = {"ImageNotFound", "ImageTagDoesNotMatchDigest", "InvalidImageTag"}
 
@@ -29,10 +27,8 @@ def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        return (
-            f"{address} is not the address of an image in Amazon ECR (ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG)",
-            "",
-        )
+        form = "ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"
+        return f"{address} is not the address of an image in Amazon ECR ({form})", ""
     account, region, repository, tag = found.groups()
     try:
         answer = ecr_in(region).batch_get_image(
@@ -47,8 +43,6 @@ def problem(ecr_in: Callable[[str], Any], address: str) -> tuple[str, str]:
     if any(code in _MISSING for code in failures):
         return f"{address} does not exist", ""
     if not answer.get("images"):
-        return (
-            "",
-            f"Whether the image {address} exists was not answered ({', '.join(failures) or 'no image, no reason'}).",
-        )
+        why = ", ".join(failures) or "no image, no reason"
+        return "", f"Whether the image {address} exists was not answered ({why})."
     return "", ""

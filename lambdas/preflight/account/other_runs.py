@@ -24,21 +24,19 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     item = ledger.run(run)
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
-    if item is not None or any(_is_known(sagemaker, name) for name in attempt_names(run)):
+    known = item is not None
+    for job in attempt_names(run):
+        try:
+            # A list would be read through all that the account ever trained.
+            sagemaker.describe_training_job(TrainingJobName=job)
+            known = True
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+    if known:
         raise RunNameTaken(
             f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."
         )
-
-
-def _is_known(sagemaker: Any, job: str) -> bool:
-    """Whether SageMaker remembers a training job of this name. A list would be read through all that the account ever trained."""
-    try:
-        sagemaker.describe_training_job(TrainingJobName=job)
-    except ClientError as error:
-        if is_missing(error):
-            return False
-        raise
-    return True
 
 
 def runs_in_flight(ledger: Ledger, run: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from common.errors import PromptsRejected
@@ -121,9 +121,9 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
             return "has a fact without `name` or `pattern`"
         pattern = fact["pattern"]
         if found := _pattern_fault(pattern, prompt["prompt"]):
+            shown = _short(pattern)
             # The reason can quote the pattern.
-            reason = "cannot be used" if _is_personal(pattern) else found
-            return f"has a pattern that {reason}, {_short(pattern)}"
+            return f"has a pattern that {'cannot be used' if shown == personal_data.NOT_SHOWN else found}, {shown}"
     return f"repeats the id {_short(prompt['id'])} of line {seen[prompt['id']]}" if prompt["id"] in seen else ""
 
 
@@ -135,13 +135,9 @@ def _unescaped(pattern: str) -> str:
     return re.sub(r"\\([A-Za-z]?)", lambda escape: " " if escape[1] else "", pattern)
 
 
-def _is_personal(value: str) -> bool:
-    return personal_data.looks_personal(value) or personal_data.looks_personal(_unescaped(value))
-
-
 def _short(value: str) -> str:
     """A value for a message; nothing of a pattern that reads like data of a person."""
-    return personal_data.NOT_SHOWN if _is_personal(value) else personal_data.shown(value)
+    return personal_data.NOT_SHOWN if personal_data.looks_personal(_unescaped(value)) else personal_data.shown(value)
 
 
 def _pattern_fault(written: str, prompt: str) -> str:
@@ -186,7 +182,7 @@ def make(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
     """The first whole sentences of documents. They have no key facts: only the answers are shown."""
-    found = list(dict.fromkeys(filter(None, map(_first_sentence, held_out))))
+    found = list(dict.fromkeys(sentence for part in held_out for sentence in islice(_sentences(part.text), 1)))
     if not found:
         raise PromptsRejected(
             f"No document of the held-out text has a sentence of {SENTENCE_WORDS.start} to {SENTENCE_WORDS.stop - 1} words to be asked. Give `prompts` of your own."
@@ -198,16 +194,15 @@ def _from_text(held_out: list[Document]) -> list[dict[str, Any]]:
     ]
 
 
-def _first_sentence(document: Document) -> str:
-    """The first sentence of a document that can be asked, on one line; "" where there is none."""
-    for paragraph in document.text.split("\n\n"):
+def _sentences(text: str) -> Iterator[str]:
+    """The whole sentences of a text that can be asked, each on one line."""
+    for paragraph in text.split("\n\n"):
         start = 0
         line = " ".join([*paragraph.split(), ""])
         for end in SENTENCE_END.finditer(line):
             sentence, start = line[start : end.start()], end.end()
             if count_words(sentence) in SENTENCE_WORDS and _can_be_asked(sentence):
-                return sentence
-    return ""
+                yield sentence
 
 
 def _from_records(held_out: list[Document]) -> tuple[list[dict[str, Any]], list[str]]:
