@@ -62,7 +62,8 @@ def gather(files: Files, request: Request) -> Material | None:
     name = request.held_outside or ""
     outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
     control = files.attempt(files.control) or []
-    material = training.gather(files, request, [*control, *(outside or [])])
+    measured = [*control, *(outside or [])]
+    material: Material | None = files.attempt(lambda: training.gather(files, request, measured))
     if material is None or outside is None:
         return None
     material.outside_told = outside_text.NONE_GIVEN

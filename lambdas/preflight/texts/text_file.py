@@ -58,14 +58,6 @@ class Files:
     corpus_bytes: int = MOST_CORPUS_BYTES
     attempt: Attempt = lambda step: step()
 
-    def refuse(self, fault: CaptuneError) -> None:
-        """Raises a fault, or keeps it, as `attempt` does."""
-
-        def fail() -> None:
-            raise fault
-
-        self.attempt(fail)
-
     def name(self, key: str | None, default: str) -> str:
         """How a message calls the file."""
         return key or f"data/{self.domain}{default}"

@@ -40,7 +40,10 @@ class Material:
 
 
 def gather(files: Files, request: Request, measured: list[Document]) -> Material | None:
-    """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures."""
+    """Training and held-out part; None where `files` kept a fault. `measured` are the other texts that the run measures.
+
+    Raises DatasetRejected, or one of its kinds, where nothing can be held out.
+    """
     gathered = _gather_records if reader.are_records(request.corpus) else _gather_text
     return gathered(files, request, measured)
 
@@ -91,13 +94,10 @@ def _gather_text(files: Files, request: Request, measured: list[Document]) -> Ma
         # What a text says twice cannot be held out.
         held_out = [part for part in held_out if overlap.first(part.text) is None]
     if not held_out:
-        files.refuse(
-            HeldOutLeaks(
-                f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
-                "Remove the repetitions, or give `heldOut` text of its own."
-            )
+        raise HeldOutLeaks(
+            f"Every part of {name} that was to be held out stands in another part as well, so its loss would prove nothing. "
+            "Remove the repetitions, or give `heldOut` text of its own."
         )
-        return None
     once = holding.different(held_out)
     if len(once) < len(held_out):
         repeated = len(held_out) - len(once)
@@ -123,12 +123,9 @@ def _gather_records(files: Files, request: Request, measured: list[Document]) ->
         return None
     whole, held_out, warnings = holding.groups(corpus[0]), holding.groups(given[0]), corpus[1] + given[1]
     if not held_out and len(whole) < MINIMUM_GROUPS:
-        files.refuse(
-            DatasetRejected(
-                f"All records of {name} are of one group, so none can be held out. Name a column that tells them apart in `columns`, or give `heldOut`."
-            )
+        raise DatasetRejected(
+            f"All records of {name} are of one group, so none can be held out. Name a column that tells them apart in `columns`, or give `heldOut`."
         )
-        return None
     parts = whole
     if not given_name:
         parts, held_out = holding.split_groups(whole)
@@ -136,17 +133,14 @@ def _gather_records(files: Files, request: Request, measured: list[Document]) ->
     warnings += told
     known = Known(training, held_out)
     if given_name:
-        _refuse_leaks(files, whole, held_out, known, given_name)
+        files.attempt(lambda: _refuse_leaks(whole, held_out, known, given_name))
     else:
         kept = [part for part in held_out if not any(map(known.holds, part.records))]
         if not kept:
-            files.refuse(
-                HeldOutLeaks(
-                    f"Every group of {name} that was to be held out says what a training record says, so its loss would prove nothing. Give records that belong "
-                    "together the same group, or `heldOut` records of their own."
-                )
+            raise HeldOutLeaks(
+                f"Every group of {name} that was to be held out says what a training record says, so its loss would prove nothing. Give records that belong "
+                "together the same group, or `heldOut` records of their own."
             )
-            return None
         if len(kept) < len(held_out):
             warnings.append(
                 f"{len(held_out) - len(kept)} of {len(held_out)} held-out groups are neither learned nor measured: a training record says what one of theirs says."
@@ -163,29 +157,26 @@ def _gather_records(files: Files, request: Request, measured: list[Document]) ->
     return Material(training, held_out, overlap, sum(count_words(part.text) for part in training), warnings)
 
 
-def _refuse_leaks(files: Files, corpus: list[Document], held_out: list[Document], known: Known, name: str) -> None:
-    """Refuses held-out records of the user's that are of another kind, share a group with the corpus, or that training records give away."""
+def _refuse_leaks(corpus: list[Document], held_out: list[Document], known: Known, name: str) -> None:
+    """Raises DatasetRejected for held-out records of another kind than the corpus, HeldOutLeaks for what the corpus gives away."""
     if len({record.is_conversation for part in (*corpus, *held_out) for record in part.records}) > 1:
-        files.refuse(
-            DatasetRejected(
-                f"`corpus` and {name} hold records of different kinds: give conversations for both, or prompts with completions for both."
-            )
+        raise DatasetRejected(
+            f"`corpus` and {name} hold records of different kinds: give conversations for both, or prompts with completions for both."
         )
+    leaks = []
     named = {part.id for part in corpus if part.records[0].named_group}
     if both := [part.id for part in held_out if part.records[0].named_group and part.id in named]:
-        files.refuse(
-            HeldOutLeaks(
-                f"{len(both)} group{'s have' if len(both) > 1 else ' has'} records in `corpus` and in `heldOut`: {listed(map(personal_data.shown, both))}. "
-                "Put all records of a group on one side, or leave `heldOut` out: then whole groups are held out."
-            )
+        leaks.append(
+            f"{len(both)} group{'s have' if len(both) > 1 else ' has'} records in `corpus` and in `heldOut`: {listed(map(personal_data.shown, both))}. "
+            "Put all records of a group on one side, or leave `heldOut` out: then whole groups are held out."
         )
     if given_away := [record for part in held_out for record in part.records if known.holds(record)]:
-        files.refuse(
-            HeldOutLeaks(
-                f"{len(given_away)} of the held-out records of {name} ({_lines(given_away)}) say what a training "
-                "record says, or more than half of their answer stands in training answers, so their loss would prove nothing. Take them out of one side."
-            )
+        leaks.append(
+            f"{len(given_away)} of the held-out records of {name} ({_lines(given_away)}) say what a training "
+            "record says, or more than half of their answer stands in training answers, so their loss would prove nothing. Take them out of one side."
         )
+    if leaks:
+        raise HeldOutLeaks(" ".join(leaks))
 
 
 def _read(
