@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from rehearsal.account.clients import Clients
 from rehearsal.account.gateway import Gateway
 from rehearsal.events import Clock
@@ -63,14 +60,7 @@ class Account:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a person in this account."""
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.gateway.url if service in PLAYED else self.url,
-            aws_access_key_id=_PERSON["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_PERSON["AWS_SECRET_ACCESS_KEY"],
-            config=Config(proxies={}, s3={"addressing_style": "path"}, read_timeout=60),
-        )
+        return Clients(self.gateway.url if service in PLAYED else self.url, REGION).get(service, NUMBER)
 
     def answers(self) -> bool:
         """Whether the emulator answers."""
