@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.exceptions import ReadTimeoutError
@@ -27,9 +27,6 @@ from verification.simulation.interpreter import Failure
 from verification.simulation.services import client_error, complaints
 from verification.simulation.world import World
 
-if TYPE_CHECKING:
-    from verification.simulation.account import Account
-
 HANDLERS = tuple(functions())
 # What no simulation of money needs, and what takes most of the time: the texts, the weights, the images.
 _MATERIAL = SimpleNamespace(
@@ -42,6 +39,17 @@ _MATERIAL = SimpleNamespace(
     prompts=[],
     warnings=[],
 )
+
+
+class Account(Protocol):
+    """What a function reaches of the account that invokes it."""
+
+    world: World
+    whole: bool
+
+    @property
+    def clients(self) -> Mapping[str, Any]:
+        """Its services, by the names that boto3 gives them."""
 
 
 class Killed(BaseException):
