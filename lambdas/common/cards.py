@@ -1,7 +1,7 @@
 """The GPUs of SageMaker's instance families, and how much of one a model takes when it is trained and when it is served.
 
-Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are those of training/model/memory.py, and a
-test holds both together; those of serving are reckoned and were not measured on a card.
+Training copies the model to every card of its instances, and the server uses one: each card has to hold it. The formulas of training are
+those of training/model/memory.py, and a test holds both together; those of serving are reckoned and were not measured on a card.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Card:
     name: str
     gigabytes: int  # the maker's figure
     instance_type: str
+    several: Mapping[str, int]  # how many of them the sizes of the family have that have more than one
 
     @property
     def free_bytes(self) -> int:
@@ -48,34 +49,20 @@ class Card:
         return int(SERVED_SHARE * self.free_bytes)
 
 
-# How many cards the sizes of a family have (AWS's pages of the families); every other size has one.
-_CARDS_IN: Mapping[str, Mapping[str, int]] = {
-    "g5": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
-    "g6": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
-    "g6e": {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
-    "g7e": {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8},
-    "p4d": {"24xlarge": 8},
-    "p4de": {"24xlarge": 8},
-    "p5": {"48xlarge": 8},
-    "p5e": {"48xlarge": 8},
-    "p5en": {"48xlarge": 8},
-    "p6-b200": {"48xlarge": 8},
-    "p6-b300": {"48xlarge": 8},
-}
-
-# Makers' figures by family, from NVIDIA's data sheets and AWS's pages of the families.
+_G, _P = {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}, {"24xlarge": 8, "48xlarge": 8}
+# By family: makers' figures, from NVIDIA's data sheets, and AWS's pages of the families.
 CARDS: Mapping[str, Card] = {
-    "g5": Card("A10G", 24, "ml.g5.2xlarge"),
-    "g6": Card("L4", 24, "ml.g6.2xlarge"),
-    "g6e": Card("L40S", 48, "ml.g6e.2xlarge"),
-    "g7e": Card("RTX PRO 6000", 96, "ml.g7e.2xlarge"),
-    "p4d": Card("A100", 40, "ml.p4d.24xlarge"),
-    "p4de": Card("A100", 80, "ml.p4de.24xlarge"),
-    "p5": Card("H100", 80, "ml.p5.48xlarge"),
-    "p5e": Card("H200", 141, "ml.p5e.48xlarge"),
-    "p5en": Card("H200", 141, "ml.p5en.48xlarge"),
-    "p6-b200": Card("B200", 180, "ml.p6-b200.48xlarge"),
-    "p6-b300": Card("B300", 270, "ml.p6-b300.48xlarge"),
+    "g5": Card("A10G", 24, "ml.g5.2xlarge", _G),
+    "g6": Card("L4", 24, "ml.g6.2xlarge", _G),
+    "g6e": Card("L40S", 48, "ml.g6e.2xlarge", _G),
+    "g7e": Card("RTX PRO 6000", 96, "ml.g7e.2xlarge", {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8}),
+    "p4d": Card("A100", 40, "ml.p4d.24xlarge", _P),
+    "p4de": Card("A100", 80, "ml.p4de.24xlarge", _P),
+    "p5": Card("H100", 80, "ml.p5.48xlarge", _P),
+    "p5e": Card("H200", 141, "ml.p5e.48xlarge", _P),
+    "p5en": Card("H200", 141, "ml.p5en.48xlarge", _P),
+    "p6-b200": Card("B200", 180, "ml.p6-b200.48xlarge", _P),
+    "p6-b300": Card("B300", 270, "ml.p6-b300.48xlarge", _P),
 }
 
 
@@ -87,7 +74,7 @@ def card_of(instance_type: str) -> Card | None:
 def cards_in(instance_type: str) -> int:
     """How many cards an instance type has; 1 for one that nobody knows."""
     family, size = _family_and_size(instance_type)
-    return _CARDS_IN.get(family, {}).get(size, 1)
+    return CARDS[family].several.get(size, 1) if family in CARDS else 1
 
 
 def _family_and_size(instance_type: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -65,13 +66,8 @@ class Storage:
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None when there is no such object."""
-        try:
-            content: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            return content
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
+        found = self.fetch(key, sys.maxsize)
+        return found.content if found else None
 
     def write(self, key: str, content: str | bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         """Writes an object, replacing what was there."""
