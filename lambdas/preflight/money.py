@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from common.clock import months_between
 from common.errors import BudgetExceeded
 from common.ledger.ledger import Ledger, damage_note, dollars, way_out
-from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, WorstCase, checkpoint_cents, worst_case
+from common.pricing.costs import CHECKPOINT_MINUTES, HIGHEST_LORA_RANK, RunCost, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
@@ -31,7 +31,7 @@ class Allowance:
     training_seconds: int
     deadline_seconds: int
     keep_seconds: int
-    worst: WorstCase
+    worst: RunCost
     months: tuple[str, ...]
     tear_down_at: datetime
     clamped: bool
@@ -90,7 +90,7 @@ def allow(
         wanted_training_seconds and wanted_training_seconds + beside_seconds, lora_rank, checkpoint_minutes
     )
 
-    def cost(training_seconds: int, deadline_seconds: int) -> WorstCase:
+    def cost(training_seconds: int, deadline_seconds: int) -> RunCost:
         return worst_case(
             training,
             hosting,

@@ -16,7 +16,7 @@ from common.contracts.tear_down import Seen
 from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
 from common.names import belongs_to
-from common.pricing.costs import asking_cents, month_shares
+from common.pricing.costs import RunCost, asking_cents, month_shares
 from common.pricing.prices import Price
 from common.resources import TRAINING_JOB, find_all
 from settle.endpoints import stays
@@ -26,25 +26,14 @@ CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker
 
 
 @dataclass(frozen=True)
-class Bill:
-    """The actual cost of a run, in cents, by month and by what it was for. Seconds are those billed, of all
-    instances together.
+class Bill(RunCost):
+    """What a run did cost, also by month.
 
     `unreserved` says of each job and endpoint that ran on more or on another type than the run had reserved what it was.
     """
 
-    training_seconds: int
-    endpoint_seconds: int
-    training_cents: int
-    endpoint_cents: int
-    other_cents: int
     by_month: dict[str, int]
     unreserved: tuple[str, ...] = ()
-
-    @property
-    def cents(self) -> int:
-        """All of it."""
-        return self.training_cents + self.endpoint_cents + self.other_cents
 
 
 @dataclass

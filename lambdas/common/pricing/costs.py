@@ -154,8 +154,8 @@ def cap_for(cents: int) -> int:
 
 
 @dataclass(frozen=True)
-class WorstCase:
-    """The most that a run can cost."""
+class RunCost:
+    """What a run costs in cents, by what it is for, and the seconds of all its instances together."""
 
     training_seconds: int
     endpoint_seconds: int
@@ -176,13 +176,13 @@ def worst_case(
     endpoint_seconds: int,
     months: int = 1,
     kept: int = 0,
-) -> WorstCase:
+) -> RunCost:
     """The cost of a run whose training and endpoint both last as long as they are allowed to. `kept` are the cents of its checkpoints
     and its answers.
 
     A run that may lie in several calendar months is rounded up in each, and has everything beside the instances in each.
     """
-    return WorstCase(
+    return RunCost(
         training_seconds,
         endpoint_seconds,
         training.cents(training_seconds) + months - 1,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from common.errors import BudgetExceeded, DeployInProgress, ServiceUnreachable
 from common.ledger.ledger import Ledger, Reservation
 from common.pricing import costs
-from common.pricing.costs import WorstCase, asking_cents, checkpoint_cents, worst_case
+from common.pricing.costs import RunCost, asking_cents, checkpoint_cents, worst_case
 from common.pricing.durations import (
     MINIMUM_DEADLINE_SECONDS,
     MINIMUM_TRAINING_SECONDS,
@@ -75,7 +75,7 @@ def needed(fits: Any) -> int:
     return bisect_left(range(3000), True, key=is_enough)
 
 
-def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> WorstCase:
+def with_seconds(allowance: money.Allowance, training: int = 0, endpoint: int = 0) -> RunCost:
     """The worst case of an allowance with some seconds more."""
     worst, months = allowance.worst, len(allowance.months)
     more = worst_case(TRAINING, HOSTING, worst.training_seconds + training, worst.endpoint_seconds + endpoint, months)
