@@ -19,6 +19,7 @@ from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
 from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of
 from common.ledger.ledger import Ledger
+from common.ledger.rows import RunItem
 from common.logs import log
 from common.names import belongs_to
 from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
@@ -54,7 +55,8 @@ class Removal:
         self._lives = EndpointLifetimes(event.get("seen"), self.now)
         self._none_listed = False
         self._started: datetime | None = None
-        execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._owner()
+        # The name of a run does not always tell its execution; the ledger does.
+        execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._item().get("execution_arn")
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
         self._cut_off = status not in {"SUCCEEDED", "FAILED"}
@@ -108,15 +110,13 @@ class Removal:
                 self._problem("the execution", error)
             return told
 
-    def _owner(self) -> str | None:
-        """The execution that the ledger knows the run by: the name of a run does not always tell it."""
+    def _item(self) -> RunItem:
+        """The run's item; empty where there is none, or it is damaged or the ledger silent: what the run left is removed all the same."""
         try:
-            item = self.ledger.run(self.run)
-            return str(item["execution_arn"]) if item else None
+            return self.ledger.run(self.run) or {}
         except Exception as error:
-            # Silent or damaged: what the run left is removed all the same.
-            log("execution unknown", run=self.run, error=str(error))
-            return None
+            log("ledger item unknown", run=self.run, error=str(error))
+            return {}
 
     def _keep_until(self, execution_arn: str | None) -> datetime | None:
         """Until when the endpoint was asked to stay: only after a success, and only until the schedule returns."""
@@ -201,12 +201,8 @@ class Removal:
         """When the run began, as Step Functions knows it, and as the ledger does."""
         if self._started:
             yield self._started
-        try:
-            item = self.ledger.run(self.run)
-            if item:
-                yield from_iso(item["reserved_at"])
-        except Exception as error:
-            log("reservation unknown", run=self.run, error=str(error))
+        if reserved_at := self._item().get("reserved_at"):
+            yield from_iso(reserved_at)
 
     def _write_lives(self) -> None:
         """Tells the ledger of the endpoints, if it listens; the state machine remembers them too."""

@@ -306,7 +306,7 @@ class TestTheExecution:
         assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")] * known
         assert ("execution A.bc: RUNNING" in outcome["found"]) is known
         assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
-        unknown = [line["run"] for line in logged(capsys, "execution unknown") if line["error"] != "None"]
+        unknown = [line["run"] for line in logged(capsys, "ledger item unknown") if line["error"] != "None"]
         assert unknown == [run] * (not known)
 
     def test_what_the_ledger_does_not_tell_of_a_runs_beginning_is_logged(
@@ -316,7 +316,7 @@ class TestTheExecution:
         site.sagemaker.tags["captune-abc"] = {"project": "theirs"}
         site.ledger.fall_silent()
         assert site.tear_down(SCHEDULE)["leftAlone"]
-        (line,) = logged(capsys, "reservation unknown")
+        (line,) = logged(capsys, "ledger item unknown")
         assert line["run"] == "captune-abc" and "did not answer" in line["error"]
 
 
