@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,10 @@ from captune.check.findings import Findings, Level, asking, later, ok, problem, 
 from captune.check.templates import Templates, Unresolved
 from common.clock import now
 from preflight import checks
+from preflight.checks import Clients
 from stacks.configuration.images import newer_images
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
-
-Clients = Callable[..., Any]  # makes the client of a service, in the account's region or in the one that is named
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,7 @@ def _settings(settings: Settings) -> Findings:
 
 def _preflight(aws: Clients, settings: Settings) -> Findings:
     """The checks of Preflight that need nothing deployed, in its order."""
-    asked = checks.Account(
-        run_settings(settings),
-        aws("s3"),
-        aws("service-quotas"),
-        lambda region: aws("ecr", region),
-        now(),
-        aws("sagemaker"),
-    )
+    asked = checks.Account(run_settings(settings), now(), aws, aws)
     result = checks.PreflightResult.of(asked.settings)
     for check in checks.CHECKS:
         if check.right:

@@ -30,6 +30,7 @@ from preflight.texts import prompts, training
 from preflight.texts.text_file import Files
 
 T = TypeVar("T")
+Clients = Callable[..., Any]  # makes the client of a service, in the account's region or in the one that is named
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,18 @@ class Account:
     """What can be asked of an account before anything is deployed."""
 
     settings: RunSettings
-    s3: Any
-    service_quotas: Any
-    ecr_in: Callable[[str], Any]  # a client for a region
     now: datetime
-    hub: Any  # a client of SageMaker
+    client: Clients
+    brisk_client: Clients  # for questions that may stay unanswered
 
 
 @dataclass(frozen=True)
 class Context(Account):
-    """An execution of the deployed project: its input, and the services and the money of its account."""
+    """An execution of the deployed project: its input, and the bucket and the money of its account."""
 
     event: PreflightEvent
     cap_cents: int
     storage: Storage
-    sagemaker: Any
-    pricing: Any
     ledger: Ledger
 
 
@@ -120,8 +117,8 @@ def run(context: Context) -> PreflightResult:
 def name_of_run(context: Context, result: PreflightResult) -> None:
     """The run's name. Raises RunNameTaken."""
     result.run = run_name(context.event["executionName"])
-    arn = context.event["executionArn"]
-    other_runs.refuse_taken_name(context.sagemaker, context.ledger, result.run, arn)
+    sagemaker, arn = context.client("sagemaker"), context.event["executionArn"]
+    other_runs.refuse_taken_name(sagemaker, context.ledger, result.run, arn)
 
 
 def execution_input(context: Context, result: PreflightResult) -> None:
@@ -138,8 +135,8 @@ def execution_input(context: Context, result: PreflightResult) -> None:
 
 def whole_ledger(context: Context, result: PreflightResult) -> None:
     """Whether the ledger knows this month's training jobs. Raises LedgerLost."""
-    accepted = context.settings.accept_lost_ledger
-    result.warnings += other_runs.refuse_lost_ledger(context.sagemaker, context.ledger, context.now, accepted)
+    sagemaker, accepted = context.client("sagemaker"), context.settings.accept_lost_ledger
+    result.warnings += other_runs.refuse_lost_ledger(sagemaker, context.ledger, context.now, accepted)
 
 
 def licence(context: Account, result: PreflightResult) -> str:
@@ -158,9 +155,9 @@ def base_weights(context: Account, result: PreflightResult) -> str:
     Before the texts: how much of them is learned goes by the model that is there.
     """
     if context.settings.base_model.own_weights:
-        result.model, warnings = weights.of_user(context.s3, context.settings)
+        result.model, warnings = weights.of_user(context.client("s3"), context.settings)
     else:
-        warnings = weights.of_jumpstart(context.s3, context.settings)
+        warnings = weights.of_jumpstart(context.client("s3"), context.settings)
     result.warnings += warnings
     return f"{result.model.name} at {context.settings.base_model.weights_uri}"
 
@@ -172,7 +169,7 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
         return "is not asked about weights of your own"
     if base.requires_eula and not context.settings.accept_eula:
         return "is asked once the licence is accepted"
-    has_template, warnings = weights.in_hub(context.hub, base)
+    has_template, warnings = weights.in_hub(context.brisk_client("sagemaker"), base)
     result.model = replace(result.model, has_chat_template=has_template)
     result.warnings += warnings
     return f"has {base.name} where and as the catalogue says"
@@ -180,12 +177,12 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
 
 def texts(context: Context, result: PreflightResult) -> None:
     """Corpus, held-out and outside text, and prompts. Raises DatasetRejected, one of its kinds, or PromptsRejected."""
-    settings, data = context.settings, staging.asset(context.s3, "DATA")
+    settings, data = context.settings, staging.asset(context.client("s3"), "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
     most = settings.corpus_words, result.corpus_bytes
     files = Files(context.storage, data, settings.domain, {}, *most, attempt=result.attempt)
     material = staging.gather(files, result.request)
-    code = staging.asset(context.s3, "TRAINING")
+    code = staging.asset(context.client("s3"), "TRAINING")
     if material:
         result.material = material
         # What was checked is what the run gets.
@@ -216,7 +213,7 @@ def container_images(context: Account, result: PreflightResult) -> str:
     """Whether the container images exist. Raises ImageNotFound."""
     settings = context.settings
     needed = [settings.training_image, settings.hosting_image] if result.trains else [settings.hosting_image]
-    looked = [images.problem(context.ecr_in, address) for address in needed]
+    looked = [images.problem(partial(context.brisk_client, "ecr"), address) for address in needed]
     result.warnings += [warning for _, warning in looked if warning]
     if problems := [problem for problem, _ in looked if problem]:
         raise ImageNotFound(
@@ -229,7 +226,7 @@ def container_images(context: Account, result: PreflightResult) -> str:
 def leftovers(context: Context, result: PreflightResult) -> None:
     """Whether anything bills that no reservation covers, and which runs are in flight. Raises LeftoversFound."""
     result.others = other_runs.runs_in_flight(context.ledger, result.run)
-    if left := other_runs.leftovers(context.sagemaker, context.ledger, context.now):
+    if left := other_runs.leftovers(context.client("sagemaker"), context.ledger, context.now):
         raise LeftoversFound(
             f"An earlier run left {', '.join(left[:5])}, which may bill. The sweeper removes leftovers every quarter of an hour. To remove them now, delete them in the "
             'SageMaker console, or start the TearDown state machine with {"runName": "captune-…"}.'
@@ -239,7 +236,7 @@ def leftovers(context: Context, result: PreflightResult) -> None:
 def instance_quotas(context: Account, result: PreflightResult) -> str:
     """Leaves the instance types that the account may use. Raises QuotaTooLow where none is left, RunInFlight where another run has them all."""
     wanted = quotas.needed(context.settings, result.spot, trains=result.trains)
-    read = quotas.read(context.service_quotas, wanted)
+    read = quotas.read(context.brisk_client("service-quotas"), wanted)
     left, warnings = quotas.usable(read, result.others, context.settings.region)
     result.warnings += warnings
     result.hosting_types = [one.instance_type for one in left if one.use == quotas.ENDPOINT]
@@ -254,9 +251,11 @@ def money_left(context: Context, result: PreflightResult) -> None:
     After the quotas: a type that the account may not use must not set the price.
     """
     settings, asked = context.settings, result.request
+    # The Price List has endpoints in a few regions only.
+    pricing = context.brisk_client("pricing", "us-east-1")
 
     def priced(types: list[str], use: str) -> list[Price]:
-        return [money.find_price(context.pricing, settings.region, one, use) for one in types]
+        return [money.find_price(pricing, settings.region, one, use) for one in types]
 
     result.training_prices = result.attempt(lambda: priced(result.training_types, "Training")) or []
     result.hosting_prices = priced(result.hosting_types, "Hosting")

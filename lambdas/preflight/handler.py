@@ -25,27 +25,10 @@ def handle(event: PreflightEvent, context: Any) -> Plan:
     with reaching("The count of this month's executions"):
         # Before anything that takes time or money: a loop of executions that are refused has to end somewhere.
         ledger.count_start(month_of(moment), costs.looks_bound(cap_cents))
-    context = checks.Context(
-        settings=settings,
-        now=moment,
-        s3=client("s3"),
-        service_quotas=brisk_client("service-quotas"),
-        # The Price List has endpoints in a few regions only.
-        pricing=brisk_client("pricing", "us-east-1"),
-        ecr_in=lambda region: brisk_client("ecr", region),
-        hub=brisk_client("sagemaker"),
-        event=event,
-        cap_cents=costs.for_runs(cap_cents),
-        storage=Storage(client("s3"), required("BUCKET_NAME")),
-        sagemaker=client("sagemaker"),
-        ledger=ledger,
-    )
+    storage = Storage(client("s3"), required("BUCKET_NAME"))
+    context = checks.Context(settings, moment, client, brisk_client, event, costs.for_runs(cap_cents), storage, ledger)
     with reaching("Preflight"):
         document = plan.build(context, checks.run(context))
-    log(
-        "planned",
-        run=document["runName"],
-        worst_case_cents=document["budget"]["worstCaseCents"],
-        warnings=document["warnings"],
-    )
+    cents, warnings = document["budget"]["worstCaseCents"], document["warnings"]
+    log("planned", run=document["runName"], worst_case_cents=cents, warnings=warnings)
     return document

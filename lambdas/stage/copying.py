@@ -16,13 +16,21 @@ from preflight.texts.text_file import Files
 _CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
 
 
-def is_done(storage: Storage, plan: Plan) -> bool:
-    """Whether this very plan lies under the prefix, which is written when all else is there."""
-    kept = storage.read(_plan_key(plan))
-    return kept is not None and kept == _plan_copy(plan).encode()
+def copy(storage: Storage, s3: Any, plan: Plan) -> None:
+    """Writes the files of a run under its prefix, and the plan beside them, so that a run can be understood and repeated later.
+
+    Nothing is written where this very plan is there, which is written when all else is. Raises DatasetChanged.
+    """
+    key, document = f"{plan['prefix']}{run_folder.PLAN}", json.dumps(plan, indent=2)
+    if storage.read(key) == document.encode():
+        return
+    for path, content in _gather_again(storage, s3, plan).items():
+        kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
+        storage.write(f"{plan['prefix']}{path}", content, kind)
+    storage.write(key, document, "application/json")
 
 
-def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
+def _gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
     """The files of a run by path below its prefix, from the versions of the user's files that Preflight has checked.
 
     Raises DatasetChanged where one of them was deleted, or the deployed files are others.
@@ -44,19 +52,3 @@ def gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
             "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."
         )
     return staged
-
-
-def write(storage: Storage, plan: Plan, files: dict[str, bytes]) -> None:
-    """Writes the files under the run's prefix, and the plan beside them, so that a run can be understood and repeated later."""
-    for path, content in files.items():
-        kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
-        storage.write(f"{plan['prefix']}{path}", content, kind)
-    storage.write(_plan_key(plan), _plan_copy(plan), "application/json")
-
-
-def _plan_key(plan: Plan) -> str:
-    return f"{plan['prefix']}{run_folder.PLAN}"
-
-
-def _plan_copy(plan: Plan) -> str:
-    return json.dumps(plan, indent=2)

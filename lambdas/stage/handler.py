@@ -20,7 +20,6 @@ def handle(event: Plan, context: Any) -> Staged:
     """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
-        if not copying.is_done(storage, event):
-            copying.write(storage, event, copying.gather_again(storage, client("s3"), event))
+        copying.copy(storage, client("s3"), event)
     log("staged", run=event["runName"], digest=event["inputDigest"])
     return {"runName": event["runName"], "inputDigest": event["inputDigest"]}

@@ -21,7 +21,7 @@ from preflight import checks
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
 from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
-from tests.doubles.lambda_fakes import NOW, Ecr, refusal
+from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.preflight_site import SETTINGS
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
@@ -226,6 +226,10 @@ def fault() -> str:
     raise EulaNotAccepted("accept it")
 
 
+def no_client(service: str, region: str = "") -> Any:
+    raise AssertionError(f"{service} is not asked")
+
+
 @pytest.mark.parametrize(
     ("look", "levels"),
     [
@@ -236,6 +240,6 @@ def fault() -> str:
 )
 def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) -> None:
     settings = RunSettings.from_json(json.dumps(SETTINGS))
-    account = checks.Account(settings, None, None, lambda region: Ecr(), NOW, None)
+    account = checks.Account(settings, NOW, no_client, no_client)
     found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
     assert [one.level for one in found] == levels
