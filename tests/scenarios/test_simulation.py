@@ -12,8 +12,7 @@ from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.prove import main, replay
-from verification.simulation.result import Result
-from verification.simulation.trial import Outcome, finish
+from verification.simulation.trial import Outcome, Result, finish
 from verification.simulation.world import SERVICES
 
 pytestmark = pytest.mark.slow

@@ -15,11 +15,11 @@ from verification.simulation import runs
 from verification.simulation.account import calm
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import HOURLY_USD
-from verification.simulation.result import Result
 from verification.simulation.trial import (
     MOMENTS,
     OVERBOOKED_LINE,
     Outcome,
+    Result,
     dollars,
     finish,
     together,

@@ -34,8 +34,8 @@ from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
 from verification.simulation.definitions import Definition, edited
 from verification.simulation.lambdas import loaded
-from verification.simulation.result import Result
 from verification.simulation.services.dynamodb import PLACEHOLDER
+from verification.simulation.trial import Result
 from verification.simulation.world import DEFENCES
 
 Broken = list[str]

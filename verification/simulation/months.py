@@ -15,8 +15,8 @@ from verification.simulation.account import Account
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
 from verification.simulation.price_list import HOURLY_USD
-from verification.simulation.result import Result
 from verification.simulation.services.orchestration import MACHINE, execution_arn
+from verification.simulation.trial import Result
 from verification.simulation.world import Execution, Process, World
 
 # What is still there, or still billed, after all is settled.

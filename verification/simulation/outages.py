@@ -17,12 +17,12 @@ from verification.simulation import runs
 from verification.simulation.account import calm
 from verification.simulation.audit import OVERBOOKED
 from verification.simulation.price_list import hourly_cents
-from verification.simulation.result import Result
 from verification.simulation.trial import (
     MOMENTS,
     OVERBOOKED_LINE,
     WAITING_CENTS,
     Outcome,
+    Result,
     dollars,
     finish,
     taking_away,

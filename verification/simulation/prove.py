@@ -18,7 +18,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 from verification.simulation import accidents, controls, months, outages, rows, stories, threads
-from verification.simulation.result import Result
+from verification.simulation.trial import Result
 from verification.simulation.world import telling
 
 MONTHS = 10_000

@@ -26,8 +26,8 @@ from verification.simulation.definitions import MACHINES, task_states
 from verification.simulation.failures import KINDS, Trouble
 from verification.simulation.lambdas import installed
 from verification.simulation.parameters import RunParameters
-from verification.simulation.result import Result
 from verification.simulation.services.dynamodb import number
+from verification.simulation.trial import Result
 from verification.simulation.world import DEFENCES, Execution
 
 TABLE = Path(__file__).with_name("failures.yaml")

@@ -15,8 +15,8 @@ from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.pricing.prices import pinned
 from preflight import money
-from verification.simulation.result import Result
 from verification.simulation.services.dynamodb import Change, Table
+from verification.simulation.trial import Result
 from verification.simulation.world import CONFLICT, LOST_ANSWER, NOON, THROTTLED
 
 T = TypeVar("T")

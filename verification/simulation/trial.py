@@ -1,4 +1,7 @@
-"""A run in an account where something goes wrong at a chosen moment, and what became of it: money, leaks, tear-downs that gave up."""
+"""A run in an account where something goes wrong at a chosen moment, and what became of it: money, leaks, tear-downs that gave up.
+
+And what each part of the proof hands to the table.
+"""
 
 from __future__ import annotations
 
@@ -170,3 +173,20 @@ def unended(name: str, outcome: Outcome) -> list[str]:
 def dollars(cents: Fraction | int) -> str:
     """An amount as it is printed."""
     return f"${float(cents) / 100:.2f}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One part of the proof. It holds when nothing is in `broken`."""
+
+    title: str
+    lines: list[tuple[str, str]]
+    broken: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The part as it is printed, its figures in one column."""
+        width = max((len(name) for name, _ in self.lines), default=0)
+        rows = [f"  {name:<{width}}  {value}" for name, value in self.lines]
+        broken = [f"  BROKEN  {words}" for words in self.broken[:20]]
+        more = [f"  BROKEN  and {len(self.broken) - 20} more"] if len(self.broken) > 20 else []
+        return "\n".join([f"{self.title}: {'holds' if not self.broken else 'BROKEN'}", *rows, *broken, *more])
