@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from common import aws
 from common.ledger.ledger import Ledger
 from common.pricing import costs
 from verification.simulation import accidents, controls, months, outages, rows, stories, threads
@@ -62,6 +63,12 @@ def test_a_runs_item_is_no_larger_than_the_reservation_counts() -> None:
     # The console's names have 36 characters, and the item holds the name three times.
     longer = 3 * (36 - len("one"))
     assert 800 < sum(len(name) + len(str(*value.values())) for name, value in item.items()) + longer < 1100
+
+
+def test_no_client_of_a_simulated_account_stays() -> None:
+    months.simulate(13)
+
+    assert [factory.cache_info().currsize for factory in (aws.client, aws.hasty_client, aws.brisk_client)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", stories.STORIES)

@@ -225,10 +225,8 @@ def _endpoint(site: Site, name: str, variables: dict[str, str]) -> Iterator[None
 
 def _alike(site: Site, real: str, own: str) -> Contract:
     problems, seen = [], []
-    for name in (
-        real,
-        own,
-    ):  # the first sampled answer compiles, on a busy machine for longer than InvokeEndpoint waits
+    # The first sampled answer compiles, on a busy machine for longer than InvokeEndpoint waits.
+    for name in (real, own):
         outcome(site, _GREEDY, name)
     for what, body in BODIES.items():
         for by in (questions.ROUTE, ""):

@@ -20,10 +20,8 @@ from ministack.core.responses import get_account_id
 from ministack.services import budgets, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-_SERVICES = {
-    "sagemaker": "SageMaker",
-    "scheduler": "Scheduler",
-}  # boto3's name, and Step Functions' in the names of errors
+# By boto3's name: Step Functions' in the names of errors.
+_SERVICES = {"sagemaker": "SageMaker", "scheduler": "Scheduler"}
 Made = tuple[str, dict[str, Any]]
 _invoke_other = stepfunctions._invoke_aws_sdk_integration
 _resolve_other = iam_evaluator._resolve_condition_key
