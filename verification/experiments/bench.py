@@ -32,7 +32,8 @@ from preflight.texts.text_file import Document, Files
 from rehearsal.conductor.options import DEFAULT_WORDS
 from rehearsal.models.weights import WeightsMissing, ensure_weights
 from rehearsal.sagemaker.real.container import environment_of
-from report.findings.intervals import Estimate, interval
+from report.findings.intervals import figure, interval
+from report.summary_types import Estimate
 from verification.experiments.experiments import DATA, PROJECT
 from verification.experiments.rewrite import Folder
 from verification.experiments.table import with_interval
@@ -191,7 +192,7 @@ def summarise(seeds: Mapping[int, Mapping[str, Metrics]]) -> dict[str, Any]:
     _refuse_different_bases([run for runs in seeds.values() for run in runs.values()])
     by_recipe = {name: {seed: runs[name] for seed, runs in seeds.items()} for name in RECIPES}
     gained = {name: gains(list(runs.values())) for name, runs in by_recipe.items()}
-    ratios = {name: times(gained[name], gained[USUAL]).as_dict() for name in RECIPES if name != USUAL}
+    ratios = {name: times(gained[name], gained[USUAL]) for name in RECIPES if name != USUAL}
     return {
         "recipes": {name: _recipe(runs) for name, runs in by_recipe.items()},
         "times_the_usual_gain": ratios,
@@ -218,14 +219,14 @@ def gains(runs: Sequence[Metrics], text: str = "heldout") -> Gains | None:
 
 def times(one: Gains | None, other: Gains | None) -> Estimate:
     """How many times as much one recipe gained as another, on the same documents; no figure where the other gained nothing."""
-    return interval(one[0], other[0]) if one and other else Estimate(None)
+    return interval(one[0], other[0]) if one and other else figure(None)
 
 
 def _recipe(runs: Mapping[int, Metrics]) -> dict[str, Any]:
     every = list(runs.values())
     found: dict[str, Any] = {name: statistics.median(run["training"][name] for run in every) for name in COUNTED}
     texts = [text for text in ("heldout", "outside") if text in every[0]["evaluation"]]
-    found |= {text: interval(*measured).as_dict() for text in texts if (measured := gains(every, text))}
+    found |= {text: interval(*measured) for text in texts if (measured := gains(every, text))}
     found["runs"] = {
         str(seed): {name: run["training"][name] for name in COUNTED}
         | {text: run["evaluation"][text]["base_loss"] - run["evaluation"][text]["tuned_loss"] for text in texts}

@@ -78,7 +78,7 @@ def measured(
 def loss_block(change: list[float], tokens: list[float], *, seed: int, resamples: int) -> dict[str, Any]:
     """What the verdict reads of the loss changes, in nats, of documents with these token counts."""
     p_value, _ = sign_flip(change, seed=seed, flips=1_000)
-    difference = interval(change, tokens, seed=seed, resamples=resamples).as_dict()
+    difference = interval(change, tokens, seed=seed, resamples=resamples)
     return {"documents_count": len(tokens), "unusable_documents": 0, "difference": difference, "p_value": p_value}
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Literal
+
+from report.summary_types import Estimate
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -27,28 +28,22 @@ Side = tuple[Sequence[float], Sequence[float]]  # (numerators, weights) of one s
 Moments = tuple[float, float, float, float, float]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its standard error and 95 % interval; None where the data cannot give one."""
+def figure(
+    estimate: float | None, error: float | None = None, low: float | None = None, high: float | None = None
+) -> Estimate:
+    """A figure as the summary holds it; None for what the data cannot give."""
+    return {"estimate": estimate, "standard_error": error, "low": low, "high": high}
 
-    estimate: float | None
-    standard_error: float | None = None
-    low: float | None = None
-    high: float | None = None
 
-    def as_dict(self) -> dict[str, float | None]:
-        """The four figures, ready for JSON."""
-        return asdict(self)
-
-    def transformed(self, function: Callable[[float], float]) -> Estimate:
-        """The same figure on another scale (an increasing function); the standard error by the delta method."""
-        if self.estimate is None:
-            return Estimate(None)
-        step = 1e-6
-        slope = (function(self.estimate + step) - function(self.estimate - step)) / (2 * step)
-        error = None if self.standard_error is None else abs(slope) * self.standard_error
-        low, high = (None if bound is None else function(bound) for bound in (self.low, self.high))
-        return Estimate(function(self.estimate), error, low, high)
+def transformed(given: Estimate, function: Callable[[float], float]) -> Estimate:
+    """The same figure on another scale (an increasing function); the standard error by the delta method."""
+    estimate, error = given["estimate"], given["standard_error"]
+    if estimate is None:
+        return figure(None)
+    step = 1e-6
+    slope = (function(estimate + step) - function(estimate - step)) / (2 * step)
+    low, high = (None if bound is None else function(bound) for bound in (given["low"], given["high"]))
+    return figure(function(estimate), None if error is None else abs(slope) * error, low, high)
 
 
 def ratio_with_error(numerators: Sequence[float], weights: Sequence[float]) -> tuple[float, float | None]:
@@ -86,25 +81,22 @@ def difference_interval(first: Side, second: Side, *, seed: int = 0, resamples: 
 
 def _interval(sides: Sequence[Side], seed: int, resamples: int, method: Method) -> Estimate:
     """The interval of one ratio, or of the difference of two."""
-    if not all(weights and math.fsum(weights) > 0 and _all_finite(*values, *weights) for values, weights in sides):
-        return Estimate(None)
+    numbers = [value for side in sides for values in side for value in values]
+    if not all(math.fsum(weights) > 0 for _, weights in sides) or not all(map(math.isfinite, numbers)):
+        return figure(None)
     found = [ratio_with_error(*side) for side in sides]
     sizes = [len(weights) for _, weights in sides]
     ratio, error = _difference([(one, noise or 0.0) for one, noise in found])
     if min(sizes) < 2:
-        return Estimate(ratio)
+        return figure(ratio)
     if min(sizes) < MINIMUM_CLUSTERS:
-        return Estimate(ratio, error)
+        return figure(ratio, error)
     if error <= sum(abs(one) for one, _ in found) * 1e-12:
-        return Estimate(ratio, 0.0, ratio, ratio)
+        return figure(ratio, 0.0, ratio, ratio)
     draws = min(resamples, max(1_000, DRAW_LIMIT // sum(sizes)))
     if method == "percentile":
-        return Estimate(ratio, error, *_percentile(*sides[0], draws, random.Random(seed)))
-    return Estimate(ratio, error, *_studentised(sides, ratio, error, draws, random.Random(seed)))
-
-
-def _all_finite(*values: float) -> bool:
-    return all(map(math.isfinite, values))
+        return figure(ratio, error, *_percentile(*sides[0], draws, random.Random(seed)))
+    return figure(ratio, error, *_studentised(sides, ratio, error, draws, random.Random(seed)))
 
 
 def _difference(ratios: Sequence[tuple[float, float]]) -> tuple[float, float]:

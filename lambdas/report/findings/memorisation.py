@@ -16,6 +16,7 @@ from common.text import MARKS, UNSPACED
 from report.findings.intervals import RESAMPLES, interval
 from report.findings.recall import by_id
 from report.findings.statistics import sign_flip
+from report.summary_types import Estimate
 
 # Eight words in a row by chance are rare outside set phrases; a longer run is shown as copied.
 NOTABLE_WORDS = 8
@@ -44,23 +45,21 @@ class _Automaton:
         for symbol in symbols:
             last = self._extend(last, symbol)
 
-    def _extend(self, last: int, symbol: object) -> int:
-        new = self._state({}, self.length[last] + 1, 0)
-        state = last
+    def _extend(self, state: int, symbol: object) -> int:
+        """Adds a symbol after the string of a state; answers the state of the longer string."""
+        new = self._state({}, self.length[state] + 1, 0)
         while state != -1 and symbol not in self.next[state]:
             self.next[state][symbol] = new
             state = self.link[state]
         if state == -1:
             return new
-        target = self.next[state][symbol]
+        self.link[new] = target = self.next[state][symbol]
         if self.length[target] != self.length[state] + 1:
             copy = self._state(dict(self.next[target]), self.length[state] + 1, self.link[target])
+            self.link[new] = self.link[target] = copy
             while state != -1 and self.next[state].get(symbol) == target:
                 self.next[state][symbol] = copy
                 state = self.link[state]
-            self.link[target] = copy
-            target = copy
-        self.link[new] = target
         return new
 
     def _state(self, following: dict[object, int], length: int, link: int) -> int:
@@ -148,9 +147,9 @@ def compare_copies(
     change = [after - before for before, after in zip(longest["base"], longest["tuned"], strict=True)]
     p_value, p_method = sign_flip(change, seed=seed)
 
-    def mean(values: list[float]) -> dict[str, float | None]:
+    def mean(values: list[float]) -> Estimate:
         ones = [1.0] * len(values)
-        return interval(values, ones, seed=seed, resamples=resamples, method="percentile").as_dict()
+        return interval(values, ones, seed=seed, resamples=resamples, method="percentile")
 
     def side(name: str) -> dict[str, Any]:
         runs = sorted(run[0] for key in shared for run in answers[key][name])

@@ -17,6 +17,7 @@ from common.text import KINDS
 from common.time_limit import time_limit
 from report.findings.intervals import RESAMPLES, Side, interval
 from report.findings.statistics import FLIPS, sign_flip
+from report.summary_types import Estimate
 
 CONTROL = "control"
 # Longer answers are cut before matching. 64 tokens are about 300 characters.
@@ -188,8 +189,8 @@ def clustered_mean(
     return {"mean": mean, "p_value": p_value, "p_method": p_method, "clusters": len(sums)}
 
 
-def _mean(clusters: Side, seed: int, resamples: int) -> dict[str, float | None]:
-    return interval(*clusters, seed=seed, resamples=resamples, method="percentile").as_dict()
+def _mean(clusters: Side, seed: int, resamples: int) -> Estimate:
+    return interval(*clusters, seed=seed, resamples=resamples, method="percentile")
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[str]) -> tuple[list[float], list[float]]:

@@ -15,7 +15,6 @@ from typing import Any, TypeGuard
 
 from report.findings.intervals import (
     RESAMPLES,
-    Estimate,
     Moments,
     Side,
     difference_interval,
@@ -23,7 +22,9 @@ from report.findings.intervals import (
     moment_rows,
     moments,
     ratio_of_moments,
+    transformed,
 )
+from report.summary_types import Estimate
 
 EXACT_LIMIT = 24  # two halves of 2^12 sums take about 10 ms; beyond that, random flips
 FLIPS = SHUFFLES = 10_000
@@ -120,17 +121,17 @@ def compare_losses(
         "documents_count": len(usable),
         "unusable_documents": unusable,
         "tokens": int(sum(tokens)),
-        "base_loss": base_loss.estimate,
-        "base_loss_standard_error": base_loss.standard_error,
-        "tuned_loss": tuned_loss.estimate,
-        "tuned_loss_standard_error": tuned_loss.standard_error,
-        "difference": difference.as_dict(),
+        "base_loss": base_loss["estimate"],
+        "base_loss_standard_error": base_loss["standard_error"],
+        "tuned_loss": tuned_loss["estimate"],
+        "tuned_loss_standard_error": tuned_loss["standard_error"],
+        "difference": difference,
         "p_value": p_value,
         "p_method": p_method,
-        "base_perplexity": base_loss.transformed(_exp).as_dict(),
-        "tuned_perplexity": tuned_loss.transformed(_exp).as_dict(),
-        "perplexity_ratio": difference.transformed(_exp).as_dict(),
-        "bits_per_byte": dict(zip(("base", "tuned", "difference"), (one.as_dict() for one in each(bits)), strict=True))
+        "base_perplexity": transformed(base_loss, _exp),
+        "tuned_perplexity": transformed(tuned_loss, _exp),
+        "perplexity_ratio": transformed(difference, _exp),
+        "bits_per_byte": dict(zip(("base", "tuned", "difference"), each(bits), strict=True))
         if len(bits) == len(usable)
         else None,
         "lower_documents": sum(value < 0 for value in change),
@@ -176,7 +177,7 @@ def compare_gains(
         "heldout_documents": len(first[1]),
         "control_documents": len(second[1]),
         "unusable_documents": sum(unusable for _, unusable in texts),
-        "difference": difference_interval(first, second, seed=seed, resamples=resamples).as_dict(),
+        "difference": difference_interval(first, second, seed=seed, resamples=resamples),
         "p_value": shuffle_test(first, second, seed=seed, shuffles=shuffles),
         "p_method": "sampled",
     }

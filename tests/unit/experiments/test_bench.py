@@ -60,7 +60,7 @@ def test_gain_is_the_mean_of_the_seeds_with_an_interval_over_documents() -> None
 
 
 def test_no_multiple_where_the_usual_recipe_gained_nothing() -> None:
-    assert bench.times(gains([metrics(0.2)]), gains([metrics(-0.01)])).estimate is None
+    assert bench.times(gains([metrics(0.2)]), gains([metrics(-0.01)]))["estimate"] is None
     assert not meets_goal(summarise(three(usual_gain=-0.01)))
 
 

@@ -104,19 +104,19 @@ def test_sampled_p_agrees_with_the_normal_approximation() -> None:
 def test_an_interval_agrees_with_students_t_on_well_behaved_data(method: Method) -> None:
     values = [statistics.NormalDist().inv_cdf((place + 0.5) / 40) for place in range(40)]
     found = interval(values, [1.0] * 40, method=method, resamples=4_000)
-    assert found.standard_error is not None
-    half = student_quantile(0.975, 39) * found.standard_error
-    assert found.low == pytest.approx(-half, rel=0.1)
-    assert found.high == pytest.approx(half, rel=0.1)
+    assert found["standard_error"] is not None
+    half = student_quantile(0.975, 39) * found["standard_error"]
+    assert found["low"] == pytest.approx(-half, rel=0.1)
+    assert found["high"] == pytest.approx(half, rel=0.1)
 
 
 def test_four_documents_have_no_interval_and_equal_differences_one_of_no_width() -> None:
     found = interval([1.0, 2.0, 3.0, 4.0], [1.0] * 4)
-    assert (found.low, found.estimate, found.high) == (None, 2.5, None)
+    assert (found["low"], found["estimate"], found["high"]) == (None, 2.5, None)
     found = interval([-0.5] * 8, [1.0] * 8)
-    assert (found.low, found.high) == (-0.5, -0.5)
+    assert (found["low"], found["high"]) == (-0.5, -0.5)
     found = difference_interval(([-1.0] * 6, [1.0] * 6), ([0.0] * 6, [1.0] * 6))
-    assert (found.low, found.estimate, found.high) == (-1.0, -1.0, -1.0)
+    assert (found["low"], found["estimate"], found["high"]) == (-1.0, -1.0, -1.0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, None, "3", True, -1.0])
