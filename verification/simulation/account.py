@@ -229,6 +229,7 @@ class Account:
         begins = self.world.now + timedelta(seconds=delay)
         execution = Execution(name, arn, begins, reason=str(event.get("reason", "")))
         self.tear_downs[arn] = execution
+        self.world.tell(f"TearDown {name} is started: {execution.reason}")
         self.world.spawn(self._tear_down(execution, dict(event)), delay, execution)
 
     def _tear_down(self, execution: Execution, event: dict[str, Any]) -> Process:
@@ -267,7 +268,11 @@ class Account:
             if function == "finish" and not self.whole:
                 return {"Payload": {"subject": "", "message": "", "verdict": ""}}
             with self.world.acting(event.get("executionArn", "")):
-                return {"Payload": self.function(function, asked["Payload"])}
+                answer = self.function(function, asked["Payload"])
+        if function == "teardown":
+            found = ", ".join([*answer["found"], *answer["problems"]]) or "nothing"
+            self.world.tell(f"TearDown of {answer['runName']} found: {found}")
+        return {"Payload": answer}
 
     # the sweeper and the kill switch ------------------------------------------------------------------------------
 
@@ -333,7 +338,7 @@ class Account:
         return Fate(self.world, given, lambda instance_type: Fraction(usd[instance_type]))
 
     def _job(self, name: str, run: str, asked: dict[str, Any]) -> Job:
-        self._begun(run)
+        self._begun(f"training job {name}", run)
         fate = self._fate(run)
         plan = _plan(fate.given.jobs, len(self.sagemaker.jobs))
         if plan in {"completed", "cut", "interrupted"}:
@@ -342,15 +347,15 @@ class Account:
         return fate.job(name, run, asked, plan)
 
     def _endpoint(self, name: str, run: str, configuration: dict[str, Any]) -> Endpoint:
-        self._begun(run)
+        self._begun(f"endpoint {name}", run)
         fate, made_before = self._fate(run), len(self.sagemaker.endpoints) + len(self.sagemaker.past_endpoints)
         return fate.endpoint(name, run, configuration, _plan(fate.given.endpoints, made_before))
 
-    def _begun(self, run: str) -> None:
-        self.world.tell(f"something of {run} begins to bill")
+    def _begun(self, what: str, run: str) -> None:
+        self.world.tell(f"{what} is created")
         self.audit.started(run, self.world.actor or self.owners.get(run, ""), self.table)
         if run not in self.scheduler.entries:
-            self.audit.wrong.append(f"{run} started something that bills without a schedule that ends it")
+            self.audit.add(f"{run} started something that bills without a schedule that ends it")
 
     def _touched(self, run: str) -> None:
         owner = self.owners.get(run, "")

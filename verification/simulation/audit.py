@@ -80,7 +80,8 @@ class Audit:
         """One committed transaction or update."""
         if self.world.story is not None:
             for key, before, after in changes:
-                self.world.tell(f"ledger {key}: {_difference(before or {}, after)}")
+                if words := _difference(before or {}, after):
+                    self.world.tell(f"ledger {key}: {words}")
         months = {month: after for key, _, after in changes if (month := keys.month_in(key))}
         for key, before, after in changes:
             run = keys.run_in(key)
@@ -105,7 +106,7 @@ class Audit:
             elif (old, new) == ("settled", "settled"):
                 self._settled_again(run, before or {}, after)
             else:
-                self.wrong.append(f"{run} went from {old or 'nothing'} to {new} with money")
+                self.add(f"{run} went from {old or 'nothing'} to {new} with money")
         for month, row in months.items():
             told, counted = int(row["committed_cents"]["N"]), self.ledger_cents.get(month, 0)
             self._expect(told == counted, f"{month} says {told}, its runs add up to {counted}")
@@ -228,9 +229,14 @@ class Audit:
             month = name.removeprefix("actual_cents_")
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
 
+    def add(self, words: str) -> None:
+        """A breach of a promise, which the story tells at its moment."""
+        self.wrong.append(words)
+        self.world.tell(f"BROKEN  {words}")
+
     def _expect(self, holds: bool, words: str) -> None:
         if not holds and len(self.wrong) < 50:
-            self.wrong.append(words)
+            self.add(words)
 
 
 def _book(spent: dict[str, Fraction], start: datetime, end: datetime, cents: Fraction) -> None:

@@ -221,12 +221,17 @@ def _floor(self: Price, seconds: int | Fraction) -> int:
     return int(Fraction(self.hourly_usd) * 100 * seconds / 3600)
 
 
-_one_pass, _rows = Removal.one_pass, Ledger.rows
+_one_pass, _delete_endpoints, _rows = Removal.one_pass, Removal._delete_endpoints, Ledger.rows
 
 
 def _ledger_first(self: Removal, event: TearDownEvent) -> Removed:
     self.ledger.run(self.run)
     return _one_pass(self, event)
+
+
+def _only_what_can_go(self: Removal) -> None:
+    _delete_endpoints(self)
+    self.found = [one for one in self.found if not one.endswith(": Creating")]
 
 
 def _one_blinds_all(self: Ledger) -> list[Any]:
@@ -338,6 +343,7 @@ register("workflow: a name of its own for each run", lambda: everywhere(names.ru
 register("removal: the ledger is not asked first", replacing(Removal, "one_pass", _ledger_first), lambda: stories.outage("ledger", _HOURS))
 register("removal: it never gives up", _gives_up("RemoveResources"), lambda: stories.outage("Lambda", _HOURS))
 register("removal: a running execution's end is not believed", replacing(Removal, "_status", _told), stories.told_too_early)
+register("removal: what is still being created is not gone", replacing(Removal, "_delete_endpoints", _only_what_can_go), row("CreateEndpoint x aborted"))
 register("settlement: it never gives up", _gives_up("SettleLedger"), lambda: stories.outage("ledger", 2 * _HOURS))
 register("settlement: what comes later is booked later", replacing(Ledger, "settle", _settled_is_settled), stories.billed_after_the_settlement)
 register("ledger: each item is read by itself", replacing(Ledger, "rows", _one_blinds_all), stories.an_odd_item_and_the_sweeper)

@@ -37,6 +37,8 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
     "StartSpotTraining": {"spot": True},
     "DeleteEndpointWithoutCapacity": {"endpoints": ("capacity", "in service")},
     "LookForAdapter": {"jobs": ("cut",)},
+    # So long that TearDown would settle before the endpoint is up, if it took one that is being created for gone.
+    "CreateEndpoint": {"pull_seconds": 300},
 }
 # The state whose trouble has to last until a run has come to a state that is there for nothing else.
 UNTIL_REACHED = {"TellUnsettled": "SettleLedger"}
