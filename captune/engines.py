@@ -23,7 +23,7 @@ from captune.kept_run import KeptRun
 from common import aws, resources
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
-from common.names import attempt_names
+from common.names import belongs_to
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
@@ -122,7 +122,7 @@ class Deployed:
     def state(self) -> dict[str, Any]:
         """See `Engine`."""
         found = resources.find_all(self._clients["sagemaker"], resources.ENDPOINT, self._run, "InService")
-        mine = [one for one in found if one.name in attempt_names(self._run)]
+        mine = [one for one in found if belongs_to(one.name, self._run)]
         self._endpoint = mine[0].name if mine else self._endpoint
         now = datetime.now(UTC)
         hours = sum((now - one.created).total_seconds() for one in mine) / 3600

@@ -51,10 +51,6 @@ class Arns:
         """All of the project's resources of a kind: training-job, model, endpoint-config, endpoint."""
         return self._arn("sagemaker", f"{kind}/{PREFIX}-*")
 
-    def sagemaker_trial(self, kind: str) -> str:
-        """What the project's runs try before they train (`trial_name` in lambdas/common/names.py)."""
-        return self._arn("sagemaker", f"{kind}/{PREFIX}-*-try0")
-
     def schedules(self) -> str:
         """The one-time schedules of the project's runs, in the default group."""
         return self._arn("scheduler", f"schedule/default/{PREFIX}-*")

@@ -211,7 +211,7 @@ class TrainingNotStarted(StateError):
 
 
 class NoCapacity(StateError):
-    """AWS had no free instance in all attempts, or within the hour that a spot job may wait."""
+    """AWS had no free instance for as long as the run may wait for one."""
 
     advice = (
         'Start again later, on demand with {"spot": false}, or list further instance types in cdk.json and deploy; with adapterUri '

@@ -11,9 +11,10 @@ import hashlib
 import re
 
 PREFIX = "captune"
-# SageMaker names hold 63 characters; "captune-" takes 8 and "-tryN" of a later attempt takes 5.
+# SageMaker names hold 63 characters; "captune-" takes 8 and "-try0" of the trial takes 5.
 BODY_LENGTH = 50
 DIGEST_LENGTH = 10
+# 0 is the trial; earlier versions gave the others to further attempts.
 _ATTEMPT = re.compile(r"-try[0-9]$")
 _DIGEST = re.compile(rf"-[0-9a-f]{{{DIGEST_LENGTH}}}$")
 _PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -52,19 +53,8 @@ def trial_name(run: str) -> str:
     return f"{run}-try0"
 
 
-def attempt_of(resource_name: str) -> int:
-    """Which attempt of its run a resource is: 1 for the run's own name, N for `-tryN`."""
-    found = _ATTEMPT.search(resource_name)
-    return int(resource_name[-1]) if found else 1
-
-
-def attempt_names(run: str) -> list[str]:
-    """Every name that a resource of a run can have, the run's own first; the trial's is none of them."""
-    return [run, *(f"{run}-try{attempt}" for attempt in range(1, 10))]
-
-
 def belongs_to(resource_name: str, run: str) -> bool:
-    """Whether a SageMaker resource is this run's: its exact name, or that name with an attempt suffix."""
+    """Whether a SageMaker resource is this run's: its exact name, or that name with `-tryN`."""
     return resource_name == run or _ATTEMPT.sub("", resource_name) == run
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from common import estimate
 from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
@@ -22,6 +23,7 @@ from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.durations import (
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
+    INSTANCE_POOLS_SECONDS,
     MAX_PENDING_SECONDS,
     SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
@@ -77,7 +79,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "instanceType": found.training_types[0],
             "instanceTypes": found.training_types,
             "instanceCount": settings.training_instance_count,
-            "volumeSizeGb": TRAINING_VOLUME_GB,
+            "resources": _resources(found, settings.training_instance_count),
             "maxRuntimeSeconds": allowance.training_seconds,
             "maxPendingSeconds": MAX_PENDING_SECONDS,
             "spot": found.spot,
@@ -92,6 +94,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "hosting": {
             "instanceType": found.hosting_types[0],
             "instanceTypes": found.hosting_types,
+            "instances": _instances(found.hosting_types),
             "instanceCount": ENDPOINT_INSTANCES,
             "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
             "startSeconds": ENDPOINT_START_SECONDS,
@@ -126,6 +129,22 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "estimate": planned,
         "warnings": found.warnings + _endpoint_too_short(planned, allowance.deadline_seconds),
     }
+
+
+def _resources(found: PreflightResult, instances: int) -> dict[str, Any]:
+    """ResourceConfig of the training job: one type, or on demand a list from which SageMaker takes the first that is free."""
+    first, *others = found.training_types
+    listed = [{"InstanceType": kind} for kind in found.training_types]
+    chosen = {"InstancePreferences": listed} if others and not found.spot else {"InstanceType": first}
+    return {**chosen, "InstanceCount": instances, "VolumeSizeInGB": TRAINING_VOLUME_GB}
+
+
+def _instances(types: list[str]) -> dict[str, Any]:
+    """What the endpoint's variant says of instances: one type, or a list from which SageMaker takes the first that is free."""
+    if len(types) == 1:
+        return {"InstanceType": types[0]}
+    pools = [{"InstanceType": kind, "Priority": number} for number, kind in enumerate(types, 1)]
+    return {"InstancePools": pools, "VariantInstanceProvisionTimeoutInSeconds": INSTANCE_POOLS_SECONDS}
 
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
@@ -173,7 +192,7 @@ def _ledger_details(event: PreflightEvent, settings: RunSettings, found: Preflig
     ends_by = allowance.tear_down_at + timedelta(seconds=allowance.deadline_seconds)
     return {
         "execution_name": event["executionName"],
-        # In order of preference, with what each costs: the first attempt takes the first of them, and so on round the list.
+        # In order of preference, with what each costs.
         "training_prices": written(found.training_prices),
         "hosting_prices": written(found.hosting_prices),
         "price_source": found.hosting_prices[0].source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
@@ -17,9 +17,8 @@ from common.ledger.ledger import dollars
 from common.ledger.rows import RunItem
 from common.names import belongs_to
 from common.pricing.costs import RunCost, asking_cents, month_shares
-from common.pricing.prices import Price
 from common.resources import TRAINING_JOB, find_all
-from settle.endpoints import stays
+from settle.endpoints import stay
 from settle.tariff import Tariff
 
 CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
@@ -46,9 +45,9 @@ class _Sum:
     cents: int = 0
     unreserved: list[str] = field(default_factory=list)
 
-    def add(self, what: str, used: _Used, price: Price) -> None:
+    def add(self, what: str, used: _Used) -> None:
         """Adds instances that ran to the months that they were billed in, rounded up in each."""
-        seconds = used.seconds * used.count
+        seconds, price = used.seconds * used.count, self.tariff.of_type(used.instance_type)
         shares = {month: price.cents(seconds * part) for month, part in month_shares(used.start, used.end).items()}
         for month, share in shares.items():
             self.by_month[month] = self.by_month.get(month, 0) + share
@@ -82,13 +81,11 @@ def bill(
     sagemaker: Any,
     run: str,
     item: RunItem,
-    endpoint_entered_at: datetime | None,
+    entered_at: Mapping[str, datetime],
     now: datetime,
     seen: Seen | None = None,
-    jobs_started_at: Sequence[datetime] = (),
 ) -> Bill:
-    """Adds up a run whose resources are gone: its ledger item, when it first asked for an endpoint, what its tear-down saw, and when
-    its execution had started training jobs.
+    """Adds up a run whose resources are gone: its ledger item, when its execution first entered each state, and what its tear-down saw.
 
     A run that was settled before comes to the same again, and to more only where something came later. Raises StillRunning
     for one that still bills.
@@ -96,26 +93,18 @@ def bill(
     by_month: dict[str, int] = {}
     until = from_iso(item["settled_at"]) if item["state"] == "settled" else now
     training = _Sum(Tariff.of(item, "Training"), by_month)
-    found = set()
-    for name, used in _training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until):
-        found.add(name)
-        training.add(f"Training job {name}", used, training.tariff.of_type(used.instance_type))
-    if len(found) < len(jobs_started_at):
-        # A person has deleted one, and nobody can tell any more what it billed: it counts as it was reserved.
-        start, instances = jobs_started_at[0], training.tariff.instances
-        seconds = max(0, item["max_training_seconds"] - training.seconds // instances)
-        unknown = _Used("", instances, seconds, start, start + timedelta(seconds=seconds))
-        training.add("A deleted training job", unknown, training.tariff.of_type(""))
+    jobs = list(_training_jobs(sagemaker, run, from_iso(item["reserved_at"]), until))
+    for name, used in jobs:
+        training.add(f"Training job {name}", used)
+    if not jobs and (start := entered_at.get("WaitForTraining")):
+        # A person has deleted it, and nobody can tell any more what it billed: it counts as it was reserved.
+        seconds = item["max_training_seconds"]
+        unknown = _Used("", training.tariff.instances, seconds, start, start + timedelta(seconds=seconds))
+        training.add("A deleted training job", unknown)
     hosting = _Sum(Tariff.of(item, "Hosting"), by_month)
-    for stay in stays(item, seen, endpoint_entered_at, until, now):
-        seconds = max(0, ceil((stay.end - stay.start).total_seconds()))
-        used = _Used(stay.instance_type, stay.instance_count, seconds, stay.start, stay.end)
-        # Its attempt tells the type of one that nobody could describe. One that nobody saw counts as the dearest.
-        by_attempt = stay.attempt is not None and not stay.instance_type
-        price = (
-            hosting.tariff.of_attempt(stay.attempt or 1) if by_attempt else hosting.tariff.of_type(stay.instance_type)
-        )
-        hosting.add(f"The endpoint of {stay.name}", used, price)
+    if there := stay(item, seen, entered_at.get("CreateEndpoint"), until, now):
+        seconds = max(0, ceil((there.end - there.start).total_seconds()))
+        hosting.add("The endpoint", _Used(there.instance_type, there.instance_count, seconds, there.start, there.end))
     return Bill(
         training.seconds,
         hosting.seconds,
@@ -128,7 +117,7 @@ def bill(
 
 
 def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datetime) -> Iterator[tuple[str, _Used]]:
-    """Every training job of the run, retries included, with what SageMaker says that it billed.
+    """Every training job of the run with what SageMaker says that it billed: there is one, unless somebody made another.
 
     BillableTimeInSeconds is wall-clock time, to be multiplied by the instances (botocore, DescribeTrainingJob). Where it is
     missing the job's own time counts, and where that is missing too the time from its start to its end.
@@ -156,7 +145,10 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
             start = max(start, end - timedelta(seconds=seconds))
         resources = job["ResourceConfig"]
         for group in resources.get("InstanceGroups") or [resources]:
-            yield name, _Used(group.get("InstanceType", ""), int(group.get("InstanceCount", 1)), seconds, start, end)
+            # Of a list, SageMaker says which type it has selected.
+            kind = group.get("SelectedInstanceType") or group.get("InstanceType", "")
+            count = int(group.get("SelectedInstanceCount") or group.get("InstanceCount", 1))
+            yield name, _Used(kind, count, seconds, start, end)
 
 
 def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, endpoint_seconds: int) -> int:

@@ -35,9 +35,7 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     if item is not None and not is_earlier:
         booked = int(item["actual_cents"]) if item["state"] == "settled" else 0
         with reaching("Asking SageMaker what the run billed"):
-            entered_at = execution.entered_at.get("CreateEndpoint")
-            started_at = execution.jobs_started_at
-            bill = billing.bill(client("sagemaker"), run, item, entered_at, moment, event.get("seen"), started_at)
+            bill = billing.bill(client("sagemaker"), run, item, execution.entered_at, moment, event.get("seen"))
         is_first = item["state"] == "reserved"
         item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
         later = int(item["actual_cents"]) - booked

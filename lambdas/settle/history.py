@@ -15,8 +15,6 @@ from settle.billing import StillRunning
 # Step Functions keeps up to 32,768 characters of a cause. The settlement's answer holds it twice and has to stay below the
 # 256 KiB of a payload; no cause of this project is a tenth as long.
 LONGEST_CAUSE = 8000
-# A training job was started where one of these states led to the state that waits for it.
-_STARTS, _STARTED = {"StartTraining", "StartSpotTraining"}, "WaitForTraining"
 
 
 @dataclass
@@ -31,7 +29,6 @@ class Execution:
     reason: str = ""
     seconds_by_state: dict[str, float] = field(default_factory=dict)
     entered_at: dict[str, datetime] = field(default_factory=dict)
-    jobs_started_at: list[datetime] = field(default_factory=list)
 
 
 def read(step_functions: Any, execution_arn: str, told_status: str) -> Execution:
@@ -68,13 +65,10 @@ def _with_history(step_functions: Any, execution_arn: str, described: dict[str, 
     )
     last_seen: datetime | None = None
     open_since: dict[str, datetime] = {}
-    name = ""
     for event in (event for page in pages for event in page["events"]):
         last_seen = event["timestamp"]
         if "stateEnteredEventDetails" in event:
-            left, name = name, event["stateEnteredEventDetails"]["name"]
-            if left in _STARTS and name == _STARTED:
-                execution.jobs_started_at.append(last_seen)
+            name = event["stateEnteredEventDetails"]["name"]
             open_since[name] = last_seen
             execution.entered_at.setdefault(name, last_seen)
         elif "stateExitedEventDetails" in event:

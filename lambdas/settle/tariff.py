@@ -43,10 +43,6 @@ class Tariff:
         except PriceUnknown:
             return dearest([*self.reserved, dearest_pinned(self.use)])
 
-    def of_attempt(self, attempt: int) -> Price:
-        """The price of the type that an attempt takes: the first attempt the first of them, and so on round the list."""
-        return self.reserved[(attempt - 1) % len(self.reserved)] if self.reserved else self.of_type("")
-
     def was_reserved(self, instance_type: str, count: int) -> bool:
         """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
         known = {"", *(price.instance_type for price in self.reserved)}

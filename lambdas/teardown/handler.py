@@ -18,7 +18,7 @@ def handle(event: TearDownEvent, context: Any) -> Removed:
 
     Answers {runName, found, quiet, keep, keepUntil?, running, seen, problems}: what there was of the run; whether there was
     nothing at all and no trouble to see it; whether its endpoint is to be kept, until when; whether the run goes on and nothing
-    was touched; and the lives of its endpoints. Raises InvalidInput when the event names no run.
+    was touched; and the life of its endpoint. Raises InvalidInput when the event names no run.
     """
     removal = Removal(
         run=run_of_event(event),

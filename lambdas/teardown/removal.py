@@ -24,7 +24,7 @@ from common.logs import log
 from common.names import belongs_to
 from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
-from teardown.endpoint_lifetimes import EndpointLifetimes
+from teardown.endpoint_lifetimes import SeenEndpoint
 
 _DELETABLE = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
 _ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -52,7 +52,7 @@ class Removal:
         and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped.
         """
         self._tags = Tags(self.sagemaker)
-        self._lives = EndpointLifetimes(event.get("seen"), self.now)
+        self._endpoint = SeenEndpoint(event.get("seen"), self.now)
         self._none_listed = False
         self._started: datetime | None = None
         # The name of a run does not always tell its execution; the ledger does.
@@ -74,7 +74,7 @@ class Removal:
             # A configuration or model in use by an endpoint must outlive it, and nobody has seen that there is none.
             self._step("endpoint configurations", self._delete_endpoint_configurations)
             self._step("models", self._delete_models)
-        self._write_lives()
+        self._write_life()
         return self._outcome()
 
     def _outcome(self, *, running: bool = False, keep_until: str = "") -> Removed:
@@ -85,7 +85,7 @@ class Removal:
             "keep": bool(keep_until),
             "running": running,
             "cutOff": self._cut_off,
-            "seen": self._lives.seen,
+            "seen": self._endpoint.seen,
             "problems": self.problems,
             "leftAlone": sorted(set(self.left_alone)),
         }
@@ -165,9 +165,8 @@ class Removal:
             if endpoint.status in _DELETABLE:
                 self._try(str(endpoint), partial(self.sagemaker.delete_endpoint, EndpointName=endpoint.name))
         self._none_listed = not endpoints
-        self._lives.saw(endpoints)
-        for endpoint in endpoints:
-            self._lives.describe(self.sagemaker, endpoint)
+        self._endpoint.saw(endpoints)
+        self._endpoint.describe(self.sagemaker, endpoints)
 
     def _delete_endpoint_configurations(self) -> None:
         for one in self._own(ENDPOINT_CONFIGURATION):
@@ -204,15 +203,15 @@ class Removal:
         if reserved_at := self._item().get("reserved_at"):
             yield from_iso(reserved_at)
 
-    def _write_lives(self) -> None:
-        """Tells the ledger of the endpoints, if it listens; the state machine remembers them too."""
+    def _write_life(self) -> None:
+        """Tells the ledger of the endpoint, if it listens; the state machine remembers it too."""
         try:
             # Whatever else was found or went wrong: an endpoint that is not listed has gone.
             if self._none_listed:
-                self._lives.recall(self.ledger, self.run)
-            self._lives.write(self.ledger, self.run)
+                self._endpoint.recall(self.ledger, self.run)
+            self._endpoint.write(self.ledger, self.run)
         except Exception as error:
-            log("endpoint lives not written", run=self.run, seen=self._lives.seen, error=str(error))
+            log("endpoint's life not written", run=self.run, seen=self._endpoint.seen, error=str(error))
 
     def _step(self, what: str, step: Callable[[], None]) -> None:
         """Takes a step, whatever goes wrong in it: the next one may be the one that ends what bills."""

@@ -55,6 +55,12 @@ class Market:
         """Raise the training quotas of these types, on demand and on spot, to this number of instances."""
         self.quotas |= {f"{kind} for {use}": instances for kind in instance_types for use in _USES["Training"]}
 
+    def select(self, wanted: _Instances) -> bool:
+        """Select the first of its types that is free; return whether there is one."""
+        free = [kind for kind in wanted.instance_types if kind not in self.without_capacity]
+        wanted.instance_type = (free or wanted.instance_types)[0]
+        return bool(free)
+
     def check_limit(self, usage: str, wanted: _Instances, running: Iterable[_Instances]) -> None:
         """Check the service quota of a use, for example "training job"; one instance where there is no such quota.
 

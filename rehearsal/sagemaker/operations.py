@@ -81,6 +81,7 @@ class TrainingApi:
         validation.check_training_job(request)
         name = request["TrainingJobName"]
         job = TrainingJob(name, arn(region, "training-job", name), request, self._clock)
+        is_free = self._market.select(job)
         with self._store.lock:
             if name in self._store.jobs:
                 raise ServiceError(
@@ -92,10 +93,10 @@ class TrainingApi:
             self._market.check_limit("spot training job" if job.is_spot else "training job", job, running)
             self._store.jobs[name] = job
             self._store.keep_tags(job.arn, request)
-        if job.instance_type in self._market.without_capacity:
-            job.finish("Failed", reason=CAPACITY_TRAINING)
-        else:
+        if is_free:
             self._engine.start(job)
+        else:
+            job.finish("Failed", reason=CAPACITY_TRAINING)
         return {"TrainingJobArn": job.arn}
 
     def look(self) -> list[TrainingJob]:
@@ -241,15 +242,15 @@ class HostingApi:
             configuration = self.configurations.describe(request, region)
             model = self.models.describe(configuration["ProductionVariants"][0], region)
             endpoint = Endpoint(name, where, configuration, model, self._clock)
+            endpoint.placed = self._market.select(endpoint)
             running = (one for one in self._store.endpoints.values() if one.status != "Failed")
             self._market.check_limit("endpoint", endpoint, running)
             self._store.endpoints[name] = endpoint
             self._store.keep_tags(where, request)
-        if endpoint.instance_type in self._market.without_capacity:
-            endpoint.become("Failed", CAPACITY_HOSTING)
-        else:
-            endpoint.placed = True
+        if endpoint.placed:
             self._engine.start(endpoint)
+        else:
+            endpoint.become("Failed", CAPACITY_HOSTING)
         return {"EndpointArn": where}
 
     def _forget_deleted(self) -> None:

@@ -31,6 +31,8 @@ class TrainingJob:
 
     def __init__(self, name: str, job_arn: str, request: Mapping[str, Any], clock: Clock) -> None:
         self.name, self.arn, self.request, self.clock = name, job_arn, request, clock
+        self.instance_types = listed_types(request["ResourceConfig"], "InstancePreferences")
+        self.instance_type = self.instance_types[0]  # until another of them is selected
         self.created = self.modified = clock()
         self.status, self.secondary = "InProgress", ""
         self.started: datetime | None = None
@@ -52,11 +54,6 @@ class TrainingJob:
     def artifacts(self) -> str:
         """The S3 prefix to which SageMaker uploads an uncompressed model."""
         return f"{self.output_prefix}/model/"
-
-    @property
-    def instance_type(self) -> str:
-        """InstanceType of the request."""
-        return str(self.request["ResourceConfig"]["InstanceType"])
 
     @property
     def instance_count(self) -> int:
@@ -169,6 +166,12 @@ class TrainingJob:
             }
             if self.started is not None:
                 answer["TrainingStartTime"] = self.started
+                if "InstancePreferences" in self.request["ResourceConfig"]:
+                    selected = {
+                        "SelectedInstanceType": self.instance_type,
+                        "SelectedInstanceCount": self.instance_count,
+                    }
+                    answer["ResourceConfig"] = {**self.request["ResourceConfig"], **selected}
             if self.ended is not None:
                 answer["TrainingEndTime"] = self.ended
                 answer["TrainingTimeInSeconds"] = ceil(self.trained_seconds(self.ended))
@@ -183,6 +186,12 @@ class TrainingJob:
         return {name: whole[name] for name in _JOB_SUMMARY if name in whole}
 
 
+def listed_types(given: Mapping[str, Any], member: str) -> list[str]:
+    """Return the instance types of a request in order of preference: those of its list, or its only one."""
+    rows = sorted(given.get(member) or [given], key=lambda row: row.get("Priority", 0))
+    return [str(row["InstanceType"]) for row in rows]
+
+
 def _seconds(spans: Sequence[_Span], now: datetime) -> float:
     return sum(max(0.0, ((end or now) - start).total_seconds()) for start, end in spans)
 
@@ -195,6 +204,8 @@ class Endpoint:
     ) -> None:
         self.name, self.arn, self.configuration, self.model = name, endpoint_arn, configuration, model
         self.clock = clock
+        self.instance_types = listed_types(self.variant, "InstancePools")
+        self.instance_type = self.instance_types[0]  # until another of them is selected
         self.created = self.modified = clock()
         self.status = "Creating"
         self.failure_reason: str | None = None
@@ -207,11 +218,6 @@ class Endpoint:
         """The first production variant of the configuration."""
         variant: Mapping[str, Any] = self.configuration["ProductionVariants"][0]
         return variant
-
-    @property
-    def instance_type(self) -> str:
-        """InstanceType of the configuration."""
-        return str(self.variant["InstanceType"])
 
     @property
     def instance_count(self) -> int:
@@ -247,9 +253,18 @@ class Endpoint:
                 "CreationTime": self.created,
                 "LastModifiedTime": self.modified,
             }
-            if self.status == "InService":
+            if self.placed and self.status in ("InService", "Deleting"):
                 counts = dict.fromkeys(("CurrentInstanceCount", "DesiredInstanceCount"), self.instance_count)
-                answer["ProductionVariants"] = [{"VariantName": self.variant["VariantName"], **counts}]
+                variant = {"VariantName": self.variant["VariantName"], **counts}
+                if "InstancePools" in self.variant:
+                    variant["InstancePools"] = [
+                        {
+                            "InstanceType": kind,
+                            "CurrentInstanceCount": self.instance_count * (kind == self.instance_type),
+                        }
+                        for kind in self.instance_types
+                    ]
+                answer["ProductionVariants"] = [variant]
             if self.failure_reason:
                 answer["FailureReason"] = self.failure_reason
             return answer

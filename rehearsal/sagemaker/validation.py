@@ -148,6 +148,15 @@ def _check_members(holder: Mapping[str, Any], path: str, *names: str) -> None:
             )
 
 
+def _check_types(given: Mapping[str, Any], member: str) -> None:
+    """One type, or a list in which each is named once (botocore, ResourceConfig and ProductionVariant)."""
+    listed = [row["InstanceType"] for row in given.get(member) or []]
+    if bool(listed) == bool(given.get("InstanceType")):
+        raise invalid(f"Name either an InstanceType or {member}, and not both.")
+    if len(listed) != len(set(listed)):
+        raise invalid(f"An instance type can appear only once in {member}.")
+
+
 def check_training_job(request: Mapping[str, Any]) -> None:
     """Check CreateTrainingJob.
 
@@ -157,7 +166,8 @@ def check_training_job(request: Mapping[str, Any]) -> None:
     _check_members(request, "", "AlgorithmSpecification", "ResourceConfig", "StoppingCondition")
     stopping = request["StoppingCondition"]
     _check_members(stopping, "StoppingCondition.", "MaxRuntimeInSeconds")
-    _check_members(request["ResourceConfig"], "ResourceConfig.", "InstanceType", "InstanceCount", "VolumeSizeInGB")
+    _check_members(request["ResourceConfig"], "ResourceConfig.", "InstanceCount", "VolumeSizeInGB")
+    _check_types(request["ResourceConfig"], "InstancePreferences")
     algorithm = request["AlgorithmSpecification"]
     _check_members(algorithm, "AlgorithmSpecification.", "TrainingImage")
     if request["OutputDataConfig"].get("CompressionType") != "NONE":
@@ -169,6 +179,8 @@ def check_training_job(request: Mapping[str, Any]) -> None:
     if request.get("EnableManagedSpotTraining"):
         if longest_wait is None or longest_wait < stopping["MaxRuntimeInSeconds"]:
             raise invalid("MaxWaitTimeInSeconds must be equal to or greater than MaxRuntimeInSeconds.")
+        if request["ResourceConfig"].get("InstancePreferences"):
+            raise invalid("InstancePreferences is mutually exclusive with EnableManagedSpotTraining.")
     elif longest_wait is not None:
         raise invalid("MaxWaitTimeInSeconds is only allowed when EnableManagedSpotTraining is true.")
 
@@ -194,5 +206,5 @@ def check_endpoint_configuration(request: Mapping[str, Any]) -> None:
         ServiceError: ValidationException with AWS's reason.
     """
     for number, variant in enumerate(request["ProductionVariants"]):
-        names = ("ModelName", "InstanceType", "InitialInstanceCount")
-        _check_members(variant, f"ProductionVariants[{number}].", *names)
+        _check_members(variant, f"ProductionVariants[{number}].", "ModelName", "InitialInstanceCount")
+        _check_types(variant, "InstancePools")

@@ -35,8 +35,6 @@ _WILDCARDS: Mapping[str, tuple[str, str]] = {
     "models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*", _RUN_NAMES),
     "endpoint configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*", _RUN_NAMES),
     "endpoints": ("arn:{partition}:sagemaker:{region}:{account}:endpoint/captune-*", _RUN_NAMES),
-    "trial models": ("arn:{partition}:sagemaker:{region}:{account}:model/captune-*-try0", _RUN_NAMES),
-    "trial configurations": ("arn:{partition}:sagemaker:{region}:{account}:endpoint-config/captune-*-try0", _RUN_NAMES),
     "schedules": ("arn:{partition}:scheduler:{region}:{account}:schedule/default/captune-*", _RUN_NAMES),
     "executions": (
         f"arn:{{partition}}:states:{{region}}:{{account}}:execution:{FINE_TUNING}:*",
@@ -69,7 +67,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
     ),
     "HostingRole": ("everywhere", "weights", "keys of weights", "adapters", "endpoint log"),
     "TearDownRole": ("everywhere", "schedules"),
-    "FineTuningRole": ("everywhere", *SAGEMAKER_KINDS, "trial models", "trial configurations", "schedules"),
+    "FineTuningRole": ("everywhere", *SAGEMAKER_KINDS, "schedules"),
 }  # fmt: skip
 
 

@@ -183,9 +183,6 @@ def create_endpoint(arns: Arns) -> Statements:
     """FineTuning makes model, endpoint configuration and endpoint, and deletes an endpoint that found no capacity."""
     return [
         allow(["sagemaker:CreateModel", "sagemaker:AddTags"], arns.sagemaker("model")),
-        # The trial of both, which is taken away before training begins.
-        allow(["sagemaker:DeleteModel"], arns.sagemaker_trial("model")),
-        allow(["sagemaker:DeleteEndpointConfig"], arns.sagemaker_trial("endpoint-config")),
         # CreateEndpoint is authorised on the endpoint and on its configuration.
         allow(
             ["sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:AddTags"],

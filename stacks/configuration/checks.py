@@ -33,8 +33,8 @@ BUDGET_REGIONS = (
 # 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
 GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
 
-# One for each attempt that the state machines make when AWS has no free instance.
-MOST_INSTANCE_TYPES = 3
+# As many as SageMaker takes to choose from (botocore, InstancePreferenceList and InstancePoolList).
+MOST_INSTANCE_TYPES = 5
 
 # A step learns from four sequences at most (training/arguments.py), so that more machines would only wait for one another.
 MOST_TRAINING_INSTANCES = 4
@@ -190,7 +190,7 @@ def _email(raw: object) -> str:
 LEARNING_RATE = Check(_learning_rate, "1e-7 to 1")
 STRENGTH = Check(_strength, "0.05 to 1")
 DOMAIN = Check(_domain, "lower-case letters, digits, hyphens (2 to 32)")
-INSTANCE_TYPES = Check(_instance_types, "one to three types")
+INSTANCE_TYPES = Check(_instance_types, "one to five types")
 HOSTING_IMAGE = Check(_hosting_image, "a whole address in Amazon ECR, in the region of the run")
 WEIGHTS_URI = Check(_weights_uri, "a folder, such as `s3://my-models/one/`")
 MONTH = Check(_month, "a month such as `2026-11`")

@@ -64,7 +64,7 @@ class Settings:
     training_instance_type: tuple[str, ...] = _setting(
         ("ml.g5.2xlarge",),
         checks.INSTANCE_TYPES,
-        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: the next is tried where AWS has none free; the dearest is reserved',
+        'in order of preference, such as `["ml.g5.2xlarge", "ml.g6.2xlarge"]`: SageMaker takes the first that is free; the dearest is reserved',
     )
     training_instance_count: int = _setting(
         1,

@@ -142,6 +142,6 @@ def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: py
     before = definition_version(Settings())
     other = tmp_path / "fine_tuning.asl.yaml"
     text = definitions.FINE_TUNING_DEFINITION.read_text("utf-8")
-    other.write_text(text.replace("$trainingAttempt < 3", "$trainingAttempt < 4"))
+    other.write_text(text.replace("$endpointTries < 3", "$endpointTries < 4"))
     monkeypatch.setattr(definitions, "FINE_TUNING_DEFINITION", other)
     assert definition_version(Settings()) != before

@@ -341,7 +341,7 @@ class Account:
         self._begun(f"training job {name}", run)
         fate = self._fate(run)
         plan = _plan(fate.given.jobs, len(self.sagemaker.jobs))
-        if plan in {"completed", "cut", "interrupted"}:
+        if plan in {"completed", "last", "cut", "interrupted"}:
             folder = asked["OutputDataConfig"]["S3OutputPath"].removeprefix(f"s3://{BUCKET}/")
             self.storage.objects.update(material.adapter(f"{folder.rstrip('/')}/{name}/output/model/"))
         return fate.job(name, run, asked, plan)

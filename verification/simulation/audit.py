@@ -137,7 +137,7 @@ class Audit:
             if "actual_cents" in row:
                 actual = int(row["actual_cents"]["N"])
                 self._expect(actual <= reserved, f"{run}{OVERBOOKED}{actual} of {reserved}")
-                for what, cents in self._instances(run).items():
+                for what, cents in self.instances(run).items():
                     # By themselves, so that no small item hides a cent of them.
                     told = number(row, f"{what}_cents")
                     self._expect(cents <= told, f"{run} spent {float(cents):.3f} on {what} and booked {told}")
@@ -187,11 +187,11 @@ class Audit:
                 yield "training", begin, job.end, job.hourly_usd * 100 * job.billed_seconds() / 3600
         for endpoint in [*maker.past_endpoints, *maker.endpoints.values()]:
             if endpoint.owner == run and endpoint.bills:
-                gone = endpoint.gone or self.world.now
-                seconds = Fraction((gone - endpoint.created) // _MICROSECOND, 1_000_000)
-                yield "endpoint", endpoint.created, gone, endpoint.hourly_usd * 100 * seconds / 3600
+                began, gone = endpoint.created + endpoint.waited, endpoint.gone or self.world.now
+                seconds = Fraction((gone - began) // _MICROSECOND, 1_000_000)
+                yield "endpoint", began, gone, endpoint.hourly_usd * 100 * seconds / 3600
 
-    def _instances(self, run: str) -> dict[str, Fraction]:
+    def instances(self, run: str) -> dict[str, Fraction]:
         """What training and endpoint did cost in cents, each by itself."""
         cents = dict.fromkeys(("training", "endpoint"), Fraction(0))
         for what, _, _, amount in self._billed(run):

@@ -28,7 +28,7 @@ from common.ledger.table import Table, typed
 from common.pricing import prices
 from common.pricing.prices import Price
 from preflight import money
-from settle import billing, history
+from settle import billing
 from sweeper.leftovers import Sweep
 from teardown.removal import Removal
 from verification.simulation import ledger_stories, months, rows, stories, threads
@@ -186,7 +186,7 @@ def _waits_unreserved(*of: Any) -> money.Allowance:
     return _allow(*of[:-2], 0, of[-1])
 
 
-_stays, _jobs = billing.stays, billing._training_jobs
+_stay, _jobs, _bill = billing.stay, billing._training_jobs, billing.bill
 
 
 def _assumed_saving(*of: Any) -> Any:
@@ -201,12 +201,21 @@ def _one_instance_of_each(*of: Any) -> Any:
 
 
 def _seen_only(item: RunItem, seen: Any, requested_at: datetime | None, until: datetime, now: datetime) -> Any:
-    return _stays(item, seen, None, until, now)
+    return _stay(item, seen, None, until, now)
+
+
+def _deleted_jobs_are_nothing(
+    sagemaker: Any, run: str, item: RunItem, entered_at: dict[str, datetime], *rest: Any
+) -> Any:
+    return _bill(
+        sagemaker, run, item, {name: at for name, at in entered_at.items() if name != "WaitForTraining"}, *rest
+    )
 
 
 def _at_most_as_reserved(item: RunItem, *rest: Any) -> Any:
     longest = timedelta(seconds=item["max_endpoint_seconds"])
-    return [replace(stay, end=min(stay.end, stay.start + longest)) for stay in _stays(item, *rest)]
+    there = _stay(item, *rest)
+    return there and replace(there, end=min(there.end, there.start + longest))
 
 
 def _quiet_passes(number: int) -> Any:
@@ -267,10 +276,14 @@ def _gives_up(state: str) -> Any:
 
 def _types_of_the_definition(definition: Definition) -> None:
     states = definition["States"]
-    states["StartTraining"]["Arguments"]["ResourceConfig"]["InstanceType"] = "${TrainingInstanceType}"
+    states["StartTraining"]["Arguments"]["ResourceConfig"] = {
+        "InstanceType": "${TrainingInstanceType}", "InstanceCount": "{% $plan.training.instanceCount %}", "VolumeSizeInGB": 100,
+    }  # fmt: skip
     for state in ("TryEndpointConfig", "CreateEndpointConfig"):
-        for variant in states[state]["Arguments"]["ProductionVariants"]:
-            variant["InstanceType"] = "${HostingInstanceType}"
+        variants = states[state]["Arguments"]["ProductionVariants"]
+        variants[:] = [
+            one.replace("$plan.hosting.instances", "{'InstanceType': '${HostingInstanceType}'}") for one in variants
+        ]
 
 
 @contextmanager
@@ -328,9 +341,9 @@ register("prices: unknown is not free", replacing(money, "find_price", _unknown_
 register("prices: the dearest of several", replacing(prices, "max", min), ledger_stories.two_prices)
 register("billing: each month its share", replacing(billing, "month_shares", lambda start, end: {start.strftime("%Y-%m"): Fraction(1)}), random_months())
 register("billing: every instance of a job", replacing(billing, "_training_jobs", _one_instance_of_each), stories.two_machines)
-register("billing: the endpoint that nobody saw", replacing(billing, "stays", _seen_only), stories.deleted_by_hand)
-register("billing: the job that a person deleted", replacing(history, "_STARTS", set()), stories.job_deleted_by_hand)
-register("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "stays", _at_most_as_reserved), lambda: stories.outage("ledger + Step Functions", 2 * _HOURS, 6))
+register("billing: the endpoint that nobody saw", replacing(billing, "stay", _seen_only), stories.deleted_by_hand)
+register("billing: the job that a person deleted", replacing(billing, "bill", _deleted_jobs_are_nothing), stories.job_deleted_by_hand)
+register("billing: an endpoint that nobody saw go has no ceiling", replacing(billing, "stay", _at_most_as_reserved), lambda: stories.outage("ledger + Step Functions", 2 * _HOURS, 6))
 register("billing: nothing is settled that still runs", replacing(billing, "_training_jobs", lambda *of: []), stories.settled_too_early)
 register("billing: what a spot job waited is of no month", replacing(billing, "timedelta", lambda seconds: timedelta(days=99)), stories.waited_into_the_next_month)
 register("billing: seconds as SageMaker tells them, not a saving", replacing(billing, "_training_jobs", _assumed_saving), random_months())
@@ -354,7 +367,7 @@ register("deployed: no schedule is made before training", edited("fine_tuning", 
 register("deployed: the event rule is off", without("event_rule"), row("CreateModel x refused"))
 register("deployed: the sweeper is off", without("sweeper"), row("ScheduleTearDown x event lost"))
 register("deployed: SetEndpointDeadline is skipped", edited("fine_tuning", _WITHOUT_DEADLINE), row("DescribeEndpoint x hangs"))
-register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("CreateModel x abort and late"))
+register("deployed: TearDown trusts one quiet pass", _quiet_passes(1), row("TryModel x abort and late"))
 register("deployed: TearDown waits for no late call", _quiet_passes(2), row("StartTraining x abort and very late"))
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
 register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 4))

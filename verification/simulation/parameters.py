@@ -103,7 +103,8 @@ class Fate:
     def job(self, name: str, run: str, asked: dict[str, Any], plan: str) -> Job:
         """A training job as SageMaker starts it for a request."""
         stopping, resources = asked["StoppingCondition"], asked["ResourceConfig"]
-        kind, count = resources["InstanceType"], int(resources["InstanceCount"])
+        choice = float(plan == "last") if plan else self.world.random.random()
+        kind, count = _chosen(resources, "InstancePreferences", choice), int(resources["InstanceCount"])
         spot, now = bool(asked.get("EnableManagedSpotTraining")), self.world.now
         longest = int(stopping["MaxRuntimeInSeconds"])
         # The longest that it may wait, or on spot wait and run.
@@ -112,7 +113,7 @@ class Fate:
         stop = STOP_SECONDS if unlucky else self.world.random.uniform(1, STOP_SECONDS)
         usd = self.hourly_usd(kind) * count
         # Until something better becomes of it, it finds no instance.
-        made = Job(name, run, usd, now, None, now, "Failed", "CapacityError", stop, kind, count, spot=spot)
+        made = Job(name, run, usd, now, None, now, "Failed", "CapacityError", stop, kind, count, resources, spot=spot)
         if plan:
             _planned(made, plan, longest, patience)
         elif spot:
@@ -163,25 +164,41 @@ class Fate:
         made.end = made.start + timedelta(seconds=dice.uniform(600, most - waited))
 
     def endpoint(self, name: str, run: str, configuration: dict[str, Any], plan: str) -> Endpoint:
-        """An endpoint that comes up, fails, or finds no instance, which alone bills nothing."""
+        """An endpoint that comes up, fails, or finds no instance, which alone bills nothing.
+
+        With a list of types it waits for an instance, by chance up to its time-out.
+        """
         given, dice, now = self.given, self.world.random, self.world.now
         (variant,) = configuration["ProductionVariants"]
+        pools = [one["InstanceType"] for one in variant.get("InstancePools", [])]
+        waits, choice = 0.0, float(plan == "last")
+        if pools and not plan:
+            waits, choice = dice.random() * variant["VariantInstanceProvisionTimeoutInSeconds"], dice.random()
         # The configuration's own limits of download and health check end what never comes up.
         longest = variant["ModelDataDownloadTimeoutInSeconds"] + variant["ContainerStartupHealthCheckTimeoutInSeconds"]
         if plan:
-            creating, works, capacity = 600.0, plan == "in service", plan == "capacity"
+            creating, works, capacity = 600.0, plan in {"in service", "last"}, plan == "capacity"
         else:
             creating = longest if dice.random() < given.extreme else dice.uniform(60, 900)
             works, capacity = dice.random() >= 0.3 * given.failing, dice.random() < 0.1
         reason = "CapacityError" if capacity else "The container did not pass its health check"
-        count, usd = int(variant["InitialInstanceCount"]), self.hourly_usd(variant["InstanceType"])
-        ready = now + timedelta(seconds=creating + given.pull_seconds)
-        works, bills = works and not capacity, not capacity
-        return Endpoint(name, run, usd * count, now, ready, works, bills, reason, instances=count)
+        kind, count = _chosen(variant, "InstancePools", choice), int(variant["InitialInstanceCount"])
+        ready = now + timedelta(seconds=waits + creating + given.pull_seconds)
+        usd, works, bills = self.hourly_usd(kind) * count, works and not capacity, not capacity
+        made = Endpoint(name, run, usd, now, ready, works, bills, reason, instances=count)
+        made.waited, made.instance_type, made.pools = timedelta(seconds=waits), kind, pools
+        return made
+
+
+def _chosen(given: dict[str, Any], name: str, choice: float) -> str:
+    """The one type, or the type of a list that lies at `choice`, from 0 to 1."""
+    kinds = [one["InstanceType"] for one in given.get(name, [given])]
+    return str(kinds[min(int(choice * len(kinds)), len(kinds) - 1)])
 
 
 def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
-    """A training job as a row of the table wants it: completed, failed, cut, hangs, capacity, waits, interrupted or taken."""
+    """A training job as a row of the table wants it: completed (on the last type of a list: last), failed, cut, hangs, capacity, waits,
+    interrupted or taken."""
     if plan == "capacity":
         made.end = made.created + timedelta(seconds=60)
         return
@@ -201,6 +218,6 @@ def _planned(made: Job, plan: str, longest: int, patience: int) -> None:
     elif plan == "taken":
         made.final, made.detail, made.interruptions = "Stopped", "MaxWaitTimeExceeded", 1
         made.billed_share, seconds = 1200 / (patience - 60), patience - 60
-    elif plan != "completed":
+    elif plan not in {"completed", "last"}:
         raise ValueError(f"no job turns out as {plan}")
     made.end = made.start + timedelta(seconds=seconds)

@@ -34,6 +34,7 @@ from verification.simulation.world import Execution, Process, Steps
 
 HOUR = 3600
 CALM = RunParameters(jobs=("completed",), endpoints=("in service",))
+TWO_TYPES = ("ml.g5.2xlarge", "ml.g6.2xlarge")  # the second is the cheaper one
 LONG_RUN = replace(CALM, jobs=("hangs",))
 
 
@@ -172,6 +173,50 @@ def two_machines() -> list[str]:
     return _end(account)
 
 
+def second_type_selected() -> list[str]:
+    """Of two types SageMaker takes the second for training and endpoint: it is booked at its own price, and the report names it."""
+    account = calm(whole=True)
+    given = replace(CALM, instance_types=TWO_TYPES, jobs=("last",), endpoints=("last",))
+    execution = runs.start(account, "one", given, **material.INPUT)
+    wrong = _end(account) + _ended(execution, "SUCCEEDED")
+    summary = json.loads(account.storage.objects[f"{run_folder.key('captune-one', run_folder.REPORT)}summary.json"])
+    named = [summary["configuration"][f"{use}_instance_type"] for use in ("training", "hosting")]
+    wrong += [] if named == [TWO_TYPES[1]] * 2 else [f"the report names {named}"]
+    for use, cents in account.audit.instances("captune-one").items():
+        booked = number(account.runs()["captune-one"], f"{use}_cents")
+        wrong += (
+            []
+            if booked <= cents * Fraction(11, 10)
+            else [f"{booked} cents of {use} were booked, {float(cents):.1f} were billed"]
+        )
+    return wrong
+
+
+def no_type_of_a_list_is_free() -> list[str]:
+    """Where none of the listed types is free, training ends at once and the endpoint after three tries; nothing is billed for them."""
+    wrong = []
+    given = replace(CALM, instance_types=TWO_TYPES)
+    for without, jobs, endpoints in (
+        (replace(given, jobs=("capacity",)), 1, 0),
+        (replace(given, endpoints=("capacity",)), 1, 3),
+    ):
+        account = calm()
+        execution = runs.start(account, "one", without)
+        wrong += _end(account) + _ended(execution, "FAILED", "NoCapacity", " or ".join(TWO_TYPES))
+        made = len(account.sagemaker.jobs), len(account.sagemaker.past_endpoints)
+        wrong += [] if made == (jobs, endpoints) else [f"{made} jobs and endpoints were made"]
+    return wrong
+
+
+def lists_are_refused() -> list[str]:
+    """A SageMaker that takes no list of types says so before anything bills, and the run says what to change."""
+    account = calm()
+    account.sagemaker.knows_no_lists = True
+    execution = runs.start(account, "one", replace(CALM, instance_types=TWO_TYPES))
+    wrong = _end(account) + _ended(execution, "FAILED", "HostingRefused", "name one type in hosting_instance_type")
+    return wrong + [f"{name} was started" for name in account.sagemaker.jobs]
+
+
 def interrupted_and_resumed() -> list[str]:
     """A spot job goes on by itself, the run succeeds, and the report counts the interruptions and what was saved."""
     account = calm(whole=True)
@@ -253,7 +298,7 @@ def settled_too_early() -> list[str]:
     _until(account, lambda: "captune-early" in account.sagemaker.jobs)
     item = account.ledger().run("captune-early")
     try:
-        billing.bill(account.sagemaker, "captune-early", item or {}, None, account.world.now)
+        billing.bill(account.sagemaker, "captune-early", item or {}, {}, account.world.now)
     except billing.StillRunning:
         return []
     return ["a run was billed while its job was still running"]
@@ -411,6 +456,9 @@ STORIES: dict[str, Callable[[], list[str]]] = {
         two_at_once,
         one_of_two_hosts_dies,
         two_machines,
+        second_type_selected,
+        no_type_of_a_list_is_free,
+        lists_are_refused,
         interrupted_and_resumed,
         never_back,
         aborted_while_it_waits,

@@ -21,12 +21,15 @@ class PlannedModel(TypedDict):
 
 
 class PlannedTraining(TypedDict):
-    """What the training job is started with. `instanceTypes` are in order of preference; `maxWaitSeconds` are 0 without `spot`."""
+    """What the training job is started with. `instanceTypes` are in order of preference; `maxWaitSeconds` are 0 without `spot`.
+
+    `resources` are its ResourceConfig: with one type, fields that Step Functions has known for years.
+    """
 
     instanceType: str
     instanceTypes: list[str]
     instanceCount: int
-    volumeSizeGb: int
+    resources: dict[str, Any]
     maxRuntimeSeconds: int
     maxPendingSeconds: int
     spot: bool
@@ -40,10 +43,11 @@ class PlannedTraining(TypedDict):
 
 
 class PlannedHosting(TypedDict):
-    """What the endpoint, and the trial before it, are started with."""
+    """What the endpoint, and the trial before it, are started with. `instances` are the part of its variant that tells their type."""
 
     instanceType: str
     instanceTypes: list[str]
+    instances: dict[str, Any]
     instanceCount: int
     downloadSeconds: int
     startSeconds: int

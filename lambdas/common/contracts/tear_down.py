@@ -12,8 +12,8 @@ from common.errors import InvalidInput
 from common.names import execution_name_of, is_run_name, run_name
 
 
-class SeenLifetime(TypedDict, total=False):
-    """One attempt's endpoint as the passes of a tear-down saw it. Moments are ISO 8601 in UTC, of whole seconds.
+class Seen(TypedDict, total=False):
+    """The run's endpoint as the passes of a tear-down saw it; empty where none was. Moments are ISO 8601 in UTC, of whole seconds.
 
     Of one that was seen, `createdAt` is always known.
     """
@@ -22,11 +22,6 @@ class SeenLifetime(TypedDict, total=False):
     goneAt: str
     instanceType: str
     instanceCount: int
-    failed: bool
-
-
-# By attempt, counted from "1": JSON has no other keys.
-Seen = dict[str, SeenLifetime]
 
 
 class TearDownEvent(TypedDict, total=False):

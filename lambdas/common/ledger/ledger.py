@@ -186,35 +186,28 @@ class Ledger:
     def note_endpoint(
         self,
         run: str,
-        attempt: int,
         created_at: datetime | str,
         gone_at: datetime | str | None = None,
-        failed: bool = False,
         *,
         instance_type: str = "",
         instance_count: int = 0,
     ) -> None:
-        """Keeps the life of one attempt's endpoint in its run's item; the earliest creation and the first end stay.
-
-        A run can have several endpoints, one for each attempt, and each bills by itself. A missing item is left missing.
-        """
-        prefix, created = f"endpoint_{attempt}_", written(created_at)
+        """Keeps the life of a run's endpoint in its item; the earliest creation and the first end stay. A missing item is left missing."""
+        created = written(created_at)
         self._table.change(
             keys.of_run(run),
             "SET #created = :created",
             "attribute_exists(pk) AND attribute_not_exists(#created) OR #created > :created",
             typed({":created": created}),
-            {"#created": f"{prefix}created_at"},
+            {"#created": "endpoint_created_at"},
         )
         facts: dict[str, str | int] = {}
         if gone_at:
-            facts[f"{prefix}gone_at"] = written(gone_at)
-        if failed:
-            facts[f"{prefix}failed"] = 1
+            facts["endpoint_gone_at"] = written(gone_at)
         if instance_type:
-            facts[f"{prefix}instance_type"] = instance_type
+            facts["endpoint_instance_type"] = instance_type
         if instance_count:
-            facts[f"{prefix}instance_count"] = instance_count
+            facts["endpoint_instance_count"] = instance_count
         self.note(run, facts)
 
     def _existing(self, reservation: Reservation) -> RunItem | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Any, TypedDict
 
 from common.clock import from_iso, month_of
@@ -37,11 +36,10 @@ _TEXTS = {
     "training_prices",
     "hosting_prices",
 }
-_DATES = {"reserved_at", "settled_at", "ends_by", "keep_until"}
+_DATES = {"reserved_at", "settled_at", "ends_by", "keep_until", "endpoint_created_at", "endpoint_gone_at"}
 _REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
 _REQUIRED_OF_SETTLED = ("actual_cents", "settled_at", "settlements")
 _BOOKED = "actual_cents_"  # and the month
-_LIFE = re.compile(r"endpoint_\d+_(created|gone)_at")
 # The most that a run can have asked for, in seconds.
 _LONGEST = {
     "max_training_seconds": LONGEST_EXECUTION_SECONDS,
@@ -57,8 +55,7 @@ _CLOCKS_APART = timedelta(days=1)
 class RunItem(TypedDict, total=False):
     """A run's item. Moments are ISO 8601 in UTC, `months` are joined by commas, prices are texts in order of preference.
 
-    Beside these there are attributes whose names tell a month or an attempt: `actual_cents_2026-11` (`cents_by_month`) and
-    `endpoint_1_created_at` with its kin (`endpoint_lifetimes`).
+    Beside these there are attributes whose names tell a month: `actual_cents_2026-11` (`cents_by_month`).
     """
 
     pk: str
@@ -80,6 +77,10 @@ class RunItem(TypedDict, total=False):
     endpoint_deadline_seconds: int
     ends_by: str
     # From its end.
+    endpoint_created_at: str
+    endpoint_gone_at: str
+    endpoint_instance_type: str
+    endpoint_instance_count: int
     keep_until: str
     status: str
     actual_cents: int
@@ -134,13 +135,12 @@ class RunRow:
 
 @dataclass(frozen=True)
 class EndpointLifetime:
-    """One attempt's endpoint, as the tear-downs saw it. `gone_at` is None while nobody has seen that it is gone."""
+    """A run's endpoint, as the tear-downs saw it. `gone_at` is None while nobody has seen that it is gone."""
 
     created_at: datetime
     gone_at: datetime | None = None
     instance_type: str = ""  # empty where nobody asked
     instance_count: int = 0
-    failed: bool = False  # to start; AWS does not say that it billed nothing
 
 
 def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
@@ -148,19 +148,17 @@ def cents_by_month(item: Mapping[str, Any]) -> dict[str, int]:
     return {name.removeprefix(_BOOKED): int(cents) for name, cents in item.items() if name.startswith(_BOOKED)}
 
 
-def endpoint_lifetimes(item: Mapping[str, Any]) -> dict[int, EndpointLifetime]:
-    """The endpoint of each attempt that a run's item has noted."""
-    found: dict[int, EndpointLifetime] = {}
-    for attempt in sorted(int(name.split("_")[1]) for name in item if re.fullmatch(r"endpoint_\d+_created_at", name)):
-        gone = item.get(f"endpoint_{attempt}_gone_at")
-        found[attempt] = EndpointLifetime(
-            from_iso(item[f"endpoint_{attempt}_created_at"]),
-            from_iso(gone) if gone else None,
-            item.get(f"endpoint_{attempt}_instance_type", ""),
-            item.get(f"endpoint_{attempt}_instance_count", 0),
-            bool(item.get(f"endpoint_{attempt}_failed", 0)),
-        )
-    return found
+def endpoint_lifetime(item: Mapping[str, Any]) -> EndpointLifetime | None:
+    """The endpoint that a run's item has noted."""
+    created, gone = item.get("endpoint_created_at"), item.get("endpoint_gone_at")
+    if not created:
+        return None
+    return EndpointLifetime(
+        from_iso(created),
+        from_iso(gone) if gone else None,
+        item.get("endpoint_instance_type", ""),
+        item.get("endpoint_instance_count", 0),
+    )
 
 
 def read_row(raw: RawItem) -> RunRow:
@@ -192,7 +190,7 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
         reserved_at = from_iso(item["reserved_at"])
         if "months" in item and month_of(reserved_at) > max(item["months"].split(",")):
             wrong["reserved_at"] = wrong["months"] = f"does not fit: {item['months']} were reserved at {reserved_at}"
-        for name in filter(_is_date, item):
+        for name in filter(_DATES.__contains__, item):
             longest = _PLANNED if name in ("ends_by", "keep_until") else _LATEST
             if not -_CLOCKS_APART <= from_iso(item[name]) - reserved_at <= longest:
                 wrong[name] = f"is {item[name]}, too far from the reservation at {reserved_at}"
@@ -232,12 +230,7 @@ def _read(name: str, value: Raw) -> tuple[Any, str]:
 
 
 def _is_text(name: str) -> bool:
-    return name in _TEXTS or _is_date(name)
-
-
-@lru_cache
-def _is_date(name: str) -> bool:
-    return name in _DATES or bool(_LIFE.fullmatch(name))
+    return name in _TEXTS or name in _DATES
 
 
 def _problem_of_text(name: str, text: str) -> str:
@@ -245,7 +238,7 @@ def _problem_of_text(name: str, text: str) -> str:
         return f"is {text[:40]!r}, neither reserved nor settled"
     if name == "months" and not all(_MONTH.fullmatch(month) for month in text.split(",")):
         return f"is {text[:40]!r}, not months such as 2026-11"
-    if _is_date(name):
+    if name in _DATES:
         try:
             from_iso(text).astimezone(UTC)
         except (ValueError, OverflowError):

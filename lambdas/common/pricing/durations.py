@@ -37,18 +37,19 @@ ENDPOINT_START_SECONDS = 900
 # the deadline.
 TEAR_DOWN_ALLOWANCE_SECONDS = ENDPOINT_DOWNLOAD_SECONDS + ENDPOINT_START_SECONDS + 300
 
-# Time that bills nothing but moves the tear-down: three times MaxPendingTimeInSeconds, which is 1,800 seconds at the least
-# (botocore, StoppingCondition), the waits between the attempts, and half an hour of polling, retries and Lambdas.
-TRAINING_ATTEMPTS = 3
-MAX_PENDING_SECONDS = 1800
-CAPACITY_WAIT_SECONDS = 300
-UNBILLED_ALLOWANCE_SECONDS = (
-    TRAINING_ATTEMPTS * MAX_PENDING_SECONDS + (TRAINING_ATTEMPTS - 1) * CAPACITY_WAIT_SECONDS + 3000
-)
+# How long SageMaker looks for an endpoint's instance where several types may serve (botocore, VariantInstanceProvisionTimeoutInSeconds:
+# 300 to 3,600). No longer than the shortest deadline: an endpoint that is given its instance at the last moment has then started within
+# the tear-down's allowance after any deadline.
+INSTANCE_POOLS_SECONDS = MINIMUM_DEADLINE_SECONDS
+
+# Time that bills nothing but moves the tear-down: how long SageMaker looks for an instance on demand, of one type or of a list
+# (botocore, MaxPendingTimeInSeconds: 1,800 at the least), and 50 minutes of polling, retries and Lambdas.
+MAX_PENDING_SECONDS = 6000
+UNBILLED_ALLOWANCE_SECONDS = MAX_PENDING_SECONDS + 3000
 
 # How long one spot job may wait for its instance, all interruptions together: MaxWaitTimeInSeconds is this and MaxRuntimeInSeconds. Waits
-# for such cards on demand took 28 to 58 minutes in a public project's three jobs. It is less than the three attempts on demand may
-# wait, and the job is the only attempt, so that the tear-down need not come later.
+# for such cards on demand took 28 to 58 minutes in a public project's three jobs. It is less than a job on demand may wait, so that the
+# tear-down need not come later.
 # Waiting bills nothing, yet all of it is reserved: nothing that AWS has written says whether MaxRuntimeInSeconds counts over all
 # restarts together, nor whether an image that is pulled anew after each bills. The clock of MaxWaitTimeInSeconds does not stop: no
 # job can bill for longer, and no second of spot costs more than one on demand.

@@ -11,7 +11,7 @@ from common.aws import is_missing
 from common.clock import month_of, next_month_start
 from common.errors import LedgerLost, RunNameTaken
 from common.ledger.ledger import Ledger
-from common.names import PREFIX, attempt_names, run_of
+from common.names import PREFIX, run_of
 from common.resources import ENDPOINT, TRAINING_JOB, Tags, find_all, find_present, named
 from common.text import listed
 
@@ -25,14 +25,13 @@ def refuse_taken_name(sagemaker: Any, ledger: Ledger, run: str, execution_arn: s
     if item is not None and (item["execution_arn"], item["state"]) == (execution_arn, "reserved"):
         return
     known = item is not None
-    for job in attempt_names(run):
-        try:
-            # A list would be read through all that the account ever trained.
-            sagemaker.describe_training_job(TrainingJobName=job)
-            known = True
-        except ClientError as error:
-            if not is_missing(error):
-                raise
+    try:
+        # A list would be read through all that the account ever trained.
+        sagemaker.describe_training_job(TrainingJobName=run)
+        known = True
+    except ClientError as error:
+        if not is_missing(error):
+            raise
     if known:
         raise RunNameTaken(
             f"The run name {run} was used before. Start a new execution and leave its name to the console, or choose another."

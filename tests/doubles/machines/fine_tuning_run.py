@@ -34,7 +34,7 @@ PLAN: Mapping[str, Any] = {
         "instanceType": TRAINING,
         "instanceTypes": [TRAINING],
         "instanceCount": 3,
-        "volumeSizeGb": 100,
+        "resources": {"InstanceType": TRAINING, "InstanceCount": 3, "VolumeSizeInGB": 100},
         "maxRuntimeSeconds": 4711,
         "maxPendingSeconds": 7200,
         "spot": False,
@@ -49,6 +49,7 @@ PLAN: Mapping[str, Any] = {
     "hosting": {
         "instanceType": HOSTING,
         "instanceTypes": [HOSTING],
+        "instances": {"InstanceType": HOSTING},
         "instanceCount": 1,
         "deadlineSeconds": 3661,
         "downloadSeconds": 1100,
@@ -75,9 +76,14 @@ def job(
     return {"TrainingJobStatus": status, "SecondaryStatus": detail or status, **told}
 
 
-def endpoint(status: str = "InService", reason: str | None = None) -> dict[str, Any]:
-    """What SageMaker says of an endpoint."""
-    return {"EndpointStatus": status} | ({"FailureReason": reason} if reason is not None else {})
+def endpoint(
+    status: str = "InService", reason: str | None = None, pools: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """What SageMaker says of an endpoint. `pools` are the instances of each type of a list."""
+    listed = [{"InstanceType": kind, "CurrentInstanceCount": count} for kind, count in (pools or {}).items()]
+    variants = [{"VariantName": "AllTraffic", **({"InstancePools": listed} if listed else {})}]
+    said = {"EndpointStatus": status, "ProductionVariants": variants}
+    return said | ({"FailureReason": reason} if reason is not None else {})
 
 
 def plan(**changes: Any) -> dict[str, Any]:

@@ -65,16 +65,16 @@ def test_conversations_are_trained_and_served_on_the_second_type(project: Deploy
     assert all(row["reference"] and row["base"]["greedy"] != row["tuned"]["greedy"] for row in summary["prompts"])
     routes = {request["CustomAttributes"] for request in project.requests("InvokeEndpoint")}
     assert routes == {"route=/v1/chat/completions"}
-    jobs, models = project.requests("CreateTrainingJob"), project.requests("CreateModel")
-    assert [job["ResourceConfig"]["InstanceType"] for job in jobs] == [FIRST, SECOND]
-    sources = [job["InputDataConfig"][0]["DataSource"]["S3DataSource"] for job in jobs]
+    (job,), models = project.requests("CreateTrainingJob"), project.requests("CreateModel")
+    assert [one["InstanceType"] for one in job["ResourceConfig"]["InstancePreferences"]] == [FIRST, SECOND]
+    sources = [job["InputDataConfig"][0]["DataSource"]["S3DataSource"]]
     sources += [model["PrimaryContainer"]["ModelDataSource"]["S3DataSource"] for model in models]
     assert {source["S3Uri"] for source in sources} == {URI}
     assert not any("ModelAccessConfig" in source for source in sources)
     assert {model["PrimaryContainer"]["Environment"]["SM_VLLM_MAX_MODEL_LEN"] for model in models} == {"2048"}
     item = project.ledger_item(execution)
     assert item["training_prices"] == f"{FIRST}=1.515 {SECOND}=1.222"
-    assert (item["endpoint_2_instance_type"], "endpoint_1_instance_type" in item) == (SECOND, False)
+    assert item["endpoint_instance_type"] == SECOND
     configuration = summary["configuration"]
     assert (configuration["training_instance_type"], configuration["hosting_instance_type"]) == (SECOND, SECOND)
     assert project.nothing_left()

@@ -286,12 +286,20 @@ def inputs(*channels: dict[str, Any]) -> dict[str, Any]:
     return {"InputDataConfig": list(channels)}
 
 
+LISTED = [{"InstanceType": "ml.g5.2xlarge"}]
+ON_SPOT = {
+    "EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9},
+}  # fmt: skip
 JOBS: list[tuple[dict[str, Any], str]] = [
     ({"TrainingJobName": "under_score"}, "'under_score' at 'TrainingJobName' failed to satisfy constraint"),
     ({"RoleArn": "arn:aws:iam::123456789012:user/somebody"}, "at 'RoleArn'"),
     ({"StoppingCondition": {}}, "Value null at 'StoppingCondition.MaxRuntimeInSeconds'"),
     ({"StoppingCondition": {"MaxRuntimeInSeconds": 0}}, "at least 1"),
     (resources(InstanceType="ml.g5.huge"), "'ml.g5.huge' at 'ResourceConfig.InstanceType'"),
+    (resources(InstancePreferences=LISTED), "either an InstanceType or InstancePreferences"),
+    (resources(InstanceType=None), "either an InstanceType or InstancePreferences"),
+    (resources(InstanceType=None, InstancePreferences=2 * LISTED), "only once in InstancePreferences"),
+    (resources(InstanceType=None, InstancePreferences=LISTED) | ON_SPOT, "mutually exclusive with EnableManagedSpot"),
     (resources(InstanceCount=None), "Value null at 'ResourceConfig.InstanceCount'"),
     (inputs(channel("b@d", "s3://x/y")), "at 'InputDataConfig[0].ChannelName'"),
     (inputs(channel("a", "http://x/y")), "DataSource.S3DataSource.S3Uri'"),
@@ -323,7 +331,9 @@ VARIANTS: list[tuple[dict[str, Any], str]] = [
     ({"InferenceAmiVersion": "none"}, "ProductionVariants[0].InferenceAmiVersion"),
     ({"ContainerStartupHealthCheckTimeoutInSeconds": 3601}, "value at most 3600"),
     ({"ModelDataDownloadTimeoutInSeconds": 59}, "at least 60"),
-    ({"InstanceType": None}, "Value null at 'ProductionVariants[0].InstanceType'"),
+    ({"InstanceType": None}, "either an InstanceType or InstancePools"),
+    ({"InstancePools": [{**LISTED[0], "Priority": 6}]}, "value at most 5"),
+    ({"VariantInstanceProvisionTimeoutInSeconds": 299}, "at least 300"),
 ]
 
 

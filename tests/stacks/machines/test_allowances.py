@@ -16,7 +16,7 @@ from verification.simulation.interpreter import catches, retry_waits
 
 FINE_TUNING = machine("fine_tuning")
 STATES = FINE_TUNING["States"]
-TRIES, POLLING = durations.TRAINING_ATTEMPTS, 3000
+POLLING, ENDPOINT_TRIES = 3000, 3
 # Of a tear-down, every half a minute: until an endpoint that is Creating can be deleted, and some more. A usual one takes some seconds.
 PASSES = (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS) // 30 + 30
 PASS_SECONDS = 5
@@ -31,27 +31,22 @@ def longest_setting(name: str) -> int:
     return int(found[1])
 
 
-def longest_wait(state: str) -> int:
-    """The most seconds that a Wait may take, whichever branch of its expression counts."""
-    return max(int(number) for number in re.findall(r"[?:] (\d+)", STATES[state]["Seconds"]))
-
-
 def test_sagemaker_accepts_the_longest_pending_time() -> None:
     shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("StoppingCondition")
     limits = shape.members["MaxPendingTimeInSeconds"].metadata
     assert limits["min"] <= durations.MAX_PENDING_SECONDS <= limits["max"]
 
 
-@pytest.mark.parametrize("state", ["TrainingFinished?", "EndpointReady?"])
-def test_attempts_are_as_many_as_the_allowance_counts(state: str) -> None:
-    assert {int(number) for number in re.findall(r"Attempt < (\d+)", str(STATES[state]["Choices"]))} == {TRIES}
+def test_sagemaker_accepts_the_longest_wait_for_a_list_of_types() -> None:
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProductionVariant")
+    limits = shape.members["VariantInstanceProvisionTimeoutInSeconds"].metadata
+    assert limits["min"] <= durations.INSTANCE_POOLS_SECONDS <= limits["max"]
+    # What found its instance at the last moment has started within the allowance after the shortest deadline.
+    assert durations.INSTANCE_POOLS_SECONDS <= durations.MINIMUM_DEADLINE_SECONDS
 
 
 def test_all_waiting_for_capacity_fits_the_unbilled_allowance() -> None:
-    longest, polling = longest_wait("WaitForTrainingCapacity"), TRIES * STATES["WaitForTraining"]["Seconds"]
-    assert longest == durations.CAPACITY_WAIT_SECONDS
-    waiting = TRIES * durations.MAX_PENDING_SECONDS + (TRIES - 1) * longest
-    assert waiting + polling < durations.UNBILLED_ALLOWANCE_SECONDS
+    assert durations.MAX_PENDING_SECONDS + STATES["WaitForTraining"]["Seconds"] < durations.UNBILLED_ALLOWANCE_SECONDS
 
 
 def test_all_waiting_of_a_spot_job_fits_the_unbilled_allowance() -> None:
@@ -66,9 +61,8 @@ def test_the_tear_down_allowance_holds_an_endpoints_longest_start() -> None:
 
 def test_the_longest_run_ends_before_its_execution_times_out() -> None:
     training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
-    waiting = TRIES * durations.MAX_PENDING_SECONDS + (TRIES - 1) * longest_wait("WaitForTrainingCapacity")
     endpoint = 60 * longest_setting("endpoint_deadline_minutes")
-    assert training + waiting + endpoint < FINE_TUNING["TimeoutSeconds"]
+    assert training + durations.MAX_PENDING_SECONDS + endpoint < FINE_TUNING["TimeoutSeconds"]
 
 
 def test_the_longest_lives_are_what_definition_settings_and_input_allow() -> None:
@@ -102,8 +96,8 @@ def test_every_function_may_run_out_of_time_as_often_as_it_is_tried() -> None:
 
 def test_the_longest_run_goes_through_as_many_states_as_are_reserved() -> None:
     training = longest_setting("max_training_seconds") + durations.TRAINING_STOP_ALLOWANCE_SECONDS
-    starting = durations.TRAINING_START_ALLOWANCE_SECONDS + TRIES * durations.MAX_PENDING_SECONDS
-    endpoint = TRIES * (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS)
+    starting = durations.TRAINING_START_ALLOWANCE_SECONDS + durations.MAX_PENDING_SECONDS
+    endpoint = ENDPOINT_TRIES * (durations.ENDPOINT_DOWNLOAD_SECONDS + durations.ENDPOINT_START_SECONDS)
     asking = 2 * 60 * longest_setting("endpoint_deadline_minutes") / functions()["ask"][1]
     looks = (training + starting) / STATES["WaitForTraining"]["Seconds"] + endpoint / STATES["WaitForEndpoint"][
         "Seconds"

@@ -137,6 +137,16 @@ def test_a_refusal_ends_the_run_by_name_with_what_to_do(state: str, error: str, 
 
 
 @pytest.mark.parametrize(
+    ("state", "setting"),
+    [("StartTraining", "training"), ("TryEndpointConfig", "hosting")],
+)
+def test_a_refusal_of_a_list_of_types_says_to_name_one(state: str, setting: str) -> None:
+    for types in ([TRAINING], [TRAINING, HOSTING]):
+        cause = run(Preflight=plan(**{f"{setting}_instanceTypes": types}), **{state: REFUSED}).cause
+        assert (f"name one type in {setting}_instance_type (cdk.json)" in cause) is (len(types) == 2)
+
+
+@pytest.mark.parametrize(
     ("state", "quota", "attempts"),
     [
         ("StartTraining", f"{TRAINING} for training job usage", 1),
@@ -161,8 +171,6 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
         ("StartSpotTraining", IN_USE, 1),
         *((state, THERE, 5) for state in ("TryModel", "TryEndpointConfig", "CreateModel", "CreateEndpointConfig")),
         ("CreateEndpoint", THERE, 5),
-        ("RemoveTrialEndpointConfig", TIMED_OUT, 5),
-        ("RemoveTrialModel", TIMED_OUT, 5),
         ("DeleteEndpointWithoutCapacity", TIMED_OUT, 5),
     ],
 )

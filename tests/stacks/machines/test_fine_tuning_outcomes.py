@@ -153,11 +153,12 @@ def test_the_cause_of_a_failed_job_names_job_reason_and_log(status: str) -> None
 
 class TestTrainingWithoutCapacity:
     @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
-    def test_is_tried_again_under_another_name_on_demand(self, ended: dict[str, Any]) -> None:
-        execution = run(DescribeTraining=[ended, job()])
-        assert [asked["TrainingJobName"] for asked in execution.asked("StartTraining")] == [RUN, f"{RUN}-try2"]
-        assert execution.asked("DescribeTraining")[-1] == {"TrainingJobName": f"{RUN}-try2"}
-        assert told(execution)["adapterUri"] == f"s3://bucket/runs/{RUN}/training/{RUN}-try2/output/model/"
+    def test_ends_the_run_after_the_one_wait(self, ended: dict[str, Any]) -> None:
+        execution = run(DescribeTraining=ended)
+        assert (execution.error, len(execution.asked("StartTraining"))) == ("NoCapacity", 1)
+        facts = f"^AWS had no free {TRAINING} for training within 7200 seconds, and nothing was billed.* training_instance_type"
+        assert re.search(facts, execution.cause), execution.cause
+        assert execution.asked("CreateEndpoint") == []
 
     @pytest.mark.parametrize(
         "ended", [*WITHOUT_INSTANCE, *(job("Stopped", "MaxWaitTimeExceeded", billed=billed) for billed in (0, None))]
@@ -169,54 +170,39 @@ class TestTrainingWithoutCapacity:
         facts = f'no free spot {TRAINING} for training within 10800 seconds, and nothing was billed.*{{"spot": false}}'
         assert re.search(facts, execution.cause), execution.cause
 
-    @pytest.mark.parametrize("ended", WITHOUT_INSTANCE)
-    def test_ends_after_three_attempts_of_five_minutes(self, ended: dict[str, Any]) -> None:
-        execution = run(DescribeTraining=ended)
-        names = [asked["TrainingJobName"] for asked in execution.asked("StartTraining")]
-        assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
-        assert (execution.pauses("StartTraining"), execution.error) == ([360, 360], "NoCapacity")
-        facts = (
-            f"^AWS had no free {TRAINING} for training in 3 attempts, and nothing was billed.* training_instance_type"
-        )
-        assert re.search(facts, execution.cause), execution.cause
-        assert execution.asked("CreateEndpoint") == []
-
-    def test_takes_the_next_type_of_the_list_at_once(self) -> None:
+    def test_names_every_type_of_a_list(self) -> None:
         execution = run(Preflight=TWO_TYPES, DescribeTraining=WITHOUT_INSTANCE[0])
-        types = [asked["ResourceConfig"]["InstanceType"] for asked in execution.asked("StartTraining")]
-        assert (types, execution.pauses("StartTraining")) == ([TRAINING, SECOND, TRAINING], [65, 360])
         assert f"no free {TRAINING} or {SECOND} for training" in execution.cause
-        execution = run(Preflight=TWO_TYPES, DescribeTraining=[WITHOUT_INSTANCE[0], job()])
-        assert told(execution)["trainingInstanceType"] == SECOND
 
 
 class TestAnEndpointWithoutCapacity:
     @pytest.mark.parametrize("reason", NO_INSTANCE)
-    def test_is_deleted_and_the_next_has_another_name(self, reason: str) -> None:
+    def test_is_deleted_and_made_again(self, reason: str) -> None:
         execution = run(DescribeEndpoint=[endpoint("Failed", f"Sorry. {reason}"), endpoint()])
         assert execution.asked("DeleteEndpointWithoutCapacity") == [{"EndpointName": RUN}]
-        for state, name in (("CreateEndpointConfig", "EndpointConfigName"), ("CreateEndpoint", "EndpointName")):
-            assert [asked[name] for asked in execution.asked(state)] == [RUN, f"{RUN}-try2"]
-        assert execution.asked("DescribeEndpoint")[-1] == {"EndpointName": f"{RUN}-try2"}
-        assert execution.asked("AskBaseModel")[0]["endpointName"] == f"{RUN}-try2"
+        assert [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")] == [RUN, RUN]
+        assert (len(execution.asked("CreateEndpointConfig")), execution.status) == (1, "SUCCEEDED")
 
     @pytest.mark.parametrize("reason", NO_INSTANCE)
     def test_ends_the_run_after_three_attempts_of_five_minutes(self, reason: str) -> None:
-        execution = run(DescribeEndpoint=endpoint("Failed", f"Sorry. {reason}"))
-        names = [asked["EndpointName"] for asked in execution.asked("CreateEndpoint")]
-        assert names == [RUN, f"{RUN}-try2", f"{RUN}-try3"]
+        execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Failed", f"Sorry. {reason}"))
         assert (execution.pauses("CreateEndpoint"), execution.error) == ([330, 330], "NoCapacity")
-        facts = f"^AWS had no free {HOSTING} for the endpoint in 3 attempts.* hosting_instance_type .*{KEPT}$"
+        types = f"{HOSTING} or {SECOND}"
+        facts = f"^AWS had no free {types} for the endpoint in 3 attempts.* hosting_instance_type .*{KEPT}$"
         assert re.search(facts, execution.cause), execution.cause
 
-    def test_takes_the_next_type_of_the_list_at_once(self) -> None:
-        execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Failed", NO_INSTANCE[0]))
-        variants = [asked["ProductionVariants"][0] for asked in execution.asked("CreateEndpointConfig")]
-        assert [variant["InstanceType"] for variant in variants] == [HOSTING, SECOND, HOSTING]
-        assert execution.pauses("CreateEndpoint") == [35, 330]
-        assert f"no free {HOSTING} or {SECOND} for the endpoint" in execution.cause
-        execution = run(Preflight=TWO_TYPES, DescribeEndpoint=[endpoint("Failed", NO_INSTANCE[0]), endpoint()])
-        assert told(execution)["hostingInstanceType"] == SECOND
+
+class TestTheTypeThatSageMakerSelects:
+    def test_is_told_to_the_report(self) -> None:
+        trained = job(ResourceConfig={"SelectedInstanceType": SECOND, "SelectedInstanceCount": 1})
+        served = endpoint(pools={HOSTING: 0, SECOND: 1})
+        execution = run(Preflight=TWO_TYPES, DescribeTraining=trained, DescribeEndpoint=served)
+        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [SECOND, SECOND]
+
+    def test_is_the_first_of_the_list_while_sagemaker_does_not_tell(self) -> None:
+        unknown = endpoint(pools={HOSTING: 0, SECOND: 0})
+        execution = run(Preflight=TWO_TYPES, DescribeTraining=job(ResourceConfig={}), DescribeEndpoint=unknown)
+        assert [told(execution)[f"{use}InstanceType"] for use in ("training", "hosting")] == [TRAINING, HOSTING]
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])

@@ -151,8 +151,6 @@ CALLS: dict[str, tuple[str, Any]] = {
     "StageInput": ("${StageFunctionArn}", PLAN),
     "TryModel": ("sagemaker:createModel", model(TRIAL, "s3://bucket/trial/")),
     "TryEndpointConfig": ("sagemaker:createEndpointConfig", endpoint_config(TRIAL, TRIAL)),
-    "RemoveTrialEndpointConfig": ("sagemaker:deleteEndpointConfig", {"EndpointConfigName": TRIAL}),
-    "RemoveTrialModel": ("sagemaker:deleteModel", {"ModelName": TRIAL}),
     "StartTraining": ("sagemaker:createTrainingJob", JOB),
     "DescribeTraining": ("sagemaker:describeTrainingJob", {"TrainingJobName": RUN}),
     "CreateModel": ("sagemaker:createModel", model(RUN, ADAPTER)),
@@ -210,6 +208,19 @@ def test_a_spot_job_differs_only_in_spot_and_how_long_it_may_wait() -> None:
         JOB | {"EnableManagedSpotTraining": True, "StoppingCondition": spot}
     ]
     assert execution.asked("StartTraining") == []
+
+
+def test_lists_of_types_reach_sagemaker_as_they_are_planned() -> None:
+    pools = {
+        "InstancePools": [{"InstanceType": HOSTING, "Priority": 1}],
+        "VariantInstanceProvisionTimeoutInSeconds": 300,
+    }
+    resources = {"InstancePreferences": [{"InstanceType": TRAINING}], "InstanceCount": 3, "VolumeSizeInGB": 100}
+    execution = run(Preflight=plan(training_resources=resources, hosting_instances=pools))
+    assert execution.asked("StartTraining") == [JOB | {"ResourceConfig": resources}]
+    for state in ("TryEndpointConfig", "CreateEndpointConfig"):
+        ((variant,),) = (asked["ProductionVariants"] for asked in execution.asked(state))
+        assert (pools.items() <= variant.items(), "InstanceType" in variant) == (True, False)
 
 
 def test_losses_are_read_from_the_lines_that_training_prints() -> None:

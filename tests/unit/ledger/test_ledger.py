@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
-from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetimes
+from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetime
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
 from tests.doubles.ledger_fakes import CAP, delete, edit, empty_table, quiet_ledger, reservation
@@ -190,7 +190,7 @@ class TestSettling:
     def test_a_run_that_reserved_nothing_is_neither_settled_nor_noted(self, ledger: Ledger) -> None:
         assert ledger.settle("captune-a", {"2026-11": 91}, {}, NOW) is None
         ledger.note("captune-a", {"keep_until": NOON})
-        ledger.note_endpoint("captune-a", 1, NOW, NOW, failed=True)
+        ledger.note_endpoint("captune-a", NOW, NOW)
 
         assert (ledger.rows(), ledger.run("captune-a"), committed(ledger)) == ([], None, (0, 0))
 
@@ -206,35 +206,30 @@ class TestNotes:
     def test_what_was_noted_first_stays(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 587), CAP, NOW)
         ledger.note("captune-a", {"keep_until": NOON})
-        ledger.note("captune-a", {"keep_until": LATER, "endpoint_1_gone_at": LATER})
+        ledger.note("captune-a", {"keep_until": LATER, "endpoint_gone_at": LATER})
 
         item: Any = ledger.run("captune-a")
-        assert (item["keep_until"], item["endpoint_1_gone_at"]) == (NOON, LATER)
+        assert (item["keep_until"], item["endpoint_gone_at"]) == (NOON, LATER)
 
     def test_no_facts_make_no_call(self) -> None:
         Ledger(None, "ledger").note("captune-a", {})
 
-    def test_each_endpoint_of_a_run_is_kept(self, ledger: Ledger) -> None:
+    def test_the_endpoint_of_a_run_is_kept(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 600), CAP, NOW)
-        ledger.note_endpoint("captune-a", 2, NOW.replace(hour=19), instance_type="ml.g5.2xlarge", instance_count=3)
-        ledger.note_endpoint("captune-a", 1, NOW, NOW.replace(minute=10), failed=True)
+        end = NOW.replace(minute=10)
+        ledger.note_endpoint("captune-a", NOW, end, instance_type="ml.g5.2xlarge", instance_count=3)
 
-        item: Any = ledger.run("captune-a")
-        assert item["endpoint_1_failed"] == 1
-        assert list(endpoint_lifetimes(item).items()) == [
-            (1, EndpointLifetime(NOW, NOW.replace(minute=10), failed=True)),
-            (2, EndpointLifetime(NOW.replace(hour=19), None, "ml.g5.2xlarge", 3)),
-        ]
+        assert endpoint_lifetime(ledger.run("captune-a") or {}) == EndpointLifetime(NOW, end, "ml.g5.2xlarge", 3)
 
     def test_the_earliest_creation_and_the_first_end_stay(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 600), CAP, NOW)
-        ledger.note_endpoint("captune-a", 1, NOW.replace(hour=19), "2026-11-24T20:00:00Z")
-        ledger.note_endpoint("captune-a", 1, "2026-11-24T18:59:59+01:00", "2026-11-24T21:00:00Z")
-        ledger.note_endpoint("captune-a", 1, NOW.replace(hour=20))
+        ledger.note_endpoint("captune-a", NOW.replace(hour=19), "2026-11-24T20:00:00Z")
+        ledger.note_endpoint("captune-a", "2026-11-24T18:59:59+01:00", "2026-11-24T21:00:00Z")
+        ledger.note_endpoint("captune-a", NOW.replace(hour=20))
 
         item: Any = ledger.run("captune-a")
-        assert item["endpoint_1_created_at"] == "2026-11-24T17:59:59+00:00"
-        assert item["endpoint_1_gone_at"] == "2026-11-24T20:00:00+00:00"
+        assert item["endpoint_created_at"] == "2026-11-24T17:59:59+00:00"
+        assert item["endpoint_gone_at"] == "2026-11-24T20:00:00+00:00"
 
 
 def test_refused_starts_are_bounded_and_are_no_runs(ledger: Ledger) -> None:

@@ -14,7 +14,7 @@ from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.ledger.changes import written
 from common.ledger.ledger import Ledger
-from common.ledger.rows import endpoint_lifetimes, read_row, whole_number
+from common.ledger.rows import endpoint_lifetime, read_row, whole_number
 from tests.doubles.lambda_fakes import NOW, arn, refusal
 from tests.doubles.ledger_fakes import CAP, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
@@ -210,18 +210,17 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
     ("reserved_cents", {"S": LONG}, f"reserved_cents is the text '{LONG[:40]}', not a number"),
     ("max_endpoint_seconds", {"S": "long"}, "max_endpoint_seconds is the text 'long', not a number"),
     ("actual_cents_2026-11", {"S": "9"}, "actual_cents_2026-11 is the text '9', not a number"),
-    ("endpoint_1_instance_count", {"S": "1"}, "endpoint_1_instance_count is the text '1', not a number"),
+    ("endpoint_instance_count", {"S": "1"}, "endpoint_instance_count is the text '1', not a number"),
     ("state", {"S": LONG}, f"state is '{LONG[:40]}', neither reserved nor settled"),
     ("months", {"S": "2026-11,2026-13"}, "months is '2026-11,2026-13', not months such as 2026-11"),
     ("months", {"S": LONG}, f"months is '{LONG[:40]}', not months such as 2026-11"),
     ("reserved_at", {"S": LONG}, f"reserved_at is '{LONG[:40]}', not a date"),
-    ("endpoint_1_created_at", {"S": "then"}, "endpoint_1_created_at is 'then', not a date"),
     *((name, {"S": "9999-12-31T23:59:59-01:00"}, f"{name} is '9999-12-31T23:59:59-01:00', not a date") for name in DATES),
     *((name, {"N": "1" + 20 * "0"}, f"{name} is 1{20 * '0'} seconds, more than the {most}") for name, most in LONGEST.items()),
     *((name, {"N": str(most + 1)}, f"{name} is {most + 1} seconds, more than") for name, most in LONGEST.items()),
     *(
         (name, {"S": moment}, f"{name} is {moment}, too far from the reservation at 2026-11-24 18")
-        for name in ("ends_by", "keep_until", "settled_at", "endpoint_1_created_at", "endpoint_1_gone_at")
+        for name in ("ends_by", "keep_until", "settled_at", "endpoint_created_at", "endpoint_gone_at")
         for moment in ("2036-11-24T18:00:00+00:00", "2026-11-23T17:59:59+00:00")
     ),
     # 16 hours and 40 minutes later at the most.
@@ -232,7 +231,6 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
         for text in ("ml.g5.2xlarge=0.01515", "ml.g5.2xlarge=0.7574", "ml.g5.2xlarge=-1", "ml.g5.2xlarge", "a=b", "x=0.1", "x=1001",
                      "ml.g5.2xlarge=NaN", "ml.g5.2xlarge=1.515 ml.g6.2xlarge=0.1")
     ),
-    ("endpoint_2_gone_at", {"S": "later"}, "endpoint_2_gone_at is 'later', not a date"),
     *((name, None, f"{name} is missing") for name in REQUIRED),
     *((name, {"N": "7"}, f"{name} is the number 7, not a text") for name in (*TEXTS, *PRICES, *DATES)),
     *((name, {"S": "soon"}, f"{name} is 'soon', not a date") for name in DATES),
@@ -296,7 +294,7 @@ class TestReading:
     def test_the_longest_that_may_be_asked_for_is_no_damage(self, name: str, most: int) -> None:
         right = {"S": "ml.g5.2xlarge=0.7575 ml.g6.2xlarge=1000 x=0.184"}
         dates = {"ends_by": {"S": "2026-11-25T10:40:00+00:00"}, "settled_at": {"S": "2027-11-25T18:00:00+00:00"},
-                 "endpoint_1_created_at": {"S": "2026-11-23T18:00:00+00:00"}}  # fmt: skip
+                 "endpoint_created_at": {"S": "2026-11-23T18:00:00+00:00"}}  # fmt: skip
         row = read_row(but(GOOD, **{name: {"N": str(most)}}, training_prices=right, hosting_prices=right, **dates))
         assert row.problems == ()
 
@@ -356,4 +354,4 @@ def test_what_a_run_holds_of_each_month(item: dict[str, Any], cents: tuple[int, 
 
 class TestEndpointLives:
     def test_an_end_without_a_creation_is_no_life(self) -> None:
-        assert endpoint_lifetimes({"endpoint_1_gone_at": "2026-11-24T19:00:00+00:00"}) == {}
+        assert endpoint_lifetime({"endpoint_gone_at": "2026-11-24T19:00:00+00:00"}) is None

@@ -90,9 +90,8 @@ class TestNames:
             ({}, FakeLedger().with_run("abc_1", run="captune-abc"), True),
             ({}, FakeLedger().with_run("abc").settled("captune-abc"), True),
             ({"captune-abc": "Completed"}, FakeLedger(), True),
-            ({"captune-abc-else": "Completed", "captune-abc-try2": "Completed"}, FakeLedger(), True),
         ],
-        ids=["nobody's", "this execution's", "another execution's", "a settled run's", "a job's", "a repeated job's"],
+        ids=["nobody's", "this execution's", "another execution's", "a settled run's", "a job's"],
     )
     def test_used_name_is_refused(self, jobs: dict[str, str], ledger: FakeLedger, used: bool) -> None:
         with pytest.raises(RunNameTaken, match="Start a new execution") if used else nullcontext():

@@ -166,7 +166,7 @@ FREE = {**SETTINGS["base_model"], "requires_eula": False}
 # Settings, input, and what the plan has at a path.
 CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     ({}, {}, "training.maxRuntimeSeconds", 7200),
-    ({}, {}, "training.maxPendingSeconds", 1800),
+    ({}, {}, "training.maxPendingSeconds", 6000),
     ({}, {}, "training.maxWaitSeconds", 0),
     ({}, {}, "hosting.deadlineSeconds", 3600),
     ({}, {}, "hosting.downloadSeconds", 1200),
@@ -246,6 +246,23 @@ class TestInstanceTypes:
         assert (budget["trainingHourlyUsd"], budget["hostingHourlyUsd"]) == ("1.515", "1.515")
         assert budget["worstCaseCents"] == 655
         assert "ml.g6.2xlarge=1.222" in budget["ledgerDetails"]["training_prices"]
+
+    def test_sagemaker_is_given_one_type_or_the_list_and_spot_the_first(self, two_types: Site) -> None:
+        both = {"training_instance_types": BOTH, "hosting_instance_types": BOTH}
+        one = dict.fromkeys(both, BOTH[:1])
+        single = {"InstanceType": BOTH[0], "InstanceCount": 1, "VolumeSizeInGB": 100}
+        listed = {**single, "InstancePreferences": [{"InstanceType": kind} for kind in BOTH]}
+        del listed["InstanceType"]
+        pools = [{"InstanceType": kind, "Priority": priority} for priority, kind in enumerate(BOTH, 1)]
+        of_list = {"InstancePools": pools, "VariantInstanceProvisionTimeoutInSeconds": 1200}
+        for settings, resources, instances in (
+            (one, single, {"InstanceType": BOTH[0]}),
+            (both, listed, of_list),
+            ({**both, "spot": True}, single, of_list),
+        ):
+            two_types.settings |= settings
+            plan = two_types.run()
+            assert (plan["training"]["resources"], plan["hosting"]["instances"]) == (resources, instances)
 
     def test_type_without_a_quota_is_left_out_and_not_reserved(self, two_types: Site) -> None:
         two_types.quotas.applied |= {"L-2D6DEB3C": 0.0, "L-9614C779": 0.0}

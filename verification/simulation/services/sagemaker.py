@@ -35,6 +35,7 @@ class Job:
     seconds_to_stop: float
     instance_type: str = "ml.g5.2xlarge"
     instances: int = 1
+    resources: dict[str, Any] = field(default_factory=dict)  # ResourceConfig of its request
     pull: float = 0.0
     spot: bool = False
     # On spot: how much of the time from its start to its end is billed. What it waited is not, and the rest is cheaper.
@@ -83,6 +84,9 @@ class Endpoint:
     reason: str
     gone: datetime | None = None
     instances: int = 1
+    waited: timedelta = timedelta(0)  # for an instance, from its creation on
+    instance_type: str = "ml.g5.2xlarge"
+    pools: list[str] = field(default_factory=list)  # the types of which SageMaker took this one
     configuration: str = ""
     tags: Tags = field(default_factory=list)
 
@@ -133,6 +137,7 @@ class SageMaker:
     # By name, with what they were made of.
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    knows_no_lists: bool = False  # whether it refuses lists of instance types
 
     def create_model(self, **asked: Any) -> dict[str, Any]:
         """Makes a model of a name that is free."""
@@ -140,6 +145,8 @@ class SageMaker:
 
     def create_endpoint_config(self, **asked: Any) -> dict[str, Any]:
         """Makes an endpoint configuration of a name that is free."""
+        for variant in asked["ProductionVariants"]:
+            self._check_list(variant, "InstancePools", asked)
         return self._keep(self.configurations, asked["EndpointConfigName"], asked, "endpoint configuration")
 
     def create_training_job(self, **asked: Any) -> dict[str, Any]:
@@ -147,6 +154,7 @@ class SageMaker:
         name = asked["TrainingJobName"]
         if name in self.jobs:
             raise client_error("ResourceInUse", "Training job names must be unique")
+        self._check_list(asked["ResourceConfig"], "InstancePreferences", asked)
         self.jobs[name] = self.make_job(name, owner(asked["Tags"]), asked)
         self.jobs[name].tags = asked["Tags"]
         self.jobs[name].output = asked["OutputDataConfig"]["S3OutputPath"].rstrip("/")
@@ -176,10 +184,13 @@ class SageMaker:
             "SecondaryStatus": job.detail if now >= job.end and job.detail else job.status(now),
             "CreationTime": job.created,
             "EnableManagedSpotTraining": job.spot,
-            "ResourceConfig": {"InstanceCount": job.instances, "InstanceType": job.instance_type},
+            "ResourceConfig": job.resources or {"InstanceCount": job.instances, "InstanceType": job.instance_type},
         }
         if job.start is not None and job.start <= now:
             answer["TrainingStartTime"] = job.start
+            if "InstancePreferences" in job.resources:
+                selected = {"SelectedInstanceType": job.instance_type, "SelectedInstanceCount": job.instances}
+                answer["ResourceConfig"] = {**job.resources, **selected}
         if now >= job.end:
             answer |= {"TrainingEndTime": job.end, "BillableTimeInSeconds": job.billed_seconds()}
             answer |= {"TrainingTimeInSeconds": ceil(job.seconds())} if job.start else {}
@@ -203,15 +214,22 @@ class SageMaker:
     def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:
         """Status and make of an endpoint."""
         self._bury()
-        endpoint = _known(self.endpoints, EndpointName, "endpoint")
-        status = endpoint.status(self.clock())
+        endpoint, now = _known(self.endpoints, EndpointName, "endpoint"), self.clock()
+        status = endpoint.status(now)
+        # Of several types, how many instances of each there are: none before the endpoint is in service.
+        variant: dict[str, Any] = {"VariantName": "AllTraffic", "CurrentInstanceCount": endpoint.instances}
+        if endpoint.pools:
+            runs = now >= endpoint.ready and endpoint.works
+            counts = {kind: endpoint.instances * (runs and kind == endpoint.instance_type) for kind in endpoint.pools}
+            pools = [{"InstanceType": kind, "CurrentInstanceCount": count} for kind, count in counts.items()]
+            variant |= {"InstancePools": pools, "CurrentInstanceCount": sum(counts.values())}
         answer = {
             "EndpointName": endpoint.name,
             "EndpointArn": arn("endpoint", endpoint.name),
             "EndpointConfigName": endpoint.configuration or endpoint.name,
             "EndpointStatus": status,
             "CreationTime": endpoint.created,
-            "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": endpoint.instances}],
+            "ProductionVariants": [variant],
         }
         return answer | ({"FailureReason": endpoint.reason} if status == "Failed" else {})
 
@@ -302,6 +320,16 @@ class SageMaker:
         now = self.clock()
         jobs = [name for name, job in self.jobs.items() if job.owner == run and now < job.end]
         return jobs + [name for name, endpoint in self.endpoints.items() if endpoint.owner == run]
+
+    def _check_list(self, given: dict[str, Any], name: str, asked: dict[str, Any]) -> None:
+        """As the service model describes lists of instance types: in place of one type, each type once, and not on spot."""
+        kinds = [one["InstanceType"] for one in given.get(name, [])]
+        if name in given and self.knows_no_lists:
+            raise client_error("ValidationException", f"{name} is not supported in this account")
+        if bool(kinds) == ("InstanceType" in given) or (kinds and asked.get("EnableManagedSpotTraining")):
+            raise client_error("ValidationException", f"{name} is mutually exclusive with InstanceType and spot")
+        if len(set(kinds)) != len(kinds):
+            raise client_error("ValidationException", f"an instance type can appear only once in {name}")
 
     def _keep(self, things: dict[str, dict[str, Any]], name: str, asked: dict[str, Any], kind: str) -> dict[str, Any]:
         if name in things:
