@@ -23,29 +23,20 @@ _IN_A_SUBJECT = {
 
 def cost(item: RunItem | None, left_cents: int, cap_cents: int, month: str) -> FinalCost:
     """The money of a run as the report shows it; a run that reserved nothing did cost nothing. `month` is the one of which so much is left."""
-    if item is None:
-        return {
-            "reserved_cents": 0,
-            "actual_cents": 0,
-            "training_cents": 0,
-            "endpoint_cents": 0,
-            "other_cents": 0,
-            "remaining_cents": left_cents,
-            "cap_cents": cap_cents,
-            "month": month,
-        }
-    return {
-        "reserved_cents": int(item["reserved_cents"]),
-        "actual_cents": int(item["actual_cents"]),
-        "training_cents": int(item["training_cents"]),
-        "endpoint_cents": int(item["endpoint_cents"]),
-        "other_cents": int(item.get("other_cents", 0)),
-        "training_seconds": int(item["training_seconds"]),
-        "endpoint_seconds": int(item["endpoint_seconds"]),
+    money: FinalCost = {
+        "reserved_cents": 0 if item is None else int(item["reserved_cents"]),
+        "actual_cents": 0 if item is None else int(item["actual_cents"]),
+        "training_cents": 0 if item is None else int(item["training_cents"]),
+        "endpoint_cents": 0 if item is None else int(item["endpoint_cents"]),
+        "other_cents": 0 if item is None else int(item.get("other_cents", 0)),
         "remaining_cents": left_cents,
         "cap_cents": cap_cents,
         "month": month,
     }
+    if item is not None:
+        money["training_seconds"] = int(item["training_seconds"])
+        money["endpoint_seconds"] = int(item["endpoint_seconds"])
+    return money
 
 
 def subject(record: Record) -> str:

@@ -153,16 +153,11 @@ class TestMessage:
         assert sentence in site.end()["message"]
         assert site.report()["cost"]["actual_cents"] == 32
 
-    def test_it_has_verdict_cost_and_the_place_of_the_report(self, site: Site) -> None:
+    def test_it_has_the_reports_verdict_and_place(self, site: Site) -> None:
         outcome = site.end()
         assert outcome["subject"] == "Captune: improved on held-out documents, $0.32 (captune-abc)"
-        for part in (
-            "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell.",
-            "$0.32 of $6.00 reserved (training $0.26, endpoint $0.00, everything else $0.06)",
-            "the cap of $25.00 this month: $23.68.",
-            "aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/",
-        ):
-            assert part in outcome["message"]
+        assert "Run captune-abc ended as SUCCEEDED.\nVerdict: improved. The loss fell." in outcome["message"]
+        assert "aws s3 cp --recursive s3://bucket/runs/captune-abc/report/ report/" in outcome["message"]
 
     def test_it_says_what_the_report_says_first(self, bare: Site) -> None:
         title = "Nothing can be shown: only 5 held-out documents"
