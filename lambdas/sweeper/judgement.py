@@ -52,9 +52,10 @@ class Judge:
     def execution_arn(self, run: str) -> str | None:
         """The ARN of a run's execution: from the ledger, from what runs, or from the run's own name; None where none tells."""
         row = (self.evidence.rows or {}).get(run)
-        arn = str(row.item.get("execution_arn", "")) if row is not None else ""
-        if run_name(arn.rpartition(":")[2]) == run:
-            return arn  # Another run's would name two runs to TearDown, which would refuse them.
+        if row is not None and "execution_arn" in row.item:
+            arn = row.item["execution_arn"]
+            if run_name(arn.rpartition(":")[2]) == run:
+                return arn  # Another run's would name two runs to TearDown, which would refuse them.
         running = (self.evidence.running or {}).get(run)
         return running or execution_arn_of({"runName": run}, self.fine_tuning_arn)
 

@@ -359,6 +359,13 @@ def test_the_sweeper_removes_by_itself_whatever_becomes_of_tear_down(
     ]
 
 
+def test_the_sweepers_own_pass_stops_an_execution_that_its_runs_name_does_not_tell() -> None:
+    site = Site(executions={"My.Run": RUNNING}, endpoints={HASHED: "InService"})
+    site.step_functions.troubles["start_execution"] = [SILENCE]
+    assert site.leftovers() == []
+    assert site.step_functions.executions[arn("My.Run")]["status"] == "ABORTED"
+
+
 def test_the_kill_switch_removes_though_all_but_sagemaker_is_silent() -> None:
     site = Site(endpoints={"captune-abc": "InService"})
     site.ledger.fall_silent()

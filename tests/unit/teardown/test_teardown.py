@@ -397,6 +397,7 @@ class TestKeeping:
     def test_an_endpoint_stays_inside_its_reservation(self, details: Any, after: timedelta, until: str | None) -> None:
         site = Site(FakeLedger().with_run("abc", **details), "SUCCEEDED", endpoints=ENDPOINT)
         assert site.tear_down(self.SUCCESS, after).get("keepUntil") == until
+        assert ("keep_until" in site.item) is bool(until)
 
     @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
     def test_nothing_stays_whose_end_the_ledger_does_not_hold(
