@@ -17,6 +17,7 @@ from captune.proxy import Proxy
 from captune.use import listening
 
 DOMAIN = "medical"
+NEVER = 1_000_000
 PROMPTS = [{"id": "p1", "prompt": "A gene is", "facts": [{"name": "coding", "pattern": r"\bcodes\b"}]}]
 TEXTS = {"base": " a part of a cell.", DOMAIN: " a stretch of DNA that codes for a product."}
 
@@ -28,15 +29,16 @@ class FakeEngine:
     Attributes:
         asked: the requests, as they came.
         answers_as: by the model that is asked, the one that answers.
-        swaps_at, breaks_at: the event of a stream from which on another model answers, or at which the connection breaks.
+        swaps_at, breaks_at, stops_at: the event of a stream from which on another model answers, or at which the connection breaks or ends.
         whole: what is answered in place of an answer.
         refusal: what is raised instead of answering.
     """
 
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     answers_as: dict[str, str] = field(default_factory=dict)
-    swaps_at: int = 99
-    breaks_at: int = 99
+    swaps_at: int = NEVER
+    breaks_at: int = NEVER
+    stops_at: int = NEVER
     whole: bytes = b""
     refusal: Exception | None = None
     ended: bool = False
@@ -59,6 +61,8 @@ class FakeEngine:
             for place, word in enumerate(text.split(" ")[1:]):
                 if place == self.breaks_at:
                     raise ConnectionResetError("gone")
+                if place == self.stops_at:
+                    return
                 event = {"model": "another" if place >= self.swaps_at else model, "choices": [{"text": f" {word}"}]}
                 yield f"data: {json.dumps(event)}\n\n".encode()[:7]  # pieces end anywhere
                 yield f"data: {json.dumps(event)}\n\n".encode()[7:]

@@ -117,9 +117,10 @@ def test_a_wrong_name_and_a_folder_of_another_run_are_told(bucket: RunBucket, tm
     with pytest.raises(RunNotFound, match=f"There are: {RUN}"):
         fetch(bucket, BUCKET, "captune-onee", tmp_path)
     (tmp_path / RUN).mkdir()
-    (tmp_path / RUN / "plan.json").write_bytes(files_of_run(bucket="another")["plan.json"])
-    with pytest.raises(OtherRun, match="Move it away"):
-        fetch(bucket, BUCKET, RUN, tmp_path)
+    for other in (files_of_run(bucket="another"), files_of_run("captune-two")):
+        (tmp_path / RUN / "plan.json").write_bytes(other["plan.json"])
+        with pytest.raises(OtherRun, match="Move it away"):
+            fetch(bucket, BUCKET, RUN, tmp_path)
     assert files(tmp_path) == {f"{RUN}/plan.json"}
 
 
