@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.architecture import Shape
-from common.errors import DeployInProgress
 
 
 class MisconfiguredFunction(RuntimeError):
@@ -21,23 +20,6 @@ def required(name: str) -> str:
     if not value:
         raise MisconfiguredFunction(f"environment variable {name} is not set; deploy the stacks again")
     return value
-
-
-def refuse_another_deployment(version: Any) -> None:
-    """Raises DeployInProgress unless the version of the caller's definition is that of this function.
-
-    A deployment replaces functions and definition one after the other, and an execution goes on with the definition that it
-    began with, also when it is redriven weeks later. What it would start is then not what this function reserves for.
-    """
-    try:
-        own = required("DEFINITION_VERSION")
-    except MisconfiguredFunction:
-        own = ""  # A function's code is replaced before its variables are.
-    if not own or version != own:
-        raise DeployInProgress(
-            "This execution began with the definition of another deployment than the one that answers now, so what it would start is not what is "
-            "checked and reserved here. Nothing was started that bills. Wait until the deployment has ended, a minute or two, and start a new execution."
-        )
 
 
 @dataclass(frozen=True)

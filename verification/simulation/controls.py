@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
-from common import environment, names
+from common import names, versions
 from common.contracts.tear_down import Removed, TearDownEvent
 from common.errors import LedgerDamaged, PriceUnknown, RunNameTaken
 from common.ledger import keys
@@ -291,7 +291,7 @@ def _unversioned() -> Iterator[None]:
     """As before the plan carried everything and definition and functions compared their versions."""
     with (
         edited("fine_tuning", _types_of_the_definition)(),
-        everywhere(environment.refuse_another_deployment, lambda version: None),
+        everywhere(versions.refuse_another_deployment, lambda version: None),
     ):
         yield
 
