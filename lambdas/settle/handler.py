@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.aws import client, reaching
+from common.aws import hasty_client, reaching
 from common.clock import from_iso, month_of, now
 from common.contracts.tear_down import Record, Settled, TearDownEvent, execution_arn_of, run_of_event
 from common.environment import required
@@ -23,19 +23,20 @@ def handle(event: TearDownEvent, context: Any) -> Settled:
     Raises StillRunning for a run that still bills or whose execution goes on, InvalidInput for an event that names no run, and
     ServiceUnreachable or LedgerDamaged where it has to be done again later.
     """
-    ledger = Ledger(client("dynamodb"), required("LEDGER_TABLE"))
+    # TearDown settles again for as long as it takes: no silent service may cost all of this function's time each time.
+    ledger = Ledger(hasty_client("dynamodb"), required("LEDGER_TABLE"))
     cap_cents, moment = int(required("CAP_CENTS")), now()
     run = run_of_event(event)
     item = ledger.run(run)
     execution_arn = _execution_arn(event, run, item)
-    execution = history.read(client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
+    execution = history.read(hasty_client("stepfunctions"), execution_arn, str(event.get("status") or "UNKNOWN"))
     # The name of an execution can be used again after 90 days, its run's name cannot: such an execution was refused.
     is_earlier = item is not None and _was_settled_before(item, execution)
     bill, booked = None, 0
     if item is not None and not is_earlier:
         booked = int(item["actual_cents"]) if item["state"] == "settled" else 0
         with reaching("Asking SageMaker what the run billed"):
-            bill = billing.bill(client("sagemaker"), run, item, execution.entered_at, moment, event.get("seen"))
+            bill = billing.bill(hasty_client("sagemaker"), run, item, execution.entered_at, moment, event.get("seen"))
         is_first = item["state"] == "reserved"
         item = ledger.settle(run, bill.by_month, _facts(execution, bill), moment) or item
         later = int(item["actual_cents"]) - booked

@@ -51,7 +51,7 @@ class Site(Account):
         self.step_functions.histories[arn("abc")] = visit("Preflight", 0, 5) + visit("DescribeTraining", 5, 6)
         self.s3 = S3()
         self.now = NOW
-        self.deploy(monkeypatch, handler, "client", CAP_CENTS="2500", BUCKET_NAME="bucket")
+        self.deploy(monkeypatch, handler, "hasty_client", CAP_CENTS="2500", BUCKET_NAME="bucket")
         monkeypatch.setattr(finish_handler, "client", {"s3": self.s3}.__getitem__)
         monkeypatch.setattr(handler, "now", lambda: self.now)
 

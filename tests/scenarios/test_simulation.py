@@ -121,6 +121,13 @@ def test_two_services_away_cost_what_the_table_says_and_all_of_it_is_booked(serv
     assert (outcome.over_cents > 100) is (services in outages.TOGETHER)
 
 
+def test_waiting_for_a_ledger_that_hangs_costs_next_to_nothing() -> None:
+    hangs = outages.trial("ledger", 12 * 3600, 10)
+
+    assert outages.broken("ledger", 12 * 3600, hangs) == []
+    assert hangs.struck
+
+
 def test_an_outage_that_no_run_met_proves_nothing() -> None:
     outcome = outages.cell("CloudWatch", 3600, trials=1)
 
