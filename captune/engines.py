@@ -23,7 +23,6 @@ from captune.kept_run import KeptRun
 from common import aws, resources
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
-from common.names import belongs_to
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
@@ -81,7 +80,7 @@ class Deployed:
     def __init__(self, session: Any, plan: dict[str, Any], tear_down: str) -> None:
         self._runtime = session.client("sagemaker-runtime", config=PATIENCE)
         self._clients = {name: session.client(name) for name in ("sagemaker", "scheduler", "stepfunctions")}
-        self._plan, self._tear_down, self._run, self._endpoint = plan, tear_down, str(plan["runName"]), ""
+        self._plan, self._tear_down, self._run = plan, tear_down, str(plan["runName"])
         if not self.state()["running"]:
             raise NoEndpoint(self._absent())
 
@@ -96,13 +95,13 @@ class Deployed:
     def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
         """See `Engine`."""
         call = self._runtime.invoke_endpoint_with_response_stream if stream else self._runtime.invoke_endpoint
-        request = {"EndpointName": self._endpoint, "ContentType": "application/json", "Body": body}
+        request = {"EndpointName": self._run, "ContentType": "application/json", "Body": body}
         try:
             answer = call(**request, CustomAttributes=route_of(path))["Body"]
         except ClientError as error:
             raise self._explained(error) from error
         except BotoCoreError as error:
-            message = f"The endpoint {self._endpoint} did not answer: {error}. Ask again."
+            message = f"The endpoint {self._run} did not answer: {error}. Ask again."
             raise AnswerFailed(503, "ServiceUnreachable", message) from error
         return (_parts if stream else _whole)(answer)
 
@@ -122,12 +121,11 @@ class Deployed:
     def state(self) -> dict[str, Any]:
         """See `Engine`."""
         found = resources.find_all(self._clients["sagemaker"], resources.ENDPOINT, self._run, "InService")
-        mine = [one for one in found if belongs_to(one.name, self._run)]
-        self._endpoint = mine[0].name if mine else self._endpoint
+        mine = [one for one in found if one.name == self._run]  # an endpoint has its run's name
         now = datetime.now(UTC)
         hours = sum((now - one.created).total_seconds() for one in mine) / 3600
         cost = f"${hours * float(self._plan['budget']['hostingHourlyUsd']):.2f} for the endpoint so far"
-        where = f"the endpoint {self._endpoint} in your account"
+        where = f"the endpoint {self._run} in your account"
         return {"where": where, "running": bool(mine), "cost": cost, "minutes_left": self._minutes_left(now)}
 
     def _minutes_left(self, now: datetime) -> int | None:
@@ -145,9 +143,7 @@ class Deployed:
         name = f"end-{self._run}-{int(time.time())}"
         machine = self._clients["stepfunctions"]
         machine.start_execution(stateMachineArn=self._tear_down, name=name, input=json.dumps(told))
-        return (
-            f"TearDown has started: it deletes {self._endpoint} and settles the run. An e-mail tells when it is done."
-        )
+        return f"TearDown has started: it deletes {self._run} and settles the run. An e-mail tells when it is done."
 
 
 class Here:

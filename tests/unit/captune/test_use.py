@@ -201,13 +201,13 @@ def behind(account: Account, **plan: Any) -> Deployed:
 
 
 def test_the_endpoint_of_a_run_answers_as_both_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    account = in_account(name=f"{RUN}-try2")
+    account = in_account()
     with serving(behind(account)) as site:
         for model in ("base", DOMAIN):
             assert TEXTS[model] in site.call(ASK, {**ASKED, "model": model})[1]
             assert site.events(model)[0]["choices"][0]["text"] == TEXTS[model]
         request = account.services["sagemaker-runtime"].called("invoke_endpoint")[0]
-        assert (request["EndpointName"], request["CustomAttributes"]) == (f"{RUN}-try2", ROUTE)
+        assert (request["EndpointName"], request["CustomAttributes"]) == (RUN, ROUTE)
         monkeypatch.setattr(engines, "ROUTE", "none")
         for stream in (False, True):
             assert site.error(ASK, {**ASKED, "stream": stream})[:2] == (502, "AdapterNotServed")
