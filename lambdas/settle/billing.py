@@ -1,9 +1,13 @@
-"""What AWS billed for a run: the instances that really ran, by their type and number, for as long as they ran."""
+"""What AWS billed for a run: the instances that really ran, by their type and number, for as long as they ran.
+
+An hour costs the reserved price where the type was reserved, the dearest that is known where it was not. An endpoint leaves no trace at
+SageMaker once it is gone: how long it was there is known from the ledger's notes and the passes of this tear-down.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -13,15 +17,53 @@ from botocore.exceptions import ClientError
 from common.aws import is_missing
 from common.clock import from_iso, months_between
 from common.contracts.tear_down import Seen
+from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
-from common.ledger.rows import RunItem
+from common.ledger.rows import EndpointLifetime, RunItem, endpoint_lifetime
 from common.names import belongs_to
-from common.pricing.costs import RunCost, asking_cents, month_shares
+from common.pricing.costs import ENDPOINT_INSTANCES, RunCost, asking_cents, month_shares
+from common.pricing.prices import Price, dearest, dearest_pinned, pinned
+from common.pricing.prices import read as read_prices
 from common.resources import TRAINING_JOB, find_all
-from settle.endpoints import stay
-from settle.tariff import Tariff
 
 CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """The prices of one use (`Training` or `Hosting`) that a run has reserved, in order of preference, and its region.
+
+    Each is that of one instance, and `instances` of them are reserved.
+    """
+
+    use: str
+    reserved: tuple[Price, ...]
+    region: str
+    instances: int
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
+        """The tariff of a run's ledger item."""
+        found = read_prices(item[f"{use.lower()}_prices"], use, item["price_source"])
+        instances = int(item.get("training_instances", 1)) if use == "Training" else ENDPOINT_INSTANCES
+        return cls(use, tuple(found), item["execution_arn"].split(":")[3], instances)
+
+    def of_type(self, instance_type: str) -> Price:
+        """The price of a type. One that was never reserved costs what the pinned table says; one that nobody knows, the dearest."""
+        for price in self.reserved:
+            if price.instance_type == instance_type:
+                return price
+        if not instance_type and self.reserved:
+            return dearest(self.reserved)
+        try:
+            return pinned(self.region, instance_type, self.use)
+        except PriceUnknown:
+            return dearest([*self.reserved, dearest_pinned(self.use)])
+
+    def was_reserved(self, instance_type: str, count: int) -> bool:
+        """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
+        known = {"", *(price.instance_type for price in self.reserved)}
+        return bool(self.reserved) and instance_type in known and count <= self.instances
 
 
 @dataclass(frozen=True)
@@ -165,3 +207,59 @@ def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, e
     for month in lived:
         by_month[month] = by_month.get(month, 0) + each
     return each * len(lived)
+
+
+@dataclass(frozen=True)
+class Stay:
+    """An endpoint from its creation to its end, at most. `instance_type` is empty where nobody knows it."""
+
+    start: datetime
+    end: datetime
+    instance_type: str = ""
+    instance_count: int = 1
+
+
+def stay(
+    item: RunItem, seen: Seen | None, requested_at: datetime | None, until: datetime, now: datetime
+) -> Stay | None:
+    """The endpoint of a run, or None where it had none.
+
+    `requested_at` is when the run first asked for one, `until` when it was first settled. One that no tear-down saw (refused, or
+    deleted by hand) is counted from its request until then, however long that was: nobody knows when it went.
+    """
+    life = _merged(item, seen)
+    if life is None:
+        return Stay(requested_at, _open_end(requested_at, until, now)) if requested_at else None
+    # Whole seconds are written, so the second in which it was seen to be gone counts.
+    end = life.gone_at + timedelta(seconds=1) if life.gone_at else _open_end(life.created_at, until, now)
+    return Stay(life.created_at, end, life.instance_type, life.instance_count or 1)
+
+
+def _merged(item: RunItem, seen: Seen | None) -> EndpointLifetime | None:
+    """What the ledger holds and what this tear-down saw, together: the earliest creation, the latest end, the most instances."""
+    noted = endpoint_lifetime(item)
+    if not seen or "createdAt" not in seen:
+        return noted
+    gone = seen.get("goneAt")
+    saw = EndpointLifetime(
+        from_iso(seen["createdAt"]),
+        from_iso(gone) if gone else None,
+        seen.get("instanceType") or "",
+        seen.get("instanceCount") or 0,
+    )
+    if noted is None:
+        return saw
+    ends = [end for end in (noted.gone_at, saw.gone_at) if end is not None]
+    return replace(
+        saw,
+        created_at=min(noted.created_at, saw.created_at),
+        # It may have come back after an earlier tear-down had seen it go.
+        gone_at=max(ends) if ends else None,
+        instance_type=saw.instance_type or noted.instance_type,
+        instance_count=max(noted.instance_count, saw.instance_count),
+    )
+
+
+def _open_end(start: datetime, until: datetime, now: datetime) -> datetime:
+    """The end of what nobody saw end: when the run was first settled, so that a second settlement comes to the same."""
+    return until if start <= until else now

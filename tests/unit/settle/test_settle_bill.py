@@ -9,9 +9,7 @@ import pytest
 
 from common.errors import ServiceUnreachable
 from common.pricing import prices
-from settle.billing import Bill, bill
-from settle.endpoints import Stay, stay
-from settle.tariff import Tariff
+from settle.billing import Bill, Stay, Tariff, bill, stay
 from tests.doubles.lambda_fakes import NOW, SageMaker, arn, logged, refusal
 from tests.doubles.settle_site import START, Site, job, visit
 
