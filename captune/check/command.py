@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from dataclasses import asdict
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from rich.text import Text
 
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
-from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line
+from captune.check.findings import NO_ANSWER, Finding, Level, asking, ok, one_line
 from captune.check.questions import Clients, Project, findings
 from rehearsal.account.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
@@ -39,6 +40,12 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list of the findings instead of lines.")
     ] = False,
+    test_states: Annotated[
+        bool,
+        typer.Option(
+            "--test-states", help="Let Step Functions evaluate every expression, for a cent at most; says first."
+        ),
+    ] = False,
     given: Context = None,
     region: Region = None,
 ) -> None:
@@ -51,12 +58,21 @@ def command(
     console = Console(highlight=False, soft_wrap=True, quiet=as_json)
     found = [ok("credentials", f"account {number} in {settings.region}, as {caller}")]
     show(console, found[0])
-    for finding in findings(aws, number, project):
+    questions = findings(aws, number, project)
+    if test_states:
+        # With the simulated account, which nothing else here needs.
+        from captune.check import expressions
+
+        evaluations = expressions.recorded({"region": settings.region, **chosen}, number)
+        console.print(expressions.price(evaluations))
+        answers = expressions.check(aws("stepfunctions"), evaluations)
+        questions = chain(questions, asking("expressions", "states:TestState", answers))
+    for finding in questions:
         found.append(finding)
         show(console, finding)
     counted = Counter(finding.level for finding in found)
     console.print(
-        f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
+        f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed{'' if test_states else ', and nothing of this is charged for'}."
     )
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))

@@ -1,0 +1,68 @@
+"""`captune check --test-states`: each recorded context becomes one call of TestState, and its answer a finding."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from captune.check import expressions
+from captune.check.findings import Level
+from verification.conformance.expressions.evaluations import Evaluation
+
+CONTEXT = {"Execution": {"Name": "one"}}
+AFTER_A_CALL = Evaluation(
+    "$plan.cents + $states.result.Payload.more",
+    {"plan": {"cents": 5}, "states": {"input": {"a": 1}, "result": {"Payload": {"more": 2}}, "context": CONTEXT}},
+    0,
+    {"value": 7},
+)
+AFTER_AN_ERROR = Evaluation(
+    "$states.errorOutput.Error",
+    {"states": {"input": {}, "errorOutput": {"Error": "E", "Cause": "because"}, "context": CONTEXT}},
+    0,
+    {"value": "E"},
+)
+
+
+def answered(one: Evaluation, answer: dict[str, Any]) -> list[tuple[Level, str]]:
+    """The findings; the stubbed client checks request and answer by the service's model."""
+    client = boto3.client("stepfunctions", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as stubber:
+        stubber.add_response("test_state", answer, expressions.request(one))
+        found = list(expressions.check(client, [one]))
+        stubber.assert_no_pending_responses()
+    return [(finding.level, finding.text) for finding in found]
+
+
+def test_a_recorded_context_is_given_as_variables_input_and_mock() -> None:
+    asked = expressions.request(AFTER_A_CALL)
+    state = json.loads(asked["definition"])
+    assert (state["Output"], json.loads(asked["variables"])) == (f"{{% {AFTER_A_CALL.text} %}}", {"plan": {"cents": 5}})
+    assert (json.loads(asked["input"]), json.loads(asked["context"])) == ({"a": 1}, CONTEXT)
+    assert asked["mock"] == {"result": '{"Payload": {"more": 2}}', "fieldValidationMode": "NONE"}
+    caught = expressions.request(AFTER_AN_ERROR)
+    assert caught["mock"] == {"errorOutput": {"error": "E", "cause": "because"}}
+    assert json.loads(caught["definition"])["Catch"][0]["Output"] == "{% $states.errorOutput.Error %}"
+
+
+@pytest.mark.parametrize(
+    ("one", "answer", "level", "words"),
+    [
+        (AFTER_A_CALL, {"status": "SUCCEEDED", "output": "7.0"}, Level.OK, "1 have for Step Functions the value"),
+        (AFTER_AN_ERROR, {"status": "CAUGHT_ERROR", "output": '"E"'}, Level.OK, "1 have"),
+        (AFTER_A_CALL, {"status": "SUCCEEDED", "output": "8"}, Level.PROBLEM, "gives 8, not 7"),
+        (AFTER_A_CALL, {"status": "FAILED", "error": "States.QueryEvaluationError", "cause": "c"}, Level.PROBLEM,
+         "gives States.QueryEvaluationError: c, not 7"),
+    ],
+)  # fmt: skip
+def test_an_answer_becomes_a_finding(one: Evaluation, answer: dict[str, Any], level: Level, words: str) -> None:
+    ((found, text),) = answered(one, answer)
+    assert (found, words in text) == (level, True), text
+
+
+def test_what_it_costs_is_told_as_unconfirmed() -> None:
+    assert "called 400 times: at most $0.010 if AWS counts each" in expressions.price([AFTER_A_CALL] * 400)
