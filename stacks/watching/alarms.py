@@ -14,16 +14,10 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from stacks.names import METRICS, PREFIX
 
 SWEEP_MINUTES = 15
-# The figures of lambdas/common/pricing/durations.py, which a test holds beside these: a stack imports no Lambda.
-LONGEST_EXECUTION_SECONDS = 43_200
-LONGEST_KEEP_SECONDS = 14_400
-TEAR_DOWN_ALLOWANCE_SECONDS = 2_400
-# No reservation is older: the longest execution, the minutes that its endpoint is kept, and the removal.
-LONGEST_RESERVATION_SECONDS = LONGEST_EXECUTION_SECONDS + LONGEST_KEEP_SECONDS + TEAR_DOWN_ALLOWANCE_SECONDS
-
 _SWEEP, _SOON = cdk.Duration.minutes(SWEEP_MINUTES), cdk.Duration.minutes(5)
 _SILENT_SWEEPS = 3
 _ABOVE, _BELOW = (

@@ -60,21 +60,24 @@ class Budget(Construct):
 
     def _topic(self, topic_id: str, display_name: str) -> sns.Topic:
         topic = sns.Topic(self, topic_id, display_name=display_name, enforce_ssl=True)
-        account = cdk.Stack.of(self).account
         # Without this statement a budget deploys and silently delivers nothing.
+        self._let_publish(topic, "BudgetsMayPublish", "budgets", _budgets_arn(self))
+        return topic
+
+    def _let_publish(self, topic: sns.Topic, sid: str, service: str, source_arn: str) -> None:
+        account = cdk.Stack.of(self).account
         topic.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="BudgetsMayPublish",
-                principals=[iam.ServicePrincipal("budgets.amazonaws.com")],
+                sid=sid,
+                principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[topic.topic_arn],
                 conditions={
                     "StringEquals": {"aws:SourceAccount": account},
-                    "ArnLike": {"aws:SourceArn": _budgets_arn(self)},
+                    "ArnLike": {"aws:SourceArn": source_arn},
                 },
             )
         )
-        return topic
 
     def _let_alarms_warn(self) -> None:
         """CloudWatch's alarms go to the warnings, and from there to the owner's address, which must confirm that once.
@@ -82,19 +85,8 @@ class Budget(Construct):
         AWS Budgets writes to the address by itself and needs no confirmation, so the subscription leaves its messages out:
         they are prose, and only an alarm is a JSON object with an AlarmName.
         """
-        stack = cdk.Stack.of(self)
-        self.warnings.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AlarmsMayPublish",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[self.warnings.topic_arn],
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": stack.account},
-                    "ArnLike": {"aws:SourceArn": Arns(stack).alarms()},
-                },
-            )
-        )
+        alarms = Arns(cdk.Stack.of(self)).alarms()
+        self._let_publish(self.warnings, "AlarmsMayPublish", "cloudwatch", alarms)
         if self._email:
             sns.CfnSubscription(
                 self,
