@@ -25,8 +25,9 @@ async function showState() {
       for (const prompt of state.prompts) at("known").add(new Option(prompt.slice(0, 100), prompt));
     seedGiven = true;
   } catch (error) {
-    at("state").textContent = "The server of captune use has ended: start it again.";
-    at("send").disabled = at("end").disabled = true;
+    const ended = error instanceof TypeError; // nobody listens
+    at("state").textContent = ended ? "The server of captune use has ended: start it again." : error.message;
+    at("send").disabled = at("end").disabled = ended;
   }
 }
 

@@ -30,7 +30,7 @@ from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, Site, servi
 
 ASK = "/v1/completions"
 ASKED = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
-KEY = "AKIAIOSFODNN7EXAMPLE"  # AWS's own example; pragma: allowlist secret
+KEY = "AKIAIOSFODNN7EXAMPLE"  # pragma: allowlist secret
 
 
 @pytest.fixture
