@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
-from captune import costs, data, destroy, estimate, fetch, idle, ledger, outside, prices, release, sample
+from captune import compare, costs, data, destroy, estimate, fetch, idle, ledger, outside, prices, release, runs, sample
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
@@ -24,6 +24,8 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
     ("check", ACCOUNT, check.command, "Ask AWS what a first run would be refused for. Free."),
     ("fetch", ACCOUNT, fetch.command, "The report, the answers and the adapter of a run, into results/."),
+    ("runs", ACCOUNT, runs.command, "The runs on this machine and in your account, and what each has shown."),
+    ("compare", ACCOUNT, compare.command, "Runs against one another, on the documents that all of them measured."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
     ("empty", ACCOUNT, destroy.empty_command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),

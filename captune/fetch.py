@@ -82,9 +82,7 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], lis
     """
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.RUNS, Delimiter="/")
-        known = [one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", [])]
-        raise not_found(run, known, f"in the bucket {bucket}")
+        raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
     here = kept(str(target), results)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
         raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
@@ -98,6 +96,12 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], lis
             "again, and fetch the new run."
         )
     return [one.path for one in objects], by_size
+
+
+def runs_in(s3: Any, bucket: str) -> list[str]:
+    """The names of the runs that have a folder in a bucket."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=run_folder.RUNS, Delimiter="/")
+    return [one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", [])]
 
 
 def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:

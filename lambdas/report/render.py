@@ -52,12 +52,16 @@ def page(summary: Summary) -> bytes:
     Where a text should break out of its place all the same, the page's own Content-Security-Policy lets nothing of it run, load or send:
     it allows this one style sheet, by its hash, and the empty icon.
     """
+    return _filled("page.html", summary, frame(meaning.document_title(summary)))
+
+
+def frame(title: str) -> dict[str, Any]:
+    """What a page in the style of the report needs beside its content: its title, the style sheet with the policy that allows it, and charts."""
     style = printable(_text("page.css") + _text("charts.css"))
     digest = b64encode(sha256(style.encode()).digest()).decode()
     allowed = "img-src data:; base-uri 'none'; form-action 'none'"
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; {allowed}"
-    frame = {"policy": policy, "style": Markup(style), "title": meaning.document_title(summary)}
-    return _filled("page.html", summary, {**frame, "figure": _figure_on_a_page})
+    return {"policy": policy, "style": Markup(style), "title": title, "figure": _figure_on_a_page}
 
 
 def card(summary: Summary) -> str:
@@ -129,7 +133,7 @@ def _filled(template: str, summary: Summary, context: Mapping[str, Any], answers
     """A template with a summary's content, as bytes piece by piece: as one text, ten thousand prompts would take four times their size."""
     output = io.BytesIO()
     try:
-        for part in _environment().get_template(template).generate({**_context(summary, answers), **context}):
+        for part in environment().get_template(template).generate({**_context(summary, answers), **context}):
             output.write(part.encode())
     except jinja2.TemplateError as error:
         raise NotDrawn(f"{template}: {error}") from error
@@ -189,7 +193,7 @@ def _sections(summary: Summary) -> dict[str, str]:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """jinja2 with what the templates call; every text is escaped, but in the model card, which is Markdown."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -1,0 +1,309 @@
+"""`captune compare A B [C ...]`: runs against one another, on the documents that all of them measured.
+
+Every figure is of the report's own functions (`report.findings`): here documents are only brought together. Each further run
+is compared with the first.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from captune.account import PROJECT, Refused, Region
+from captune.runs import (
+    HEAD,
+    SEED,
+    TEXTS,
+    Results,
+    Run,
+    change_words,
+    differing,
+    find,
+    row,
+    setting_words,
+    show,
+    told,
+    without_documents,
+)
+from report.content.figures import loss_cells, points
+from report.findings.intervals import RESAMPLES
+from report.findings.recall import CONTROL, by_id, clustered_mean
+from report.findings.statistics import compare_losses
+from report.findings.verdict import complete, side_of_zero
+from report.formatting import format_p, number, plural
+from report.summary_types import known, usable
+
+FACTS = "facts"
+FINDINGS = {-1: "lower", 0: "none shown", 1: "higher"}
+# Rounding differs between cards by some thousandths; texts that are not the same lie tenths apart.
+SAME_LOSS = 0.02
+NOTES = (
+    "Below zero, the run has the lower loss. A difference is shown where its whole 95 % interval lies on one side of zero and "
+    "the p of its sign-flip test is below 0.05. Of twenty comparisons of equal models, about one shows a difference by chance.",
+    "The intervals cover the choice of documents and prompts, not of seed: another seed alone moves a run's loss.",
+)
+Documents = list[tuple[Mapping[str, Any], ...]]  # each as every run measured it
+
+
+class NotMeasured(Refused):
+    """A run has no losses to compare."""
+
+
+class OtherModel(Refused):
+    """The runs were trained on different base models."""
+
+
+class DifferentTexts(Refused):
+    """The runs were measured on different texts."""
+
+
+class Shown(NamedTuple):
+    """A table of the comparison."""
+
+    title: str
+    caption: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def command(
+    named: Annotated[list[str], typer.Argument(metavar="RUN ...", help="Names of runs, or their folders.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a chart.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Results = Path("results"),
+    region: Region = None,
+) -> None:
+    """Compares runs on the texts that all of them measured, each with the first."""
+    runs = find(named, results, region)
+    found = compare(runs)
+    if html:
+        html.write_bytes(page(runs, found))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for table in tables(runs, found):
+        show(table.caption, table.head, table.rows)
+    for note in (*NOTES, *found["not_compared"].values(), *([f"The page is in {html}."] if html else [])):
+        print(note)
+
+
+def compare(runs: Sequence[Run]) -> dict[str, Any]:
+    """What `--json` prints: the runs against base, the others less the first, and the spread between seeds.
+
+    Raises NotMeasured, OtherModel and DifferentTexts.
+    """
+    letters = string.ascii_uppercase
+    if not 2 <= len(runs) <= len(letters) or len({run.plan["runName"] for run in runs}) < len(runs):
+        raise Refused(f"Name from 2 to {len(letters)} runs, each once.")
+    for run in runs:
+        if not usable(run.summary.get("heldout")):
+            raise NotMeasured(f"The run {run.name} measured no held-out loss, so nothing of it can be compared.")
+        if run.model != runs[0].model:
+            raise OtherModel(
+                f"{runs[0].name} was trained on {runs[0].model}, {run.name} on {run.model}: compare runs of one model."
+            )
+    texts, not_compared = _texts(runs)
+    of_runs: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    for place, run in enumerate(runs):
+        blocks = {
+            name: _block(run, each, _losses(each, place, "base"), _losses(each, place)) for name, each in texts.items()
+        }
+        of_runs.append({"letter": letters[place], **told(run), **dict.fromkeys(TEXTS), **blocks})
+        if place:
+            pair = {name: _block(runs[0], each, _losses(each, 0), _losses(each, place)) for name, each in texts.items()}
+            pairs.append({"letters": [letters[place], letters[0]], **pair, FACTS: facts(runs[0], run)})
+    seeds = [
+        {
+            "letters": [letters[place] for place in group],
+            "seeds": [runs[place].conditions[SEED] for place in group],
+            **{name: _spread(runs, of_runs, group, name, each) for name, each in texts.items()},
+        }
+        for group in _differ_in_seed(runs)
+    ]
+    return {"runs": of_runs, "pairs": pairs, "seeds": seeds, "not_compared": not_compared}
+
+
+def shared(runs: Sequence[Run], text: str) -> Documents:
+    """The documents of a text that all runs have measured, in the order of the first. Raises DifferentTexts."""
+    measured = [dict(_numbered(known(run.summary.get(text)).get("documents") or [])) for run in runs]
+    together = [tuple(one[key] for one in measured) for key in measured[0] if all(key in one for one in measured)]
+    if not together:
+        names = ", ".join(run.name for run in runs)
+        raise DifferentTexts(f"{TEXTS[text]} is not compared: no document of it was measured by all of {names}.")
+    for documents in together:
+        for run, document in zip(runs, documents, strict=True):
+            both = documents[0], document
+            tokens, losses = ([each[key] for each in both] for key in ("tokens", "base_loss"))
+            if tokens[0] != tokens[1] or abs(losses[0] - losses[1]) > SAME_LOSS:
+                sizes = [
+                    f"{plural(one['tokens'], 'token')} with a base loss of {number(one['base_loss'])}" for one in both
+                ]
+                raise DifferentTexts(
+                    f"{TEXTS[text]} is not compared: {runs[0].name} and {run.name} were measured on different texts. "
+                    f"{document['id']} has {sizes[0]} in the one, {sizes[1]} in the other. Compare runs of the same texts."
+                )
+    return together
+
+
+def facts(first: Run, run: Run) -> dict[str, Any] | None:
+    """Recall of a run less that of the first, on the prompts that both answered as often; None where there is none."""
+    one, other = (by_id(each.summary.get("prompts") or []) for each in (first, run))
+    asked = [key for key in one if key in other and _same_prompt(one[key], other[key])]
+    if not asked:
+        return None
+    change = [other[key]["tuned"]["recall"] - one[key]["tuned"]["recall"] for key in asked]
+    clusters = [str(one[key].get("cluster") or f"prompt {key}") for key in asked]
+    found = clustered_mean(change, clusters, **_seeded(first))
+    return {"prompts": len(asked), "difference": found.pop("mean"), **found}
+
+
+def tables(runs: Sequence[Run], found: Mapping[str, Any]) -> list[Shown]:
+    """The comparison as tables, for the terminal and the page."""
+    named = zip(string.ascii_uppercase, runs, differing(runs), strict=False)
+    cells = [(letter, *row(run, differs)[:6]) for letter, run, differs in named]
+    count = plural(found["pairs"][0]["heldout"]["documents_count"], "held-out document")
+    against_base = [
+        (one["letter"], name, str(block["documents_count"]), *loss_cells(block)[0][1:])
+        for one in found["runs"] for key, name in TEXTS.items() if (block := one[key])
+    ]  # fmt: skip
+    shown = [
+        Shown("The runs", f"Runs of {runs[0].model}; run A was trained on {runs[0].corpus}", ("", *HEAD[:6]), cells),
+        Shown(
+            "Against base", f"Each run against its base model in nats per token, on {count} that all measured",
+            ("Run", "Text", "Documents", "Base", "Tuned", "Tuned minus base", "95 % interval"), against_base,
+        ),
+        Shown(
+            "Between runs", f"Each run less run A, {runs[0].name}: nats per token, and percentage points of key facts",
+            ("Runs", "Of", "Documents", "Difference (95 % interval)", "Sign-flip", "Finding"), list(_pair_rows(found)),
+        ),
+        Shown(
+            "Between seeds", "Runs that differ in their seed alone: tuned minus base, nats per token",
+            ("Runs", "Text", "Seeds", "Lowest to highest", "Spread", "Mean of the seeds (95 % interval)"),
+            list(_seed_rows(found)),
+        ),
+    ]  # fmt: skip
+    return [table for table in shown if table.rows]
+
+
+def page(runs: Sequence[Run], found: Mapping[str, Any]) -> bytes:
+    """The comparison as one page in the style of the report, without scripts or requests."""
+    from jinja2 import FileSystemLoader
+
+    from report import render
+
+    of_runs = zip(found["runs"], differing(runs), strict=True)
+    rows = [(f"{one['letter']}: {setting_words(differs)}", one["heldout"]["difference"]) for one, differs in of_runs]
+    rows += [
+        (f"{''.join(one['letters'])}: mean of seeds", one["heldout"]["mean"]["difference"]) for one in found["seeds"]
+    ]
+    shown = tables(runs, found)
+    context = {
+        "reason": f"{shown[1].caption}.",
+        "tables": shown,
+        "notes": [*NOTES, *found["not_compared"].values()],
+        "rows": [(name, change, "bad" if (change["low"] or 0) > 0 else "tuned") for name, change in rows],
+    }
+    made = render.environment().overlay(loader=FileSystemLoader([PROJECT / "captune" / "page", render.TEMPLATES]))
+    return made.get_template("compare.html").render({**render.frame(f"{len(runs)} runs compared"), **context}).encode()
+
+
+def _texts(runs: Sequence[Run]) -> tuple[dict[str, Documents], dict[str, str]]:
+    """The documents of each text, and why another than the held-out one is left out. Raises DifferentTexts for that."""
+    found, left_out = {"heldout": shared(runs, "heldout")}, {}
+    for text in ("outside", "control"):
+        try:
+            found[text] = shared(runs, text)
+        except DifferentTexts as error:
+            if any(usable(run.summary.get(text)) for run in runs):
+                left_out[text] = str(error)
+    return found, left_out
+
+
+def _numbered(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
+    """Documents by their id and which of that id they are: outside text may repeat one."""
+    seen = Counter[str]()
+    for document in documents:
+        seen[document["id"]] += 1
+        yield (document["id"], seen[document["id"]]), document
+
+
+def _losses(documents: Documents, place: int, side: str = "tuned") -> list[float]:
+    return [each[place][f"{side}_loss"] for each in documents]
+
+
+def _block(run: Run, documents: Documents, before: list[float], after: list[float]) -> dict[str, Any]:
+    """`compare_losses` of two losses of each document, with the seed of a run's own report."""
+    sizes = [each[0]["tokens"] for each in documents]
+    rows = zip(sizes, before, after, strict=True)
+    measured = [{"tokens": size, "base_nll": size * one, "tuned_nll": size * other} for size, one, other in rows]
+    return without_documents(compare_losses({"documents": measured}, **_seeded(run))) or {}
+
+
+def _seeded(run: Run) -> dict[str, Any]:
+    return {"seed": run.summary.get("analysis_seed") or 0, "resamples": run.summary.get("resamples") or RESAMPLES}
+
+
+def _differ_in_seed(runs: Sequence[Run]) -> list[list[int]]:
+    """The places of runs that differ in their seed alone."""
+    groups: dict[str, list[int]] = {}
+    for place, run in enumerate(runs):
+        others = {key: value for key, value in run.conditions.items() if key != SEED}
+        groups.setdefault(json.dumps(others, sort_keys=True), []).append(place)
+    return [group for group in groups.values() if len({runs[place].conditions.get(SEED) for place in group}) > 1]
+
+
+def _spread(
+    runs: Sequence[Run], of_runs: Sequence[Mapping[str, Any]], group: Sequence[int], text: str, documents: Documents
+) -> dict[str, Any]:
+    """The lowest and the highest change of some runs, and that of the mean of their losses."""
+    values = [of_runs[place][text]["difference"]["estimate"] for place in group]
+    mean = [sum(each[place]["tuned_loss"] for place in group) / len(group) for each in documents]
+    block = _block(runs[group[0]], documents, _losses(documents, group[0], "base"), mean)
+    return {"lowest": min(values), "highest": max(values), "mean": block}
+
+
+def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs were asked the same for the same facts, and answered as often."""
+    first, second = one.get("tuned"), other.get("tuned")
+    if one["kind"] == CONTROL or not first or not second or first["recall"] is None or second["recall"] is None:
+        return False
+    return all(one[key] == other[key] for key in ("prompt", "facts")) and len(first["samples"]) == len(
+        second["samples"]
+    )
+
+
+def _pair_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for pair in found["pairs"]:
+        alone = any(set(pair["letters"]) <= set(group["letters"]) for group in found["seeds"])
+        for key, name in {**TEXTS, FACTS: "Key facts"}.items():
+            if block := pair.get(key):
+                change = complete(block)
+                finding = FINDINGS[side_of_zero(change, block["p_value"])] if change else "too few to judge"
+                finding = f"{finding}, by seed alone" if alone and finding in (FINDINGS[-1], FINDINGS[1]) else finding
+                shown = points(block["difference"]) if key == FACTS else block["difference"]
+                count = block["prompts"] if key == FACTS else block["documents_count"]
+                yield (
+                    "\u00a0\u2212\u00a0".join(pair["letters"]),
+                    name,
+                    str(count),
+                    change_words(shown),
+                    format_p(block["p_value"]),
+                    finding,
+                )
+
+
+def _seed_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for group in found["seeds"]:
+        for text, name in TEXTS.items():
+            if spread := group.get(text):
+                low, high = spread["lowest"], spread["highest"]
+                between = f"{number(low, signed=True)} to {number(high, signed=True)}"
+                seeds, mean = ", ".join(map(str, group["seeds"])), change_words(spread["mean"]["difference"])
+                yield "".join(group["letters"]), name, seeds, between, number(high - low), mean

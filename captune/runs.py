@@ -1,0 +1,266 @@
+"""`captune runs`: the runs on this machine and in your account, newest first, and what each has shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from captune import account
+from captune.account import NotDeployed, Refused, Region, output
+from captune.fetch import runs_in
+from captune.kept_run import kept, name_of, not_found
+from common.contracts import run_folder
+from common.storage import Storage
+from report.content.circumstances import is_of_records
+from report.content.figures import estimate, points
+from report.formatting import NONE, money, number, plural, printable, range_text, whole
+from report.summary_types import known, usable
+
+REHEARSED, FETCHED, ACCOUNT = "rehearsed", "fetched", "account"
+SEED = "seed"
+TEXTS = {"heldout": "Held-out text", "outside": "Outside text", "control": "Control text"}
+HEAD = ("Run", "Where", "Started", "Settings that differ", "Verdict", "Cost", "Model and corpus",
+        "Held-out loss (95 % interval)", "Outside loss", "Key facts, points")  # fmt: skip
+# What changes nothing that is learned or measured. Texts are told apart by their counts, not by their files' names.
+_NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_endpoint_minutes", "prompts", "python",
+              "time_budget_seconds"}  # fmt: skip
+_WIDTH = 170  # of a table that no terminal shows
+
+Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
+
+
+class DamagedRun(Refused):
+    """The plan or the summary of a run cannot be read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was rehearsed here, fetched, or is only in the account; `read` gives the content of its summary."""
+
+    name: str
+    where: str
+    plan: Mapping[str, Any]
+    read: Callable[[], bytes | None]
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """What the report shows; empty while there is none. Raises DamagedRun."""
+        return _parsed(self.read() or b"{}", f"The summary of the run {self.name}")
+
+    @property
+    def model(self) -> str:
+        """The base model that was trained, with its quantisation; the planned one of a run that has not come so far."""
+        model = known(self.summary.get("base_model"))
+        bits = model.get("quantization") or "none"
+        name = model.get("name") or known(self.plan.get("baseModel")).get("name") or NONE
+        return str(name) if bits == "none" else f"{name} ({bits})"
+
+    @property
+    def corpus(self) -> str:
+        """Such as `medical: 1,345 documents, 368,457 words`."""
+        counts = known(self.summary.get("corpus") or self.plan.get("corpus"))
+        own = known(self.plan.get("input")).get("corpus")
+        texts = plural(counts.get("documents"), "record" if is_of_records(self.summary) else "document")
+        return f"{own or self.plan.get('domain')}: {texts}, {whole(counts.get('words'))} words"
+
+    @cached_property
+    def conditions(self) -> dict[str, Any]:
+        """With what the run was trained, by names of the settings: runs of equal conditions differ by chance alone."""
+        used, counts = known(self.summary.get("configuration")), known(self.summary.get("corpus"))
+        given = known(used.get("input") or self.plan.get("input"))
+        found = {SEED: self.plan.get(SEED)}
+        found |= {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", key): value for key, value in given.items()}
+        found |= {**known(used.get("settings")), **known(used.get("environment"))}
+        found |= {key: used.get(key) for key in ("training_instance_type", "training_instance_count")}
+        found |= {f"corpus_{key}": value for key, value in counts.items()} | {"base_model": self.model}
+        found["steps"] = known(self.summary.get("training")).get("steps")
+        return {key: value for key, value in found.items() if key not in _NO_MATTER}
+
+    def facts(self) -> Mapping[str, Any]:
+        """Recall of the key facts over all answers of both models; empty where it was not measured."""
+        return known(known(known(self.summary.get("recall")).get("knowledge")).get("all"))
+
+
+def command(
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="Show the newest N.")] = 20,
+    here: Annotated[bool, typer.Option("--here", help="Only the runs on this machine: ask no account.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Results = Path("results"),
+    region: Region = None,
+) -> None:
+    """Lists runs; `captune compare` compares some of them document by document."""
+    found, notes = on_this_machine(results)
+    if not here:
+        try:
+            names = {run.plan["runName"] for run in found}
+            s3, bucket = the_bucket(region)
+            stored = [_stored(s3, bucket, name) for name in runs_in(s3, bucket) if name not in names]
+            found += [run for run in stored if run]  # one that was refused has no plan
+        except (ClientError, BotoCoreError, NotDeployed) as error:
+            notes.append(f"Only this machine's runs are shown, for the account did not answer: {error}")
+    found.sort(key=lambda run: str(run.plan.get("startedAt") or ""), reverse=True)
+    if len(found) > last:
+        notes.append(f"{plural(len(found) - last, 'older run')} not shown: --last {len(found)}")
+    shown = [run for run in found[:last] if _readable(run, notes)]
+    if as_json:
+        print(json.dumps([told(run) for run in shown], indent=2))
+    elif shown:
+        show("", HEAD, [row(run, differs) for run, differs in zip(shown, differing(shown), strict=True)])
+    else:
+        notes.append(f"There is no run in {results}. `make rehearse` makes one.")
+    for note in notes:
+        typer.echo(note, err=True)
+
+
+def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:
+    """The runs in a folder of results, and what is wrong with those that cannot be read."""
+    found, troubles = [], []
+    for plan in sorted(results.glob(f"*/{run_folder.PLAN}")):
+        try:
+            found.append(_kept(str(plan.parent), results))
+        except Refused as error:
+            troubles.append(str(error))
+    return [run for run in found if run], troubles
+
+
+def the_bucket(region: str | None) -> tuple[Any, str]:
+    """A client of S3 and the bucket of the deployed project. Raises NotDeployed."""
+    session = account.session(region)
+    name = output(session, "BucketName")
+    return session.client("s3"), name
+
+
+def find(named: Iterable[str], results: Path, region: str | None) -> list[Run]:
+    """The runs that a person names; the account is asked only for those that are not here. Raises RunNotFound."""
+    found: list[Run] = []
+    for one in named:
+        if (run := _kept(one, results)) is None:
+            here = [path.parent.name for path in results.glob(f"*/{run_folder.PLAN}")]
+            try:
+                s3, bucket = the_bucket(region)
+            except (ClientError, BotoCoreError, NotDeployed) as error:
+                raise not_found(one, here, f"in {results}, and the account did not answer ({error})") from error
+            if (run := _stored(s3, bucket, name_of(one))) is None:
+                raise not_found(one, [*here, *runs_in(s3, bucket)], f"in {results}, nor in the bucket {bucket}")
+        found.append(run)
+    return found
+
+
+def differing(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The conditions of each run that are not the same in all of them that have been measured."""
+    measured = [run.conditions for run in runs if run.summary.get("heldout")]
+    keys = dict.fromkeys(key for one in measured for key in one)
+    told_apart = [key for key in keys if len({json.dumps(one.get(key)) for one in measured}) > 1]
+    return [{key: run.conditions[key] for key in told_apart if key in run.conditions} for run in runs]
+
+
+def setting_words(settings: Mapping[str, Any]) -> str:
+    """Settings in words: `seed 1, epochs 3`."""
+    values = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in settings.items()}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or NONE
+
+
+def row(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
+    """A run's line of the table; `HEAD` names its cells."""
+    summary, change = run.summary, run.facts().get("difference")
+    started = str(run.plan.get("startedAt") or NONE)[:16].replace("T", " ")
+    cost, reserved = (known(summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
+    spent = f"at most {money(reserved)}" if cost is None and reserved is not None else money(cost)
+    return (
+        run.name, run.where, started, setting_words(differs), verdict(run), spent, f"{run.model} on {run.corpus}",
+        _loss(summary.get("heldout")), _loss(summary.get("outside")), change_words(points(change)) if change else NONE,
+    )  # fmt: skip
+
+
+def verdict(run: Run) -> str:
+    """The verdict of a run; of one that did not end well, how it ended."""
+    status = str(run.summary.get("status") or "no report yet")
+    return str(run.summary["verdict"]) if status in ("SUCCEEDED", "RUNNING") else status
+
+
+def change_words(change: Mapping[str, Any]) -> str:
+    """A change and its interval: `-0.53 (-0.58 to -0.49)`, with true minus signs."""
+    return f"{estimate(change)} ({range_text(change)})"
+
+
+def told(run: Run) -> dict[str, Any]:
+    """A run as JSON holds it."""
+    return {
+        "run": run.plan.get("runName"), "name": run.name, "where": run.where, "started_at": run.plan.get("startedAt"),
+        "model": run.model, "corpus": run.corpus, "conditions": run.conditions, "verdict": verdict(run),
+        **{text: without_documents(run.summary.get(text)) for text in TEXTS},
+        "facts": run.facts() or None, "cost": run.summary.get("cost"),
+    }  # fmt: skip
+
+
+def without_documents(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The figures of a text, without those of each of its documents."""
+    return {key: value for key, value in block.items() if key != "documents"} if block else None
+
+
+def show(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table; the words of a run are text and no markup."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
+    table = Table(title=caption or None, title_justify="left", box=SIMPLE_HEAD)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for cells in rows:
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+
+
+def _loss(block: Mapping[str, Any] | None) -> str:
+    if not block or not usable(block):
+        return NONE
+    losses = " \u2192 ".join(number(block[f"{side}_loss"], 2) for side in ("base", "tuned"))
+    return f"{losses}, {change_words(block['difference'])}"
+
+
+def _kept(named: str, results: Path) -> Run | None:
+    run = kept(named, results)
+    if run is None:
+        return None
+    file = run.folder / run_folder.SUMMARY
+    where = REHEARSED if run.rehearsed else FETCHED
+    return Run(run.folder.name, where, run.plan, lambda: file.read_bytes() if file.is_file() else None)
+
+
+def _stored(s3: Any, bucket: str, name: str) -> Run | None:
+    storage = Storage(s3, bucket)
+    plan = storage.read(run_folder.key(name, run_folder.PLAN))
+    summary = run_folder.key(name, f"{run_folder.REPORT}{run_folder.SUMMARY}")
+    if plan is None:
+        return None
+    return Run(name, ACCOUNT, _parsed(plan, f"The plan of the run {name}"), lambda: storage.read(summary))
+
+
+def _readable(run: Run, notes: list[str]) -> bool:
+    try:
+        return run.summary is not None
+    except DamagedRun as error:
+        notes.append(str(error))
+        return False
+
+
+def _parsed(content: bytes, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise DamagedRun(f"{what} cannot be read ({error}). Fetch the run again, or leave it out.") from error
+    if not isinstance(found, dict):
+        raise DamagedRun(f"{what} is no JSON object. Fetch the run again, or leave it out.")
+    return found

@@ -1,0 +1,208 @@
+"""`captune runs` and `captune compare`: which runs are found, and that every figure between them is the report's own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from captune import account, runs
+from captune.__main__ import app
+from captune.compare import DifferentTexts, NotMeasured, OtherModel, compare, page
+from captune.kept_run import RunNotFound
+from captune.runs import FETCHED, REHEARSED, Run, find
+from report.findings.recall import clustered_mean
+from report.findings.statistics import compare_losses
+from tests.doubles.aws_account import deployed
+from tests.doubles.run_bucket import BUCKET, RunBucket, files_of_run
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "results" / "example"
+SUMMARY = json.loads((EXAMPLE / "summary.json").read_bytes()) | {"resamples": 1_000}
+PLAN = json.loads((EXAMPLE / "plan.json").read_bytes())
+
+
+def seeded(seed: int, **changes: Any) -> Run:
+    """The example as another seed would have trained it: other losses and answers, on the same texts."""
+    rng, summary = random.Random(seed), copy.deepcopy(SUMMARY)
+    for text in ("heldout", "outside", "control"):
+        for document in summary[text]["documents"]:
+            document["tuned_loss"] += rng.gauss(0.01 * seed, 0.02)
+    for row in summary["prompts"]:
+        if row["facts"] and rng.random() < 0.1:
+            row["tuned"]["recall"] = 1 - row["tuned"]["recall"]
+    summary["configuration"]["settings"] |= {"seed": seed, "time_budget_seconds": 6_000 + seed, **changes}
+    plan = PLAN | {"runName": f"captune-{seed}", "startedAt": f"2026-11-{seed:02d}T05:38:06+00:00"}
+    return Run(f"captune-{seed}", REHEARSED, plan, lambda: json.dumps(summary).encode())
+
+
+def difference(first: Run, other: Run, text: str) -> Any:
+    """What the report's function says of two runs' losses on a text, one beside the other."""
+    sides = zip(first.summary[text]["documents"], other.summary[text]["documents"], strict=True)
+    pairs = [
+        {"tokens": one["tokens"], "base_nll": one["tuned_loss"] * one["tokens"], "tuned_nll": two["tuned_loss"] * one["tokens"]}
+        for one, two in sides
+    ]  # fmt: skip
+    return compare_losses({"documents": pairs}, seed=10, resamples=1_000)
+
+
+def written(folder: Path, *found: Run) -> Path:
+    for run in found:
+        (folder / run.name).mkdir()
+        (folder / run.name / "plan.json").write_text(json.dumps(run.plan))
+        (folder / run.name / "summary.json").write_bytes(run.read() or b"")
+    return folder
+
+
+def said(*words: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(app, list(words))
+    return answer.exit_code, answer.output
+
+
+def in_an_account(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    session = deployed()
+    session.services["s3"] = RunBucket({name: files_of_run(name) for name in names})
+    session.client("cloudformation").outputs["Captune-Storage"]["BucketName"] = BUCKET
+    monkeypatch.setattr(account, "session", lambda region: session)
+
+
+def test_figures_of_seeds_one_two_and_three_equal_the_reports_own() -> None:
+    three = [seeded(1), seeded(2), seeded(3)]
+    found = compare(three)
+    for pair, other in zip(found["pairs"], three[1:], strict=True):
+        for text in ("heldout", "outside", "control"):
+            expected = difference(three[0], other, text)
+            assert expected["difference"]["low"] < expected["difference"]["high"]
+            assert pair[text]["difference"] == pytest.approx(expected["difference"])
+            assert (pair[text]["p_value"], pair[text]["documents_count"]) == (
+                expected["p_value"],
+                expected["documents_count"],
+            )
+    (spread,) = found["seeds"]
+    changes = [one["heldout"]["difference"]["estimate"] for one in found["runs"]]
+    assert (spread["seeds"], spread["letters"]) == ([1, 2, 3], ["A", "B", "C"])
+    assert (spread["heldout"]["lowest"], spread["heldout"]["highest"]) == (min(changes), max(changes))
+    assert spread["heldout"]["mean"]["difference"]["estimate"] == pytest.approx(sum(changes) / 3)
+
+
+def test_a_run_against_its_base_is_what_its_own_report_says() -> None:
+    as_reported = Run("one", REHEARSED, PLAN, lambda: json.dumps({**SUMMARY, "resamples": 10_000}).encode())
+    found = compare([as_reported, seeded(2)])
+    for text in ("heldout", "control"):
+        assert found["runs"][0][text]["difference"] == pytest.approx(SUMMARY[text]["difference"])
+        assert found["runs"][0][text]["p_value"] == SUMMARY[text]["p_value"]
+
+
+def test_key_facts_are_paired_on_the_prompts_that_both_were_asked_alike() -> None:
+    first, other = seeded(1), seeded(2)
+    rows = [row for row in other.summary["prompts"] if row["facts"] and row["kind"] != "control"]
+    rows[0]["prompt"] += " else"
+    rows[1]["tuned"]["samples"].append({})
+    before = {row["id"]: row["tuned"]["recall"] for row in first.summary["prompts"] if row["tuned"]}
+    changes = [row["tuned"]["recall"] - before[row["id"]] for row in rows[2:]]
+    expected = clustered_mean(changes, [row["cluster"] for row in rows[2:]], seed=10, resamples=1_000)
+    facts = compare([first, other])["pairs"][0]["facts"]
+    assert (
+        any(changes)
+        and facts["difference"] == pytest.approx(expected["mean"])
+        and facts["p_value"] == expected["p_value"]
+    )
+    assert facts["prompts"] == len(rows) - 2
+
+
+def test_only_documents_that_all_measured_count() -> None:
+    short = seeded(2)
+    del short.summary["heldout"]["documents"][40:]
+    found = compare([seeded(1), short])
+    assert [one["heldout"]["documents_count"] for one in (*found["runs"], *found["pairs"])] == [40, 40, 40]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda summary: summary["heldout"]["documents"][3].update(tokens=9), DifferentTexts, "heldout-004 has"),
+        (lambda summary: summary["heldout"]["documents"][3].update(base_loss=2.0), DifferentTexts, "base loss of 2.000"),
+        (lambda summary: [one.update(id="x") for one in summary["heldout"]["documents"]], DifferentTexts, "captune-1, captune-2"),
+        (lambda summary: summary["base_model"].update(name="Llama 2 7B"), OtherModel, "captune-2 on Llama 2 7B"),
+        (lambda summary: summary["base_model"].update(quantization="nf4"), OtherModel, "Instruct (nf4)"),
+        (lambda summary: summary.update(heldout=None), NotMeasured, "captune-2 measured no held-out loss"),
+    ],
+    ids=["tokens", "base loss", "other ids", "model", "precision", "no losses"],
+)  # fmt: skip
+def test_runs_that_cannot_be_compared_are_refused_by_name(change: Any, error: type[Exception], words: str) -> None:
+    other = seeded(2)
+    change(other.summary)
+    with pytest.raises(error, match=re.escape(words)):
+        compare([seeded(1), other])
+
+
+def test_another_outside_text_is_left_out_and_named() -> None:
+    other = seeded(2)
+    other.summary["outside"]["documents"][0]["tokens"] += 1
+    found = compare([seeded(1), other])
+    assert "captune-1 and captune-2 were measured on different texts" in found["not_compared"]["outside"]
+    assert "outside" not in found["pairs"][0] and found["pairs"][0]["heldout"]
+
+
+def test_another_setting_is_no_spread_between_seeds(tmp_path: Path) -> None:
+    three = [seeded(1), seeded(2), seeded(3, epochs=2)]
+    assert [group["letters"] for group in compare(three)["seeds"]] == [["A", "B"]]
+    words = page(three, compare(three)).decode()
+    assert all(part in words for part in ("C: seed 3, epochs 2", "AB: mean of seeds", "2026-11-03 05:38"))
+
+
+def test_a_page_has_one_chart_and_asks_for_nothing(tmp_path: Path) -> None:
+    results = written(tmp_path, seeded(1), seeded(2, hostile="<script>"))
+    code, text = said(
+        "compare", "captune-1", "captune-2", "--results", str(results), "--html", str(tmp_path / "page.html")
+    )
+    html = (tmp_path / "page.html").read_text("utf-8")
+    assert code == 0 and "B\u00a0\u2212\u00a0A" in text and "<script>" not in html and "&lt;script&gt;" in html
+    assert (
+        html.count("<figure>") == 1
+        and "Content-Security-Policy" in html
+        and not re.search(r"https?://(?!www.w3)", html)
+    )
+    code, text = said("compare", "captune-1", str(results / "captune-2"), "--results", str(results), "--json")
+    assert code == 0 and [one["name"] for one in json.loads(text)["runs"]] == ["captune-1", "captune-2"]
+    code, text = said("compare", "captune-1", "captune-1", "--results", str(results))
+    assert code == 1 and "each once" in text
+
+
+def test_runs_of_this_machine_and_of_the_account_are_listed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_an_account(monkeypatch, "captune-one", "captune-2")
+    results = written(tmp_path, seeded(1), seeded(2, epochs=3))
+    written(
+        results / "..",
+        Run(f"{tmp_path.name}/cut", FETCHED, PLAN | {"runName": "cut", "startedAt": "2026-10"}, lambda: b"{"),
+    )
+    code, text = said("runs", "--results", str(results), "--json", "--region", "us-east-1")
+    listed = json.loads(text[: text.rindex("]") + 1])
+    assert [(one["name"], one["where"]) for one in listed] == [
+        ("captune-2", "rehearsed"), ("captune-1", "rehearsed"), ("captune-one", "account")
+    ]  # fmt: skip
+    assert code == 0 and "The summary of the run cut cannot be read" in text and listed[2]["verdict"] == "no report yet"
+    code, text = said("runs", "--results", str(results), "--last", "2", "--here")
+    assert "captune-one" not in text and "1 older run not shown" in text and "seed 2" in text and "at most" not in text
+
+
+def test_runs_says_so_where_no_account_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "session", lambda region: deployed(stacks=()))
+    code, text = said("runs", "--results", str(written(tmp_path, seeded(1))))
+    assert code == 0 and "captune-1" in text and "the account did not answer" in text
+    with pytest.raises(RunNotFound, match="captune-1"):
+        find(["captune-7"], tmp_path, None)
+
+
+def test_a_run_that_is_not_here_is_found_in_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_an_account(monkeypatch, "captune-one")
+    assert [(run.name, run.where) for run in find(["one"], tmp_path, None)] == [("captune-one", runs.ACCOUNT)]
+    with pytest.raises(RunNotFound, match=r"no run captune-two .* nor in the bucket bucket. There are: captune-one"):
+        find(["captune-two"], tmp_path, None)
