@@ -21,7 +21,7 @@ from rich.text import Text
 
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
-from captune.check.findings import NO_ANSWER, Finding, Level, asking, ok, one_line
+from captune.check.findings import NO_ANSWER, Finding, Findings, Level, asking, ok, one_line, problem
 from captune.check.questions import Clients, Project, findings
 from rehearsal.account.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
@@ -60,13 +60,8 @@ def command(
     show(console, found[0])
     questions = findings(aws, number, project)
     if test_states:
-        # With the simulated account, which nothing else here needs.
-        from captune.check import expressions
-
-        evaluations = expressions.recorded({"region": settings.region, **chosen}, number)
-        console.print(expressions.price(evaluations))
-        answers = expressions.check(aws("stepfunctions"), evaluations)
-        questions = chain(questions, asking("expressions", "states:TestState", answers))
+        asked = _expressions(aws("stepfunctions"), console, {"region": settings.region, **chosen}, number)
+        questions = chain(questions, asking("expressions", "states:TestState", asked))
     for finding in questions:
         found.append(finding)
         show(console, finding)
@@ -81,10 +76,8 @@ def command(
 
 def clients(region: str) -> Clients:
     """Makes the clients of the environment's credentials. They neither hang nor give up at once."""
-
-    session = cache(
-        boto3.Session
-    )  # made with the first client: a profile that does not exist is an error of that question
+    # Made with the first client: a profile that does not exist is an error of that question.
+    session = cache(boto3.Session)
 
     def client(service: str, elsewhere: str | None = None) -> Any:
         return session().client(service, region_name=elsewhere or region, config=_PATIENT)
@@ -101,6 +94,22 @@ def identify(aws: Clients) -> tuple[str, str]:
         print(f"AWS does not say who asks: {one_line(str(error)).rstrip('.')}. {_SIGN_IN}", file=sys.stderr)
         raise typer.Exit(NOT_ASKED) from None
     return answer["Account"], answer["Arn"]
+
+
+def _expressions(step_functions: Any, console: Console, given: dict[str, str], account_id: str) -> Findings:
+    """Whether every expression has for Step Functions the value that it has in the simulated runs. Says first what it costs."""
+    # With the simulated account, which nothing else here needs.
+    from verification.conformance.expressions import on_aws
+
+    with tempfile.TemporaryDirectory(prefix="captune-check-") as folder:
+        synthesize(PROJECT, Path(folder), given, account_id)
+        evaluations = on_aws.recorded(Path(folder))
+    console.print(on_aws.price(evaluations))
+    differing = on_aws.differences(step_functions, evaluations)
+    for text in differing:
+        yield problem("expressions", text, "mend it in stacks/*.asl.yaml, then captune conformance expressions")
+    if not differing:
+        yield ok("expressions", f"{len(evaluations)} have for Step Functions the value that they have here")
 
 
 def load(settings: Settings, given: dict[str, str], account_id: str) -> Project:

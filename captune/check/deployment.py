@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from captune.check.findings import Finding, Findings, later, ok, problem, warning
+from captune.check.findings import Finding, Findings, later, ok, problem, unless, warning
 from captune.destroy import STORAGE
-from common.aws import error_code
 from stacks.names import ONE_PER_ACCOUNT
 
 TOOLKIT = "CDKToolkit"  # the stack that `cdk bootstrap` makes
@@ -37,14 +34,11 @@ class Deployed:
 
 def bootstrap(ssm: Any, parameter: str, needed: int) -> Findings:
     """Whether `cdk bootstrap` was run in this account and region, and new enough for these stacks."""
-    try:
-        version = int(ssm.get_parameter(Name=parameter)["Parameter"]["Value"])
-    except ClientError as error:
-        if error_code(error) != "ParameterNotFound":
-            raise
+    kept = unless("ParameterNotFound", lambda: ssm.get_parameter(Name=parameter))
+    version = int(kept["Parameter"]["Value"]) if kept else 0
+    if not kept:
         yield problem("cdk bootstrap", "was not run in this account and region", _BOOTSTRAP)
-        return
-    if version < needed:
+    elif version < needed:
         yield problem("cdk bootstrap", f"is of version {version}, and {needed} is needed", _BOOTSTRAP)
     else:
         yield ok("cdk bootstrap", f"version {version}")
@@ -52,29 +46,19 @@ def bootstrap(ssm: Any, parameter: str, needed: int) -> Findings:
 
 def assets_key(s3: Any, cloudformation: Any, bucket: str) -> Findings:
     """Whether Preflight may decrypt its own files. The key that the bootstrap makes lets every role of the account do so."""
-    try:
-        rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
-    except ClientError as error:
-        if error_code(error) != "NoSuchBucket":
-            raise
+    found = unless("NoSuchBucket", lambda: s3.get_bucket_encryption(Bucket=bucket))
+    if not found:
         return  # what is to be mended is the bootstrap, and that was said
+    rules = found["ServerSideEncryptionConfiguration"]["Rules"]
     keys = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
     given = [key for key in keys if key and not key.endswith("alias/aws/s3")]
-    if not given or _made_by_the_bootstrap(cloudformation):
+    # ValidationError: no such stack, or no such resource in it.
+    own = {"StackName": TOOLKIT, "LogicalResourceId": _OWN_KEY}
+    if not given or unless("ValidationError", lambda: cloudformation.describe_stack_resource(**own)):
         yield ok("bootstrap's key", "Preflight may read what is deployed")
         return
     fix = "its policy must let roles of this account decrypt through S3 (kms:Decrypt with kms:ViaService); else runs end as AssetUnreadable"
     yield warning("bootstrap's key", f"the assets are encrypted with a key of yours, {given[0]}", fix)
-
-
-def _made_by_the_bootstrap(cloudformation: Any) -> bool:
-    try:
-        cloudformation.describe_stack_resource(StackName=TOOLKIT, LogicalResourceId=_OWN_KEY)
-    except ClientError as error:
-        if error_code(error) != "ValidationError":  # no such stack, or no such resource in it
-            raise
-        return False
-    return True
 
 
 def read(cloudformation: Any, names: Mapping[str, dict[str, Any]], deployed: Deployed) -> Findings:
@@ -101,11 +85,8 @@ def only_region(iam: Any, account: str, deployed: Deployed) -> Findings:
     """Whether another region of the account has a deployment, or has kept its data: Any would refuse a second one."""
     if deployed.stacks is None or STORAGE in deployed.stacks:
         return  # not known, or it is this one
-    try:
-        iam.get_policy(PolicyArn=f"arn:aws:iam::{account}:policy/{ONE_PER_ACCOUNT}")
-    except ClientError as error:
-        if error_code(error) != "NoSuchEntity":
-            raise
+    arn = f"arn:aws:iam::{account}:policy/{ONE_PER_ACCOUNT}"
+    if not unless("NoSuchEntity", lambda: iam.get_policy(PolicyArn=arn)):
         yield ok("one region", "no other region of this account has a deployment")
         return
     text = f"another region of this account has a deployment, or its data ({ONE_PER_ACCOUNT} exists), and a second one would have a cap of its own"

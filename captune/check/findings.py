@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -62,6 +63,16 @@ def asking(subject: str, right: str, question: Findings) -> Findings:
     except NO_ANSWER as error:
         text = f"AWS did not answer: {one_line(str(error))}"
         yield warning(subject, text, "look at the network and the proxy, then run captune check again")
+
+
+def unless(missing: str, call: Callable[[], Any]) -> Any:
+    """What AWS answers to a call, or None where it answers with the error that says that there is no such thing."""
+    try:
+        return call()
+    except ClientError as error:
+        if error_code(error) != missing:
+            raise
+        return None
 
 
 def one_line(message: str) -> str:

@@ -6,11 +6,8 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from captune.check.findings import Finding, Findings, Level, ok, problem, warning
+from captune.check.findings import Finding, Findings, Level, ok, problem, unless, warning
 from captune.release import find
-from common.aws import error_code
 
 # CloudFormation compares a template with the one before, not with what is there, unless it is told to.
 _PUT_BACK = "make deploy, and where somebody changed or removed it by hand: make deploy ARGS=--revert-drift"
@@ -25,14 +22,12 @@ def budget(budgets: Any, deny_policy: str, limit_usd: int) -> Findings:
     if action is None:
         yield problem("budget", "no budget action attaches the deny policy", _PUT_BACK)
         return
-    try:
-        named = {"AccountId": action.account, "BudgetName": action.budget}
-        kept = budgets.describe_budget(**named, ShowFilterExpression=True)["Budget"]
-    except ClientError as error:
-        if error_code(error) != "NotFoundException":
-            raise
+    named = {"AccountId": action.account, "BudgetName": action.budget, "ShowFilterExpression": True}
+    answer = unless("NotFoundException", lambda: budgets.describe_budget(**named))
+    if not answer:
         yield problem("budget", f"there is no budget {action.budget}", _PUT_BACK)
         return
+    kept = answer["Budget"]
     limit = Decimal(kept["BudgetLimit"]["Amount"])
     spending = kept.get("CalculatedSpend")  # AWS may have counted nothing yet
     spent = Decimal(spending["ActualSpend"]["Amount"]) if spending else Decimal(0)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from captune.check.findings import Findings, ok, problem, warning
-from common.aws import error_code
+from captune.check.findings import Findings, ok, problem, unless, warning
 from common.errors import PriceUnknown
 from common.pricing import prices
 
@@ -24,11 +21,8 @@ def newer_images(listed: Sequence[tuple[str, str]]) -> Findings:
 def plan(freetier: Any) -> Findings:
     """Whether the account has the paid plan: on the free one, which new accounts may have, AWS closes it with its credits."""
     subject = "account plan"
-    try:
-        found = freetier.get_account_plan_state()
-    except ClientError as error:
-        if error_code(error) != "ResourceNotFoundException":
-            raise
+    found = unless("ResourceNotFoundException", freetier.get_account_plan_state)
+    if not found:
         yield ok(subject, "AWS keeps none for this account, so it is not the free one")
         return
     credits, ends = found.get("accountPlanRemainingCredits"), found.get("accountPlanExpirationDate")

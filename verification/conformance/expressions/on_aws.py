@@ -1,20 +1,13 @@
-"""`captune check --test-states`: the expressions of both state machines, evaluated by Step Functions itself.
-
-Their contexts are those of the simulated runs by which `captune conformance expressions` compares with npm jsonata.
-"""
+"""The expressions of both state machines, evaluated by Step Functions itself in recorded contexts: `captune check --test-states`."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captune.account import PROJECT
-from captune.check.findings import Findings, ok, problem
 from common.pricing.costs import STATE_TRANSITION
-from rehearsal.account.assembly import synthesize
 from verification.conformance.expressions import runs
 from verification.conformance.expressions.evaluations import Evaluation, Recorder
 
@@ -26,13 +19,11 @@ _TASK = {
 _OF_THE_CLOCK = ("$millis(", "$now(")
 
 
-def recorded(given: dict[str, str], account_id: str) -> list[Evaluation]:
-    """One context of each expression that these settings deploy, in which it has a value. What reads the clock is left out."""
-    with tempfile.TemporaryDirectory(prefix="captune-check-") as folder:
-        synthesize(PROJECT, Path(folder), given, account_id)
-        with runs.opened(Path(folder)) as (_, scenarios), Recorder() as recorder:
-            for play in scenarios.values():
-                play()
+def recorded(assembly: Path) -> list[Evaluation]:
+    """One context of each expression that an assembly deploys, in which it has a value. What reads the clock is left out."""
+    with runs.opened(assembly) as (_, scenarios), Recorder() as recorder:
+        for play in scenarios.values():
+            play()
     found = {one.text: one for one in reversed(recorder.evaluations) if "value" in one.result}
     return [one for text, one in found.items() if not any(name in text for name in _OF_THE_CLOCK)]
 
@@ -43,19 +34,17 @@ def price(evaluations: Sequence[Evaluation]) -> str:
     return f"TestState is called {len(evaluations)} times: at most ${dollars:.3f} if AWS counts each as a state transition, which it does not say."
 
 
-def check(step_functions: Any, evaluations: Sequence[Evaluation]) -> Findings:
-    """Whether each expression has the value for Step Functions that it had in the simulated run."""
-    differing = 0
+def differences(step_functions: Any, evaluations: Sequence[Evaluation]) -> list[str]:
+    """A sentence for each expression that has another value for Step Functions than it had in the simulated run."""
+    found = []
     for one in evaluations:
         answer = step_functions.test_state(**request(one))
-        found = answer.get("output") if answer["status"] in ("SUCCEEDED", "CAUGHT_ERROR") else None
-        if found is None or _as_doubles(found) != _as_doubles(json.dumps(one.result["value"])):
-            differing += 1
-            said = found if found is not None else f"{answer.get('error')}: {answer.get('cause')}"
-            text = f"{one.text[:80]} gives {str(said)[:120]}, not {json.dumps(one.result['value'])[:120]}"
-            yield problem("expressions", text, "mend it in stacks/*.asl.yaml, then captune conformance expressions")
-    if not differing:
-        yield ok("expressions", f"{len(evaluations)} have for Step Functions the value that they have here")
+        value = answer.get("output") if answer["status"] in ("SUCCEEDED", "CAUGHT_ERROR") else None
+        here = json.dumps(one.result["value"])
+        if value is None or _as_doubles(value) != _as_doubles(here):
+            said = f"{answer.get('error')}: {answer.get('cause')}" if value is None else value
+            found.append(f"{one.text[:80]} gives {said[:120]}, not {here[:120]}")
+    return found
 
 
 def request(one: Evaluation) -> dict[str, Any]:
