@@ -69,10 +69,11 @@ def aws_actions(function: str) -> set[str]:
         found |= {action for name, action in _operations().items() if name in mentioned}
         names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
         made = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "Files"]
-        if any(len(call.args) > 3 for call in made):  # with the versions that are to be read
+        if any(ast.unparse(call.args[3]) != "{}" for call in made if len(call.args) > 3):  # with versions to be read
             found.add("s3:GetObjectVersion")
         found |= {action for name, action in _FOUND.items() if name in names}
-        if "listed" in mentioned | names:
+        imported = {(n.module, name.name) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for name in n.names}
+        if ("common.pricing.prices", "listed") in imported:
             found.add("pricing:GetProducts")
     return found
 
