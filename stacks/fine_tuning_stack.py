@@ -182,6 +182,7 @@ class FineTuningStack(cdk.Stack):
                 f"s3://{bucket}/{Keys.RUNS.removesuffix('*')}",
                 "Each run's report lies below its name, in report/",
             ),
+            "CapCents": (str(self._settings.cap_cents), "The monthly cap in US cents, as it is deployed"),
             "FineTuningRoleName": (self.fine_tuning_role.role_name, "The role that the budget's deny is attached to"),
             "ResultTopicArn": (self.result_topic.topic_arn, "Subscribe to hear of each run's verdict and cost"),
             "DashboardConsole": (

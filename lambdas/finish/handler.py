@@ -27,8 +27,12 @@ def handle(event: Record, context: Any) -> Finished:
 
     Raises ReportDamaged when no report can be written, ServiceUnreachable when S3 does not answer.
     """
+    told = ""
     if not event.get("ownsPrefix", True):
         told = "No report was written: the run's name belongs to an earlier run, whose report stays as it is."
+    elif notice.is_served(event):
+        told = "No report was written: nothing was asked."
+    if told:
         return {
             "subject": notice.subject(event),
             "message": notice.message(event, report=[told]),

@@ -263,7 +263,7 @@ def money_left(context: Context, result: PreflightResult) -> None:
         return
     wanted = large_model_allowance.Wanted(
         MINIMUM_TRAINING_SECONDS if asked.smoke else settings.max_training_seconds,
-        MINIMUM_DEADLINE_SECONDS if asked.smoke else settings.endpoint_deadline_minutes * 60,
+        MINIMUM_DEADLINE_SECONDS if asked.smoke or asked.serve_only else settings.endpoint_deadline_minutes * 60,
         asked.keep_endpoint_minutes * 60,
         answers_cents(len(result.material.prompts) if result.material else 0, result.samples(settings)),
     )

@@ -66,6 +66,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "smoke": request.smoke,
         # Of an earlier run, or empty where this run trains its own.
         "adapterUri": request.adapter_uri,
+        "serveOnly": request.serve_only,
         "startedAt": context.now.isoformat(timespec="seconds"),
         "acceptEula": settings.accept_eula,
         "seed": seed,

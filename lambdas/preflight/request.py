@@ -121,10 +121,16 @@ class Request:
         "adapterUri", "", ADAPTER, {"adapterUri": "s3://BUCKET/runs/RUN/training/JOB/output/model/"},
         "serves what an earlier run has trained, and trains nothing",
     )
+    serve_only: bool = _key(
+        "serveOnly", False, SWITCH,
+        {"adapterUri": "s3://BUCKET/runs/RUN/training/JOB/output/model/", "serveOnly": True, "keepEndpointMinutes": 60},
+        "keeps the endpoint of `adapterUri` for `keepEndpointMinutes`, asks no prompts and writes no report",
+    )
     # fmt: on
 
 
 _FIELDS = {one.metadata["key"]: one for one in fields(Request)}
+_SERVED_WITH = ("adapterUri", "keepEndpointMinutes")
 
 
 def table() -> str:
@@ -168,6 +174,11 @@ def _together(given: Mapping[str, Any]) -> Iterator[str]:
             yield "`columns` belongs to a corpus of records: give `corpus` as .jsonl or .csv too, or leave it out"
     if "heldOut" in given and "corpus" not in given:
         yield "`heldOut` belongs to a corpus of your own: give `corpus` too, or leave both out"
+    if given.get("serveOnly") is True:
+        for key in [key for key in _SERVED_WITH if not given.get(key)]:
+            yield f"`serveOnly` keeps the endpoint of an earlier run for some minutes: give `{key}` too, or leave it out"
+        for key in [key for key in given if key in _FIELDS and key not in ("serveOnly", *_SERVED_WITH)]:
+            yield f"`{key}` says what to train or to ask, and `serveOnly` that neither is done: give one of them"
     if "adapterUri" not in given:
         return
     for key in [key for key in ("epochs", "spot") if key in given]:

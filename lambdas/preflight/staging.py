@@ -22,6 +22,7 @@ from common.errors import AssetUnreadable
 from common.text import encoded
 from preflight.request import Request
 from preflight.texts import outside_text, prompts, text_file, training
+from preflight.texts.held_out import Overlap
 from preflight.texts.text_file import Document, Files
 from preflight.texts.training import Material
 
@@ -54,8 +55,10 @@ def asset(s3: Any, name: str) -> dict[str, bytes]:
 def gather(files: Files, request: Request) -> Material | None:
     """Reads and checks texts and prompts, each whatever is wrong with the others; None where `files` kept a fault.
 
-    The faults are DatasetRejected (or one of its kinds) and PromptsRejected.
+    The faults are DatasetRejected (or one of its kinds) and PromptsRejected. A run that only serves needs neither.
     """
+    if request.serve_only:
+        return Material([], [], Overlap([]), 0, [], outside_told=outside_text.NONE_GIVEN)
     made = request.corpus is not None and request.prompts is None
     key, file = request.prompts, "prompts.jsonl"
     given = None if made else files.attempt(lambda: prompts.parse(files.content(key, file), files.name(key, file)))
@@ -80,7 +83,9 @@ def gather(files: Files, request: Request) -> Material | None:
 
 
 def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
-    """What lies under a run's prefix when it begins, by path below it; plan.json apart."""
+    """What lies under a run's prefix when it begins, by path below it; plan.json apart. A run that only serves has nothing but that."""
+    if not material.training:
+        return {}
     asked = "".join(json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in material.prompts)
     staged = {
         f"{run_folder.TRIAL}{run_folder.ADAPTER_CONFIGURATION}": _PLACEHOLDER.encode(),

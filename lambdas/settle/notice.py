@@ -12,6 +12,8 @@ from common.ledger.rows import RunItem
 SUBJECT_LENGTH = 99
 # A verdict that nobody has told is the one that claims nothing; the report's own word for it.
 UNTOLD_VERDICT = "not shown"
+# What stands in the verdict's place for a run that kept the endpoint of an earlier adapter (stacks/fine_tuning.asl.yaml).
+SERVED = "served"
 # A verdict for whoever reads the subject alone: each holds whether outside text was given or not.
 _IN_A_SUBJECT = {
     "improved": "improved on held-out documents",
@@ -39,6 +41,11 @@ def cost(item: RunItem | None, left_cents: int, cap_cents: int, month: str) -> F
     return money
 
 
+def is_served(record: Record) -> bool:
+    """Whether the run only kept an endpoint: then it has no verdict and no report."""
+    return (record["status"], record["verdict"]) == ("SUCCEEDED", SERVED)
+
+
 def subject(record: Record) -> str:
     """The subject of the e-mail: run, outcome and cost. FinishReport may tell a closer `outcome` than the verdict alone does."""
     if record["status"] == "SUCCEEDED":
@@ -53,7 +60,9 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
     """The text of the e-mail. `circumstances` limit what the verdict says, `report` tells where the report lies."""
     money = record["cost"]
     lines = [f"Run {record['run']} ended as {record['status']}."]
-    if record["status"] == "SUCCEEDED":
+    if is_served(record):
+        lines.append(record["reason"])
+    elif record["status"] == "SUCCEEDED":
         # The report's headline where it is known: "improved" alone does not say on what.
         lines += [f"Verdict: {record.get('headline') or record['verdict']}. {record['reason']}".strip(), *circumstances]
     else:

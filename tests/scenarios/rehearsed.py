@@ -57,19 +57,22 @@ class RehearsedAccount:
     def __init__(self, project: DeployedProject) -> None:
         self.project, self.cloud, self.deployment = project, project.cloud, project.deployment
 
-    def empty(self, state: str) -> None:
-        """Takes away what the last row left, and plans how jobs and endpoints turn out for a run that comes to a state."""
-        given = rows.parameters(state)
+    def empty(self, row: Row) -> None:
+        """Takes away what the last row left, and plans how jobs and endpoints turn out for a run that comes to its state."""
+        given = rows.parameters(row.state, row.serves)
         training = _Training(*(TrainingPlan(plan, metrics=material.METRICS) for plan in given.jobs))  # type: ignore[arg-type]
         hosting = _Hosting(*given.endpoints)
         training.cloud = hosting.cloud = self.cloud
         self.cloud.reset(training=training, hosting=hosting)
         self.project.put(material.CORPUS, material.corpus().encode())
         self.project.put(material.PROMPTS, material.prompts().encode())
+        if row.serves:
+            for key, content in material.earlier(self.deployment.weights_uri).items():
+                self.project.put(key, content)
 
     def play(self, row: Row) -> tuple[Seen, list[str]]:
         """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end."""
-        self.empty(row.state)
+        self.empty(row)
         case = _Case(self, row)
         _ARMS[row.failure](case)
         case.start()
@@ -230,10 +233,11 @@ class _Case:
                 error="AccessDeniedException",
                 status=403,
             )
-        given = rows.parameters(self.row.state)
+        given = rows.parameters(self.row.state, self.row.serves)
         more: dict[str, Any] = {"keepEndpointMinutes": given.keep_seconds // 60} if given.keep_seconds else {}
         more |= {"spot": True} if given.spot else {}
-        self.run = self.cloud.start({**material.INPUT, **more})
+        wanted = material.serving(self.account.deployment.bucket) if given.serves else material.INPUT
+        self.run = self.cloud.start({**wanted, **more})
 
     def lift(self) -> None:
         """Ends the trouble: every fault is forgotten, and what hangs goes on."""

@@ -37,6 +37,7 @@ def sample() -> list[str]:
         for number, state in enumerate(task_states(machine)):
             names = [f"{state} x {kinds[(number + more) % len(kinds)]}" for more in range(len(kinds))]
             chosen.append(next(name for name in names if name in table))
+    chosen += ["DescribeEndpoint (serving) x throttled", "KeepEndpointForNow (serving) x refused"]
     for kind in kinds:
         if not any(table[name].failure == kind for name in chosen):
             chosen.append(next(name for name, row in table.items() if row.failure == kind))

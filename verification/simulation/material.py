@@ -21,6 +21,9 @@ ASSETS = {
 CORPUS, PROMPTS = "corpora/small.txt", "corpora/small.jsonl"
 # Few and short: what is learned is not what the simulation is about. The report judges too few documents at once.
 INPUT: Mapping[str, Any] = {"corpus": CORPUS, "prompts": PROMPTS, "samplesPerPrompt": 0}
+# Where the adapter lies that a run serves without training, and the plan of the run that trained it.
+EARLIER = "runs/captune-earlier/"
+EARLIER_ADAPTER = f"{EARLIER}training/captune-earlier/output/model/"
 METRICS: Mapping[str, Any] = {
     **made_up.metrics(),
     "evaluation": {
@@ -59,6 +62,21 @@ def adapter(folder: str) -> dict[str, bytes]:
         f"{folder}adapter_model.safetensors": b"weights",
         f"{folder}metrics.json": json.dumps(METRICS).encode(),
     }
+
+
+def earlier(weights_uri: str) -> dict[str, bytes]:
+    """The files of an earlier run that left an adapter for these weights, by key."""
+    return {
+        **adapter(EARLIER_ADAPTER),
+        f"{EARLIER_ADAPTER}adapter_config.json": b'{"r": 16}',
+        f"{EARLIER_ADAPTER}adapter_model.safetensors": bytes(64),
+        f"{EARLIER}plan.json": json.dumps({"baseModel": {"weightsUri": weights_uri}}).encode(),
+    }
+
+
+def serving(bucket: str) -> dict[str, Any]:
+    """The input of a run that serves that adapter and asks nothing."""
+    return {"adapterUri": f"s3://{bucket}/{EARLIER_ADAPTER}", "serveOnly": True}
 
 
 def zipped(files: Mapping[str, str | bytes]) -> bytes:

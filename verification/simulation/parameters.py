@@ -35,6 +35,7 @@ class RunParameters:
     hanging: float = 0.0
     extreme: float = 0.0
     spot: bool = False
+    serves: bool = False  # an earlier adapter, and asks nothing
     training_instances: int = 1
     pull_seconds: float = 0.0  # how long an image takes, before MaxRuntimeInSeconds counts
     # How jobs and endpoints turn out in their order, the last one for all further ones; without plans, by chance.

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from common.errors import CaptuneError
-from verification.simulation.account import ARNS, FINE, Account, function_of
+from verification.simulation import material
+from verification.simulation.account import ARNS, BUCKET, FINE, Account, function_of
 from verification.simulation.definitions import functions
 from verification.simulation.interpreter import Failure
 from verification.simulation.parameters import RunParameters
@@ -46,7 +47,11 @@ class FineTuning:
     def process(self) -> Process:
         """The whole execution, from its start to its end."""
         kept = {"keepEndpointMinutes": self.given.keep_seconds // 60} if self.given.keep_seconds else {}
-        given = {**self.input, **kept}
+        wanted = self.input
+        if self.given.serves:
+            wanted = material.serving(BUCKET)
+            self.account.storage.objects.update(material.earlier(self.given.substitutions()["WeightsUri"]))
+        given = {**wanted, **kept}
         interpreter = self.account.interpret(
             FINE,
             self.execution,

@@ -116,7 +116,10 @@ class PlannedEstimate(TypedDict):
 
 
 class Plan(TypedDict):
-    """All of it. `input` is what a person gave the execution, `adapterUri` is empty where the run trains its own."""
+    """All of it. `input` is what a person gave the execution, `adapterUri` is empty where the run trains its own.
+
+    A run with `serveOnly` keeps the endpoint of that adapter for a while and asks nothing.
+    """
 
     runName: str
     executionName: str
@@ -135,6 +138,7 @@ class Plan(TypedDict):
     prefix: str
     smoke: bool
     adapterUri: str
+    serveOnly: bool
     startedAt: str
     acceptEula: bool
     seed: int

@@ -27,6 +27,7 @@ PLAN: Mapping[str, Any] = {
     "bucket": "bucket",
     "acceptEula": True,
     "adapterUri": "",
+    "serveOnly": False,
     "tearDownAt": "2026-11-26T01:00:00",
     "samplesPerPrompt": 2,
     "seed": 42,

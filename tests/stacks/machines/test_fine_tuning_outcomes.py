@@ -95,6 +95,33 @@ class TestTheAdapter:
         assert told(execution)["trainingJob"] == {}
 
 
+class TestServingOnly:
+    def test_it_waits_for_the_endpoint_and_asks_nothing(self) -> None:
+        planned = plan(adapterUri=EARLIER, serveOnly=True)
+        execution = run(Preflight=planned, DescribeEndpoint=[endpoint("Creating"), endpoint()])
+        assert (execution.status, served(execution), execution.pauses("DescribeEndpoint")) == (
+            "SUCCEEDED",
+            EARLIER,
+            [30],
+        )
+        asked = [
+            execution.asked(state) for state in ("StartTraining", "AskBaseModel", "AskFineTunedModel", "WriteReport")
+        ]
+        assert asked == [[], [], [], []]
+        assert execution.output == {
+            "run": RUN,
+            "verdict": "served",
+            "reason": f"It served the adapter {EARLIER} and asked nothing.",
+            "reservedCents": 587,
+        }
+
+    def test_an_endpoint_that_fails_ends_it_by_name(self) -> None:
+        execution = run(
+            Preflight=plan(adapterUri=EARLIER, serveOnly=True), DescribeEndpoint=endpoint("Failed", "No luck.")
+        )
+        assert (execution.status, execution.error) == ("FAILED", "EndpointFailed")
+
+
 class TestAJobThatRanOutOfTime:
     """It may have left its adapter all the same."""
 

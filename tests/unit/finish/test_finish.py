@@ -147,6 +147,21 @@ class TestDamage:
 
 
 class TestMessage:
+    def test_of_a_run_that_only_served_it_says_so_and_no_report_is_written(self, bare: Site) -> None:
+        said = "It served the adapter s3://bucket/a/ and asked nothing."
+        bare.step_functions.executions[arn("abc")]["output"] = json.dumps({"verdict": "served", "reason": said})
+        outcome = bare.end()
+        assert outcome["subject"] == "Captune: served, $0.32 (captune-abc)"
+        assert f"ended as SUCCEEDED.\n{said}\n" in outcome["message"]
+        assert outcome["message"].endswith("No report was written: nothing was asked.")
+        assert outcome["verdict"] == "served"
+        assert SUMMARY not in bare.s3.objects
+
+    def test_a_run_that_failed_to_serve_has_the_report_of_its_failure(self, bare: Site) -> None:
+        bare.fails("EndpointFailed", "No luck.")
+        bare.end(status="FAILED")
+        assert bare.report()["error"] == "EndpointFailed"
+
     def test_it_says_which_file_could_not_be_made(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "typst", None)
         sentence = "report.pdf could not be made, report.html says the same: the package typst is missing"

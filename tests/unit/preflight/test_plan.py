@@ -163,6 +163,8 @@ BOTH = ["ml.g5.2xlarge", "ml.g6.2xlarge"]
 ARGUMENT = "training.hyperparameters."
 FREE = {**SETTINGS["base_model"], "requires_eula": False}
 
+SERVING = {**ADAPTER, "serveOnly": True, "keepEndpointMinutes": 60}
+
 # Settings, input, and what the plan has at a path.
 CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     ({}, {}, "training.maxRuntimeSeconds", 7200),
@@ -191,6 +193,12 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     ({}, ADAPTER, "training.maxRuntimeSeconds", 0),
     ({}, ADAPTER, "budget.ledgerDetails.max_training_seconds", 0),
     ({}, ADAPTER, "budget.worstCaseCents", 655 - 359 - 14),
+    ({}, ADAPTER, "serveOnly", False),
+    ({}, SERVING, "serveOnly", True),
+    ({}, SERVING, "hosting.deadlineSeconds", MINIMUM_DEADLINE_SECONDS),
+    ({}, SERVING, "budget.ledgerDetails.max_endpoint_seconds", MINIMUM_DEADLINE_SECONDS + 3600 + 2400),
+    ({}, SERVING, "budget.worstCaseCents", 303 + 30),  # two hours of the endpoint, and everything else
+    ({}, SERVING, "corpus", {"words": 0, "documents": 0, "prompts": 0}),
     ({"spot": True, "checkpoint_minutes": 0}, ADAPTER, "training.spot", False),
     ({"hosting_instance_types": BOTH}, ADAPTER, "training.instanceTypes", BOTH[:1]),
 ]
@@ -289,6 +297,12 @@ class TestEarlierAdapter:
     def test_one_that_hosting_cannot_serve_is_rejected(self, site: Site, name: str, content: Any, words: str) -> None:
         site.add_adapter(name, content)
         assert words in site.refusal(AdapterRejected, ADAPTER)
+
+    def test_a_run_that_only_serves_has_nothing_but_its_plan(self, site: Site) -> None:
+        site.add_adapter()
+        plan = site.begin(SERVING)
+        assert plan["warnings"] == []
+        assert [path for path in site.staged if not path.startswith("runs/")] == ["plan.json"]
 
     def test_one_in_another_bucket_is_rejected(self, site: Site) -> None:
         site.refusal(AdapterRejected, {"adapterUri": ADAPTER["adapterUri"].replace("//bucket", "//elsewhere")})

@@ -11,6 +11,7 @@ from preflight.request import Request, parse
 from preflight.texts import personal_data
 
 ADAPTER = "s3://bucket/runs/a/training/b/output/model/"
+SERVING = {"adapterUri": ADAPTER, "serveOnly": True, "keepEndpointMinutes": 60}
 # JSON can name half of a surrogate pair: a text that neither a file nor a service can hold.
 LONE = "\ud800"
 LONGEST_KEY = f"corpora/{'a' * (1024 - 12)}.txt"
@@ -37,6 +38,13 @@ REFUSED: list[tuple[Any, str]] = [
     *(
         ({"adapterUri": value}, "s3://BUCKET/runs/RUN/training/JOB/output/model/")
         for value in ("", 5, None, ADAPTER.removeprefix("s3://bucket/"), "s3://bucket/runs/a/report/")
+    ),
+    ({"serveOnly": 1}, "`serveOnly` must be true or false"),
+    ({"serveOnly": True, "keepEndpointMinutes": 60}, "give `adapterUri` too"),
+    *(({**SERVING, "keepEndpointMinutes": value}, "give `keepEndpointMinutes` too") for value in (0, None)),
+    *(
+        ({**SERVING, key: value}, f"`{key}` says what to train or to ask")
+        for key, value in {"corpus": "corpora/a.txt", "smoke": True, "seed": 1, "samplesPerPrompt": 0}.items()
     ),
     *(
         ({"adapterUri": ADAPTER, key: value}, f"`{key}`")
@@ -67,6 +75,8 @@ def refusal_of(given: Any) -> str:
         ({"seed": 2**31 - 1, "smoke": False}, Request(seed=2**31 - 1)),
         ({"adapterUri": ADAPTER[:-1]}, Request(adapter_uri=ADAPTER)),
         ({"corpus": LONGEST_KEY}, Request(LONGEST_KEY)),
+        (SERVING, Request(adapter_uri=ADAPTER, serve_only=True, keep_endpoint_minutes=60)),
+        ({"serveOnly": False, "smoke": True}, Request(smoke=True)),
     ],
 )
 def test_valid_input_is_taken(given: dict[str, Any], request_: Request) -> None:
