@@ -51,9 +51,9 @@ def table() -> str:
             f"with its time to be removed, {dollars(usual.worst.other_cents)} for everything else",
         ),
         (
-            'the most on spot instances, `{"spot": true}`; what they save goes back when the run is settled',
+            'the most on spot instances, `{"spot": true}`; settlement releases what was not used',
             dollars(spot.worst.cents),
-            f"{clock_time(spot.worst.training_seconds)} at the price on demand: training with {clock_time(SPOT_WAIT_SECONDS)} of waiting and its time to stop",
+            f"{clock_time(spot.worst.training_seconds)} at the on-demand price: training, {clock_time(SPOT_WAIT_SECONDS)} of waiting, and its time to stop",
         ),
         (
             'the most with an earlier run\'s adapter, `{"adapterUri": …}`',
@@ -61,14 +61,14 @@ def table() -> str:
             "no training",
         ),
         (
-            'the most of a smoke run, `{"smoke": true}`; with less left of the cap, no run that trains may start',
+            'the most of a smoke run, `{"smoke": true}`; no run that trains starts with less left of the cap',
             dollars(least.worst.cents),
             f"{clock_time(least.worst.training_seconds)} of training, {clock_time(least.worst.endpoint_seconds)} of endpoint",
         ),
         (
-            "a month without any run, set aside before all runs",
+            "a month without any run, set aside before the first one",
             dollars(standing_cents(settings.cap_cents)),
-            f"the sweeper, storage of earlier runs, backups, and {looks_bound(settings.cap_cents)} executions that are looked at and refused; there is no further look in that month",
+            f"the sweeper, storage of earlier runs, backups, and {looks_bound(settings.cap_cents)} executions that Preflight checks and refuses (later ones are refused unchecked)",
         ),
     ]
     lines = ["| | cost | for |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]

@@ -33,7 +33,7 @@ class InvalidInput(CaptuneError):
 
 
 class DeployInProgress(CaptuneError):
-    """The execution runs a definition of another deployment than its functions."""
+    """The execution's definition and its Lambda functions come from different deployments."""
 
     advice = "Wait until the deployment has ended, then start a new execution. A redrive keeps the old definition."
 
@@ -177,7 +177,7 @@ class AssetUnreadable(CaptuneError):
 
 
 class LedgerDamaged(CaptuneError):
-    """An item of the ledger cannot be read. It counts as the dearest case until a person corrects it."""
+    """An item of the ledger cannot be read. It counts as the most expensive run until a person corrects it."""
 
     advice = "Run captune ledger to see what is wrong. Correct it in the DynamoDB console, or restore the table to a moment before."
 
@@ -189,7 +189,7 @@ class TooManyStarts(CaptuneError):
 
 
 class HostingRefused(StateError):
-    """SageMaker refused the trial of model and endpoint configuration."""
+    """SageMaker refused the trial model or endpoint configuration, which are created before training."""
 
     when = REFUSED
     advice = "Where the cause speaks of an explicit deny, run captune release; else correct the setting that the cause names, and deploy."
@@ -220,7 +220,7 @@ class NoCapacity(StateError):
 
 
 class SpotOutOfTime(StateError):
-    """The spot job was interrupted and did not get an instance for long enough before its time to wait was over."""
+    """The spot job was interrupted, and got too little time on an instance before its longest wait ended."""
 
     advice = 'Start again later, or on demand with the input {"spot": false}.'
 
@@ -244,7 +244,7 @@ class EndpointFailed(StateError):
 
 
 class AdapterNotServed(CaptuneError):
-    """The endpoint answered as another model than the one asked, or the fine-tuned model answered as the base model does."""
+    """The answer came from another model than the one requested, or the fine-tuned model answered as the base model does."""
 
     when = RUNNING
     advice = "Leave hosting_image empty or set it to an image that routes requests, deploy, and serve the adapter with adapterUri."

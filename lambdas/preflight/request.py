@@ -111,7 +111,7 @@ class Request:
     seed: int | None = _key("seed", None, _number(0, 2**31 - 1), {"seed": 7}, "of training and sampling")
     samples_per_prompt: int | None = _key(
         "samplesPerPrompt", None, _number(0, 8), {"samplesPerPrompt": 0},
-        "sampled answers to each prompt, besides the greedy one",
+        "sampled answers to each prompt, in addition to the greedy one",
     )
     keep_endpoint_minutes: int = _key(
         "keepEndpointMinutes", 0, _number(0, 240), {"keepEndpointMinutes": 30},

@@ -217,7 +217,7 @@ def remove_resources(arns: Arns) -> Statements:
 def deny_new_spending() -> iam.PolicyStatement:
     """Attached to the FineTuning role at 100 % of the budget: nothing more that bills by the hour may be made.
 
-    Its Lambdas and the schedule stay allowed: a refused run then says why, and its dead man's switch still works.
+    Its Lambdas and the schedule stay allowed: a refused run then says why, and its schedule still starts TearDown.
     """
     return iam.PolicyStatement(
         effect=iam.Effect.DENY, actions=["sagemaker:Create*", "sagemaker:UpdateEndpoint*"], resources=["*"]

@@ -82,7 +82,7 @@ def hosting_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: 
 
 
 def scheduler_role(scope: Construct, *, tear_down_arn: str) -> iam.Role:
-    """The role of the dead man's switch: starts TearDown, nothing else."""
+    """The role of the schedule that ends a run: starts TearDown, nothing else."""
     return service_role(
         scope,
         "SchedulerRole",

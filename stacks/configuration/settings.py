@@ -79,7 +79,7 @@ class Settings:
     hosting_image: str = _setting(
         "",
         checks.HOSTING_IMAGE,
-        "another serving image; it must route requests by their CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
+        "another serving image; it must choose the route by a request's CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
     )
     budget_usd: int = _setting(
         25,
@@ -89,7 +89,7 @@ class Settings:
     alert_email: str = _setting(
         "",
         checks.EMAIL,
-        "who is told of results, budget and alarms; empty: nobody",
+        "receives results, budget warnings and alarms; empty: nobody does",
     )
     epochs: int = _setting(
         1,
@@ -129,12 +129,12 @@ class Settings:
     budget_scope: str = _setting(
         "account",
         checks.choice(("account", "tag"), "; tag only after activating the cost-allocation tag project"),
-        "what the alarm counts; `tag` only after activating the cost-allocation tag `project`",
+        "what the budget alarm counts: the whole account, or what has the cost-allocation tag `project` (activate it first)",
     )
     samples_per_prompt: int = _setting(
         2,
         checks.whole(0, 8, "sampled answers"),
-        "sampled answers of each model to each prompt, besides the greedy one",
+        "sampled answers of each model to each prompt, in addition to the greedy one (temperature 0)",
     )
     seed: int = _setting(
         42,
@@ -159,7 +159,7 @@ class Settings:
     adapter_strength: float = _setting(
         0.6,
         checks.STRENGTH,
-        "share of what was learned that is kept ([why](recipe.md#adapter-strength))",
+        "factor that the trained adapter is multiplied by; below 1 the model stays nearer to the base model ([why](recipe.md#adapter-strength))",
     )
     corpus_words: int = _setting(
         0,
