@@ -11,7 +11,22 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from typer.core import TyperGroup
 
-from captune import compare, costs, data, destroy, estimate, fetch, idle, ledger, outside, prices, release, runs, sample
+from captune import (
+    compare,
+    costs,
+    data,
+    destroy,
+    estimate,
+    fetch,
+    idle,
+    ledger,
+    outside,
+    prices,
+    release,
+    runs,
+    sample,
+    serving,
+)
 from captune.account import NotDeployed, Refused
 from captune.check import command as check
 from common.errors import CaptuneError
@@ -26,6 +41,9 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("fetch", ACCOUNT, fetch.command, "The report, the answers and the adapter of a run, into results/."),
     ("runs", ACCOUNT, runs.command, "The runs on this machine and in your account, and what each has shown."),
     ("compare", ACCOUNT, compare.command, "Runs against one another, on the documents that all of them measured."),
+    ("serve", ACCOUNT, serving.serve_command, "An endpoint for what an earlier run has trained, inside the cap."),
+    ("extend", ACCOUNT, serving.extend_command, "Keep a run's endpoint for longer, where the cap allows it."),
+    ("stop", ACCOUNT, serving.stop_command, "End a run and its endpoint now; what was not used goes back."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
     ("empty", ACCOUNT, destroy.empty_command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from ask.questions import CHAT_ROUTE, ROUTE
 from captune.account import Refused
 from captune.kept_run import KeptRun
+from captune.serving import ENDING, start_tear_down
 from common import aws, resources
 from common.architecture import CONFIGURATION
 from common.contracts import run_folder
@@ -85,11 +86,9 @@ class Deployed:
             raise NoEndpoint(self._absent())
 
     def _absent(self) -> str:
-        own = run_folder.adapter_uri(str(self._plan["bucket"]), self._run, self._run)
-        again = {"adapterUri": self._plan.get("adapterUri") or own, "keepEndpointMinutes": 60}
         return (
-            f"The run {self._run} has no endpoint in service: it was deleted at the end of its minutes, or by a person. To ask its models again, start "
-            f"FineTuning with {json.dumps(again)}, and use the new run."
+            f"The run {self._run} has no endpoint in service: it is not there yet, or was deleted at the end of its minutes or by a person. To ask its models "
+            f"again: captune serve {self._run}"
         )
 
     def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
@@ -139,11 +138,9 @@ class Deployed:
 
     def end(self) -> str:
         """See `Engine`: starts TearDown, as the schedule does."""
-        told = {"runName": self._run, "executionArn": self._plan["executionArn"], "reason": "person"}
-        name = f"end-{self._run}-{int(time.time())}"
-        machine = self._clients["stepfunctions"]
-        machine.start_execution(stateMachineArn=self._tear_down, name=name, input=json.dumps(told))
-        return f"TearDown has started: it deletes {self._run} and settles the run. An e-mail tells when it is done."
+        arn = str(self._plan["executionArn"])
+        start_tear_down(self._clients["stepfunctions"], self._tear_down, self._run, arn, datetime.now(UTC))
+        return f"TearDown has started for {self._run}. {ENDING}"
 
 
 class Here:

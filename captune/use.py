@@ -71,7 +71,9 @@ def in_the_account(run: str, region: str | None) -> tuple[Engine, KeptRun, list[
     if plan is None:
         raise not_found(run, [], f"in the bucket {storage.bucket}")
     engine = Deployed(session, plan, account.output(session, "TearDownArn"))
-    return engine, KeptRun(Path(), plan), storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
+    # A run that only serves has no prompts of its own.
+    asked_by = (run_folder.run_of_uri(plan["adapterUri"]) or run) if plan.get("serveOnly") else run
+    return engine, KeptRun(Path(), plan), storage.read_lines(run_folder.key(asked_by, run_folder.PROMPTS))
 
 
 def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:

@@ -243,6 +243,13 @@ class EndpointFailed(StateError):
     advice = "Read the log of the endpoint, then start again with the adapterUri that the cause names."
 
 
+class ExtensionRefused(CaptuneError):
+    """The endpoint of a run cannot be kept for longer: it is not kept now, or as long as any may be."""
+
+    when = RUNNING
+    advice = "Let it end, and start another one with captune serve RUN."
+
+
 class AdapterNotServed(CaptuneError):
     """The answer came from another model than the one requested, or the fine-tuned model answered as the base model does."""
 

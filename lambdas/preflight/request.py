@@ -124,7 +124,7 @@ class Request:
     serve_only: bool = _key(
         "serveOnly", False, SWITCH,
         {"adapterUri": "s3://BUCKET/runs/RUN/training/JOB/output/model/", "serveOnly": True, "keepEndpointMinutes": 60},
-        "keeps the endpoint of `adapterUri` for `keepEndpointMinutes`, asks no prompts and writes no report",
+        "keeps the endpoint of `adapterUri` for `keepEndpointMinutes`, asks no prompts and writes no report (`captune serve`)",
     )
     # fmt: on
 

@@ -101,6 +101,8 @@ class Audit:
                     # By the month's own item and by what its runs add up to, whichever is more.
                     committed = max(int(months[month]["committed_cents"]["N"]), self.ledger_cents.get(month, 0))
                     self._expect(committed <= allowed, f"{run} reserved up to {committed} of {allowed} in {month}")
+            elif (old, new) == ("reserved", "reserved"):
+                self._extended(run, before or {}, after)
             elif (old, new) == ("reserved", "settled"):
                 self._settled(run, after)
             elif (old, new) == ("settled", "settled"):
@@ -209,6 +211,16 @@ class Audit:
         self.reserved_at[run] = self.world.now
         for month in months:
             self.ledger_cents[month] = self.ledger_cents.get(month, 0) + cents
+
+    def _extended(self, run: str, before: Item, after: Item) -> None:
+        """A kept endpoint stays for longer: more is set aside, in each of the same months, and below the cap."""
+        more = number(after, "reserved_cents") - number(before, "reserved_cents")
+        same = before["months"] == after["months"] and before["execution_arn"] == after["execution_arn"]
+        self._expect(more > 0 and same, f"{run} was changed by {more} cents while it was reserved")
+        for month in after["months"]["S"].split(","):
+            self.ledger_cents[month] = self.ledger_cents.get(month, 0) + more
+            self.cap_at_last_reservation[month] = cap = self.world.cap_cents
+            self._expect(self.ledger_cents[month] <= cap, f"{run} was extended beyond {cap} in {month}")
 
     def _settled(self, run: str, row: Item) -> None:
         self._expect(run not in self.settled_at, f"{run} was settled twice")

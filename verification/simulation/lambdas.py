@@ -127,6 +127,7 @@ def installed() -> Iterator[None]:
     changes = [] if _INSTALLED[0] else _changes()
     _INSTALLED[0] += 1
     before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in changes]
+    _forget_clients(changes)
     try:
         for owner, attribute, value in changes:
             setattr(owner, attribute, value)
@@ -135,8 +136,13 @@ def installed() -> Iterator[None]:
         _INSTALLED[0] -= 1
         for owner, attribute, value in before:
             setattr(owner, attribute, value)
-        for factory in _FACTORIES if changes else ():
-            factory.cache_clear()  # no client of an account stays
+        _forget_clients(changes)
+
+
+def _forget_clients(changes: list[tuple[Any, str, Any]]) -> None:
+    """No client of an account stays after it, and none of before is used in it."""
+    for factory in _FACTORIES if changes else ():
+        factory.cache_clear()
 
 
 def loaded() -> list[ModuleType]:

@@ -20,7 +20,7 @@ from common.pricing import costs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from preflight import money
 from settle import billing
-from verification.simulation import accidents, ledger_stories, material, outages, runs
+from verification.simulation import accidents, ledger_stories, material, outages, runs, serving_stories
 from verification.simulation.account import FINE, Account, Call, calm
 from verification.simulation.failures import PERSON
 from verification.simulation.lambdas import installed
@@ -451,6 +451,7 @@ STORIES: dict[str, Callable[[], list[str]]] = {
     one.__name__.replace("_", " "): one
     for one in (
         *ledger_stories.STORIES,
+        *serving_stories.STORIES,
         one_dollar_left,
         four_dollars_left,
         two_at_once,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from common.clock import from_iso
+from common.clock import from_iso, month_of
+from common.errors import ExtensionRefused
 from common.ledger import keys
 from common.ledger.rows import RunItem, RunRow, cents_by_month, whole_number
 from common.ledger.table import Raw, Table, assignments, typed
+from common.pricing.costs import asking_cents
+from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
+from common.pricing.prices import dearest, read
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,51 @@ def settlement(
         item["pk"], f"SET {clause}", as_read, {**values, **typed(seen)}, {**names, "#state": "state"}
     )
     return [*(add(table, month, delta) for month, delta in deltas.items() if first or delta), closing]
+
+
+def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
+    """What changes in a run's item where its kept endpoint stays for longer: its end, its seconds, and what they may cost more.
+
+    Raises ExtensionRefused for an endpoint that is not kept now, and beyond the longest that one is kept or the months that were reserved.
+    """
+    run = keys.run_in(item["pk"])
+    until = from_iso(item["keep_until"]) if item["state"] == "reserved" and "keep_until" in item else None
+    if until is None or until <= now:
+        raise ExtensionRefused(
+            f"{run} keeps no endpoint now: it is {'over' if until or item['state'] == 'settled' else 'not in service yet, or was not to be kept'}. "
+            "captune ledger shows how it stands."
+        )
+    later, kept = until + timedelta(seconds=seconds), item["keep_endpoint_seconds"] + seconds
+    months = item["months"].split(",")
+    ends = from_iso(item["reserved_at"]) + timedelta(seconds=LONGEST_RESERVATION_SECONDS)
+    if kept > LONGEST_KEEP_SECONDS or later > ends:
+        raise ExtensionRefused(
+            f"The endpoint of {run} may be kept for {LONGEST_KEEP_SECONDS // 60} minutes at most, extensions included, and is kept for "
+            f"{item['keep_endpoint_seconds'] // 60}."
+        )
+    if month_of(later + timedelta(seconds=TEAR_DOWN_ALLOWANCE_SECONDS)) not in months:
+        raise ExtensionRefused(
+            f"{run} has reserved money of {' and '.join(months)} alone, and would be removed in the next month."
+        )
+    before = item["max_endpoint_seconds"]
+    hosting = dearest(read(item["hosting_prices"], "Hosting", item["price_source"]))
+    other = (asking_cents(before + seconds) - asking_cents(before)) * len(months)
+    return {
+        "reserved_cents": item["reserved_cents"] + hosting.cents(before + seconds) - hosting.cents(before) + other,
+        "other_cents": item["other_cents"] + other,
+        "keep_endpoint_seconds": kept,
+        "max_endpoint_seconds": before + seconds,
+        "keep_until": written(later),
+    }
+
+
+def extend(table: Table, item: RunItem, longer: RunItem) -> dict[str, Any]:
+    """The write that extends a run. It holds only while the run is reserved and kept as it was read."""
+    facts: dict[str, Any] = dict(longer)
+    clause, values, names = assignments(facts)
+    seen = {":state": "reserved", ":reserved": item["reserved_cents"], ":until": item["keep_until"]}
+    as_read = "#state = :state AND reserved_cents = :reserved AND keep_until = :until"
+    return table.update(item["pk"], f"SET {clause}", as_read, {**values, **typed(seen)}, {**names, "#state": "state"})
 
 
 def add(table: Table, month: str, cents: int) -> dict[str, Any]:

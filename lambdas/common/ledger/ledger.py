@@ -19,9 +19,9 @@ from datetime import datetime
 from typing import Any
 
 from common.clock import start_after
-from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
 from common.ledger import keys
-from common.ledger.changes import Month, settlement, written
+from common.ledger.changes import Month, extend, extension, settlement, written
 from common.ledger.rows import RunItem, RunRow, read_row, whole_number
 from common.ledger.table import CONFLICT_ATTEMPTS, Raw, Table, assignments, busy, typed
 from common.pricing.costs import cap_for
@@ -143,8 +143,30 @@ class Ledger:
                 if self._table.transact([*writes, self._table.put_new(item)]):
                     return item
             elif all(self._as_read(name) == month.as_read for name, month in months.items()):
-                raise _too_much(reservation, cap_cents, months)
+                raise _too_much("This run", reservation.cents, cap_cents, months)
             # Another run was reserved or settled at this very moment: the books are read again.
+            self._table.pause(attempt)
+        raise busy()
+
+    def extend(self, run: str, seconds: int, cap_cents: int, now: datetime) -> RunItem:
+        """Sets aside what a kept endpoint may cost that stays for longer, and moves its end in the ledger; answers the run's item.
+
+        As with a reservation, one transaction does both, and only while the months are as they were read. Raises BudgetExceeded,
+        ExtensionRefused, LedgerDamaged and ServiceUnreachable; none of them has changed anything.
+        """
+        for attempt in range(CONFLICT_ATTEMPTS):
+            item = self.run(run)
+            if item is None:
+                raise ExtensionRefused(f"{run} has reserved nothing, so it keeps no endpoint.")
+            longer = extension(item, seconds, now)
+            cents = longer["reserved_cents"] - item["reserved_cents"]
+            months = self._months(item["months"].split(","), cap_cents)
+            if all(month.committed_cents <= cap_cents - cents for month in months.values()):
+                writes = [month.commit(self._table, cents) for month in months.values()]
+                if self._table.transact([*writes, extend(self._table, item, longer)]):
+                    return {**item, **longer}
+            elif all(self._as_read(name) == month.as_read for name, month in months.items()):
+                raise _too_much("The longer stay of this endpoint", cents, cap_cents, months)
             self._table.pause(attempt)
         raise busy()
 
@@ -243,11 +265,11 @@ def _reserved(reservation: Reservation, now: datetime) -> RunItem:
     }
 
 
-def _too_much(reservation: Reservation, cap_cents: int, months: Mapping[str, Month]) -> BudgetExceeded:
+def _too_much(what: str, cents: int, cap_cents: int, months: Mapping[str, Month]) -> BudgetExceeded:
     committed = {name: month.committed_cents for name, month in months.items()}
     left = cap_cents - max(committed.values())
     damaged = {run for month in months.values() for run in month.damaged}
     return BudgetExceeded(
-        f"This run may cost up to {dollars(reservation.cents)}, and {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
-        f"{' and '.join(months)}: {dollars(reservation.cents - left)} is missing. {way_out(reservation.cents, cap_cents, committed)}{damage_note(damaged)}"
+        f"{what} may cost up to {dollars(cents)}, and {dollars(max(0, left))} of the cap's {dollars(cap_cents)} for runs is left in "
+        f"{' and '.join(months)}: {dollars(cents - left)} is missing. {way_out(cents, cap_cents, committed)}{damage_note(damaged)}"
     )

@@ -225,7 +225,7 @@ def of_model(status: int, message: str) -> ClientError:
         (of_model(400, '{"error": {"message": "you must provide a chat template"}}'), (400, "NoChatTemplate"), ASK),
         (of_model(500, "no JSON"), (500, "EndpointAnsweredBadly"), "no JSON"),
         (refusal("ModelError"), (504, "TooSlow"), "max_tokens"),
-        (refusal("ValidationError", f"Endpoint {RUN} of account 1 not found."), (410, "NoEndpoint"), "keepEndpointMinutes"),
+        (refusal("ValidationError", f"Endpoint {RUN} of account 1 not found."), (410, "NoEndpoint"), "captune serve"),
         (refusal("ThrottlingException", "Rate exceeded"), (503, "ThrottlingException"), "Rate exceeded"),
         (EndpointConnectionError(endpoint_url="https://x"), (503, "ServiceUnreachable"), "Ask again"),
     ],
@@ -262,9 +262,8 @@ def test_the_state_tells_cost_and_minutes_and_the_end_starts_the_tear_down() -> 
     "endpoint", [(RUN, "Deleting"), (f"{RUN}-try0", "InService"), ("captune-onemore", "InService")]
 )
 def test_a_run_without_an_endpoint_is_told_how_to_get_one(endpoint: tuple[str, str]) -> None:
-    uri = f"s3://{BUCKET}/runs/captune-two/training/captune-two/output/model/"
-    with pytest.raises(NoEndpoint, match=f"start FineTuning with .*{uri}.*keepEndpointMinutes"):
-        behind(in_account(*endpoint), adapterUri=uri)
+    with pytest.raises(NoEndpoint, match=f"captune serve {RUN}$"):
+        behind(in_account(*endpoint))
 
 
 # The command

@@ -9,12 +9,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from common.errors import BudgetExceeded, LedgerDamaged, RunNameTaken, TooManyStarts
-from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
+from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
+from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, Reservation, dollars, way_out
 from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetime
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.ledger_fakes import CAP, delete, edit, empty_table, quiet_ledger, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, delete, edit, empty_table, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 
 NOON, LATER = "2026-11-24T12:00:00+00:00", "2026-11-24T13:00:00+00:00"
@@ -148,6 +148,114 @@ class TestReserving:
     @pytest.mark.parametrize(("cents", "words"), [(0, "$0.00"), (7, "$0.07"), (1234, "$12.34"), (-250, "-$2.50")])
     def test_cents_are_shown_as_dollars(self, cents: int, words: str) -> None:
         assert dollars(cents) == words
+
+
+class TestExtending:
+    """An endpoint that is kept until one o'clock, with half a dollar set aside beside its hours."""
+
+    def keep(self, ledger: Ledger, *months: str, **details: Any) -> None:
+        seconds = {"max_endpoint_seconds": 9600, "keep_endpoint_seconds": 3600}
+        kept: Any = {**DETAILS, **seconds, "other_cents": 50, "keep_until": LATER, **details}
+        asked = Reservation("captune-a", "arn:a", 600, months or BOTH[:1], kept)
+        ledger.reserve(asked, HIGHEST_CAP_CENTS, NOW)
+
+    @pytest.mark.parametrize(("months", "more"), [(BOTH[:1], 76 + 3), (BOTH, 76 + 2 * 3)])
+    def test_more_is_set_aside_in_each_month_and_the_end_moves(
+        self, ledger: Ledger, months: tuple[str, ...], more: int
+    ) -> None:
+        self.keep(ledger, *months)
+        before: Any = ledger.run("captune-a")
+
+        item: Any = ledger.extend("captune-a", 1800, CAP, NOW)
+
+        assert (
+            item
+            == ledger.run("captune-a")
+            == before
+            | {
+                "reserved_cents": 600 + more,
+                "other_cents": 50 + more - 76,
+                "keep_endpoint_seconds": 5400,
+                "max_endpoint_seconds": 11_400,
+                "keep_until": "2026-11-24T13:30:00+00:00",
+            }
+        )
+        assert committed(ledger) == (600 + more, 600 + more if len(months) == 2 else 0)
+
+    def test_the_dearest_type_counts(self, ledger: Ledger) -> None:
+        self.keep(ledger, hosting_prices="ml.g6.2xlarge=1.222 ml.g5.2xlarge=1.515")
+        assert ledger.extend("captune-a", 1800, CAP, NOW)["reserved_cents"] == 679
+
+    @pytest.mark.parametrize(("earlier", "fits"), [(CAP - 679, True), (CAP - 678, False)])
+    def test_the_last_cent_of_the_cap_can_be_set_aside(self, ledger: Ledger, earlier: int, fits: bool) -> None:
+        self.keep(ledger)
+        ledger.reserve(reservation("other", earlier), HIGHEST_CAP_CENTS, NOW)
+        before = ledger.run("captune-a")
+        if fits:
+            ledger.extend("captune-a", 1800, CAP, NOW)
+        else:
+            with pytest.raises(
+                BudgetExceeded, match=r"longer stay .* up to \$0.79, and \$0.78 of .* \$0.01 is missing"
+            ):
+                ledger.extend("captune-a", 1800, CAP, NOW)
+            assert ledger.run("captune-a") == before
+        assert ledger.committed_cents("2026-11") == 600 + earlier + 79 * fits
+
+    def test_what_was_set_aside_and_not_used_goes_back(self, ledger: Ledger) -> None:
+        self.keep(ledger)
+        ledger.extend("captune-a", 1800, CAP, NOW)
+        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
+        assert ledger.committed_cents("2026-11") == 91
+
+    @pytest.mark.parametrize(
+        ("details", "seconds", "words"),
+        [
+            ({"keep_until": NOON}, 60, "keeps no endpoint now: it is over"),
+            (
+                {"keep_endpoint_seconds": 14_400},
+                60,
+                "for 240 minutes at most, extensions included, and is kept for 240",
+            ),
+            ({"keep_endpoint_seconds": 3600}, 10_801, "for 240 minutes at most"),
+            (
+                {"keep_until": "2026-11-25T04:00:00+00:00"},
+                7200,
+                "for 240 minutes at most",
+            ),  # hours after it was reserved
+        ],
+    )
+    def test_what_cannot_stay_longer_is_refused(
+        self, ledger: Ledger, details: dict[str, Any], seconds: int, words: str
+    ) -> None:
+        self.keep(ledger, **details)
+        with pytest.raises(ExtensionRefused, match=words):
+            ledger.extend("captune-a", seconds, CAP, NOW)
+        assert ledger.committed_cents("2026-11") == 600
+
+    def test_the_last_second_that_may_be_kept_is(self, ledger: Ledger) -> None:
+        self.keep(ledger)
+        assert ledger.extend("captune-a", 10_800, CAP, NOW)["keep_endpoint_seconds"] == 14_400
+
+    @pytest.mark.parametrize("settled", [True, False])
+    def test_without_a_kept_endpoint_nothing_is_set_aside(self, ledger: Ledger, settled: bool) -> None:
+        with pytest.raises(ExtensionRefused, match="captune-a has reserved nothing"):
+            ledger.extend("captune-a", 60, CAP, NOW)
+        if settled:
+            self.keep(ledger)
+            ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
+        else:
+            ledger.reserve(reservation("a", 40), CAP, NOW)
+        with pytest.raises(ExtensionRefused, match="over" if settled else "not in service yet"):
+            ledger.extend("captune-a", 60, CAP, NOW)
+        assert ledger.committed_cents("2026-11") == 40
+
+    def test_a_month_in_which_nothing_was_reserved_is_not_entered(self, ledger: Ledger) -> None:
+        late = NOW.replace(day=30, hour=22)
+        kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": "2026-11-30T22:59:00+00:00"}
+        ledger.reserve(Reservation("captune-a", "arn:a", 600, BOTH[:1], kept), CAP, late)
+        ledger.extend("captune-a", 1200, CAP, late)  # and forty minutes in which it is removed
+        with pytest.raises(ExtensionRefused, match="money of 2026-11 alone"):
+            ledger.extend("captune-a", 60, CAP, late)
 
 
 class TestSettling:

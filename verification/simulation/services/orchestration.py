@@ -99,6 +99,7 @@ class Scheduler:
     start_tear_down: Callable[[dict[str, str], str], None]
     # By name: when it fires, and which setting of it that was.
     entries: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    _asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     _generation: int = 0
 
     def create_schedule(self, **asked: Any) -> dict[str, Any]:
@@ -106,6 +107,12 @@ class Scheduler:
         if asked["Name"] in self.entries:
             raise client_error("ConflictException", "Schedule already exists.")
         return self._set(asked)
+
+    def get_schedule(self, *, Name: str) -> dict[str, Any]:
+        """A schedule as it was asked for. Raises ClientError when there is none."""
+        if Name not in self.entries:
+            raise client_error("ResourceNotFoundException", "Schedule does not exist.")
+        return {"Arn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{Name}", **self._asked[Name]}
 
     def update_schedule(self, **asked: Any) -> dict[str, Any]:
         """Moves a schedule. Raises ClientError when there is none."""
@@ -123,6 +130,7 @@ class Scheduler:
         at = datetime.fromisoformat(asked["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
         if at < self.world.now.replace(microsecond=0):
             raise client_error("ValidationException", "The schedule's time is past.")
+        self._asked[asked["Name"]] = asked
         self._generation += 1
         enabled = asked.get("State", "ENABLED") == "ENABLED"
         self.entries[asked["Name"]] = at, self._generation if enabled else 0

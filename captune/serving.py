@@ -1,0 +1,246 @@
+"""captune serve, extend and stop: an endpoint for what an earlier run has trained, for longer, or ended now. Nothing is spent outside a reservation.
+
+`serve` starts an execution of FineTuning that trains nothing and asks nothing: Preflight and ReserveBudget set its minutes aside, and
+TearDown ends it. `extend` sets more aside in the ledger before it moves the deadline, and `stop` starts TearDown, which settles the run.
+All three act with the rights of whoever calls them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from captune import account
+from captune.account import Refused, Region
+from captune.kept_run import NoAdapter, kept, name_of, not_found
+from common.aws import error_code
+from common.clock import from_iso, now, schedule_time
+from common.contracts import run_folder
+from common.errors import LedgerDamaged
+from common.ledger.ledger import Ledger, dollars
+from common.names import BODY_LENGTH, DIGEST_LENGTH, PREFIX, run_name
+from common.pricing.costs import for_runs
+from common.storage import Storage
+
+RESULTS = Path("results")
+_SCHEDULE_FIELDS = (
+    "Name", "Description", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "ActionAfterCompletion", "Target", "State",
+)  # fmt: skip
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
+
+
+class AlreadyServed(Refused):
+    """An endpoint of this adapter is there or on its way."""
+
+
+class DeadlineNotMoved(Refused):
+    """More was reserved, and the schedule that ends the endpoint stayed where it was."""
+
+
+class NothingToStop(Refused):
+    """The run is over."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the three commands reach of a deployed project. `client` gives the client of a service; `cap_cents` is the deployed cap."""
+
+    client: Callable[[str], Any]
+    bucket: str
+    table: str
+    fine_tuning: str
+    tear_down: str
+    cap_cents: int
+
+    @classmethod
+    def of(cls, session: Any) -> Deployment:
+        """The one that the stacks' outputs describe. Raises NotDeployed."""
+        names = ("BucketName", "LedgerTable", "FineTuningArn", "TearDownArn", "CapCents")
+        bucket, table, fine_tuning, tear_down, cap = (account.output(session, name) for name in names)
+        return cls(session.client, bucket, table, fine_tuning, tear_down, int(cap))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The deployed ledger."""
+        return Ledger(self.client("dynamodb"), self.table)
+
+
+def serve_command(
+    run: Run,
+    minutes: Annotated[
+        int, typer.Option(min=1, max=240, help="How long the endpoint stays once it is in service.")
+    ] = 60,
+    as_json: AsJson = False,
+    region: Region = None,
+) -> None:
+    """Starts an endpoint for what a run has trained."""
+    found = serve(_deployment(run, region), name_of(run), minutes)
+    named = found["run"]
+    _tell(
+        found,
+        as_json,
+        f"Started {named}, which serves {found['adapterUri']}.\nIts endpoint takes about ten minutes to start and stays for {minutes} more. All of it is reserved "
+        f"in the ledger first; what is not used goes back. Then:\n  captune use {named}\n  captune extend {named} --minutes 30\n  captune stop {named}",
+    )
+
+
+def extend_command(
+    run: Run,
+    minutes: Annotated[int, typer.Option(min=1, max=240, help="How much longer the endpoint stays.")] = 30,
+    as_json: AsJson = False,
+    region: Region = None,
+) -> None:
+    """Keeps the endpoint of a run for longer, where the cap allows it."""
+    found = extend(_deployment(run, region), name_of(run), minutes, now())
+    _tell(
+        found,
+        as_json,
+        f"The endpoint of {found['run']} stays until {found['keepUntil']}. {dollars(found['moreCents'])} more is reserved, {dollars(found['reservedCents'])} in all; "
+        "what is not used goes back.",
+    )
+
+
+def stop_command(run: Run, as_json: AsJson = False, region: Region = None) -> None:
+    """Ends a run and its endpoint now."""
+    found = stop(_deployment(run, region), name_of(run), now())
+    _tell(found, as_json, f"TearDown has started: {found['tearDown']}. {ENDING}")
+
+
+ENDING = "It deletes what bills and settles the run; what was reserved and not used goes back. An e-mail tells when it is done."
+
+
+def _deployment(run: str, region: str | None) -> Deployment:
+    here = kept(run, RESULTS)
+    if here is not None and here.rehearsed:
+        raise Refused(
+            f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.name} serves it here, at no cost."
+        )
+    return Deployment.of(account.session(region))
+
+
+def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
+    print(json.dumps(found, indent=2) if as_json else words)
+
+
+def serve(deployment: Deployment, run: str, minutes: int) -> dict[str, Any]:
+    """Starts an execution that keeps an endpoint of a run's adapter for some minutes.
+
+    Its name is made from the run that trained the adapter and a number, so that two who serve it at once meet in one name. Raises
+    RunNotFound, NoAdapter and AlreadyServed.
+    """
+    storage = Storage(deployment.client("s3"), deployment.bucket)
+    plan = storage.read_json(run_folder.key(run, run_folder.PLAN))
+    if plan is None:
+        raise not_found(run, [], f"in the bucket {deployment.bucket}")
+    adapter = plan.get("adapterUri") or run_folder.adapter_uri(deployment.bucket, run, run)
+    if storage.size(storage.key_of(adapter) + run_folder.METRICS) is None:
+        raise NoAdapter(f"The run {run} has left no whole adapter at {adapter}. Train again, and serve the new run.")
+    machines, name = deployment.client("stepfunctions"), _free_name(deployment, run_folder.run_of_uri(adapter) or run)
+    wanted = {"adapterUri": adapter, "serveOnly": True, "keepEndpointMinutes": minutes}
+    try:
+        machines.start_execution(stateMachineArn=deployment.fine_tuning, name=name, input=json.dumps(wanted))
+    except ClientError as error:
+        if error_code(error) != "ExecutionAlreadyExists":
+            raise
+        raise _already(run_name(name)) from error
+    return {"run": run_name(name), "executionArn": _execution(deployment, name), **wanted}
+
+
+def _free_name(deployment: Deployment, trained: str) -> str:
+    """The name of the next execution that serves what a run has trained. Raises AlreadyServed where one goes on."""
+    body, room = trained.removeprefix(f"{PREFIX}-"), BODY_LENGTH - len("serve--999")
+    if len(body) > room:
+        digest = hashlib.sha256(trained.encode()).hexdigest()[:DIGEST_LENGTH]
+        body = f"{body[: room - DIGEST_LENGTH - 1].strip('-')}-{digest}"
+    rows = {row.run: row for row in deployment.ledger.rows()}
+    for number in count(1):
+        name = f"serve-{body}-{number}"
+        row, status = rows.get(run_name(name)), _status(deployment, name)
+        if (row and row.is_open) or status == "RUNNING":
+            raise _already(run_name(name))
+        if row is None and not status:
+            return name
+    raise AssertionError("numbers do not end")
+
+
+def _already(run: str) -> AlreadyServed:
+    return AlreadyServed(
+        f"{run} serves this adapter already, or is about to. Ask it with captune use {run}, keep it with captune extend {run}, or end it with captune stop {run}."
+    )
+
+
+def _execution(deployment: Deployment, name: str) -> str:
+    return f"{deployment.fine_tuning.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def _status(deployment: Deployment, name: str) -> str:
+    """How an execution of FineTuning stands; empty where there is none of this name."""
+    try:
+        found = deployment.client("stepfunctions").describe_execution(executionArn=_execution(deployment, name))
+    except ClientError as error:
+        if error_code(error) != "ExecutionDoesNotExist":
+            raise
+        return ""
+    return str(found["status"])
+
+
+def extend(deployment: Deployment, run: str, minutes: int, moment: datetime) -> dict[str, Any]:
+    """Keeps a run's endpoint for longer: first the money in the ledger, then the schedule that ends it.
+
+    Raises BudgetExceeded and ExtensionRefused where nothing was changed, and DeadlineNotMoved.
+    """
+    before = deployment.ledger.run(run)
+    if before is None:
+        raise not_found(run, [], "in the ledger")
+    item = deployment.ledger.extend(run, minutes * 60, for_runs(deployment.cap_cents), moment)
+    scheduler = deployment.client("scheduler")
+    try:
+        told = scheduler.get_schedule(Name=run)
+        same = {name: told[name] for name in _SCHEDULE_FIELDS if name in told}
+        scheduler.update_schedule(**same, ScheduleExpression=f"at({schedule_time(from_iso(item['keep_until']))})")
+    except (ClientError, BotoCoreError) as error:
+        raise DeadlineNotMoved(
+            f"{minutes} more minutes of {run} are reserved, but the schedule that ends its endpoint was not moved ({error}), so it ends when it was to end before, and "
+            "what is not used goes back. You need scheduler:GetSchedule, scheduler:UpdateSchedule and iam:PassRole on the schedule's role."
+        ) from error
+    more = item["reserved_cents"] - before["reserved_cents"]
+    return {"run": run, "keepUntil": item["keep_until"], "moreCents": more, "reservedCents": item["reserved_cents"]}
+
+
+def stop(deployment: Deployment, run: str, moment: datetime) -> dict[str, Any]:
+    """Ends a run now, whatever it does. Raises RunNotFound and NothingToStop."""
+    arn = ""
+    try:
+        item = deployment.ledger.run(run)
+    except LedgerDamaged:
+        pass  # TearDown removes what bills all the same
+    else:
+        if item is None:
+            raise not_found(run, [], "in the ledger")
+        if item["state"] == "settled":
+            raise NothingToStop(
+                f"{run} ended and was settled at {item['settled_at']}: it did cost {dollars(item['actual_cents'])}."
+            )
+        arn = item["execution_arn"]
+    return {
+        "run": run,
+        "tearDown": start_tear_down(deployment.client("stepfunctions"), deployment.tear_down, run, arn, moment),
+    }
+
+
+def start_tear_down(step_functions: Any, machine: str, run: str, execution_arn: str, moment: datetime) -> str:
+    """Starts TearDown for a run as a person does; answers the name of its execution. `execution_arn` may be empty where nobody knows it."""
+    event = {"runName": run, "reason": "person", **({"executionArn": execution_arn} if execution_arn else {})}
+    name = f"stop-{run}-{int(moment.timestamp())}"
+    step_functions.start_execution(stateMachineArn=machine, name=name, input=json.dumps(event))
+    return name

@@ -1,0 +1,186 @@
+"""`captune serve`, `extend` and `stop`: what they start, move and end, and what they refuse. The simulation tells what it costs."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from captune import serving
+from captune.__main__ import app
+from captune.kept_run import REHEARSED_ACCOUNT, NoAdapter, RunNotFound
+from captune.serving import AlreadyServed, DeadlineNotMoved, Deployment, NothingToStop, extend, serve, stop
+from common.errors import ExtensionRefused
+from tests.doubles.aws_account import Answers, deployed
+from tests.doubles.lambda_fakes import MACHINE, NOW, S3, TEAR_DOWN, StepFunctions, arn, refusal
+from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.run_bucket import BUCKET, RUN, files_of_run
+
+ADAPTER = f"s3://{BUCKET}/runs/{RUN}/training/{RUN}/output/model/"
+SERVED = "captune-serve-one-1"
+LATER = "2026-11-24T12:30:00+00:00"
+SCHEDULE = {
+    "Arn": "arn", "Name": SERVED, "ScheduleExpression": "at(2026-11-24T12:30:00)", "ScheduleExpressionTimezone": "UTC",
+    "FlexibleTimeWindow": {"Mode": "OFF"}, "ActionAfterCompletion": "NONE", "Description": "Ends it.", "State": "ENABLED",
+    "Target": {"Arn": TEAR_DOWN, "RoleArn": "arn:aws:iam::123456789012:role/scheduler", "Input": "{}"}, "GroupName": "default",
+}  # fmt: skip
+
+
+class Site:
+    """A deployed project with a run that has left an adapter."""
+
+    def __init__(self) -> None:
+        self.ledger, self.machines = FakeLedger(), StepFunctions()
+        of_run = {(BUCKET, f"runs/{RUN}/{path}"): content for path, content in files_of_run().items()}
+        self.s3 = S3(of_run)
+        self.scheduler = Answers("scheduler", get_schedule=SCHEDULE, update_schedule={"ScheduleArn": "arn"})
+        self.services: dict[str, Any] = {
+            "stepfunctions": self.machines, "s3": self.s3, "dynamodb": self.ledger.table, "scheduler": self.scheduler,
+        }  # fmt: skip
+        self.deployment = Deployment(self.services.__getitem__, BUCKET, "ledger", MACHINE, TEAR_DOWN, 2500)
+
+    def keep(self, minutes: int = 60, **details: Any) -> None:
+        """A run whose endpoint is kept until half past."""
+        seconds: Any = {"keep_endpoint_seconds": minutes * 60, "max_endpoint_seconds": minutes * 60 + 3600}
+        self.ledger.with_run("serve-one-1", **seconds, keep_until=LATER, **details)
+
+    def started(self) -> tuple[str, str, dict[str, Any]]:
+        """The machine, the name and the input of the one execution that was started."""
+        (one,) = self.machines.started
+        return one["machine"], one["name"], json.loads(one["input"])
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+class TestServing:
+    def test_an_execution_that_only_serves_is_started(self, site: Site) -> None:
+        wanted = {"adapterUri": ADAPTER, "serveOnly": True, "keepEndpointMinutes": 45}
+        assert serve(site.deployment, RUN, 45) == {"run": SERVED, "executionArn": arn("serve-one-1"), **wanted}
+        assert site.started() == (MACHINE, "serve-one-1", wanted)
+
+    def test_a_run_that_served_leads_to_the_one_that_trained(self, site: Site) -> None:
+        of_served = files_of_run(SERVED, adapterUri=ADAPTER)["plan.json"]
+        site.s3.objects[BUCKET, f"runs/{SERVED}/plan.json"] = of_served
+        assert serve(site.deployment, SERVED, 45)["adapterUri"] == ADAPTER
+        assert site.started()[1] == "serve-one-1"
+
+    def test_a_name_is_used_once(self, site: Site) -> None:
+        site.ledger.with_run("serve-one-1").settled(SERVED)
+        site.machines.executions[arn("serve-one-2")] = {"status": "FAILED"}  # refused before it reserved anything
+        assert serve(site.deployment, RUN, 45)["run"] == "captune-serve-one-3"
+
+    def test_a_long_name_is_cut_and_stays_its_own(self, site: Site) -> None:
+        names = set()
+        for run in (f"captune-{'a' * 50}", f"captune-{'a' * 49}b"):
+            site.s3.objects |= {(BUCKET, f"runs/{run}/{path}"): one for path, one in files_of_run(run).items()}
+            names.add(serve(site.deployment, run, 45)["run"])
+        assert len(names) == 2 and all(len(name) <= 58 and name.endswith("-1") for name in names)
+
+    def test_two_at_once_are_refused(self, site: Site) -> None:
+        serve(site.deployment, RUN, 45)
+        with pytest.raises(AlreadyServed, match=f"captune stop {SERVED}"):
+            serve(site.deployment, RUN, 45)
+        site.machines.executions.clear()  # long ended, and its endpoint is kept
+        site.ledger.with_run("serve-one-1")
+        with pytest.raises(AlreadyServed):
+            serve(site.deployment, RUN, 45)
+        assert len(site.machines.started) == 1
+
+    def test_of_two_who_look_at_the_same_moment_one_is_refused(self, site: Site) -> None:
+        site.machines.troubles["start_execution"] = [refusal("ExecutionAlreadyExists")]
+        with pytest.raises(AlreadyServed):
+            serve(site.deployment, RUN, 45)
+
+    def test_what_is_not_there_is_not_served(self, site: Site) -> None:
+        with pytest.raises(RunNotFound, match="no run captune-nobody"):
+            serve(site.deployment, "captune-nobody", 45)
+        del site.s3.objects[BUCKET, ADAPTER.removeprefix(f"s3://{BUCKET}/") + "metrics.json"]
+        with pytest.raises(NoAdapter, match="no whole adapter"):
+            serve(site.deployment, RUN, 45)
+        assert site.machines.started == []
+
+
+class TestExtending:
+    def test_the_schedule_is_moved_as_it_is(self, site: Site) -> None:
+        site.keep()
+        found = extend(site.deployment, SERVED, 30, NOW)
+        assert found == {
+            "run": SERVED,
+            "keepUntil": "2026-11-24T13:00:00+00:00",
+            "moreCents": 76 + 2,
+            "reservedCents": 678,
+        }
+        (moved,) = [request for operation, request in site.scheduler.calls if operation == "update_schedule"]
+        kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
+        assert moved == kept | {"ScheduleExpression": "at(2026-11-24T13:00:00)"}
+
+    def test_money_is_set_aside_before_anything_is_moved(self, site: Site) -> None:
+        site.keep()
+        site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
+        with pytest.raises(DeadlineNotMoved, match="ends when it was to end before"):
+            extend(site.deployment, SERVED, 30, NOW)
+        assert site.ledger.committed_cents("2026-11") == 678
+
+    def test_where_nothing_is_set_aside_nothing_is_moved(self, site: Site) -> None:
+        with pytest.raises(RunNotFound):
+            extend(site.deployment, SERVED, 30, NOW)
+        site.keep(minutes=220)
+        with pytest.raises(ExtensionRefused, match="240 minutes at most, .* kept for 220"):
+            extend(site.deployment, SERVED, 30, NOW)
+        assert site.scheduler.calls == []
+
+
+class TestStopping:
+    def test_tear_down_is_told_run_and_execution(self, site: Site) -> None:
+        site.keep()
+        found = stop(site.deployment, SERVED, NOW)
+        told = {"runName": SERVED, "executionArn": arn("serve-one-1"), "reason": "person"}
+        assert site.started() == (TEAR_DOWN, found["tearDown"], told)
+
+    def test_a_damaged_item_does_not_keep_it_running(self, site: Site) -> None:
+        site.keep()
+        row: Any = site.ledger.table.rows[f"RUN#{SERVED}"]
+        row["reserved_cents"] = {"S": "odd"}
+        stop(site.deployment, SERVED, NOW)
+        assert site.started()[2] == {"runName": SERVED, "reason": "person"}
+
+    def test_what_is_over_or_never_was_is_told(self, site: Site) -> None:
+        with pytest.raises(RunNotFound):
+            stop(site.deployment, SERVED, NOW)
+        site.keep()
+        site.ledger.settled(SERVED, NOW + timedelta(hours=1))
+        with pytest.raises(NothingToStop, match=r"settled at .*: it did cost \$0.32"):
+            stop(site.deployment, SERVED, NOW)
+
+
+def test_the_commands_say_what_they_did(site: Site, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = deployed()
+    account.services |= site.services
+    outputs = {"BucketName": BUCKET, "CapCents": "2500"}
+    account.services["cloudformation"].outputs["Captune-Storage"] |= outputs
+    monkeypatch.setattr(boto3, "Session", lambda region_name: account)
+    monkeypatch.setattr(serving, "now", lambda: NOW)
+    monkeypatch.setattr(serving, "RESULTS", tmp_path)
+
+    def said(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*words], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert f"captune use {SERVED}" in said("serve", "one")
+    assert f"captune stop {SERVED}" in said("serve", "one", code=1)
+    site.keep()
+    assert "$0.78 more is reserved, $6.78 in all" in said("extend", SERVED)
+    assert json.loads(said("extend", SERVED, "--minutes", "1", "--json"))["reservedCents"] == 681
+    assert f"stop-{SERVED}" in said("stop", SERVED)
+    (tmp_path / RUN).mkdir()
+    plan = files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"]
+    (tmp_path / RUN / "plan.json").write_bytes(plan)
+    assert f"captune use {RUN} serves it here" in said("serve", RUN, code=1)
