@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import string
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -112,27 +111,22 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     of_runs: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for place, run in enumerate(runs):
-        blocks = {
-            name: _block(run, each, _losses(each, place, "base"), _losses(each, place)) for name, each in texts.items()
-        }
-        of_runs.append({"letter": letters[place], **told(run), **dict.fromkeys(TEXTS), **blocks})
+        one: dict[str, Any] = {"letter": letters[place], **told(run), **dict.fromkeys(TEXTS)}
+        pair: dict[str, Any] = {"letters": [letters[place], letters[0]]}
+        for text, each in texts.items():
+            one[text] = _block(run, each, _losses(each, place, "base"), _losses(each, place))
+            if place:
+                pair[text] = _block(runs[0], each, _losses(each, 0), _losses(each, place))
+        of_runs.append(one)
         if place:
-            pair = {name: _block(runs[0], each, _losses(each, 0), _losses(each, place)) for name, each in texts.items()}
-            pairs.append({"letters": [letters[place], letters[0]], **pair, FACTS: facts(runs[0], run)})
-    seeds = [
-        {
-            "letters": [letters[place] for place in group],
-            "seeds": [runs[place].conditions[SEED] for place in group],
-            **{name: _spread(runs, of_runs, group, name, each) for name, each in texts.items()},
-        }
-        for group in _differ_in_seed(runs)
-    ]
+            pairs.append({**pair, FACTS: facts(runs[0], run)})
+    seeds = [_between_seeds(runs, of_runs, group, texts) for group in _differ_in_seed(runs)]
     return {"runs": of_runs, "pairs": pairs, "seeds": seeds, "not_compared": not_compared}
 
 
 def shared(runs: Sequence[Run], text: str) -> Documents:
     """The documents of a text that all runs have measured, in the order of the first. Raises DifferentTexts."""
-    measured = [dict(_numbered(known(run.summary.get(text)).get("documents") or [])) for run in runs]
+    measured = [by_id(known(run.summary.get(text)).get("documents") or []) for run in runs]
     together = [tuple(one[key] for one in measured) for key in measured[0] if all(key in one for one in measured)]
     if not together:
         names = ", ".join(run.name for run in runs)
@@ -226,14 +220,6 @@ def _texts(runs: Sequence[Run]) -> tuple[dict[str, Documents], dict[str, str]]:
     return found, left_out
 
 
-def _numbered(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
-    """Documents by their id and which of that id they are: outside text may repeat one."""
-    seen = Counter[str]()
-    for document in documents:
-        seen[document["id"]] += 1
-        yield (document["id"], seen[document["id"]]), document
-
-
 def _losses(documents: Documents, place: int, side: str = "tuned") -> list[float]:
     return [each[place][f"{side}_loss"] for each in documents]
 
@@ -259,14 +245,18 @@ def _differ_in_seed(runs: Sequence[Run]) -> list[list[int]]:
     return [group for group in groups.values() if len({runs[place].conditions.get(SEED) for place in group}) > 1]
 
 
-def _spread(
-    runs: Sequence[Run], of_runs: Sequence[Mapping[str, Any]], group: Sequence[int], text: str, documents: Documents
+def _between_seeds(
+    runs: Sequence[Run], of_runs: Sequence[Mapping[str, Any]], group: Sequence[int], texts: Mapping[str, Documents]
 ) -> dict[str, Any]:
-    """The lowest and the highest change of some runs, and that of the mean of their losses."""
-    values = [of_runs[place][text]["difference"]["estimate"] for place in group]
-    mean = [sum(each[place]["tuned_loss"] for place in group) / len(group) for each in documents]
-    block = _block(runs[group[0]], documents, _losses(documents, group[0], "base"), mean)
-    return {"lowest": min(values), "highest": max(values), "mean": block}
+    """Of each text the lowest and the highest change of some runs, and that of the mean of their losses."""
+    seeds = [runs[place].conditions[SEED] for place in group]
+    found: dict[str, Any] = {"letters": [of_runs[place]["letter"] for place in group], "seeds": seeds}
+    for text, documents in texts.items():
+        values = [of_runs[place][text]["difference"]["estimate"] for place in group]
+        mean = [sum(each[place]["tuned_loss"] for place in group) / len(group) for each in documents]
+        block = _block(runs[group[0]], documents, _losses(documents, group[0], "base"), mean)
+        found[text] = {"lowest": min(values), "highest": max(values), "mean": block}
+    return found
 
 
 def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -274,9 +264,8 @@ def _same_prompt(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     first, second = one.get("tuned"), other.get("tuned")
     if one["kind"] == CONTROL or not first or not second or first["recall"] is None or second["recall"] is None:
         return False
-    return all(one[key] == other[key] for key in ("prompt", "facts")) and len(first["samples"]) == len(
-        second["samples"]
-    )
+    alike = all(one[key] == other[key] for key in ("prompt", "facts"))
+    return alike and len(first["samples"]) == len(second["samples"])
 
 
 def _pair_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -147,7 +147,7 @@ def find(named: Iterable[str], results: Path, region: str | None) -> list[Run]:
     found: list[Run] = []
     for one in named:
         if (run := _kept(one, results)) is None:
-            here = [path.parent.name for path in results.glob(f"*/{run_folder.PLAN}")]
+            here = [run.name for run in on_this_machine(results)[0]]
             try:
                 s3, bucket = the_bucket(region)
             except (ClientError, BotoCoreError, NotDeployed) as error:
