@@ -186,7 +186,8 @@ def row(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
 
 def verdict(run: Run) -> str:
     """The verdict of a run; of one that did not end well, how it ended."""
-    status = str(run.summary.get("status") or "no report yet")
+    unreported = "served only" if run.plan.get("serveOnly") else "no report yet"
+    status = str(run.summary.get("status") or unreported)
     return str(run.summary["verdict"]) if status in ("SUCCEEDED", "RUNNING") else status
 
 

@@ -192,6 +192,7 @@ def test_runs_of_this_machine_and_of_the_account_are_listed_once(
     ]  # fmt: skip
     assert code == 0 and "The summary of the run cut cannot be read" in text and listed[2]["verdict"] == "no report yet"
     code, text = said("runs", "--results", str(results), "--last", "2", "--here")
+    assert runs.verdict(Run("again", runs.ACCOUNT, {"serveOnly": True}, lambda: None)) == "served only"
     assert "captune-one" not in text and "1 older run not shown" in text and "seed 2" in text and "at most" not in text
 
 
