@@ -236,6 +236,12 @@ class HostingApi:
         name = request["EndpointName"]
         where = arn(region, "endpoint", name)
         with self._store.lock:
+            earlier = self._store.endpoints.get(name)
+        if earlier is not None and earlier.status == "Deleting":
+            # Who makes it again has waited some minutes, which are short here: it goes on as by two looks.
+            self._observe(earlier)
+            self._observe(earlier)
+        with self._store.lock:
             self._forget_deleted()
             if name in self._store.endpoints:
                 raise invalid(f'Cannot create already existing endpoint "{where}".')

@@ -25,8 +25,12 @@ LASTING = {
 }
 
 
-# A job that is stopped in its first second has had an instance in the rehearsed account, and none in the simulated one.
-AT_ONCE = {f"{state} x {cut}" for state in ("StartTraining", "StartSpotTraining") for cut in ("aborted", "timed out")}
+# Whether a job that is stopped in its first minute has had an instance is not the same in both accounts.
+AT_ONCE = {
+    f"{state} x {cut}"
+    for state in ("StartTraining", "StartSpotTraining")
+    for cut in ("aborted", "timed out", "abort and late", "abort and very late")
+}
 
 
 def sample() -> list[str]:
