@@ -189,7 +189,8 @@ def _training_jobs(sagemaker: Any, run: str, reserved_at: datetime, until: datet
         for group in resources.get("InstanceGroups") or [resources]:
             # Of a list, SageMaker says which type it has selected.
             kind = group.get("SelectedInstanceType") or group.get("InstanceType", "")
-            count = int(group.get("SelectedInstanceCount") or group.get("InstanceCount", 1))
+            # None is no count of what has billed.
+            count = int(group.get("SelectedInstanceCount") or group.get("InstanceCount") or 1)
             yield name, _Used(kind, count, seconds, start, end)
 
 

@@ -7,9 +7,15 @@ from typing import Any
 
 from common.aws import hasty_client, reaching
 from common.clock import from_iso, month_of, now
-from common.contracts.tear_down import Record, Settled, TearDownEvent, execution_arn_of, run_of_event
+from common.contracts.tear_down import (
+    Record,
+    Settled,
+    TearDownEvent,
+    execution_arn_of,
+    refuse_another_execution,
+    run_of_event,
+)
 from common.environment import required
-from common.errors import InvalidInput
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log, metric
@@ -83,9 +89,8 @@ def _execution_arn(event: TearDownEvent, run: str, item: RunItem | None) -> str:
     """
     if item is None:
         return execution_arn_of(event, required("FINE_TUNING_ARN")) or ""
-    told, owner = str(event.get("executionArn") or ""), str(item["execution_arn"])
-    if told not in ("", owner):
-        raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")
+    owner = item["execution_arn"]
+    refuse_another_execution(event, run, owner)
     return owner
 
 

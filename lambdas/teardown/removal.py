@@ -17,11 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import error_code, error_message, is_missing
 from common.clock import from_iso, schedule_time
-from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of
+from common.contracts.tear_down import Removed, TearDownEvent, execution_arn_of, refuse_another_execution
 from common.ledger.ledger import Ledger
 from common.ledger.rows import RunItem
 from common.logs import log
-from common.names import belongs_to
+from common.names import belongs_to, run_name
 from common.pricing.durations import LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
 from common.resources import ENDPOINT, ENDPOINT_CONFIGURATION, MODEL, TRAINING_JOB, Kind, Resource, Tags, find_present
 from teardown.endpoint_lifetimes import SeenEndpoint
@@ -49,14 +49,17 @@ class Removal:
         """Stops and deletes what can be; what cannot be yet is found again in the next pass.
 
         An event tells that an execution has ended. Where Step Functions knows better, nothing of the run is touched: it goes on,
-        and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped.
+        and its own end will be told again. Whoever else starts a tear-down wants the run to end, and it is stopped. Raises InvalidInput
+        where a person names an execution that is not the run's own.
         """
         self._tags = Tags(self.sagemaker)
         self._endpoint = SeenEndpoint(event.get("seen"), self.now)
         self._none_listed = False
         self._started: datetime | None = None
         # The name of a run does not always tell its execution; the ledger does.
-        execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._item().get("execution_arn")
+        execution_arn = execution_arn_of(event, self.fine_tuning_arn) or self._recorded_arn()
+        if event.get("reason") not in ("event", "schedule", "sweeper"):
+            refuse_another_execution(event, self.run, self._recorded_arn())
         is_event = event.get("reason") == "event"
         status = self._status(execution_arn, event)
         self._cut_off = status not in {"SUCCEEDED", "FAILED"}
@@ -117,6 +120,11 @@ class Removal:
         except Exception as error:
             log("ledger item unknown", run=self.run, error=str(error))
             return {}
+
+    def _recorded_arn(self) -> str | None:
+        """The execution that the run's item names; None where it names another run's, which nobody has asked to end."""
+        arn = self._item().get("execution_arn", "")
+        return arn if run_name(arn.rpartition(":")[2]) == self.run else None
 
     def _keep_until(self, execution_arn: str | None) -> datetime | None:
         """Until when the endpoint was asked to stay: only after a success, and only until the schedule returns."""

@@ -112,7 +112,7 @@ def test_an_outage_costs_nothing_beyond_what_the_table_says(service: str) -> Non
     assert outcome.reserved
 
 
-@pytest.mark.parametrize("services", ["EventBridge + ledger", "ledger + Step Functions", "EventBridge + Scheduler"])
+@pytest.mark.parametrize("services", ["EventBridge + ledger", "ledger + Scheduler", "EventBridge + Scheduler"])
 def test_two_services_away_cost_what_the_table_says_and_all_of_it_is_booked(services: str) -> None:
     outcome = outages.cell(services, outages.PAIR_SECONDS, outages.PAIR_TRIALS)
 

@@ -38,15 +38,16 @@ TRIALS = 18  # each of six moments, refusing and hanging, and half of them once 
 # Without these nothing can be removed, whoever asks for it.
 NEEDED = ("SageMaker", "Lambda")
 # Without these two nothing starts a removal: the event, the schedule and the sweeper are all in need of one of them. Or nobody can tell,
-# without the ledger, that a run is over before its endpoint is older than any may be.
+# without the ledger, that a run is over before its endpoint is older than any may be: one that hangs goes on past its deadline.
 TOGETHER = (
     "EventBridge + Scheduler",
     "EventBridge + Step Functions",
     "EventBridge + TearDown's function",
+    "ledger + Scheduler",
     "ledger + Step Functions",
     "ledger + TearDown's function",
 )
-PAIR_SECONDS, PAIR_TRIALS = 12 * 3600, 6
+PAIR_SECONDS, PAIR_TRIALS = 12 * 3600, 8
 # Without these nobody can tell afterwards when an endpoint went.
 UNNOTED = ("Step Functions", "ledger", "TearDown's function")
 # After the outage: what was waiting is tried again, and the sweeper comes by, which is a quarter of an hour and a little.

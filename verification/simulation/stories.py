@@ -16,6 +16,7 @@ from common.clock import month_of, start_after
 from common.contracts import run_folder
 from common.ledger import keys
 from common.ledger.ledger import Reservation
+from common.names import run_name
 from common.pricing import costs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS
 from preflight import money
@@ -416,14 +417,35 @@ def told_too_early() -> list[str]:
 
 
 def told_of_two_runs() -> list[str]:
-    """A tear-down by hand that names one run and another's execution ends neither."""
+    """A tear-down by hand that names one run and another's execution, or an execution of another machine, ends neither."""
+    return _told_of("captune-fine-tuning:two") + _told_of("captune-tear-down:one")
+
+
+def _told_of(other: str) -> list[str]:
     account = calm(3, cap_cents=10_000)
     both = [runs.start(account, name, CALM) for name in ("one", "two")]
     _until(account, lambda: len(account.sagemaker.jobs) == 2)
-    account.tear_down({"runName": "captune-one", "executionArn": both[1].arn, "reason": "person"})
+    arn = both[0].arn.replace("captune-fine-tuning:one", other)
+    account.tear_down({"runName": "captune-one", "executionArn": arn, "reason": "person"})
     wrong = _end(account)
     wrong += [] if "InvalidInput" in {one.error for one in account.tear_downs.values()} else ["it was not refused"]
     return wrong + [words for execution in both for words in _ended(execution, "SUCCEEDED")]
+
+
+def another_execution_in_the_ledger() -> list[str]:
+    """Where a run's item names another run's execution, the tear-down of the one does not stop the other."""
+    account = calm(3, cap_cents=10_000)
+    one, two = (runs.start(account, name, LONG_RUN) for name in ("One.A", "two"))
+    _until(account, lambda: len(account.sagemaker.jobs) == 2)
+    item = account.runs()[run := run_name("One.A")]
+    item["execution_arn"] = {"S": two.arn}
+    account.tear_down({"runName": run, "reason": "person"})
+    with installed():
+        account.world.run(account.world.now + timedelta(minutes=30))
+    stopped = account.sagemaker.jobs["captune-two"].stop_asked or two.status != "RUNNING"
+    left = account.sagemaker.still_there(run)
+    item["execution_arn"] = {"S": one.arn}
+    return _end(account) + (["another run was stopped"] if stopped else []) + [f"{name} was left" for name in left]
 
 
 def billed_after_the_settlement() -> list[str]:
@@ -477,6 +499,7 @@ STORIES: dict[str, Callable[[], list[str]]] = {
         an_odd_item_and_the_sweeper,
         told_too_early,
         told_of_two_runs,
+        another_execution_in_the_ledger,
         billed_after_the_settlement,
     )
 }

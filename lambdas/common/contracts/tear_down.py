@@ -135,3 +135,10 @@ def execution_arn_of(event: Mapping[str, Any], fine_tuning_arn: str) -> str | No
         return str(event["executionArn"])
     name = event.get("executionName") or execution_name_of(str(event.get("runName") or ""))
     return f"{fine_tuning_arn.replace(':stateMachine:', ':execution:')}:{name}" if name else None
+
+
+def refuse_another_execution(event: Mapping[str, Any], run: str, owner: str | None) -> None:
+    """Raises InvalidInput where an ARN is told that is not that of the execution to which the run belongs, as far as anyone knows it."""
+    told = str(event.get("executionArn") or "")
+    if owner and told not in ("", owner):
+        raise InvalidInput(f"The run {run} belongs to the execution {owner}, and not to {told}.")

@@ -236,6 +236,7 @@ class TestTypes:
         [
             ({"SelectedInstanceType": CHEAP, "SelectedInstanceCount": 1}, 360),
             ({"SelectedInstanceType": DEAR}, 3600),
+            ({"SelectedInstanceType": DEAR, "SelectedInstanceCount": 0, "InstanceCount": 0}, 3600),
             ({}, 3600),
         ],
     )

@@ -9,7 +9,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.contracts.tear_down import Seen, TearDownEvent
+from common.errors import InvalidInput
 from common.ledger.rows import endpoint_lifetime
+from common.names import run_name
 from teardown import handler
 from tests.doubles.lambda_fakes import NOW, arn, logged, refusal
 from tests.doubles.ledger_fakes import FakeLedger
@@ -290,24 +292,33 @@ class TestTheExecution:
         site.tear_down({"runName": "captune-Old-Name"})
         assert (site.step_functions.calls, site.changes) == ([], ["delete_endpoint"])
 
-    @pytest.mark.parametrize("ledger_state", ["readable", "silent", "damaged"])
+    @pytest.mark.parametrize("ledger_state", ["readable", "silent", "damaged", "of another run"])
     def test_the_ledger_knows_the_execution_behind_a_hashed_name(
         self, ledger_state: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        run = "captune-abc-0123456789"
+        run = run_name("A.bc")
         site = Site(FakeLedger().with_run("A.bc", run=run), run=run, endpoints={run: "InService"})
         site.step_functions.executions = {arn("A.bc"): {"status": "RUNNING"}}
         if ledger_state == "silent":
             site.ledger.fall_silent()
         elif ledger_state == "damaged":
             del site.ledger.table.rows[f"RUN#{run}"]["execution_arn"]
+        elif ledger_state == "of another run":
+            site.ledger.table.rows[f"RUN#{run}"]["execution_arn"] = {"S": arn("abc")}
+            site.step_functions.executions[arn("abc")] = {"status": "RUNNING"}
         outcome = site.tear_down({"runName": run})
         known = ledger_state == "readable"
         assert [one["executionArn"] for one in site.step_functions.called("stop_execution")] == [arn("A.bc")] * known
         assert ("execution A.bc: RUNNING" in outcome["found"]) is known
         assert (outcome["problems"], site.changes) == ([], ["delete_endpoint"])
-        unknown = [line["run"] for line in logged(capsys, "ledger item unknown") if line["error"] != "None"]
-        assert unknown == [run] * (not known)
+        unknown = {line["run"] for line in logged(capsys, "ledger item unknown") if line["error"] != "None"}
+        assert unknown == ({run} if ledger_state in ("silent", "damaged") else set())
+
+    def test_a_person_who_names_another_execution_than_the_runs_own_stops_nothing(self) -> None:
+        site = running()
+        with pytest.raises(InvalidInput, match="belongs to the execution"):
+            site.tear_down({"executionArn": arn("abc").replace("us-east-1", "eu-west-1"), "reason": "person"})
+        assert site.changes == []
 
     def test_what_the_ledger_does_not_tell_of_a_runs_beginning_is_logged(
         self, capsys: pytest.CaptureFixture[str]
