@@ -22,7 +22,7 @@ from verification.simulation.ledger_stories import before_a_write
 from verification.simulation.parameters import RunParameters
 from verification.simulation.rows import left, money
 from verification.simulation.services.dynamodb import number
-from verification.simulation.world import Execution, Outage
+from verification.simulation.world import Execution
 
 RUN = "captune-kept"
 KEPT = RunParameters(serves=True, keep_seconds=1200, endpoints=("in service",))
@@ -141,19 +141,6 @@ def deadline_not_moved() -> list[str]:
     return wrong + _end(account, until, until + timedelta(minutes=5))
 
 
-def not_without_the_ledger() -> list[str]:
-    """While the ledger does not answer no endpoint is kept for longer."""
-    account, _ = _kept()
-    until, now = _until(account), account.world.now
-    account.world.outages.append(Outage("ledger", now, now + timedelta(minutes=2)))
-    account.table.trouble = lambda operation: "throttled"
-    refused = _extend(account)
-    account.table.trouble = account.world.trouble
-    account.world.outages.clear()
-    wrong = [] if refused == "ServiceUnreachable" else [f"{refused or 'nothing'} was raised"]
-    return wrong + _end(account, until, until + timedelta(minutes=5))
-
-
 def two_who_extend_at_once() -> list[str]:
     """Of two who keep an endpoint for longer at the same moment, each has set aside what it adds."""
     account, _ = _kept()
@@ -191,7 +178,6 @@ STORIES: tuple[Callable[[], list[str]], ...] = (
     ended_while_it_starts,
     not_beyond_the_cap,
     deadline_not_moved,
-    not_without_the_ledger,
     two_who_extend_at_once,
     settled_before_it_is_extended,
 )

@@ -201,12 +201,6 @@ class TestExtending:
             assert ledger.run("captune-a") == before
         assert ledger.committed_cents("2026-11") == 600 + earlier + 79 * fits
 
-    def test_what_was_set_aside_and_not_used_goes_back(self, ledger: Ledger) -> None:
-        self.keep(ledger)
-        ledger.extend("captune-a", 1800, CAP, NOW)
-        ledger.settle("captune-a", {"2026-11": 91}, {}, NOW)
-        assert ledger.committed_cents("2026-11") == 91
-
     @pytest.mark.parametrize(
         ("details", "seconds", "words"),
         [
