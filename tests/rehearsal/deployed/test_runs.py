@@ -88,7 +88,7 @@ def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) ->
 
 
 @pytest.mark.thorough
-def test_each_prompt_has_one_answer_though_functions_are_killed(project: DeployedProject) -> None:
+def test_each_prompt_has_one_answer_though_a_function_is_killed(project: DeployedProject) -> None:
     cloud, functions = project.cloud, project.deployment.functions
     ids = [f"p{number}" for number in range(PROMPTS)]
     facts = [{"name": "it", "pattern": "gene"}]
@@ -96,10 +96,10 @@ def test_each_prompt_has_one_answer_though_functions_are_killed(project: Deploye
     prompts = f"{run_folder.CORPORA}many.jsonl"
     project.put(prompts, "".join(json.dumps(line) + "\n" for line in lines).encode())
     killed: list[int] = []
-    # The first two times that the base model's answers are saved, every process of Ask is killed; what it saves is there.
+    # The first time that the base model's answers are saved, every process of Ask is killed; what it saves is there.
     cloud.faults.add(
         operation="PutObject",
-        times=2,
+        times=1,
         by=project.role_of("ask"),
         when=lambda request: run_folder.BASE_ANSWERS in str(request["path"]),
         before=lambda call: killed.append(cloud.functions.kill(functions["ask"])),
@@ -119,7 +119,7 @@ def test_each_prompt_has_one_answer_though_functions_are_killed(project: Deploye
         content = project.read(run_folder.key(run_name(execution.name), path))
         assert [json.loads(line)["id"] for line in content.splitlines()] == ids
     failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
-    assert len(killed) == 2 and all(killed)
+    assert len(killed) == 1 and all(killed)
     assert len(failed) == sum(killed)
 
 
@@ -171,9 +171,6 @@ def test_a_right_reaches_as_far_as_its_resources(refusing: DeployedProject) -> N
 
     assert answer(lambda: sagemaker.delete_endpoint(EndpointName="captune-x")) == ("ValidationException", 400)
     assert answer(lambda: sagemaker.delete_endpoint(EndpointName="others-x")) == ("AccessDeniedException", 400)
-    # This machine may delete the model of the trial, and no other.
-    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x-try0")) == ("ValidationException", 400)
-    assert answer(lambda: sagemaker.delete_model(ModelName="captune-x")) == ("AccessDeniedException", 400)
 
 
 def test_a_condition_is_compared_with_the_request(refusing: DeployedProject) -> None:

@@ -231,7 +231,7 @@ class TestTime:
         while len(done) < MAXIMUM_PROMPTS:
             calls += 1
             done = ask_all(runtime, prompts(MAXIMUM_PROMPTS), done, settings(32), 900 - MARGIN_SECONDS, save, now)
-        assert calls == 17
+        assert calls in (17, 18)  # by how many requests are under way when a call's time is over
         # An old version is there for 30 days and until the next midnight, in the shortest month too.
         assert 0.8 * SAVED_COPIES < saved / MAXIMUM_PROMPTS * 31 / 28 <= SAVED_COPIES
 
