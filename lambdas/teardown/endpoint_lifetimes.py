@@ -47,7 +47,7 @@ class SeenEndpoint:
         except (BotoCoreError, ClientError, KeyError, ValueError) as error:
             log("endpoint not described", endpoints=[one.name for one in endpoints], error=str(error))
             return
-        self.seen["instanceCount"] = max(1, self.seen.get("instanceCount", 0), sum(count for _, count in running))
+        self.seen["instanceCount"] = max(self.seen.get("instanceCount", 0), sum(count for _, count in running))
         # Of several types SageMaker has yet to take one, or there are more than one: then the dearest counts.
         types = {kind for kind, _ in running}
         self.seen.pop("instanceType", None)

@@ -166,7 +166,8 @@ class TestWhatAMonthCostsBesideItsRuns:
 
         assert costs.looks_bound(cap) * look <= cap * costs.LOOKS_SHARE < (costs.looks_bound(cap) + 1) * look
 
-    @pytest.mark.parametrize("cents", [1, 354, 355, 356, 2405, 2406])
+    # Also what a cap leaves to the cent, and a cent more.
+    @pytest.mark.parametrize("cents", [1, *(costs.for_runs(cap) + more for cap in (400, 2500) for more in (0, 1))])
     def test_the_cap_to_set_is_the_smallest_that_suffices(self, cents: int) -> None:
         dollars = costs.cap_for(cents)
 

@@ -323,6 +323,13 @@ class TestNotes:
 
         assert endpoint_lifetime(ledger.run("captune-a") or {}) == EndpointLifetime(NOW, end, "ml.g5.2xlarge", 3)
 
+    def test_of_an_endpoint_only_what_was_seen_is_noted(self, ledger: Ledger) -> None:
+        ledger.reserve(reservation("a", 600), CAP, NOW)
+        ledger.note_endpoint("captune-a", NOW)
+
+        noted = {name for name in ledger.run("captune-a") or {} if name.startswith("endpoint_")}
+        assert noted - {"endpoint_deadline_seconds"} == {"endpoint_created_at"}
+
     def test_the_earliest_creation_and_the_first_end_stay(self, ledger: Ledger) -> None:
         ledger.reserve(reservation("a", 600), CAP, NOW)
         ledger.note_endpoint("captune-a", NOW.replace(hour=19), "2026-11-24T20:00:00Z")

@@ -280,13 +280,15 @@ class TestReading:
     @pytest.mark.parametrize(
         ("reserved_at", "months", "fits"),
         [("2026-12-01T00:00:00+00:00", "2026-11", False), ("2026-11-30T23:59:59+00:00", "2026-11", True),
-         ("2036-11-24T18:00:00+00:00", "2026-11,2026-12", False), ("2026-11-24T18:00:00+00:00", "2026-12", True)],
+         ("2036-11-24T18:00:00+00:00", "2026-11,2026-12", False), ("2026-11-24T18:00:00+00:00", "2026-12", True),
+         ("2026-12-01T00:00:00+00:00", "2026-11,2026-12", True)],
     )  # fmt: skip
     def test_a_reservation_after_its_months_counts_in_every_month(
         self, reserved_at: str, months: str, fits: bool
     ) -> None:
         row = read_row(but(GOOD, reserved_at={"S": reserved_at}, months={"S": months}))
         assert row.is_damaged is not fits
+        assert all(f"does not fit: {months} were reserved at {reserved_at[:10]}" in one for one in row.problems)
         assert {"reserved_at", "months"} <= row.item.keys() or not fits
         assert row.cents_in("2027-01", CAP) == (0 if fits else 600)
 

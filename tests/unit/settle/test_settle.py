@@ -60,6 +60,11 @@ class TestTheAnswer:
         recorded = {key: outcome["record"][key] for key in ("run", "status", "cost", "unreserved")}
         assert line == {"message": "settled", **recorded}
 
+    def test_what_removal_left_alone_is_told(self, site: Site) -> None:
+        outcome = site.settle(leftAlone=["model captune-abc, because it has no tag project"])
+        assert outcome["record"]["leftAlone"] == ["model captune-abc, because it has no tag project"]
+        assert "Left alone: model captune-abc, because" in outcome["message"]
+
     def test_a_second_settlement_changes_no_cent_and_reports_the_same(self, site: Site) -> None:
         site.with_report()
         del site.sagemaker.jobs["captune-abc"]["BillableTimeInSeconds"]

@@ -182,8 +182,19 @@ class TestTrainingSeconds:
                 refusal("ValidationException", "Requested resource not found.")
             ]
             site.sagemaker.jobs = dict(sorted(site.sagemaker.jobs.items()))
-        cost = site.settle()["record"]["cost"]
+        record = site.settle()["record"]
+        cost = record["cost"]
         assert (cost["training_seconds"], cost["training_cents"]) == (seconds, -(-seconds * 1515 // 36000))
+        assert record["unreserved"] == []
+
+    def test_a_deleted_job_is_booked_in_the_months_from_its_wait_on(self, site: Site) -> None:
+        midnight = datetime(2026, 12, 1, tzinfo=UTC)
+        item: Any = {**site.item, "months": "2026-11,2026-12", "other_cents": 0, "training_prices": ""}
+        made = bill(SageMaker(), "captune-abc", item, {"WaitForTraining": midnight - HOUR}, midnight + 2 * HOUR)
+        # Of 7,620 seconds, 3,600 before midnight.
+        assert made.by_month == {"2026-11": 709, "2026-12": 792}
+        (unreserved,) = made.unreserved
+        assert unreserved.startswith("A deleted training job ran on 1 x ")
 
     def test_another_trouble_with_a_job_settles_nothing(self, site: Site) -> None:
         site.sagemaker.troubles["describe_training_job"] = [refusal("ValidationException", "Not this way.")]
@@ -235,13 +246,14 @@ class TestTypes:
         ("selected", "cents"),
         [
             ({"SelectedInstanceType": CHEAP, "SelectedInstanceCount": 1}, 360),
+            ({"SelectedInstanceType": CHEAP, "SelectedInstanceCount": 2}, 720),
             ({"SelectedInstanceType": DEAR}, 3600),
             ({"SelectedInstanceType": DEAR, "SelectedInstanceCount": 0, "InstanceCount": 0}, 3600),
             ({}, 3600),
         ],
     )
     def test_of_a_list_the_selected_type_is_billed(self, site: Site, selected: dict[str, Any], cents: int) -> None:
-        site.reserve(training_prices=PRICES)
+        site.reserve(training_prices=PRICES, training_instances=2)
         listed = {"InstancePreferences": [{"InstanceType": DEAR}, {"InstanceType": CHEAP}], "InstanceCount": 1}
         site.sagemaker.jobs["captune-abc"] = {**job(seconds=3600), "ResourceConfig": {**listed, **selected}}
         record = site.settle()["record"]

@@ -163,6 +163,7 @@ class TestJudgement:
         site = make()
         assert site.leftovers(now) == []
         assert site.step_functions.started == []
+        assert len(site.step_functions.called("list_executions")) == 1, "nobody asks for TearDowns that block no other"
 
     def test_resources_that_only_share_the_name_are_left_alone(self) -> None:
         site = Site(**JOB, **ENDPOINT, **MODEL, configurations=["captune-abc"])

@@ -159,6 +159,20 @@ class TestWhatRuns:
         assert gone(site, MINUTE, "captune-abc")["seen"]["instanceCount"] == 2
         assert "goneAt" in gone(site, MINUTE, "captune-abc-try2")["seen"]
 
+    def test_the_largest_number_of_instances_counts(self) -> None:
+        site = Site(endpoints=ENDPOINT)
+        site.sagemaker.configurations["captune-abc"] = LISTED
+        for counts in ((1, 2), (1, 1)):
+            site.sagemaker.variants = {"ProductionVariants": [{"InstancePools": pools(*counts)}]}
+            assert site.tear_down()["seen"]["instanceCount"] == 3
+
+    def test_a_second_type_leaves_none_known(self) -> None:
+        site = Site(endpoints=ENDPOINT, configurations=NAMES)
+        assert site.tear_down()["seen"]["instanceType"] == "ml.g5.2xlarge"
+        site.sagemaker.endpoints["captune-abc-try2"] = "InService"
+        site.sagemaker.configurations["captune-abc-try2"] = ("ml.p4d.24xlarge", 1)
+        assert "instanceType" not in site.tear_down()["seen"]
+
     @pytest.mark.parametrize("operation", ["describe_endpoint", "describe_endpoint_config"])
     @pytest.mark.parametrize(
         "trouble", [refusal("Throttled"), EndpointConnectionError(endpoint_url="x"), KeyError("x")]
