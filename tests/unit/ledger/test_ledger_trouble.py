@@ -231,6 +231,7 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
         for text in ("ml.g5.2xlarge=0.01515", "ml.g5.2xlarge=0.7574", "ml.g5.2xlarge=-1", "ml.g5.2xlarge", "a=b", "x=0.1", "x=1001",
                      "ml.g5.2xlarge=NaN", "ml.g5.2xlarge=1.515 ml.g6.2xlarge=0.1")
     ),
+    ("training_prices", {"S": "x" * 41}, f"training_prices is '{'x' * 40}', no prices"),
     *((name, None, f"{name} is missing") for name in REQUIRED),
     *((name, {"N": "7"}, f"{name} is the number 7, not a text") for name in (*TEXTS, *PRICES, *DATES)),
     *((name, {"S": "soon"}, f"{name} is 'soon', not a date") for name in DATES),
