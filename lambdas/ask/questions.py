@@ -29,6 +29,8 @@ SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE = 100, 0.25
 # Stop asking this long before the Lambda's time is over, so that the requests in flight come back and are written. A prompt with many
 # sampled answers may take longer.
 MARGIN_SECONDS = 90
+# When time is over and no answer has come for so long, what is answered is saved before the requests in flight are waited for.
+QUIET_SECONDS = 20
 # A call that answered so many has its trouble behind it: the state machine, which tries a failing call a few times only, begins anew.
 GOT_AHEAD_PROMPTS = 100
 # What passes by itself: a time-out and too many requests as the container says it, and SageMaker's own troubles.
@@ -79,6 +81,7 @@ def ask_all(
     flying: dict[Future[dict[str, Any]], tuple[dict[str, Any], int]] = {}
     at_once = settings.concurrency
     asked = unsaved = 0
+    quiet = False
     problem: Exception | None = None
     too_slow = ""
     with ThreadPoolExecutor(settings.concurrency) as pool:
@@ -90,14 +93,16 @@ def ask_all(
                 flying[pool.submit(_ask, runtime, prompt, settings)] = prompt, at_once
                 asked += 1
                 late = clock() >= due
-            if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and late):
+            if unsaved >= max(SAVE_EVERY_PROMPTS, SAVE_EVERY_SHARE * len(answers)) or (unsaved and quiet):
                 # Requests in flight may take longer than the Lambda has; what is answered must not be lost with them.
                 save(_in_order(prompts, answers))
                 unsaved = 0
             if not flying:
                 break
-            patience = None if late else max(0.0, due - clock())
-            for future in wait(flying, patience, return_when=FIRST_COMPLETED).done:
+            patience = None if quiet else QUIET_SECONDS if late else max(0.0, due - clock())
+            finished = wait(flying, patience, return_when=FIRST_COMPLETED).done
+            quiet = late and not finished
+            for future in finished:
                 prompt, allowed = flying.pop(future)
                 try:
                     answer = future.result()

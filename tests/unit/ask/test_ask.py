@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
-from ask import handler
+from ask import handler, questions
 from ask.questions import GOT_AHEAD_PROMPTS, MARGIN_SECONDS, MAX_TOKENS, SAVE_EVERY_PROMPTS, Settings, ask_all
 from common.contracts.fine_tuning import AskEvent
 from common.errors import AdapterNotServed, EndpointAnsweredBadly, ReportIncomplete, ServiceUnreachable
@@ -202,7 +202,8 @@ class TestTime:
 
         assert answered(0, 12) == answered(MARGIN_SECONDS, 12) > answered(MARGIN_SECONDS + 4, 12) == answered(0, 8) > 1
 
-    def test_answers_are_saved_at_the_deadline_while_a_request_hangs(self) -> None:
+    def test_answers_are_saved_at_the_deadline_while_a_request_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(questions, "QUIET_SECONDS", 0.1)
         hanging, shelf = threading.Event(), Shelf()
 
         def save(answers: list[dict[str, Any]]) -> None:
