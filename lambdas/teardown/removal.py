@@ -123,8 +123,8 @@ class Removal:
 
     def _recorded_arn(self) -> str | None:
         """The execution that the run's item names; None where it names another run's, which nobody has asked to end."""
-        arn = self._item().get("execution_arn", "")
-        return arn if run_name(arn.rpartition(":")[2]) == self.run else None
+        arn = self._item().get("execution_arn")
+        return arn if arn and run_name(arn.rpartition(":")[2]) == self.run else None
 
     def _keep_until(self, execution_arn: str | None) -> datetime | None:
         """Until when the endpoint was asked to stay: only after a success, and only until the schedule returns."""

@@ -161,7 +161,7 @@ class TestExtending:
 
     @pytest.mark.parametrize(("months", "more"), [(BOTH[:1], 76 + 3), (BOTH, 76 + 2 * 3)])
     def test_more_is_set_aside_in_each_month_and_the_end_moves(
-        self, ledger: Ledger, months: tuple[str, ...], more: int
+        self, ledger: Ledger, table: Any, months: tuple[str, ...], more: int
     ) -> None:
         self.keep(ledger, *months)
         before: Any = ledger.run("captune-a")
@@ -181,6 +181,7 @@ class TestExtending:
             }
         )
         assert committed(ledger) == (600 + more, 600 + more if len(months) == 2 else 0)
+        assert [written_cents(table, month) for month in months] == [{"N": str(600 + more)}] * len(months)
 
     def test_the_dearest_type_counts(self, ledger: Ledger) -> None:
         self.keep(ledger, hosting_prices="ml.g6.2xlarge=1.222 ml.g5.2xlarge=1.515")
@@ -195,7 +196,7 @@ class TestExtending:
             ledger.extend("captune-a", 1800, CAP, NOW)
         else:
             with pytest.raises(
-                BudgetExceeded, match=r"longer stay .* up to \$0.79, and \$0.78 of .* \$0.01 is missing"
+                BudgetExceeded, match=r"^The longer stay .* up to \$0.79, and \$0.78 of .* \$0.01 is missing"
             ):
                 ledger.extend("captune-a", 1800, CAP, NOW)
             assert ledger.run("captune-a") == before
@@ -204,11 +205,15 @@ class TestExtending:
     @pytest.mark.parametrize(
         ("details", "seconds", "words"),
         [
-            ({"keep_until": NOON}, 60, "keeps no endpoint now: it is over"),
+            (
+                {"keep_until": NOON},
+                60,
+                "^captune-a keeps no endpoint now: it is over. captune ledger shows how it stands.$",
+            ),
             (
                 {"keep_endpoint_seconds": 14_400},
                 60,
-                "for 240 minutes at most, extensions included, and is kept for 240",
+                "for 240 minutes at most, extensions included, and is kept for 240.$",
             ),
             ({"keep_endpoint_seconds": 3600}, 10_801, "for 240 minutes at most"),
             (
@@ -230,6 +235,17 @@ class TestExtending:
         self.keep(ledger)
         assert ledger.extend("captune-a", 10_800, CAP, NOW)["keep_endpoint_seconds"] == 14_400
 
+    def test_the_last_second_of_the_longest_reservation_is_kept_too(self, ledger: Ledger) -> None:
+        self.keep(ledger, keep_until="2026-11-25T04:00:00+00:00")
+        assert ledger.extend("captune-a", 2400, CAP, NOW)["keep_until"] == "2026-11-25T04:40:00+00:00"
+
+    def test_a_damaged_run_counts_as_the_dearest_case(self, ledger: Ledger, table: Any) -> None:
+        self.keep(ledger)
+        ledger.reserve(reservation("b", 100), CAP, NOW)
+        edit(table, "RUN#captune-b", "reserved_cents", None)
+        with pytest.raises(BudgetExceeded, match="captune-b"):
+            ledger.extend("captune-a", 1800, CAP, NOW)
+
     @pytest.mark.parametrize("settled", [True, False])
     def test_without_a_kept_endpoint_nothing_is_set_aside(self, ledger: Ledger, settled: bool) -> None:
         with pytest.raises(ExtensionRefused, match="captune-a has reserved nothing"):
@@ -239,16 +255,19 @@ class TestExtending:
             ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
         else:
             ledger.reserve(reservation("a", 40), CAP, NOW)
-        with pytest.raises(ExtensionRefused, match="over" if settled else "not in service yet"):
+        with pytest.raises(
+            ExtensionRefused, match="over" if settled else "is not in service yet, or was not to be kept. "
+        ):
             ledger.extend("captune-a", 60, CAP, NOW)
         assert ledger.committed_cents("2026-11") == 40
 
-    def test_a_month_in_which_nothing_was_reserved_is_not_entered(self, ledger: Ledger) -> None:
+    @pytest.mark.parametrize("months", [["2026-11"], ["2026-10", "2026-11"]])
+    def test_a_month_in_which_nothing_was_reserved_is_not_entered(self, ledger: Ledger, months: list[str]) -> None:
         late = NOW.replace(day=30, hour=22)
         kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": "2026-11-30T22:59:00+00:00"}
-        ledger.reserve(Reservation("captune-a", "arn:a", 600, BOTH[:1], kept), CAP, late)
+        ledger.reserve(Reservation("captune-a", "arn:a", 600, tuple(months), kept), CAP, late)
         ledger.extend("captune-a", 1200, CAP, late)  # and forty minutes in which it is removed
-        with pytest.raises(ExtensionRefused, match="money of 2026-11 alone"):
+        with pytest.raises(ExtensionRefused, match=f"money of {' and '.join(months)} alone"):
             ledger.extend("captune-a", 60, CAP, late)
 
 

@@ -13,10 +13,10 @@ from common.errors import BudgetExceeded, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.ledger.changes import written
-from common.ledger.ledger import Ledger
+from common.ledger.ledger import Ledger, Reservation
 from common.ledger.rows import endpoint_lifetime, read_row, whole_number
 from tests.doubles.lambda_fakes import NOW, arn, refusal
-from tests.doubles.ledger_fakes import CAP, clock_of_tokyo, quiet_ledger, reservation
+from tests.doubles.ledger_fakes import CAP, DETAILS, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
 from verification.simulation.world import BROKEN, CONFLICT, LOST_ANSWER, THROTTLED
 
@@ -59,13 +59,18 @@ class TestTrouble:
     ) -> None:
         pauses: list[Any] = []
         monkeypatch.setattr(ledger_table.random, "uniform", lambda low, high: (low, high))
-        collisions = iter([CONFLICT] * 11)
+        collisions = iter([*[CONFLICT] * 11, None, *[CONFLICT] * 3])
         table = Table(trouble=lambda called: next(collisions, None) if called == "TransactWriteItems" else None)
         ledger = Ledger(table, "ledger", pauses.append)
-        ledger.reserve(reservation("a", 587), CAP, NOW)
+        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60, "other_cents": 0}
+        kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
+        ledger.reserve(Reservation("captune-a", "arn:a", 587, ("2026-11",), kept), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == 587
         assert pauses == [(0, longest) for longest in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 5)]
+        del pauses[:]
+        ledger.extend("captune-a", 60, CAP, NOW)
+        assert pauses == [(0, longest) for longest in (0.05, 0.1, 0.2)]
 
     @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
     def test_a_ledger_that_is_always_busy_says_so(self, code: str) -> None:
