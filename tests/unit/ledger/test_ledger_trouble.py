@@ -59,18 +59,13 @@ class TestTrouble:
     ) -> None:
         pauses: list[Any] = []
         monkeypatch.setattr(ledger_table.random, "uniform", lambda low, high: (low, high))
-        collisions = iter([*[CONFLICT] * 11, None, *[CONFLICT] * 3])
+        collisions = iter([CONFLICT] * 11)
         table = Table(trouble=lambda called: next(collisions, None) if called == "TransactWriteItems" else None)
         ledger = Ledger(table, "ledger", pauses.append)
-        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60, "other_cents": 0}
-        kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
-        ledger.reserve(Reservation("captune-a", "arn:a", 587, ("2026-11",), kept), CAP, NOW)
+        ledger.reserve(reservation("a", 587), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == 587
         assert pauses == [(0, longest) for longest in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 5)]
-        del pauses[:]
-        ledger.extend("captune-a", 60, CAP, NOW)
-        assert pauses == [(0, longest) for longest in (0.05, 0.1, 0.2)]
 
     @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
     def test_a_ledger_that_is_always_busy_says_so(self, code: str) -> None:
@@ -141,6 +136,18 @@ class TestTwoRunsAtOnce:
         with pytest.raises(BudgetExceeded, match=r"\$3.00 of the cap's \$25.00 for runs is left"):
             ledger.reserve(reservation("mine", 700), CAP, NOW)
         assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": "2200"}
+
+    def test_a_run_reserved_while_an_endpoint_is_extended_counts(self) -> None:
+        table, pauses = Table(), list[float]()
+        ledger = Ledger(table, "ledger", pauses.append)
+        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60, "other_cents": 0}
+        kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
+        ledger.reserve(Reservation("captune-a", "arn:a", 600, ("2026-11",), kept), CAP, NOW)
+        before_transaction(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
+
+        item: Any = ledger.extend("captune-a", 60, CAP, NOW)
+        assert table.rows["MONTH#2026-11"]["committed_cents"] == {"N": str(700 + item["reserved_cents"])}
+        assert len(pauses) == 1
 
     @pytest.mark.parametrize("at", [2, 3])
     def test_room_made_while_a_run_is_looked_at_is_seen(self, at: int) -> None:
