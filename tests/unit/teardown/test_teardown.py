@@ -316,9 +316,15 @@ class TestTheExecution:
 
     def test_a_person_who_names_another_execution_than_the_runs_own_stops_nothing(self) -> None:
         site = running()
-        with pytest.raises(InvalidInput, match="belongs to the execution"):
+        with pytest.raises(InvalidInput, match="The run captune-abc belongs to the execution"):
             site.tear_down({"executionArn": arn("abc").replace("us-east-1", "eu-west-1"), "reason": "person"})
         assert site.changes == []
+
+    @pytest.mark.parametrize("reason", ["schedule", "sweeper"])
+    def test_what_is_no_person_is_refused_for_no_name(self, reason: str) -> None:
+        site = running()
+        site.tear_down({"executionArn": arn("abc").replace("us-east-1", "eu-west-1"), "reason": reason})
+        assert site.changes == ["stop_training_job", "delete_endpoint"]
 
     def test_what_the_ledger_does_not_tell_of_a_runs_beginning_is_logged(
         self, capsys: pytest.CaptureFixture[str]
