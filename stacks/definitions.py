@@ -96,6 +96,7 @@ def run_settings(settings: Settings) -> RunSettings:
     """What a run knows of its deployment: the settings of the same name as they are, and what follows from the others."""
     known: dict[str, Any] = {
         **{field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)},
+        "hyperparameters": settings.hyperparameters,
         "base_model": _base_model(settings),
         "training_instance_types": list(settings.training_instance_type),
         "hosting_instance_types": list(settings.hosting_instance_type),

@@ -63,8 +63,7 @@ class RunSettings:
     samples_per_prompt: int
     seed: int
     sequence_length: int
-    learning_rate: str
-    adapter_strength: float
+    hyperparameters: dict[str, str]  # those that the training script alone reads
     corpus_words: int
     long_records: str  # "split" or "refuse"
     document_order: str  # "auto", "shuffled" or "written"

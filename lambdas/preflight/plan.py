@@ -150,12 +150,11 @@ def _instances(types: list[str]) -> dict[str, Any]:
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:
     seconds = found.allowance.training_seconds - TRAINING_MARGIN_SECONDS - found.model.longer_download_seconds
-    values = {
+    values: dict[str, object] = {
+        **settings.hyperparameters,
         "epochs": found.request.epochs or settings.epochs,
-        "learning_rate": settings.learning_rate,
         "sequence_length": settings.sequence_length,
         "lora_rank": settings.lora_rank,
-        "adapter_strength": settings.adapter_strength,
         "seed": seed,
         "checkpoint_minutes": settings.checkpoint_minutes,
         "time_budget_seconds": max(0, seconds),

@@ -74,6 +74,21 @@ def whole(low: int, high: int, unit: str) -> Check[int]:
     return Check(read, f"{low} to {high}")
 
 
+def number(low: float, high: float) -> Check[float]:
+    """A number from `low` to `high`."""
+
+    def read(raw: object) -> float:
+        try:
+            value = float(str(raw).strip())
+        except ValueError:
+            value = math.nan
+        if isinstance(raw, bool) or not low <= value <= high:
+            raise ValueError(f"write a number from {low:g} to {high:g}")
+        return value
+
+    return Check(read, f"{low:g} to {high:g}")
+
+
 def switch(meaning: str) -> Check[bool]:
     """True or false; `meaning` says what the one that is not the default does."""
 
@@ -111,16 +126,6 @@ def _learning_rate(raw: object) -> str:
     if isinstance(raw, bool) or not 1e-7 <= number <= 1:  # the limits of training/arguments.py
         raise ValueError("write auto, or a number from 1e-7 to 1 such as 0.0003")
     return f"{number:g}"
-
-
-def _strength(raw: object) -> float:
-    try:
-        number = float(str(raw).strip())
-    except ValueError:
-        number = math.nan
-    if isinstance(raw, bool) or not 0.05 <= number <= 1:  # the limits of training/arguments.py
-        raise ValueError("write a number from 0.05 to 1 such as 0.5")
-    return number
 
 
 def _domain(raw: object) -> str:
@@ -188,7 +193,6 @@ def _email(raw: object) -> str:
 
 
 LEARNING_RATE = Check(_learning_rate, "1e-7 to 1")
-STRENGTH = Check(_strength, "0.05 to 1")
 DOMAIN = Check(_domain, "lower-case letters, digits, hyphens (2 to 32)")
 INSTANCE_TYPES = Check(_instance_types, "one to five types")
 HOSTING_IMAGE = Check(_hosting_image, "a whole address in Amazon ECR, in the region of the run")

@@ -23,9 +23,12 @@ class SettingsError(ValueError):
     """One or more settings are wrong. The message names each of them and how to mend it."""
 
 
-def _setting(default: Value, check: Check[Value], means: str) -> Value:
-    """A field of `Settings`, with all that there is to know of it; `means` is what docs/configure.md says."""
-    return field(default=default, metadata={"check": check, "means": means})
+def _setting(default: Value, check: Check[Value], means: str, *, for_training: bool = False) -> Value:
+    """A field of `Settings`, with all that there is to know of it; `means` is what docs/configure.md says.
+
+    `for_training`: the training script gets it as a hyperparameter of the same name, and no Lambda reads it.
+    """
+    return field(default=default, metadata={"check": check, "means": means, "for_training": for_training})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ class Settings:
         "auto",
         checks.LEARNING_RATE,
         "peak learning rate; `auto` takes it from the model's width",
+        for_training=True,
     )
     lora_rank: int = _setting(
         16,
@@ -158,8 +162,9 @@ class Settings:
     )
     adapter_strength: float = _setting(
         0.6,
-        checks.STRENGTH,
+        checks.number(0.05, 1),
         "factor that the trained adapter is multiplied by; below 1 the model stays nearer to the base model ([why](recipe.md#adapter-strength))",
+        for_training=True,
     )
     corpus_words: int = _setting(
         0,
@@ -196,6 +201,11 @@ class Settings:
     def weights(self) -> catalog.Weights:
         """Where the weights lie that training and hosting read."""
         return catalog.weights_of(self.model, self.region, self.weights_uri)
+
+    @property
+    def hyperparameters(self) -> dict[str, str]:
+        """The settings that the training script alone reads, as SageMaker hands them over."""
+        return {one.name: str(getattr(self, one.name)) for one in fields(self) if one.metadata["for_training"]}
 
     def warnings(self) -> list[str]:
         """What may be meant, but is more often forgotten: a setting given with -c counts for that one deployment only."""

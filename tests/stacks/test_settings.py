@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as some
 
-from arguments import CHOICES
+from arguments import CHOICES, LIMITS
 from stacks.configuration.settings import Settings, SettingsError
 
 CDK_JSON = Path(__file__).resolve().parents[2] / "cdk.json"
@@ -96,6 +96,12 @@ def test_a_bad_value_is_refused_with_its_name_and_the_way_out(key: str, value: o
     message = error_of(**{key: value})
     assert f"{key} is {value!r}: " in message
     assert advice in message
+
+
+def test_a_hyperparameter_has_the_limits_of_the_training_script() -> None:
+    shown = {one.name: one.metadata["check"].accepts for one in dataclasses.fields(Settings)}
+    for name in Settings().hyperparameters:
+        assert tuple(float(end) for end in shown[name].split(" to ")) == LIMITS[name]
 
 
 def test_all_problems_are_reported_at_once() -> None:

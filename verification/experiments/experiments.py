@@ -17,6 +17,7 @@ from preflight.request import Request
 from preflight.texts.text_file import Files, as_lines, as_text
 from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
+from stacks.configuration.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT / "data"
@@ -27,10 +28,10 @@ CODE = (
     *(f"lambdas/report/findings/{name}.py" for name in ("statistics", "intervals", "recall")),
 )  # fmt: skip
 # The settings that decide what is learned and asked; the others decide what it may cost and who is notified.
-SETTINGS = (
-    "adapter_strength", "base_model", "corpus_words", "document_order", "domain", "epochs", "learning_rate", "lora_rank",
+SETTINGS = sorted((
+    *Settings().hyperparameters, "base_model", "corpus_words", "document_order", "domain", "epochs", "lora_rank",
     "samples_per_prompt", "seed", "sequence_length",
-)  # fmt: skip
+))  # fmt: skip
 SHUFFLED_WORDS = 6000
 # Declared before any of them was run (DECLARATION.md); the results of the seeds 1 to 9 on earlier texts were known.
 SEEDS = (10, 11, 12)

@@ -17,12 +17,14 @@ from common.text import estimated_tokens
 from preflight.model import Model, idle_cards, refuse_what_cannot_fit
 from preflight.staging import SMOKE_PROMPTS
 from stacks.configuration.catalog import BASE_MODELS
+from stacks.configuration.settings import Settings
 from tests.doubles.lambda_fakes import arn
 from tests.doubles.preflight_site import ADAPTER, SETTINGS, Site, titled
 from tests.doubles.texts import GOOD, lines, prose
 
 OWN = {"corpus": "corpora/mine.txt"}
 HYPERPARAMETERS = {
+    **Settings().hyperparameters,
     "epochs": "3",
     "learning_rate": "auto",
     "sequence_length": "512",

@@ -99,19 +99,20 @@ def test_every_kept_result_is_listed_and_none_is_ignored_by_git() -> None:
     assert (ignored.stdout, ignored.returncode) == ("", 1)
 
 
-def range_of(cell: str) -> tuple[int, int] | None:
-    """The whole numbers of `1 to 50`."""
-    found = re.match(r"(\d+) to (\d+)", cell)
-    return (int(found[1]), int(found[2])) if found else None
+def range_of(cell: str) -> tuple[float, float] | None:
+    """The numbers of `1 to 50` or `0.05 to 1`."""
+    found = re.match(r"(\d[\d.e-]*) to (\d[\d.e-]*)", cell)
+    return (json.loads(found[1]), json.loads(found[2])) if found else None
 
 
 def test_settings_refuse_what_lies_outside_the_range_that_the_table_shows() -> None:
     cells = {row.split("|")[1].strip(" `"): row.split("|")[3].strip() for row in table().splitlines()[2:]}
     ranges = {name: found for name, cell in cells.items() if (found := range_of(cell))}
-    assert len(ranges) >= 11
+    assert len(ranges) >= 13
     for name, (low, high) in ranges.items():
         assert Settings.from_context({name: low}) and Settings.from_context({name: high})
-        for outside in (low - 1, high + 1):
+        beside = 1 if isinstance(low + high, int) else 0.01
+        for outside in (low - beside, high + beside):
             with pytest.raises(SettingsError):
                 Settings.from_context({name: outside})
 
