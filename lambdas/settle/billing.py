@@ -53,7 +53,7 @@ class Tariff:
         for price in self.reserved:
             if price.instance_type == instance_type:
                 return price
-        if not instance_type and self.reserved:
+        if not instance_type:
             return dearest(self.reserved)
         try:
             return pinned(self.region, instance_type, self.use)
@@ -63,7 +63,7 @@ class Tariff:
     def was_reserved(self, instance_type: str, count: int) -> bool:
         """Whether a run has set money aside for this. A type that nobody knows is not held against it."""
         known = {"", *(price.instance_type for price in self.reserved)}
-        return bool(self.reserved) and instance_type in known and count <= self.instances
+        return instance_type in known and count <= self.instances
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Sum:
         self.cents += sum(shares.values())
         if seconds and not self.tariff.was_reserved(used.instance_type, used.count):
             count = "one" if self.tariff.instances == 1 else self.tariff.instances
-            reserved = " or ".join(one.instance_type for one in self.tariff.reserved) or "nothing"
+            reserved = " or ".join(one.instance_type for one in self.tariff.reserved)
             self.unreserved.append(
                 f"{what} ran on {used.count} x {used.instance_type or price.instance_type}; reserved was {count} of {reserved}: "
                 f"{dollars(sum(shares.values()))} at ${price.hourly_usd.normalize():f} an hour ({price.source})."

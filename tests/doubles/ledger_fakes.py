@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from common.ledger.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger
 from tests.doubles.lambda_fakes import NOW, arn
+from verification.simulation.ledger_stories import DETAILS, reservation
 from verification.simulation.services.dynamodb import Table
 
 CAP = 2500
-DETAILS: dict[str, str | int] = {
-    "training_prices": "ml.g5.2xlarge=1.515",
-    "hosting_prices": "ml.g5.2xlarge=1.515",
-    "price_source": "AWS Price List",
-    "max_training_seconds": 7620,
-    "max_endpoint_seconds": 6000,
-    "other_cents": 6,
-    "keep_endpoint_seconds": 0,
-}
 
 
 @contextmanager
@@ -41,11 +34,6 @@ def clock_of_tokyo() -> Iterator[None]:
 def quiet_ledger(table: Any) -> Ledger:
     """A ledger that does not wait between attempts."""
     return Ledger(table, "ledger", lambda seconds: None)
-
-
-def reservation(run: str, cents: int, *months: str, arn: str = "") -> Reservation:
-    """A run's reservation, in November 2026 unless other months are named."""
-    return Reservation(f"captune-{run}", arn or f"arn:{run}", cents, months or ("2026-11",), {"execution_name": run})
 
 
 def empty_table(client: Any) -> Any:
@@ -104,10 +92,9 @@ class FakeLedger(Ledger):
         self.table.trouble = lambda operation: "throttled"
 
     def with_run(self, execution_name: str, run: str | None = None, **details: Any) -> FakeLedger:
-        """Adds an open reservation of six dollars."""
-        name = run or f"captune-{execution_name}"
-        facts: Any = {**DETAILS, "execution_name": execution_name, **details}
-        self.reserve(Reservation(name, arn(execution_name), 600, ("2026-11",), facts), 100_000, NOW)
+        """Adds an open reservation: of six dollars, where the details say nothing else."""
+        asked = reservation(execution_name, 0, **{**DETAILS, **details})
+        self.reserve(replace(asked, run=run or asked.run, execution_arn=arn(execution_name)), 100_000, NOW)
         return self
 
     def settled(self, run: str, moment: Any = NOW) -> FakeLedger:

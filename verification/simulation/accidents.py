@@ -47,6 +47,9 @@ DAMAGES: dict[str, Callable[[Attributes], None]] = {
     "a year to keep": lambda row: row.update(keep_endpoint_seconds={"N": "31536000"}),
     "a reservation of 2036": lambda row: row.update(reserved_at={"S": "2036-11-10T12:00:00+00:00"}),
     "a hundredth of the price": lambda row: row.update(hosting_prices={"S": "ml.g5.2xlarge=0.01515"}),
+    # What could be true by itself, and is not what was reserved.
+    "half the price": lambda row: row.update(hosting_prices={"S": "ml.g5.2xlarge=0.76"}),
+    "no small items": lambda row: row.update(other_cents={"N": "0"}),
 }
 
 

@@ -372,6 +372,7 @@ register("deployed: TearDown waits for no late call", _quiet_passes(2), row("Sta
 register("removal: the sweeper removes by itself", replacing(Sweep, "_remove", lambda *of: True), lambda: stories.outage("TearDown's function", _HOURS))
 register("removal: what a run made is its own whatever its tag", replacing(Removal, "_beginnings", lambda self: iter(())), lambda: stories.accident("another tag, endpoint", 4))
 register("ledger: what cannot be is damage", replacing(ledger_rows, "_impossible", lambda item: {}), lambda: stories.accident("ledger item with a hundredth of the price", 6))
+register("ledger: a reservation is the sum of its parts", replacing(ledger_rows, "parts_cents", lambda item: item["reserved_cents"]), lambda: stories.accident("ledger item with half the price", 8))
 register("deployed: TearDown gives up", edited("tear_down", _NO_PATIENCE), row("RemoveResources x throttled"))
 register("deployed: ReserveBudget is skipped", edited("fine_tuning", _NO_RESERVATION), row("CreateModel x refused"))
 register("deployed: MaxRuntimeInSeconds is not clamped", edited("fine_tuning", _NEVER_CLAMPED), row("LookForAdapter x throttled"))

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from common.errors import CaptuneError, PriceUnknown
 from common.ledger import keys
 from common.ledger import ledger as ledger_module
+from common.ledger.rows import parts_cents
 from common.pricing import prices
 from preflight import money
 from verification.simulation.services.dynamodb import Table
+from verification.simulation.services.orchestration import MACHINE
 from verification.simulation.services.sagemaker import REGION
 from verification.simulation.services.supplies import PriceList, product
 from verification.simulation.world import CONFLICT, LOST_ANSWER, NOON
+
+# 341 and 253 cents of instances, and six of small items: six dollars.
+DETAILS: dict[str, str | int] = {
+    "training_prices": "ml.g5.2xlarge=1.515",
+    "hosting_prices": "ml.g5.2xlarge=1.515",
+    "price_source": "AWS Price List",
+    "max_training_seconds": 8100,
+    "max_endpoint_seconds": 6000,
+    "other_cents": 6,
+    "keep_endpoint_seconds": 0,
+}
 
 
 def ledger_over(table: Table) -> ledger_module.Ledger:
@@ -23,9 +35,14 @@ def ledger_over(table: Table) -> ledger_module.Ledger:
     return ledger_module.Ledger(table, "ledger", pause=lambda seconds: None)
 
 
-def reservation(run: str, cents: int, *months: str) -> ledger_module.Reservation:
-    """What a run asks for."""
-    return ledger_module.Reservation(f"captune-{run}", f"arn:{run}", cents, months or ("2026-11",), {})
+def reservation(run: str, cents: int, *months: str, execution: str = "", **details: Any) -> ledger_module.Reservation:
+    """What a run asks for, in November 2026 unless other months are named: so many cents of small items, or what the details come to."""
+    in_months = months or ("2026-11",)
+    small = {"max_training_seconds": 0, "max_endpoint_seconds": 0, "other_cents": cents - 2 * (len(in_months) - 1)}
+    of_run: Any = {**DETAILS, **(details or small), "execution_name": run}
+    arn = f"{MACHINE.replace('stateMachine', 'execution')}:{execution or run}"
+    cents = parts_cents({**of_run, "months": ",".join(in_months)})
+    return ledger_module.Reservation(f"captune-{run}", arn, cents, in_months, of_run)
 
 
 def before_a_write(table: Table, act: Callable[[], object]) -> None:
@@ -67,7 +84,7 @@ def collision() -> list[str]:
 def one_name_in_two_months() -> list[str]:
     """Of two executions that take one name at the same moment, in different months, one has it."""
     ledger = ledger_over(table := Table())
-    rival = replace(reservation("one", 100, "2026-12"), execution_arn="arn:rival")
+    rival = reservation("one", 100, "2026-12", execution="rival")
     before_a_write(table, lambda: ledger.reserve(rival, 2500, NOON))
     try:
         ledger.reserve(reservation("one", 100), 2500, NOON)

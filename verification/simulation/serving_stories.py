@@ -13,12 +13,11 @@ from captune import serving
 from common.clock import from_iso, month_of
 from common.errors import CaptuneError
 from common.ledger import keys
-from common.ledger.ledger import Reservation
 from common.pricing import costs
 from verification.simulation import runs
 from verification.simulation.account import BUCKET, MACHINE, TEAR_DOWN, Account, calm
 from verification.simulation.lambdas import installed
-from verification.simulation.ledger_stories import before_a_write
+from verification.simulation.ledger_stories import before_a_write, reservation
 from verification.simulation.parameters import RunParameters
 from verification.simulation.rows import left, money
 from verification.simulation.services.dynamodb import number
@@ -34,10 +33,8 @@ def _kept(cents_left: int = 0) -> tuple[Account, Execution]:
     if cents_left:
         moment = account.world.now
         gone = costs.for_runs(account.world.cap_cents) - cents_left
-        parts: Any = {f"max_{what}_seconds": 0 for what in ("training", "endpoint")}
         with installed():
-            earlier = Reservation("captune-before", "arn:before", gone, (month_of(moment),), parts)
-            account.ledger().reserve(earlier, account.world.cap_cents, moment)
+            account.ledger().reserve(reservation("before", gone, month_of(moment)), account.world.cap_cents, moment)
             cents: Any = {"training_cents": 0, "endpoint_cents": 0, "other_cents": gone}
             account.ledger().settle("captune-before", {month_of(moment): gone}, cents, moment)
     execution = runs.start(account, "kept", KEPT)

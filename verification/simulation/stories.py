@@ -15,7 +15,6 @@ from typing import Any
 from common.clock import month_of, start_after
 from common.contracts import run_folder
 from common.ledger import keys
-from common.ledger.ledger import Reservation
 from common.names import run_name
 from common.pricing import costs
 from common.pricing.durations import MINIMUM_TRAINING_SECONDS
@@ -104,10 +103,9 @@ def _with_left(cents: int) -> Account:
     months = (month_of(moment), month_of(start_after(month_of(moment))))
     gone = costs.for_runs(cap) - cents
     parts: Any = {f"{what}_cents": 0 for what in ("training", "endpoint")}
-    limits: Any = {f"max_{what}_seconds": 0 for what in ("training", "endpoint")}
     with installed():
         ledger = account.ledger()
-        ledger.reserve(Reservation("captune-earlier", "arn:earlier", gone, months, limits), 10**6, moment)
+        ledger.reserve(ledger_stories.reservation("earlier", gone, *months), 10**6, moment)
         ledger.settle("captune-earlier", dict.fromkeys(months, gone), parts, moment)
     return account
 

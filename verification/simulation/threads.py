@@ -15,6 +15,7 @@ from common.ledger import keys
 from common.ledger import ledger as ledger_module
 from common.pricing.prices import pinned
 from preflight import money
+from verification.simulation.ledger_stories import reservation
 from verification.simulation.services.dynamodb import Change, Table
 from verification.simulation.trial import Result
 from verification.simulation.world import CONFLICT, LOST_ANSWER, NOON, THROTTLED
@@ -110,7 +111,7 @@ def _one_run(ledger: ledger_module.Ledger, run: str, cap_cents: int) -> str:
     price = pinned("us-east-1", "ml.g5.2xlarge", "Training")
     try:
         allowance = _patiently(lambda: money.allow(ledger, cap_cents, price, price, 7200, 3600, 0, NOON))
-        asked = ledger_module.Reservation(run, f"arn:{run}", allowance.worst.cents, (MONTH,), {})
+        asked = reservation(run.removeprefix("captune-"), allowance.worst.cents, MONTH)
         _patiently(lambda: ledger.reserve(asked, cap_cents, NOON))
     except BudgetExceeded:
         return "refused"

@@ -17,6 +17,7 @@ from common.clock import from_iso, month_of
 from common.ledger import keys
 from common.ledger.table import Raw, RawItem
 from common.pricing import prices
+from common.pricing.costs import ENDPOINT_INSTANCES
 from common.pricing.durations import (
     LONGEST_DEADLINE_SECONDS,
     LONGEST_ENDPOINT_SECONDS,
@@ -26,6 +27,7 @@ from common.pricing.durations import (
 )
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_EXECUTION = re.compile(r"arn:[^:]+:states:[^:]+:\d{12}:execution:[^:]+:[^:]+")
 _TEXTS = {
     "state",
     "execution_arn",
@@ -37,7 +39,19 @@ _TEXTS = {
     "hosting_prices",
 }
 _DATES = {"reserved_at", "settled_at", "ends_by", "keep_until", "endpoint_created_at", "endpoint_gone_at"}
-_REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
+_REQUIRED = (
+    "state",
+    "execution_arn",
+    "reserved_cents",
+    "months",
+    "reserved_at",
+    "training_prices",
+    "hosting_prices",
+    "price_source",
+    "max_training_seconds",
+    "max_endpoint_seconds",
+    "other_cents",
+)
 _REQUIRED_OF_SETTLED = ("actual_cents", "settled_at", "settlements")
 _BOOKED = "actual_cents_"  # and the month
 # The most that a run can have asked for, in seconds.
@@ -196,10 +210,25 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
                 wrong[name] = f"is {item[name]}, too far from the reservation at {reserved_at}"
     region = (str(item.get("execution_arn", "")).split(":") + [""] * 4)[3]
     for use in ("training", "hosting"):
-        text = item.get(f"{use}_prices", "")
-        if not prices.can_be(text, region, use.title()):
+        text = item.get(f"{use}_prices")
+        if text is not None and not prices.can_be(text, region, use.title()):
             wrong[f"{use}_prices"] = f"is {text[:40]!r}, no prices that AWS asks"
+    # A settlement replaces the small items by those that were booked.
+    must_add_up = item.get("state") == "reserved" and not wrong and item.keys() >= set(_REQUIRED)
+    if must_add_up and (cents := parts_cents(item)) != item["reserved_cents"]:
+        wrong["reserved_cents"] = f"is {item['reserved_cents']}, and what it was reserved for comes to {cents}"
     return wrong
+
+
+def parts_cents(item: Mapping[str, Any]) -> int:
+    """What an item's own prices, seconds, months and small items come to in cents, as the plan added them up (costs.worst_case)."""
+    training, hosting = (prices.read(item[f"{use}_prices"], use, "") for use in ("training", "hosting"))
+    instances = item.get("training_instances", 1)
+    seconds = (item["max_training_seconds"], item["max_endpoint_seconds"])
+    used = (prices.dearest(training).times(instances), prices.dearest(hosting).times(ENDPOINT_INSTANCES))
+    rounding: int = item["months"].count(",")
+    instances_cents = sum(price.cents(time) + rounding for price, time in zip(used, seconds, strict=True))
+    return instances_cents + int(item["other_cents"])
 
 
 def whole_number(value: Raw | None) -> int | None:
@@ -234,6 +263,8 @@ def _is_text(name: str) -> bool:
 
 
 def _problem_of_text(name: str, text: str) -> str:
+    if name == "execution_arn" and not _EXECUTION.fullmatch(text):
+        return f"is {text[:40]!r}, not the ARN of an execution"
     if name == "state" and text not in ("reserved", "settled"):
         return f"is {text[:40]!r}, neither reserved nor settled"
     if name == "months" and not all(_MONTH.fullmatch(month) for month in text.split(",")):

@@ -82,7 +82,8 @@ def can_be(text: str, region: str, use: str) -> bool:
     """Whether a text holds prices, as `written` writes them, and each can be one."""
     try:
         found = read(text, use, "")
-        return all(lowest_usd(region, price.instance_type, use) <= price.hourly_usd <= DEAREST for price in found)
+        in_bounds = (lowest_usd(region, price.instance_type, use) <= price.hourly_usd <= DEAREST for price in found)
+        return bool(found) and all(in_bounds)
     except (ValueError, InvalidOperation):
         return False
 

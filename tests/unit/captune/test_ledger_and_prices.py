@@ -11,10 +11,9 @@ import pytest
 from captune import ledger as listing
 from captune import prices
 from captune.account import Refused
-from common.ledger.ledger import Reservation
 from tests.doubles.aws_account import Account, Answers, deployed, price_list
 from tests.doubles.lambda_fakes import NOW
-from tests.doubles.ledger_fakes import FakeLedger
+from tests.doubles.ledger_fakes import FakeLedger, reservation
 
 
 def lines(ledger: FakeLedger) -> list[str]:
@@ -24,7 +23,7 @@ def lines(ledger: FakeLedger) -> list[str]:
 def test_months_and_runs_are_printed_newest_first() -> None:
     assert lines(FakeLedger()) == ["The ledger is empty: nothing was reserved or spent yet."]
     ledger = FakeLedger().with_run("a").settled("captune-a")
-    ledger.reserve(Reservation("captune-b", "arn:b", 587, ("2026-11", "2026-12"), {}), 2500, NOW.replace(hour=23))
+    ledger.reserve(reservation("b", 587, "2026-11", "2026-12"), 2500, NOW.replace(hour=23))
     ledger.count_start("2026-11", 9)
     printed = lines(ledger)
     assert printed[:2] == [

@@ -26,7 +26,7 @@ LATER = "2026-11-24T12:30:00+00:00"
 SCHEDULE = {
     "Arn": "arn", "Name": SERVED, "ScheduleExpression": "at(2026-11-24T12:30:00)", "ScheduleExpressionTimezone": "UTC",
     "FlexibleTimeWindow": {"Mode": "OFF"}, "ActionAfterCompletion": "NONE", "Description": "Ends it.", "State": "ENABLED",
-    "Target": {"Arn": TEAR_DOWN, "RoleArn": "arn:aws:iam::123456789012:role/scheduler", "Input": "{}"}, "GroupName": "default",
+    "Target": {"Arn": TEAR_DOWN, "RoleArn": "arn:aws:iam::123457289012:role/scheduler", "Input": "{}"}, "GroupName": "default",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ class TestExtending:
             "run": SERVED,
             "keepUntil": "2026-11-24T13:00:00+00:00",
             "moreCents": 76 + 2,
-            "reservedCents": 678,
+            "reservedCents": 728,
         }
         (moved,) = [request for operation, request in site.scheduler.calls if operation == "update_schedule"]
         kept = {key: value for key, value in SCHEDULE.items() if key not in ("Arn", "GroupName")}
@@ -126,7 +126,7 @@ class TestExtending:
         site.scheduler.troubles["update_schedule"] = [refusal("AccessDeniedException")]
         with pytest.raises(DeadlineNotMoved, match="ends when it was to end before"):
             extend(site.deployment, SERVED, 30, NOW)
-        assert site.ledger.committed_cents("2026-11") == 678
+        assert site.ledger.committed_cents("2026-11") == 728
 
     def test_where_nothing_is_set_aside_nothing_is_moved(self, site: Site) -> None:
         with pytest.raises(RunNotFound):
@@ -177,8 +177,8 @@ def test_the_commands_say_what_they_did(site: Site, tmp_path: Any, monkeypatch: 
     assert f"captune use {SERVED}" in said("serve", "one")
     assert f"captune stop {SERVED}" in said("serve", "one", code=1)
     site.keep()
-    assert "$0.78 more is reserved, $6.78 in all" in said("extend", SERVED)
-    assert json.loads(said("extend", SERVED, "--minutes", "1", "--json"))["reservedCents"] == 681
+    assert "$0.78 more is reserved, $7.28 in all" in said("extend", SERVED)
+    assert json.loads(said("extend", SERVED, "--minutes", "1", "--json"))["reservedCents"] == 731
     assert f"stop-{SERVED}" in said("stop", SERVED)
     (tmp_path / RUN).mkdir()
     plan = files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"]

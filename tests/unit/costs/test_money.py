@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.errors import BudgetExceeded, DeployInProgress, ServiceUnreachable
-from common.ledger.ledger import Ledger, Reservation
+from common.ledger.ledger import Ledger
 from common.pricing import costs
 from common.pricing.costs import RunCost, asking_cents, checkpoint_cents, worst_case
 from common.pricing.durations import (
@@ -27,7 +27,7 @@ from common.pricing.prices import Price
 from preflight import money
 from reserve import handler
 from tests.doubles.lambda_fakes import arn, refusal
-from tests.doubles.ledger_fakes import DETAILS, FakeLedger
+from tests.doubles.ledger_fakes import DETAILS, FakeLedger, reservation
 from verification.simulation.services.dynamodb import Table
 
 EARLY = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def ledger_with(cents: int, *months: str) -> Ledger:
     """A ledger in which so many cents are committed."""
     ledger = Ledger(Table(), "ledger", lambda seconds: None)
     if cents:
-        ledger.reserve(Reservation("captune-earlier", "arn", cents, months or ("2026-11",), {}), 10**9, EARLY)
+        ledger.reserve(reservation("earlier", cents, *months), 10**9, EARLY)
     return ledger
 
 
@@ -152,7 +152,7 @@ class TestClamped:
             freed = asking_cents(wanted_seconds) - asking_cents(given_seconds)
             assert left - allowance.worst.cents <= price.cents(1) + 3 + freed * len(allowance.months)
         # What was allowed can be reserved.
-        ledger.reserve(Reservation("captune-a", "arn:a", allowance.worst.cents, allowance.months, {}), 3000, now)
+        ledger.reserve(reservation("a", allowance.worst.cents, *allowance.months), 3000, now)
 
     def test_a_run_needs_its_worst_case_and_no_cent_more(self) -> None:
         ample, enough = allow(AMPLE), needed(lambda allowance: not allowance.clamped)
@@ -250,7 +250,8 @@ STANDING = 65
 
 def reserve(cents: int = 600, **changes: Any) -> Any:
     """ReserveBudget, with a plan of whatever form; None removes a field."""
-    plan: Any = {**PLAN, **changes, "budget": {**PLAN["budget"], "worstCaseCents": cents}}
+    details = {**PLAN["budget"]["ledgerDetails"], "other_cents": cents - 594}
+    plan: Any = {**PLAN, **changes, "budget": {**PLAN["budget"], "worstCaseCents": cents, "ledgerDetails": details}}
     plan = {key: value for key, value in plan.items() if value is not None}
     return handler.handle(plan, None)
 

@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from common.errors import BudgetExceeded, ExtensionRefused, LedgerDamaged, RunNameTaken, TooManyStarts
-from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, Reservation, dollars, way_out
+from common.ledger.ledger import HIGHEST_CAP_CENTS, Ledger, dollars, way_out
 from common.ledger.rows import EndpointLifetime, cents_by_month, endpoint_lifetime
 from stacks.configuration.settings import Settings, SettingsError
 from tests.doubles.lambda_fakes import NOW
@@ -112,7 +112,7 @@ class TestReserving:
         if settled:
             ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
         with pytest.raises(RunNameTaken, match="captune-a was used before"):
-            ledger.reserve(reservation("a", 100, arn="" if settled else "arn:other"), CAP, NOW)
+            ledger.reserve(reservation("a", 100, execution="a" if settled else "other"), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == (40 if settled else 100)
 
@@ -151,13 +151,20 @@ class TestReserving:
 
 
 class TestExtending:
-    """An endpoint that is kept until one o'clock, with half a dollar set aside beside its hours."""
+    """An endpoint that is kept until one o'clock, with two dollars set aside beside its hours."""
 
     def keep(self, ledger: Ledger, *months: str, **details: Any) -> None:
         seconds = {"max_endpoint_seconds": 9600, "keep_endpoint_seconds": 3600}
-        kept: Any = {**DETAILS, **seconds, "other_cents": 50, "keep_until": LATER, **details}
-        asked = Reservation("captune-a", "arn:a", 600, months or BOTH[:1], kept)
-        ledger.reserve(asked, HIGHEST_CAP_CENTS, NOW)
+        small = 196 if len(months) < 2 else 194
+        kept: Any = {
+            **DETAILS,
+            "max_training_seconds": 0,
+            **seconds,
+            "other_cents": small,
+            "keep_until": LATER,
+            **details,
+        }
+        ledger.reserve(reservation("a", 600, *(months or BOTH[:1]), **kept), HIGHEST_CAP_CENTS, NOW)
 
     @pytest.mark.parametrize(("months", "more"), [(BOTH[:1], 76 + 3), (BOTH, 76 + 2 * 3)])
     def test_more_is_set_aside_in_each_month_and_the_end_moves(
@@ -174,7 +181,7 @@ class TestExtending:
             == before
             | {
                 "reserved_cents": 600 + more,
-                "other_cents": 50 + more - 76,
+                "other_cents": before["other_cents"] + more - 76,
                 "keep_endpoint_seconds": 5400,
                 "max_endpoint_seconds": 11_400,
                 "keep_until": "2026-11-24T13:30:00+00:00",
@@ -265,7 +272,7 @@ class TestExtending:
     def test_a_month_in_which_nothing_was_reserved_is_not_entered(self, ledger: Ledger, months: list[str]) -> None:
         late = NOW.replace(day=30, hour=22)
         kept: Any = {**DETAILS, "keep_endpoint_seconds": 60, "keep_until": "2026-11-30T22:59:00+00:00"}
-        ledger.reserve(Reservation("captune-a", "arn:a", 600, tuple(months), kept), CAP, late)
+        ledger.reserve(reservation("a", 600, *months, **kept), CAP, late)
         ledger.extend("captune-a", 1200, CAP, late)  # and forty minutes in which it is removed
         with pytest.raises(ExtensionRefused, match=f"money of {' and '.join(months)} alone"):
             ledger.extend("captune-a", 60, CAP, late)

@@ -13,8 +13,8 @@ from common.errors import BudgetExceeded, LedgerDamaged, ServiceUnreachable
 from common.ledger import keys
 from common.ledger import table as ledger_table
 from common.ledger.changes import written
-from common.ledger.ledger import Ledger, Reservation
-from common.ledger.rows import endpoint_lifetime, read_row, whole_number
+from common.ledger.ledger import Ledger
+from common.ledger.rows import endpoint_lifetime, parts_cents, read_row, whole_number
 from tests.doubles.lambda_fakes import NOW, arn, refusal
 from tests.doubles.ledger_fakes import CAP, DETAILS, clock_of_tokyo, quiet_ledger, reservation
 from verification.simulation.services.dynamodb import Table
@@ -140,9 +140,9 @@ class TestTwoRunsAtOnce:
     def test_a_run_reserved_while_an_endpoint_is_extended_counts(self) -> None:
         table, pauses = Table(), list[float]()
         ledger = Ledger(table, "ledger", pauses.append)
-        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60, "other_cents": 0}
+        seconds = {"max_endpoint_seconds": 6000, "keep_endpoint_seconds": 60}
         kept: Any = {**DETAILS, **seconds, "keep_until": (NOW + timedelta(hours=1)).isoformat()}
-        ledger.reserve(Reservation("captune-a", "arn:a", 600, ("2026-11",), kept), CAP, NOW)
+        ledger.reserve(reservation("a", 600, **kept), CAP, NOW)
         before_transaction(table, lambda: quiet_ledger(table).reserve(reservation("rival", 700), CAP, NOW))
 
         item: Any = ledger.extend("captune-a", 60, CAP, NOW)
@@ -192,6 +192,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "reserved_cents": {"N": "600"},
     "months": {"S": "2026-11,2026-12"},
     "reserved_at": {"S": "2026-11-24T18:00:00+00:00"},
+    "training_prices": {"S": "ml.g6.2xlarge=1.222 ml.g5.2xlarge=1.515"},
+    "hosting_prices": {"S": "ml.g6.2xlarge=1.222 ml.g5.2xlarge=1.515"},
+    "price_source": {"S": "AWS Price List"},
+    "training_instances": {"N": "2"},
+    "max_training_seconds": {"N": "3500"},
+    "max_endpoint_seconds": {"N": "6000"},
+    "other_cents": {"N": "50"},
 }
 SETTLED = GOOD | {
     "state": {"S": "settled"},
@@ -203,7 +210,10 @@ SETTLED = GOOD | {
 }
 TEXTS = ("state", "execution_arn", "execution_name", "months", "status")
 PRICES = ("price_source", "training_prices", "hosting_prices")
-REQUIRED = ("state", "execution_arn", "reserved_cents", "months", "reserved_at")
+REQUIRED = (
+    "state", "execution_arn", "reserved_cents", "months", "reserved_at", "price_source", "training_prices", "hosting_prices",
+    "max_training_seconds", "max_endpoint_seconds", "other_cents",
+)  # fmt: skip
 DATES = ("reserved_at", "settled_at", "ends_by", "keep_until")
 LONG = "x" * 50
 LONGEST = {
@@ -224,6 +234,10 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
     ("actual_cents_2026-11", {"S": "9"}, "actual_cents_2026-11 is the text '9', not a number"),
     ("endpoint_instance_count", {"S": "1"}, "endpoint_instance_count is the text '1', not a number"),
     ("state", {"S": LONG}, f"state is '{LONG[:40]}', neither reserved nor settled"),
+    *(
+        ("execution_arn", {"S": text}, f"execution_arn is '{text[:40]}', not the ARN of an execution")
+        for text in ("garbage", arn("a") + ":b", arn("a").replace(":states:", ":lambda:"), arn("a").replace("us-east-1", ""))
+    ),
     ("months", {"S": "2026-11,2026-13"}, "months is '2026-11,2026-13', not months such as 2026-11"),
     ("months", {"S": LONG}, f"months is '{LONG[:40]}', not months such as 2026-11"),
     ("reserved_at", {"S": LONG}, f"reserved_at is '{LONG[:40]}', not a date"),
@@ -240,7 +254,7 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
     *(
         (f"{use}_prices", {"S": text}, f"{use}_prices is '{text}', no prices that AWS asks")
         for use in ("training", "hosting")
-        for text in ("ml.g5.2xlarge=0.01515", "ml.g5.2xlarge=0.7574", "ml.g5.2xlarge=-1", "ml.g5.2xlarge", "a=b", "x=0.1", "x=1001",
+        for text in ("", "ml.g5.2xlarge=0.01515", "ml.g5.2xlarge=0.7574", "ml.g5.2xlarge=-1", "ml.g5.2xlarge", "a=b", "x=0.1", "x=1001",
                      "ml.g5.2xlarge=NaN", "ml.g5.2xlarge=1.515 ml.g6.2xlarge=0.1")
     ),
     ("training_prices", {"S": "x" * 41}, f"training_prices is '{'x' * 40}', no prices"),
@@ -248,6 +262,11 @@ DAMAGES: list[tuple[str, dict[str, Any] | None, str]] = [
     *((name, {"N": "7"}, f"{name} is the number 7, not a text") for name in (*TEXTS, *PRICES, *DATES)),
     *((name, {"S": "soon"}, f"{name} is 'soon', not a date") for name in DATES),
 ]  # fmt: skip
+
+
+def fitting(item: dict[str, Any]) -> dict[str, Any]:
+    """An item with the reservation that its parts come to."""
+    return but(item, reserved_cents={"N": str(parts_cents(read_row(item).item))})
 
 
 def but(item: dict[str, Any], **changes: dict[str, Any] | None) -> dict[str, Any]:
@@ -299,19 +318,35 @@ class TestReading:
     def test_a_reservation_after_its_months_counts_in_every_month(
         self, reserved_at: str, months: str, fits: bool
     ) -> None:
-        row = read_row(but(GOOD, reserved_at={"S": reserved_at}, months={"S": months}))
+        cents = 600 if "," in months else 598
+        changed = {"reserved_at": {"S": reserved_at}, "months": {"S": months}, "reserved_cents": {"N": str(cents)}}
+        row = read_row(but(GOOD, **changed))
         assert row.is_damaged is not fits
         assert all(f"does not fit: {months} were reserved at {reserved_at[:10]}" in one for one in row.problems)
         assert {"reserved_at", "months"} <= row.item.keys() or not fits
-        assert row.cents_in("2027-01", CAP) == (0 if fits else 600)
+        assert row.cents_in("2027-01", CAP) == (0 if fits else cents)
 
     @pytest.mark.parametrize(("name", "most"), LONGEST.items())
     def test_the_longest_that_may_be_asked_for_is_no_damage(self, name: str, most: int) -> None:
         right = {"S": "ml.g5.2xlarge=0.7575 ml.g6.2xlarge=1000 x=0.184"}
         dates = {"ends_by": {"S": "2026-11-25T10:40:00+00:00"}, "settled_at": {"S": "2027-11-25T18:00:00+00:00"},
                  "endpoint_created_at": {"S": "2026-11-23T18:00:00+00:00"}}  # fmt: skip
-        row = read_row(but(GOOD, **{name: {"N": str(most)}}, training_prices=right, hosting_prices=right, **dates))
-        assert row.problems == ()
+        longest = but(GOOD, **{name: {"N": str(most)}}, training_prices=right, hosting_prices=right, **dates)
+        assert read_row(fitting(longest)).problems == ()
+
+    # Each is possible by itself, and would book less than was reserved, or hold it in one month of two.
+    @pytest.mark.parametrize(
+        ("name", "value", "cents"),
+        [("training_prices", {"S": "ml.g5.2xlarge=0.758"}, 453), ("hosting_prices", {"S": "ml.g6.2xlarge=1.222"}, 551),
+         ("other_cents", {"N": "0"}, 550), ("months", {"S": "2026-11"}, 598), ("training_instances", {"N": "1"}, 453),
+         ("max_training_seconds", {"N": "0"}, 305), ("max_endpoint_seconds", {"N": "5900"}, 596), ("reserved_cents", {"N": "601"}, 600),
+         ("reserved_cents", {"N": "599"}, 600)],
+    )  # fmt: skip
+    def test_what_was_reserved_is_what_its_parts_come_to(self, name: str, value: dict[str, Any], cents: int) -> None:
+        row = read_row(but(GOOD, **{name: value}))
+        was = value["N"] if name == "reserved_cents" else "600"
+        assert row.problems == (f"reserved_cents is {was}, and what it was reserved for comes to {cents}",)
+        assert (row.is_open, row.cents_in("2026-11", CAP)) == (True, CAP)
 
     def test_everything_wrong_with_a_run_is_in_the_error(self) -> None:
         table = Table()
