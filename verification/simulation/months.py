@@ -123,15 +123,18 @@ def _begin(account: Account, number: int, same_name: int) -> Process:
     name = f"run-{number}" if not (same_name and number) else f"run.{number - 1}"
     if execution_arn(MACHINE, name) in account.executions:
         return
+    # Some only serve, and then for a time.
+    serves = dice.random() < 0.15
     given = RunParameters(
         training_seconds=dice.choice([1800, 3600, 7200, 7200, 21600]),
         deadline_seconds=dice.choice([1200, 3600, 3600, 14400]),
-        keep_seconds=dice.choice([0, 0, 0, 600, 3600, 14400]),
+        keep_seconds=dice.choice([0, 0, 0, 600, 3600, 14400][3 * serves :]),
         instance_types=dice.choice(INSTANCE_TYPES),
         failing=0.0 if greedy else dice.choice([0.0, 0.3, 1.0]),
         hanging=1.0 if greedy else dice.choice([0.0, 0.0, 0.3, 1.0]),
         extreme=0.95 if greedy else dice.choice([0.0, 0.1, 0.9]),
         spot=number % 3 == 2,  # of a burst, too, some are
+        serves=serves,
         training_instances=dice.choice([1] * 12 + [2, 2, 3, 4]),
     )
     execution = runs.start(account, name, given)
