@@ -14,7 +14,6 @@ from captune.documentation import RESULTS, TABLES, filled, pages
 from preflight import request
 from rehearsal.conductor import options
 from stacks.configuration.settings import Settings, SettingsError, table
-from verification.conformance.contracts import PLANTS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*pages(), ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", RESULTS / "README.md"]
@@ -124,10 +123,6 @@ def test_an_input_accepts_its_example_and_refuses_what_lies_outside_its_range() 
         for outside in [limit for low, high in filter(None, [range_of(meaning)]) for limit in (low - 1, high + 1)]:
             with pytest.raises(request.InvalidInput):
                 request.parse({key: outside})
-
-
-def test_the_table_of_planted_faults_has_each_of_them() -> None:
-    assert {row[0].strip("`") for row in rows("plant")} == set(PLANTS)
 
 
 def test_what_can_be_tried_in_a_rehearsal_is_an_option() -> None:
