@@ -1,7 +1,7 @@
 """captune bench: the recipe of training/ beside the usual one, on this machine.
 
 Three seeds of three recipes, each in a separate process: a quarter of an hour on two quiet cores with fast bfloat16, half an
-hour or more on older ones. Prints the table that docs/recipe.md quotes. Exit code 0 when the goal is met.
+hour or more on older ones. Prints the table that docs/recipe.md links to. Exit code 0 when the goal is met.
 """
 
 from __future__ import annotations
