@@ -45,7 +45,7 @@ class Tariff:
     def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
         """The tariff of a run's ledger item."""
         found = read_prices(item[f"{use.lower()}_prices"], use, item["price_source"])
-        instances = int(item.get("training_instances", 1)) if use == "Training" else ENDPOINT_INSTANCES
+        instances = int(item["training_instances"]) if use == "Training" else ENDPOINT_INSTANCES
         return cls(use, tuple(found), item["execution_arn"].split(":")[3], instances)
 
     def of_type(self, instance_type: str) -> Price:
@@ -201,7 +201,7 @@ def _add_small_items(by_month: dict[str, int], item: RunItem, until: datetime, e
     """
     reserved = item["months"].split(",")
     longer = asking_cents(endpoint_seconds) - asking_cents(item["max_endpoint_seconds"])
-    each = int(item.get("other_cents", 0)) // len(reserved) + max(0, longer)
+    each = item["other_cents"] // len(reserved) + max(0, longer)
     lived = [month for month in reserved if month in months_between(from_iso(item["reserved_at"]), until)] or reserved[
         :1
     ]

@@ -78,10 +78,7 @@ class Judge:
     def _is_older_than_reserved(self, run: str, item: RunItem) -> bool:
         """Whether an endpoint has been there for longer than the run has reserved for all of them, whatever is to be kept."""
         since = self.evidence.endpoint_since(run)
-        return (
-            since is not None
-            and since + timedelta(seconds=item.get("max_endpoint_seconds", LONGEST_ENDPOINT_SECONDS)) < self.now
-        )
+        return since is not None and since + timedelta(seconds=item["max_endpoint_seconds"]) < self.now
 
     def _is_over_by_execution(self, run: str) -> bool:
         return self._has_ended(run) or self._is_too_old(run)

@@ -23,6 +23,7 @@ DETAILS: dict[str, str | int] = {
     "training_prices": "ml.g5.2xlarge=1.515",
     "hosting_prices": "ml.g5.2xlarge=1.515",
     "price_source": "AWS Price List",
+    "training_instances": 1,
     "max_training_seconds": 8100,
     "max_endpoint_seconds": 6000,
     "other_cents": 6,

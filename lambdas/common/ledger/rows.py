@@ -48,6 +48,7 @@ _REQUIRED = (
     "training_prices",
     "hosting_prices",
     "price_source",
+    "training_instances",
     "max_training_seconds",
     "max_endpoint_seconds",
     "other_cents",
@@ -214,7 +215,7 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
         if text is not None and not prices.can_be(text, region, use.title()):
             wrong[f"{use}_prices"] = f"is {text[:40]!r}, no prices that AWS asks"
     # A settlement replaces the small items by those that were booked.
-    must_add_up = item.get("state") == "reserved" and not wrong and item.keys() >= set(_REQUIRED)
+    must_add_up = item.get("state") == "reserved" and not wrong and all(name in item for name in _REQUIRED)
     if must_add_up and (cents := parts_cents(item)) != item["reserved_cents"]:
         wrong["reserved_cents"] = f"is {item['reserved_cents']}, and what it was reserved for comes to {cents}"
     return wrong
@@ -222,13 +223,13 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
 
 def parts_cents(item: Mapping[str, Any]) -> int:
     """What an item's own prices, seconds, months and small items come to in cents, as the plan added them up (costs.worst_case)."""
-    training, hosting = (prices.read(item[f"{use}_prices"], use, "") for use in ("training", "hosting"))
-    instances = item.get("training_instances", 1)
-    seconds = (item["max_training_seconds"], item["max_endpoint_seconds"])
-    used = (prices.dearest(training).times(instances), prices.dearest(hosting).times(ENDPOINT_INSTANCES))
-    rounding: int = item["months"].count(",")
-    instances_cents = sum(price.cents(time) + rounding for price, time in zip(used, seconds, strict=True))
-    return instances_cents + int(item["other_cents"])
+    cents = int(item["other_cents"])
+    instances = {"training": item["training_instances"], "hosting": ENDPOINT_INSTANCES}
+    seconds = {"training": item["max_training_seconds"], "hosting": item["max_endpoint_seconds"]}
+    for use in instances:
+        of_all = prices.dearest(prices.read(item[f"{use}_prices"], use, item["price_source"])).times(instances[use])
+        cents += of_all.cents(seconds[use]) + item["months"].count(",")
+    return cents
 
 
 def whole_number(value: Raw | None) -> int | None:

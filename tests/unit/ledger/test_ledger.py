@@ -111,7 +111,9 @@ class TestReserving:
         ledger.reserve(reservation("a", 100), CAP, NOW)
         if settled:
             ledger.settle("captune-a", {"2026-11": 40}, {}, NOW)
-        with pytest.raises(RunNameTaken, match="captune-a was used before"):
+        with pytest.raises(
+            RunNameTaken, match=r"captune-a was used before.* that differs in its letters and digits\.$"
+        ):
             ledger.reserve(reservation("a", 100, execution="a" if settled else "other"), CAP, NOW)
 
         assert ledger.committed_cents("2026-11") == (40 if settled else 100)

@@ -212,7 +212,7 @@ TEXTS = ("state", "execution_arn", "execution_name", "months", "status")
 PRICES = ("price_source", "training_prices", "hosting_prices")
 REQUIRED = (
     "state", "execution_arn", "reserved_cents", "months", "reserved_at", "price_source", "training_prices", "hosting_prices",
-    "max_training_seconds", "max_endpoint_seconds", "other_cents",
+    "training_instances", "max_training_seconds", "max_endpoint_seconds", "other_cents",
 )  # fmt: skip
 DATES = ("reserved_at", "settled_at", "ends_by", "keep_until")
 LONG = "x" * 50
@@ -352,7 +352,8 @@ class TestReading:
         table = Table()
         table.rows["RUN#captune-a"] = but(GOOD, state={"S": "open"}, months={"S": "May"})
         with pytest.raises(
-            LedgerDamaged, match="state is 'open', .*; months is 'May', .* the dearest case; captune ledger "
+            LedgerDamaged,
+            match="RUN#captune-a cannot be read: state is 'open', .*; months is 'May', .* the dearest case; captune ledger ",
         ):
             quiet_ledger(table).run("captune-a")
 

@@ -313,9 +313,3 @@ def test_the_message_names_what_was_left_alone() -> None:
         "\nLeft alone: endpoint captune-abc: InService, because its tag project is 'theirs'. If it is yours, delete it in the "
         "SageMaker console."
     )
-
-
-def test_an_item_of_the_first_deployments_has_no_small_items() -> None:
-    item: Any = dict.fromkeys(("reserved_cents", "actual_cents", "training_cents", "endpoint_cents"), 1)
-    item |= {"training_seconds": 6, "endpoint_seconds": 7}
-    assert notice.cost(item, 8, 9, "2026-11")["other_cents"] == 0

@@ -85,7 +85,7 @@ RULES: dict[str, tuple[Callable[[], Site], datetime]] = {
     "past its endpoint's deadline": (old_endpoint, NOW),
     # The run has reserved 6,000 seconds of endpoints.
     "an endpoint without a deadline": (lambda: Site(reserved(), {"abc": RUNNING}, **ENDPOINT), OLDEST_RESERVED),
-    "an endpoint, and no time reserved for it": (
+    "an endpoint, and an item that names no time for it": (
         lambda: Site(lacking("max_endpoint_seconds"), {"abc": RUNNING}, **ENDPOINT), OLDEST_ENDPOINT
     ),
     "kept for longer than reserved": (
