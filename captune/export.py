@@ -1,0 +1,250 @@
+"""`captune export RUN --to peft|gguf|merged`: what a run has trained, in the form that other programs load.
+
+peft    the adapter for PEFT and vLLM, with the base model's name on the Hugging Face Hub
+gguf    the adapter for llama.cpp (`llama-server --lora`); of the base model, config.json is enough
+merged  base model and adapter as one model: safetensors, or with --gguf a GGUF file and a Modelfile for Ollama
+
+Model card and licence are beside each. A folder gets its name when all of it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+import typer
+from rich.console import Console
+
+from captune import account, converters
+from captune.account import PROJECT, Refused
+from captune.engines import refuse_other_base
+from captune.fetch import DiskFull
+from captune.kept_run import KeptRun, kept, not_found
+from common.architecture import CONFIGURATION
+from common.contracts import run_folder
+from preflight.account.weights import HUB as JUMPSTART_HUB
+from preflight.account.weights import fetch
+from rehearsal.models import weights
+from report.content.figures import HUB
+from stacks.configuration.catalog import BASE_MODELS, public_bucket
+
+_LEGAL = re.compile(r"(licen[cs]e|notice|use_policy)", re.IGNORECASE)
+_OF_TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.jinja")
+_SPARE_BYTES = 1 << 30  # of memory beside the weights: PyTorch and the largest layer, in 32 bits
+_GGUF_SHARE = {None: 0.0, "f16": 1.0, "q8_0": 34 / 64}  # bytes of a GGUF file beside 16-bit weights
+# By what stands in the model's own chat template: the same for Ollama, and the end of an answer.
+_CHATML = (
+    "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n"
+    "<|im_start|>assistant\n{{ .Response }}<|im_end|>\n"
+)
+_LLAMA_2 = (
+    "[INST] {{ if .System }}<<SYS>>\n{{ .System }}\n<</SYS>>\n\n{{ end }}{{ .Prompt }} [/INST]{{ .Response }} </s><s>"
+)
+_TEMPLATES = {"<|im_start|>": (_CHATML, "<|im_end|>"), "<<SYS>>": (_LLAMA_2, "</s>")}
+Form = Literal["peft", "gguf", "merged"]
+Precision = Literal["f16", "q8_0"]
+
+
+class NoBase(Refused):
+    """What is needed of the base model is not on this machine."""
+
+
+class NotEnoughMemory(Refused):
+    """The base model does not fit into the memory that is free."""
+
+
+def command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, or its folder.")],
+    to: Annotated[Form, typer.Option(help="The adapter for PEFT or for llama.cpp, or one merged model.")],
+    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The base model.", show_default=False)] = None,
+    gguf: Annotated[Precision | None, typer.Option(help="The merged model as GGUF.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Default: results/RUN/export-FORM.")] = None,
+    results: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept here.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Writes one form of a run that is on this machine."""
+    found = kept(run, results)
+    if found is None:
+        names = [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")]
+        raise not_found(run, names, f"in {results}. A run of your account comes there with `captune fetch`")
+    if gguf and to != "merged":
+        raise Refused("--gguf is for --to merged; --to gguf writes the adapter alone.")
+    final = out or found.folder / "-".join(["export", to, *([gguf] if gguf else [])])
+    with Console(stderr=True).status(f"Writing {final}"):
+        files = export(found, to, base, gguf, final)
+    if as_json:
+        told = {"run": found.name, "rehearsed": found.rehearsed, "folder": str(final), "files": files}
+        print(json.dumps(told))
+        return
+    print(f"{found.name} ({'rehearsed' if found.rehearsed else 'of your account'}) is in {final}: {', '.join(files)}")
+    use = {
+        "peft": f'PeftModel.from_pretrained(base_model, "{final}")',
+        "gguf": f"llama-server -m BASE.gguf --lora {final / found.domain}-lora.gguf",
+        "merged": f"ollama create {found.domain} -f {final / 'Modelfile'}"
+        if gguf
+        else f'AutoModelForCausalLM.from_pretrained("{final}")',
+    }
+    print(f"Load it: {use[to]}")
+
+
+def export(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, final: Path) -> list[str]:
+    """Writes a folder and answers the names of its files.
+
+    Raises NoAdapter, OtherBase, NoBase, NotEnoughMemory, DiskFull, ConversionFailed, and Refused where the folder is there already.
+    """
+    adapter, base = run.adapter(), _base_here(run, to, base)
+    if final.exists():
+        raise Refused(f"{final} is there already. Move it away, or name another folder with --out.")
+    needed = float((adapter / run_folder.ADAPTER_WEIGHTS).stat().st_size)
+    if to == "merged":
+        needed += (1 + _GGUF_SHARE[gguf]) * _refuse_without_weights(run, base)
+    there = next(folder for folder in final.absolute().parents if folder.is_dir())
+    full = f"The disk with {there} is too full: {{}}. Nothing was kept there. Make room, or name another folder with --out."
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise DiskFull(full.format(f"{needed / 1e9:.2f} GB are needed, and {free / 1e9:.2f} GB are free"))
+    with tempfile.TemporaryDirectory(prefix="captune-export-") as folder:
+        if base is None and to == "gguf":
+            session = account.session(str(run.plan["region"]))
+            base = configuration_from_hub(session.client("sagemaker"), run, Path(folder))
+        try:
+            weights.make_once(final.parent, final.name, lambda part: _write(run, to, base, gguf, part))
+        except Exception as error:  # safetensors and the converters have errors of their own for it
+            if "No space left" not in str(error):
+                raise
+            raise DiskFull(full.format("writing stopped")) from error
+    return sorted(path.name for path in final.iterdir())
+
+
+def _base_here(run: KeptRun, to: Form, base: Path | None) -> Path | None:
+    """The base model's folder, as far as this machine has one. Raises OtherBase for another model's, and NoBase."""
+    if base is not None:
+        refuse_other_base(run.adapter(), base)
+        return base
+    if to == "peft" or not run.rehearsed or _base_name(run) != weights.NAME:
+        return None
+    try:
+        return weights.ensure_weights(PROJECT / ".rehearsal" / "weights")
+    except weights.WeightsMissing as error:
+        raise NoBase(str(error)) from error
+
+
+def _base_name(run: KeptRun) -> str:
+    """A rehearsal trains another model than its plan names."""
+    trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes()).get("base_model") or {}
+    return str(trained_on.get("name") if run.rehearsed else run.plan["baseModel"]["name"])
+
+
+def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:
+    """The bytes of the base model's weights. Raises NoBase, and NotEnoughMemory where they cannot be loaded."""
+    size = sum(path.stat().st_size for path in base.glob("*.safetensors")) if base else 0
+    if not size:
+        raise NoBase(
+            f"Merging needs the weights of {_base_name(run)} as *.safetensors: --base FOLDER. Of gated weights that you have no copy of, "
+            "export the adapter: --to gguf or --to peft."
+        )
+    if (free := psutil.virtual_memory().available) < (needed := size + _SPARE_BYTES):
+        raise NotEnoughMemory(
+            f"Merging takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. End other programs, or export the adapter: --to gguf"
+        )
+    return size
+
+
+def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path, get: Callable[[str], bytes] = fetch) -> Path:
+    """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises NoBase."""
+    name, uri = _base_name(run), str(run.plan["baseModel"]["weightsUri"])
+    model = next((one for one in BASE_MODELS.values() if one.name == name), None)
+    hosted = model.jumpstart if model else None
+    if model is None or hosted is None or not uri.endswith(hosted.weights_prefix):
+        raise NoBase(
+            f"JumpStart's hub does not have {name}, which {run.name} was trained on. Name a folder with its config.json: --base FOLDER"
+        )
+    named = {"HubName": JUMPSTART_HUB, "HubContentType": "Model"}
+    named |= {"HubContentName": hosted.id, "HubContentVersion": hosted.last_version}
+    access = {"AcceptEula": model.licence.must_be_accepted and bool(run.plan["acceptEula"]), "ExpectedS3Url": uri}
+    pages = sagemaker.get_paginator("create_hub_content_presigned_urls").paginate(**named, AccessConfig=access)
+    for one in (one for page in pages for one in page["AuthorizedUrlConfigs"]):
+        file = Path(one["LocalPath"]).name
+        if file == CONFIGURATION or _LEGAL.match(file):
+            (folder / file).write_bytes(get(one["Url"]))
+    if not (folder / CONFIGURATION).is_file():
+        raise NoBase(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
+    return folder
+
+
+def _write(run: KeptRun, to: Form, base: Path | None, gguf: Precision | None, folder: Path) -> None:
+    adapter = run.adapter()
+    if to == "peft":
+        shutil.copy(adapter / run_folder.ADAPTER_WEIGHTS, folder)
+        configuration = json.loads((adapter / run_folder.ADAPTER_CONFIGURATION).read_bytes())
+        if known := HUB.get(_base_name(run).casefold()):
+            configuration["base_model_name_or_path"] = known.name
+        (folder / run_folder.ADAPTER_CONFIGURATION).write_text(json.dumps(configuration, indent=2) + "\n", "utf-8")
+    elif to == "gguf":
+        file = folder / f"{run.domain}-lora.gguf"
+        converters.convert(converters.ADAPTER, adapter, file, "--outtype", "f16", "--base", str(base))
+    elif base and not gguf:
+        _merge(adapter, base, folder, "auto")
+    elif base:
+        file, whole = folder / f"{run.domain}-{gguf}.gguf", folder / "whole"
+        _merge(adapter, base, whole, "float16")
+        converters.convert(converters.MODEL, whole, file, "--outtype", str(gguf))
+        shutil.rmtree(whole)
+        (folder / "Modelfile").write_text(modelfile(file.name, base), "utf-8")
+    for card in (adapter / "README.md", run.folder / run_folder.MODEL_CARD):
+        if card.is_file():
+            shutil.copy(card, folder / "README.md")
+    (folder / "NOTICE.txt").write_text(notice(_base_name(run), str(run.plan["region"])), "utf-8")
+    for path in base.iterdir() if base else []:
+        if _LEGAL.match(path.name) and not (folder / path.name).exists():
+            shutil.copy(path, folder)
+
+
+def _merge(adapter: Path, base: Path, folder: Path, dtype: str) -> None:
+    """Adds an adapter to its base model's weights; PEFT does so in 32 bits, a layer at a time."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
+    merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.save_pretrained(folder)
+    for path in (path for pattern in _OF_TOKENIZER for path in base.glob(pattern)):
+        shutil.copy(path, folder)
+
+
+def modelfile(file: str, base: Path) -> str:
+    """What `ollama create` reads: the weights, how the model was trained to be asked, and what ends an answer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    own = str(tokenizer.chat_template or "")
+    template, end = next((found for mark, found in _TEMPLATES.items() if mark in own), ("{{ .Prompt }}", ""))
+    # Of a chat template that is not known here, Ollama takes the one in the file.
+    lines = [f"FROM ./{file}", *([f'TEMPLATE """{template}"""'] if end or not own else [])]
+    if end == "<|im_end|>":  # a template of this kind may begin with a system message of its own
+        asked = str(tokenizer.apply_chat_template([{"role": "user", "content": ""}], tokenize=False))
+        before = re.match(r"<\|im_start\|>system\n(.*?)<\|im_end\|>", asked, re.DOTALL)
+        lines += [f'SYSTEM """{before[1]}"""'] if before else []
+    stops = dict.fromkeys(text for text in (str(tokenizer.eos_token), end) if text)
+    return "\n".join([*lines, *(f'PARAMETER stop "{text}"' for text in stops), ""])
+
+
+def notice(base: str, region: str) -> str:
+    """What has to stand beside an adapter or a merged model about its base model's licence."""
+    model, known = next((one for one in BASE_MODELS.values() if one.name == base), None), HUB.get(base.casefold())
+    if model is None:
+        name, licence = known or (base, "see its publisher")
+        return f"The base model is {name}. Licence: {licence}.\n"
+    asks = f"The base model is {base}. Its licence, {model.licence.name}, holds for these files too.\n"
+    if model.licence.licensor != "Meta":
+        return asks
+    family = model.licence.name.removesuffix(" Community License")
+    return (
+        f"{asks}{family} is licensed under the {model.licence.name}, Copyright (c) Meta Platforms, Inc. All Rights Reserved.\n"
+        f"Pass on its text too: s3://{public_bucket(region)}/{model.licence.eula_file}\n"
+    )
