@@ -10,7 +10,9 @@ import argparse
 import json
 import socket
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,25 +94,39 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@contextmanager
+def opened(
+    named: str, results: Path, base: Path | None, server: str, region: str | None
+) -> Iterator[tuple[Engine, KeptRun, list[dict[str, Any]]]]:
+    """What answers for the run that a person names, the run and its prompts. A model server of this machine ends with the block.
+
+    Raises RunNotFound, NoEndpoint and what `on_this_machine` raises.
+    """
+    run = kept(named, results)
+    if run is not None and (run.rehearsed or base):
+        here = on_this_machine(run, base, server)
+        try:
+            with Console(stderr=True).status("Starting the model server"):
+                here.wait()
+            yield here, run, run.prompts()
+        finally:
+            here.end()
+        return
+    try:
+        found = in_the_account(name_of(named), region)
+    except NotDeployed as error:
+        known = [plan.parent.name for plan in results.glob(f"*/{run_folder.PLAN}")]
+        raise not_found(named, known, f"in {results}, and no account has the stacks ({error})") from error
+    yield found
+
+
 def main(arguments: list[str] | None = None, prog: str = "captune use") -> int:
     """Serves until Ctrl-C. Raises what a person has to mend, by its name."""
     given = parse(arguments, prog)
-    run = kept(given.run, given.results)
-    with listening(given.port) as taken:
-        if run is not None and (run.rehearsed or given.base):
-            here = on_this_machine(run, given.base, given.server)
-            try:
-                with Console(stderr=True).status("Starting the model server"):
-                    here.wait()
-                serve(here, run, run.prompts(), taken, given.json)
-            finally:
-                here.end()
-            return 0
-        try:
-            engine, run, prompts = in_the_account(name_of(given.run), given.region)
-        except NotDeployed as error:
-            known = [plan.parent.name for plan in given.results.glob(f"*/{run_folder.PLAN}")]
-            raise not_found(given.run, known, f"in {given.results}, and no account has the stacks ({error})") from error
+    with (
+        listening(given.port) as taken,
+        opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, prompts),
+    ):
         serve(engine, run, prompts, taken, given.json)
     return 0
 
@@ -126,11 +142,30 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
         print(f"Models: {', '.join(models)}, on {state['where']}. Ctrl-C ends this server.", flush=True)
         if not isinstance(engine, Here):
             print("The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True)
-    app = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts).application(port)
+    proxy = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts)
+    with suppress(KeyboardInterrupt):
+        _server(proxy, taken).run(sockets=[taken])
+
+
+def _server(proxy: Proxy, taken: socket.socket) -> uvicorn.Server:
+    app = proxy.application(taken.getsockname()[1])
     # No log of requests: a header may hold what nobody else should read.
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[taken])
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def answering(proxy: Proxy) -> Iterator[int]:
+    """The server in a thread, until the block ends; its port."""
+    with listening(0) as taken:
+        server = _server(proxy, taken)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
+        thread.start()
+        try:
+            yield int(taken.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 if __name__ == "__main__":

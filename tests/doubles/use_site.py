@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-
 from captune.engines import CHAT_PATH, AnswerFailed, Pieces
 from captune.proxy import Proxy
-from captune.use import listening
+from captune.use import answering
 
 DOMAIN = "medical"
 NEVER = 1_000_000
@@ -115,16 +113,5 @@ class Site:
 @contextmanager
 def serving(engine: Any) -> Iterator[Site]:
     """A server with this engine, until the block ends."""
-    with listening(0) as taken:
-        site = Site(engine, int(taken.getsockname()[1]))
-        app = Proxy(engine, DOMAIN, {"run": "captune-one", "seed": 42}, PROMPTS).application(site.port)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
-        thread.start()
-        while not server.started:
-            thread.join(0.01)
-        try:
-            yield site
-        finally:
-            server.should_exit = True
-            thread.join()
+    with answering(Proxy(engine, DOMAIN, {"run": "captune-one", "seed": 42}, PROMPTS)) as port:
+        yield Site(engine, port)
