@@ -16,6 +16,8 @@ from verification.simulation.services import complaints
 from verification.simulation.world import NOON, Execution, Steps, World
 
 USUAL: Any = object()  # in a script: the usual answer
+# Of a sandbox that died or took all its time: what it did was paid for, so it is tried once more only.
+PAID_FOR = ["States.Timeout", "Sandbox.Timedout", "Runtime.ExitError", "Lambda.Unknown"]
 
 
 @dataclass(frozen=True)

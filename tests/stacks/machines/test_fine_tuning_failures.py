@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, TRAINING, endpoint, job, plan, run
-from tests.doubles.machines.walk import USUAL, Walk
+from tests.doubles.machines.fine_tuning_run import ADAPTER, HOSTING, KEPT, SECOND, TRAINING, endpoint, job, plan, run
+from tests.doubles.machines.walk import PAID_FOR, USUAL, Walk
 from verification.simulation.definitions import task_states
 from verification.simulation.interpreter import Failure
 
@@ -40,8 +40,6 @@ PASSING = [
     "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
     "Lambda.ClientExecutionTimeoutException", "ServiceUnreachable",
 ]  # fmt: skip
-# Of a sandbox that died or took all its time: what it did was paid for.
-PAID_FOR = ["States.Timeout", "Sandbox.Timedout", "Runtime.ExitError", "Lambda.Unknown"]
 # What leads a run to the states that a usual one does not come to.
 ONLY_WITH: dict[str, dict[str, Any]] = {
     "StartSpotTraining": {"Preflight": plan(training_spot=True)},
@@ -163,6 +161,13 @@ def test_a_quota_that_is_too_low_is_named_as_service_quotas_names_it(state: str,
     assert execution.cause.endswith(KEPT) is (HOSTING in quota)
 
 
+@pytest.mark.parametrize(("state", "setting"), [("StartTraining", "training"), ("CreateModel", "hosting")])
+def test_a_quota_of_a_list_names_every_type(state: str, setting: str) -> None:
+    planned = plan(**{f"{setting}_instanceTypes": [TRAINING, SECOND]})
+    refused = Failure("SageMaker.ResourceLimitExceededException", "Too many.")
+    assert f'a higher "{TRAINING} or {SECOND} for ' in run(Preflight=planned, **{state: refused}).cause
+
+
 @pytest.mark.parametrize(
     ("state", "failure", "attempts"),
     [
@@ -178,6 +183,12 @@ def test_what_is_there_or_cannot_be_removed_changes_nothing_else(state: str, fai
     execution = meet(state, failure)
     assert (execution.status, len(execution.asked(state))) == ("SUCCEEDED", attempts)
     assert [name for name in execution.states if "Made" not in name] == meet(state, USUAL).states
+
+
+def test_a_run_to_whose_every_call_the_answer_was_lost_goes_on_to_its_end() -> None:
+    made = ("TryModel", "TryEndpointConfig", "CreateModel", "CreateEndpointConfig", "CreateEndpoint")
+    execution = run(**dict.fromkeys(made, THERE))
+    assert (execution.status, [len(execution.asked(state)) for state in made]) == ("SUCCEEDED", [5] * 5)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,9 @@ class TestPolling:
 
 class TestTheAdapter:
     @pytest.mark.parametrize("said", ["s3://bucket/deep/model", "s3://bucket/deep/model/"])
-    @pytest.mark.parametrize("ended", [job(), CUT, job("Stopped", "MaxRuntimeExceeded", billed=0)])
+    @pytest.mark.parametrize(
+        "ended", [job(), CUT, job("Stopped", "MaxRuntimeExceeded", billed=0), job("Stopped", "MaxWaitTimeExceeded")]
+    )
     def test_lies_where_sagemaker_says_also_of_a_job_that_was_cut(self, ended: dict[str, Any], said: str) -> None:
         cut = ended["TrainingJobStatus"] == "Stopped"
         looked = {"Bucket": "bucket", "Prefix": "deep/model/metrics.json", "MaxKeys": 1}

@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 
 from tests.doubles.machines.tear_down_run import EVENT, FINISHED, RUN, SETTLED, looked, run
-from tests.doubles.machines.walk import USUAL
+from tests.doubles.machines.walk import PAID_FOR, USUAL
 from verification.simulation.definitions import machine
 from verification.simulation.interpreter import Failure
 
@@ -49,10 +49,8 @@ def test_the_usual_way_is_two_quiet_looks_settlement_report_schedule_message() -
     "state", ["KeepEndpointForNow", "TellUnsettled", "FinishReport", "DeleteSchedule", "PublishResult"]
 )
 def test_a_call_that_stops_nothing_is_given_up_after_these_pauses(state: str) -> None:
-    # What a function did until its time was over was paid for.
-    once = {"States.Timeout"} if state == "FinishReport" else set()
-    for error in ("Scheduler.SchedulerException", "States.Timeout"):
-        waits = [5] if error in once else SERVICE_WAITS
+    for error in ("Scheduler.SchedulerException", *PAID_FOR):
+        waits = [5] if state == "FinishReport" and error in PAID_FOR else SERVICE_WAITS
         execution = run(**ONLY_WITH.get(state, {}), **{state: [*len(waits) * [Failure(error)], USUAL]})
         assert (execution.status, execution.pauses(state)) == ("SUCCEEDED", waits)
         execution = run(**ONLY_WITH.get(state, {}), **{state: Failure(error)})
