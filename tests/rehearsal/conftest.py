@@ -1,4 +1,4 @@
-"""A cloud with engines that finish at once, and waits two thousand times shorter."""
+"""A cloud with engines that finish at once and waits two thousand times shorter; and the project, deployed once for each module of tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
-from tests.doubles.rehearsal.deployed import Bench, shared_assembly
+from tests.doubles.rehearsal.deployed import Bench, DeployedProject, deployed_project, shared_assembly
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,29 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 def bench(cloud: Cloud) -> Bench:
     """Maker of machines and functions in `cloud`."""
     return Bench(cloud)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[DeployedProject]:
+    """The project in the account of a module. Most tests use `project`, which is emptied."""
+    with deployed_project(tmp_path_factory.mktemp("account"), assembly) as project:
+        yield project
+        assert project.cloud.refused == []
+
+
+@pytest.fixture
+def project(deployed: DeployedProject) -> Iterator[DeployedProject]:
+    """The deployed project without a trace of an earlier test.
+
+    Whatever a test does, no role may be refused a call by its own policies.
+    """
+    deployed.cloud.reset(training=FakeTraining(), hosting=FakeHosting())
+    yield deployed
+    assert deployed.cloud.refused == []
+
+
+@pytest.fixture
+def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
+    """The deployed project, where a role may be refused a call."""
+    yield project
+    project.cloud.refused.clear()

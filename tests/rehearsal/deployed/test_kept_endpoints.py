@@ -1,13 +1,22 @@
-"""`captune serve`, `extend` and `stop` in the rehearsed account: reserved, kept for longer within the cap, ended, and given back."""
+"""Endpoints that are kept in the rehearsed account: `captune serve`, `extend` and `stop` within the cap, and `captune use` with its page's button."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from captune import serving
+from captune.engines import Deployed
+from captune.fetch import fetch
 from common.errors import BudgetExceeded
 from common.names import run_name
 from tests.doubles.rehearsal.deployed import PATIENCE_SECONDS, DeployedProject
+from tests.doubles.use_site import DOMAIN
+from tests.doubles.use_site import serving as using
 from verification.simulation import material
 
 EARLIER = "captune-earlier"
@@ -53,3 +62,21 @@ def test_an_endpoint_is_started_kept_for_longer_and_ended(project: DeployedProje
     serving.stop(deployment(), "captune-serve-earlier-2", cloud.clock())
     cloud.settle(timeout=PATIENCE_SECONDS)
     assert project.nothing_left()
+
+
+def test_a_kept_endpoint_answers_is_fetched_and_ends_at_a_press(project: DeployedProject, tmp_path: Path) -> None:
+    execution = project.start(keepEndpointMinutes=60)
+    project.cloud.settle(execution, timeout=PATIENCE_SECONDS)
+    run, session = run_name(execution.name), SimpleNamespace(client=lambda name, **_: project.cloud.client(name))
+    assert project.cloud.leftovers()["endpoints"] == [run]
+    files, _ = fetch(project.cloud.client("s3"), project.deployment.bucket, run, tmp_path)
+    assert {"plan.json", "summary.json", "prompts.jsonl", "adapter/metrics.json"} <= set(files)
+    plan: dict[str, Any] = json.loads((tmp_path / run / "plan.json").read_bytes())
+    with using(Deployed(session, plan, project.deployment.tear_down)) as site:
+        answers = [site.call("/v1/completions", {"model": model, "prompt": "A gene is"}) for model in ("base", DOMAIN)]
+        assert [status for status, _ in answers] == [200, 200] and answers[0] != answers[1]
+        assert 50 <= json.loads(site.call("/captune/state")[1])["minutes_left"] <= 60
+        assert site.call("/captune/end", {})[0] == 200
+        project.cloud.settle(timeout=PATIENCE_SECONDS)
+        assert project.nothing_left() and project.ledger_item(execution)["state"] == "settled"
+        assert site.error("/v1/completions", {"model": "base", "prompt": "A gene is"})[:2] == (410, "NoEndpoint")
