@@ -146,7 +146,7 @@ class Deployed:
 class Here:
     """A model server on this machine with a run's adapter, on the base model in `weights`.
 
-    `program` is what plays the container (rehearsal.sagemaker.real.programs). Raises NoAdapter and OtherBase.
+    `program` is what plays the container (rehearsal.sagemaker.real.hosting). Raises NoAdapter and OtherBase.
     """
 
     def __init__(self, run: KeptRun, weights: Path, program: Any) -> None:

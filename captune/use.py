@@ -50,7 +50,7 @@ def listening(port: int) -> socket.socket:
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where the real vLLM is not installed."""
     from rehearsal.models import weights
-    from rehearsal.sagemaker.real.programs import OwnServer, Vllm
+    from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
 
     trained_on = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]

@@ -20,8 +20,8 @@ import psutil
 
 from .conductor.conductor import Conductor
 from .conductor.display import Display, duration, fields_of
+from .conductor.files import WEIGHTS
 from .conductor.options import Options
-from .conductor.run_folders import WEIGHTS
 from .models.llama_2 import FORM, NAME, PARAMETERS, ensure_large_model
 from .models.weights import Substitute, WeightsMissing, partial_of
 

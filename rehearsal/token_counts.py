@@ -14,8 +14,8 @@ from typing import Any
 from common.text import TOKENS_PER_WORD
 from preflight.texts import text_file
 
+from .conductor.files import WEIGHTS
 from .conductor.options import PROJECT
-from .conductor.run_folders import WEIGHTS
 from .models.llama_2 import VocabularyMissing, ensure_vocabulary
 
 TOLERANCE = 0.005  # tokens a word: the figures are kept with three digits after the point

@@ -9,12 +9,20 @@ with Cloud(folder, training=FakeTraining(), hosting=FakeHosting(), time_scale=20
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.core.base_backend import BackendDict
+from moto.core.config import default_user_config
+from moto.core.model_instances import reset_model_data
+from moto.stepfunctions.models import StateMachine
 
 from rehearsal.aws_lambda.functions import Functions
 from rehearsal.calls import Call, Faults
@@ -23,7 +31,6 @@ from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
 
-from . import moto_account
 from .assembly import Assembly
 from .clients import PERSON, Clients
 from .deployment import Deployment
@@ -96,9 +103,9 @@ class Cloud:
 
     def _open(self, undo: ExitStack) -> None:
         interpreter.install()
-        moto_account.install(interpreter.current)
+        _patch_moto(interpreter.current)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        undo.enter_context(moto_account.emptied())
+        undo.enter_context(_emptied_moto())
         self._gateway = Gateway(self.clock, self._rights)
         undo.callback(self._gateway.stop)
         self._gateway.on_done = self._on_done
@@ -238,3 +245,42 @@ class Cloud:
         left = dict(self.sagemaker.leftovers())
         left["schedules"] = sorted(schedule.name for schedule in self.events.schedules())
         return left
+
+
+@contextmanager
+def _emptied_moto() -> Iterator[None]:
+    """An empty account, which runs Lambdas and state machines; afterwards moto has its own settings again."""
+    logging.getLogger("moto").setLevel(logging.CRITICAL)  # it logs each state that fails, as a test means it to
+    settings: dict[str, Any] = default_user_config
+    before = {name: dict(settings[name]) for name in ("lambda", "stepfunctions")}
+    settings["lambda"]["use_docker"] = False
+    settings["stepfunctions"]["execute_state_machine"] = True
+    BackendDict.reset()
+    reset_model_data()
+    try:
+        yield
+    finally:
+        settings.update(before)
+
+
+@cache
+def _patch_moto(current: Callable[[], Any]) -> None:
+    """Patch moto, once; `current` returns the cloud in use, or None."""
+    echo = LambdaSimpleBackend.invoke
+
+    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> Any:
+        """Run the function, where moto answers with the event itself, and mark its errors as Lambda does."""
+        cloud = current()
+        if cloud is None:
+            return echo(self, function_name, qualifier, body, headers, response_headers)
+        function = self.get_function(function_name, qualifier)
+        answer, failed = cloud.functions.invoke(function, json.loads(body or b"null"))
+        if failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return answer.encode()
+
+    LambdaSimpleBackend.invoke = invoke
+    # Fn::GetAtt of a state machine's Arn, which CloudFormation has and moto lacks.
+    attribute, has = StateMachine.get_cfn_attribute, StateMachine.has_cfn_attr
+    StateMachine.get_cfn_attribute = lambda self, name: self.arn if name == "Arn" else attribute(self, name)
+    StateMachine.has_cfn_attr = classmethod(lambda cls, name: name == "Arn" or has(name))

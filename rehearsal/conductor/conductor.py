@@ -21,18 +21,17 @@ from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
 from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
-from rehearsal.sagemaker.real.hosting import ModelHost
-from rehearsal.sagemaker.real.programs import Vllm
+from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
 from stacks.configuration.settings import Settings
 
-from . import materials, results
+from . import files, results
 from .display import Display
+from .files import WEIGHTS, RunFolders, clear_abandoned, new_name
 from .options import NeedsLinux, Options, refuse_what_needs_linux
-from .run_folders import WEIGHTS, RunFolders, clear_abandoned, new_name
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
 _REFUSALS = (SynthesisFailed, NeedsLinux, WeightsMissing, VllmMissing)  # each says what a person has to change first
@@ -110,7 +109,7 @@ class Conductor:
         if not self._engines:
             with self.display.step("Preparing the weights"):
                 weights = model.ensure((options.project / WEIGHTS).absolute())
-        settings = options.context(materials.QUICK_SETTINGS if options.quick else {})
+        settings = options.context(files.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
@@ -142,11 +141,11 @@ class Conductor:
             with self.display.step(f"Uploading them to {settings.weights_uri}, as a person's own"):
                 s3_folders.store(cloud.client("s3"), weights, deployment.weights_uri)
         if self.options.budget_left_cents is not None:
-            materials.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(settings.cap_cents))
+            files.reserve_all_but(cloud, self.options.budget_left_cents, for_runs(settings.cap_cents))
         cloud.sagemaker.market.without_capacity = set(self.options.no_capacity)
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
-        run_input = materials.upload(cloud, self.options, settings.domain)
+        run_input = files.upload(cloud, self.options, settings.domain)
         watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)

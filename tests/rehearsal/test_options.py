@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from rehearsal.conductor import materials
+from rehearsal.conductor import files
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
 from rehearsal.events import Clock
 from tests.doubles.ledger_fakes import empty_table
@@ -110,7 +110,7 @@ def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
 ) -> None:
     (tmp_path / name).write_text("mine")
     options = replace(parse([option, str(tmp_path / name), "--seed", "1"]), project=project)
-    run_input = materials.upload(site, options, "medical")
+    run_input = files.upload(site, options, "medical")
     assert sorted(run_input.values(), key=str) == [1, key]
     assert uploaded(site, key) == "mine"
 
@@ -120,25 +120,25 @@ def test_files_of_one_name_do_not_overwrite_each_other(site: Any, project: Path,
     corpus.write_text("to train on")
     held_out.write_text("to measure on")
     options = Options(project=project, corpus=corpus, held_out=held_out)
-    run_input = materials.upload(site, options, "medical")
+    run_input = files.upload(site, options, "medical")
     assert [uploaded(site, run_input[key]) for key in ("corpus", "heldOut")] == ["to train on", "to measure on"]
 
 
 def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site: Any, project: Path) -> None:
-    assert materials.upload(site, Options(project=project), "medical") == {}, "the deployed texts"
+    assert files.upload(site, Options(project=project), "medical") == {}, "the deployed texts"
     quick = Options(project=project, quick=True)
-    run_input = materials.upload(site, quick, "medical")
+    run_input = files.upload(site, quick, "medical")
     assert 1100 <= len(uploaded(site, run_input["corpus"]).split()) < 1300
     assert uploaded(site, run_input["heldOut"]).count("# H") == 6
     assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
-    assert materials.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
+    assert files.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
-    assert set(materials.upload(site, quick, "medical")) == {"prompts"}
+    assert set(files.upload(site, quick, "medical")) == {"prompts"}
 
 
 def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:
-    materials.reserve_all_but(site, 300, 2500)
+    files.reserve_all_but(site, 300, 2500)
     items = site.client("dynamodb").scan(TableName="ledger")["Items"]
     assert [item["committed_cents"]["N"] for item in items] == ["2200", "2200"]
     assert f"MONTH#{site.clock():%Y-%m}" in {item["pk"]["S"] for item in items}

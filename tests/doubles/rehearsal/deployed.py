@@ -19,7 +19,7 @@ from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.conductor.materials import upload
+from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sagemaker.real.hosting import ModelHost
-from rehearsal.sagemaker.real.programs import Vllm, arguments_of
+from rehearsal.sagemaker.real.hosting import ModelHost, Vllm, arguments_of
 from rehearsal.sagemaker.vllm.routing import RouteMiddleware
 from tests.doubles.rehearsal.sagemaker_account import Account, account, eventually, has_ended, model_request, refusal
 

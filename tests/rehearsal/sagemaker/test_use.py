@@ -14,7 +14,7 @@ import pytest
 from captune import engines
 from captune.engines import EngineFailed, Here
 from captune.kept_run import REHEARSED_ACCOUNT, KeptRun, kept
-from rehearsal.sagemaker.real.programs import OwnServer
+from rehearsal.sagemaker.real.hosting import OwnServer
 from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, files_of_run
 from tests.doubles.use_site import DOMAIN, Site, serving

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from rehearsal.conductor import run_folders
+from rehearsal.conductor import files
+from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
 from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
-from rehearsal.conductor.run_folders import RunFolders, clear_abandoned, new_name
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
@@ -98,7 +98,7 @@ def left(project: Path, name: str, with_assembly: bool = True) -> RunFolders:
 def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_assembly: bool
 ) -> None:
-    monkeypatch.setattr(run_folders.psutil, "pids", lambda: [1, os.getpid()])
+    monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)
     assert (killed.logs / "Ask.log").read_text() == "asked"
@@ -111,7 +111,7 @@ def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
     ids=["its process runs: a name has the last four digits", "this process", "it is no rehearsal's"],
 )  # fmt: skip
 def test_other_folders_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, running: int) -> None:
-    monkeypatch.setattr(run_folders.psutil, "pids", lambda: [running])
+    monkeypatch.setattr(files.psutil, "pids", lambda: [running])
     other = left(tmp_path, name)
     clear_abandoned(tmp_path)
     assert (other.account / "sagemaker").is_dir()

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from ask import questions
 from common.contracts import run_folder
 from common.errors import AdapterNotServed, CaptuneError, EndpointAnsweredBadly
-from rehearsal.sagemaker.real.programs import arguments_of
+from rehearsal.sagemaker.real.hosting import arguments_of
 from verification.conformance.contracts import Contract
 from verification.conformance.serving.site import DOMAIN, OWN_SERVER, Site
 

@@ -15,10 +15,9 @@ from common.contracts import run_folder
 from common.names import run_name
 from rehearsal.account.assembly import Assembly
 from rehearsal.account.cloud import Cloud
-from rehearsal.conductor.materials import upload
+from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
-from rehearsal.sagemaker.real.hosting import ModelHost
-from rehearsal.sagemaker.real.programs import OwnServer, Start, Vllm
+from rehearsal.sagemaker.real.hosting import ModelHost, OwnServer, Start, Vllm
 from rehearsal.step_functions.executions import Execution
 from verification.conformance.contracts import Contract, Setting
 from verification.conformance.programs import PROJECT
@@ -36,7 +35,7 @@ class EitherServer:
     real: Vllm
 
     def start(self, root: Path, environment: Mapping[str, str]) -> Start:
-        """See `rehearsal.sagemaker.real.programs.Program`."""
+        """See `rehearsal.sagemaker.real.hosting.Program`."""
         program = OwnServer() if OWN_SERVER in environment else self.real
         return program.start(root, environment)
 
