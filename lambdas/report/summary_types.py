@@ -1,6 +1,6 @@
 """The form of summary.json, as types: what WriteReport builds, what every form of the report reads, and the source of its schema.
 
-`python -m verification.experiments.reports.schema` makes summary.schema.json of this module. What stands beside a type in `Annotated` goes into
+`python -m verification.experiments.summary_schema` makes summary.schema.json of this module. What stands beside a type in `Annotated` goes into
 the schema: a text is its description, a mapping holds keywords of JSON Schema. `NOT_HELD` is told and not held: summaries of
 earlier versions are read as well, and the schema has never looked at it.
 """

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from verification.simulation import rows
+from verification.simulation.__main__ import replay
 from verification.simulation.definitions import Definition, edited, machine
-from verification.simulation.prove import replay
 from verification.simulation.rows import Row
 
 

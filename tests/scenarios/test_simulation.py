@@ -8,11 +8,11 @@ from common import aws
 from common.ledger.ledger import Ledger
 from common.pricing import costs
 from verification.simulation import accidents, controls, months, outages, rows, stories, threads
+from verification.simulation.__main__ import main, replay
 from verification.simulation.account import calm
 from verification.simulation.controls import CONTROLS
 from verification.simulation.definitions import PROJECT, functions
 from verification.simulation.interpreter import Failure
-from verification.simulation.prove import main, replay
 from verification.simulation.trial import Outcome, Result, finish
 from verification.simulation.world import SERVICES
 

@@ -33,8 +33,8 @@ from preflight.model import MOST_BYTES
 from preflight.request import Request
 from preflight.texts.text_file import Files
 from report.findings import analysis, intervals
-from verification.experiments.reports.made_up import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
-from verification.experiments.reports.made_up import prompts as made_up_prompts
+from verification.experiments.made_up_runs import CORPUS, COST, FACTS, FILLER, SECONDS, answers, metrics
+from verification.experiments.made_up_runs import prompts as made_up_prompts
 from verification.experiments.rewrite import Folder
 
 SIZES_MB = (4, 30, 67)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from verification.experiments.reports import made_up
+from verification.experiments import made_up_runs as made_up
 
 ASSETS = {
     "DATA_ASSET_BUCKET": "assets",

@@ -15,7 +15,7 @@ from common.names import run_name
 from finish import last_report
 from tests.doubles.lambda_fakes import NOW, arn
 from tests.doubles.settle_site import Site, visit
-from verification.experiments.reports import schema
+from verification.experiments import summary_schema as schema
 
 FOLDER = "runs/captune-abc/"
 SUMMARY, PLAN = ("bucket", f"{FOLDER}report/summary.json"), ("bucket", f"{FOLDER}plan.json")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from verification.experiments.reports.examples import KINDS
+from verification.experiments.report_examples import KINDS
 
 
 class Kinds(dict[str, Any]):

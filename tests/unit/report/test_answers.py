@@ -15,7 +15,7 @@ from report.findings.analysis import ENOUGH_PROMPTS, loss_moved, refuse_base_ans
 from report.findings.memorisation import compare_copies, longest_copies
 from report.findings.recall import clustered_mean, compare_recall, counted_facts, mark_facts
 from report.findings.verdict import IMPROVED, NOT_SHOWN, judge_recall
-from verification.experiments.reports.made_up import CORPUS
+from verification.experiments.made_up_runs import CORPUS
 
 NPM1 = {"name": "NPM1", "pattern": r"\bNPM1\b"}
 RESAMPLES = 1_000

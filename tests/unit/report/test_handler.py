@@ -12,8 +12,8 @@ from common.errors import AdapterNotServed, ReportIncomplete
 from report import handler
 from report.findings import analysis
 from tests.doubles.lambda_fakes import S3
+from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
 from verification.experiments.memory import PREFIX, plan
-from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
 
 ADAPTER = f"{PREFIX}training/captune-large/output/model/"
 EARLIER = "runs/captune-first/training/captune-first/output/model/"

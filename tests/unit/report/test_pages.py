@@ -38,7 +38,7 @@ from report.formatting import (
 )
 from stacks.configuration import catalog
 from tests.doubles.lambda_fakes import S3
-from verification.experiments.reports.examples import KINDS
+from verification.experiments.report_examples import KINDS
 
 HELD_OUT = "held-out documents of the same corpus"
 GIVEN = "text by others was given but not measured"

@@ -14,16 +14,16 @@ import pytest
 from report import render, summary
 from report.findings.verdict import VERDICTS
 from report.summary_types import Summary, Verdict, known
-from verification.experiments.reports import schema
-from verification.experiments.reports.examples import KINDS
-from verification.experiments.reports.made_up import COST, SECONDS, answers, metrics, prompts, run
+from verification.experiments import summary_schema as schema
+from verification.experiments.made_up_runs import COST, SECONDS, answers, metrics, prompts, run
+from verification.experiments.report_examples import KINDS
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((Path(summary.__file__).parent / "summary.schema.json").read_text("utf-8"))
 
 
 def test_the_schema_in_the_file_is_made_of_the_types() -> None:
-    assert schema.TARGET.read_text("utf-8") == schema.text(), "run python -m verification.experiments.reports.schema"
+    assert schema.TARGET.read_text("utf-8") == schema.text(), "run python -m verification.experiments.summary_schema"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert get_args(Verdict) == VERDICTS
     example = json.loads((PROJECT / "results" / "example" / "summary.json").read_text("utf-8"))

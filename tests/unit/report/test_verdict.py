@@ -12,7 +12,7 @@ import pytest
 
 from report.findings.analysis import analyse
 from report.findings.verdict import IMPROVED, NOT_SHOWN, RULE, VERDICTS, WORSE, WORSE_OUTSIDE, judge_loss, judge_recall
-from verification.experiments.reports.made_up import CORPUS, answers, metrics, prompts
+from verification.experiments.made_up_runs import CORPUS, answers, metrics, prompts
 
 PROJECT = Path(__file__).resolve().parents[3]
 Block = dict[str, Any]

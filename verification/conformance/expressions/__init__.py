@@ -1,6 +1,6 @@
 """Every JSONata expression of both state machines, evaluated by this project and by the reference implementation.
 
-The contexts are recorded in runs of the deployed definitions; see runs.py. A misspelt name is an error in both implementations
+The contexts are recorded in runs of the deployed definitions; see evaluations.py. A misspelt name is an error in both implementations
 alike, or no error at all inside of $exists(): comparing results would not show it, so names are checked by themselves.
 """
 
@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from rehearsal.step_functions import expressions
 from verification.conformance.contracts import Contract, Setting
-from verification.conformance.expressions import runs
-from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference, reference
+from verification.conformance.expressions.evaluations import Evaluation, Recorder, ask_reference, opened, reference
 
 _SHOWN_LETTERS = 160
 # What the context of AWS has and moto's lacks: how often an execution was redriven.
@@ -45,7 +44,7 @@ def run(setting: Setting) -> list[Contract]:
         CannotRun: the reference cannot be installed here.
     """
     begin = time.monotonic()
-    with runs.opened(setting.assembly) as (definitions, scenarios), Recorder() as recorder:
+    with opened(setting.assembly) as (definitions, scenarios), Recorder() as recorder:
         names = of_names(definitions)
         if names.problems:  # runs would show the same again, and slowly
             return [names]

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.pricing.costs import STATE_TRANSITION
-from verification.conformance.expressions import runs
-from verification.conformance.expressions.evaluations import Evaluation, Recorder
+from verification.conformance.expressions.evaluations import Evaluation, Recorder, opened
 
 # A mocked task: nothing is called, and it needs no role.
 _TASK = {
@@ -21,7 +20,7 @@ _OF_THE_CLOCK = ("$millis(", "$now(")
 
 def recorded(assembly: Path) -> list[Evaluation]:
     """One context of each expression that an assembly deploys, in which it has a value. What reads the clock is left out."""
-    with runs.opened(assembly) as (_, scenarios), Recorder() as recorder:
+    with opened(assembly) as (_, scenarios), Recorder() as recorder:
         for play in scenarios.values():
             play()
     found = {one.text: one for one in reversed(recorder.evaluations) if "value" in one.result}

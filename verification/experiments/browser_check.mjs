@@ -1,7 +1,7 @@
 // Opens every report.html of a folder in headless Chromium at three widths, light and dark, and checks what can be seen.
 //
-//     python -m verification.experiments.reports.examples FOLDER
-//     node verification/experiments/reports/browser_check.mjs FOLDER [--shots]      (CHROMIUM=... names the browser if it is not `chromium`)
+//     python -m verification.experiments.report_examples FOLDER
+//     node verification/experiments/browser_check.mjs FOLDER [--shots]      (CHROMIUM=... names the browser if it is not `chromium`)
 //
 // Checked with every fold open: no horizontal overflow, contrast of all text at least 4.5 : 1, chart labels inside their
 // chart and apart from each other, one h1, no skipped heading level, no duplicate id, nothing on the console, no request.
@@ -121,7 +121,7 @@ async function browser() {
 
 const [folder, option] = process.argv.slice(2);
 if (!folder) {
-  console.error("usage: node verification/experiments/reports/browser_check.mjs FOLDER [--shots]");
+  console.error("usage: node verification/experiments/browser_check.mjs FOLDER [--shots]");
   process.exit(2);
 }
 const pages = fs.readdirSync(folder).filter((name) => name.endsWith(".html")).sort();

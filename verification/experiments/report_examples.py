@@ -1,6 +1,6 @@
 """Invented runs of every kind, to look at the report without running anything. Every figure is made up from a seed.
 
-python -m verification.experiments.reports.examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
+python -m verification.experiments.report_examples FOLDER      # writes <kind>.html, .pdf, .json and .md for each kind
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from report import render, summary
 from report.findings import analysis
 from report.summary_types import Summary
-from verification.experiments.reports.made_up import CORPUS, COST, SECONDS, answers, metrics, prompts, run
+from verification.experiments.made_up_runs import CORPUS, COST, SECONDS, answers, metrics, prompts, run
 
 
 def finished(

@@ -1,6 +1,6 @@
 """lambdas/report/summary.schema.json, made of the types of lambdas/report/summary_types.py.
 
-python -m verification.experiments.reports.schema
+python -m verification.experiments.summary_schema
 """
 
 from __future__ import annotations

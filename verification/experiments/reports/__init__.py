@@ -1,1 +1,0 @@
-"""Invented runs: what the report looks like, without running anything."""
