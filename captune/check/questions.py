@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from captune.check import deployment, guards, rights, supplies
+from captune.check import deployment, rights, supplies
 from captune.check.findings import Findings, Level, asking, later, ok, problem, warning
 from captune.check.templates import Templates, Unresolved
 from common.clock import now
@@ -94,17 +94,17 @@ def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, ala
     """The second line of defence, and who hears of it."""
     outputs, sns, address = deployed.outputs, aws("sns"), settings.alert_email
     if policy := outputs.get("DenySpendingPolicyArn"):
-        budget = guards.budget(aws("budgets"), policy, settings.budget_usd)
+        budget = deployment.budget(aws("budgets"), policy, settings.budget_usd)
         yield from asking("budget", "budgets:ViewBudget and budgets:DescribeBudgetActionsForAccount", budget)
     elif deployed.stacks is not None:
         yield later("budget", "is not deployed")
     subscriptions = "sns:ListSubscriptionsByTopic"
     if topic := outputs.get("KillSwitchTopic"):
-        yield from asking("kill switch", subscriptions, guards.kill_switch(sns, topic))
+        yield from asking("kill switch", subscriptions, deployment.kill_switch(sns, topic))
     if topic := outputs.get("BudgetWarningsTopic"):
         subject = "e-mail of alarms"
-        yield from asking(subject, subscriptions, guards.email(sns, topic, address, subject, Level.PROBLEM))
-        yield from asking("alarms", "cloudwatch:DescribeAlarms", guards.alarms(aws("cloudwatch"), alarms))
+        yield from asking(subject, subscriptions, deployment.email(sns, topic, address, subject, Level.PROBLEM))
+        yield from asking("alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), alarms))
     if (topic := outputs.get("ResultTopicArn")) and address:
         # AWS Budgets writes to the address without a confirmation.
-        yield from asking("e-mail", subscriptions, guards.email(sns, topic, address, "e-mail", Level.WARNING))
+        yield from asking("e-mail", subscriptions, deployment.email(sns, topic, address, "e-mail", Level.WARNING))

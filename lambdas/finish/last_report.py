@@ -14,7 +14,7 @@ from common.contracts import plan, run_folder
 from common.contracts.tear_down import Record
 from common.errors import ReportDamaged
 from common.storage import Storage
-from report import files, summary
+from report import render, summary
 from report.run_facts import run_facts
 from report.summary_types import Status, Summary
 
@@ -47,7 +47,7 @@ def write(storage: Storage, prefix: str, record: Record) -> LastReport:
         try:
             document = read()
             if document is not None:
-                not_made = files.write(storage, prefix, document)
+                not_made = render.write(storage, prefix, document)
                 return LastReport(document, tuple(problems), tuple(not_made))
         except _NOT_OF_THE_FORM as error:
             # The message of a decoder may repeat what it could not read.

@@ -12,7 +12,7 @@ from common.environment import required
 from common.errors import ReportIncomplete
 from common.logs import log
 from common.storage import Storage
-from report import files, summary
+from report import render, summary
 from report.findings import analysis
 from report.run_facts import run_facts
 from report.summary_types import known
@@ -35,7 +35,7 @@ def handle(event: ReportEvent, context: Any) -> Reported:
             prompts = storage.read_lines(plan["answers"]["promptsKey"])
             base = storage.read_lines(plan["answers"]["preTrainedKey"])
             tuned = storage.read_lines(plan["answers"]["fineTunedKey"])
-            corpus = files.corpus(storage, trained_by)
+            corpus = _corpus(storage, trained_by)
     except ValueError as error:
         raise ReportIncomplete(f"A file that the report is made from is damaged: {error}. Start again.") from error
     if metrics is None:
@@ -61,14 +61,38 @@ def handle(event: ReportEvent, context: Any) -> Reported:
     )
     document = summary.build(run, metrics, prompts, base, tuned, findings)
     with reaching("Writing the report"):
-        not_made = files.write(storage, plan["report"]["prefix"], document)
+        not_made = render.write(storage, plan["report"]["prefix"], document)
     log("reported", run=plan["runName"], verdict=document["verdict"], not_made=not_made)
     return {
         "run": plan["runName"],
         "verdict": document["verdict"],
         "reason": document["verdict_reason"],
         "report": f"{plan['report']['uri']}{run_folder.PAGE}",
-        "reportConsole": files.console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
+        "reportConsole": _console_url(plan["region"], storage.bucket, plan["report"]["prefix"]),
         "summary": f"{plan['report']['uri']}{run_folder.SUMMARY}",
         "reservedCents": event["reservation"]["reservedCents"],
     }
+
+
+def _corpus(storage: Storage, prefix: str) -> str:
+    """The training text under a run's prefix, in which copied words are looked for; empty where none is left. Raises ValueError for a damaged file."""
+    text = storage.read(f"{prefix}{run_folder.CORPUS}")
+    if text is not None:
+        return text.decode("utf-8")
+    try:
+        return "\n".join(
+            part for record in storage.read_lines(f"{prefix}{run_folder.RECORDS}") for part in _texts(record)
+        )
+    except KeyError as error:
+        raise ValueError(f"a record of {run_folder.RECORDS} has no {error}") from error
+
+
+def _texts(record: dict[str, Any]) -> list[str]:
+    if "messages" in record:
+        return [str(message["content"]) for message in record["messages"]]
+    return [str(record["prompt"]), str(record["completion"])]
+
+
+def _console_url(region: str, bucket: str, prefix: str) -> str:
+    """Where a person sees the report's folder in the S3 console."""
+    return f"https://{region}.console.aws.amazon.com/s3/buckets/{bucket}?region={region}&prefix={prefix}"

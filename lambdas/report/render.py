@@ -21,7 +21,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from common.contracts import run_folder
 from common.errors import advice
+from common.storage import Storage
 from common.text import KINDS, kind_name
 from report import charts, formatting
 from report.content import circumstances, figures, meaning
@@ -44,6 +46,22 @@ Draw = Callable[..., charts.Drawing | None]
 
 class NotDrawn(ValueError):
     """A summary that is not of the form that the templates read, or a PDF that typst refuses."""
+
+
+def write(storage: Storage, prefix: str, document: Summary) -> list[str]:
+    """Renders a summary into every form of the report, and answers what could not be made, in words; the page always is.
+
+    The model card needs measurements, so a failed run has none. Raises NotDrawn where not even the page can be made.
+    """
+    storage.write_json(f"{prefix}{run_folder.SUMMARY}", document)
+    storage.write(f"{prefix}{run_folder.PAGE}", page(document), "text/html; charset=utf-8")
+    if document.get("heldout"):
+        storage.write(f"{prefix}{run_folder.MODEL_CARD}", card(document), "text/markdown; charset=utf-8")
+    try:
+        storage.write(f"{prefix}{run_folder.PDF}", pdf(document), "application/pdf")
+    except NotDrawn as error:
+        return [f"{run_folder.PDF} could not be made, {run_folder.PAGE} says the same: {error}"]
+    return []
 
 
 def page(summary: Summary) -> bytes:

@@ -1,16 +1,21 @@
-"""StageInput: writes what Preflight has checked under the run's prefix, once the run owns it."""
+"""StageInput: gathers again what Preflight has checked, compares it, and writes it under the run's prefix, once the run owns it."""
 
 from __future__ import annotations
 
+import json
+from pathlib import PurePosixPath
 from typing import Any
 
 from common.aws import client, reaching
+from common.contracts import run_folder
 from common.contracts.fine_tuning import Staged
 from common.contracts.plan import Plan
 from common.environment import required
+from common.errors import DatasetChanged, DatasetRejected, PromptsRejected
 from common.logs import log
 from common.storage import Storage
-from stage import copying
+from preflight import request, staging
+from preflight.texts.text_file import Files
 
 
 def handle(event: Plan, context: Any) -> Staged:
@@ -20,6 +25,47 @@ def handle(event: Plan, context: Any) -> Staged:
     """
     storage = Storage(client("s3"), required("BUCKET_NAME"))
     with reaching("The copy of the run's input"):
-        copying.copy(storage, client("s3"), event)
+        _copy(storage, client("s3"), event)
     log("staged", run=event["runName"], digest=event["inputDigest"])
     return {"runName": event["runName"], "inputDigest": event["inputDigest"]}
+
+
+_CONTENT_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson"}
+
+
+def _copy(storage: Storage, s3: Any, plan: Plan) -> None:
+    """Writes the files of a run under its prefix, and the plan beside them, so that a run can be understood and repeated later.
+
+    Nothing is written where this very plan is there, which is written when all else is. Raises DatasetChanged.
+    """
+    key, document = f"{plan['prefix']}{run_folder.PLAN}", json.dumps(plan, indent=2)
+    if storage.read(key) == document.encode():
+        return
+    for path, content in _gather_again(storage, s3, plan).items():
+        kind = _CONTENT_TYPES.get(PurePosixPath(path).suffix, "text/plain; charset=utf-8")
+        storage.write(f"{plan['prefix']}{path}", content, kind)
+    storage.write(key, document, "application/json")
+
+
+def _gather_again(storage: Storage, s3: Any, plan: Plan) -> dict[str, bytes]:
+    """The files of a run by path below its prefix, from the versions of the user's files that Preflight has checked.
+
+    Raises DatasetChanged where one of them was deleted, or the deployed files are others.
+    """
+    data, most = staging.asset(s3, "DATA"), (plan["corpusWords"], plan["corpusBytes"])
+    files = Files(storage, data, plan["domain"], dict(plan["inputVersions"]), *most)
+    try:
+        material = staging.gather(files, request.parse(plan["input"]))
+    except (DatasetRejected, PromptsRejected) as fault:
+        raise DatasetChanged(
+            f"What Preflight accepted for this run is refused now: a file was deleted or changed in between. {fault}"
+        ) from fault
+    assert material is not None, "where every fault is raised, what is left is whole"
+    staged = staging.files(material, staging.asset(s3, "TRAINING"))
+    if staging.digest(staged) != plan["inputDigest"]:
+        names = [plan["input"][key] for key in ("corpus", "heldOut", "heldOutside", "prompts") if key in plan["input"]]
+        raise DatasetChanged(
+            f"What this run would train on is not what Preflight has checked: {', '.join(names) or 'what is deployed'} was changed in between. "
+            "Nothing was staged and nothing was paid. Start a new execution, and leave the files alone until it trains."
+        )
+    return staged

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.storage import Storage
-from report import files
+from report import render
 from report.content.circumstances import is_of_records, is_smoke
 from report.findings.analysis import judged
 from report.summary import decoding
@@ -70,7 +70,7 @@ def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> 
         document["outside"] = without_titles(document["outside"])
     answers = [json.loads(line) for line in (source / "pre-trained.jsonl").read_text("utf-8").split("\n") if line]
     document["configuration"]["decoding"] = decoding(answers)
-    files.write(Storage(Folder(target), "results"), "", cast(Summary, document))
+    render.write(Storage(Folder(target), "results"), "", cast(Summary, document))
     return str(document["verdict"])
 
 

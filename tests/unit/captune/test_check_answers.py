@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 from rich.console import Console
 
-from captune.check import command, deployment, guards, questions, rights, supplies
+from captune.check import command, deployment, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
 from captune.check.rights import Role
@@ -59,15 +59,15 @@ def budget(limit: int = 25, left_out: str = "Credit Refund", action: bool = True
     budgets = Budgets(**more)
     budgets.has_action = action
     budgets.left_out = left_out.split()
-    return guards.budget(budgets, aws.POLICY, limit)
+    return deployment.budget(budgets, aws.POLICY, limit)
 
 
 def email(*subscribed: tuple[str, str, bool | None], address: str = MINE, level: Level = PROBLEM) -> Iterator[Finding]:
-    return guards.email(sns(topic=subscribed), TOPIC, address, "e-mail", level)
+    return deployment.email(sns(topic=subscribed), TOPIC, address, "e-mail", level)
 
 
 def alarms(*names: str, **changed: Any) -> Iterator[Finding]:
-    return guards.alarms(aws.cloudwatch(*names, "somebody-elses", **changed), ALARMS)
+    return deployment.alarms(aws.cloudwatch(*names, "somebody-elses", **changed), ALARMS)
 
 
 def stack(status: str, there: Any = EMPTY, here: Any = EMPTY) -> Iterator[Finding]:
@@ -132,9 +132,9 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(spent="25.00"), [WARNING, OK], "raise budget_usd"),
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
     (budget(action=False), [PROBLEM], "no budget action"),
-    (guards.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
-    (guards.kill_switch(sns(topic=[("lambda", "arn", True)]), TOPIC), [OK], ""),
-    (guards.kill_switch(sns(topic=[("email", MINE, True)]), TOPIC), [PROBLEM], "nothing receives"),
+    (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
+    (deployment.kill_switch(sns(topic=[("lambda", "arn", True)]), TOPIC), [OK], ""),
+    (deployment.kill_switch(sns(topic=[("email", MINE, True)]), TOPIC), [PROBLEM], "nothing receives"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
     (email(("email", MINE, False), ("sms", "+100", True)), [PROBLEM], "follow the link"),
     (email(("email", MINE, None), level=WARNING), [WARNING], "follow the link"),

@@ -141,7 +141,7 @@ class TestDamage:
         def breaks(*_: Any) -> str:
             raise ValueError("no page")
 
-        monkeypatch.setattr(last_report.files.render, "page", breaks)
+        monkeypatch.setattr(last_report.render, "page", breaks)
         with pytest.raises(ReportDamaged, match=r"summary.json is damaged .* the settlement's record is damaged"):
             site.end()
 

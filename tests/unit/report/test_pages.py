@@ -19,7 +19,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from common.storage import Storage
 from rehearsal.models import weights
-from report import files, render
+from report import render
 from report.content.figures import elapsed_seconds, forgetting
 from report.content.meaning import _share, headline
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
@@ -152,12 +152,12 @@ def test_a_pdf_that_cannot_be_made_leaves_the_page_and_a_sentence(
 
     s3 = S3()
     monkeypatch.setattr(typst, "compile", refuses)
-    (told,) = files.write(Storage(s3, "bucket"), "", made["improved"])
+    (told,) = render.write(Storage(s3, "bucket"), "", made["improved"])
     assert told.startswith("report.pdf could not be made, report.html says the same: typst refuses the PDF: ")
     assert "out of paper" in told
     assert {key for _, key in s3.objects} == {"summary.json", "report.html", "MODEL_CARD.md"}
     monkeypatch.setitem(sys.modules, "typst", None)
-    assert "the package typst is missing" in files.write(Storage(s3, "bucket"), "", made["improved"])[0]
+    assert "the package typst is missing" in render.write(Storage(s3, "bucket"), "", made["improved"])[0]
 
 
 @pytest.mark.parametrize("name", HEADLINES)
