@@ -1,4 +1,4 @@
-"""A cloud with engines that finish at once and waits two thousand times shorter; and the project, deployed once for each module of tests."""
+"""A cloud with engines that finish at once and waits two thousand times shorter, with and without the deployed project; and SageMaker's stand-in by itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from rehearsal.account.cloud import Cloud
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from tests.doubles.rehearsal.deployed import Bench, DeployedProject, deployed_project, shared_assembly
+from tests.doubles.rehearsal.sagemaker_account import Account, Clock, account
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +57,28 @@ def refusing(project: DeployedProject) -> Iterator[DeployedProject]:
     """The deployed project, where a role may be refused a call."""
     yield project
     project.cloud.refused.clear()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The stand-in's time, which a test moves on."""
+    return Clock()
+
+
+@pytest.fixture
+def aws(tmp_path: Path, clock: Clock) -> Iterator[Account]:
+    """A stand-in with fake engines, and clients that reach it."""
+    with account(tmp_path, clock=clock) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny base model and its adapter, which no test writes to."""
+    # Takes seconds, and most tests here need no torch.
+    from tests.doubles.rehearsal.toy_models import FAMILIES, make_adapter
+
+    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
+    FAMILIES["Llama 2"].make(base)
+    make_adapter(base, adapter)
+    return base, adapter
