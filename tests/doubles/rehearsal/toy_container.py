@@ -60,7 +60,8 @@ class Container:
         self.script = folder / SCRIPT.name
 
     def start(self) -> subprocess.Popen[str]:
-        environment = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        kept = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+        environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
             [sys.executable, str(self.script), "--root", str(self.root)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | self.environment,
