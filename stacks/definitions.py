@@ -22,6 +22,7 @@ from stacks.configuration.images import INFERENCE_AMI_VERSION, hosting_image, tr
 from stacks.configuration.settings import Settings
 
 FINE_TUNING_DEFINITION = Path(__file__).parent / "fine_tuning.asl.yaml"
+TEAR_DOWN_DEFINITION = Path(__file__).parent / "tear_down.asl.yaml"
 _OF_GATED_WEIGHTS = ("ModelAccessConfig", "ContentType")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 
@@ -37,11 +38,6 @@ def load_definition(path: Path) -> dict[str, Any]:
 def as_text(definition: Mapping[str, Any]) -> str:
     """A definition as Step Functions gets it."""
     return json.dumps(definition, separators=(",", ":"), ensure_ascii=False)
-
-
-def definition_text(path: Path) -> str:
-    """The definition in a YAML file as Step Functions gets it."""
-    return as_text(load_definition(path))
 
 
 def placeholders(text: str) -> set[str]:
@@ -69,6 +65,11 @@ def fine_tuning_definition(settings: Settings) -> str:
     """
     definition = load_definition(FINE_TUNING_DEFINITION)
     return as_text(definition if settings.weights.gated else _without(definition, _OF_GATED_WEIGHTS))
+
+
+def tear_down_definition() -> str:
+    """TearDown as Step Functions gets it."""
+    return as_text(load_definition(TEAR_DOWN_DEFINITION))
 
 
 def _without(value: Any, fields: Collection[str]) -> Any:

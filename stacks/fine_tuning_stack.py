@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
@@ -14,13 +13,11 @@ from constructs import Construct
 from stacks.access import permissions, roles
 from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.settings import Settings
-from stacks.definitions import definition_text, definition_version, fine_tuning_definition, literals, placeholders
-from stacks.functions import Functions, Resources, asset
+from stacks.definitions import definition_version, fine_tuning_definition, literals, placeholders, tear_down_definition
+from stacks.functions import Functions
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
 from stacks.storage_stack import StorageStack
 from stacks.watching.dashboard import add_dashboard
-
-_HERE = Path(__file__).parent
 
 
 class FineTuningStack(cdk.Stack):
@@ -43,25 +40,18 @@ class FineTuningStack(cdk.Stack):
         self._settings = settings
         self._storage = storage
         self._arns = Arns(self)
-        self.functions = Functions(
-            self,
-            "Functions",
-            settings=settings,
-            resources=Resources(
-                bucket_name=storage.bucket_name,
-                bucket_arn=storage.bucket_arn,
-                ledger_name=storage.ledger_name,
-                ledger_arn=storage.ledger_arn,
-                data=asset(self, "DataFiles", root / "data"),
-                training=asset(self, "TrainingCode", root / "training"),
-            ),
-            root=root,
-        )
+        self.functions = Functions(self, "Functions", settings=settings, storage=storage, root=root)
         self.result_topic = self._add_result_topic()
-        self._scheduler_role = roles.scheduler_role(self, tear_down_arn=self._arns.machine(TEAR_DOWN))
+        self._scheduler_role = roles.service_role(
+            self,
+            "SchedulerRole",
+            service="scheduler",
+            purpose="Captune: EventBridge Scheduler starts the tear-down of a run at its deadline.",
+            statements=[permissions.start_execution(self._arns.machine(TEAR_DOWN))],
+        )
         self.tear_down = self._add_tear_down()
-        self.fine_tuning_role = self._add_fine_tuning_role()
         self.fine_tuning = self._add_fine_tuning()
+        self.fine_tuning_role = self.fine_tuning.role
         self.dashboard = add_dashboard(
             self,
             fine_tuning_arn=self.fine_tuning.arn,
@@ -72,96 +62,62 @@ class FineTuningStack(cdk.Stack):
 
     def _add_result_topic(self) -> sns.Topic:
         topic = sns.Topic(self, "Results", display_name="Captune results", enforce_ssl=True)
-        if self._settings.alert_email:
-            sns.CfnSubscription(
-                self,
-                "ResultsByEmail",
-                topic_arn=topic.topic_arn,
-                protocol="email",
-                endpoint=self._settings.alert_email,
-            )
+        if email := self._settings.alert_email:
+            sns.CfnSubscription(self, "ResultsByEmail", topic_arn=topic.topic_arn, protocol="email", endpoint=email)
         return topic
 
     def _add_tear_down(self) -> StateMachine:
         invoked = self.functions.called_by(TEAR_DOWN)
-        role = self._machine_role(
-            "TearDownRole",
-            TEAR_DOWN,
-            "Captune: removes what bills. Never the FineTuning role, so that a budget's deny cannot block it.",
-            [
+        return StateMachine(
+            self,
+            "TearDown",
+            name=TEAR_DOWN,
+            purpose="Captune: removes what bills. Never the FineTuning role, so that a budget's deny cannot block it.",
+            statements=[
                 permissions.invoke(*invoked.values()),
                 permissions.allow(["sns:Publish"], self.result_topic.topic_arn),
                 # An endpoint that was asked to stay gets a later deadline; one that is gone needs none.
                 permissions.allow(["scheduler:UpdateSchedule", "scheduler:DeleteSchedule"], self._arns.schedules()),
                 permissions.pass_role("scheduler", self._scheduler_role.role_arn),
             ],
-        )
-        return StateMachine(
-            self,
-            "TearDown",
-            name=TEAR_DOWN,
-            definition=definition_text(_HERE / "tear_down.asl.yaml"),
+            definition=tear_down_definition(),
             substitutions={
                 **invoked,
                 "ResultTopicArn": self.result_topic.topic_arn,
                 "SchedulerRoleArn": self._scheduler_role.role_arn,
             },
-            role=role,
-        )
-
-    def _add_fine_tuning_role(self) -> iam.Role:
-        settings, bucket_arn = self._settings, self._storage.bucket_arn
-        container_of_training = training_image(settings.region)
-        container_of_hosting = hosting_image(settings.region, settings.hosting_image)
-        self._training_role = roles.training_role(
-            self, bucket_arn=bucket_arn, weights=settings.weights, image=container_of_training
-        )
-        self._hosting_role = roles.hosting_role(
-            self, bucket_arn=bucket_arn, weights=settings.weights, image=container_of_hosting
-        )
-        return self._machine_role(
-            "FineTuningRole",
-            FINE_TUNING,
-            "Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
-            [
-                permissions.invoke(*self.functions.called_by(FINE_TUNING).values()),
-                permissions.create_training_job(self._arns),
-                *permissions.create_endpoint(self._arns),
-                permissions.look_for_adapter(bucket_arn),
-                permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),
-                permissions.pass_role("sagemaker", self._training_role.role_arn, self._hosting_role.role_arn),
-                permissions.pass_role("scheduler", self._scheduler_role.role_arn),
-            ],
         )
 
     def _add_fine_tuning(self) -> StateMachine:
-        settings = self._settings
-        available = {
-            **self.functions.called_by(FINE_TUNING),
-            **literals(settings),
-            "DefinitionVersion": definition_version(settings),
-            "TrainingRoleArn": self._training_role.role_arn,
-            "HostingRoleArn": self._hosting_role.role_arn,
-            "TearDownArn": self.tear_down.arn,
-            "SchedulerRoleArn": self._scheduler_role.role_arn,
-        }
+        settings, bucket_arn = self._settings, self._storage.bucket_arn
+        invoked = self.functions.called_by(FINE_TUNING)
+        image, server = training_image(settings.region), hosting_image(settings.region, settings.hosting_image)
+        training_role = roles.training_role(self, bucket_arn, settings.weights, image)
+        hosting_role = roles.hosting_role(self, bucket_arn, settings.weights, server)
         return StateMachine(
             self,
             "FineTuning",
             name=FINE_TUNING,
+            purpose="Captune: starts training jobs and endpoints. The budget's deny policy is attached to this role.",
+            statements=[
+                permissions.invoke(*invoked.values()),
+                permissions.create_training_job(self._arns),
+                *permissions.create_endpoint(self._arns),
+                permissions.look_for_adapter(bucket_arn),
+                permissions.allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], self._arns.schedules()),
+                permissions.pass_role("sagemaker", training_role.role_arn, hosting_role.role_arn),
+                permissions.pass_role("scheduler", self._scheduler_role.role_arn),
+            ],
             definition=fine_tuning_definition(settings),
-            substitutions=available,
-            role=self.fine_tuning_role,
-        )
-
-    def _machine_role(self, role_id: str, machine: str, purpose: str, statements: permissions.Statements) -> iam.Role:
-        return roles.service_role(
-            self,
-            role_id,
-            service="states",
-            purpose=purpose,
-            statements=[*statements, *permissions.machine_observability()],
-            source_arn=self._arns.machine(machine),
+            substitutions={
+                **invoked,
+                **literals(settings),
+                "DefinitionVersion": definition_version(settings),
+                "TrainingRoleArn": training_role.role_arn,
+                "HostingRoleArn": hosting_role.role_arn,
+                "TearDownArn": self.tear_down.arn,
+                "SchedulerRoleArn": self._scheduler_role.role_arn,
+            },
         )
 
     def _add_outputs(self) -> None:
@@ -195,7 +151,7 @@ class FineTuningStack(cdk.Stack):
 
 
 class StateMachine(Construct):
-    """A Standard state machine. The definition stays a plain string, so that it can be linted as it is.
+    """A Standard state machine, and beside it its role. The definition stays a plain string, so that it can be linted as it is.
 
     Raises ValueError when a placeholder of the definition gets no value, or a value has no placeholder.
     """
@@ -206,14 +162,23 @@ class StateMachine(Construct):
         construct_id: str,
         *,
         name: str,
+        purpose: str,
+        statements: permissions.Statements,
         definition: str,
         substitutions: dict[str, str],
-        role: iam.Role,
     ) -> None:
         super().__init__(scope, construct_id)
         if placeholders(definition) != set(substitutions):
             differing = ", ".join(sorted(placeholders(definition) ^ set(substitutions)))
             raise ValueError(f"The definition of {name} and its substitutions differ in: {differing}")
+        self.role = roles.service_role(
+            scope,
+            f"{construct_id}Role",
+            service="states",
+            purpose=purpose,
+            statements=[*statements, *permissions.machine_observability()],
+            source_arn=Arns(cdk.Stack.of(self)).machine(name),
+        )
         # Vended log groups of this path need no resource policy of their own, which has a limit of 5,120 characters.
         log_group = logs.LogGroup(
             self,
@@ -229,19 +194,13 @@ class StateMachine(Construct):
             state_machine_type="STANDARD",
             definition_string=definition,
             definition_substitutions=substitutions,
-            role_arn=role.role_arn,
-            logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(
-                level="ALL",
-                include_execution_data=True,
-                destinations=[
-                    sfn.CfnStateMachine.LogDestinationProperty(
-                        cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
-                            log_group_arn=log_group.log_group_arn
-                        )
-                    )
-                ],
-            ),
-            tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=True),
+            role_arn=self.role.role_arn,
+            logging_configuration={
+                "level": "ALL",
+                "includeExecutionData": True,
+                "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": log_group.log_group_arn}}],
+            },
+            tracing_configuration={"enabled": True},
         )
         # `Ref` of a state machine is its ARN.
         self.arn = machine.ref

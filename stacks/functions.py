@@ -22,8 +22,9 @@ from stacks.configuration.catalog import Weights
 from stacks.configuration.images import hosting_image, training_image
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, settings_json
-from stacks.lambda_code import ASSET_EXCLUDES, PYTHON, code_with_packages, plain_code
+from stacks.lambda_code import ASSET_OPTIONS, PYTHON, code_with_packages, plain_code
 from stacks.names import FINE_TUNING, TEAR_DOWN, Arns, Keys
+from stacks.storage_stack import StorageStack
 
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each, an emoji in every answer and a corpus of 5 million words, takes
@@ -34,21 +35,15 @@ REPORT_MEMORY = 2048
 WHOLE_CORE_MEMORY = 1769
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What the Lambdas work on."""
-
-    bucket_name: str
-    bucket_arn: str
-    ledger_name: str
-    ledger_arn: str
-    data: assets.Asset
-    training: assets.Asset
-
-
-def asset(scope: Construct, asset_id: str, folder: Path) -> assets.Asset:
-    """A folder of the project as a file asset, without what Python leaves behind in it."""
-    return assets.Asset(scope, asset_id, path=str(folder), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB)
+def dead_letters(scope: Construct, queue_id: str) -> sqs.Queue:
+    """A queue for what could not be delivered or done, for a person to read within two weeks."""
+    return sqs.Queue(
+        scope,
+        queue_id,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=cdk.Duration.days(14),
+    )
 
 
 SAGEMAKER_KINDS = ("training jobs", "models", "endpoint configurations", "endpoints")
@@ -67,28 +62,30 @@ class Functions(Construct):
     """Every Lambda of the project. A new one is one more call of `_function` here."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, resources: Resources, root: Path
+        self, scope: cdk.Stack, construct_id: str, *, settings: Settings, storage: StorageStack, root: Path
     ) -> None:
         super().__init__(scope, construct_id)
         self.all: dict[str, Function] = {}
         self._code = plain_code(root / "lambdas")
         code_that_renders = code_with_packages(self, root / "lambdas", root / "requirements" / "bundle.txt")
-        arns = Arns(cdk.Stack.of(self))
-        bucket, ledger = resources.bucket_arn, resources.ledger_arn
+        arns = Arns(scope)
+        bucket, ledger = storage.bucket_arn, storage.ledger_arn
+        data = assets.Asset(scope, "DataFiles", path=str(root / "data"), **ASSET_OPTIONS)
+        training = assets.Asset(scope, "TrainingCode", path=str(root / "training"), **ASSET_OPTIONS)
         fine_tuning, tear_down = arns.machine(FINE_TUNING), arns.machine(TEAR_DOWN)
-        with_bucket = {"BUCKET_NAME": resources.bucket_name}
-        with_ledger = {"LEDGER_TABLE": resources.ledger_name}
+        with_bucket = {"BUCKET_NAME": storage.bucket_name}
+        with_ledger = {"LEDGER_TABLE": storage.ledger_name}
         with_cap = {**with_ledger, "CAP_CENTS": str(settings.cap_cents)}
         with_assets = {
-            "DATA_ASSET_BUCKET": resources.data.s3_bucket_name,
-            "DATA_ASSET_KEY": resources.data.s3_object_key,
-            "TRAINING_ASSET_BUCKET": resources.training.s3_bucket_name,
-            "TRAINING_ASSET_KEY": resources.training.s3_object_key,
+            "DATA_ASSET_BUCKET": data.s3_bucket_name,
+            "DATA_ASSET_KEY": data.s3_object_key,
+            "TRAINING_ASSET_BUCKET": training.s3_bucket_name,
+            "TRAINING_ASSET_KEY": training.s3_object_key,
         }
         with_version = {"DEFINITION_VERSION": definition_version(settings)}
-        read_assets = permissions.allow(
-            ["s3:GetObject"], *(object_arn(arns, one) for one in (resources.data, resources.training))
-        )
+        # These two objects, and not the whole bucket of the assets.
+        objects = (f"{arns.bucket(one.s3_bucket_name)}/{one.s3_object_key}" for one in (data, training))
+        read_assets = permissions.allow(["s3:GetObject"], *objects)
 
         self._function(
             "Preflight",
@@ -107,7 +104,7 @@ class Functions(Construct):
             statements=[
                 # Adapter, metrics and plan of an earlier run, where the input names its adapter. Nothing may be written: the run
                 # may yet be refused, and its prefix may be another run's.
-                permissions.read_objects(bucket, Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
+                permissions.objects(bucket, "GetObject", Keys.CORPORA, Keys.TRAINING, Keys.PLANS),
                 *look_at_weights(arns, settings.weights, bucket),
                 *ask_hub(arns, settings),
                 read_assets,
@@ -151,10 +148,10 @@ class Functions(Construct):
             purpose="Copies what Preflight has checked under the prefix of the run, once the run owns it.",
             environment={**with_bucket, **with_assets},
             statements=[
-                permissions.read_objects(bucket, Keys.CORPORA, Keys.PLANS),
+                permissions.objects(bucket, "GetObject", Keys.CORPORA, Keys.PLANS),
                 # The versions that Preflight has checked, whatever has taken their place since.
-                permissions.read_versions(bucket, Keys.CORPORA),
-                permissions.write_objects(bucket, Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
+                permissions.objects(bucket, "GetObjectVersion", Keys.CORPORA),
+                permissions.objects(bucket, "PutObject", Keys.INPUT, Keys.CODE, Keys.TRIAL, Keys.PLANS),
                 permissions.list_bucket(bucket),
                 read_assets,
             ],
@@ -168,8 +165,8 @@ class Functions(Construct):
             purpose="Sends the prompts to one model of the endpoint and keeps its answers.",
             environment={**with_bucket, "REQUESTS_AT_ONCE": str(images.REQUESTS_AT_ONCE)},
             statements=[
-                permissions.read_objects(bucket, Keys.PROMPTS, Keys.ANSWERS),
-                permissions.write_objects(bucket, Keys.ANSWERS),
+                permissions.objects(bucket, "GetObject", Keys.PROMPTS, Keys.ANSWERS),
+                permissions.objects(bucket, "PutObject", Keys.ANSWERS),
                 permissions.list_bucket(bucket),
                 permissions.allow(["sagemaker:InvokeEndpoint"], arns.sagemaker("endpoint")),
             ],
@@ -184,8 +181,8 @@ class Functions(Construct):
             code=code_that_renders,
             environment=with_bucket,
             statements=[
-                permissions.read_objects(bucket, Keys.RUNS),
-                permissions.write_objects(bucket, Keys.REPORTS),
+                permissions.objects(bucket, "GetObject", Keys.RUNS),
+                permissions.objects(bucket, "PutObject", Keys.REPORTS),
                 permissions.list_bucket(bucket),
             ],
         )
@@ -231,18 +228,12 @@ class Functions(Construct):
             code=code_that_renders,
             environment=with_bucket,
             statements=[
-                permissions.read_objects(bucket, Keys.PLANS, Keys.REPORTS),
-                permissions.write_objects(bucket, Keys.REPORTS),
+                permissions.objects(bucket, "GetObject", Keys.PLANS, Keys.REPORTS),
+                permissions.objects(bucket, "PutObject", Keys.REPORTS),
                 permissions.list_bucket(bucket),
             ],
         )
-        self.failed_sweeps = sqs.Queue(
-            self,
-            "FailedSweeps",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-        )
+        self.failed_sweeps = dead_letters(self, "FailedSweeps")
         self.sweeper = self._function(
             "Sweeper",
             wildcards=("everywhere", *SAGEMAKER_KINDS, "executions"),
@@ -283,7 +274,7 @@ class Functions(Construct):
             f"{name}Role",
             service="lambda",
             purpose=f"Captune: {purpose}",
-            statements=[*statements, permissions.function_log(log_group.log_group_arn), permissions.tracing()],
+            statements=[*statements, *permissions.function_observability(log_group.log_group_arn)],
         )
         function = lambda_.Function(
             self,
@@ -323,7 +314,7 @@ def look_at_weights(arns: Arns, weights: Weights, bucket_arn: str) -> permission
     return [
         permissions.list_bucket(bucket_arn),
         permissions.list_folder(own, weights.prefix),
-        permissions.read_objects(own, *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
+        permissions.objects(own, "GetObject", *(f"{weights.prefix}{name}" for name in READ_BY_PREFLIGHT)),
         permissions.decrypt_objects(arns, weights.region, own, weights.prefix),
     ]
 
@@ -335,8 +326,3 @@ def ask_hub(arns: Arns, settings: Settings) -> permissions.Statements:
         return []
     actions = ["sagemaker:DescribeHubContent", "sagemaker:CreateHubContentPresignedUrls"]
     return [permissions.allow(actions, *arns.hub_model(hosted.id, hosted.last_version))]
-
-
-def object_arn(arns: Arns, item: assets.Asset) -> str:
-    """The ARN of one asset's object: a role that needs it gets this object, not the whole assets bucket."""
-    return f"{arns.bucket(item.s3_bucket_name)}/{item.s3_object_key}"

@@ -8,7 +8,6 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -16,6 +15,7 @@ from stacks.access import permissions
 from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
+from stacks.functions import dead_letters
 from stacks.watching.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
 from stacks.watching.budget import Budget
 
@@ -39,13 +39,7 @@ class GuardrailStack(cdk.Stack):
         )
         self._runs = runs
         self.budget = Budget(self, "Alarm", settings=settings, spender=runs.fine_tuning_role)
-        self.undelivered = sqs.Queue(
-            self,
-            "Undelivered",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-        )
+        self.undelivered = dead_letters(self, "Undelivered")
         self._add_kill_switch(self.budget.kill_switch)
         self._add_tear_down_rule()
         self._add_sweep()

@@ -17,7 +17,11 @@ import jsii
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-ASSET_EXCLUDES = ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"]
+# What Python leaves behind in a folder does not belong into an asset of it.
+ASSET_OPTIONS: dict[str, Any] = {
+    "exclude": ["**/__pycache__", "**/*.pyc", "**/.DS_Store", "**/.*_cache"],
+    "ignore_mode": cdk.IgnoreMode.GLOB,
+}
 PYTHON = lambda_.Runtime.PYTHON_3_14
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_28_aarch64")
 NOT_FETCHED = (
@@ -28,20 +32,17 @@ NOT_FETCHED = (
 
 def plain_code(folder: Path) -> lambda_.Code:
     """The Lambdas' folder without what Python leaves behind in it."""
-    return lambda_.Code.from_asset(str(folder), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB)
+    return lambda_.Code.from_asset(str(folder), **ASSET_OPTIONS)
 
 
 def code_with_packages(scope: Construct, folder: Path, requirements: Path) -> lambda_.Code:
     """The same with the packages beside it; without them where the CDK asks for no bundling."""
     if not cdk.Stack.of(scope).bundling_required:
         return plain_code(folder)
-    content = cdk.FileSystem.fingerprint(
-        str(folder), exclude=ASSET_EXCLUDES, ignore_mode=cdk.IgnoreMode.GLOB, extra_hash=requirements.read_text("utf-8")
-    )
+    content = cdk.FileSystem.fingerprint(str(folder), extra_hash=requirements.read_text("utf-8"), **ASSET_OPTIONS)
     return lambda_.Code.from_asset(
         str(folder),
-        exclude=ASSET_EXCLUDES,
-        ignore_mode=cdk.IgnoreMode.GLOB,
+        **ASSET_OPTIONS,
         # Of what goes in: what pip writes beside the packages is not the same twice.
         asset_hash=content,
         asset_hash_type=cdk.AssetHashType.CUSTOM,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -41,7 +43,21 @@ class StorageStack(cdk.Stack):
         )
         marker = self._one_per_account()
         removal = cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
-        self.bucket = self._bucket(removal)
+        self.access_logs = self._bucket("AccessLogs", removal, _rule("ForgetOldAccess", expiration=ACCESS_LOG_DAYS))
+        self.bucket = self._bucket(
+            "Data",
+            removal,
+            _rule(
+                "ForgetCheckpoints",
+                CHECKPOINT_PREFIX,
+                expiration=CHECKPOINT_DAYS,
+                noncurrent_version_expiration=OLD_CHECKPOINT_DAYS,
+            ),
+            _rule("ForgetOldVersions", noncurrent_version_expiration=OLD_VERSION_DAYS),
+            versioned=True,
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix="data/",
+        )
         self.ledger = dynamodb.Table(
             self,
             "Ledger",
@@ -82,46 +98,23 @@ class StorageStack(cdk.Stack):
         imported: str = cdk.Fn.import_value(name)
         return imported
 
-    def _bucket(self, removal: cdk.RemovalPolicy) -> s3.Bucket:
-        self.access_logs = s3.Bucket(
-            self,
-            "AccessLogs",
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            lifecycle_rules=[
-                s3.LifecycleRule(id="ForgetOldAccess", expiration=cdk.Duration.days(ACCESS_LOG_DAYS)),
-                _abort_uploads(),
-            ],
-            removal_policy=removal,
-        )
+    def _bucket(self, bucket_id: str, removal: cdk.RemovalPolicy, *rules: s3.LifecycleRule, **more: Any) -> s3.Bucket:
         return s3.Bucket(
             self,
-            "Data",
+            bucket_id,
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
-            versioned=True,
-            server_access_logs_bucket=self.access_logs,
-            server_access_logs_prefix="data/",
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    id="ForgetCheckpoints",
-                    prefix=CHECKPOINT_PREFIX,
-                    expiration=cdk.Duration.days(CHECKPOINT_DAYS),
-                    noncurrent_version_expiration=cdk.Duration.days(OLD_CHECKPOINT_DAYS),
-                ),
-                s3.LifecycleRule(
-                    id="ForgetOldVersions", noncurrent_version_expiration=cdk.Duration.days(OLD_VERSION_DAYS)
-                ),
-                _abort_uploads(),
-            ],
+            # Parts of an upload that was never finished are billed like objects but cannot be seen.
+            lifecycle_rules=[*rules, _rule("AbortUploads", abort_incomplete_multipart_upload_after=1)],
             removal_policy=removal,
+            **more,
         )
 
 
-def _abort_uploads() -> s3.LifecycleRule:
-    """Parts of an upload that was never finished are billed like objects but cannot be seen."""
-    return s3.LifecycleRule(id="AbortUploads", abort_incomplete_multipart_upload_after=cdk.Duration.days(1))
+def _rule(rule_id: str, prefix: str | None = None, **days: int) -> s3.LifecycleRule:
+    """A rule of an id, with its deadlines in days."""
+    return s3.LifecycleRule(
+        id=rule_id, prefix=prefix, **{name: cdk.Duration.days(count) for name, count in days.items()}
+    )

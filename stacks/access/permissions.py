@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from aws_cdk import aws_iam as iam
 
 from stacks.configuration.images import Image
-from stacks.names import PREFIX, Arns, Keys
+from stacks.names import Arns, Keys
 
 Statements = list[iam.PolicyStatement]
 
@@ -55,9 +55,12 @@ def everywhere(*actions: str, **conditions: dict[str, object]) -> iam.PolicyStat
     return allow(actions, "*", **conditions)
 
 
-def tracing() -> iam.PolicyStatement:
-    """X-Ray segments of a Lambda."""
-    return everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords")
+def function_observability(log_group_arn: str) -> Statements:
+    """A Lambda writes its traces, and its log into its own log group, which the stack has made."""
+    return [
+        allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group_arn),
+        everywhere("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    ]
 
 
 def machine_observability() -> Statements:
@@ -66,11 +69,6 @@ def machine_observability() -> Statements:
         everywhere(*(action for action in EVERYWHERE if action.startswith("logs:"))),
         everywhere(*(action for action in EVERYWHERE if action.startswith("xray:"))),
     ]
-
-
-def function_log(log_group_arn: str) -> iam.PolicyStatement:
-    """A Lambda writes into its own log group, which the stack has made."""
-    return allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group_arn)
 
 
 def invoke(*function_arns: str) -> iam.PolicyStatement:
@@ -93,24 +91,12 @@ def pass_role(service: str, *role_arns: str) -> iam.PolicyStatement:
     return allow(["iam:PassRole"], *role_arns, StringEquals={"iam:PassedToService": f"{service}.amazonaws.com"})
 
 
-def read_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
-    """Reads objects under key patterns."""
-    return allow(["s3:GetObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+def objects(bucket_arn: str, action: str, *patterns: str) -> iam.PolicyStatement:
+    """One action on objects under key patterns, such as GetObject.
 
-
-def read_versions(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
-    """Reads earlier versions of objects under key patterns."""
-    return allow(["s3:GetObjectVersion"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
-
-
-def write_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
-    """Writes objects under key patterns."""
-    return allow(["s3:PutObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
-
-
-def delete_objects(bucket_arn: str, *patterns: str) -> iam.PolicyStatement:
-    """Deletes objects under key patterns; in a versioned bucket they stay as old versions until its lifecycle ends them."""
-    return allow(["s3:DeleteObject"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
+    Deleted objects stay as old versions in a versioned bucket, until its lifecycle ends them.
+    """
+    return allow([f"s3:{action}"], *(f"{bucket_arn}/{pattern}" for pattern in patterns))
 
 
 def list_bucket(*bucket_arns: str) -> iam.PolicyStatement:
@@ -229,8 +215,3 @@ def attach_deny(role_arn: str, deny_policy_arn: str) -> iam.PolicyStatement:
     return allow(
         ["iam:AttachRolePolicy", "iam:DetachRolePolicy"], role_arn, ArnEquals={"iam:PolicyARN": deny_policy_arn}
     )
-
-
-def log_groups_of_endpoints() -> str:
-    """The name pattern of the log groups that SageMaker makes for the project's endpoints."""
-    return f"/aws/sagemaker/Endpoints/{PREFIX}-*"

@@ -9,7 +9,7 @@ from constructs import Construct
 from stacks.access import permissions
 from stacks.configuration.catalog import Weights, jumpstart_buckets
 from stacks.configuration.images import Image
-from stacks.names import Arns, Keys
+from stacks.names import PREFIX, Arns, Keys
 
 # Services documented to send aws:SourceAccount when they take a role. Lambda and EventBridge rules are not among them:
 # the condition could lock them out, and only a person with iam:PassRole can hand them the role anyway.
@@ -43,52 +43,39 @@ def service_role(
     )
 
 
-def training_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
+def training_role(scope: cdk.Stack, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
     """The role of the training container: reads weights, corpus and code, writes adapter and checkpoints."""
-    arns = Arns(cdk.Stack.of(scope))
     return service_role(
         scope,
         "TrainingRole",
         service="sagemaker",
         purpose="Captune: SageMaker reads weights and corpus and writes the adapter of a training job.",
         statements=[
-            *_weights(arns, weights),
+            *_weights(Arns(scope), weights),
             # SageMaker writes checkpoints while it trains and reads them when it resumes.
-            permissions.read_objects(bucket_arn, Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
-            permissions.write_objects(bucket_arn, Keys.TRAINING, Keys.CHECKPOINTS),
+            permissions.objects(bucket_arn, "GetObject", Keys.CODE, Keys.INPUT, Keys.CHECKPOINTS),
+            permissions.objects(bucket_arn, "PutObject", Keys.TRAINING, Keys.CHECKPOINTS),
             # What training deletes of its checkpoints, SageMaker deletes in the bucket: else each start would bring all of them back.
-            permissions.delete_objects(bucket_arn, Keys.CHECKPOINTS),
+            permissions.objects(bucket_arn, "DeleteObject", Keys.CHECKPOINTS),
             permissions.list_bucket(bucket_arn),
-            *permissions.container(arns, image, "/aws/sagemaker/TrainingJobs"),
+            *permissions.container(Arns(scope), image, "/aws/sagemaker/TrainingJobs"),
         ],
     )
 
 
-def hosting_role(scope: Construct, *, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
+def hosting_role(scope: cdk.Stack, bucket_arn: str, weights: Weights, image: Image) -> iam.Role:
     """The role of the endpoint's container: reads weights and adapter."""
-    arns = Arns(cdk.Stack.of(scope))
     return service_role(
         scope,
         "HostingRole",
         service="sagemaker",
         purpose="Captune: SageMaker loads the base weights and the adapter into the endpoint.",
         statements=[
-            *_weights(arns, weights),
-            permissions.read_objects(bucket_arn, Keys.TRAINING),
+            *_weights(Arns(scope), weights),
+            permissions.objects(bucket_arn, "GetObject", Keys.TRAINING),
             permissions.list_bucket(bucket_arn),
-            *permissions.container(arns, image, permissions.log_groups_of_endpoints()),
+            *permissions.container(Arns(scope), image, f"/aws/sagemaker/Endpoints/{PREFIX}-*"),
         ],
-    )
-
-
-def scheduler_role(scope: Construct, *, tear_down_arn: str) -> iam.Role:
-    """The role of the schedule that ends a run: starts TearDown, nothing else."""
-    return service_role(
-        scope,
-        "SchedulerRole",
-        service="scheduler",
-        purpose="Captune: EventBridge Scheduler starts the tear-down of a run at its deadline.",
-        statements=[permissions.start_execution(tear_down_arn)],
     )
 
 
@@ -100,7 +87,7 @@ def _weights(arns: Arns, weights: Weights) -> permissions.Statements:
     if weights.own:
         bucket = arns.bucket(weights.bucket)
         return [
-            permissions.read_objects(bucket, f"{weights.prefix}*"),
+            permissions.objects(bucket, "GetObject", f"{weights.prefix}*"),
             permissions.list_folder(bucket, weights.prefix),
             permissions.decrypt_objects(arns, weights.region, bucket, weights.prefix),
         ]

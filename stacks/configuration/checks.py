@@ -39,7 +39,9 @@ MOST_INSTANCE_TYPES = 5
 # A step learns from four sequences at most (training/arguments.py), so that more machines would only wait for one another.
 MOST_TRAINING_INSTANCES = 4
 
-_EMAIL = re.compile(r"[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_EMAIL = re.compile(
+    r"(?=.{1,254}$)[^@\s,;<>\"]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
+)  # 254: longest address SMTP can carry
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.(\d*xlarge|large|medium)")
 # An address in Amazon ECR, the only registry that SageMaker pulls an endpoint's image from without a network of one's own.
 IMAGE_ADDRESS = re.compile(
@@ -53,6 +55,7 @@ WRITE_AN_ADDRESS = (
 )
 # What the names of IAM's resources and the definition's text hold without a meaning of its own.
 _WEIGHTS_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9._=+@-]+/){1,16}", re.ASCII)
+_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])", re.ASCII)
 _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 
 
@@ -115,6 +118,18 @@ def choice(options: tuple[str, ...], advice: str = "", *, hints: int = 1, accept
     return Check(read, accepts or " or ".join(f'`"{option}"`' for option in options))
 
 
+def empty_or(pattern: re.Pattern[str], advice: str, accepts: str) -> Check[str]:
+    """An empty text, or one of a form; the advice names both."""
+
+    def read(raw: object) -> str:
+        text = _text(raw)
+        if text and not pattern.fullmatch(text):
+            raise ValueError(advice)
+        return text
+
+    return Check(read, accepts)
+
+
 def _learning_rate(raw: object) -> str:
     text = str(raw).strip().lower()
     if text == "auto":
@@ -158,19 +173,15 @@ def _instance_types(raw: object) -> tuple[str, ...]:
     return types
 
 
-def _hosting_image(raw: object) -> str:
-    text = _text(raw)
-    if text and not IMAGE_ADDRESS.fullmatch(text):
-        raise ValueError(WRITE_AN_ADDRESS)
-    return text
+_FOLDER = empty_or(
+    _WEIGHTS_URI,
+    "write a folder as s3://bucket/folder/ with a slash at its end, of letters, digits and . _ = + @ -, or leave it empty",
+    "a folder, such as `s3://my-models/one/`",
+)
 
 
 def _weights_uri(raw: object) -> str:
-    text = _text(raw)
-    if text and not _WEIGHTS_URI.fullmatch(text):
-        raise ValueError(
-            "write a folder as s3://bucket/folder/ with a slash at its end, of letters, digits and . _ = + @ -, or leave it empty"
-        )
+    text = _FOLDER.read(raw)
     if text.startswith("s3://jumpstart-private-cache-"):
         raise ValueError(
             "that bucket hands its weights out under base_model only: choose it there, and leave this empty"
@@ -178,24 +189,10 @@ def _weights_uri(raw: object) -> str:
     return text
 
 
-def _month(raw: object) -> str:
-    text = _text(raw)
-    if text and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", text, re.ASCII):
-        raise ValueError("write one month such as 2026-11, or leave it empty")
-    return text
-
-
-def _email(raw: object) -> str:
-    text = _text(raw)
-    if text and (len(text) > 254 or not _EMAIL.fullmatch(text)):  # 254: longest address SMTP can carry
-        raise ValueError("write one address such as you@example.com, or leave it empty")
-    return text
-
-
 LEARNING_RATE = Check(_learning_rate, "1e-7 to 1")
 DOMAIN = Check(_domain, "lower-case letters, digits, hyphens (2 to 32)")
 INSTANCE_TYPES = Check(_instance_types, "one to five types")
-HOSTING_IMAGE = Check(_hosting_image, "a whole address in Amazon ECR, in the region of the run")
-WEIGHTS_URI = Check(_weights_uri, "a folder, such as `s3://my-models/one/`")
-MONTH = Check(_month, "a month such as `2026-11`")
-EMAIL = Check(_email, "one address")
+HOSTING_IMAGE = empty_or(IMAGE_ADDRESS, WRITE_AN_ADDRESS, "a whole address in Amazon ECR, in the region of the run")
+WEIGHTS_URI = Check(_weights_uri, _FOLDER.accepts)
+MONTH = empty_or(_MONTH, "write one month such as 2026-11, or leave it empty", "a month such as `2026-11`")
+EMAIL = empty_or(_EMAIL, "write one address such as you@example.com, or leave it empty", "one address")

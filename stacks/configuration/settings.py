@@ -60,9 +60,7 @@ class Settings:
         "what is fine-tuned",
     )
     weights_uri: str = _setting(
-        "",
-        checks.WEIGHTS_URI,
-        "[weights of your own](#use-weights-of-your-own) in place of JumpStart's",
+        "", checks.WEIGHTS_URI, "[weights of your own](#use-weights-of-your-own) in place of JumpStart's"
     )
     training_instance_type: tuple[str, ...] = _setting(
         ("ml.g5.2xlarge",),
@@ -75,9 +73,7 @@ class Settings:
         "[instances that train together](#train-on-several-gpus): less time, the same result; reservation and bill are multiplied by it",
     )
     hosting_instance_type: tuple[str, ...] = _setting(
-        ("ml.g5.2xlarge",),
-        checks.INSTANCE_TYPES,
-        "the same for the endpoint",
+        ("ml.g5.2xlarge",), checks.INSTANCE_TYPES, "the same for the endpoint"
     )
     hosting_image: str = _setting(
         "",
@@ -85,15 +81,9 @@ class Settings:
         "another serving image; it must choose the route by a request's CustomAttributes, as AWS's `server-sagemaker-cuda` images do",
     )
     budget_usd: int = _setting(
-        25,
-        checks.whole(1, 1000, "US dollars"),
-        "the cap of a calendar month, and the budget of the alarm",
+        25, checks.whole(1, 1000, "US dollars"), "the cap of a calendar month, and the budget of the alarm"
     )
-    alert_email: str = _setting(
-        "",
-        checks.EMAIL,
-        "receives results, budget warnings and alarms; empty: nobody does",
-    )
+    alert_email: str = _setting("", checks.EMAIL, "receives results, budget warnings and alarms; empty: nobody does")
     epochs: int = _setting(
         1,
         checks.whole(1, 50, "passes over the corpus"),
@@ -115,9 +105,7 @@ class Settings:
         "between two checkpoints: what an interruption may cost at most; 0 writes one at a stop signal only",
     )
     endpoint_deadline_minutes: int = _setting(
-        60,
-        checks.whole(20, 240, "minutes"),
-        "the longest life of the endpoint, including some ten minutes of loading",
+        60, checks.whole(20, 240, "minutes"), "the longest life of the endpoint, including some ten minutes of loading"
     )
     accept_eula: bool = _setting(
         False,
@@ -139,21 +127,10 @@ class Settings:
         checks.whole(0, 8, "sampled answers"),
         "sampled answers of each model to each prompt, in addition to the greedy one (temperature 0)",
     )
-    seed: int = _setting(
-        42,
-        checks.whole(0, 2**31 - 1, "any kind"),
-        "of training and sampling",
-    )
-    sequence_length: int = _setting(
-        512,
-        checks.whole(128, 4096, "tokens"),
-        "tokens of a training sequence",
-    )
+    seed: int = _setting(42, checks.whole(0, 2**31 - 1, "any kind"), "of training and sampling")
+    sequence_length: int = _setting(512, checks.whole(128, 4096, "tokens"), "tokens of a training sequence")
     learning_rate: str = _setting(
-        "auto",
-        checks.LEARNING_RATE,
-        "peak learning rate; `auto` takes it from the model's width",
-        for_training=True,
+        "auto", checks.LEARNING_RATE, "peak learning rate; `auto` takes it from the model's width", for_training=True
     )
     lora_rank: int = _setting(
         16,
@@ -182,9 +159,7 @@ class Settings:
         "`written` is the order of the file; `auto` is that for the project's own texts and `shuffled` for yours ([why](recipe.md#facts))",
     )
     accept_lost_ledger: str = _setting(
-        "",
-        checks.MONTH,
-        "gives that month its whole cap again although its ledger was lost (`LedgerLost`)",
+        "", checks.MONTH, "gives that month its whole cap again although its ledger was lost (`LedgerLost`)"
     )
 
     @property

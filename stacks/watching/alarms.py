@@ -7,6 +7,7 @@ alarm: a person aborts it, `make destroy` too, and the sweeper starts another on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -125,83 +126,63 @@ class Alarms(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, watched: Watched, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
         for watch in _watches(watched):
-            self._add(watch, topic, watched.longest_endpoint_seconds)
+            alarm = watch.metric.create_alarm(
+                self,
+                "".join(part.capitalize() for part in watch.name.split("-")),
+                alarm_name=alarm_name(watch.name),
+                alarm_description=says(watch.name, watched.longest_endpoint_seconds),
+                comparison_operator=watch.comparison,
+                threshold=watch.threshold,
+                evaluation_periods=watch.periods,
+                treat_missing_data=watch.missing,
+            )
+            alarm.add_alarm_action(actions.SnsAction(topic))
+            # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
+            alarm.node.add_dependency(topic)
 
-    def _add(self, watch: Watch, topic: sns.Topic, longest_endpoint: int) -> None:
-        alarm = watch.metric.create_alarm(
-            self,
-            "".join(part.capitalize() for part in watch.name.split("-")),
-            alarm_name=alarm_name(watch.name),
-            alarm_description=says(watch.name, longest_endpoint),
-            comparison_operator=watch.comparison,
-            threshold=watch.threshold,
-            evaluation_periods=watch.periods,
-            treat_missing_data=watch.missing,
-        )
-        alarm.add_alarm_action(actions.SnsAction(topic))
-        # Before the topic's policy lets CloudWatch publish, an alarm would reach nobody.
-        alarm.node.add_dependency(topic)
+
+def _metric(
+    statistic: str, namespace: str, name: str, dimensions: dict[str, str] | None = None, period: cdk.Duration = _SWEEP
+) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        statistic=statistic, namespace=namespace, metric_name=name, dimensions_map=dimensions, period=period
+    )
+
+
+_count, _most = partial(_metric, "Sum"), partial(_metric, "Maximum")
 
 
 def _watches(watched: Watched) -> list[Watch]:
+    tear_down, sweeper = {"StateMachineArn": watched.tear_down_arn}, {"FunctionName": watched.sweeper_name}
+    undelivered, given_up = ({"QueueName": name} for name in (watched.undelivered_name, watched.failed_sweeps_name))
+    messages = "ApproximateNumberOfMessagesVisible"
     # A silent sweeper writes none of the ledger's figures: their state stays, and its own alarm goes off.
     stays = cloudwatch.TreatMissingData.IGNORE
     return [
-        Watch("tear-down-failed", _executions(watched, "ExecutionsFailed")),
-        Watch("tear-down-timed-out", _executions(watched, "ExecutionsTimedOut")),
-        Watch("sweeper-failed", _function(watched, "Errors")),
-        Watch("sweeper-throttled", _function(watched, "Throttles")),
+        Watch("tear-down-failed", _count("AWS/States", "ExecutionsFailed", tear_down, _SOON)),
+        Watch("tear-down-timed-out", _count("AWS/States", "ExecutionsTimedOut", tear_down, _SOON)),
+        Watch("sweeper-failed", _count("AWS/Lambda", "Errors", sweeper, _SWEEP)),
+        Watch("sweeper-throttled", _count("AWS/Lambda", "Throttles", sweeper, _SWEEP)),
         Watch(
             "sweeper-silent",
-            _function(watched, "Invocations"),
+            _count("AWS/Lambda", "Invocations", sweeper, _SWEEP),
             threshold=1,
             comparison=_BELOW,
             periods=_SILENT_SWEEPS,
             # Also from the first deployment to the first sweep, when nobody can have confirmed the e-mail yet.
             missing=cloudwatch.TreatMissingData.BREACHING,
         ),
-        Watch("events-undelivered", _queue(watched.undelivered_name)),
-        Watch("sweeps-given-up", _queue(watched.failed_sweeps_name)),
+        Watch("events-undelivered", _most("AWS/SQS", messages, undelivered, _SOON)),
+        Watch("sweeps-given-up", _most("AWS/SQS", messages, given_up, _SOON)),
+        # The sweeper writes these into its log at each sweep, without dimensions (lambdas/common/logs.py).
         Watch(
             "reservation-too-old",
-            _written("OldestReservationSeconds"),
-            threshold=LONGEST_RESERVATION_SECONDS,
+            _most(METRICS, "OldestReservationSeconds"),
+            LONGEST_RESERVATION_SECONDS,
             missing=stays,
         ),
         Watch(
-            "endpoint-too-old",
-            _written("OldestEndpointSeconds"),
-            threshold=watched.longest_endpoint_seconds,
-            missing=stays,
+            "endpoint-too-old", _most(METRICS, "OldestEndpointSeconds"), watched.longest_endpoint_seconds, missing=stays
         ),
-        Watch("ledger-damaged", _written("DamagedLedgerItems"), missing=stays),
+        Watch("ledger-damaged", _most(METRICS, "DamagedLedgerItems"), missing=stays),
     ]
-
-
-def _executions(watched: Watched, metric: str) -> cloudwatch.Metric:
-    return _sum("AWS/States", metric, {"StateMachineArn": watched.tear_down_arn}, _SOON)
-
-
-def _function(watched: Watched, metric: str) -> cloudwatch.Metric:
-    return _sum("AWS/Lambda", metric, {"FunctionName": watched.sweeper_name}, _SWEEP)
-
-
-def _sum(namespace: str, metric: str, dimensions: dict[str, str], period: cdk.Duration) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace=namespace, metric_name=metric, dimensions_map=dimensions, statistic="Sum", period=period
-    )
-
-
-def _queue(name: str) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace="AWS/SQS",
-        metric_name="ApproximateNumberOfMessagesVisible",
-        dimensions_map={"QueueName": name},
-        statistic="Maximum",
-        period=_SOON,
-    )
-
-
-def _written(metric: str) -> cloudwatch.Metric:
-    """A metric that the sweeper writes into its log at each sweep, without dimensions (lambdas/common/logs.py)."""
-    return cloudwatch.Metric(namespace=METRICS, metric_name=metric, statistic="Maximum", period=_SWEEP)

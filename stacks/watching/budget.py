@@ -5,6 +5,8 @@ AWS Budgets sees costs 8 to 12 hours late. It is the second line of defence; the
 
 from __future__ import annotations
 
+from typing import Any
+
 import aws_cdk as cdk
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_iam as iam
@@ -36,19 +38,21 @@ class Budget(Construct):
         self.budget = budgets.CfnBudget(
             self,
             "Budget",
-            budget=budgets.CfnBudget.BudgetDataProperty(
-                budget_type="COST",
-                time_unit="MONTHLY",
-                budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget_usd, unit="USD"),
-                filter_expression=_counted(settings.budget_scope),
-                metrics=["UnblendedCost"],
-            ),
+            budget={
+                "budgetType": "COST",
+                "timeUnit": "MONTHLY",
+                "budgetLimit": {"amount": settings.budget_usd, "unit": "USD"},
+                "filterExpression": _counted(settings.budget_scope),
+                "metrics": ["UnblendedCost"],
+            },
             notifications_with_subscribers=[
                 *(self._notification(kind, percent, self.warnings) for kind, percent in _WARNINGS),
                 self._notification("ACTUAL", _LIMIT_PERCENT, self.kill_switch),
             ],
         )
-        self._after_policies(self.budget)
+        # Made only when the policies of both topics let AWS Budgets publish, and removed before them. CloudFormation sees
+        # no reference from a budget to a topic's policy, and an alarm before it would reach nobody.
+        self.budget.node.add_dependency(self.warnings, self.kill_switch)
         self.deny_policy = iam.ManagedPolicy(
             self,
             "DenyNewSpending",
@@ -72,10 +76,7 @@ class Budget(Construct):
                 principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[topic.topic_arn],
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": account},
-                    "ArnLike": {"aws:SourceArn": source_arn},
-                },
+                conditions={"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source_arn}},
             )
         )
 
@@ -101,21 +102,16 @@ class Budget(Construct):
     def _subscribers(self, topic: sns.Topic) -> list[tuple[str, str]]:
         return [("SNS", topic.topic_arn), *([("EMAIL", self._email)] if self._email else [])]
 
-    def _notification(
-        self, kind: str, percent: int, topic: sns.Topic
-    ) -> budgets.CfnBudget.NotificationWithSubscribersProperty:
-        return budgets.CfnBudget.NotificationWithSubscribersProperty(
-            notification=budgets.CfnBudget.NotificationProperty(
-                notification_type=kind,
-                comparison_operator="GREATER_THAN",
-                threshold=percent,
-                threshold_type="PERCENTAGE",
-            ),
-            subscribers=[
-                budgets.CfnBudget.SubscriberProperty(subscription_type=kind_, address=address)
-                for kind_, address in self._subscribers(topic)
-            ],
-        )
+    def _notification(self, kind: str, percent: int, topic: sns.Topic) -> dict[str, Any]:
+        return {
+            "notification": {
+                "notificationType": kind,
+                "comparisonOperator": "GREATER_THAN",
+                "threshold": percent,
+                "thresholdType": "PERCENTAGE",
+            },
+            "subscribers": [{"subscriptionType": way, "address": address} for way, address in self._subscribers(topic)],
+        }
 
     def _add_action(self, spender: iam.Role) -> None:
         role = service_role(
@@ -133,27 +129,15 @@ class Budget(Construct):
             notification_type="ACTUAL",
             action_type="APPLY_IAM_POLICY",
             approval_model="AUTOMATIC",
-            action_threshold=budgets.CfnBudgetsAction.ActionThresholdProperty(type="PERCENTAGE", value=_LIMIT_PERCENT),
-            definition=budgets.CfnBudgetsAction.DefinitionProperty(
-                iam_action_definition=budgets.CfnBudgetsAction.IamActionDefinitionProperty(
-                    policy_arn=self.deny_policy.managed_policy_arn, roles=[spender.role_name]
-                )
-            ),
+            action_threshold={"type": "PERCENTAGE", "value": _LIMIT_PERCENT},
+            definition={
+                "iamActionDefinition": {"policyArn": self.deny_policy.managed_policy_arn, "roles": [spender.role_name]}
+            },
             execution_role_arn=role.role_arn,
             # To the warnings: this message also comes when the action is reset, which must not stop a run.
-            subscribers=[
-                budgets.CfnBudgetsAction.SubscriberProperty(type=kind, address=address)
-                for kind, address in self._subscribers(self.warnings)
-            ],
+            subscribers=[{"type": way, "address": address} for way, address in self._subscribers(self.warnings)],
         )
-        self._after_policies(action)
-
-    def _after_policies(self, resource: cdk.CfnResource) -> None:
-        """Makes a resource only when the policies of both topics let AWS Budgets publish, and removes it before them.
-
-        CloudFormation sees no reference from a budget to a topic's policy, and an alarm before it would reach nobody.
-        """
-        resource.node.add_dependency(self.warnings, self.kill_switch)
+        action.node.add_dependency(self.warnings, self.kill_switch)  # for the same reason
 
     def _add_outputs(self) -> None:
         policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region
@@ -173,20 +157,14 @@ class Budget(Construct):
             cdk.CfnOutput(cdk.Stack.of(self), name, value=value, description=description)
 
 
-def _counted(scope: str) -> budgets.CfnBudget.ExpressionProperty:
+def _counted(scope: str) -> dict[str, Any]:
     """What the budget counts: everything on the bill, before credits and refunds are taken off, or what bears our tag of it.
 
     With credits a new account's would hide the spending, and the alarm would come when they are used up. Names and values are
     those of Cost Explorer's API, in which a tag of the user's has no prefix.
     """
-    expression = budgets.CfnBudget.ExpressionProperty
-    credits = budgets.CfnBudget.ExpressionDimensionValuesProperty(key="RECORD_TYPE", values=["Credit", "Refund"])
-    spent = expression(not_=expression(dimensions=credits))
-    if scope != "tag":
-        return spent
-    return expression(
-        and_=[spent, expression(tags=budgets.CfnBudget.TagValuesProperty(key="project", values=[PREFIX]))]
-    )
+    spent = {"not": {"dimensions": {"key": "RECORD_TYPE", "values": ["Credit", "Refund"]}}}
+    return {"and": [spent, {"tags": {"key": "project", "values": [PREFIX]}}]} if scope == "tag" else spent
 
 
 def _budgets_arn(scope: Construct) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
@@ -12,104 +15,74 @@ from stacks.watching.alarms import NAMES, alarm_name
 _HALF = 12  # of the 24 columns of a dashboard
 _HEIGHT = 6  # of a graph
 _BUSIEST = 5  # series of a search: CloudWatch bills a dashboard of more than 50 metrics $3 a month
-_MACHINE_METRICS = (
-    "ExecutionsStarted",
-    "ExecutionsSucceeded",
-    "ExecutionsFailed",
-    "ExecutionsTimedOut",
-    "ExecutionsAborted",
-)
+_ENDS = ("Started", "Succeeded", "Failed", "TimedOut", "Aborted")
+_TRAINING, _ENDPOINT = "{/aws/sagemaker/TrainingJobs,Host}", "{AWS/SageMaker,EndpointName,VariantName}"
 
 
 def add_dashboard(
     scope: Construct, *, fine_tuning_arn: str, tear_down_arn: str, cap_cents: int
 ) -> cloudwatch.Dashboard:
     """Adds the dashboard. The ledger's Lambdas publish the cents as embedded metrics; here they are shown in dollars."""
+    dollars = [
+        _dollars("CommittedCents", "committed"),
+        _dollars("ActualCents", "last run"),
+        _dollars("CapCents", "cap"),
+    ]
+    cap = cloudwatch.HorizontalAnnotation(value=cap_cents / 100, label="cap at deployment")
+    hardware = [_search(_TRAINING, metric, "Average") for metric in ("GPUUtilization", "GPUMemoryUtilization")]
+    requests = [_search(_ENDPOINT, metric, "Sum") for metric in ("Invocations", "InvocationModelErrors")]
     dashboard = cloudwatch.Dashboard(scope, "Dashboard", default_interval=Duration.days(7))
     dashboard.add_widgets(
-        cloudwatch.GraphWidget(
-            title="US dollars: set aside or spent this month, the last run, the cap",
-            left=[
-                _dollars("CommittedCents", "committed"),
-                _dollars("ActualCents", "last run"),
-                _dollars("CapCents", "cap"),
-            ],
-            left_annotations=[cloudwatch.HorizontalAnnotation(value=cap_cents / 100, label="cap at deployment")],
-            left_y_axis=cloudwatch.YAxisProps(min=0, label="US dollars", show_units=False),
-            width=_HALF,
+        _graph(
+            "US dollars: set aside or spent this month, the last run, the cap",
+            dollars,
+            "US dollars",
+            left_annotations=[cap],
         ),
-        cloudwatch.GraphWidget(
-            title="Fine-tuning runs",
-            left=[_executions(fine_tuning_arn, metric) for metric in _MACHINE_METRICS],
-            width=_HALF,
-        ),
+        _graph("Fine-tuning runs", _executions(fine_tuning_arn)),
     )
     dashboard.add_widgets(
-        cloudwatch.GraphWidget(
-            title="Training: GPU use",
-            left=[
-                _search("{/aws/sagemaker/TrainingJobs,Host}", "GPUUtilization", "Average"),
-                _search("{/aws/sagemaker/TrainingJobs,Host}", "GPUMemoryUtilization", "Average"),
-            ],
-            left_y_axis=cloudwatch.YAxisProps(min=0, label="per cent", show_units=False),
-            width=_HALF,
-        ),
-        cloudwatch.GraphWidget(
-            title="Endpoint: requests and errors",
-            left=[
-                _search("{AWS/SageMaker,EndpointName,VariantName}", "Invocations", "Sum"),
-                _search("{AWS/SageMaker,EndpointName,VariantName}", "InvocationModelErrors", "Sum"),
-            ],
-            width=_HALF,
-        ),
+        _graph("Training: GPU use", hardware, "per cent"), _graph("Endpoint: requests and errors", requests)
     )
-    dashboard.add_widgets(
-        cloudwatch.GraphWidget(
-            title="Tear-downs: a failed one needs a person",
-            left=[_executions(tear_down_arn, metric) for metric in _MACHINE_METRICS],
-            width=_HALF,
-        ),
-        _alarms(scope),
-    )
+    dashboard.add_widgets(_graph("Tear-downs: a failed one needs a person", _executions(tear_down_arn)), _alarms(scope))
     return dashboard
+
+
+def _graph(title: str, metrics: Sequence[Any], unit: str = "", **more: Any) -> cloudwatch.GraphWidget:
+    """Half a row. With a unit of its own, the axis begins at 0 and bears it."""
+    if unit:
+        more["left_y_axis"] = cloudwatch.YAxisProps(min=0, label=unit, show_units=False)
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_HALF, **more)
 
 
 def _alarms(scope: Construct) -> cloudwatch.AlarmStatusWidget:
     """The state of each alarm, by name: a reference to the stack that holds them would close a circle."""
-    arns = Arns(Stack.of(scope))
-    return cloudwatch.AlarmStatusWidget(
-        title="Alarms: red needs a person",
-        alarms=[
-            cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arns.alarm(alarm_name(name))) for name in NAMES
-        ],
-        width=_HALF,
-        height=_HEIGHT,
-    )
+    arns = {name: Arns(Stack.of(scope)).alarm(alarm_name(name)) for name in NAMES}
+    alarms = [cloudwatch.Alarm.from_alarm_arn(scope, f"Alarm-{name}", arn) for name, arn in arns.items()]
+    return cloudwatch.AlarmStatusWidget(title="Alarms: red needs a person", alarms=alarms, width=_HALF, height=_HEIGHT)
 
 
 def _dollars(metric: str, label: str) -> cloudwatch.MathExpression:
-    name = label.replace(" ", "_")
+    name, period = label.replace(" ", "_"), Duration.minutes(5)
+    cents = cloudwatch.Metric(namespace=METRICS, metric_name=metric, statistic="Maximum", period=period)
     return cloudwatch.MathExpression(
-        expression=f"{name} / 100",
-        label=label,
-        period=Duration.minutes(5),
-        using_metrics={
-            name: cloudwatch.Metric(
-                namespace=METRICS, metric_name=metric, statistic="Maximum", period=Duration.minutes(5)
-            )
-        },
+        expression=f"{name} / 100", label=label, period=period, using_metrics={name: cents}
     )
 
 
-def _executions(machine_arn: str, metric: str) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace="AWS/States",
-        metric_name=metric,
-        dimensions_map={"StateMachineArn": machine_arn},
-        statistic="Sum",
-        period=Duration.hours(1),
-        label=metric.removeprefix("Executions").lower(),
-    )
+def _executions(machine_arn: str) -> list[cloudwatch.Metric]:
+    """How the executions of a state machine began and ended, by the hour."""
+    return [
+        cloudwatch.Metric(
+            namespace="AWS/States",
+            metric_name=f"Executions{end}",
+            dimensions_map={"StateMachineArn": machine_arn},
+            statistic="Sum",
+            period=Duration.hours(1),
+            label=end.lower(),
+        )
+        for end in _ENDS
+    ]
 
 
 def _search(dimensions: str, metric: str, statistic: str) -> cloudwatch.MathExpression:
