@@ -13,7 +13,6 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,7 +154,7 @@ def _refuse_without_weights(run: KeptRun, base: Path | None) -> int:
     return size
 
 
-def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path, get: Callable[[str], bytes] = fetch) -> Path:
+def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path) -> Path:
     """Puts a gated model's config.json and licence into a folder, from addresses that JumpStart's hub gives. Raises NoBase."""
     name, uri = _base_name(run), str(run.plan["baseModel"]["weightsUri"])
     model = next((one for one in BASE_MODELS.values() if one.name == name), None)
@@ -171,7 +170,7 @@ def configuration_from_hub(sagemaker: Any, run: KeptRun, folder: Path, get: Call
     for one in (one for page in pages for one in page["AuthorizedUrlConfigs"]):
         file = Path(one["LocalPath"]).name
         if file == CONFIGURATION or _LEGAL.match(file):
-            (folder / file).write_bytes(get(one["Url"]))
+            (folder / file).write_bytes(fetch(one["Url"]))
     if not (folder / CONFIGURATION).is_file():
         raise NoBase(f"JumpStart's hub shows no config.json of {name}. Name a folder with it: --base FOLDER")
     return folder

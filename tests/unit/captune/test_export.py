@@ -66,22 +66,12 @@ def exported(results: Path, *words: str) -> tuple[str, Path]:
     return said.output, results / "out"
 
 
-def change_plan(results: Path, **members: Any) -> None:
-    plan = json.loads((results / RUN / "plan.json").read_text())
-    (results / RUN / "plan.json").write_text(json.dumps({**plan, **members}))
-
-
 def test_the_peft_form_names_the_base_model_on_the_hub_and_its_licence(results: Path) -> None:
     said, out = exported(results, "--to", "peft", "--json")
     assert json.loads(said)["files"] == ["NOTICE.txt", "README.md", "adapter_config.json", "adapter_model.safetensors"]
-    assert (
-        json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == "meta-llama/Llama-2-7b-hf"
-    )
+    assert '"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"' in (out / "adapter_config.json").read_text()
     assert (out / "README.md").read_text() == "# The card"
-    assert (
-        "Llama 2 is licensed under the Llama 2 Community License, Copyright (c) Meta"
-        in (out / "NOTICE.txt").read_text()
-    )
+    assert "Llama 2 is licensed under the Llama 2 Community License, Cop" in (out / "NOTICE.txt").read_text()
     assert "apache-2.0" in export.notice(NAME, "us-east-1") and "see its publisher" in export.notice("Own", "us-east-1")
     assert "is there already" in exported(results, "--to", "peft")[0]
 
@@ -92,15 +82,18 @@ def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
     listed = [{"LocalPath": f"model/{name}", "Url": name} for name in ("config.json", "LICENSE.txt", "a.safetensors")]
     hub = Answers("sagemaker", create_hub_content_presigned_urls={"AuthorizedUrlConfigs": listed})
     monkeypatch.setattr(boto3, "Session", lambda **_: Account(sagemaker=hub))
-    monkeypatch.setattr(export.configuration_from_hub, "__defaults__", (str.encode,))
+    fetched = iter([b"{}", b"the licence"])  # and nothing else
+    monkeypatch.setattr(export, "fetch", lambda url: next(fetched))
     said, out = exported(results, "--to", "gguf")
     assert {path.name for path in out.iterdir()} == {"medical-lora.gguf", "README.md", "NOTICE.txt", "LICENSE.txt"}
     given = (out / "medical-lora.gguf").read_text()
     assert given.startswith(str(results / RUN / "adapter")) and "--outtype f16 --base" in given
+    assert (out / "LICENSE.txt").read_text() == "the licence" and not list(fetched)
     (asked,) = hub.called("create_hub_content_presigned_urls")
     assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": URI}
     shutil.rmtree(out)
-    change_plan(results, baseModel={"name": LLAMA.name, "weightsUri": "s3://own/weights/"})
+    plan = (results / RUN / "plan.json").read_text().replace(URI, "s3://own/weights/")
+    (results / RUN / "plan.json").write_text(plan)
     assert "--base FOLDER" in exported(results, "--to", "gguf")[0] and not out.exists()
 
 
@@ -118,8 +111,15 @@ def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple
 
 def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path, toys: tuple[Path, Path]) -> None:
     said, out = exported(results, "--to", "merged", "--base", str(toys[0]), "--gguf", "q8_0")
-    assert f"ollama create medical -f {out / 'Modelfile'}" in said.replace("\n", "")
-    assert "--outtype q8_0" in (out / "medical-q8_0.gguf").read_text() and not list(out.glob("*/"))[1:]
+    assert f"ollama create medical -f {out / 'Modelfile'}" in said
+    assert {path.name for path in out.iterdir()} == {
+        "medical-q8_0.gguf",
+        "Modelfile",
+        "README.md",
+        "NOTICE.txt",
+        "LICENSE.txt",
+    }
+    assert "--outtype q8_0" in (out / "medical-q8_0.gguf").read_text()
     expected = 'FROM ./medical-q8_0.gguf\nTEMPLATE """{{ .Prompt }}"""\nPARAMETER stop "</s>"\n'
     assert (out / "Modelfile").read_text() == expected
 
@@ -142,12 +142,15 @@ def test_ollamas_template_asks_as_the_models_own_does(toys: tuple[Path, Path], t
 
 @pytest.mark.parametrize(
     ("ends", "reason"),
-    [("Model is not supported", "not supported"), ("OSError: [Errno 28] No space left on device", "The disk with")],
+    [
+        ("Model is unknown", "could not convert .*unknown"),
+        ("OSError: [Errno 28] No space left on device", "The disk with"),
+    ],
 )
 def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, Path], ends: str, reason: str) -> None:
     (results / converters.ADAPTER).write_text(CONVERTER.replace('ENDS = ""', f"ENDS = {ends!r}"))
     said, out = exported(results, "--to", "gguf", "--base", str(toys[0]))
-    assert reason in said and "Traceback" not in said
+    assert re.search(reason, said) and "Traceback" not in said
     assert not out.exists() and not list(results.glob(".out*"))
 
 
