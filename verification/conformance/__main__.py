@@ -3,6 +3,7 @@
 python -m verification.conformance                                  every part that this machine can run
 python -m verification.conformance expressions deploy               these parts only
 python -m verification.conformance training-image                   training with the libraries of its image: only when it is named
+python -m verification.conformance export                           what captune export writes, read by PEFT and llama.cpp: only when named
 python -m verification.conformance --require                        a part that cannot run here is an error, as in CI
 python -m verification.conformance --plant property                 plant a fault, which must make its part fail
 python -m verification.conformance serving --vllm newest            serve with the newest vLLM in place of the deployed version
@@ -33,7 +34,7 @@ _EXIT_CODES = (
 
 # In the order in which they run: first what is quick and broken most often.
 PARTS = ("expressions", "deploy", "serving")
-NAMED = ("training-image",)  # large: they run only when they are named
+NAMED = ("training-image", "export")  # large, or in need of a rehearsed run: they run only when they are named
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m verification.conformance") -> int:
