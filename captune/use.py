@@ -48,7 +48,7 @@ def listening(port: int) -> socket.socket:
 
 
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
-    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where the real vLLM is not installed."""
+    """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where vLLM or the small model is missing."""
     from rehearsal.models import weights
     from rehearsal.sagemaker.real.hosting import OwnServer, Vllm
     from rehearsal.sagemaker.vllm import environment
@@ -61,7 +61,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
         if server == "vllm":
             program = Vllm.on_this_machine(environment.interpreter())
         return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
-    except environment.VllmMissing as error:
+    except (environment.VllmMissing, weights.WeightsMissing) as error:
         raise Refused(str(error)) from error
 
 

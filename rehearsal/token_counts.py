@@ -1,6 +1,6 @@
 """python -m rehearsal.token_counts [--project FOLDER]
 
-Counts the texts of data/ in words and in tokens of Llama 2, and compares them with the figures in lambdas/common/text/tokens.py
+Counts the texts of data/ in words and in tokens of Llama 2, and compares them with the figures in lambdas/common/text.py
 that the estimates of time and cost use. Needs npm, once. Exit code 1 when they differ.
 """
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         words, tokens = count(project / "data" / f"{name}.txt", tokenizer)
         print(f"{name:<16} {words:>7,} words {tokens:>8,} tokens {tokens / words:.3f} a word")
         if abs(tokens / words - figure) > TOLERANCE:
-            print(f"  lambdas/common/text/tokens.py says {figure} a word", file=sys.stderr)
+            print(f"  lambdas/common/text.py says {figure} a word", file=sys.stderr)
             differ = True
     return 1 if differ else 0
 

@@ -23,6 +23,7 @@ from captune.__main__ import app
 from captune.engines import AnswerFailed, Deployed, NoEndpoint, OtherBase, refuse_other_base
 from captune.kept_run import REHEARSED_ACCOUNT
 from captune.use import PortTaken, listening
+from rehearsal.models import weights
 from tests.doubles.aws_account import Account, Answers, deployed
 from tests.doubles.lambda_fakes import TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
 from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
@@ -290,6 +291,16 @@ def test_what_the_command_cannot_use_is_named(tmp_path: Path, monkeypatch: pytes
     assert f"captune fetch {RUN}" in said("one", "--base", str(tmp_path))
     plan.write_bytes(files_of_run(executionArn=f"x:{REHEARSED_ACCOUNT}:y")["plan.json"])
     assert "has left no adapter" in said(RUN)
+    (tmp_path / RUN / "adapter").mkdir()
+    (tmp_path / RUN / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / RUN / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    (tmp_path / RUN / "adapter" / "metrics.json").write_text(json.dumps({"base_model": {"name": weights.NAME}}))
+
+    def missing(cache: Path) -> Path:
+        raise weights.WeightsMissing("The small model is not installed. Run: make setup")
+
+    monkeypatch.setattr(weights, "ensure_weights", missing)
+    assert "Run: make setup" in said(RUN)
     plan.write_text("{}")
     assert "is not the plan of a run" in said(str(tmp_path / RUN))
 
