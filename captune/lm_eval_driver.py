@@ -10,40 +10,19 @@ import sys
 import time
 from typing import Any
 
-from lm_eval.api.model import LM, hash_args
+from lm_eval.api.model import hash_args
 from lm_eval.evaluator import simple_evaluate
+from lm_eval.models.dummy import DummyLM
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 from sqlitedict import SqliteDict
 
 AT_ONCE = 8  # requests; an endpoint answers 16 at a time
 
 
-class Counter(LM):
-    """Answers nothing. Counts the requests of tasks, and how many of them each model has answered before (`kept`)."""
+class Nobody(DummyLM):
+    """Answers by chance."""
 
-    def __init__(self, caches: dict[str, str]) -> None:
-        super().__init__()
-        self._answers = {side: SqliteDict(f"{cache}_rank0.db") for side, cache in caches.items()}
-        self.found: dict[str, Any] = {"requests": 0, "characters": 0, "kept": dict.fromkeys(caches, 0)}
-
-    def _count(self, kind: str, requests: list[Any]) -> int:
-        self.found["requests"] += len(requests)
-        self.found["characters"] += sum(len("".join(map(str, one.args))) for one in requests)
-        for side, answers in self._answers.items():
-            self.found["kept"][side] += sum(hash_args(kind, one.args) in answers for one in requests)
-        return len(requests)
-
-    def loglikelihood(self, requests: list[Any], *_: Any) -> list[tuple[float, bool]]:
-        """All continuations are alike."""
-        return [(0.0, False)] * self._count("loglikelihood", requests)
-
-    def loglikelihood_rolling(self, requests: list[Any], *_: Any) -> list[float]:
-        """All texts are alike."""
-        return [0.0] * self._count("loglikelihood_rolling", requests)
-
-    def generate_until(self, requests: list[Any], *_: Any) -> list[str]:
-        """Each text is empty."""
-        return [""] * self._count("generate_until", requests)
+    tokenizer = None  # its parent's would be fetched
 
 
 def model_of(asked: dict[str, Any]) -> LocalCompletionsAPI:
@@ -69,30 +48,43 @@ def losses(asked: dict[str, Any]) -> dict[str, Any]:
     return {"texts": texts, "seconds": time.monotonic() - begun}
 
 
-def scores(model: Any, asked: dict[str, Any], cache: str | None) -> list[dict[str, Any]]:
-    """Each item of the tasks with its score: the accuracy where there is one, else the task's first measure."""
+def answered(model: Any, asked: dict[str, Any], cache: str | None = None) -> list[dict[str, Any]]:
+    """What a model answers to each item of the tasks. Of a task's filters only the first one counts."""
     tasks, limit, shots = (asked[key] for key in ("tasks", "limit", "shots"))
     found = simple_evaluate(
         model=model, tasks=tasks, limit=limit, num_fewshot=shots, use_cache=cache, bootstrap_iters=0
     )
+    of_tasks = found["samples"].items()
+    return [{**one, "task": task} for task, all_ in of_tasks for one in all_ if one["filter"] == all_[0]["filter"]]
+
+
+def scores(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each item with its score: the accuracy where there is one, else the task's first measure."""
     rows = []
-    for task, samples in found["samples"].items():
-        for one in (sample for sample in samples if sample["filter"] == samples[0]["filter"]):
-            measure = "acc" if "acc" in one["metrics"] else one["metrics"][0]
-            subject = one["doc"].get("subject") or one["doc"].get("subject_name") or ""
-            row = {"task": task, "item": one["doc_id"], "hash": one["doc_hash"], "subject": str(subject)}
-            rows.append({**row, "measure": measure, "score": float(one[measure])})
+    for one in samples:
+        measure = "acc" if "acc" in one["metrics"] else one["metrics"][0]
+        subject = one["doc"].get("subject") or one["doc"].get("subject_name") or ""
+        row = {"task": one["task"], "item": one["doc_id"], "hash": one["doc_hash"], "subject": str(subject)}
+        rows.append({**row, "measure": measure, "score": float(one[measure])})
     return rows
+
+
+def count(asked: dict[str, Any]) -> dict[str, Any]:
+    """The items of the tasks with scores by chance, their requests, and how many of these each side's cache answers."""
+    samples = answered(Nobody(), asked)
+    requests = [arguments for one in samples for arguments in one["arguments"]]
+    hashes = [hash_args("generate_until" if isinstance(one[-1], dict) else "loglikelihood", one) for one in requests]
+    caches = {side: SqliteDict(f"{cache}_rank0.db") for side, cache in asked["caches"].items()}
+    kept = {side: sum(one in cache for one in hashes) for side, cache in caches.items()}
+    characters = sum(len("".join(map(str, one))) for one in requests)
+    return {"items": scores(samples), "requests": len(requests), "characters": characters, "kept": kept}
 
 
 def answer(asked: dict[str, Any]) -> Any:
     """By `action`: the losses of some texts, the scores of a model, or the items and requests of the tasks."""
-    if asked["action"] == "losses":
-        return losses(asked)
     if asked["action"] == "scores":
-        return scores(model_of(asked), asked, asked["cache"])
-    counter = Counter(asked["caches"])
-    return {"items": scores(counter, asked, None), **counter.found}
+        return scores(answered(model_of(asked), asked, asked["cache"]))
+    return {"losses": losses, "count": count}[asked["action"]](asked)
 
 
 if __name__ == "__main__":
