@@ -10,6 +10,7 @@ endpoint ends before the last one, the same command goes on with the next endpoi
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
 import os
@@ -59,6 +60,8 @@ QUESTIONS = {
 }  # fmt: skip
 WITHIN = 0.02  # nats a token, between the losses of the training job and those of the endpoint
 CHECKED_DOCUMENTS = 16
+# vLLM's CPU build (0.27.1) ends at the log-probabilities of two prompts at once, where it has an adapter; lm-eval sends eight.
+AT_ONCE_HERE, AT_ONCE = 1, 8
 # Before anything is asked, a fifth of the items is taken to be answered rightly by one model alone.
 EXPECTED_CHANGES, POWER = 0.2, 0.8
 
@@ -88,12 +91,18 @@ class EndpointEnded(Refused):
 
 
 class Counting(Proxy):
-    """The server of `captune use`, which tells of each answer."""
+    """The server of `captune use`, which puts at most so many requests at once and tells of each answer."""
 
     answered: Callable[[], object] = staticmethod(lambda: None)
 
+    def __init__(self, engine: Engine, domain: str, at_once: int) -> None:
+        super().__init__(engine, domain, {}, [])
+        self._room = asyncio.Semaphore(at_once)
+
     async def _complete(self, request: Request) -> Response:
-        answer = await super()._complete(request)
+        await request.body()  # before its client may be gone
+        async with self._room:
+            answer = await super()._complete(request)
         self.answered()
         return answer
 
@@ -259,7 +268,8 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
     summary, documents = held_out(trained, given.results, given.region)
     folder, models = given.results / trained / "benchmark", {"base": BASE, "tuned": run.domain}
     folder.mkdir(parents=True, exist_ok=True)
-    caches, proxy = {side: str((folder / side).resolve()) for side in models}, Counting(engine, run.domain, {}, [])
+    caches = {side: str((folder / side).resolve()) for side in models}
+    proxy = Counting(engine, run.domain, AT_ONCE_HERE if isinstance(engine, Here) else AT_ONCE)
     with answering(proxy) as port, Progress(console=Console(stderr=True), disable=given.json) as progress:
         common = {
             "url": f"http://127.0.0.1:{port}/v1/completions", "tokenizer": str(Path(tokenizer).resolve()),

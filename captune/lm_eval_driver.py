@@ -16,7 +16,7 @@ from lm_eval.models.dummy import DummyLM
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 from sqlitedict import SqliteDict
 
-AT_ONCE = 8  # requests; an endpoint answers 16 at a time
+AT_ONCE = 8  # requests; captune/benchmark.py lets fewer through to some engines
 
 
 class Nobody(DummyLM):

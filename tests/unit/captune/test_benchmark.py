@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from captune.kept_run import KeptRun
 from report.findings.recall import clustered_mean
 from tests.doubles.rehearsal.toy_models import prose, sentence_pieces
 from tests.doubles.run_bucket import PLAN, RUN
-from tests.doubles.use_site import DOMAIN, FakeEngine
+from tests.doubles.use_site import DOMAIN, FakeEngine, Site
 
 LM_EVAL = PROJECT / ".rehearsal" / "lm-eval" / "bin" / "python"
 MODELS = {"base": "base", "tuned": DOMAIN}
@@ -197,6 +199,26 @@ def test_nothing_is_asked_where_the_self_check_cannot_be_made(case: Case) -> Non
     assert "scores" not in [one["action"] for one in case.asked]
 
 
+@pytest.mark.parametrize("at_once", [benchmark.AT_ONCE_HERE, 3])
+def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
+    now, most = 0, 0
+
+    class Slow(FakeEngine):
+        def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+            nonlocal now, most
+            now, most = now + 1, max(most, now + 1)
+            time.sleep(0.05)
+            now -= 1
+            return super().ask(path, body, stream)
+
+    proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
+    proxy.answered = lambda: answers.append(1)
+    with benchmark.answering(proxy) as port, ThreadPoolExecutor(8) as pool:
+        asked = {"model": DOMAIN, "prompt": "A gene is"}
+        found = list(pool.map(lambda _: Site(None, port).call("/v1/completions", asked)[0], range(8)))
+    assert (found, most, len(answers)) == ([200] * 8, at_once, 8)
+
+
 class Model(FakeEngine):
     """Scores token ids as a language model does; puts `starts` more start tokens before each prompt."""
 
@@ -233,7 +255,7 @@ def test_lm_eval_asks_through_the_server_and_a_doubled_start_token_is_refused(
     question = {"question": "Which?", "choices": ["the gene", "the cell of the gene"], "answer": 0}
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps({**question, "subject": f"s{n % 6}"}) + "\n" for n in range(40)))  # fmt: skip
     common = {"tokenizer": str(tmp_path), "longest": 64, "tasks": benchmark.specs_of([str(tmp_path / "mine.jsonl")])}
-    with benchmark.answering(benchmark.Counting(engine, DOMAIN, {}, [])) as port:
+    with benchmark.answering(benchmark.Counting(engine, DOMAIN, 2)) as port:
         url = f"http://127.0.0.1:{port}/v1/completions"
         ask = partial(benchmark.lm_eval, LM_EVAL, tmp_path / "log", {**common, "url": url, "limit": None, "shots": None})  # fmt: skip
         if refused:
