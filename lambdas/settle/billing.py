@@ -19,11 +19,10 @@ from common.clock import from_iso, months_between
 from common.contracts.tear_down import Seen
 from common.errors import PriceUnknown
 from common.ledger.ledger import dollars
-from common.ledger.rows import EndpointLifetime, RunItem, endpoint_lifetime
+from common.ledger.rows import EndpointLifetime, RunItem, endpoint_lifetime, prices_of
 from common.names import belongs_to
 from common.pricing.costs import ENDPOINT_INSTANCES, RunCost, asking_cents, month_shares
 from common.pricing.prices import Price, dearest, dearest_pinned, pinned
-from common.pricing.prices import read as read_prices
 from common.resources import TRAINING_JOB, find_all
 
 CLOCKS_APART = timedelta(days=1)  # far more than a Lambda's clock and SageMaker's can differ
@@ -44,9 +43,8 @@ class Tariff:
     @classmethod
     def of(cls, item: Mapping[str, Any], use: str) -> Tariff:
         """The tariff of a run's ledger item."""
-        found = read_prices(item[f"{use.lower()}_prices"], use, item["price_source"])
         instances = int(item["training_instances"]) if use == "Training" else ENDPOINT_INSTANCES
-        return cls(use, tuple(found), item["execution_arn"].split(":")[3], instances)
+        return cls(use, tuple(prices_of(item, use)), item["execution_arn"].split(":")[3], instances)
 
     def of_type(self, instance_type: str) -> Price:
         """The price of a type. One that was never reserved costs what the pinned table says; one that nobody knows, the dearest."""

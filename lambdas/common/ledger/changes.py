@@ -10,11 +10,11 @@ from typing import Any
 from common.clock import from_iso, month_of
 from common.errors import ExtensionRefused
 from common.ledger import keys
-from common.ledger.rows import RunItem, RunRow, cents_by_month, whole_number
+from common.ledger.rows import RunItem, RunRow, cents_by_month, prices_of, whole_number
 from common.ledger.table import Raw, Table, assignments, typed
 from common.pricing.costs import asking_cents
 from common.pricing.durations import LONGEST_KEEP_SECONDS, LONGEST_RESERVATION_SECONDS, TEAR_DOWN_ALLOWANCE_SECONDS
-from common.pricing.prices import dearest, read
+from common.pricing.prices import dearest
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
             f"{run} has reserved money of {' and '.join(months)} alone, and would be removed in the next month."
         )
     before = item["max_endpoint_seconds"]
-    hosting = dearest(read(item["hosting_prices"], "Hosting", item["price_source"]))
+    hosting = dearest(prices_of(item, "Hosting"))
     other = (asking_cents(before + seconds) - asking_cents(before)) * len(months)
     return {
         "reserved_cents": item["reserved_cents"] + hosting.cents(before + seconds) - hosting.cents(before) + other,

@@ -209,7 +209,7 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
             longest = _PLANNED if name in ("ends_by", "keep_until") else _LATEST
             if not -_CLOCKS_APART <= from_iso(item[name]) - reserved_at <= longest:
                 wrong[name] = f"is {item[name]}, too far from the reservation at {reserved_at}"
-    region = (str(item.get("execution_arn", "")).split(":") + [""] * 4)[3]
+    region = item["execution_arn"].split(":")[3] if "execution_arn" in item else ""
     for use in ("training", "hosting"):
         text = item.get(f"{use}_prices")
         if text is not None and not prices.can_be(text, region, use.title()):
@@ -221,14 +221,19 @@ def _impossible(item: Mapping[str, Any]) -> dict[str, str]:
     return wrong
 
 
+def prices_of(item: Mapping[str, Any], use: str) -> list[prices.Price]:
+    """The prices of one use (`Training` or `Hosting`) that a run's item has reserved, in order of preference."""
+    return prices.read(item[f"{use.lower()}_prices"], use, item["price_source"])
+
+
 def parts_cents(item: Mapping[str, Any]) -> int:
     """What an item's own prices, seconds, months and small items come to in cents, as the plan added them up (costs.worst_case)."""
-    cents = int(item["other_cents"])
-    instances = {"training": item["training_instances"], "hosting": ENDPOINT_INSTANCES}
-    seconds = {"training": item["max_training_seconds"], "hosting": item["max_endpoint_seconds"]}
-    for use in instances:
-        of_all = prices.dearest(prices.read(item[f"{use}_prices"], use, item["price_source"])).times(instances[use])
-        cents += of_all.cents(seconds[use]) + item["months"].count(",")
+    cents, rounding = int(item["other_cents"]), item["months"].count(",")
+    for use, instances, seconds in (
+        ("Training", item["training_instances"], item["max_training_seconds"]),
+        ("Hosting", ENDPOINT_INSTANCES, item["max_endpoint_seconds"]),
+    ):
+        cents += prices.dearest(prices_of(item, use)).times(instances).cents(seconds) + rounding
     return cents
 
 
