@@ -58,7 +58,7 @@ QUESTIONS = {
     "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "Question: {{question}}\nAnswer:",
     "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
 }  # fmt: skip
-WITHIN = 0.02  # nats a token, between the losses of the training job and those of the endpoint
+LOSS_TOLERANCE = 0.02  # nats a token, between the losses of the training job and those of the endpoint
 CHECKED_DOCUMENTS = 16
 # vLLM's CPU build (0.27.1) ends at the log-probabilities of two prompts at once, where it has an adapter; lm-eval sends eight.
 AT_ONCE_HERE, AT_ONCE = 1, 8
@@ -182,7 +182,7 @@ def self_check(
             )
         served = sum(one["nats"] for one in answer["texts"]) / sum(sizes)
         trained = sum(size * one[f"{side}_loss"] for size, one in zip(sizes, documents, strict=True)) / sum(sizes)
-        if not abs(served - trained) <= WITHIN:
+        if not abs(served - trained) <= LOSS_TOLERANCE:
             raise SelfCheckFailed(
                 f"The model {model} has a loss of {served:.3f} nats a token on {len(documents)} held-out documents, and had {trained:.3f} in training: it reads a "
                 "second start token before each text, or another adapter answers, or one of another strength. Serve the run anew: captune serve RUN"

@@ -78,8 +78,8 @@ def replacing(owner: Any, attribute: str, value: Any) -> Callable[[], AbstractCo
     return lambda: patch.object(owner, attribute, value)
 
 
-def believed(removed: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
-    """Takes something away where a reservation is not compared with its parts either, which would notice it first."""
+def without_the_sum(removed: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """Takes something away, and with it the comparison of a reservation with the sum of its parts, which would notice it first."""
 
     @contextmanager
     def both() -> Iterator[None]:
@@ -339,13 +339,13 @@ register("money: the clamped time reaches the job", edited("fine_tuning", _NEVER
 register("money: the clock of a spot job reaches it", edited("fine_tuning", _NEVER_ENDS_WAITING), random_months())
 register("money: all that a spot job may wait", replacing(money, "allow", _waits_unreserved), random_months())
 register("money: rounded up", replacing(Price, "cents", _floor), random_months())
-register("money: rounded up in each month", believed(replacing(money, "worst_case", lambda *of: _worst_case(*of[:4]))), random_months(first_seed=42))
+register("money: rounded up in each month", without_the_sum(replacing(money, "worst_case", lambda *of: _worst_case(*of[:4]))), random_months(first_seed=42))
 register("money: both months at the month's end", replacing(money, "months_between", lambda start, end: _months_between(start, start)), random_months())
 register("money: waiting time in the months", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=9000))), stories.last_moment_deadline)
 register("money: the deadline that begins last", replacing(money, "months_between", lambda start, end: _months_between(start, end - timedelta(seconds=14400 + 2400))), stories.last_moment_deadline)
 register("money: the tear-down allowance", replacing(money, "TEAR_DOWN_ALLOWANCE_SECONDS", 0), random_months())
 register("money: the start and stop allowance", replacing(money, "TRAINING_STOP_ALLOWANCE_SECONDS", -money.TRAINING_START_ALLOWANCE_SECONDS), random_months())
-register("money: keepEndpointMinutes in the reservation", believed(replacing(money, "allow", _keep_outside)), random_months(first_seed=26))
+register("money: keepEndpointMinutes in the reservation", without_the_sum(replacing(money, "allow", _keep_outside)), random_months(first_seed=26))
 register("money: small items and checkpoints", replacing(money, "worst_case", _nothing_small), random_months())
 register("money: every instance of a job", replacing(Price, "times", lambda self, instances: self), stories.two_machines)
 register("prices: unknown is not free", replacing(money, "find_price", _unknown_is_free), random_months())
