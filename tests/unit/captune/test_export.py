@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from captune import converters, export
 from captune.__main__ import app
+from captune.kept_run import KeptRun
 from rehearsal.models.weights import NAME
 from stacks.configuration.catalog import BASE_MODELS
 from tests.doubles.aws_account import Account, Answers
@@ -42,6 +43,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     FAMILIES["Llama 2"].make(base)
     make_adapter(base, adapter)
     (base / "LICENSE.txt").write_text("the licence")
+    (base / "NOTICE.txt").write_text("the base model's own")
     return base, adapter
 
 
@@ -92,8 +94,16 @@ def test_the_adapter_of_a_gated_model_needs_its_configuration_from_the_hub(
     (asked,) = hub.called("create_hub_content_presigned_urls")
     assert asked["AccessConfig"] == {"AcceptEula": True, "ExpectedS3Url": URI}
     shutil.rmtree(out)
-    plan = (results / RUN / "plan.json").read_text().replace(URI, "s3://own/weights/")
-    (results / RUN / "plan.json").write_text(plan)
+    plan = (results / RUN / "plan.json").read_text()
+    del listed[0]
+    fetched = iter([b"the licence"])
+    (results / RUN / "plan.json").write_text(plan.replace('"acceptEula": true', '"acceptEula": false'))
+    assert "hub shows no config.json" in exported(results, "--to", "gguf")[0] and not out.exists()
+    assert [one["AccessConfig"]["AcceptEula"] for one in hub.called("create_hub_content_presigned_urls")] == [
+        True,
+        False,
+    ]
+    (results / RUN / "plan.json").write_text(plan.replace(URI, "s3://own/weights/"))
     assert "--base FOLDER" in exported(results, "--to", "gguf")[0] and not out.exists()
 
 
@@ -107,6 +117,7 @@ def test_merged_weights_answer_as_base_and_adapter_do(results: Path, toys: tuple
         with references.tuned.disable_adapter():
             assert not torch.allclose(merged(text).logits, references.tuned(text).logits, atol=0.1)
     assert (out / "LICENSE.txt").read_text() == "the licence"
+    assert "holds for these files too" in (out / "NOTICE.txt").read_text()
 
 
 def test_a_merged_gguf_has_a_modelfile_and_leaves_no_other_weights(results: Path, toys: tuple[Path, Path]) -> None:
@@ -152,6 +163,8 @@ def test_a_converter_that_fails_leaves_nothing(results: Path, toys: tuple[Path, 
     said, out = exported(results, "--to", "gguf", "--base", str(toys[0]))
     assert re.search(reason, said) and "Traceback" not in said
     assert not out.exists() and not list(results.glob(".out*"))
+    (results / converters.ADAPTER).write_text("print('done')")
+    assert "wrote nothing: done" in exported(results, "--to", "gguf", "--base", str(toys[0]))[0] and not out.exists()
 
 
 def test_what_cannot_succeed_is_refused_before_it_starts(
@@ -160,6 +173,11 @@ def test_what_cannot_succeed_is_refused_before_it_starts(
     merged, other, base = ("--to", "merged"), results / "other", str(toys[0])
     shutil.copytree(toys[0], other, ignore=lambda *_: ["model.safetensors"])
     assert "as *.safetensors" in exported(results, *merged)[0]
+    with monkeypatch.context() as changed:
+        # The small model is no base of a rehearsal with another one.
+        changed.setattr(KeptRun, "rehearsed", True)
+        changed.setattr(export.weights, "ensure_weights", lambda cache: toys[0])
+        assert "as *.safetensors" in exported(results, *merged)[0]
     assert "as *.safetensors" in exported(results, *merged, "--base", str(other))[0]
     (other / "config.json").write_text('{"hidden_size": 64}')
     assert "hidden_size 32 and not 64" in exported(results, "--to", "gguf", "--base", str(other))[0]
@@ -168,7 +186,10 @@ def test_what_cannot_succeed_is_refused_before_it_starts(
     with monkeypatch.context() as changed:
         changed.setattr(export.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
         assert "1.0 GB are free" in exported(results, *merged, "--base", base)[0]
-    monkeypatch.setattr(export.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    enough = (results / RUN / "adapter" / "adapter_model.safetensors").stat().st_size
+    monkeypatch.setattr(export.shutil, "disk_usage", lambda folder: SimpleNamespace(free=enough))
+    assert "GB are needed" in exported(results, *merged, "--base", base)[0]
+    monkeypatch.setattr(export.shutil, "disk_usage", lambda folder: SimpleNamespace(free=enough - 1))
     assert "GB are needed" in exported(results, "--to", "peft")[0]
     assert not (results / "out").exists()
 
@@ -188,3 +209,6 @@ def test_of_the_source_package_only_the_converters_are_kept(tmp_path: Path, monk
     monkeypatch.setattr(converters, "_run", pip)
     converters._make(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [converters.ADAPTER]
+    names.append("vendor/llama.cpp/conversion/../../outside")
+    with pytest.raises(tarfile.OutsideDestinationError):
+        converters._make(tmp_path / "out")
