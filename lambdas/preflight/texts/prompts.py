@@ -9,6 +9,7 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from common.errors import PromptsRejected
+from common.key_facts import Reading, mentioned, readings
 from common.records import Record, json_lines
 from common.text import KINDS, RECORD_KIND, count_words, encoded, listed
 from common.time_limit import time_limit
@@ -116,11 +117,12 @@ def _fault(prompt: dict[str, Any], seen: dict[str, int]) -> str:
     facts = prompt.get("facts", [])
     if not isinstance(facts, list) or (prompt["kind"] != "starter" and not facts):
         return "has no key facts; every prompt but a starter needs `facts`, a list of {name, pattern}"
+    asked = readings(prompt["prompt"])
     for fact in facts:
         if not isinstance(fact, dict) or not all(_is_text(fact.get(key)) for key in ("name", "pattern")):
             return "has a fact without `name` or `pattern`"
         pattern = fact["pattern"]
-        if found := _pattern_fault(pattern, prompt["prompt"]):
+        if found := _pattern_fault(pattern, asked):
             shown = _short(pattern)
             # The reason can quote the pattern.
             return f"has a pattern that {'cannot be used' if shown == personal_data.NOT_SHOWN else found}, {shown}"
@@ -140,7 +142,7 @@ def _short(value: str) -> str:
     return personal_data.NOT_SHOWN if personal_data.looks_personal(_unescaped(value)) else personal_data.shown(value)
 
 
-def _pattern_fault(written: str, prompt: str) -> str:
+def _pattern_fault(written: str, asked: list[Reading]) -> str:
     """Why a pattern cannot be used for its prompt, without the pattern itself; empty for a good one."""
     try:
         pattern = re.compile(written, re.IGNORECASE)
@@ -151,7 +153,7 @@ def _pattern_fault(written: str, prompt: str) -> str:
         with time_limit(SEARCH_SECONDS, TooSlow()):
             if pattern.search(""):
                 return "matches everything"
-            if pattern.search(prompt):
+            if mentioned(pattern, asked):
                 return "its own prompt matches"
             for text in _probes(written):
                 pattern.search(text)

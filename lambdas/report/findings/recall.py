@@ -1,6 +1,6 @@
 """Key-fact recall: which facts of a prompt an answer states, and how that changes from base to tuned.
 
-A fact is a case-insensitive regular expression. A fact that the prompt itself gives away is not counted: repeating
+A fact is a regular expression, and `common.key_facts` judges whether an answer states it. A fact that the prompt itself gives away is not counted: repeating
 the question is not knowledge. Prompts that ask the same fact say so by the same `cluster`, and count as one where
 intervals and tests ask how many independent facts there are: they are learned or missed together.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from common.errors import ReportIncomplete
+from common.key_facts import mentioned, own_answer, readings, stated
 from common.text import KINDS
 from common.time_limit import time_limit
 from report.findings.intervals import RESAMPLES, Side, interval
@@ -45,12 +46,13 @@ def cluster_of(prompt: Mapping[str, Any]) -> str:
 def counted_facts(prompt: Mapping[str, Any]) -> list[tuple[str, re.Pattern[str]]]:
     """The facts (name, pattern) of a prompt that count: the pattern compiles and the prompt does not give it away."""
     facts = []
+    asked = readings(str(prompt.get("prompt", "")))
     for fact in prompt.get("facts") or []:
         try:
             pattern = re.compile(str(fact["pattern"]), re.IGNORECASE)
         except (re.error, KeyError, TypeError):
             continue  # Preflight refuses such a pattern; a report must not fail on one
-        if not pattern.search(str(prompt.get("prompt", ""))):
+        if not mentioned(pattern, asked):
             facts.append((str(fact.get("name") or fact["pattern"]), pattern))
     return facts
 
@@ -63,9 +65,10 @@ def mark_facts(text: str, facts: Sequence[tuple[str, re.Pattern[str]]]) -> tuple
     spans: list[tuple[int, int]] = []
     found: list[str] = []
     missing: list[str] = []
+    answer = readings(own_answer(text[:LONGEST_ANSWER]))
     for name, pattern in facts:
         with time_limit(SEARCH_SECONDS, _too_slow(name, pattern)):
-            matches = [match.span() for match in pattern.finditer(text[:LONGEST_ANSWER]) if match.group()]
+            matches = stated(pattern, answer)
         spans.extend(matches)
         (found if matches else missing).append(name)
     merged: list[list[int]] = []

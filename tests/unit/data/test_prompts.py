@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from itertools import islice, permutations
 from typing import Any
 
 import pytest
 
 from captune.data import DATA
+from common.key_facts import own_answer, readings, stated
 from preflight.texts.held_out import Overlap
 from preflight.texts.prompts import parse
 
@@ -26,12 +28,26 @@ MEDICAL = prompts_of("medical")
 ALL = {prompt["id"]: prompt for prompt in [*MEDICAL, *prompts_of("finance")]}
 CORPUS = text("medicaldataset.txt")
 # data/README.md: what makes a fact central, and that every other fact of the corpus stands in it.
+KINDS = ("starter", "central", "completion", "question", "outside", "control")
 NEEDED = {"central": 4, "completion": 1, "question": 1}
 
 
-def times(fact: dict[str, str], text: str, most: int = 1) -> int:
-    """How often a text states a fact; the search ends at `most`."""
-    return sum(1 for _ in islice(re.finditer(fact["pattern"], text, re.IGNORECASE), most))
+@cache
+def spelled(text: str) -> str:
+    """A text in the spelling that patterns are made for."""
+    return readings(text)[-1].text
+
+
+def mentions(fact: dict[str, str], text: str, most: int = 1) -> int:
+    """How often a text has the words of a fact; the search ends at `most`."""
+    return sum(1 for _ in islice(re.finditer(fact["pattern"], spelled(text), re.IGNORECASE), most))
+
+
+def found(identifier: str, answer: str) -> list[str]:
+    """The names of the facts of a prompt that an answer states."""
+    texts = readings(own_answer(answer))
+    facts = ALL[identifier]["facts"]
+    return [fact["name"] for fact in facts if stated(re.compile(fact["pattern"], re.IGNORECASE), texts)]
 
 
 def facts(*kinds: str, prompts: list[dict[str, Any]] = MEDICAL) -> list[tuple[dict[str, Any], dict[str, str]]]:
@@ -55,11 +71,13 @@ def test_enough_prompts_of_every_kind_are_there_to_judge() -> None:
 def test_the_corpus_states_central_facts_four_times_and_others_once(domain: str) -> None:
     corpus = text(f"{domain}dataset.txt")
     asked = facts(*NEEDED, prompts=prompts_of(domain))
-    assert [(one["id"], fact["name"]) for one, fact in asked if times(fact, corpus, n := NEEDED[one["kind"]]) < n] == []
+    assert [
+        (one["id"], fact["name"]) for one, fact in asked if mentions(fact, corpus, n := NEEDED[one["kind"]]) < n
+    ] == []
 
 
 def test_facts_from_outside_are_not_in_the_corpus() -> None:
-    assert [(prompt["id"], fact["name"]) for prompt, fact in facts("outside") if times(fact, CORPUS)] == []
+    assert [(prompt["id"], fact["name"]) for prompt, fact in facts("outside") if mentions(fact, CORPUS)] == []
 
 
 def test_no_prompt_gives_its_answer_away_in_any_order_of_words() -> None:
@@ -68,7 +86,9 @@ def test_no_prompt_gives_its_answer_away_in_any_order_of_words() -> None:
         pairs = (joint.join(pair) for length in (1, 2) for pair in permutations(words, length) for joint in " -")
         return "\n".join([prompt, *pairs])
 
-    given_away = [one["id"] for one in ALL.values() for fact in one["facts"] if times(fact, said_again(one["prompt"]))]
+    given_away = [
+        one["id"] for one in ALL.values() for fact in one["facts"] if mentions(fact, said_again(one["prompt"]))
+    ]
     assert given_away == []
 
 
@@ -80,7 +100,7 @@ def test_prompts_with_the_same_answer_are_one_cluster() -> None:
         for place, (first, fact) in enumerate(closed)
         for second, other in closed[place + 1 :]
         if first.get("cluster", first["id"]) != second.get("cluster", second["id"])
-        if times(fact, other["name"]) and times(other, fact["name"])
+        if mentions(fact, other["name"]) and mentions(other, fact["name"])
     ]
     assert apart == []
     named = [prompt["cluster"] for prompt in ALL.values() if "cluster" in prompt]
@@ -101,33 +121,53 @@ def test_what_a_prompt_expects_has_the_address_of_a_text_that_states_it() -> Non
     assert sum(not one for one in sources.values()) <= len(sources) // 25
 
 
-def answers() -> dict[str, list[tuple[str, str]]]:
-    """(sign, answer) of each prompt, by its id: + states every fact, - none, +2 the second one only."""
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for line in (DATA.parent / "tests/unit/data/prompt_answers.txt").read_text("utf-8").splitlines():
-        if line.startswith("== "):
-            current = rows.setdefault(line[3:], [])
-        elif line.strip() and not line.startswith("#"):
-            sign, _, answer = line.partition(" ")
-            current.append((sign, answer))
-    return rows
+CASES = {
+    row["id"]: {fact["name"]: fact for fact in row["facts"]}
+    for domain in ("medical", "finance")
+    for row in map(json.loads, text(f"{domain}promptcases.jsonl").splitlines())
+}
 
 
-ANSWERS = answers()
+@pytest.mark.parametrize("identifier", CASES)
+def test_each_case_of_a_prompt_is_judged_as_written(identifier: str) -> None:
+    wrong = [
+        (name, kind, answer)
+        for name, cases in CASES[identifier].items()
+        for kind in ("accepted", "refused")
+        for answer in cases[kind]
+        if (name in found(identifier, answer)) != (kind == "accepted")
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("identifier", ANSWERS)
-def test_a_pattern_finds_the_right_answers_only(identifier: str) -> None:
-    known = ALL[identifier]["facts"]
-    names = [fact["name"] for fact in known]
-    wanted = {answer: names if sign == "+" else names[int(sign[1:]) - 1 :][:1] if sign != "-" else [] for sign, answer in ANSWERS[identifier]}  # fmt: skip
-    assert {answer: [fact["name"] for fact in known if times(fact, answer)] for answer in wanted} == wanted
-    signs = [sign for sign, _ in ANSWERS[identifier]]
-    assert min(signs.count("+"), signs.count("-")) >= 3, "three right and three wrong answers or more"
+def test_every_fact_has_six_answers_of_each_kind() -> None:
+    """Three in the small second domain."""
+    assert [
+        (one["id"], fact["name"])
+        for one, fact in facts(*KINDS, prompts=[*ALL.values()])
+        if fact["name"] not in CASES[one["id"]]
+    ] == []
+    least = {one["id"]: 6 if one in MEDICAL else 3 for one in ALL.values()}
+    kept = [
+        (one, cases[kind])
+        for one, all_cases in CASES.items()
+        for cases in all_cases.values()
+        for kind in ("accepted", "refused")
+    ]
+    assert [one for one, answers in kept if len(set(answers)) < least[one]] == []
 
 
-def test_every_prompt_with_facts_has_answers_and_its_facts_are_named_by_one() -> None:
-    assert ANSWERS.keys() == {identifier for identifier, prompt in ALL.items() if prompt["facts"]}
-    # A starter's facts are named by what they have in common.
+def test_a_denied_answer_is_a_case_of_every_closed_prompt() -> None:
+    denial = re.compile(r"\b(?:not|never|rather than|instead of|unlike|no)\b", re.IGNORECASE)
+    closed = [one["id"] for one in MEDICAL if one["kind"] != "starter"]
+    assert [
+        one
+        for one in closed
+        if not any(denial.search(answer) for cases in CASES[one].values() for answer in cases["refused"])
+    ] == []
+
+
+def test_a_fact_is_named_by_an_answer_to_its_prompt() -> None:
+    """A starter's facts are named by what they have in common."""
     closed = [(one, fact) for one in ALL.values() if one["kind"] != "starter" for fact in one["facts"]]
-    assert [(one["id"], fact["name"]) for one, fact in closed if not times(fact, fact["name"])] == []
+    assert [(one["id"], fact["name"]) for one, fact in closed if not mentions(fact, fact["name"])] == []

@@ -1,0 +1,171 @@
+"""Whether a text states a key fact, as a reader would judge it.
+
+A fact is a case-insensitive regular expression. It is looked for in a plain spelling of the text, so that a pattern for
+`44 months`, `98 bp`, `15%` or `IFN-lambda` needs no other form; one for `forty-four` or `λ` finds what is written so. A place does not count where the text
+denies the fact ("is not SMN1", "SMN2 rather than SMN1"), asks for it, or names it as one of several that may be
+("could be SMN1 or SMN2"). Only the part that answers is judged (`own_answer`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Reading(NamedTuple):
+    """A spelling of a text, and for each character the place in the text that it comes from; one more place for the end."""
+
+    text: str
+    places: Sequence[int]
+
+
+_PLAIN = {
+    sign: plain
+    for signs, plain in {
+        "αΑ": "alpha", "βΒ": "beta", "γΓ": "gamma", "δΔ": "delta", "ε": "epsilon", "κ": "kappa", "λΛ": "lambda", "μµ": "u", "π": "pi",
+        "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d": "-", "\u2018\u2019\u02bc\u2032": "'", "\u201c\u201d\u2033": '"',
+        "\u2192\u27f6": ">", "\u2265": ">=", "\u2264": "<=", "\u00ba\u02da": "°", "\u2044": "/", "\u00ad\u200b\u200c\u200d\ufeff": "",
+    }.items()
+    for sign in signs
+}  # fmt: skip
+_NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+    "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20,
+    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+}  # fmt: skip
+
+
+def _any_of(least: int, most: int) -> str:
+    """A pattern of the words for these numbers, some with a capital; quicker than one that ignores all case."""
+    return "|".join(f"[{w[0].upper()}{w[0]}]{w[1:]}" for w, number in _NUMBERS.items() if least <= number <= most)
+
+
+_TO_99 = rf"(?:{_any_of(20, 90)})(?:[ -](?:one|{_any_of(2, 9)}))?|{_any_of(2, 19)}"
+
+
+def _digits(number: re.Match[str]) -> str:
+    """`one hundred and eighty` as 180."""
+    before, hundred, rest = number[0].lower().rpartition("hundred")
+    tens = sum(_NUMBERS.get(word, word == "one") for word in re.split(r"[ -]", rest))
+    return str(tens + (100 * _NUMBERS.get(before.strip(), 1) if hundred else 0))
+
+
+_UNITS = {
+    "%": "%|per ?cent", " bp": "base[ -]?pairs?|bases?|nucleotides?|nts?|bps?", " kb": "kilo-?bases?(?: pairs?)?|kbp?",
+    " Mb": "mega-?bases?(?: pairs?)?|mbp?", " aa": "amino[ -]acids?(?: residues?)?|aa", " h": "hours?|hrs?|h", " min": "minutes?|mins?",
+    " days": "days?", " months": "months?", " years": "years?|yrs?", " mg": "milligrams?|mgs?",
+    " °C": r"(?:°|degrees?)\s*(?:celsius|centigrade|c)", " °F": r"(?:°|degrees?)\s*(?:fahrenheit|f)",
+}  # fmt: skip
+_SPELLINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+    # How Markdown escapes signs, and emphasises words.
+    (re.compile(r"[\\_](?:(?<=\\)(?=[*_])|(?<=_)(?!\w)|(?<![\w\\]_)(?<=_))"), lambda _: ""),
+    # `one` alone stays a word, for it is a pronoun more often than a number.
+    (re.compile(rf"\b(?:(?:[Aa]|[Oo]ne|{_any_of(2, 9)}) hundred(?:(?: and)? (?:{_TO_99}))?|{_TO_99})\b"), _digits),
+    (re.compile(r"(?<![\d.,])\d{1,3}(?:[,']\d{3})+(?!\d|,\d)"), lambda number: re.sub(r"\D", "", number[0])),
+    (
+        re.compile(rf"\b(\d[\d.,]*)[\s-]*(?:{'|'.join(f'({unit})' for unit in _UNITS.values())})(?!\w)", re.I),
+        lambda found: found[1] + list(_UNITS)[(found.lastindex or 2) - 2],
+    ),
+]
+
+# A question of the model's own, or a new paragraph after a whole sentence.
+_NEXT_SUBJECT = re.compile(r"\n\s*(?:Question|Q\d*)\s?[:.)]|(?<=[.!?])[\"')\]]*[ \t]*\n\s*\n", re.I)
+_SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
+# What denies a fact that follows in the same clause; a comma or `and` ends that, but not within a list.
+_DENIAL = (
+    r"(?:\bnot\b(?! (?:only|just|merely|simply|solely|least)\b)|n['’]t\b|\bcannot\b|\bnever\b|\bneither\b|\bno longer\b|\bno (?:role|evidence)\b"
+    r"|\brather than\b|\binstead of\b|\bunlike\b|\bother than\b|\bapart from\b|\bopposed to\b|\b(?:contrast|contrary) to\b"
+    r"|\b(?:different|distinct) from\b|\b(?:rules|ruled) out\b|\bun(?:known|clear|certain) (?:whether|if)\b)"
+)
+_NEW_CLAUSE = r"but|although|because|since|whereas|while|who|which|when|where|without|unless|lack\w*|they|uses?|needs?"
+_DENIED_BEFORE = re.compile(rf"{_DENIAL}(?:(?!\b(?:and|{_NEW_CLAUSE})\b)(?:[^.,]|\.(?!\s))){{0,70}}$", re.I)
+_DENIED_IN_LIST = re.compile(rf"{_DENIAL}(?:(?!\b(?:{_NEW_CLAUSE})\b)(?:[^.]|\.(?!\s))){{0,70}}$", re.I)
+_LISTED = re.compile(r"\b(?:n?or|and)\s+(?:the |in |of )?$", re.I)
+_LISTED_WITH_OR = re.compile(r"[^.]{0,40}?\bn?or\b", re.I)
+_OWN_VERB = re.compile(r"\s(?:is|are|was|were|has|have)\b", re.I)
+_DENIED_AFTER = re.compile(
+    r"[\w)\]'\"/+-]{0,8}\s*(?:\w+ )?(?:(?:is|are|was|were|has been|have been)(?: not|n['’]t) (?:the|one|it|that|this|correct|right|true|"
+    r"involved|responsible|among|implicated|meant|associated|linked|to blame|an? (?:answer|cause|driver))\b"
+    r"|(?:is|are|was|were|has been|have been) (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:still )?un(?:known|clear|certain))\b"
+    r"|(?:plays?|has|have) no (?:role|part)\b|(?:has|have) nothing to do\b)",
+    re.I,
+)
+_OPEN = re.compile(r"\b(?:(?:might|may|could|can) (?:also )?be|perhaps|possibly|maybe|either|whether)\b[^.]*$", re.I)
+_ANOTHER_AFTER = re.compile(r"[^.]{0,30}?\bor\s+([^.,]+)", re.I)
+_ANOTHER_BEFORE = re.compile(r"([^.]{1,40}?),?\s+or\s+(?:the )?$", re.I)
+
+
+def readings(text: str) -> list[Reading]:
+    """The text as written, with plain letters and signs, and with numbers and units in one spelling too."""
+    written = Reading(text, range(len(text) + 1))
+    lettered = written if text.isascii() else _lettered(text)
+    spelled = lettered
+    for pattern, by in _SPELLINGS:
+        spelled = _replaced(spelled, pattern, by)
+    return [written, lettered, spelled]
+
+
+def _lettered(text: str) -> Reading:
+    parts, places = list[str](), list[int]()
+    for place, sign in enumerate(text):
+        signs = sign if sign in _PLAIN else unicodedata.normalize("NFKD", sign)
+        parts.append("".join(_PLAIN.get(one, one) for one in signs if not unicodedata.combining(one)))
+        places += [place] * len(parts[-1])
+    return Reading("".join(parts), [*places, len(text)])
+
+
+def _replaced(reading: Reading, pattern: re.Pattern[str], by: Callable[[re.Match[str]], str]) -> Reading:
+    """The reading with each match in another spelling, whose characters all come from where the match begins."""
+    parts, places, end = list[str](), list[int](), 0
+    for match in pattern.finditer(reading.text):
+        parts += [reading.text[end : match.start()], by(match)]
+        places += [*reading.places[end : match.start()], *[reading.places[match.start()]] * len(parts[-1])]
+        end = match.end()
+    return Reading("".join([*parts, reading.text[end:]]), [*places, *reading.places[end:]]) if parts else reading
+
+
+def own_answer(text: str) -> str:
+    """The part of an answer that answers: up to where the model goes on to another subject, as small models do."""
+    other = _NEXT_SUBJECT.search(text)
+    return text[: other.start()] if other else text
+
+
+def _searched(pattern: re.Pattern[str], texts: Sequence[Reading]) -> list[Reading]:
+    """The readings to search, each once. As it is written, only for a pattern with signs that no other reading has."""
+    written, *others = texts
+    others = others if others[0] is not others[1] else others[:1]
+    has_signs = not pattern.pattern.isascii() and any(sign in _PLAIN for sign in pattern.pattern)
+    return [written, *others] if has_signs and others[0] is not written else others
+
+
+def mentioned(pattern: re.Pattern[str], texts: Sequence[Reading]) -> bool:
+    """Whether a text has the words of the fact, stated or not; `texts` are its readings."""
+    return any(pattern.search(text) for text, _ in _searched(pattern, texts))
+
+
+def stated(pattern: re.Pattern[str], texts: Sequence[Reading]) -> list[tuple[int, int]]:
+    """The spans in which a text states the fact; `texts` are its readings."""
+    spans = []
+    for text, places in _searched(pattern, texts):
+        for match in pattern.finditer(text):
+            if match[0] and not _open_or_denied(text, match.start(), match.end(), pattern):
+                spans.append((places[match.start()], max(places[match.end()], places[match.end() - 1] + 1)))
+    return spans
+
+
+def _open_or_denied(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool:
+    """Whether the sentence around a match denies it, asks for it, or leaves it open among others."""
+    begin = max((match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= start), default=0)
+    stop = _SENTENCE_END.search(text, end)
+    before, after = text[begin:start], text[end : stop.start() if stop else len(text)]
+    if stop and stop[0] == "?":
+        return True
+    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after):
+        return True
+    listed = (_LISTED.search(before) and not _OWN_VERB.match(after)) or _LISTED_WITH_OR.match(after)
+    if listed and _DENIED_IN_LIST.search(before):
+        return True
+    others = [_ANOTHER_BEFORE.search(before), _ANOTHER_AFTER.match(after)] if _OPEN.search(before) else []
+    return any(other and not pattern.search(other[1]) for other in others)
