@@ -1,9 +1,9 @@
 """Whether a text states a key fact, as a reader would judge it.
 
 A fact is a case-insensitive regular expression. It is looked for in a plain spelling of the text, so that a pattern for
-`44 months`, `98 bp`, `15%` or `IFN-lambda` needs no other form; one for `forty-four` or `λ` finds what is written so. A place does not count where the text
-denies the fact ("is not SMN1", "SMN2 rather than SMN1"), asks for it, or names it as one of several that may be
-("could be SMN1 or SMN2"). Only the part that answers is judged (`own_answer`).
+`44 months`, `98 bp`, `15%` or `IFN-lambda` needs no other form; one for `forty-four` or `λ` finds what is written so.
+A place does not count where the text denies the fact ("is not SMN1", "SMN2 rather than SMN1"), asks for it, or names it
+as one of several that may be ("could be SMN1 or SMN2"). Only the part that answers is judged (`own_answer`).
 """
 
 from __future__ import annotations
@@ -24,25 +24,21 @@ class Reading(NamedTuple):
 _PLAIN = {
     sign: plain
     for signs, plain in {
-        "αΑ": "alpha", "βΒ": "beta", "γΓ": "gamma", "δΔ": "delta", "ε": "epsilon", "κ": "kappa", "λΛ": "lambda", "μµ": "u", "π": "pi",
-        "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d": "-", "\u2018\u2019\u02bc\u2032": "'", "\u201c\u201d\u2033": '"',
-        "\u2192\u27f6": ">", "\u2265": ">=", "\u2264": "<=", "\u00ba\u02da": "°", "\u2044": "/", "\u00ad\u200b\u200c\u200d\ufeff": "",
+        "αΑ": "alpha", "βΒ": "beta", "γΓ": "gamma", "δΔ": "delta", "ε": "epsilon", "κ": "kappa", "λΛ": "lambda", "π": "pi",
+        "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d": "-", "\u2018\u2019\u02bc\u2032": "'",
+        "\u201c\u201d\u2033": '"', "\u2192\u27f6": ">", "\u2265": ">=", "\u2264": "<=", "\u00ba\u02da": "°", "\u2044": "/",
+        "μµ": "u", "\u00ad\u200b\u200c\u200d\ufeff": "",
     }.items()
     for sign in signs
 }  # fmt: skip
 _NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
-    "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20,
-    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18,
+    "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "ninety": 90,
 }  # fmt: skip
-
-
-def _any_of(least: int, most: int) -> str:
-    """A pattern of the words for these numbers, some with a capital; quicker than one that ignores all case."""
-    return "|".join(f"[{w[0].upper()}{w[0]}]{w[1:]}" for w, number in _NUMBERS.items() if least <= number <= most)
-
-
-_TO_99 = rf"(?:{_any_of(20, 90)})(?:[ -](?:one|{_any_of(2, 9)}))?|{_any_of(2, 19)}"
+_TO_9, _TO_19, _TENS = ("|".join(list(_NUMBERS)[part]) for part in (slice(8), slice(18), slice(18, None)))
+_TO_99 = rf"(?:{_TENS})(?:[ -](?:one|{_TO_9}))?|{_TO_19}"
 
 
 def _digits(number: re.Match[str]) -> str:
@@ -54,15 +50,15 @@ def _digits(number: re.Match[str]) -> str:
 
 _UNITS = {
     "%": "%|per ?cent", " bp": "base[ -]?pairs?|bases?|nucleotides?|nts?|bps?", " kb": "kilo-?bases?(?: pairs?)?|kbp?",
-    " Mb": "mega-?bases?(?: pairs?)?|mbp?", " aa": "amino[ -]acids?(?: residues?)?|aa", " h": "hours?|hrs?|h", " min": "minutes?|mins?",
-    " days": "days?", " months": "months?", " years": "years?|yrs?", " mg": "milligrams?|mgs?",
+    " Mb": "mega-?bases?(?: pairs?)?|mbp?", " aa": "amino[ -]acids?(?: residues?)?|aa", " h": "hours?|hrs?|h",
+    " min": "minutes?|mins?", " days": "days?", " months": "months?", " years": "years?|yrs?", " mg": "milligrams?|mgs?",
     " °C": r"(?:°|degrees?)\s*(?:celsius|centigrade|c)", " °F": r"(?:°|degrees?)\s*(?:fahrenheit|f)",
 }  # fmt: skip
 _SPELLINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     # How Markdown escapes signs, and emphasises words.
     (re.compile(r"[\\_](?:(?<=\\)(?=[*_])|(?<=_)(?!\w)|(?<![\w\\]_)(?<=_))"), lambda _: ""),
     # `one` alone stays a word, for it is a pronoun more often than a number.
-    (re.compile(rf"\b(?:(?:[Aa]|[Oo]ne|{_any_of(2, 9)}) hundred(?:(?: and)? (?:{_TO_99}))?|{_TO_99})\b"), _digits),
+    (re.compile(rf"\b(?:(?:a|one|{_TO_9}) hundred(?:(?: and)? (?:{_TO_99}))?|{_TO_99})\b", re.I), _digits),
     (re.compile(r"(?<![\d.,])\d{1,3}(?:[,']\d{3})+(?!\d|,\d)"), lambda number: re.sub(r"\D", "", number[0])),
     (
         re.compile(rf"\b(\d[\d.,]*)[\s-]*(?:{'|'.join(f'({unit})' for unit in _UNITS.values())})(?!\w)", re.I),
@@ -75,24 +71,26 @@ _NEXT_SUBJECT = re.compile(r"\n\s*(?:Question|Q\d*)\s?[:.)]|(?<=[.!?])[\"')\]]*[
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
 # What denies a fact that follows in the same clause; a comma or `and` ends that, but not within a list.
 _DENIAL = (
-    r"(?:\bnot\b(?! (?:only|just|merely|simply|solely|least)\b)|n['’]t\b|\bcannot\b|\bnever\b|\bneither\b|\bno longer\b|\bno (?:role|evidence)\b"
-    r"|\brather than\b|\binstead of\b|\bunlike\b|\bother than\b|\bapart from\b|\bopposed to\b|\b(?:contrast|contrary) to\b"
-    r"|\b(?:different|distinct) from\b|\b(?:rules|ruled) out\b|\bun(?:known|clear|certain) (?:whether|if)\b)"
+    r"(?:\bnot\b(?! (?:only|just|merely|simply|solely|least)\b)|n['’]t\b|\bcannot\b|\bnever\b|\bneither\b|\bno longer\b"
+    r"|\bno (?:role|evidence)\b|\brather than\b|\binstead of\b|\bunlike\b|\bother than\b|\bapart from\b|\bopposed to\b"
+    r"|\b(?:contrast|contrary) to\b|\b(?:different|distinct) from\b|\b(?:rules|ruled) out\b"
+    r"|\bun(?:known|clear|certain) (?:whether|if)\b)"
 )
-_NEW_CLAUSE = r"but|although|because|since|whereas|while|who|which|when|where|without|unless|lack\w*|they|uses?|needs?"
+_NEW_CLAUSE = "but|although|because|since|whereas|while|who|which|when|where|without|unless|lack|lacks|lacking|they|use|uses|need|needs"
 _DENIED_BEFORE = re.compile(rf"{_DENIAL}(?:(?!\b(?:and|{_NEW_CLAUSE})\b)(?:[^.,]|\.(?!\s))){{0,70}}$", re.I)
 _DENIED_IN_LIST = re.compile(rf"{_DENIAL}(?:(?!\b(?:{_NEW_CLAUSE})\b)(?:[^.]|\.(?!\s))){{0,70}}$", re.I)
 _LISTED = re.compile(r"\b(?:n?or|and)\s+(?:the |in |of )?$", re.I)
-_LISTED_WITH_OR = re.compile(r"[^.]{0,40}?\bn?or\b", re.I)
+_LISTED_AFTER = re.compile(r"[^.]{0,40}?\bn?or\b|,? but\b", re.I)
 _OWN_VERB = re.compile(r"\s(?:is|are|was|were|has|have)\b", re.I)
+_BE = r"(?:is|are|was|were|has been|have been)"
 _DENIED_AFTER = re.compile(
-    r"[\w)\]'\"/+-]{0,8}\s*(?:\w+ )?(?:(?:is|are|was|were|has been|have been)(?: not|n['’]t) (?:the|one|it|that|this|correct|right|true|"
-    r"involved|responsible|among|implicated|meant|associated|linked|to blame|an? (?:answer|cause|driver))\b"
-    r"|(?:is|are|was|were|has been|have been) (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:still )?un(?:known|clear|certain))\b"
+    rf"[\w)\]'\"/+-]{{0,8}}\s*(?:\w+ )?(?:{_BE}(?: not|n['’]t) (?:the|one|it|that|this|correct|right|true|involved|responsible"
+    r"|among|implicated|meant|associated|linked|to blame|an? (?:answer|cause|driver))\b"
+    rf"|{_BE} (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:still )?un(?:known|clear|certain))\b"
     r"|(?:plays?|has|have) no (?:role|part)\b|(?:has|have) nothing to do\b)",
     re.I,
 )
-_OPEN = re.compile(r"\b(?:(?:might|may|could|can) (?:also )?be|perhaps|possibly|maybe|either|whether)\b[^.]*$", re.I)
+_OPEN = re.compile(r"\b(?:(?:might|may|could|can) (?:also )?be|perhaps|possibly|maybe|either|whether)\b", re.I)
 _ANOTHER_AFTER = re.compile(r"[^.]{0,30}?\bor\s+([^.,]+)", re.I)
 _ANOTHER_BEFORE = re.compile(r"([^.]{1,40}?),?\s+or\s+(?:the )?$", re.I)
 
@@ -133,11 +131,10 @@ def own_answer(text: str) -> str:
 
 
 def _searched(pattern: re.Pattern[str], texts: Sequence[Reading]) -> list[Reading]:
-    """The readings to search, each once. As it is written, only for a pattern with signs that no other reading has."""
-    written, *others = texts
-    others = others if others[0] is not others[1] else others[:1]
-    has_signs = not pattern.pattern.isascii() and any(sign in _PLAIN for sign in pattern.pattern)
-    return [written, *others] if has_signs and others[0] is not written else others
+    """The readings to search, each once: the text as written only for a pattern with signs that the others may not have."""
+    others = texts[1:] if texts[1] is not texts[2] else texts[1:2]
+    has_signs = not pattern.pattern.isascii() or "\\u" in pattern.pattern
+    return [texts[0], *others] if has_signs and texts[0] is not others[0] else [*others]
 
 
 def mentioned(pattern: re.Pattern[str], texts: Sequence[Reading]) -> bool:
@@ -164,7 +161,7 @@ def _open_or_denied(text: str, start: int, end: int, pattern: re.Pattern[str]) -
         return True
     if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after):
         return True
-    listed = (_LISTED.search(before) and not _OWN_VERB.match(after)) or _LISTED_WITH_OR.match(after)
+    listed = (_LISTED.search(before) and not _OWN_VERB.match(after)) or _LISTED_AFTER.match(after)
     if listed and _DENIED_IN_LIST.search(before):
         return True
     others = [_ANOTHER_BEFORE.search(before), _ANOTHER_AFTER.match(after)] if _OPEN.search(before) else []
