@@ -31,6 +31,7 @@ _PLAIN = {
     }.items()
     for sign in signs
 }  # fmt: skip
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _NUMBERS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18,
@@ -39,6 +40,12 @@ _NUMBERS = {
 }  # fmt: skip
 _TO_9, _TO_19, _TENS = ("|".join(list(_NUMBERS)[part]) for part in (slice(8), slice(18), slice(18, None)))
 _TO_99 = rf"(?:{_TENS})(?:[ -](?:one|{_TO_9}))?|{_TO_19}"
+
+
+def _letters(sign: re.Match[str]) -> str:
+    """`λ` as lambda, `ö` as o, `₅` as 5."""
+    signs = sign[0] if sign[0] in _PLAIN else unicodedata.normalize("NFKD", sign[0])
+    return "".join(_PLAIN.get(one, one) for one in signs if not unicodedata.combining(one))
 
 
 def _digits(number: re.Match[str]) -> str:
@@ -66,6 +73,7 @@ _SPELLINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     ),
 ]
 
+NEAR = 200  # characters of a sentence on each side of a fact; a model that repeats itself may write no full stop at all
 # A question of the model's own, or a new paragraph after a whole sentence.
 _NEXT_SUBJECT = re.compile(r"\n\s*(?:Question|Q\d*)\s?[:.)]|(?<=[.!?])[\"')\]]*[ \t]*\n\s*\n", re.I)
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
@@ -86,7 +94,7 @@ _BE = r"(?:is|are|was|were|has been|have been)"
 _DENIED_AFTER = re.compile(
     rf"[\w)\]'\"/+-]{{0,8}}\s*(?:\w+ )?(?:{_BE}(?: not|n['’]t) (?:the|one|it|that|this|correct|right|true|involved|responsible"
     r"|among|implicated|meant|associated|linked|to blame|an? (?:answer|cause|driver))\b"
-    rf"|{_BE} (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:still )?un(?:known|clear|certain))\b"
+    rf"|{_BE} (?:ruled out|excluded|wrong|incorrect|false|unrelated|irrelevant|(?:of |still )?un(?:known|clear|certain))\b"
     r"|(?:plays?|has|have) no (?:role|part)\b|(?:has|have) nothing to do\b)",
     re.I,
 )
@@ -98,20 +106,10 @@ _ANOTHER_BEFORE = re.compile(r"([^.]{1,40}?),?\s+or\s+(?:the )?$", re.I)
 def readings(text: str) -> list[Reading]:
     """The text as written, with plain letters and signs, and with numbers and units in one spelling too."""
     written = Reading(text, range(len(text) + 1))
-    lettered = written if text.isascii() else _lettered(text)
-    spelled = lettered
+    lettered = spelled = _replaced(written, _BEYOND_ASCII, _letters)
     for pattern, by in _SPELLINGS:
         spelled = _replaced(spelled, pattern, by)
     return [written, lettered, spelled]
-
-
-def _lettered(text: str) -> Reading:
-    parts, places = list[str](), list[int]()
-    for place, sign in enumerate(text):
-        signs = sign if sign in _PLAIN else unicodedata.normalize("NFKD", sign)
-        parts.append("".join(_PLAIN.get(one, one) for one in signs if not unicodedata.combining(one)))
-        places += [place] * len(parts[-1])
-    return Reading("".join(parts), [*places, len(text)])
 
 
 def _replaced(reading: Reading, pattern: re.Pattern[str], by: Callable[[re.Match[str]], str]) -> Reading:
@@ -154,9 +152,11 @@ def stated(pattern: re.Pattern[str], texts: Sequence[Reading]) -> list[tuple[int
 
 def _open_or_denied(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool:
     """Whether the sentence around a match denies it, asks for it, or leaves it open among others."""
-    begin = max((match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= start), default=0)
-    stop = _SENTENCE_END.search(text, end)
-    before, after = text[begin:start], text[end : stop.start() if stop else len(text)]
+    near = max(0, start - NEAR)
+    ends = (match.end() for match in _SENTENCE_END.finditer(text, near, start + 1))
+    begin = max((place for place in ends if place <= start), default=near)
+    stop = _SENTENCE_END.search(text, end, end + NEAR)
+    before, after = text[begin:start], text[end : stop.start() if stop else end + NEAR]
     if stop and stop[0] == "?":
         return True
     if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after):
