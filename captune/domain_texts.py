@@ -34,7 +34,7 @@ class Entry:
     area: str
     register: str
     split: str
-    sources: str
+    topic: str
     part: str
     number: int
 

@@ -54,9 +54,9 @@ def test_what_is_held_out_was_chosen_by_the_plan(domain: str) -> None:
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_a_document_is_long_enough_names_its_sources_and_is_plain_text(domain: str) -> None:
+def test_a_document_is_long_enough_names_its_topic_and_is_plain_text(domain: str) -> None:
     assert [entry.title for entry, document in rows(domain) if len(document.text.split()) < LEAST_WORDS] == []
-    assert [entry.title for entry, _ in rows(domain) if not entry.sources.strip()] == []
+    assert [entry.title for entry, _ in rows(domain) if not entry.topic.strip()] == []
     characters = {character for _, document in rows(domain) for character in whole(document)} - {"\n"}
     assert {one for one in characters if unicodedata.category(one) in ("Cc", "Cf", "Co", "Cn")} == set()
 

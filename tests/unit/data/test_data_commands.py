@@ -30,7 +30,7 @@ PLAN = [  # title, area, register, split, words of the text
 def folder(tmp_path: Path) -> Path:
     """A data folder with one indexed domain."""
     keys = ("title", "area", "register", "split")
-    place = {"sources": "invented", "part": "p"}
+    place = {"topic": "invented", "part": "p"}
     lines = [json.dumps(dict(zip(keys, row[:4], strict=True)) | place | {"number": n}) for n, row in enumerate(PLAN, 1)]
     (tmp_path / "lawindex.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     for split, ending in texts.FILES.items():
