@@ -20,6 +20,7 @@ from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import Wanted, allow
 from preflight.model import catalogued
+from preflight.texts.text_file import without_note
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -79,7 +80,7 @@ def table() -> str:
 
 def _typical(settings: Settings) -> tuple[str, str, str]:
     """The estimate of a usual run: the corpus in the real model's tokens, at speeds that others have logged."""
-    words = len((DATA / f"{settings.domain}dataset.txt").read_text("utf-8").split())
+    words = len(without_note((DATA / f"{settings.domain}dataset.txt").read_text("utf-8")).split())
     tokens = tokens_learnt(settings, words)
     run = expected_run(settings, tokens, estimate.COMPARED_ANSWERS)
     price = pinned(settings.region, settings.training_instance_type[0], "Training")

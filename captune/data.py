@@ -18,7 +18,7 @@ import typer
 from captune import domain_texts
 from captune.account import PROJECT
 from preflight.texts import outside_text
-from preflight.texts.text_file import documents, part
+from preflight.texts.text_file import documents, part, without_note
 
 DATA = PROJECT / "data"
 # Nats a token, measured with the stand-in on 25 November 2026 by the training code of commit 3c9f6b0.
@@ -48,7 +48,7 @@ def count(folder: Path = DATA) -> Iterator[str]:
     Yields a line, or a table, at a time.
     """
     for file in sorted(folder.glob("*.txt")):
-        text = file.read_text("utf-8")
+        text = without_note(file.read_text("utf-8"))
         yield f"{file.name:<24} {len(text.split()):>7,} words {len(documents(text, file.stem)):>4} documents"
     for file in sorted(folder.glob("*prompts.jsonl")):
         kinds = Counter(json.loads(line)["kind"] for line in file.read_text("utf-8").splitlines())

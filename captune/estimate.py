@@ -83,7 +83,7 @@ def _words(path: Path) -> int:
     name = path.name.lower()
     text = text_file.as_utf8(path.read_bytes(), str(path), DatasetRejected)
     if not records.are_records(name):
-        return count_words(text)
+        return count_words(text_file.without_note(text))
     try:
         return sum(count_words(record.text) for record in records.read(text, name)[0])
     except records.RecordsFaulty as fault:

@@ -23,12 +23,14 @@ from rich.progress import Progress
 
 from captune.account import Refused
 from common.records import GROUP, LINES, TABLE
+from preflight.texts import text_file
 
 MEGABYTE = 10**6
 DEFAULT_MEGABYTES = 32  # a run of two hours learns 28 MB at most
 CHUNK_BYTES = 8 * 2**20
 # A passage of a text without titles, some 600 words: a document of usual length. A longer document is cut where it is longest.
 PASSAGE_BYTES, LONGEST_BYTES = 4_000, 4 * 2**20
+_NOTE_BYTES = 4_096
 _TITLE, _BLANK_LINE = re.compile(rb"(?:\A|\n)# "), re.compile(rb"\n\r?\n")
 
 Unit = tuple[bytes, str]  # a document, line or row, and the group that it belongs to, "" for none
@@ -66,8 +68,11 @@ def sample(file: Path, target: Path, wanted: int, seed: int, *, force: bool = Fa
                 header = source.readline()
                 drawn.write(header)
                 units = _rows(source, header)
+            elif file.suffix.lower() == LINES:
+                units = _lines(source)
             else:
-                units = _lines(source) if file.suffix.lower() == LINES else _documents(source)
+                drawn.write(_note(source))
+                units = _documents(source)
             seen, kept = _draw(source, drawn, _readable(file, source, units), (size, wanted, seed))
         if not kept:
             raise Refused(
@@ -114,6 +119,15 @@ def _readable(file: Path, source: BinaryIO, units: Iterator[Unit]) -> Iterator[U
         raise Refused(f"{file} is not UTF-8 before byte {source.tell():,}. Save it as UTF-8.") from None
     except (ValueError, csv.Error) as error:
         raise Refused(f"{file} cannot be read before byte {source.tell():,}: {error}.") from None
+
+
+def _note(source: BinaryIO) -> bytes:
+    """What a text says of itself in its first line, which what is drawn of it says too. Reading goes on behind it."""
+    line = source.readline(_NOTE_BYTES)
+    if text_file.note(line.decode("utf-8-sig", "replace")):
+        return line.rstrip() + b"\n\n"
+    source.seek(0)
+    return b""
 
 
 def _documents(source: BinaryIO) -> Iterator[Unit]:

@@ -182,6 +182,8 @@ def _corpus(material: Material) -> PlannedCorpus:
         planned["records"] = len(records)
         planned["heldOutRecords"] = sum(len(part.records) for part in material.held_out)
         planned["conversations"] = records[0].is_conversation
+    if material.note:
+        planned["note"] = material.note
     return planned
 
 

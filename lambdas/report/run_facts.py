@@ -72,6 +72,7 @@ def run_facts(
         "trained_adapter_uri": None if adapter else reported.get("adapterUri"),
         "outside_text": known(trained_by.get("evaluation")).get("outsideText") or None,
         "records": _records(known(trained_by.get("corpus"))),
+        "corpus_note": known(trained_by.get("corpus")).get("note") or None,
     }
 
 

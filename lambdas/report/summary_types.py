@@ -282,6 +282,7 @@ class RunConfiguration(TypedDict, total=False):
     ]
     outside_text: Annotated[str | None, "Which outside text the run that trained was given, or that it had none."]
     records: Annotated[str | None, "What the run was trained on in place of running text."]
+    corpus_note: Annotated[str | None, "What the corpus says of itself in its first line."]
     expected: Expected | None
     warnings: Annotated[list[str] | None, NOT_HELD]
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from common.storage import Storage
 from preflight import staging
 from preflight.request import Request
-from preflight.texts.text_file import Files, as_lines, as_text
+from preflight.texts.text_file import Files, as_lines, as_text, without_note
 from rehearsal.conductor.options import DEFAULT_SETTINGS
 from report.findings.verdict import WORSE_OUTSIDE
 from stacks.configuration.settings import Settings
@@ -166,7 +166,7 @@ def _passes(epochs: int, words: int = 0) -> tuple[str, ...]:
 
 def shuffled(folder: Path) -> Path:
     """Words of the corpus in random order, cut into lines of a paragraph's length: its vocabulary without its sentences."""
-    words = (DATA / "medicaldataset.txt").read_text("utf-8").replace("# ", "").split()
+    words = without_note((DATA / "medicaldataset.txt").read_text("utf-8")).replace("# ", "").split()
     chosen = random.Random(7).sample(words, SHUFFLED_WORDS)
     paragraphs = [" ".join(chosen[start : start + 100]) for start in range(0, len(chosen), 100)]
     target = folder / "shuffled.txt"

@@ -81,6 +81,7 @@ class PlannedCorpus(TypedDict):
     records: NotRequired[int]
     heldOutRecords: NotRequired[int]
     conversations: NotRequired[bool]
+    note: NotRequired[str]
 
 
 class PlannedEvaluation(TypedDict):

@@ -30,6 +30,7 @@ MINIMUM_DISTINCT_SHARE = 0.5
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _RETURN = re.compile(r"\r\n?")  # how other systems end a line
 _TITLE = re.compile(r"(?m)^# .*$")
+_NOTE = re.compile(r"<!--([^\n]{0,1000})-->[ \t]*(?:\n|$)")
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def checked(content: bytes, name: str, minimum_words: int) -> str:
 
 
 def documents(text: str, prefix: str) -> list[Document]:
-    """Splits a text at its `# Title` lines; a text without any is one document."""
+    """Splits a text at its `# Title` lines; a text without any is one document. Its note is in none."""
     found: list[Document] = []
-    for part in re.split(r"(?m)^(?=# )", with_line_ends_of_text(text)):
+    for part in re.split(r"(?m)^(?=# )", with_line_ends_of_text(without_note(text))):
         head, _, body = part.partition("\n")
         title, body = (head[2:].strip(), body) if head.startswith("# ") else ("", part)
         if body.strip():
@@ -147,9 +148,21 @@ def with_line_ends_of_text(text: str) -> str:
     return text.translate(_OTHER_LINE_ENDS)
 
 
+def note(text: str) -> str:
+    """What a text says of itself in a first line `<!-- … -->`, for people; "" where it says nothing."""
+    found = _NOTE.match(text)
+    return found[1].strip() if found else ""
+
+
+def without_note(text: str) -> str:
+    """A text without its note, which is neither learned nor measured nor counted."""
+    found = _NOTE.match(text)
+    return text[found.end() :] if found else text
+
+
 def without_titles(text: str) -> str:
-    """A text without its `# Title` lines."""
-    return _TITLE.sub("", text)
+    """A text without its `# Title` lines and its note."""
+    return _TITLE.sub("", without_note(text))
 
 
 def check(text: str, name: str, minimum_words: int) -> None:

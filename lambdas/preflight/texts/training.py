@@ -37,6 +37,7 @@ class Material:
     outside: list[Document] = field(default_factory=list)
     outside_told: str = ""  # what the plan and the report say of the outside text, or that there is none
     prompts: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""  # what the corpus says of itself, for the report
 
 
 def gather(files: Files, request: Request, measured: list[Document]) -> Material | None:
@@ -109,7 +110,7 @@ def _gather_text(files: Files, request: Request, measured: list[Document]) -> Ma
             f"The text has too few documents under `# Title` lines, so it was cut into passages: {len(once)} of them are held out and count as documents. {ALIKE}"
         ]
     total = sum(count_words(text_file.titled(part)) for part in training)
-    return Material(training, once, overlap, total, warnings + few)
+    return Material(training, once, overlap, total, warnings + few, note=text_file.note(corpus))
 
 
 def _gather_records(files: Files, request: Request, measured: list[Document]) -> Material | None:

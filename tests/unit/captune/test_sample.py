@@ -46,6 +46,14 @@ def test_whole_documents_from_all_over_a_text_are_drawn(
     assert one == drawn(tmp_path, "a.txt", content)
 
 
+@pytest.mark.parametrize("content", [TITLED, UNTITLED], ids=["titled", "untitled"])
+def test_what_a_text_says_of_itself_is_said_of_what_is_drawn_too(tmp_path: Path, content: str) -> None:
+    said = "<!-- Invented. -->\n\n"
+    one = drawn(tmp_path, "a.txt", said + content)
+    assert one.startswith(said)
+    assert not any("Invented" in part.text for part in documents(one, "a"))
+
+
 def test_a_document_without_end_is_cut_between_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "LONGEST_BYTES", 5000)
     parts = documents(drawn(tmp_path, "a.txt", " ".join(UNTITLED.split())), "a")

@@ -15,7 +15,7 @@ from captune import domain_texts as texts
 from captune import outside
 from captune.data import DATA, domains
 from preflight.texts.held_out import Overlap
-from preflight.texts.text_file import Document, documents
+from preflight.texts.text_file import Document, documents, note
 
 DOMAINS = domains()
 LEAST_WORDS = 60  # of a document: a shorter one shows no register
@@ -34,6 +34,18 @@ def rows(domain: str, split: str | None = None) -> list[tuple[texts.Entry, Docum
 
 def whole(document: Document) -> str:
     return f"{document.title}\n\n{document.text}"
+
+
+def test_every_text_says_at_its_top_what_it_is() -> None:
+    files = [*DATA.glob("*.txt"), *outside.CORPORA[1].parent.glob("*.txt")]
+    (said,) = {note(file.read_text("utf-8")) for file in files}
+    for words in (
+        "a language model (Claude, by Anthropic)",
+        "are made up",
+        "nobody who practises medicine",
+        "Not for clinical use",
+    ):
+        assert words in said
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -70,6 +70,16 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
     assert site.staged["code/train.py"] == b"train"
 
 
+def test_a_corpus_is_learned_without_its_note_which_the_plan_quotes(site: Site) -> None:
+    without = site.begin()
+    staged = dict(site.staged)
+    for name in ("medicaldataset.txt", "medicalheldout.txt", "control.txt"):
+        site.data[name] = b"<!-- All of it is invented. -->\n" + site.data[name]
+    plan = site.begin()
+    assert plan["corpus"] == without["corpus"] | {"note": "All of it is invented."}
+    assert {name: content for name, content in site.staged.items() if staged[name] != content}.keys() == {"plan.json"}
+
+
 class TestOwnCorpus:
     def test_it_needs_nothing_else(self, site: Site) -> None:
         site.upload("mine.txt", b"\xef\xbb\xbf" + prose(3000, 7).replace("\n", "\r\n").encode())

@@ -62,6 +62,22 @@ def test_text_is_split_at_its_title_lines() -> None:
     assert found[0].id == "part-001"
 
 
+def test_a_first_line_in_which_a_text_speaks_of_itself_is_no_part_of_it() -> None:
+    text = "# One\n\nfirst <!-- kept -->\n"
+    for before in ("<!-- Invented. -->\n\n", "<!--Invented.--> \n"):
+        assert text_file.note(before + text) == "Invented."
+        assert documents(before + text, "part") == documents(text, "part")
+        assert without_titles(before + text).strip() == "first <!-- kept -->"
+    for plain in (
+        text,
+        f"\n<!-- later -->\n{text}",
+        f"<!-- {'long ' * 200}-->\n{text}",
+        f"<!-- in two\nlines -->\n{text}",
+    ):
+        assert text_file.note(plain) == ""
+        assert text_file.without_note(plain) == plain
+
+
 def test_no_line_end_of_other_programs_is_left_in_a_document() -> None:
     parts = documents(decode("\ufeff# One\r\n\rfirst\u2028line\x0c# Chapter\x85end".encode(), "a"), "part")
     assert [d.text for d in parts] == ["first line # Chapter end"]

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from common.text import TOKENS_PER_WORD, estimated_tokens
 from inputs import find_model
+from preflight.texts.text_file import as_text, documents
 from rehearsal.models import llama_2
 from rehearsal.models.llama_2 import (
     PARAMETERS,
@@ -188,7 +189,8 @@ def test_every_text_of_data_is_counted_as_the_training_job_reads_it() -> None:
     texts = {path.stem: path for path in (PROJECT / "data").glob("*.txt")}
     assert set(TOKENS_PER_WORD) == set(texts)
     for path in texts.values():
-        read = [document.text for document in split_documents(path.read_text(encoding="utf-8"))]
+        staged = as_text(documents(path.read_text(encoding="utf-8"), path.stem))
+        read = [document.text for document in split_documents(staged)]
         assert count(path, letters) == (sum(len(text.split()) for text in read), sum(map(len, read)))
 
 
