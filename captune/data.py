@@ -1,4 +1,5 @@
-"""`captune data`: counts the texts of data/, so that the datasheet need not be believed; with --loss, how well the stand-in predicts them.
+"""`captune data`: counts the texts of data/, so that the datasheet need not be believed; with --loss, how well the stand-in predicts them;
+with --style, how they are written.
 
 The loss is that of the training code's own evaluation before any training: the `base_loss` of a run. It shows whether the
 corpus speaks as its field does. It takes a few minutes on a laptop.
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from captune import domain_texts
+from captune import domain_texts, outside, text_style
 from captune.account import PROJECT
 from preflight.texts import outside_text
 from preflight.texts.text_file import documents, part, without_note
@@ -27,6 +28,7 @@ REFERENCES = (
     ("a plain textbook paragraph", 2.27, "one on HIV, written for the purpose"),
     ("the former corpus", 4.1, "data/medicaldataset.txt as it stood then: training on it made the loss on those abstracts rise"),
 )  # fmt: skip
+ABSTRACT = "abstract"  # the register that is compared with abstracts by others
 DEFAULT_WORDS = 1500  # of each register: enough to tell registers apart by 0.1, and few enough for minutes
 
 Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats, tokens) of each
@@ -35,10 +37,12 @@ Score = Callable[[list[str]], list[tuple[float, int]]]  # texts to (summed nats,
 def command(
     loss: Annotated[bool, typer.Option("--loss", help="The stand-in's loss by register instead.")] = False,
     words: Annotated[int, typer.Option(help="Of each register for --loss; 0 for all of it.")] = DEFAULT_WORDS,
-    others: Annotated[Path | None, typer.Option(metavar="FILE", help="A text by others to score beside it.")] = None,
+    style: Annotated[bool, typer.Option("--style", help="How they are written, by register, instead.")] = False,
+    others: Annotated[Path | None, typer.Option(metavar="FILE", help="A text by others to set beside it.")] = None,
 ) -> None:
-    """Prints the counts, or the losses."""
-    for lines in [losses(words=words, others=others)] if loss else count():
+    """Prints the counts, the losses or the figures of style."""
+    found = styles(others=others) if style else [losses(words=words, others=others)] if loss else count()
+    for lines in found:
         print(lines, flush=True)
 
 
@@ -62,6 +66,37 @@ def count(folder: Path = DATA) -> Iterator[str]:
     for file in sorted(folder.glob(f"*{domain_texts.LISTED}")):
         yield f"\n{file.name}, looked for in every sentence of its corpus, which takes ten seconds or more …"
         yield domain_texts.facts_summary(domain_texts.facts_in_corpus(file))
+
+
+def styles(folder: Path = DATA, others: Path | None = None) -> Iterator[str]:
+    """The manner of each text by register, beside a text by others, and what a training text says twice.
+
+    Beside medical texts that is what `captune outside` wrote, where no other is given. Raises DatasetRejected for one that cannot be used.
+    """
+    yield text_style.EXPLAINED
+    for domain in domains(folder):
+        rows = domain_texts.pairs(folder, domain)
+        given = others or (outside.TARGET if domain == outside.DOMAIN and outside.TARGET.is_file() else None)
+        theirs = [one.text for one in outside_text.read(given.read_bytes(), given.name)] if given else []
+        beside = {given.name: text_style.style(theirs)} if given else {}
+        for split, ending in domain_texts.FILES.items():
+            texts: dict[str, list[str]] = {}
+            for entry, document in sorted(rows, key=lambda row: row[0].register):
+                if entry.split == split:
+                    texts.setdefault(entry.register, []).append(document.text)
+            found = {register: text_style.style(chosen) for register, chosen in texts.items()}
+            yield "\n" + text_style.table(domain + ending, found | beside)
+            for name, figures in beside.items():
+                if ABSTRACT in found:
+                    far = text_style.far_apart(found[ABSTRACT], figures)
+                    yield f"Abstracts more than a tenth from {name} (its figures in brackets): {', '.join(far) or 'none'}"
+            if split == domain_texts.TRAIN:
+                yield "What it says twice is looked for, which may take a minute …"
+                yield text_style.repeats([text for chosen in texts.values() for text in chosen])
+        if given:
+            yield f"\n{given.name}: {text_style.repeats(theirs)}"
+        else:
+            yield f"\nNothing by others stands beside {domain} texts: give --others FILE (captune outside fetches abstracts for {outside.DOMAIN} ones)."
 
 
 def domains(folder: Path = DATA) -> list[str]:

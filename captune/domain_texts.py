@@ -92,6 +92,11 @@ def words_table(rows: list[tuple[Entry, Document]], split: str) -> str:
     for register in [*registers, ""]:
         cells = [f"{words[register, area]:,}" if words[register, area] else "–" for area in [*areas, ""]]
         grid.append([register or "all", *cells, f"{count[register]:,}"])
+    return aligned(grid)
+
+
+def aligned(grid: list[list[str]]) -> str:
+    """A table with its first column to the left and all others to the right, for people."""
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     return "\n".join(f"  {row[0]:<{widths[0]}}  " + "  ".join(map(str.rjust, row[1:], widths[1:])) for row in grid)
 

@@ -26,6 +26,7 @@ CORPORA = (
     PROJECT / "data" / "medicaldataset.txt",
     PROJECT / "verification" / "experiments" / "texts" / "first_corpus.txt",
 )
+DOMAIN = "medical"  # the one whose field they are of
 TARGET = PROJECT / ".rehearsal" / "outside" / "pubmedqa.jsonl"
 COMMIT = "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997"  # of github.com/pubmedqa/pubmedqa
 ADDRESS = f"https://raw.githubusercontent.com/pubmedqa/pubmedqa/{COMMIT}/data/ori_pqal.json"

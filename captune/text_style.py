@@ -1,0 +1,137 @@
+"""The manner of a text in figures, for `captune data --style`: sentences, turns of phrase, percentages, and what it says twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from math import ceil
+from statistics import mean, pstdev
+
+from captune.domain_texts import aligned
+from common.text import RUN_WORDS, composed, runs
+
+LONG_SENTENCE = 35  # words
+FEWEST_WORDS = 3  # less is a heading or the number of a list
+# Two sentences nearly repeat each other where they share half of all their words. Shorter ones are alike by chance.
+NEAR, NEAR_WORDS = 0.5, 6
+FAR = 0.1  # of a figure of others: ours is told where it lies farther from it
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])|\n+")
+_REASON = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
+_PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)\s?%")
+_P_VALUE = re.compile(r"\bp\s?[<=>≤]", re.IGNORECASE)
+_WORD = re.compile(r"[a-z0-9]+(?:['’.-][a-z0-9]+)*")
+EXPLAINED = (
+    f"words a document; sentence: mean words, spread: their standard deviation; long: % of sentences over {LONG_SENTENCE} words; "
+    "because: because or since in 100 words; % figures: percentages a document, tenths: % of them with one decimal; p value: % of documents with one"
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """The figures of some documents, in the order of the table's columns."""
+
+    documents: float
+    words: float
+    sentence: float
+    spread: float
+    long: float
+    because: float
+    percentages: float
+    tenths: float
+    p_value: float
+
+
+# How a column is headed, and with how many decimals its figure stands.
+COLUMNS = {
+    "documents": ("documents", 0), "words": ("words", 0), "sentence": ("sentence", 1), "spread": ("spread", 1), "long": ("long", 1),
+    "because": ("because", 2), "percentages": ("% figures", 1), "tenths": ("tenths", 0), "p_value": ("p value", 0),
+}  # fmt: skip
+
+
+def style(texts: Sequence[str]) -> Style:
+    """The figures of these texts. Takes at least one with a sentence."""
+    words = sum(len(text.split()) for text in texts)
+    lengths = [length for text in texts for one in sentences(text) if (length := len(one.split())) >= FEWEST_WORDS]
+    figures = [figure for text in texts for figure in _PERCENTAGE.findall(text)]
+    tenths = sum(1 for figure in figures if figure[-2:-1] == ".")
+    reasons = sum(len(_REASON.findall(text)) for text in texts)
+    return Style(
+        documents=len(texts),
+        words=words / len(texts),
+        sentence=mean(lengths),
+        spread=pstdev(lengths),
+        long=_percent(sum(1 for length in lengths if length > LONG_SENTENCE), len(lengths)),
+        because=_percent(reasons, words),
+        percentages=len(figures) / len(texts),
+        tenths=_percent(tenths, len(figures)),
+        p_value=_percent(sum(1 for text in texts if _P_VALUE.search(text)), len(texts)),
+    )
+
+
+def table(name: str, rows: Mapping[str, Style]) -> str:
+    """The figures of each row, for people."""
+    grid = [[name, *(head for head, _ in COLUMNS.values())]]
+    for row, figures in rows.items():
+        pairs = zip(astuple(figures), COLUMNS.values(), strict=True)
+        grid.append([row, *(f"{figure:,.{decimals}f}" for figure, (_, decimals) in pairs)])
+    return aligned(grid)
+
+
+def far_apart(ours: Style, theirs: Style) -> list[str]:
+    """The figures in which we lie more than a tenth from others, such as "because 0.34 (0.06)". Numbers of documents don't count."""
+    found = []
+    for field in fields(Style)[1:]:
+        head, decimals = COLUMNS[field.name]
+        own, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if abs(own - other) > FAR * other:
+            found.append(f"{head} {own:,.{decimals}f} ({other:,.{decimals}f})")
+    return found
+
+
+def repeats(texts: Sequence[str]) -> str:
+    """One line on what these texts say more than once."""
+    return (
+        f"{near_repeats(texts):.1f} % of sentences share half of their words or more with another one; "
+        f"{sharing(texts):.0f} % of documents share {RUN_WORDS} words in a row with another one"
+    )
+
+
+def near_repeats(texts: Sequence[str]) -> float:
+    """% of the sentences of six words or more that nearly repeat another one of these texts.
+
+    Two sentences that share half of their words share one of the rarest of each, so only those are compared.
+    """
+    found = [_WORD.findall(one.lower()) for text in texts for one in sentences(text)]
+    told = [frozenset(words) for words in found if len(words) >= NEAR_WORDS]
+    times = Counter(word for words in told for word in words)
+    places: dict[str, list[int]] = defaultdict(list)
+    repeated: set[int] = set()
+    for place, words in enumerate(told):
+        rarest = sorted(words, key=lambda word: (times[word], word))[: len(words) - ceil(NEAR * len(words)) + 1]
+        for other in {other for word in rarest for other in places[word]}:
+            if place in repeated and other in repeated:
+                continue
+            shared = len(words & told[other])
+            if shared >= NEAR * (len(words) + len(told[other]) - shared):
+                repeated |= {place, other}
+        for word in rarest:
+            places[word].append(place)
+    return _percent(len(repeated), len(told))
+
+
+def sharing(texts: Sequence[str]) -> float:
+    """% of documents that share a run of eight words with another one of them."""
+    found = [{hash(run) for run in runs(composed(text).lower())} for text in texts]
+    times = Counter(run for one in found for run in one)
+    return _percent(sum(1 for one in found if any(times[run] > 1 for run in one)), len(texts))
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences and headings of a text."""
+    return (one for one in _SENTENCE_END.split(text) if one.strip())
+
+
+def _percent(count: int, of: int) -> float:
+    return 100 * count / max(1, of)
