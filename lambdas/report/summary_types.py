@@ -64,6 +64,20 @@ class Losses(TypedDict):
     documents: NotRequired[list[MeasuredDocument]]
 
 
+class LossesOfKind(Losses):
+    """The same for the control text of one kind, without its documents."""
+
+    kind: str
+
+
+class ControlLosses(Losses):
+    """Base against tuned on control text."""
+
+    by_kind: NotRequired[
+        Annotated[list[LossesOfKind], "Where every title names a kind, as in `Dialogue: At the shop`."]
+    ]
+
+
 class Gains(TypedDict):
     """The loss difference on held-out text less that on control text."""
 
@@ -327,7 +341,7 @@ class Summary(TypedDict):
         "Text of the field by others; null where none was given, without documents where none was measured.",
     ]
     beyond_control: Gains | None
-    control: Losses | None
+    control: ControlLosses | None
     memorisation: Memorisation | None
     recall: Recall | None
     training: Training | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 TITLES = (
@@ -60,6 +61,15 @@ def documents(rng: random.Random, count: int, effect: float, spread: float, loss
     }
 
 
+def of_kinds(rng: random.Random, kinds: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
+    """Losses of control text of several kinds: of each so many documents, whose loss differs by so much."""
+    rows: list[dict[str, Any]] = []
+    for kind, (count, effect) in kinds.items():
+        for row in documents(rng, count, effect, 0.05, 2.4)["documents"]:
+            rows.append({**row, "id": f"control-{len(rows) + 1:03d}", "title": f"{kind}: {row['title']}"})
+    return {"documents": rows}
+
+
 def metrics(
     *,
     effect: float = -0.12,
@@ -68,8 +78,12 @@ def metrics(
     seed: int = 7,
     control: float = 0.03,
     outside: float | None = None,
+    kinds: Mapping[str, tuple[int, float]] | None = None,
 ) -> dict[str, Any]:
-    """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it."""
+    """metrics.json as the training script writes it, for the 135M stand-in; with `outside`, 40 documents by others changed by it.
+
+    With `kinds` the control text is `of_kinds`.
+    """
     rng = random.Random(seed)
     steps = 120
     curve = [
@@ -107,6 +121,8 @@ def metrics(
     }  # fmt: skip
     if outside is not None:
         made["evaluation"]["outside"] = documents(random.Random(seed + 1), 40, outside, spread, 2.8)
+    if kinds is not None:
+        made["evaluation"]["control"] = of_kinds(random.Random(seed + 2), kinds)
     return made
 
 

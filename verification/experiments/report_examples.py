@@ -114,6 +114,7 @@ SECOND_CHOICE = {
     "hosting_instance_types": ["ml.g5.2xlarge", "ml.g6.2xlarge"],
 }
 RECORDS = "The run was trained on 400 records (conversations) of 120 groups, and held 40 out."
+KINDS_OF_CONTROL = {"Essay": (7, -0.1), "Code": (7, 0.15), "Arithmetic": (5, 0.15)}
 KINDS = {
     "improved": lambda: settled(finished()),
     "not-shown": lambda: settled(finished(effect=-0.01, skill=0.12)),
@@ -122,6 +123,7 @@ KINDS = {
     "not-shown-outside": lambda: with_outside_text(0.0),
     "worse-outside": lambda: with_outside_text(0.1),
     "control-as-much": lambda: settled(finished(effect=-0.2, control=-0.2)),
+    "code-forgotten": lambda: settled(finished(kinds=KINDS_OF_CONTROL)),
     "outside-not-measured": lambda: settled(finished(outside_given=True)),
     "too-few": lambda: settled(finished(effect=-0.3, count=5)),
     "records": lambda: settled(finished(records=True), records=RECORDS),

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from report.content.circumstances import is_smoke
-from report.findings.verdict import WORSE_OUTSIDE, side_of_zero
+from report.findings.verdict import WORSE_OUTSIDE, complete, side_of_zero
 from report.formatting import (
     change_text,
     decimals_for,
+    format_p,
     interval_text,
     number,
     range_text,
@@ -53,10 +54,7 @@ def loss_cells(block: Block) -> Cells:
             return name, *sides, f"\u00d7 {beside_error(change)}", range_text(change, signed=False)
         return name, *sides, beside_error(change, signed=True), range_text(change)
 
-    base, tuned = (
-        {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}
-        for side in ("base", "tuned")
-    )
+    base, tuned = _losses(block)
     cells = [
         row("Loss, nats per token", base, tuned, block["difference"]),
         row("Perplexity", block["base_perplexity"], block["tuned_perplexity"], block["perplexity_ratio"]),
@@ -64,6 +62,24 @@ def loss_cells(block: Block) -> Cells:
     if bits := block.get("bits_per_byte"):
         cells.append(row("Bits per byte", bits["base"], bits["tuned"], bits["difference"]))
     return cells
+
+
+def _losses(block: Block) -> tuple[Block, Block]:
+    """The loss of both models, each with its standard error."""
+    base, tuned = (
+        {"estimate": block[f"{side}_loss"], "standard_error": block[f"{side}_loss_standard_error"]}
+        for side in ("base", "tuned")
+    )
+    return base, tuned
+
+
+def kind_cells(summary: Summary) -> Cells:
+    """(kind, documents, base, tuned, tuned against base, 95 % interval, sign-flip test) of each kind of control text, where it is of kinds."""
+    return [
+        (row["kind"], str(row["documents_count"]), *map(beside_error, _losses(row)),
+         beside_error(row["difference"], signed=True), range_text(row["difference"]), format_p(row["p_value"]))
+        for row in known(summary["control"]).get("by_kind") or [] if usable(row)
+    ]  # fmt: skip
 
 
 def loss_rows(summary: Summary) -> list[tuple[str, Block, str]]:
@@ -100,7 +116,20 @@ def forgetting(summary: Summary) -> str:
         gained = (known(known(summary.get("heldout")).get("difference")).get("high") or 0) < 0
         share_of_gain = ": part of the gain on held-out documents is not the corpus's own" if gained else ""
         return f"The loss on text about other subjects fell by {size}{share_of_gain}."
-    return f"No forgetting is shown: the loss on text about other subjects changed by {figures}, which can be chance."
+    told = f"loss on text about other subjects changed by {figures}, which can be chance."
+    return f"The {told}" if forgotten_kinds(summary) else f"No forgetting is shown: the {told}"
+
+
+def forgotten_kinds(summary: Summary) -> str:
+    """On which kinds of control text the loss rose, by what counts as a change in the verdict; empty for none, and of a smoke run."""
+    rose = [
+        f"the loss on {row['kind']} rose by {change_text(change, 'nats per token')}"
+        for row in known(summary["control"]).get("by_kind") or []
+        if (change := complete(row)) and side_of_zero(change, row["p_value"]) > 0
+    ]
+    if not rose or is_smoke(summary):
+        return ""
+    return f"Something was forgotten: {', '.join(rose)}."
 
 
 def greedy_answers(prompts: Sequence[Block]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ adapter was applied at all.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,17 @@ from report.findings.intervals import RESAMPLES
 from report.findings.memorisation import answer_texts, compare_copies
 from report.findings.recall import by_id, compare_recall
 from report.findings.statistics import compare_gains, compare_losses, usable_documents
-from report.findings.verdict import RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
+from report.findings.verdict import MINIMUM_DOCUMENTS, RECALL_RULE, RECORDS, RULE, SMOKE, TEXT, judge_loss, judge_recall
 from report.formatting import number, plural
 
 Rows = Sequence[Mapping[str, Any]]
 # Outside text that was given and of which no loss came back: it must not pass for none given.
 NOT_MEASURED: Mapping[str, Any] = {"documents_count": 0, "unusable_documents": 0}
+# What is reported of one kind of control text: its documents and other measures stand with the whole.
+OF_A_KIND = (
+    "documents_count", "unusable_documents", "tokens", "base_loss", "base_loss_standard_error", "tuned_loss",
+    "tuned_loss_standard_error", "difference", "p_value", "p_method",
+)  # fmt: skip
 # A small change of the weights seldom turns a greedy choice. One adapter of SmolLM2-135M at 0.03, 0.1, 0.3, 1 and 3 times its
 # strength, 16 prompts, 32 tokens each: with the held-out losses 0.0003, 0.0009, 0.0027, 0.008 and 0.026 nats per token apart,
 # 0, 1, 4, 8 and 15 of the 16 greedy answers differed. So the share that differs is about 60 times the distance.
@@ -55,6 +61,8 @@ def analyse(
         compare_losses(evaluation.get(text), **seeded) for text in ("heldout", "outside", "control", "training_text")
     )
     beyond = compare_gains(evaluation.get("heldout"), evaluation.get("control"), **seeded)
+    if control and (kinds := losses_by_kind(evaluation["control"], **seeded)):
+        control["by_kind"] = kinds
     if outside is None and (outside_given or "outside" in evaluation):
         outside = dict(NOT_MEASURED)
     recall = compare_recall(prompts, base_answers, tuned_answers, **seeded)
@@ -71,6 +79,29 @@ def analyse(
         "recall": recall,
         "memorisation": {"training_text": training_text, "copies": copies},
     }
+
+
+def losses_by_kind(measured: Mapping[str, Any], *, seed: int = 0, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
+    """The losses of each kind of control text, in the order of the text, the interval left out below six usable documents.
+
+    Every title names its document's kind before a colon (`Dialogue: At the shop`). Where one does not, where all are of
+    one kind, or where no two are, the text is not of kinds, and the list is empty.
+    """
+    kinds: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    documents = measured.get("documents") or []
+    for document in documents:
+        kind, colon, _ = str(document.get("title") or "").partition(":")
+        kinds[kind.strip() if colon else ""].append(document)
+    if "" in kinds or not 1 < len(kinds) < len(documents):
+        return []
+    rows = []
+    for kind, part in kinds.items():
+        block = compare_losses({"documents": part}, seed=seed, resamples=resamples) or {}
+        row = {"kind": kind, **{key: block[key] for key in OF_A_KIND if key in block}}
+        if 0 < row["documents_count"] < MINIMUM_DOCUMENTS:
+            row["difference"] = {**row["difference"], "low": None, "high": None}
+        rows.append(row)
+    return rows
 
 
 def judged(

@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 from common.storage import Storage
 from rehearsal.models import weights
 from report import render
-from report.content.figures import elapsed_seconds, forgetting
+from report.content.figures import elapsed_seconds, forgetting, forgotten_kinds, kind_cells
 from report.content.meaning import _share, headline
 from report.findings.verdict import IMPROVED, NOT_SHOWN, WORSE, WORSE_OUTSIDE
 from report.formatting import (
@@ -245,6 +245,27 @@ def test_forgetting_is_claimed_by_the_verdicts_own_rule(p_value: float, smoke: b
     # A fall of the control loss is set beside a gain only.
     assert "part of the gain" in said(fell, {"difference": fell}, 0.01, False)
     assert "gain" not in said(fell, {"difference": {"high": 0.01}}, 0.01, False)
+
+
+def test_a_kind_of_control_text_that_got_worse_is_told_beside_the_others(made: dict[str, Any]) -> None:
+    document = made["code-forgotten"]
+    pattern = (
+        r"Something was forgotten: the loss on Code rose by 0\.\d+ nats per token \(95 % interval 0\.\d+ to 0\.\d+\)\."
+    )
+    for text in (page(document), ElementTree.tostring(paper(document), "unicode"), render.card(document)):
+        assert re.search(pattern, words(text))
+    assert "| control, Code | Loss, nats per token |" in render.card(document)
+    # Five documents have no interval, whatever they say.
+    assert [cells[:2] + cells[5:6] for cells in kind_cells(document)][2] == ("Arithmetic", "5", "–")
+    assert re.match("Something was forgotten: the loss on text|The loss on text", forgetting(document))
+    document["configuration"]["smoke"] = True
+    assert forgotten_kinds(document) == ""
+
+
+def test_control_text_without_kinds_is_told_as_a_whole(made: dict[str, Any]) -> None:
+    document = made["improved"]
+    assert kind_cells(document) == [] and forgotten_kinds(document) == ""
+    assert "Control text by kind" not in page(document) and "| control, " not in render.card(document)
 
 
 CHANGE = {"estimate": -0.05228, "standard_error": 0.00723, "low": -0.06915, "high": -0.03713}

@@ -177,6 +177,39 @@ def test_a_gain_that_lacks_one_of_its_conditions_is_not_shown(damage: Callable[[
     assert found(measured)["verdict"] == found(None)["verdict"] == NOT_SHOWN
 
 
+def test_each_kind_of_control_text_has_its_own_change_and_the_whole_stays() -> None:
+    measured = metrics(kinds={"Essay": (7, -0.1), "Code": (6, 0.2), "Chat": (5, 0.2), "Lost": (1, 0.0)})
+    rows = measured["evaluation"]["control"]["documents"]
+    rows[-1]["tuned_nll"] = rows[0]["tuned_nll"] = math.nan
+    essay, code, chat, lost = found(measured)["control"]["by_kind"]
+    assert essay["difference"]["high"] < 0 < code["difference"]["low"] and code["p_value"] < 0.05
+    assert [row["documents_count"] for row in (essay, code, chat, lost)] == [6, 6, 5, 0]
+    assert chat["difference"]["estimate"] > 0.1 and chat["difference"]["low"] is chat["difference"]["high"] is None
+    assert (lost["kind"], lost["unusable_documents"], "difference" in lost) == ("Lost", 1, False)
+    whole = found(measured)
+    for row in rows:
+        row["title"] = row["title"].replace(":", "")
+    plain = found(measured)
+    assert plain["control"].keys() == whole["control"].keys() - {"by_kind"}
+    for key in ("verdict", "verdict_reason", "beyond_control"):
+        assert plain[key] == whole[key]
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ["Essay: A", "Essay: B", "Code: C", "D"],  # one names none
+        ["Essay: A", "Essay: B", "Essay: C", "Essay: D"],
+        ["Nile: A", "Bread: B", "Tides: C", "Maps: D"],  # colons of four subjects
+    ],
+)
+def test_titles_that_sort_nothing_make_no_kinds(titles: list[str]) -> None:
+    measured = metrics(kinds={"Any": (4, 0.1)})
+    for row, title in zip(measured["evaluation"]["control"]["documents"], titles, strict=True):
+        row["title"] = title
+    assert "by_kind" not in found(measured)["control"]
+
+
 def test_memorising_the_training_text_is_never_an_improvement() -> None:
     findings = found(metrics(effect=0.0))
     assert findings["memorisation"]["training_text"]["difference"]["high"] < -0.1
