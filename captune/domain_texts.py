@@ -114,19 +114,28 @@ class Fact:
     object: str
     source: str
 
-    def stated_in(self, sentences: list[str]) -> int:
-        """How many of these sentences, in lower case, name both the subject and the object."""
+    def stated_in(self, sentences: list[str]) -> list[int]:
+        """The places of the sentences, in lower case, that name both the subject and the object."""
         subject, says = (re.compile(pattern).search for pattern in (self.subject, self.object))
-        return sum(1 for sentence in sentences if subject(sentence) and says(sentence))
+        return [place for place, sentence in enumerate(sentences) if subject(sentence) and says(sentence)]
 
 
 @dataclass(frozen=True)
 class Statements:
-    """How often a text states one fact."""
+    """Where a text states one fact: the numbers of document and sentence."""
 
     fact: str
-    sentences: int
-    documents: int
+    places: frozenset[tuple[int, int]]
+
+    @property
+    def sentences(self) -> int:
+        """How many sentences state it."""
+        return len(self.places)
+
+    @property
+    def documents(self) -> int:
+        """How many documents state it."""
+        return len({document for document, _ in self.places})
 
     @property
     def enough(self) -> bool:
@@ -147,13 +156,12 @@ def facts_in_corpus(file: Path) -> list[Statements]:
 
 
 def statements(facts: Iterable[Fact], texts: Iterable[Document]) -> list[Statements]:
-    """How often these documents state each fact, in the order of the facts. Titles don't count."""
+    """Where these documents state each fact, in the order of the facts. Titles don't count."""
     split = [_SENTENCE_END.split(text.text.lower()) for text in texts]
-    found = []
-    for fact in facts:
-        counts = [fact.stated_in(sentences) for sentences in split]
-        found.append(Statements(fact.fact, sum(counts), sum(count > 0 for count in counts)))
-    return found
+    return [
+        Statements(fact.fact, frozenset((n, place) for n, one in enumerate(split) for place in fact.stated_in(one)))
+        for fact in facts
+    ]
 
 
 def facts_summary(found: list[Statements]) -> str:

@@ -29,6 +29,9 @@ MAIN_REGISTERS = ("abstract", "review", "guideline", "report", "case-report", "d
 REGISTERS = (*MAIN_REGISTERS, "questions", "patient-information")
 FETCHED = str(outside.TARGET) if outside.TARGET.is_file() else ""
 OUTSIDE = os.environ.get("CAPTUNE_OUTSIDE") or FETCHED
+NO_PAGE = re.compile(
+    r"(?i)download|/citation|highwire/markup|\.(?:gz|zip|xml|ris|bib)\b"
+)  # a file, or a part of a page
 FACTS = sorted(DATA.glob(f"*{texts.LISTED}"))
 
 
@@ -145,10 +148,12 @@ def test_no_text_of_others_is_in_the_corpus(domain: str) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
-def test_the_corpus_states_each_core_fact_in_five_wordings(file: Path) -> None:
+def test_the_corpus_states_each_core_fact_in_five_wordings_of_its_own(file: Path) -> None:
     found = texts.facts_in_corpus(file)
     assert len(found) >= 400
-    assert [row for row in found if not row.enough] == []
+    assert [row.fact for row in found if not row.enough] == []
+    by_places = {row.places: row.fact for row in found}
+    assert [(row.fact, by_places[row.places]) for row in found if by_places[row.places] != row.fact] == []
 
 
 @pytest.mark.parametrize("file", FACTS, ids=lambda file: file.stem)
@@ -159,4 +164,6 @@ def test_a_core_fact_is_listed_once_states_itself_and_has_a_source(file: Path) -
     assert [fact.fact for fact in listed if not fact.stated_in([fact.fact.lower()])] == []
     sources = [fact.source for fact in listed]
     assert [one for one in sources if not re.fullmatch(r"(https://[^/\s]+\.[^\s]+)?", one)] == []
+    prompts = [json.loads(line) for line in (DATA / "medicalpromptsources.jsonl").read_text("utf-8").splitlines()]
+    assert [one for one in [*sources, *(row["source"] for row in prompts)] if NO_PAGE.search(one)] == []
     assert sum(not one for one in sources) <= len(sources) // 100

@@ -94,8 +94,13 @@ def test_a_fact_is_stated_by_a_sentence_that_names_subject_and_object() -> None:
     twice = "Imatinib inhibits BCR::ABL1. The tyrosine kinase is blocked by imatinib. Nothing else."
     apart = "Imatinib is a drug. It inhibits BCR::ABL1.\n\nImatinib\n\nBCR::ABL1; imatinib"
     found = [documents(f"# Imatinib inhibits BCR::ABL1\n\n{text}\n", "test")[0] for text in (twice, twice, apart)]
-    assert texts.statements([IMATINIB], found) == [Statements(IMATINIB.fact, 4, 2)]
-    assert [Statements("", *counts).enough for counts in ((5, 3), (4, 3), (5, 2))] == [True, False, False]
+    stated = Statements(IMATINIB.fact, frozenset([(0, 0), (0, 1), (1, 0), (1, 1)]))
+    assert texts.statements([IMATINIB], found) == [stated]
+    assert (stated.sentences, stated.documents, stated.enough) == (4, 2, False)
+    often = [
+        frozenset((n % documents, n) for n in range(sentences)) for sentences, documents in ((5, 3), (4, 3), (5, 2))
+    ]
+    assert [Statements("", places).enough for places in often] == [True, False, False]
 
 
 # Public abstracts
