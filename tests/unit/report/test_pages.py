@@ -254,7 +254,9 @@ def test_a_kind_of_control_text_that_got_worse_is_told_beside_the_others(made: d
     )
     for text in (page(document), ElementTree.tostring(paper(document), "unicode"), render.card(document)):
         assert re.search(pattern, words(text))
-    assert "| control, Code | Loss, nats per token |" in render.card(document)
+    rows = re.findall(r"^\| ([^|]+?) \| Loss, nats per token \|", render.card(document), re.M)
+    kinds = [f"control, {kind}" for kind in ("Essay", "Code", "Arithmetic")]
+    assert rows == ["held out", "control (forgetting)", *kinds, "training text (memorisation)"]
     # Five documents have no interval, whatever they say.
     assert [cells[:2] + cells[5:6] for cells in kind_cells(document)][2] == ("Arithmetic", "5", "–")
     assert re.match("Something was forgotten: the loss on text|The loss on text", forgetting(document))
