@@ -128,10 +128,14 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert files.upload(site, Options(project=project), "medical") == {}, "the deployed texts"
     quick = Options(project=project, quick=True)
     run_input = files.upload(site, quick, "medical")
-    assert 1100 <= len(uploaded(site, run_input["corpus"]).split()) < 1300
+    first = uploaded(site, run_input["corpus"])
+    assert 1100 <= len(first.split()) < 1300
     assert uploaded(site, run_input["heldOut"]).count("# H") == 6
     assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
     assert files.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
+    corpus, note = project / "data" / "medicaldataset.txt", f"<!-- {'it is invented ' * 40}-->\n"
+    corpus.write_text(note + corpus.read_text())
+    assert uploaded(site, files.upload(site, quick, "medical")["corpus"]) == note + first
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
