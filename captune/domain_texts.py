@@ -15,10 +15,6 @@ from preflight.texts.text_file import Document, documents
 
 TRAIN, HELD_OUT = "train", "heldout"
 FILES = {TRAIN: "dataset.txt", HELD_OUT: "heldout.txt"}
-# By the plan and not by the text: in each register of each part, every eighth document from the fourth on is held out.
-HELD_OUT_EVERY, HELD_OUT_FIRST = 8, 4
-# Parts of the plan that state again what the others state: held out, a document of theirs would show nothing new.
-RESTATING = "facts-"
 # A small model learns a fact from many statements of it: from five wordings or more, so that what is learnt is the fact
 # and not a sentence, and from more than one document.
 FEWEST_SENTENCES, FEWEST_DOCUMENTS = 5, 3
@@ -37,13 +33,6 @@ class Entry:
     topic: str
     part: str
     number: int
-
-    @property
-    def planned_split(self) -> str:
-        """The split that the rule gives this place in the plan. General prose, and what restates facts, is for training only."""
-        measured = self.register != "general" and not self.part.startswith(RESTATING)
-        held_out = measured and self.number % HELD_OUT_EVERY == HELD_OUT_FIRST
-        return HELD_OUT if held_out else TRAIN
 
 
 class IndexDiffers(Refused):

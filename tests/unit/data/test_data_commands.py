@@ -63,15 +63,6 @@ def test_a_text_that_differs_from_its_index_is_refused(folder: Path, change: tup
         texts.pairs(folder, "law")
 
 
-def test_every_eighth_document_from_the_fourth_is_held_out() -> None:
-    def split(register: str, part: str) -> list[int]:
-        entries = [texts.Entry("t", "a", register, "train", "s", part, number) for number in range(1, 21)]
-        return [entry.number for entry in entries if entry.planned_split == texts.HELD_OUT]
-
-    assert split("abstract", "p") == [4, 12, 20]
-    assert split("general", "p") == split("abstract", "facts-1") == []
-
-
 def test_the_loss_of_a_register_is_a_mean_over_tokens(folder: Path) -> None:
     def dear_first(parts: list[str]) -> list[tuple[float, int]]:
         return [(9.0 if n == 0 else 1.0, 3 if n == 0 else 7) for n, _ in enumerate(parts)]
