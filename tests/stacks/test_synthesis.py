@@ -1,4 +1,4 @@
-"""`cdk synth`: no credentials, no findings, the same templates every time, a version for what a run is priced by."""
+"""`cdk synth`: no credentials, no findings, the same templates every time, a version for what a run is priced by, packages by hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint
 
-from stacks import definitions
+from stacks import definitions, lambda_code
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, literals
 from tests.doubles.machines.stacks_bench import ACCOUNT, NO_BUNDLING, ROOT, Stacks, synthesize
@@ -145,3 +145,43 @@ def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: py
     other.write_text(text.replace("$endpointTries < 3", "$endpointTries < 4"))
     monkeypatch.setattr(definitions, "FINE_TUNING_DEFINITION", other)
     assert definition_version(Settings()) != before
+
+
+# Packages of the functions that render ---------------------------------------------------------------------------------
+
+BUNDLE = ROOT / "requirements" / "bundle.txt"
+
+
+def test_a_package_is_fetched_by_its_hash_at_the_version_that_is_tested_here() -> None:
+    pinned = re.findall(r"^(\S+==\S+) \\\n {4}--hash=sha256:", BUNDLE.read_text("utf-8"), re.M)
+    assert [name.partition("==")[0] for name in pinned] == ["jinja2", "markupsafe", "typst"]
+    tested = (ROOT / "requirements" / "constraints.txt").read_text("utf-8").casefold().split()
+    assert set(pinned) <= set(tested)
+    command = lambda_code.pip_command("target", BUNDLE)
+    assert {"--require-hashes", "--only-binary=:all:", "--platform=manylinux2014_aarch64"} <= set(command)
+    assert command[command.index("--python-version") + 1] == "3.14"
+
+
+def test_the_code_stands_beside_its_packages_without_what_python_leaves_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "code" / "handler.py").write_text("")
+    ended = {"returncode": 0}
+
+    def pip(command: list[str], **_: Any) -> Any:
+        return subprocess.CompletedProcess(command, ended["returncode"], "", "no such host")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    packages = lambda_code.Packages(tmp_path / "code", BUNDLE)
+    assert packages.try_bundle(str(tmp_path / "out"), None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["handler.py"]
+    ended["returncode"] = 1
+    with pytest.raises(
+        SystemExit, match=r"requirements/bundle\.txt.*could not be fetched.*run the same command again.*no such host"
+    ):
+        packages.try_bundle(str(tmp_path / "out"), None)
+
+
+def test_a_synthesis_without_bundling_gives_all_functions_the_same_code(stacks: Stacks) -> None:
+    assert len({str(function["Code"]) for function in stacks.functions().values()}) == 1

@@ -37,6 +37,7 @@ _MATERIAL = SimpleNamespace(
     outside=[],
     outside_told="",
     prompts=[],
+    note="",
     warnings=[],
 )
 
