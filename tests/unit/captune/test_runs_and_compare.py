@@ -49,7 +49,7 @@ def difference(first: Run, other: Run, text: str) -> Any:
         {"tokens": one["tokens"], "base_nll": one["tuned_loss"] * one["tokens"], "tuned_nll": two["tuned_loss"] * one["tokens"]}
         for one, two in sides
     ]  # fmt: skip
-    return compare_losses({"documents": pairs}, seed=10, resamples=200)
+    return compare_losses({"documents": pairs}, seed=SUMMARY["analysis_seed"], resamples=200)
 
 
 def written(folder: Path, *found: Run) -> Path:
@@ -107,7 +107,9 @@ def test_key_facts_are_paired_on_the_prompts_that_both_were_asked_alike() -> Non
     rows[1]["tuned"]["samples"].append({})
     before = {row["id"]: row["tuned"]["recall"] for row in first.summary["prompts"] if row["tuned"]}
     changes = [row["tuned"]["recall"] - before[row["id"]] for row in rows[2:]]
-    expected = clustered_mean(changes, [row["cluster"] for row in rows[2:]], seed=10, resamples=200)
+    expected = clustered_mean(
+        changes, [row["cluster"] for row in rows[2:]], seed=SUMMARY["analysis_seed"], resamples=200
+    )
     facts = compare([first, other])["pairs"][0]["facts"]
     assert (
         any(changes)
