@@ -79,7 +79,7 @@ def _first_words(path: Path, words: int) -> bytes:
     kept, count = [], 0
     for line in path.read_text(encoding="utf-8").splitlines():
         kept.append(line)
-        count += 0 if line.startswith(("# ", "<!--")) else len(line.split())
+        count += len(text_file.without_titles(line).split())
         if count >= words:
             break
     return ("\n".join(kept) + "\n").encode()

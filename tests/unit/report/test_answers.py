@@ -41,6 +41,7 @@ def compared(*rows: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
     [
         ("Mutated npm1 and NPM1.", [NPM1], [[8, 12], [17, 21]], ["NPM1"]),  # whatever its case
         ("abcde", [{"name": "x", "pattern": "abc"}, {"name": "y", "pattern": "cde"}], [[0, 5]], ["x", "y"]),
+        ("None.\n\nNext subject: NPM1.", [NPM1], [], []),  # the model has gone on to another question
         ("anything", [{"name": "bad", "pattern": "("}, {"name": "empty", "pattern": "z*"}], [], []),
     ],
 )
