@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,13 +16,15 @@ import psutil
 
 from common import records
 from common.ledger import keys
-from preflight.texts import text_file
+from preflight.texts import outside_text, text_file
 from rehearsal.account.cloud import Cloud
 
 from .options import Options
 
 QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
 QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
+# What a rehearsal of the domain's own text asks and measures unless `--words` is given: two cores then need less than six minutes.
+MOST_KNOWLEDGE_PROMPTS, OUTSIDE_WORDS = 40, 7_000
 
 
 def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
@@ -44,6 +47,11 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
             run_input[key] = f"corpora/{key.lower()}-{_safe(path.stem)}{ending}"
     data = options.project / "data"
     prepared = _quick(data, domain) if options.quick else {}
+    if not options.quick and options.corpus is None and "corpus_words" not in options.settings:
+        prepared = _fewer_prompts(data, domain)
+        if options.outside:
+            run_input["heldOutside"] = f"{run_input['heldOutside'].rpartition('.')[0]}.jsonl"
+            files["heldOutside"] = _part_of(files["heldOutside"], options.outside.name)
     for key, content in prepared.items():
         if key not in files and (options.corpus is None or key == "prompts"):
             files[key] = content
@@ -73,6 +81,26 @@ def _quick(data: Path, domain: str) -> dict[str, bytes]:
         first = prompts.read_text(encoding="utf-8").splitlines()[:QUICK_PROMPTS]
         slices["prompts"] = ("\n".join(first) + "\n").encode()
     return slices
+
+
+def _fewer_prompts(data: Path, domain: str) -> dict[str, bytes]:
+    """The domain's prompts, of those that ask for knowledge of the field about `MOST_KNOWLEDGE_PROMPTS` from all over the file."""
+    path = data / f"{domain}prompts.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # What is no prompt stays, for Preflight refuses it by its line's number.
+    rows = {number: row if isinstance(row, dict) else {"kind": "control"} for number, row in records.json_lines(text)}
+    knowledge = [number for number, row in rows.items() if row.get("kind") not in ("starter", "control")]
+    asked = knowledge[:: max(1, -(-len(knowledge) // MOST_KNOWLEDGE_PROMPTS))]
+    if len(asked) == len(knowledge):
+        return {}
+    left_out = set(knowledge) - set(asked)
+    return {"prompts": "\n".join("" if n in left_out else line for n, line in enumerate(text.split("\n"), 1)).encode()}
+
+
+def _part_of(outside: bytes, name: str) -> bytes:
+    """About `OUTSIDE_WORDS` of a file of text by others, in whole documents. Raises what Preflight would say of the file."""
+    parts = text_file.part(outside_text.read(outside, name), OUTSIDE_WORDS)
+    return "".join(f"{json.dumps({'id': one.id, 'title': one.title, 'text': one.text})}\n" for one in parts).encode()
 
 
 def _first_words(path: Path, words: int) -> bytes:

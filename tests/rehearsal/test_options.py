@@ -109,7 +109,7 @@ def test_a_file_of_ones_own_is_uploaded_under_a_safe_name(
     option: str, name: str, key: str, site: Any, project: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("mine")
-    options = replace(parse([option, str(tmp_path / name), "--seed", "1"]), project=project)
+    options = replace(parse([option, str(tmp_path / name), "--seed", "1", "--words", "0"]), project=project)
     run_input = files.upload(site, options, "medical")
     assert sorted(run_input.values(), key=str) == [1, key]
     assert uploaded(site, key) == "mine"
@@ -125,7 +125,9 @@ def test_files_of_one_name_do_not_overwrite_each_other(site: Any, project: Path,
 
 
 def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site: Any, project: Path) -> None:
-    assert files.upload(site, Options(project=project), "medical") == {}, "the deployed texts"
+    assert files.upload(site, Options(project=project, settings={"corpus_words": "0"}), "medical") == {}, (
+        "the deployed texts"
+    )
     quick = Options(project=project, quick=True)
     run_input = files.upload(site, quick, "medical")
     first = uploaded(site, run_input["corpus"])
@@ -139,6 +141,39 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
     assert set(files.upload(site, quick, "medical")) == {"prompts"}
+
+
+def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outside_text(
+    site: Any, project: Path, tmp_path: Path
+) -> None:
+    prompts, outside = project / "data" / "medicalprompts.jsonl", tmp_path / "others.txt"
+    kinds = {0: "starter", 1: "control", 200: "control"}
+    rows = [{"id": str(n), "kind": kinds.get(n, "central")} for n in range(201)]
+    prompts.write_text("\n\n".join(map(json.dumps, rows)))
+    outside.write_text("".join(f"# T{n}\n\n{n} of all the {'many different words ' * 82}\n\n" for n in range(56)))
+    default = Options(project=project, outside=outside)
+    run_input = files.upload(site, default, "medical")
+    asked = [json.loads(line) for line in uploaded(site, run_input["prompts"]).splitlines() if line]
+    assert [row["id"] for row in asked] == ["0", "1", *map(str, range(2, 200, 5)), "200"], (
+        "starters and control prompts stay"
+    )
+    measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
+    assert run_input["heldOutside"].endswith(".jsonl") and [row["title"] for row in measured] == [
+        f"T{n}" for n in range(1, 56, 2)
+    ]
+    assert measured[0]["text"].startswith("1 of all the many different words")
+    for words in ("0", "500"):
+        whole = files.upload(site, replace(default, settings={"corpus_words": words}), "medical")
+        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text()
+    own = files.upload(site, replace(default, corpus=outside), "medical")
+    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text()
+    prompts.write_text("\n".join([*map(json.dumps, rows), "no prompt"]))
+    assert uploaded(site, files.upload(site, default, "medical")["prompts"]).endswith("\nno prompt"), (
+        "Preflight names it"
+    )
+    assert set(files.upload(site, default, "nosuch")) == {"heldOutside"}
+    prompts.write_text("\n".join(map(json.dumps, rows[:42])))
+    assert set(files.upload(site, default, "medical")) == {"heldOutside"}, "so few are all asked"
 
 
 def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:
