@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,8 @@ from .options import Options
 
 QUICK_WORDS, QUICK_HELD_OUT_WORDS, QUICK_PROMPTS = 1100, 260, 4
 QUICK_SETTINGS = {"sequence_length": "128", "samples_per_prompt": "0"}
-# What a rehearsal of the domain's own text asks and measures unless `--words` is given: two cores then need less than six minutes.
+# The most that a rehearsal of the domain's own text asks, and measures of text by others, unless `--words` is given: two cores then need
+# less than six minutes.
 MOST_KNOWLEDGE_PROMPTS, OUTSIDE_WORDS = 40, 7_000
 
 
@@ -51,7 +53,7 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
         prepared = _fewer_prompts(data, domain)
         if options.outside:
             run_input["heldOutside"] = f"{run_input['heldOutside'].rpartition('.')[0]}.jsonl"
-            files["heldOutside"] = _part_of(files["heldOutside"], options.outside.name)
+            files["heldOutside"] = _part_of_outside_text(files["heldOutside"], options.outside.name)
     for key, content in prepared.items():
         if key not in files and (options.corpus is None or key == "prompts"):
             files[key] = content
@@ -87,17 +89,21 @@ def _fewer_prompts(data: Path, domain: str) -> dict[str, bytes]:
     """The domain's prompts, of those that ask for knowledge of the field about `MOST_KNOWLEDGE_PROMPTS` from all over the file."""
     path = data / f"{domain}prompts.jsonl"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    # What is no prompt stays, for Preflight refuses it by its line's number.
-    rows = {number: row if isinstance(row, dict) else {"kind": "control"} for number, row in records.json_lines(text)}
-    knowledge = [number for number, row in rows.items() if row.get("kind") not in ("starter", "control")]
-    asked = knowledge[:: max(1, -(-len(knowledge) // MOST_KNOWLEDGE_PROMPTS))]
-    if len(asked) == len(knowledge):
+    # The numbers of their lines. A line that is no prompt stays where it is: Preflight refuses it by its number.
+    knowledge = [
+        number
+        for number, row in records.json_lines(text)
+        if isinstance(row, dict) and row.get("kind") not in ("starter", "control")
+    ]
+    step = math.ceil(len(knowledge) / MOST_KNOWLEDGE_PROMPTS)
+    if step <= 1:
         return {}
-    left_out = set(knowledge) - set(asked)
-    return {"prompts": "\n".join("" if n in left_out else line for n, line in enumerate(text.split("\n"), 1)).encode()}
+    left_out = set(knowledge) - set(knowledge[::step])
+    lines = ("" if number in left_out else line for number, line in enumerate(text.split("\n"), 1))
+    return {"prompts": "\n".join(lines).encode()}
 
 
-def _part_of(outside: bytes, name: str) -> bytes:
+def _part_of_outside_text(outside: bytes, name: str) -> bytes:
     """About `OUTSIDE_WORDS` of a file of text by others, in whole documents. Raises what Preflight would say of the file."""
     parts = text_file.part(outside_text.read(outside, name), OUTSIDE_WORDS)
     return "".join(f"{json.dumps({'id': one.id, 'title': one.title, 'text': one.text})}\n" for one in parts).encode()

@@ -172,6 +172,8 @@ def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outsid
         "Preflight names it"
     )
     assert set(files.upload(site, default, "nosuch")) == {"heldOutside"}
+    prompts.write_text("\n".join(map(json.dumps, rows[:43])))
+    assert uploaded(site, files.upload(site, default, "medical")["prompts"]).count("id") == 23, "every other one of 41"
     prompts.write_text("\n".join(map(json.dumps, rows[:42])))
     assert set(files.upload(site, default, "medical")) == {"heldOutside"}, "so few are all asked"
 
