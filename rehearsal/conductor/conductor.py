@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -105,15 +106,17 @@ class Conductor:
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
         if options.interruptions:
             engines.setdefault("training", TrainingHost(options.interruptions))
-        weights = None
-        if not self._engines:
-            with self.display.step("Preparing the weights"):
-                weights = model.ensure((options.project / WEIGHTS).absolute())
+        # Neither waits for the other, and each keeps about one core busy.
+        made = None if self._engines else _begun(lambda: model.ensure((options.project / WEIGHTS).absolute()))
         settings = options.context(files.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
+        weights = None
+        if made is not None:
+            with self.display.step("Preparing the weights"):
+                weights = made.result()
         context = json.loads((options.project / "cdk.json").read_text())["context"]
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
@@ -248,6 +251,20 @@ class Conductor:
         )
         for kind, names in left.items():
             self.display.say(f"  {kind}: {escape(', '.join(names)) or 'none'}")
+
+
+def _begun(work: Callable[[], Path]) -> Future[Path]:
+    """What `work` will return or raise; it runs beside the program, which may end before it does."""
+    result: Future[Path] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result
 
 
 def _machine_of(execution_arn: str) -> str:

@@ -86,6 +86,7 @@ class Display:
         self._now = self._progress.add_task("", total=None, note="", visible=False)
         self._bar = self._progress.add_task("", note="", visible=False)
         self._last_plain = 0.0
+        self._ends_at: float | None = None  # by the machine's clock, as the training job expects it
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
@@ -158,6 +159,10 @@ class Display:
             self.say(
                 f"    {_LOSSES[kind]}, {values.get('model')} model: {values.get('loss')} nats a token ({values.get('tokens')} tokens)"
             )
+        elif kind == "expected":
+            seconds = float(values["seconds"])
+            self._ends_at = time.monotonic() + seconds
+            self.say(f"    the training job takes about {duration(seconds)} on this machine")
         elif kind == "finished":
             self._end_bar()
         elif kind == "progress" and "step" in values:
@@ -168,7 +173,8 @@ class Display:
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
-            note = f"{done} of {of} parts"
+            left = max(0.0, (self._ends_at or 0.0) - time.monotonic())
+            note = f"{done} of {of} parts" + (f" · {duration(left)} left" if left else "")
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def _end_bar(self) -> None:

@@ -146,7 +146,7 @@ class Settings:
     corpus_words: int = _setting(
         0,
         checks.whole(0, 10_000_000, "words"),
-        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words",
+        "0 trains on the whole corpus; otherwise on whole documents from all over it, about this many words, and measures half as many of the domain's held-out text",
     )
     long_records: str = _setting(
         "split",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import checkpoints
-from checkpoints import STARTS, Starts, count_start
+from checkpoints import STARTS, Starts, count_start, precision_of_earlier_starts
 
 
 def written(folder: Path, step: int, identity: str = "me") -> Path:
@@ -80,7 +80,9 @@ def test_sagemakers_own_marks_may_come_and_go(tmp_path: Path) -> None:
 
 def started(folder: Path, resumed: int = 0, identity: str = "me", seconds_ago: float = 0.0) -> Starts:
     begun = time.monotonic() - seconds_ago
-    return count_start(folder, identity, resumed_step=resumed, checkpoint_minutes=1e-6, begun=begun)
+    return count_start(
+        folder, identity, resumed_step=resumed, checkpoint_minutes=1e-6, begun=begun, precision="float32"
+    )
 
 
 def test_steps_since_the_last_checkpoint_are_made_again_and_add_up(tmp_path: Path) -> None:
@@ -107,5 +109,7 @@ def test_the_seconds_of_all_starts_are_carried_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"identity": "me", "count": "x"}', '{"identity": "me"}'])
 def test_a_damaged_count_stops_nothing_and_is_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / STARTS).write_text(text, encoding="utf-8")
+    assert precision_of_earlier_starts(tmp_path) == ""
     assert started(tmp_path).count == 1
+    assert precision_of_earlier_starts(tmp_path) == "float32"
     assert json.loads((tmp_path / STARTS).read_text(encoding="utf-8"))["count"] == 1

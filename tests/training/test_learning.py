@@ -79,7 +79,9 @@ class Run:
         self.network = network(self.micro_batch)
         self.steps = -(-len(self.rows) // per_step)
         begun = self.group.of_first(  # as the job does: two processes that count write the same file at the same time
-            count_start(self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started)
+            count_start(
+                self.folder, "me", resumed_step=0, checkpoint_minutes=10, begun=self.clock.started, precision="float32"
+            )
             if self.group.first
             else None
         )

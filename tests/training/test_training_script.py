@@ -22,6 +22,7 @@ import job
 from arguments import Arguments
 from failure import TrainingFailure
 from inputs import read_inputs
+from model import network
 from progress import Clock
 from tests.doubles.rehearsal.toy_container import Container, starting
 from tests.doubles.rehearsal.toy_models import prose
@@ -161,6 +162,18 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     training = container.metrics["training"]
     assert (training["starts"], training["steps_again"]) == (2, noted["step"] - resumed[0])
     container.ends_as(finished[0])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_later_start_keeps_the_precision_of_the_first(
+    container: Container, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """A CPU decides by a measurement, and a checkpoint of the other precision would not be used."""
+    for measured in (first, not first):
+        monkeypatch.setattr(network, "bfloat16_is_faster", lambda faster=measured: faster)
+        trained_here(container, monkeypatch, lambda losses: losses)
+        assert container.metrics["environment"]["precision"] == ("bfloat16" if first else "float32")
+    assert container.metrics["training"]["starts"] == 2
 
 
 # where the measuring of the trained model goes wrong: its adapter is paid for by then

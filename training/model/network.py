@@ -155,10 +155,13 @@ def linear_layers(causal: Any) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in linear})
 
 
-def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE) -> Network:
+def load_network(
+    folder: ModelFolder, arguments: Arguments, device: torch.device, group: Group = ALONE, *, precision: str = ""
+) -> Network:
     """Loads the model in bfloat16, as it is served, and attaches a fresh adapter in float32; alike in each process of the group.
 
-    4-bit NF4 only where the plan of memory finds no room for 16 bits. Raises TrainingFailure for a model that is not causal, does
+    4-bit NF4 only where the plan of memory finds no room for 16 bits. `precision` is that of the job's earlier starts, where there were
+    any: it is kept. Raises TrainingFailure for a model that is not causal, does
     not load or does not fit.
     """
     try:
@@ -167,7 +170,7 @@ def load_network(folder: ModelFolder, arguments: Arguments, device: torch.device
             empty = AutoModelForCausalLM.from_config(configuration)
         shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
-        fast = bool(group.of_first(group.first and (device.type == "cuda" or bfloat16_is_faster())))
+        fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
         free = int(group.lowest(memory.free_bytes(device)))
         plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
@@ -218,6 +221,13 @@ def _tell(plan: memory.Plan) -> None:
         )
     elif plan.needed_bytes > plan.free_bytes:
         say("note", text="this machine may run out of memory: the plan needs more than is free")
+
+
+def _computes_in_bfloat16(device: torch.device, precision: str) -> bool:
+    """A GPU always; a CPU as in the job's earlier starts, or where it is faster."""
+    if device.type == "cuda":
+        return True
+    return precision == "bfloat16" if precision else bfloat16_is_faster()
 
 
 def bfloat16_is_faster() -> bool:
