@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from transformers import PreTrainedTokenizerFast, TrainerControl, TrainerState
 from trl import SFTTrainer
 
 import checkpoints
+import expected
 import job
 import watch
 from arguments import Arguments
@@ -61,6 +64,17 @@ def network(micro_batch: int = 1) -> Network:
     plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
     return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
+
+
+def test_the_expected_time_is_measured_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, now = network(), itertools.count()
+    monkeypatch.setattr(expected, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    before, drawn = {name: value.clone() for name, value in measured.trainable.items()}, torch.get_rng_state()
+    found = expected.seconds_on_cpu(measured, trained_tokens=3 * 256, scored_tokens=5 * 256)
+    assert found == 3 + 5, "each sequence took one second of this clock"
+    for name, value in measured.trainable.items():
+        assert torch.equal(value, before[name]) and value.grad is None
+    assert torch.equal(torch.get_rng_state(), drawn) and measured.adapted.training
 
 
 @dataclasses.dataclass

@@ -36,6 +36,7 @@ def test_a_run_learns_and_reports_its_progress(finished: tuple[Container, list[s
     container, lines = finished
     assert starting(lines, "phase") == [f"phase name={name}" for name in PHASES]
     assert starting(lines, "progress")[-1].startswith("progress step=")
+    assert [line.split("=")[0] for line in starting(lines, "expected")] == ["expected seconds"]
     heldout = container.metrics["evaluation"]["heldout"]
     assert starting(lines, "heldout") == [
         f"heldout model={which} loss={heldout[which + '_loss']:.4f} tokens={heldout['tokens']}"

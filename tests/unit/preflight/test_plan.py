@@ -70,6 +70,27 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
     assert site.staged["code/train.py"] == b"train"
 
 
+@pytest.mark.parametrize(("corpus_words", "measured"), [(0, 60), (1000, 20), (9900, 25), (20_000, 50), (24_000, 60)])
+def test_with_a_part_of_the_corpus_half_as_much_held_out_text_is_measured(
+    site: Site, corpus_words: int, measured: int
+) -> None:
+    """At least LEAST_HELD_OUT_WORDS of it, in whole documents from all over it."""
+    site.data["medicalheldout.txt"] = titled(60, 200, 300)
+    site.settings["corpus_words"] = corpus_words
+    site.begin()
+    documents = site.documents("input/evaluation/heldout.jsonl")
+    assert len(documents) == pytest.approx(measured, abs=1)
+    assert documents[-1]["title"] in ("Part 58", "Part 59")
+
+
+def test_with_a_part_of_ones_own_corpus_all_held_out_text_is_measured(site: Site) -> None:
+    site.settings["corpus_words"] = 1000
+    site.upload("mine.txt", titled(30, 100, 100))
+    site.upload("apart.txt", titled(60, 200, 300))
+    site.begin({**OWN, "heldOut": "corpora/apart.txt"})
+    assert len(site.documents("input/evaluation/heldout.jsonl")) == 60
+
+
 def test_a_corpus_is_learned_without_its_note_which_the_plan_quotes(site: Site) -> None:
     without = site.begin()
     staged = dict(site.staged)
