@@ -118,7 +118,7 @@ class Cloud:
             self.workdir / "lambda",
             {"AWS_ENDPOINT_URL": self._gateway.url},
             self.region,
-            lambda: self.clock.ahead.total_seconds(),
+            self.clock,
         )
         undo.callback(self.functions.close)
         self.events = Events(self, self._notify)

@@ -20,6 +20,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class Functions:
         folder: where code is unpacked and logs are written.
         environment: variables that every function is given.
         region: the region that functions believe to be in.
-        ahead: how many seconds their clock is ahead of this machine's.
+        clock: their time.
 
     Attributes:
         timeouts: seconds by the name of a function, in place of the configured ones.
@@ -145,17 +146,17 @@ class Functions:
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], region: str, ahead: Callable[[], float] = lambda: 0.0
+        self, folder: Path, environment: Mapping[str, str], region: str, clock: Callable[[], datetime]
     ) -> None:
         self.folder = folder
         self.timeouts: dict[str, float] = {}
         self.outcomes: list[tuple[str, bool]] = []
         self.at_work = 0
-        self._fork_server, self._environment, self._region, self._ahead = (
+        self._fork_server, self._environment, self._region, self._clock = (
             _ForkServer(folder),
             environment,
             region,
-            ahead,
+            clock,
         )
         self._idle: defaultdict[str, list[_Worker]] = defaultdict(list)  # by what they were made from
         self._busy: list[tuple[str, _Worker]] = []
@@ -237,7 +238,7 @@ class Functions:
         request = {"request_id": request_id, "event": event, "timeout": timeout, "arn": function.function_arn}
         answer, failure = None, ("Runtime.ExitError", request_id, "Runtime exited with error: signal: killed")
         try:
-            answer = worker.ask({**request, "ahead": self._ahead()})
+            answer = worker.ask({**request, "clock_zero": self._clock().timestamp() - time.monotonic()})
         except TimeoutError:
             failure = ("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")
         finally:

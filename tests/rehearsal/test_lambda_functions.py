@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,7 +98,8 @@ def test_an_error_has_lambdas_form_and_after_an_end_the_next_event_meets_a_new_p
 
 
 def test_now_is_the_rehearsals_moment_and_any_datetime_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Datetime, "ahead", timedelta(hours=5))
-    ahead = Datetime.now(UTC) - datetime.now(UTC)
-    assert timedelta(hours=5) - timedelta(seconds=5) < ahead <= timedelta(hours=5)
+    moment = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    monkeypatch.setattr(Datetime, "zero", moment.timestamp())
+    assert Datetime.now(UTC) == moment + timedelta(seconds=7)
     assert isinstance(datetime(2026, 1, 1, tzinfo=UTC), Datetime), "what botocore parsed before the clock was in place"

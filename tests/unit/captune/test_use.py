@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,22 @@ from captune.__main__ import app
 from captune.engines import AnswerFailed, Deployed, NoEndpoint, OtherBase, refuse_other_base
 from captune.kept_run import REHEARSED_ACCOUNT
 from captune.use import PortTaken, listening
+from common import clock
 from rehearsal.models import weights
 from tests.doubles.aws_account import Account, Answers, deployed
-from tests.doubles.lambda_fakes import TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
 from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
 from tests.doubles.use_site import DOMAIN, NEVER, TEXTS, FakeEngine, Site, serving
 
 ASK = "/v1/completions"
 ASKED = {"model": DOMAIN, "prompt": "A gene is", "max_tokens": 8}
 KEY = "AKIAIOSFODNN7EXAMPLE"  # pragma: allowlist secret
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of `in_account`."""
+    monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
 @pytest.fixture
@@ -187,10 +194,9 @@ class Runtime(Service):
 
 def in_account(name: str = RUN, status: str = "InService") -> Account:
     """An account with an endpoint that was made half an hour ago and ends in another one."""
-    now = datetime.now(UTC)
-    ends = f"at({now + timedelta(minutes=30, seconds=30):%Y-%m-%dT%H:%M:%S})"
+    ends = f"at({NOW + timedelta(minutes=30):%Y-%m-%dT%H:%M:%S})"
     sagemaker = SageMaker(endpoints={name: status})
-    sagemaker.created = now - timedelta(minutes=30)
+    sagemaker.created = NOW - timedelta(minutes=30)
     return Account(**{
         "sagemaker": sagemaker, "stepfunctions": StepFunctions(), "sagemaker-runtime": Runtime(),
         "scheduler": Answers("scheduler", get_schedule={"ScheduleExpression": ends}),
