@@ -153,7 +153,6 @@ class Cloud:
             self._gateway.clear()
             self.messages.clear()
             self.refused.clear()
-            self.functions.timeouts.clear()
             self.functions.outcomes.clear()
             self.clock.begin_again()
             self._engines["training"] = training or self._engines["training"]

@@ -16,6 +16,7 @@ from cfnlint.api import ManualArgs, lint
 from stacks import definitions, lambda_code
 from stacks.configuration.settings import Settings
 from stacks.definitions import definition_version, literals
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.machines.stacks_bench import ACCOUNT, NO_BUNDLING, ROOT, Stacks, synthesize
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,13 @@ def run_app(output: Path, **context: str) -> subprocess.CompletedProcess[str]:
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
     return subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 

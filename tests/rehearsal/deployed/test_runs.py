@@ -17,11 +17,12 @@ from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
 from rehearsal.step_functions.executions import Execution
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from verification.experiments.memory import articles
 
 # Ask saves after every hundredth answer.
-PROMPTS, PATIENCE_SECONDS = 300, 240
+PROMPTS = 300
 
 
 @pytest.fixture(scope="module")

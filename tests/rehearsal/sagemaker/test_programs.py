@@ -16,6 +16,7 @@ import pytest
 
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm, arguments_of
 from rehearsal.sagemaker.vllm.routing import RouteMiddleware
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.sagemaker_account import Account, account, eventually, has_ended, model_request, refusal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
@@ -126,7 +127,7 @@ def test_a_deleted_endpoint_ends_its_server_with_children_and_folder(
     server, child, model, words = aws.ask("it", prompt="Hello")
     assert model == words[words.index("--model") + 1]
     assert Path(str(model)).name == "model" and not str(model).startswith("/opt/ml")
-    with socket.create_connection(("127.0.0.1", host.port_of("it")), timeout=10):
+    with socket.create_connection(("127.0.0.1", host.port_of("it")), timeout=PATIENCE_SECONDS):
         pass
     aws.sagemaker.delete_endpoint(EndpointName="it")
     eventually(lambda: aws.standin.leftovers()["endpoints"] == [])

@@ -318,7 +318,7 @@ for step in range((found or [0])[-1] + 1, 7):
     if step % 2 == 0:
         (root / "checkpoints" / str(step)).write_text("")
     print(f"progress step={step} steps=6", flush=True)
-    time.sleep(0.3)
+    time.sleep(600 if step == interrupted_at else 0)
 (root / "model" / "found.txt").write_text(str(found))
 """
 
@@ -334,7 +334,8 @@ def test_on_spot_the_command_is_killed_and_goes_on_with_its_checkpoints(
     make: Callable[..., Bench], interrupting: TrainingHost, changes: dict[str, Any], interruptions: int, found: bytes
 ) -> None:
     bench = make(interrupting, time_scale=1.0)
-    bench.train(STEPS, **CHECKPOINTS, **changes)
+    waits = f'interrupted_at = {3 if interruptions else 0} if not any((root / "checkpoints").iterdir()) else 0\n'
+    bench.train(waits + STEPS, **CHECKPOINTS, **changes)
     done = bench.ended()
     assert done["TrainingJobStatus"] == "Completed", done
     taken = [step["Status"] for step in done["SecondaryStatusTransitions"]].count("Interrupted")

@@ -25,6 +25,7 @@ from captune.kept_run import REHEARSED_ACCOUNT
 from captune.use import PortTaken, listening
 from common import clock
 from rehearsal.models import weights
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import Account, Answers, deployed
 from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, SageMaker, Service, StepFunctions, refusal
 from tests.doubles.run_bucket import BUCKET, PLAN, RUN, RunBucket, files_of_run
@@ -125,7 +126,7 @@ def raw(site: Site, body: str, length: int) -> socket.socket:
     """A connection on which a request was begun."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who reads nothing fills it soon
-    connection.settimeout(30)
+    connection.settimeout(PATIENCE_SECONDS)
     connection.connect(("127.0.0.1", site.port))
     head = f"POST {ASK} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall((head + body).encode())
@@ -143,11 +144,11 @@ def test_a_client_that_leaves_or_reads_nothing_ends_its_answer(site: Site, monke
     body = json.dumps({"model": "base", "prompt": "A gene is", "stream": True})
     with raw(site, body, len(body)) as leaving:
         leaving.recv(1000)
-    assert site.engine.closed.wait(30)
+    assert site.engine.closed.wait(PATIENCE_SECONDS)
     site.engine.closed.clear()
     monkeypatch.setattr(proxy, "CLIENT_SECONDS", 0.5)
     with raw(site, body, len(body)):
-        assert site.engine.closed.wait(60)
+        assert site.engine.closed.wait(PATIENCE_SECONDS)
 
 
 def test_a_key_of_aws_is_in_no_answer_and_no_log(
