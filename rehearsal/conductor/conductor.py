@@ -114,7 +114,7 @@ class Conductor:
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
-        context = json.loads((options.project / "cdk.json").read_text())["context"]
+        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
         self._folders.logs.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def test_a_function_sees_its_own_variables_and_lambdas_and_no_others(
         and 0 < shown["left"] <= 1000 * PATIENCE_SECONDS
         and shown["arn"].endswith(":function:show")
     )
-    assert "said" in cloud.functions.log_of("show").read_text()
+    assert "said" in cloud.functions.log_of("show").read_text("utf-8")
 
 
 def test_a_function_calls_aws_as_its_role_and_knows_only_boto3(cloud: Cloud, bench: Bench) -> None:

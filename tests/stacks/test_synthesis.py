@@ -91,7 +91,7 @@ def test_every_finding_is_acknowledged_and_cfn_lint_has_no_error(settings: str, 
     built: Stacks = request.getfixturevalue(settings)
     assert built.findings() == []
     for name in NAMES:
-        text = (built.folder / f"Captune-{name}.template.json").read_text()
+        text = (built.folder / f"Captune-{name}.template.json").read_text("utf-8")
         errors = lint(text, config=ManualArgs(regions=["us-east-1"]))
         assert [match.message for match in errors if match.rule.id.startswith("E")] == []
         # CloudFormation gives other characters back as "?", and `cdk diff` leaves out what differs in them alone.
@@ -106,7 +106,7 @@ def test_a_template_changes_only_on_purpose(name: str, stacks: Stacks) -> None:
     if os.environ.get("UPDATE_SNAPSHOTS"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(masked, indent=1, sort_keys=True) + "\n")
-    assert masked == json.loads(file.read_text())
+    assert masked == json.loads(file.read_text("utf-8"))
 
 
 def mask(template: dict[str, Any]) -> dict[str, Any]:

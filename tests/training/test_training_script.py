@@ -66,13 +66,13 @@ def test_the_metrics_are_whole_and_each_texts_losses_add_up(finished: tuple[Cont
             total = sum(row[f"{which}_nll"] for row in part["documents"])
             assert part[f"{which}_loss"] == pytest.approx(total / part["tokens"])
     assert all(row["tokens"] <= 64 for row in metrics["evaluation"]["training_text"]["documents"])
-    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text()) == metrics
+    assert json.loads((container.root / "output" / "data" / "metrics.json").read_text("utf-8")) == metrics
 
 
 def test_the_adapter_has_the_files_and_weights_that_a_server_loads(finished: tuple[Container, list[str]]) -> None:
     folder = finished[0].root / "model"
     assert {path.name for path in folder.iterdir()} == ADAPTER_FILES
-    configuration = json.loads((folder / "adapter_config.json").read_text())
+    configuration = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert configuration["base_model_name_or_path"] == "Tiny"
     assert set(configuration["target_modules"]) == projections
@@ -90,7 +90,7 @@ def test_the_adapter_that_was_measured_is_the_one_that_was_saved(
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
     model = PeftModel.from_pretrained(base, container.root / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text().splitlines()
+    lines = (container.root / "input" / "data" / "evaluation" / "heldout.jsonl").read_text("utf-8").splitlines()
     total = 0.0
     for text in (json.loads(line)["text"] for line in lines):
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -219,6 +219,6 @@ def eventually(condition: Callable[[], Any]) -> Any:
 def has_ended(pid: int) -> bool:
     """Whether a process of this machine has ended; one that nobody has collected yet has."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True

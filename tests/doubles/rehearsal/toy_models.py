@@ -112,7 +112,7 @@ class Family:
         self.causal(configuration).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "_name_or_path": "Tiny"}))
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "_name_or_path": "Tiny"}))
 
 
 FAMILIES: dict[str, Family] = {

@@ -71,7 +71,7 @@ def trained_on(root: Path, family: Family, files: dict[str, str], max_steps: int
         (channels / path).write_text(text, encoding="utf-8")
     settings = Arguments(learning_rate=0.02, sequence_length=LENGTH, lora_rank=RANK, seed=3, max_steps=max_steps)
     job.run(root, read_inputs(channels, LENGTH), settings, Clock(600))
-    metrics = json.loads((root / "model" / "metrics.json").read_text())
+    metrics = json.loads((root / "model" / "metrics.json").read_text("utf-8"))
     return Trained(family, channels / "model", root / "model", metrics)
 
 
@@ -94,10 +94,13 @@ def test_every_model_of_the_catalogue_is_of_a_family_that_is_tried_here(model: B
 
 
 def test_it_is_counted_adapted_and_learns(trained: Trained) -> None:
-    model, shape = trained.metrics["base_model"], shape_of(json.loads((trained.base / "config.json").read_text()))
+    model, shape = (
+        trained.metrics["base_model"],
+        shape_of(json.loads((trained.base / "config.json").read_text("utf-8"))),
+    )
     assert (shape.parameters, shape.adapter_parameters(RANK)) == (model["parameters"], model["trainable_parameters"])
     assert model["architecture"] == trained.family.causal.__name__
-    assert set(json.loads((trained.adapter / "adapter_config.json").read_text())["target_modules"]) == LINEAR
+    assert set(json.loads((trained.adapter / "adapter_config.json").read_text("utf-8"))["target_modules"]) == LINEAR
     assert trained.metrics["training"]["steps"] == STEPS
     learned, heldout = (trained.metrics["evaluation"][name] for name in ("training_text", "heldout"))
     assert learned["tuned_loss"] < learned["base_loss"] - 0.05

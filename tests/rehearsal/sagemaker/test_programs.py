@@ -45,7 +45,7 @@ def test_vllm_is_started_with_the_route_and_a_number_format_that_is_fast_here(
     start = Vllm.on_this_machine(Path("/env/bin/python")).start(tmp_path, {"SM_VLLM_DTYPE": "bfloat16"})
     assert start.command == [
         "/env/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
-        "--port", start.port_file.read_text(), "--dtype", dtype,
+        "--port", start.port_file.read_text("utf-8"), "--dtype", dtype,
         "--middleware", "captune_route.routing.RouteMiddleware",
     ]  # fmt: skip
     package = Path(start.environment["PYTHONPATH"]) / "captune_route"

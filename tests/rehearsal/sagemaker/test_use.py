@@ -89,11 +89,13 @@ def test_without_the_route_every_tuned_request_is_an_error(site: Site, monkeypat
         assert site.error("/v1/completions", asked)[:2] == (502, "AdapterNotServed")
 
 
-def test_the_end_leaves_nothing_and_is_told(here: Here, site: Site) -> None:
-    """Last, as it ends the engine of all tests here."""
-    assert site.call("/captune/end", {})[0] == 200
-    assert not Path(here.folder.name).exists() and json.loads(site.call("/captune/state")[1])["running"] is False
-    assert site.error("/v1/completions", {"model": "base", "prompt": PROMPT})[:2] == (410, "NoEndpoint")
+def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:
+    engine = Here(run, folders[0], STREAMING)
+    engine.wait()
+    with serving(engine) as site:
+        assert site.call("/captune/end", {})[0] == 200
+        assert not Path(engine.folder.name).exists() and json.loads(site.call("/captune/state")[1])["running"] is False
+        assert site.error("/v1/completions", {"model": "base", "prompt": PROMPT})[:2] == (410, "NoEndpoint")
 
 
 def test_a_server_that_does_not_start_is_told_in_its_own_words(run: KeptRun, folders: Folders, tmp_path: Path) -> None:

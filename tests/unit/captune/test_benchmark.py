@@ -160,7 +160,7 @@ def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: p
     assert case.run("--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["all"]["p_value"], found["all"]["only_tuned"]) == (mcnemar(0, 20), 20)
-    assert len(json.loads(Path(found["file"]).read_text())["answered"]) == 40
+    assert len(json.loads(Path(found["file"]).read_text("utf-8"))["answered"]) == 40
 
 
 def test_a_served_run_keeps_its_answers_with_the_run_that_trained_it(case: Case) -> None:

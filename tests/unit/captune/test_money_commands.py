@@ -203,7 +203,7 @@ def priced(hourly: str | None, file: Path, types: list[str]) -> str:
 
 def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> None:
     text = priced("1.25", tmp_path / "prices.json", ["ml.new"])
-    table = json.loads((tmp_path / "prices.json").read_text())
+    table = json.loads((tmp_path / "prices.json").read_text("utf-8"))
     assert (table["source"], table["hourly_usd"]) == (
         "AWS Price List",
         {"us-east-1": {"ml.a": "1.25", "ml.new": "1.25"}},
@@ -214,4 +214,4 @@ def test_refreshed_prices_drop_what_the_list_no_longer_knows(tmp_path: Path) -> 
 def test_a_list_without_any_price_leaves_the_table_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no price at all"):
         priced(None, tmp_path / "prices.json", [])
-    assert json.loads((tmp_path / "prices.json").read_text())["source"] == "x"
+    assert json.loads((tmp_path / "prices.json").read_text("utf-8"))["source"] == "x"

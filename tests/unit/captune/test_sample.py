@@ -69,7 +69,7 @@ def test_all_records_of_a_group_are_drawn_or_none(tmp_path: Path, form: str) -> 
             writer = csv.DictWriter(table, list(RECORDS[0]), delimiter=";")
             writer.writeheader()
             writer.writerows(RECORDS)
-        content = (tmp_path / "made").read_text()
+        content = (tmp_path / "made").read_text("utf-8")
     records, _ = read(drawn(tmp_path, f"a.{form}", content), f"a.{form}")
     groups = [record.group for record in records]
     assert 10 < len(set(groups)) < 100
