@@ -30,9 +30,6 @@ ZONES = (
 # Numbers with a comma, texts that are not UTF-8 by default, an i without its dot: those of them that the machine has.
 LOCALES = ("C", "C.UTF-8", "POSIX", "de_DE.UTF-8", "de_DE.ISO-8859-1", "tr_TR.UTF-8")
 YEARS = range(2026, 2036)
-LIBRARIES_FIRST = (
-    "botocore.auth",  # keep its clock, and so a request is signed at the drawn moment too
-)
 
 weights_seed = 0  # with which toy models draw their weights
 
@@ -47,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--zone", help="the time zone: Asia/Kathmandu")
     group.addoption("--locale", help="the locale, of those installed: C.UTF-8")
     group.addoption("--no-skips", action="store_true", help="fail where a test was skipped")
+
+
+def at(moment: datetime) -> time_machine.travel:
+    """A context in which the clock of this process begins at a moment, for a test that is about it."""
+    return time_machine.travel(moment.timestamp(), tick=True)
 
 
 def drawn_moment(draw: random.Random) -> datetime:
@@ -102,7 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(TZ=option.zone, LC_ALL=option.locale)
     time.tzset()
     locale.setlocale(locale.LC_ALL, option.locale)
-    travel = time_machine.travel(begin.timestamp(), tick=True)
+    travel = at(begin)
     travel.start()
     config.add_cleanup(travel.stop)
 

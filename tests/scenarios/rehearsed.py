@@ -13,6 +13,7 @@ from rehearsal.account.cloud import Cloud
 from rehearsal.calls import Call, Fault
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.step_functions.executions import Execution
+from tests import surroundings
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.scenarios.seen import Seen, ledger_of, states_of
@@ -21,6 +22,7 @@ from verification.simulation.account import DOWN
 from verification.simulation.definitions import task_states
 from verification.simulation.failures import PERSON
 from verification.simulation.rows import Row
+from verification.simulation.world import NOON
 
 TRAINING_MINUTES, HOSTING_MINUTES = 20, 10
 _CHANGES = ("Put", "Transact", "Update", "Delete", "Stop", "Create")
@@ -71,7 +73,14 @@ class RehearsedAccount:
                 self.project.put(key, content)
 
     def play(self, row: Row) -> tuple[Seen, list[str]]:
-        """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end."""
+        """What was seen of a row once all is quiet, and what is left. Raises TimeoutError for one that does not end.
+
+        It begins when the simulation's does: a reservation that reaches into another month is another one.
+        """
+        with surroundings.at(NOON):
+            return self._play(row)
+
+    def _play(self, row: Row) -> tuple[Seen, list[str]]:
         self.empty(row)
         case = _Case(self, row)
         _ARMS[row.failure](case)
