@@ -14,6 +14,7 @@ from __future__ import annotations
 import locale
 import os
 import random
+import signal
 import time
 from calendar import monthrange
 from collections.abc import Iterator
@@ -101,6 +102,8 @@ def pytest_configure(config: pytest.Config) -> None:
     weights_seed = option.seed
     option.randomly_seed = option.seed
     option.hypothesis_seed = option.seed
+    # A shell lets a command in the background ignore Ctrl-C, and what ignores it hands that on to its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(TZ=option.zone, LC_ALL=option.locale)
     time.tzset()
     locale.setlocale(locale.LC_ALL, option.locale)
