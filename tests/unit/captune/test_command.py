@@ -58,6 +58,7 @@ def test_wrong_words_end_with_code_two(words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONIOENCODING"] = "ascii"  # a terminal that lacks most letters
     typed = [str(Path(sys.executable).with_name("captune")), "costs"]
     done = subprocess.run(
         typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
