@@ -71,7 +71,7 @@ rehearse-7b: $(READY)  ## the same with a model of Llama 2 7B's shape and random
 	@python -m rehearsal.seven_billion $(ARGS)
 
 # Several processes of tests share the cores: one thread of torch each is faster than all of them in each.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: lint  ## lint, and every test but the thorough ones, on as many as four cores; again as it was: ARGS="--seed n --at 2028-02-29T23:58 --zone name --locale name"
 	@$(PYTEST) -m "not thorough" $(ARGS)

@@ -143,6 +143,7 @@ FAMILIES: dict[str, Family] = {
 
 def make_adapter(base: Path, adapter: Path) -> None:
     """Write a random adapter on all projections of a model."""
+    set_seed(surroundings.weights_seed)
     model = AutoModelForCausalLM.from_pretrained(base)
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     for name, parameter in tuned.named_parameters():

@@ -13,8 +13,9 @@ from rehearsal.sagemaker.real.server import generation
 from rehearsal.sagemaker.real.server.contract import Sampling
 from rehearsal.sagemaker.real.server.generation import Draws, Generator, number_format
 from rehearsal.sagemaker.real.server.queueing import Batcher, Request, choose
+from tests import surroundings
 from tests.doubles import PATIENCE_SECONDS
-from tests.doubles.rehearsal.toy_models import Folders, References
+from tests.doubles.rehearsal.toy_models import FAMILIES, Folders, References
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # with matrices this small, threads would only wait for each other
@@ -25,6 +26,15 @@ ROOM = 10_000
 @pytest.fixture(scope="module")
 def generator(folders: Folders) -> Generator:
     return Generator(*folders, dtype="float32")
+
+
+def test_what_a_toy_model_says_is_drawn_by_the_seed_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+    for seed in (1, 1, 2):
+        monkeypatch.setattr(surroundings, "weights_seed", seed)
+        FAMILIES["Llama 2"].make(tmp_path)
+        made.append((tmp_path / "model.safetensors").read_bytes())
+    assert made[0] == made[1] != made[2]
 
 
 def test_greedy_answers_of_both_models_in_one_batch_are_those_of_transformers(
