@@ -80,9 +80,9 @@ rehearse-7b: $(REHEARSABLE)  ## the same with a model of Llama 2 7B's shape and 
 	@python -m rehearsal.seven_billion $(ARGS)
 
 # Several processes of tests share the cores: one thread of torch each is faster than all of them in each.
-PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: lint  ## lint, and every test but the thorough ones, on as many as four cores
+test: lint  ## lint, and every test but the thorough ones, on as many as four cores; again as it was: ARGS="--seed n --at 2028-02-29T23:58 --zone name --locale name"
 	@$(PYTEST) -m "not thorough" $(ARGS)
 
 test-fast: $(READY)  ## every test that takes no more than a second or so

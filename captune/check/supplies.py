@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from captune.check.findings import Findings, ok, problem, unless, warning
+from common.clock import date_in_words
 from common.errors import PriceUnknown
 from common.pricing import prices
 
@@ -30,7 +31,7 @@ def plan(freetier: Any) -> Findings:
     if found["accountPlanType"] == "PAID":
         yield ok(subject, f"is the paid one{left}")
         return
-    until = f" or on {ends:%d %B %Y}" if ends else ""
+    until = f" or on {date_in_words(ends)}" if ends else ""
     text = f"is the free one{left}: AWS closes the account when they are used up{until}, and a running endpoint with it"
     yield warning(subject, text, "upgrade it first: Billing and Cost Management in the console, then Upgrade plan")
 

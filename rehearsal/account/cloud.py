@@ -118,7 +118,7 @@ class Cloud:
             self.workdir / "lambda",
             {"AWS_ENDPOINT_URL": self._gateway.url},
             self.region,
-            lambda: self.clock.ahead.total_seconds(),
+            self.clock,
         )
         undo.callback(self.functions.close)
         self.events = Events(self, self._notify)
@@ -153,7 +153,6 @@ class Cloud:
             self._gateway.clear()
             self.messages.clear()
             self.refused.clear()
-            self.functions.timeouts.clear()
             self.functions.outcomes.clear()
             self.clock.begin_again()
             self._engines["training"] = training or self._engines["training"]

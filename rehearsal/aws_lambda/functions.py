@@ -20,6 +20,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,21 +53,16 @@ class _Worker:
         self.pid = pid
         self._connection = connection
         self._answers = connection.makefile("r", encoding="utf-8")
-        self.is_closed = False
+        self.is_closed = self.is_late = False
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the worker's answer to an event, None if it died.
-
-        Raises:
-            TimeoutError: no answer in the request's timeout (seconds).
-        """
+        """Return the worker's answer to an event, None if it died or, in the request's timeout (seconds), gave none."""
         self._connection.settimeout(float(request["timeout"]))
         try:
             self._connection.sendall(json.dumps(request).encode() + b"\n")
             line = self._answers.readline()
-        except TimeoutError:
-            raise
-        except OSError:
+        except OSError as error:
+            self.is_late |= isinstance(error, TimeoutError)
             return None
         return dict(json.loads(line)) if line.endswith("\n") else None
 
@@ -136,26 +132,24 @@ class Functions:
         folder: where code is unpacked and logs are written.
         environment: variables that every function is given.
         region: the region that functions believe to be in.
-        ahead: how many seconds their clock is ahead of this machine's.
+        clock: their time.
 
     Attributes:
-        timeouts: seconds by the name of a function, in place of the configured ones.
         outcomes: of each invocation the function's name, and whether it failed.
         at_work: how many events are being answered.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], region: str, ahead: Callable[[], float] = lambda: 0.0
+        self, folder: Path, environment: Mapping[str, str], region: str, clock: Callable[[], datetime]
     ) -> None:
         self.folder = folder
-        self.timeouts: dict[str, float] = {}
         self.outcomes: list[tuple[str, bool]] = []
         self.at_work = 0
-        self._fork_server, self._environment, self._region, self._ahead = (
+        self._fork_server, self._environment, self._region, self._clock = (
             _ForkServer(folder),
             environment,
             region,
-            ahead,
+            clock,
         )
         self._idle: defaultdict[str, list[_Worker]] = defaultdict(list)  # by what they were made from
         self._busy: list[tuple[str, _Worker]] = []
@@ -226,7 +220,7 @@ class Functions:
     def _answer(self, function: Any, event: Any) -> dict[str, Any]:
         """What a worker answers, or what Lambda says of one that is too slow or dead."""
         request_id, specification = str(uuid4()), self._specification(function)
-        timeout = self.timeouts.get(function.function_name, float(function.timeout))
+        timeout = float(function.timeout)
         made_from = json.dumps(specification)
         with self._changed:
             worker = self._idle[made_from].pop() if self._idle[made_from] else None
@@ -235,11 +229,9 @@ class Functions:
         with self._changed:
             self._busy.append(busy)
         request = {"request_id": request_id, "event": event, "timeout": timeout, "arn": function.function_arn}
-        answer, failure = None, ("Runtime.ExitError", request_id, "Runtime exited with error: signal: killed")
+        answer = None
         try:
-            answer = worker.ask({**request, "ahead": self._ahead()})
-        except TimeoutError:
-            failure = ("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")
+            answer = worker.ask({**request, "clock_zero": self._clock().timestamp() - time.monotonic()})
         finally:
             if answer is None:
                 worker.kill()
@@ -249,7 +241,12 @@ class Functions:
                     self._idle[made_from].append(worker)
                 else:
                     worker.close()
-        return answer or {"error": _failure(*failure)}
+        if answer is not None:
+            return answer
+        if worker.is_late:
+            return {"error": _failure("Sandbox.Timedout", request_id, f"Task timed out after {timeout:.2f} seconds")}
+        died = "Runtime exited with error: signal: killed"
+        return {"error": _failure("Runtime.ExitError", request_id, died)}
 
     def kill(self, function: str) -> int:
         """Kill the workers of a function that are running now; return how many."""
@@ -258,6 +255,13 @@ class Functions:
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         return len(victims)
+
+    def time_out(self, function: str) -> None:
+        """End the workers of a function that are running now as its timeout would: a test need not wait for it."""
+        with self._changed:
+            for name, worker in self._busy:
+                worker.is_late |= name == function
+        self.kill(function)
 
     @contextmanager
     def closed(self, anew: Container[str] = ()) -> Iterator[None]:

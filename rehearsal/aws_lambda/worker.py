@@ -38,14 +38,14 @@ class _AnyDatetime(type):
 
 
 class Datetime(_REAL, metaclass=_AnyDatetime):
-    """datetime.datetime by the rehearsal's clock, which may be ahead of this machine's."""
+    """datetime.datetime by the rehearsal's clock, whatever this machine's shows."""
 
-    ahead = datetime.timedelta(0)
+    zero = 0.0  # the rehearsal's moment when the monotonic clock, one for all processes of a machine, shows 0
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
         """The present moment."""
-        return _REAL.now(tz) + cls.ahead
+        return _REAL.fromtimestamp(cls.zero + time.monotonic(), tz)
 
 
 class Context:
@@ -111,7 +111,7 @@ def _serve(connection: socket.socket, specification: dict[str, Any]) -> None:
     handler = None
     for line in connection.makefile("r", encoding="utf-8"):
         request, failure = json.loads(line), None
-        Datetime.ahead = datetime.timedelta(seconds=request.get("ahead", 0))
+        Datetime.zero = request["clock_zero"]
         if handler is None:
             handler, failure = _load(specification["handler"], request["request_id"])
         answer = {"error": failure} if failure else _answer(handler, request, environment)

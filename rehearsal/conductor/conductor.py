@@ -117,7 +117,7 @@ class Conductor:
         if made is not None:
             with self.display.step("Preparing the weights"):
                 weights = made.result()
-        context = json.loads((options.project / "cdk.json").read_text())["context"]
+        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
         deployed = Settings.from_context({**context, **settings})
         refuse_what_needs_linux(deployed.training_instance_count)
         self._folders.logs.mkdir(parents=True, exist_ok=True)

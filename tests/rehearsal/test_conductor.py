@@ -60,7 +60,7 @@ def test_a_rehearsal_ends_with_a_report_and_nothing_left(conduct: Conduct, tmp_p
     assert files >= {
         "report.html", "report.pdf", "summary.json", "MODEL_CARD.md", "pre-trained.jsonl", "fine-tuned.jsonl", "plan.json",
     }  # fmt: skip
-    assert json.loads((tmp_path / "results" / "mine" / "summary.json").read_text())["status"] == "SUCCEEDED"
+    assert json.loads((tmp_path / "results" / "mine" / "summary.json").read_text("utf-8"))["status"] == "SUCCEEDED"
     for expected in (
         "→ Preflight", "✓ Preflight", '"spot": true', "StartSpotTraining", "✓ AskBothModels", "✓ EndpointKept",
         "The rehearsal's clock moves on", "✓ RemoveResources", "Verdict: improved", "Held-out loss:", "Nothing billable is left",
@@ -110,7 +110,7 @@ def test_a_refused_run_says_what_is_missing_and_keeps_an_earlier_runs_files_apar
     assert named, said
     assert Decimal(named[1]) - Decimal(named[2]) == 1
     assert re.search(r"What an earlier run left in \S+/mine is now in \S+/mine-earlier-1\.", said)
-    assert json.loads((earlier / "summary.json").read_text())["error"] == "BudgetExceeded"
+    assert json.loads((earlier / "summary.json").read_text("utf-8"))["error"] == "BudgetExceeded"
     assert not (earlier / "fine-tuned.jsonl").exists()
     assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
 

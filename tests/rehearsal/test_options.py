@@ -136,7 +136,7 @@ def test_a_quick_rehearsal_takes_a_slice_of_everything_that_the_domain_has(site:
     assert [json.loads(line)["id"] for line in uploaded(site, run_input["prompts"]).splitlines()] == list("0123")
     assert files.upload(site, quick, "nosuch") == {}, "Preflight refuses it by its name"
     corpus, note = project / "data" / "medicaldataset.txt", f"<!-- {'it is invented ' * 40}-->\n"
-    corpus.write_text(note + corpus.read_text())
+    corpus.write_text(note + corpus.read_text("utf-8"))
     assert uploaded(site, files.upload(site, quick, "medical")["corpus"]) == note + first
     # A corpus alone would pass for one of a person's own, of which a part is held out.
     (project / "data" / "medicalheldout.txt").unlink()
@@ -164,9 +164,9 @@ def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outsid
     assert measured[0]["text"].startswith("3 of all the many different words")
     for words in ("0", "500"):
         whole = files.upload(site, replace(default, settings={"corpus_words": words}), "medical")
-        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text()
+        assert set(whole) == {"heldOutside"} and uploaded(site, whole["heldOutside"]) == outside.read_text("utf-8")
     own = files.upload(site, replace(default, corpus=outside), "medical")
-    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text()
+    assert set(own) == {"corpus", "heldOutside"} and uploaded(site, own["heldOutside"]) == outside.read_text("utf-8")
     prompts.write_text("\n".join([*map(json.dumps, rows), "no prompt"]))
     assert uploaded(site, files.upload(site, default, "medical")["prompts"]).endswith("\nno prompt"), (
         "Preflight names it"

@@ -27,7 +27,7 @@ def error_of(**context: object) -> str:
 
 
 def test_cdk_json_shows_every_setting_with_its_default() -> None:
-    context = json.loads(CDK_JSON.read_text())["context"]
+    context = json.loads(CDK_JSON.read_text("utf-8"))["context"]
     ours = {key: value for key, value in context.items() if not key.startswith("@")}
     shown = {key: tuple(value) if isinstance(value, list) else value for key, value in ours.items()}
     assert shown == dataclasses.asdict(Settings())

@@ -56,7 +56,7 @@ def test_retain_data_decides_what_cdk_destroy_leaves(
     assert len(stateful) == 3
     assert {entry[key] for entry in stateful for key in ("DeletionPolicy", "UpdateReplacePolicy")} == {policy}
     assert built.one("Storage", "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is kept
-    artifacts = json.loads((built.folder / "manifest.json").read_text())["artifacts"]
+    artifacts = json.loads((built.folder / "manifest.json").read_text("utf-8"))["artifacts"]
     for name in NAMES:
         protected = artifacts[f"Captune-{name}"]["properties"].get("terminationProtection", False)
         assert protected is (kept and name == "Storage")

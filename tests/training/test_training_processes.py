@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
 
 from rehearsal.sagemaker.real.container import free_port
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_container import Container, starting
 
 # Processes that end with their parent are Linux's; a rehearsal of several refuses other systems.
@@ -33,7 +33,7 @@ def with_two_gpus(container: Container) -> Container:
 def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, list[str]]]:
     found = []
     for process in processes:
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         found.append((process.returncode, output.splitlines()))
     return found
 
@@ -79,11 +79,9 @@ def test_a_process_that_is_killed_ends_the_job_with_a_reason_and_no_hang(contain
     with_two_gpus(container).settings(**LONG)
     process = container.start()
     await_line(process, "progress")
-    begun = time.monotonic()
     workers(process)[rank].kill()
     ((code, lines),) = ended([process])
     assert code == 1, "\n".join(lines)
-    assert time.monotonic() - begun < 120
     assert "Another process of this job ended" in container.failure or "killed" in container.failure
     assert starting(lines, "failure") == [f"failure text={container.failure}"]
     assert not [path for path in (container.root / "model").rglob("*") if path.is_file()]
@@ -96,7 +94,7 @@ def test_a_host_that_dies_ends_the_job_on_the_other_one(two_hosts: list[Containe
     await_line(first, "progress")
     second.kill()  # and with it all that it has started
     ((code, lines),) = ended([first])
-    second.communicate(timeout=60)
+    second.communicate(timeout=PATIENCE_SECONDS)
     assert code == 1, "\n".join(lines)
     assert "Another process of this job ended, or its host was lost" in two_hosts[0].failure
 
@@ -107,8 +105,8 @@ def test_the_parents_death_leaves_no_process_behind(container: Container) -> Non
     await_line(process, "progress")
     left = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.communicate(timeout=60)
-    assert not psutil.wait_procs(left, timeout=10)[1]
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert not psutil.wait_procs(left, timeout=PATIENCE_SECONDS)[1]
 
 
 def test_what_is_wrong_on_one_host_is_the_reason_on_every_host(two_hosts: list[Container]) -> None:

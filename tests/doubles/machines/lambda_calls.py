@@ -52,7 +52,7 @@ def aws_actions(function: str) -> set[str]:
     for path in _closure(function):
         if path.parent == LAMBDAS / "common" / "ledger" or path in _REACHED:
             continue
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text("utf-8"))
         texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
             assert isinstance(call.func, ast.Attribute)
@@ -82,7 +82,7 @@ def variables(function: str) -> set[str]:
     """The environment variables that a function's code requires."""
     found: set[str] = set()
     for path in _closure(function):
-        for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
+        for call in (n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == "required":
                 name = ast.unparse(call.args[0]).strip("'\"")
                 # staging.asset is called for both assets: f'{name}_ASSET_BUCKET'
@@ -110,7 +110,7 @@ def _closure(function: str) -> list[Path]:
         if path in seen:
             continue
         seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
                 base = LAMBDAS / node.module.replace(".", "/")
                 candidates = [base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose
 
 SCRIPT = Path(__file__).parents[3] / "training" / "train.py"
@@ -62,7 +63,7 @@ class Container:
         self.script = folder / SCRIPT.name
 
     def start(self) -> subprocess.Popen[str]:
-        kept = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+        kept = ("PATH", "HOME", "LANG", "LC_ALL", "LOCPATH", "TZ", "COVERAGE_PROCESS_CONFIG")
         environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
             [sys.executable, str(self.script), "--root", str(self.root)],
@@ -72,7 +73,7 @@ class Container:
     def run(self) -> tuple[int, list[str]]:
         """Run to the end and return the exit code and the lines."""
         process = self.start()
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, output.splitlines()
 
     def completes(self) -> list[str]:
@@ -110,7 +111,7 @@ class Container:
                 del left[:2]
             if not left:
                 break
-        rest, _ = process.communicate(timeout=240)
+        rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, lines + rest.splitlines()
 
     @property

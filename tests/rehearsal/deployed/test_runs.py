@@ -16,61 +16,66 @@ from botocore.exceptions import ClientError
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from verification.experiments.memory import articles
 
 # Ask saves after every hundredth answer.
-PROMPTS, PATIENCE_SECONDS = 300, 240
+PROMPTS = 300
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def run(deployed: DeployedProject) -> Execution:
-    """The usual run, at its end and that of its TearDown. It comes first: later tests begin with an emptied account."""
+    """The usual run in an emptied account, at its end and that of its TearDown."""
+    deployed.cloud.reset(training=FakeTraining(), hosting=FakeHosting())
     return deployed.run()
 
 
-def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(deployed: DeployedProject, run: Execution) -> None:
-    assert run.status == "SUCCEEDED", run.cause
-    tear_down = deployed.tear_downs()[0]
-    assert tear_down.status == "SUCCEEDED", tear_down.cause
-    assert tear_down.input == {
-        "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
-    }  # fmt: skip
-    assert deployed.nothing_left()
+class TestUsualRun:
+    """What one run leaves. Tests of a class are not mixed with others, which empty the account."""
 
+    def test_a_usual_run_succeeds_and_its_tear_down_leaves_nothing(
+        self, deployed: DeployedProject, run: Execution
+    ) -> None:
+        assert run.status == "SUCCEEDED", run.cause
+        tear_down = deployed.tear_downs()[0]
+        assert tear_down.status == "SUCCEEDED", tear_down.cause
+        assert tear_down.input == {
+            "executionArn": run.arn, "executionName": run.name, "status": "SUCCEEDED", "reason": "event",
+        }  # fmt: skip
+        assert deployed.nothing_left()
 
-def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run: Execution) -> None:
-    subject, text = deployed.emails()[0]
+    def test_the_owner_gets_verdict_and_cost_by_email(self, deployed: DeployedProject, run: Execution) -> None:
+        subject, text = deployed.emails()[0]
 
-    assert subject.startswith("Captune: improved on held-out documents, $")
-    assert "Verdict:" in text
-    assert "Left of the cap" in text
+        assert subject.startswith("Captune: improved on held-out documents, $")
+        assert "Verdict:" in text
+        assert "Left of the cap" in text
 
+    def test_an_adapter_is_served_again_without_training(self, deployed: DeployedProject, run: Execution) -> None:
+        def served() -> str:
+            container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
+            return str(container["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"])
 
-def test_an_adapter_is_served_again_without_training(deployed: DeployedProject, run: Execution) -> None:
-    def served() -> str:
-        container = deployed.requests("CreateModel")[-1]["PrimaryContainer"]
-        return str(container["AdditionalModelDataSources"][0]["S3DataSource"]["S3Uri"])
+        uri = served()
 
-    uri = served()
+        second = deployed.run(adapterUri=uri)
 
-    second = deployed.run(adapterUri=uri)
+        assert second.status == "SUCCEEDED", second.cause
+        assert len(deployed.requests("CreateTrainingJob")) == 1
+        assert served() == uri
+        old, new = (deployed.document(one, f"{run_folder.REPORT}{run_folder.SUMMARY}") for one in (run, second))
+        assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
+        assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
+        assert deployed.nothing_left()
 
-    assert second.status == "SUCCEEDED", second.cause
-    assert len(deployed.requests("CreateTrainingJob")) == 1
-    assert served() == uri
-    old, new = (deployed.document(one, f"{run_folder.REPORT}{run_folder.SUMMARY}") for one in (run, second))
-    assert new["heldout"]["tuned_loss"] == old["heldout"]["tuned_loss"]
-    assert new["cost"]["training_cents"] == 0 < old["cost"]["training_cents"]
-    assert deployed.nothing_left()
+    def test_a_run_can_be_torn_down_again_by_name_alone(self, deployed: DeployedProject, run: Execution) -> None:
+        execution = deployed.tear_down(runName=run_name(run.name))
 
-
-def test_a_run_can_be_torn_down_again_by_name_alone(deployed: DeployedProject, run: Execution) -> None:
-    execution = deployed.tear_down(runName=run_name(run.name))
-
-    assert execution.status == "SUCCEEDED", execution.cause
-    assert deployed.ledger_item(run)["state"] == "settled"
+        assert execution.status == "SUCCEEDED", execution.cause
+        assert deployed.ledger_item(run)["state"] == "settled"
 
 
 @pytest.mark.thorough

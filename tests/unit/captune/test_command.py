@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from captune import __main__ as command
 from rehearsal.conductor.options import parse
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.aws_account import deployed
 from tests.doubles.lambda_fakes import refusal
 
@@ -57,8 +58,11 @@ def test_wrong_words_end_with_code_two(words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONIOENCODING"] = "ascii"  # a terminal that lacks most letters
     typed = [str(Path(sys.executable).with_name("captune")), "costs"]
-    done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert (done.returncode, "| $3.17 |" in done.stdout) == (0, True), done.stderr
 
 
@@ -115,7 +119,9 @@ def make(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
     # Not what a make that runs these tests was given.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     words = ["make", "--silent", *done_before, *arguments]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     return done.returncode, done.stdout + done.stderr
 
 

@@ -10,9 +10,15 @@ import pytest
 from captune import idle
 from common.names import run_name
 from tests.doubles.aws_account import Account, deployed
-from tests.doubles.lambda_fakes import TEAR_DOWN, arn
+from tests.doubles.lambda_fakes import NOW, TEAR_DOWN, arn
 from tests.doubles.ledger_fakes import FakeLedger
 from tests.doubles.run_end import TornDownSite as Site
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment of the accounts here."""
+    monkeypatch.setattr(idle, "now", lambda: NOW)
 
 
 def words(account: Account) -> str:

@@ -16,6 +16,7 @@ import pytest
 from botocore.stub import Stubber
 
 from rehearsal.account import assembly as rehearsed_assembly
+from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.machines.stacks_bench import synthesize
 from verification.conformance import programs
 from verification.conformance.__main__ import PARTS, check, exit_code
@@ -72,16 +73,20 @@ def test_a_rehearsal_synthesizes_as_for_the_locked_cdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "named"),
+    ("patience", "code", "named"),
     [
-        ("import sys; print('no access'); sys.exit(3)", r"try ended with code 3: no access .*try\.log"),
-        ("import time; time.sleep(600)", r"did not end .*try\.log"),
+        (
+            PATIENCE_SECONDS,
+            "import sys; print('no access'); sys.exit(3)",
+            r"try ended with code 3: no access .*try\.log",
+        ),
+        (1, "import time; time.sleep(600)", r"did not end .*try\.log"),
     ],
 )
 def test_a_command_that_fails_or_hangs_is_an_error(
-    code: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patience: int, code: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(programs, "PATIENCE_SECONDS", patience)
     with pytest.raises(StepFailed, match=named):
         programs.run([sys.executable, "-c", code], {}, tmp_path / "try.log")
 

@@ -32,7 +32,7 @@ def _reference() -> None:
     try:
         ask_reference([])
     except CannotRun as error:
-        pytest.skip(str(error))
+        pytest.skip(f"checks of expressions: {error}")
 
 
 def with_output(expression: str) -> dict[str, Any]:

@@ -260,6 +260,7 @@ def reserve(cents: int = 600, **changes: Any) -> Any:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeLedger:
     ledger = FakeLedger()
     monkeypatch.setattr(handler, "client", {"dynamodb": ledger.table}.__getitem__)
+    monkeypatch.setattr(handler, "now", lambda: EARLY)
     for name, value in {"LEDGER_TABLE": "ledger", "CAP_CENTS": "1000", "DEFINITION_VERSION": "v1"}.items():
         monkeypatch.setenv(name, value)
     return ledger

@@ -101,7 +101,7 @@ def test_of_a_killed_rehearsal_the_assembly_and_the_logs_stay(
     monkeypatch.setattr(files.psutil, "pids", lambda: [1, os.getpid()])
     killed = left(tmp_path, KILLED, with_assembly)
     clear_abandoned(tmp_path)
-    assert (killed.logs / "Ask.log").read_text() == "asked"
+    assert (killed.logs / "Ask.log").read_text("utf-8") == "asked"
     assert killed.account.exists() == with_assembly
     assert not (killed.account / "sagemaker").exists()
 

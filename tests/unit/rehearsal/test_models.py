@@ -223,7 +223,7 @@ class Machine:
         program.chmod(0o755)
 
     def installed(self) -> list[str]:
-        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        lines = self.log.read_text("utf-8").splitlines() if self.log.is_file() else []
         return [line.removeprefix("-m pip install --quiet --disable-pip-version-check ") for line in lines]
 
 
