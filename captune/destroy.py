@@ -54,7 +54,7 @@ def prepare(session: Any, ask: Callable[[str], str], *, data: bool = False, agre
     if not agreed:
         what = f"This destroys the stacks of Captune in {_place(session)}: state machines, functions, alarms and the budget."
         _await_yes(session, ask, f"{what} {_WITH_DATA if data else 'The bucket and the ledger are kept.'}")
-    return f"{release.release(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
+    return f"{release.detach(session)}\nThe stacks are still there: make destroy goes on and has cdk destroy them."
 
 
 def ask_and_empty(session: Any, ask: Callable[[str], str], *, agreed: bool = False) -> str:
