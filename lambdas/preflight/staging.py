@@ -31,7 +31,7 @@ SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
 # Training reads records with Preflight's own reader, and plans its memory as Preflight does.
-SHARED = {f"common/{Path(one.__file__).name}": Path(one.__file__).read_bytes() for one in (memory, records)}
+SHARED = {f"common/{path.name}": path.read_bytes() for path in (Path(str(one.__file__)) for one in (memory, records))}
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
