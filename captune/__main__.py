@@ -60,7 +60,7 @@ ELSEWHERE = (
     ("rehearse", HERE, "rehearsal.__main__", "The whole path with a small Llama: train, compare, report, remove."),
     ("use", HERE, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
     ("benchmark", HERE, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
-    ("report", HERE, "verification.experiments.rewrite", "Judge a finished run's figures again and write its report."),
+    ("report", HERE, "captune.report", "Judge a finished run's figures again and write its report."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
     ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),

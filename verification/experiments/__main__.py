@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from captune.outside import TARGET
+from captune.report import judged_again
 from report.findings.verdict import IMPROVED
 from verification.experiments.experiments import OUTSIDE_SHA256, PROJECT, Experiment, all_experiments
-from verification.experiments.rewrite import judged_again
 from verification.experiments.table import as_markdown, figures_of, kept_since, load, recall_together, row, store
 
 RESULTS = PROJECT / "results" / "evidence"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from common.names import run_name
 from preflight.texts import text_file
 from rehearsal.step_functions.executions import Execution
 from tests.doubles.rehearsal.deployed import DeployedProject
-from verification.experiments.memory import articles
+from tests.doubles.texts import prose
 
 # Ask saves after every hundredth answer.
 PROMPTS, PATIENCE_SECONDS = 300, 240
@@ -76,7 +75,7 @@ def test_a_run_can_be_torn_down_again_by_name_alone(deployed: DeployedProject, r
 @pytest.mark.thorough
 def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
     """Larger than any other file may be; StageInput reads the same version of it a second time."""
-    content = "".join(islice(articles(titled=True), 1400)).encode()
+    content = "".join(f"# Article {number}\n\n{prose(400, number)}\n\n" for number in range(2000)).encode()
     assert len(content) > text_file.MOST_BYTES
     project.put(f"{run_folder.CORPORA}large.txt", content)
 
