@@ -15,8 +15,8 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
 
 from rehearsal.sagemaker.s3_folders import is_jumpstart, split
+from stacks.assembly import Assembly, Stack, substituted
 
-from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT, Clients
 
 _ALARM = "AWS::CloudWatch::Alarm"

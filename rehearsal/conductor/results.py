@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from captune import fetch
 from common.contracts import run_folder
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
@@ -24,6 +23,7 @@ from .display import Display
 SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
+Keep = Callable[[Any, str, str, Path], None]  # (s3, bucket, run, folder)
 
 
 def set_aside(target: Path) -> Path | None:
@@ -34,11 +34,10 @@ def set_aside(target: Path) -> Path | None:
     return target.rename(next(place for place in beside if not place.exists()))
 
 
-def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
-    """Copy what `captune fetch` would of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
+def copy_out(cloud: Cloud, run: str, target: Path, keep: Keep) -> dict[str, Any]:
+    """Copy what is kept of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
     assert cloud.deployment is not None
-    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
-    fetch.copy(s3, bucket, fetch.wanted(s3, bucket, run), target)
+    keep(cloud.client("s3"), cloud.deployment.bucket, run, target)
     summary = target / run_folder.SUMMARY
     return dict(json.loads(summary.read_bytes())) if summary.is_file() else {}
 

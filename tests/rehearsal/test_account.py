@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.account.assembly import Assembly, SynthesisFailed, substituted, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from stacks.assembly import Assembly, SynthesisFailed, substituted, synthesize
 from tests.doubles.rehearsal.deployed import ROLE, Bench
 
 

@@ -87,7 +87,9 @@ def _run(experiment: Experiment) -> None:
 
 
 def _rehearse(arguments: list[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "rehearsal", *arguments], cwd=PROJECT, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "captune", "rehearse", *arguments], cwd=PROJECT, check=False
+    ).returncode
 
 
 def _print_table(known: list[Experiment], chosen: set[str]) -> int:

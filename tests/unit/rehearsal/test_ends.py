@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from captune.fetch import keep
 from rehearsal.conductor import files
 from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
 from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
@@ -73,9 +74,9 @@ def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None
     cloud: Any = SimpleNamespace(
         deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: RunBucket({RUN: files_of_run()})
     )
-    assert copy_out(cloud, RUN, tmp_path / "mine") == {}
+    assert copy_out(cloud, RUN, tmp_path / "mine", keep) == {}
     assert names(tmp_path / "mine" / "adapter") == set(ADAPTER)
-    assert copy_out(cloud, "captune-refused", tmp_path / "other") == {} and names(tmp_path / "other") == set()
+    assert copy_out(cloud, "captune-refused", tmp_path / "other", keep) == {} and names(tmp_path / "other") == set()
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:

@@ -86,6 +86,22 @@ def test_the_stacks_import_only_what_a_run_is_reckoned_with() -> None:
     assert roots_of("stacks") & OURS <= {"stacks", "common", "preflight"}
 
 
+# From below to above: a room imports from those before it. What a user runs lies below what proves.
+FLOORS = (("lambdas", "training"), ("stacks",), ("rehearsal",), ("captune",), ("verification",), ("tests",))
+
+
+def test_every_room_has_its_floor() -> None:
+    assert sorted(room for floor in FLOORS for room in floor) == FOLDERS
+
+
+@pytest.mark.parametrize("number", range(len(FLOORS)))
+def test_no_room_imports_from_one_above_it(number: int) -> None:
+    above = {room for floor in FLOORS[number + 1 :] for room in floor}
+    for room in FLOORS[number]:
+        for name, path in modules(room).items():
+            assert not {other.partition(".")[0] for other in imported(name, path)} & above, name
+
+
 @pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder not in ("tests", "verification")])
 def test_no_product_code_imports_pytest_or_tests(folder: str) -> None:
     assert not roots_of(folder) & {"pytest", "tests"}
