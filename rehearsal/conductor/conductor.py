@@ -17,7 +17,6 @@ from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
 from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
@@ -148,7 +147,6 @@ class Conductor:
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = files.upload(cloud, self.options, settings.domain)
-        watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
@@ -158,7 +156,7 @@ class Conductor:
             self._stop()
         self._wait(cloud, execution)
         self._end_a_kept_endpoint(cloud, execution)
-        return self._finish(cloud, execution, watch)
+        return self._finish(cloud, execution)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
         while True:
@@ -181,7 +179,7 @@ class Conductor:
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
-    def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
+    def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run = run_name(execution.name)
         target = self.options.results / (self.options.name or run)
         if earlier := results.set_aside(target):
@@ -198,8 +196,7 @@ class Conductor:
                     f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
                 )
         clean = results.show_proof(self.display, cloud)
-        clean = results.show_alarms(self.display, cloud, watch) and clean
-        clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
+        clean = results.show_rights(self.display, cloud) and clean
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
             if (target / KEPT_ADAPTER).is_dir():

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from common.contracts import run_folder
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
@@ -138,24 +137,11 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
 
 
 def show_rights(display: Display, cloud: Cloud) -> bool:
-    """Show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    """Let the sweeper look once, show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=_SWEEP_SECONDS)
     if not cloud.refused:
         display.say(f"  [green]✓[/] rights: each of {cloud.calls_of_roles()} calls is one that its role may make")
     for refused in dict.fromkeys(cloud.refused):
         display.say(f"  [red]✗[/] a right is missing in stacks/access: {escape(refused)}")
     return not cloud.refused
-
-
-def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
-    """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
-    cloud.events.fire_timed_rules()
-    cloud.settle(timeout=_SWEEP_SECONDS)
-    fired = watch.look()
-    if not fired:
-        display.say(
-            f"  [green]✓[/] alarms: none of the {len(watch.alarms())} on the project's own metrics went off, after one sweep"
-        )
-    for subject, message in watch.sent:
-        display.say(f"  [red]✗[/] {escape(subject)}")
-        display.say(f"    {escape(message['AlarmDescription'])}")
-    return not fired
