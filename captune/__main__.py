@@ -59,10 +59,11 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
 )  # fmt: skip
 # Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
 ELSEWHERE = (
-    ("rehearse", HERE, "rehearsal.__main__", "The whole path with a small Llama: train, compare, report, remove."),
+    ("rehearse", HERE, "captune.rehearse", "The whole path with a small Llama: train, compare, report, remove."),
     ("use", HERE, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
     ("benchmark", HERE, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
-    ("report", HERE, "verification.experiments.rewrite", "Judge a finished run's figures again and write its report."),
+    ("report", HERE, "captune.report", "Judge a finished run's figures again and write its report."),
+    ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
     ("prove-cap", PROOF, "verification.simulation.__main__", "The cap against failures, random months and planted faults."),

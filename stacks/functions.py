@@ -28,10 +28,10 @@ from stacks.storage_stack import StorageStack
 
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 # The largest report that Preflight allows, 10,000 prompts with 8 samples each, an emoji in every answer and a corpus of 5 million words, takes
-# 1,470 MiB and 301 s of a core to write and 1,379 MiB and 40 s to finish (python -m verification.experiments.memory report 10000 8 200). A
-# report draws 1,000 resamples of so many prompts, not 200: that adds about half a minute.
+# 1,470 MiB and 301 s of a core to write and 1,379 MiB and 40 s to finish (measured on made-up
+# answers, with 200 resamples). A report draws 1,000 resamples of so many prompts, not 200: that adds about half a minute.
 REPORT_MEMORY = 2048
-# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (python -m verification.experiments.memory corpus), and 380 MiB.
+# From here on Lambda gives a whole vCPU. A corpus of 64 MiB takes 51 s of one to read and check (measured on made-up articles), and 380 MiB.
 WHOLE_CORE_MEMORY = 1769
 
 

@@ -17,8 +17,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
 import expected
-from arguments import Arguments, automatic_learning_rate, automatic_sequences_per_step
+from arguments import Arguments, automatic_learning_rate
 from checkpoints import Starts, count_start, fingerprint, newest, precision_of_earlier_starts, step_of
+from common.memory import sequences_per_step
 from evaluation import OutOfTime, mean_loss, paired, refuse_unknown_tokens, refuse_worse_than_guessing, score
 from failure import TrainingFailure, explain, mark_adapter_saved, shown, unmark_adapter_saved
 from inputs import Inputs
@@ -93,7 +94,7 @@ def _load(root: Path, inputs: Inputs, arguments: Arguments, clock: Clock, device
     choosing.tell_of_long_records(corpus, arguments)
     refuse_unknown_tokens(itertools.chain(corpus, *sets.values()), edges, network.known_tokens)
     rows = choosing.rows_of(corpus, edges, arguments)
-    per_step = arguments.sequences_per_step or automatic_sequences_per_step(len(rows))
+    per_step = arguments.sequences_per_step or sequences_per_step(len(rows))
     if arguments.max_steps:
         rows.stop_after(arguments.max_steps * per_step)
     chosen = dataclasses.replace(arguments, sequences_per_step=per_step)

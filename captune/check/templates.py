@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from captune.check.rights import Role
-from rehearsal.account.assembly import substituted
+from stacks.assembly import substituted
 
 # The resource part of an ARN, by the type of the resource; what CloudFormation calls Ref is its name unless it is in _REF_IS_ARN.
 _ARNS = {

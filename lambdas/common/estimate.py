@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 from common.architecture import Shape
-from common.cards import MOST_SEQUENCES_PER_STEP, Card, speed_up
+from common.cards import Card, speed_up
+from common.memory import MOST_SEQUENCES_PER_STEP
 from common.pricing.costs import CHECKPOINT_MINUTES, checkpoint_cents, small_items_cents
 from common.pricing.durations import WEIGHTS_DOWNLOAD_SECONDS
 from common.pricing.prices import Price

@@ -11,13 +11,14 @@ from datetime import timedelta
 from typing import Any
 
 from common import estimate
-from common.cards import card_of, cards_in, sequences_per_step, serving_bytes, training_memory
+from common.cards import card_of, cards_in, serving_bytes, training_memory
 from common.clock import schedule_time
 from common.contracts import run_folder
 from common.contracts.fine_tuning import PreflightEvent
 from common.contracts.plan import Plan, PlannedCorpus, PlannedEstimate
 from common.environment import RunSettings
 from common.ledger.rows import RunItem
+from common.memory import sequences_per_step
 from common.names import trial_name
 from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.durations import (
@@ -215,7 +216,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
     """
     model, material, kind = found.model, found.material, found.training_types[0]
     tokens = tokens_learned(settings, found.request, material.words)
-    sequences = sequences_per_step(tokens, settings.sequence_length)
+    sequences = sequences_per_step(tokens // settings.sequence_length)
     run = estimate.of_run(
         model.shape,
         card_of(kind),

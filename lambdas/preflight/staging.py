@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from common import records
+from common import memory, records
 from common.aws import error_code, error_message, is_missing
 from common.contracts import run_folder
 from common.environment import required
@@ -30,8 +30,8 @@ from preflight.texts.training import Material
 SMOKE_PROMPTS = 4
 # What the trial model points to in place of the adapter, which does not exist yet: SageMaker looks whether there is something.
 _PLACEHOLDER = '{"note": "In place of the adapter while hosting is tried. It is never loaded."}'
-# Training reads records with Preflight's own reader.
-READER = {"common/records.py": Path(records.__file__).read_bytes()}
+# Training reads records with Preflight's own reader, and plans its memory as Preflight does.
+SHARED = {f"common/{path.name}": path.read_bytes() for path in (Path(str(one.__file__)) for one in (memory, records))}
 
 
 def asset(s3: Any, name: str) -> dict[str, bytes]:
@@ -99,7 +99,7 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
     for path, parts in ((run_folder.OUTSIDE, material.outside), (run_folder.CONTROL, material.control)):
         if parts:
             staged[path] = _lines(parts)
-    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **READER}.items()}
+    return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **SHARED}.items()}
 
 
 def _lines(parts: list[Document]) -> bytes:

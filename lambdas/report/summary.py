@@ -1,7 +1,7 @@
 """summary.json: everything a report shows, so that page, PDF and model card can be made from it alone.
 
 `build` for a run whose answers are in, `failure` for one that ended before, `settle` once TearDown knows the cost.
-Its form is in summary_types.py, of which summary.schema.json is made.
+Its form is in summary_types.py.
 """
 
 from __future__ import annotations

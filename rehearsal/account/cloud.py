@@ -30,8 +30,8 @@ from rehearsal.events import Clock, Delivery, Events, sns_event, status_change
 from rehearsal.sagemaker.standin import PLAYED, StandIn
 from rehearsal.step_functions import interpreter
 from rehearsal.step_functions.executions import Execution, Executions
+from stacks.assembly import Assembly
 
-from .assembly import Assembly
 from .clients import PERSON, Clients
 from .deployment import Deployment
 from .gateway import Gateway

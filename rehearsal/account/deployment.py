@@ -15,11 +15,10 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.scheduler.models import scheduler_backends
 
 from rehearsal.sagemaker.s3_folders import is_jumpstart, split
+from stacks.assembly import Assembly, Stack, substituted
 
-from .assembly import Assembly, Stack, substituted
 from .clients import ACCOUNT, Clients
 
-_ALARM = "AWS::CloudWatch::Alarm"
 _WEIGHTS_MARKERS = ("config.json", "tokenizer.model", "model-00001-of-00002.safetensors")
 
 
@@ -30,7 +29,6 @@ class Deployment:
         outputs: the outputs of all stacks by name.
         definitions: the definition that each state machine (ARN) runs.
         unsupported: resource types that moto leaves out.
-        alarms: the properties of each alarm.
         fine_tuning, tear_down: ARNs of the state machines.
         fine_tuning_role: name of FineTuning's role, by which its own calls are known.
         bucket, table, topic: names of the bucket and the ledger table, ARN of the topic of results.
@@ -43,7 +41,6 @@ class Deployment:
         self.outputs: dict[str, str] = {}
         self.definitions: dict[str, str] = {}
         self.unsupported: set[str] = set()
-        self.alarms: list[dict[str, Any]] = []
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
         self._subscriptions: list[tuple[str, str]] = []
@@ -79,7 +76,7 @@ class Deployment:
     def _create_stack(self, stack: Stack) -> None:
         client = self._clients.get("cloudformation")
         for resource in stack.template.get("Resources", {}).values():
-            if resource_class_from_type(resource["Type"]) is None and resource["Type"] != _ALARM:
+            if resource_class_from_type(resource["Type"]) is None:
                 self.unsupported.add(resource["Type"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not supported by moto's CloudFormation.*")
@@ -101,8 +98,6 @@ class Deployment:
                 properties = clean_json(resource["Properties"], resources)
                 if properties["Protocol"] == "lambda":
                     self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
-            elif resource["Type"] == _ALARM:  # which moto does not make from a template
-                self.alarms.append(clean_json(resource["Properties"], resources))
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""

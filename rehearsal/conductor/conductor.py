@@ -14,12 +14,10 @@ from typing import Any
 
 from rich.markup import escape
 
-from captune.kept_run import ADAPTER
+from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
-from rehearsal.account.assembly import Assembly, SynthesisFailed, synthesize
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
 from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
@@ -27,6 +25,7 @@ from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
+from stacks.assembly import Assembly, SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
 
 from . import files, results
@@ -52,6 +51,7 @@ class Conductor:
     Args:
         options: of the command line.
         display: where it is shown.
+        keep: copies a run out of its bucket, as `captune fetch` does.
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
         assembly: a cloud assembly to deploy instead of synthesizing the project.
@@ -62,13 +62,14 @@ class Conductor:
         self,
         options: Options,
         display: Display,
+        keep: results.Keep,
         *,
         engines: dict[str, Any] | None = None,
         time_scale: float = 30,
         assembly: Assembly | None = None,
         model: Substitute = SMALL,
     ) -> None:
-        self.options, self.display, self._assembly, self.model = options, display, assembly, model
+        self.options, self.display, self._keep, self._assembly, self.model = options, display, keep, assembly, model
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None
@@ -149,7 +150,6 @@ class Conductor:
         if settings.training_instance_count > 1:
             cloud.sagemaker.market.allow_training(settings.training_instance_type, settings.training_instance_count)
         run_input = files.upload(cloud, self.options, settings.domain)
-        watch = Watch(cloud)
         names = {deployment.fine_tuning: "FineTuning", deployment.tear_down: "TearDown"}
         cloud.on_history = lambda arn, event: self.display.history(names.get(_machine_of(arn), "machine"), event)
         self.display.say(f"Starting FineTuning with {escape(json.dumps(run_input))}")
@@ -159,7 +159,7 @@ class Conductor:
             self._stop()
         self._wait(cloud, execution)
         self._end_a_kept_endpoint(cloud, execution)
-        return self._finish(cloud, execution, watch)
+        return self._finish(cloud, execution)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
         while True:
@@ -182,28 +182,27 @@ class Conductor:
         cloud.clock.advance(minutes=max(0.0, minutes), seconds=1)
         self._wait(cloud, execution)
 
-    def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
+    def _finish(self, cloud: Cloud, execution: Execution) -> int:
         run = run_name(execution.name)
         target = self.options.results / (self.options.name or run)
         if earlier := results.set_aside(target):
             self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
         succeeded = execution.status == "SUCCEEDED"
-        summary = self.summary = results.copy_out(cloud, run, target)
+        summary = self.summary = results.copy_out(cloud, run, target, self._keep)
         if succeeded and summary:
             results.show_summary(self.display, summary)
             results.show_missed(self.display, summary, self.options.interruptions)
         else:
             results.show_failure(self.display, execution)
-            if (kept := target / ADAPTER).is_dir():
+            if (kept := target / KEPT_ADAPTER).is_dir():
                 self.display.say(
                     f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
                 )
         clean = results.show_proof(self.display, cloud)
-        clean = results.show_alarms(self.display, cloud, watch) and clean
-        clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
+        clean = results.show_rights(self.display, cloud) and clean
         if summary:
             self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
-            if (target / ADAPTER).is_dir():
+            if (target / KEPT_ADAPTER).is_dir():
                 self.display.say(f"Ask both models yourself: [bold]captune use {escape(str(target))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
         if self._interrupts:

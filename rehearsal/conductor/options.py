@@ -123,7 +123,7 @@ def _cents(text: str) -> int:
     return round(dollars * 100)
 
 
-def parse(arguments: list[str] | None = None, prog: str = "python -m rehearsal") -> Options:
+def parse(arguments: list[str] | None = None, prog: str = "captune rehearse") -> Options:
     """Read the command line; leaves with code 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
         prog=prog, description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -12,10 +12,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from captune import fetch
 from common.contracts import run_folder
 from rehearsal.account.cloud import Cloud
-from rehearsal.cloudwatch import Watch
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
@@ -24,6 +22,7 @@ from .display import Display
 SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
+Keep = Callable[[Any, str, str, Path], None]  # (s3, bucket, run, folder)
 
 
 def set_aside(target: Path) -> Path | None:
@@ -34,11 +33,10 @@ def set_aside(target: Path) -> Path | None:
     return target.rename(next(place for place in beside if not place.exists()))
 
 
-def copy_out(cloud: Cloud, run: str, target: Path) -> dict[str, Any]:
-    """Copy what `captune fetch` would of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
+def copy_out(cloud: Cloud, run: str, target: Path, keep: Keep) -> dict[str, Any]:
+    """Copy what is kept of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
     assert cloud.deployment is not None
-    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
-    fetch.copy(s3, bucket, fetch.wanted(s3, bucket, run), target)
+    keep(cloud.client("s3"), cloud.deployment.bucket, run, target)
     summary = target / run_folder.SUMMARY
     return dict(json.loads(summary.read_bytes())) if summary.is_file() else {}
 
@@ -139,24 +137,11 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
 
 
 def show_rights(display: Display, cloud: Cloud) -> bool:
-    """Show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    """Let the sweeper look once, show which calls the deployed policies forbid the role that made them, and return whether none was."""
+    cloud.events.fire_timed_rules()
+    cloud.settle(timeout=_SWEEP_SECONDS)
     if not cloud.refused:
         display.say(f"  [green]✓[/] rights: each of {cloud.calls_of_roles()} calls is one that its role may make")
     for refused in dict.fromkeys(cloud.refused):
         display.say(f"  [red]✗[/] a right is missing in stacks/access: {escape(refused)}")
     return not cloud.refused
-
-
-def show_alarms(display: Display, cloud: Cloud, watch: Watch) -> bool:
-    """Let the sweeper look once, show which alarms are on after that, with their text, and return whether none is."""
-    cloud.events.fire_timed_rules()
-    cloud.settle(timeout=_SWEEP_SECONDS)
-    fired = watch.look()
-    if not fired:
-        display.say(
-            f"  [green]✓[/] alarms: none of the {len(watch.alarms())} on the project's own metrics went off, after one sweep"
-        )
-    for subject, message in watch.sent:
-        display.say(f"  [red]✗[/] {escape(subject)}")
-        display.say(f"    {escape(message['AlarmDescription'])}")
-    return not fired

@@ -144,19 +144,13 @@ class CloudFormation(Service):
 
 
 class Budgets(Service):
-    """AWS Budgets with one action of ours; `after` holds what each step leads to, a status for each time that it is described."""
+    """AWS Budgets with one action of ours."""
 
     name = "budgets"
 
-    def __init__(
-        self, status: str = "STANDBY", spent: str = "12.34", coming: Sequence[str] = (), reversed_: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, status: str = "STANDBY", spent: str = "12.34") -> None:
         super().__init__()
-        self.status, self.spent, self.coming = status, spent, list(coming)
-        self.after: dict[str, list[str]] = {
-            REVERSE: list(reversed_ or ["REVERSE_IN_PROGRESS", "REVERSE_SUCCESS"]),
-            RESET: ["RESET_IN_PROGRESS", "STANDBY"],
-        }
+        self.status, self.spent = status, spent
         self.has_action = True
         self.left_out = ["Credit", "Refund"]
 
@@ -176,15 +170,8 @@ class Budgets(Service):
         answer: dict[str, Any] = page("Actions", found, NextToken)
         return answer
 
-    def on_describe_budget_action(self, AccountId: str, BudgetName: str, ActionId: str) -> dict[str, Any]:
-        assert (AccountId, BudgetName, ActionId) == (ACCOUNT, BUDGET, ACTION)
-        if self.coming:
-            self.status = self.coming.pop(0)
-        return {"AccountId": AccountId, "BudgetName": BudgetName, "Action": self._action()}
-
     def on_execute_budget_action(self, ExecutionType: str, **named: str) -> dict[str, Any]:
         assert named == {"AccountId": ACCOUNT, "BudgetName": BUDGET, "ActionId": ACTION}
-        self.coming = [self.status, *self.after[ExecutionType]]  # the next answer does not show an accepted step yet
         return {**named, "ExecutionType": ExecutionType}
 
     def on_describe_budget(self, AccountId: str, BudgetName: str, ShowFilterExpression: bool = False) -> dict[str, Any]:

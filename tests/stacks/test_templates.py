@@ -89,7 +89,7 @@ def test_every_function_logs_for_a_month_and_only_the_sweeper_has_a_dead_letter_
 
 
 def test_reading_prompts_and_corpus_leaves_time_for_what_comes_before_and_after(stacks: Stacks) -> None:
-    # A corpus of 64 MiB takes 51 s of a core at most (python -m verification.experiments.memory corpus), and other calls to AWS ten.
+    # A corpus of 64 MiB takes 51 s of a core at most, and other calls to AWS ten.
     needed = prompts.PARSE_SECONDS + 51 * 3 // 2 + 10
     assert needed + quotas.ASKING_SECONDS <= stacks.functions()["preflight"]["Timeout"]
     assert needed + 60 <= stacks.functions()["stage"]["Timeout"], "it writes what it has read"

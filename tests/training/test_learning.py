@@ -61,7 +61,7 @@ def tokenizer() -> Any:
 def network(micro_batch: int = 1) -> Network:
     """A Llama of one layer in float32, the same for every call."""
     adapted = tiny_layer().float()
-    plan = Plan("none", torch.float32, micro_batch, False, 0, 0)
+    plan = Plan("none", "float32", micro_batch, False, 0, 0)
     causal = adapted.get_base_model()
     return Network(adapted, causal, tokenizer(), torch.device("cpu"), plan, 1, "Tiny", OutputLayer(causal))
 

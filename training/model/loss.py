@@ -12,12 +12,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from common.memory import BLOCK
 from failure import TrainingFailure
 from text import IGNORED
-
-BLOCK = 256  # positions whose logits exist at the same time: 33 MB of float32 for Llama 2's 32,000 words
-# Per logit of a block: in the weights' 16 bits, in float32, as logsumexp's own copy, and its slope in 16 bits again.
-LOGIT_BYTES = 2 + 4 + 4 + 2
 
 
 class OutputLayer:

@@ -168,11 +168,11 @@ def load_network(
         configuration = AutoConfig.from_pretrained(folder.path)
         with torch.device("meta"):  # shapes without data: what is to come is planned before it is loaded
             empty = AutoModelForCausalLM.from_config(configuration)
-        shape = memory.shape_of(empty, linear_layers(empty), arguments.lora_rank)
+        sizes = memory.sizes_of(empty, linear_layers(empty), arguments.lora_rank)
         # What the first process finds: beside others that measure at the same time, the answer of each would be chance.
         fast = bool(group.of_first(group.first and _computes_in_bfloat16(device, precision)))
         free = int(group.lowest(memory.free_bytes(device)))
-        plan = memory.plan(shape, arguments, device.type, free, fast_bfloat16=fast)
+        plan = memory.plan(sizes, arguments, device.type, free, fast_bfloat16=fast)
         _tell(plan)
         tokenizer = AutoTokenizer.from_pretrained(folder.path)
         causal = _load(folder.path, device, plan)
@@ -183,7 +183,7 @@ def load_network(
         ) from error
     causal.config.use_cache = False
     adapted = attach(causal, arguments, folder.name, narrow=plan.dtype is torch.bfloat16)
-    return Network(adapted, causal, tokenizer, device, plan, shape.parameters, folder.name, OutputLayer(causal))
+    return Network(adapted, causal, tokenizer, device, plan, sizes.parameters, folder.name, OutputLayer(causal))
 
 
 def _load(path: Path, device: torch.device, plan: memory.Plan) -> Any:

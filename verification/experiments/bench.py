@@ -23,6 +23,7 @@ from typing import Any
 
 import jinja2
 
+from captune.report import Folder
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
@@ -35,7 +36,6 @@ from rehearsal.sagemaker.real.container import environment_of
 from report.findings.intervals import figure, interval
 from report.summary_types import Estimate
 from verification.experiments.experiments import DATA, PROJECT
-from verification.experiments.rewrite import Folder
 from verification.experiments.table import with_interval
 
 RESULTS = PROJECT / "results"

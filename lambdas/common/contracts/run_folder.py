@@ -36,6 +36,8 @@ TRIAL = f"{TRAINING}trial/"
 ADAPTER_CONFIGURATION = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 METRICS = "metrics.json"
+# The folder with an adapter among the files of a run that are kept on a person's machine.
+KEPT_ADAPTER = "adapter"
 
 ANSWERS = "answers/"
 BASE_ANSWERS = f"{ANSWERS}pre-trained.jsonl"

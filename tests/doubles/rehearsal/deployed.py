@@ -17,12 +17,12 @@ import pytest
 
 from common.contracts import run_folder
 from common.names import run_name
-from rehearsal.account.assembly import Assembly, synthesize
 from rehearsal.account.cloud import Cloud
 from rehearsal.conductor.files import upload
 from rehearsal.conductor.options import Options
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
+from stacks.assembly import Assembly, synthesize
 from tests.doubles import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[3]

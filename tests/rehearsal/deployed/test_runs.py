@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
 from rehearsal.step_functions.executions import Execution
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
-from verification.experiments.memory import articles
+from tests.doubles.texts import prose
 
 # Ask saves after every hundredth answer.
 PROMPTS = 300
@@ -81,7 +80,7 @@ class TestUsualRun:
 @pytest.mark.thorough
 def test_a_large_corpus_is_staged_as_it_was_checked(project: DeployedProject) -> None:
     """Larger than any other file may be; StageInput reads the same version of it a second time."""
-    content = "".join(islice(articles(titled=True), 1400)).encode()
+    content = "".join(f"# Article {number}\n\n{prose(400, number)}\n\n" for number in range(2000)).encode()
     assert len(content) > text_file.MOST_BYTES
     project.put(f"{run_folder.CORPORA}large.txt", content)
 

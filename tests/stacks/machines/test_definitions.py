@@ -103,26 +103,3 @@ def test_states_all_stands_alone_and_last_as_aws_requires(name: str) -> None:
             named = [rule["ErrorEquals"] for rule in body.get(kind, [])]
             assert all(errors == ["States.ALL"] for errors in named if "States.ALL" in errors), state
             assert all("States.ALL" not in errors for errors in named[:-1]), state
-
-
-def test_only_these_ways_hand_on_what_a_state_was_given_or_answered() -> None:
-    """What is handed on needlessly fills the log, and may hold what nobody shall read."""
-    without_output = set()
-    for name in MACHINES:
-        states = dict(each_state(machine(name)))
-        for state, body in states.items():
-            ways = rules(body) if body["Type"] in {"Task", "Parallel", "Choice"} else []
-            for where, rule in ways:
-                following = rule.get("Next", "")
-                # An error goes on to the state that looks at it.
-                read = where.startswith("Catch") and ("Made" in following or states[following]["Type"] == "Fail")
-                without_output |= (
-                    {f"{state} {where}".strip()} if following and not read and "Output" not in rule else set()
-                )
-    assert without_output == {
-        "Preflight", "ReserveBudget", "ScheduleTearDown", "ScheduleTearDown Catch[0]", "StartTraining Catch[0]",
-        "StartSpotTraining Catch[0]",
-        # These were given nothing themselves, or how many prompts remain.
-        "TrainingNeeded? Choices[0]", "TrainingNeeded? Choices[1]", "AllGone? Choices[0]", "AllGone? Choices[1]",
-        "AllGone? Choices[2]", "LongUnsettled? Choices[0]", "BaseModelAnswered? Choices[0]", "FineTunedModelAnswered? Choices[0]",
-    }  # fmt: skip

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
-from rich.console import Console
 
-from captune.check import command, deployment, questions, rights, supplies
+from captune.check import deployment, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
 from captune.check.rights import Role
@@ -25,8 +23,6 @@ from tests.doubles import aws_account as aws
 from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
 from tests.doubles.lambda_fakes import NOW, refusal
 from tests.doubles.preflight_site import SETTINGS
-from verification.conformance.expressions import on_aws
-from verification.conformance.expressions.evaluations import Evaluation
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:topic"
@@ -247,15 +243,3 @@ def test_a_check_of_preflight_becomes_a_finding(look: Any, levels: list[Level]) 
     account = checks.Account(settings, NOW, no_client, no_client)
     found = questions.made(checks.Check("licence", look, "none"), account, checks.PreflightResult.of(settings))
     assert [one.level for one in found] == levels
-
-
-@pytest.mark.parametrize(("output", "level"), [("7", OK), ("8", PROBLEM)])
-def test_step_functions_own_values_are_findings_and_the_price_is_told_first(
-    output: str, level: Level, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(on_aws, "recorded", lambda assembly: [Evaluation("$a + 2", {"a": 5}, 0, {"value": 7})])
-    monkeypatch.setattr(command, "synthesize", lambda *of: None)
-    step_functions = SimpleNamespace(test_state=lambda **asked: {"status": "SUCCEEDED", "output": output})
-    (finding,) = command._expressions(step_functions, Console(width=200), {}, "123456789012")
-    assert (finding.level, finding.subject) == (level, "expressions")
-    assert "TestState is called 1 times: at most $0.000" in capsys.readouterr().out

@@ -73,7 +73,7 @@ def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.
         given.append((arguments, prog))
         return 3
 
-    monkeypatch.setattr("rehearsal.__main__.main", main)
+    monkeypatch.setattr("captune.rehearse.main", main)
     assert said("rehearse", "--plain", "--seed", "7")[0] == 3
     assert given == [(["--plain", "--seed", "7"], "captune rehearse")]
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from captune.report import rewrite
 from report.findings.analysis import analyse
 from report.summary import build, settle
 from verification.experiments import __main__ as command
 from verification.experiments import experiments, picture
 from verification.experiments.experiments import PROJECT, Experiment, all_experiments
 from verification.experiments.made_up_runs import COST, answers, metrics, prompts, run
-from verification.experiments.rewrite import rewrite
 from verification.experiments.table import figures_of, recall_together, row
 
 pytestmark = pytest.mark.slow

@@ -58,6 +58,7 @@ def test_all_a_run_needs_is_staged_under_its_prefix(site: Site) -> None:
         "input/prompts.jsonl",
         "code/train.py",
         "code/lib/loss.py",
+        "code/common/memory.py",
         "code/common/records.py",
         "plan.json",
         "training/trial/adapter_config.json",

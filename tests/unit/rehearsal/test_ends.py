@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from captune.fetch import keep
 from rehearsal.conductor import files
 from rehearsal.conductor.files import RunFolders, clear_abandoned, new_name
-from rehearsal.conductor.results import copy_out, set_aside, show_alarms, show_missed, show_summary
+from rehearsal.conductor.results import copy_out, set_aside, show_missed, show_summary
 from tests.doubles.run_bucket import ADAPTER, BUCKET, RUN, RunBucket, files_of_run
 
 HARD = "Of 1,204 samples (34.4 %; p = 0.03) [12] had an event = end of"
@@ -55,16 +56,6 @@ def test_the_first_prompts_are_shown_and_all_where_there_are_no_more() -> None:
     assert "prompts; all are in the report" not in screen(HARD, PLAIN[0])
 
 
-def test_an_alarm_that_went_off_is_shown_with_what_to_do_and_the_run_is_not_clean() -> None:
-    events = SimpleNamespace(fire_timed_rules=lambda: 1)
-    cloud = SimpleNamespace(events=events, settle=lambda timeout: None)
-    message = {"AlarmDescription": "Delete it in the console."}
-    watch = SimpleNamespace(look=lambda: ["too-old"], sent=[("ALARM: too-old", message)], alarms=lambda: [message])
-    clean: list[bool] = []
-    shown = said(lambda *given: clean.append(show_alarms(*given)), cloud, watch)
-    assert "✗ ALARM: too-old" in shown and "Delete it in the console." in shown and clean == [False]
-
-
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -73,9 +64,9 @@ def test_everything_that_can_be_fetched_of_a_run_is_kept(tmp_path: Path) -> None
     cloud: Any = SimpleNamespace(
         deployment=SimpleNamespace(bucket=BUCKET), client=lambda _: RunBucket({RUN: files_of_run()})
     )
-    assert copy_out(cloud, RUN, tmp_path / "mine") == {}
+    assert copy_out(cloud, RUN, tmp_path / "mine", keep) == {}
     assert names(tmp_path / "mine" / "adapter") == set(ADAPTER)
-    assert copy_out(cloud, "captune-refused", tmp_path / "other") == {} and names(tmp_path / "other") == set()
+    assert copy_out(cloud, "captune-refused", tmp_path / "other", keep) == {} and names(tmp_path / "other") == set()
 
 
 def test_a_folder_in_which_no_run_has_left_anything_stays_where_it_is(tmp_path: Path) -> None:
