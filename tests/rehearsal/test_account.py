@@ -72,10 +72,10 @@ def test_a_delivery_is_attempted_three_times_and_its_error_is_kept(cloud: Cloud,
     assert len(cloud.functions.outcomes) == 3
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, assembly: Path) -> Iterator[Cloud]:
+@pytest.fixture
+def deployed(tmp_path: Path, assembly: Path) -> Iterator[Cloud]:
     """The account with the project's stacks."""
-    with new(tmp_path_factory.mktemp("account")) as cloud:
+    with new(tmp_path) as cloud:
         cloud.deploy(Assembly(assembly))
         yield cloud
 
