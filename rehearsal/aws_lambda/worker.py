@@ -31,7 +31,8 @@ class _AnyDatetime(type):
 class Datetime(_REAL, metaclass=_AnyDatetime):
     """datetime.datetime by the rehearsal's clock, whatever this machine's shows."""
 
-    zero = 0.0  # the rehearsal's moment when the monotonic clock, one for all processes of a machine, shows 0
+    # The rehearsal's moment when the monotonic clock, one for all processes of a machine, shows 0; until the first event this machine's.
+    zero = time.time() - time.monotonic()
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
