@@ -16,6 +16,7 @@ from stacks.access.roles import service_role
 from stacks.configuration.settings import Settings
 from stacks.fine_tuning_stack import FineTuningStack
 from stacks.functions import dead_letters
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from stacks.watching.alarms import SWEEP_MINUTES, Alarms, Watched, longest_endpoint_seconds
 from stacks.watching.budget import Budget
 
@@ -92,6 +93,7 @@ class GuardrailStack(cdk.Stack):
         events.Rule(
             self,
             "RunEnded",
+            rule_name=RUN_ENDED_RULE,
             description="Starts TearDown when a FineTuning execution has ended, in whatever way.",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
@@ -122,6 +124,7 @@ class GuardrailStack(cdk.Stack):
         events.Rule(
             self,
             "Sweep",
+            rule_name=SWEEP_RULE,
             description="Starts the sweeper, which looks for leftovers older than any run can be.",
             schedule=events.Schedule.rate(cdk.Duration.minutes(SWEEP_MINUTES)),
             targets=[

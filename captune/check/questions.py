@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from captune.check import deployment, rights, supplies
-from captune.check.findings import Findings, Level, asking, later, ok, problem, warning
+from captune.check.findings import BUDGETS, Findings, Level, asking, later, ok, problem, warning
 from captune.check.templates import Templates, Unresolved
+from captune.destroy import GUARDRAIL
 from common.clock import now
 from preflight import checks
 from preflight.checks import Clients
@@ -42,6 +43,8 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     yield from _settings(settings)
     # The plan of an account is kept in one region.
     yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
+    # Before anything is deployed: the last stack would be refused, when the others already stand.
+    yield from asking(BUDGETS, "budgets:ViewBudget", supplies.budgets(aws("budgets"), account))
     version = deployment.bootstrap(aws("ssm"), project.bootstrap_parameter, project.bootstrap_version)
     yield from asking("cdk bootstrap", "ssm:GetParameter", version)
     bucket = Templates(account, settings.region, project.stacks).assets_bucket()
@@ -62,7 +65,7 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
         yield from asking(f"price of {use.lower()}", "pricing:GetProducts", price)
     for role in templates.roles():
         yield from asking(f"rights of {role.name}", "iam:SimulatePrincipalPolicy", rights.check(iam, role, account))
-    yield from _guards(aws, settings, deployed, templates.alarms())
+    yield from _guards(aws, settings, deployed, templates)
 
 
 def _settings(settings: Settings) -> Findings:
@@ -90,7 +93,7 @@ def made(check: checks.Check, asked: checks.Account, result: checks.PreflightRes
         yield ok(check.name, said)
 
 
-def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, alarms: list[str]) -> Findings:
+def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, templates: Templates) -> Findings:
     """The second line of defence, and who hears of it."""
     outputs, sns, address = deployed.outputs, aws("sns"), settings.alert_email
     if policy := outputs.get("DenySpendingPolicyArn"):
@@ -99,12 +102,17 @@ def _guards(aws: Clients, settings: Settings, deployed: deployment.Deployed, ala
     elif deployed.stacks is not None:
         yield later("budget", "is not deployed")
     subscriptions = "sns:ListSubscriptionsByTopic"
-    if topic := outputs.get("KillSwitchTopic"):
-        yield from asking("kill switch", subscriptions, deployment.kill_switch(sns, topic))
+    if GUARDRAIL in (deployed.stacks or ()):
+        guards = deployment.guards(aws("events"), sns, templates.guards())
+        yield from asking(
+            "rules and kill switch", f"events:DescribeRule, ListTargetsByRule and {subscriptions}", guards
+        )
     if topic := outputs.get("BudgetWarningsTopic"):
         subject = "e-mail of alarms"
         yield from asking(subject, subscriptions, deployment.email(sns, topic, address, subject, Level.PROBLEM))
-        yield from asking("alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), alarms))
+        yield from asking(
+            "alarms", "cloudwatch:DescribeAlarms", deployment.alarms(aws("cloudwatch"), templates.alarms())
+        )
     if (topic := outputs.get("ResultTopicArn")) and address:
         # AWS Budgets writes to the address without a confirmation.
         yield from asking("e-mail", subscriptions, deployment.email(sns, topic, address, "e-mail", Level.WARNING))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from captune.check.findings import Findings, ok, problem, unless, warning
+from botocore.exceptions import ClientError
+
+from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unless, warning
+from common.aws import error_message
 from common.errors import PriceUnknown
 from common.pricing import prices
 
@@ -33,6 +36,24 @@ def plan(freetier: Any) -> Findings:
     until = f" or on {ends:%d %B %Y}" if ends else ""
     text = f"is the free one{left}: AWS closes the account when they are used up{until}, and a running endpoint with it"
     yield warning(subject, text, "upgrade it first: Billing and Cost Management in the console, then Upgrade plan")
+
+
+def budgets(client: Any, account: str) -> Findings:
+    """Whether AWS Budgets works in this account: in one of an organisation, the payer has to turn it on first."""
+    try:
+        client.describe_budgets(AccountId=account, MaxResults=1)
+    except ClientError as error:
+        # An AccessDeniedException, like that of a person without the right: only the words differ.
+        if "enable budgets" not in error_message(error).lower():
+            raise
+        yield problem(
+            BUDGETS,
+            f"is not turned on in your organisation, and the stack Captune-Guardrail would be refused ({one_line(error_message(error))})",
+            "deploy nothing yet: let the payer account open Budgets and Cost Explorer in its Billing and Cost Management console once. AWS takes an hour to a "
+            "day; then run captune check again",
+        )
+    else:
+        yield ok(BUDGETS, "answers in this account")
 
 
 def price(pricing: Any, region: str, types: Sequence[str], use: str) -> Findings:

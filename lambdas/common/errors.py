@@ -38,6 +38,15 @@ class DeployInProgress(CaptuneError):
     advice = "Wait until the deployment has ended, then start a new execution. A redrive keeps the old definition."
 
 
+class GuardrailMissing(CaptuneError):
+    """The event rule, the sweeper's rule or the kill switch, which end every run, do not exist or are disabled."""
+
+    advice = (
+        "Run captune check, then make deploy until Captune-Guardrail is deployed; make deploy ARGS=--revert-drift where somebody "
+        "changed it by hand."
+    )
+
+
 class EulaNotAccepted(CaptuneError):
     """The licence of the base model was not accepted in the settings."""
 

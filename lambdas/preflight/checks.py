@@ -13,6 +13,7 @@ from common.environment import RunSettings
 from common.errors import (
     CaptuneError,
     EulaNotAccepted,
+    GuardrailMissing,
     ImageNotFound,
     LeftoversFound,
     ServiceUnreachable,
@@ -25,7 +26,7 @@ from common.pricing.durations import MINIMUM_DEADLINE_SECONDS, MINIMUM_TRAINING_
 from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
-from preflight.account import images, other_runs, quotas, weights
+from preflight.account import guardrail, images, other_runs, quotas, weights
 from preflight.texts import prompts, training
 from preflight.texts.text_file import Files
 
@@ -51,6 +52,7 @@ class Context(Account):
     cap_cents: int
     storage: Storage
     ledger: Ledger
+    guards: guardrail.Guards
 
 
 @dataclass
@@ -130,6 +132,15 @@ def execution_input(context: Context, result: PreflightResult) -> None:
         raise SpotWithoutCheckpoints(
             "A spot instance may be taken away at any moment, and without checkpoints the job would begin anew each time. Set checkpoint_minutes in "
             'cdk.json to 10 and deploy, or start with {"spot": false}.'
+        )
+
+
+def guards(context: Context, result: PreflightResult) -> None:
+    """Whether what ends a run is deployed and on. Raises GuardrailMissing."""
+    if missing := guardrail.missing(context.client("events"), context.client("sns"), context.guards):
+        raise GuardrailMissing(
+            f"This run would not be ended and settled as promised: {'; '.join(missing)}. Run make deploy until the stack Captune-Guardrail is there, and where somebody "
+            "changed it by hand: make deploy ARGS=--revert-drift. captune check says what stands in the way."
         )
 
 
@@ -296,6 +307,7 @@ class Check(NamedTuple):
 CHECKS = (
     Check("name of the run", name_of_run),
     Check("input", execution_input),
+    Check("guardrail", guards),
     Check("ledger", whole_ledger),
     Check("licence", licence, "none"),
     Check("weights", base_weights, "s3:ListBucket and s3:GetObject"),

@@ -46,7 +46,6 @@ class Deployment:
         self.alarms: list[dict[str, Any]] = []
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
-        self._subscriptions: list[tuple[str, str]] = []
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
@@ -99,8 +98,10 @@ class Deployment:
                 self._make_executable(resource, resources[logical_id], resources)
             elif resource["Type"] == "AWS::SNS::Subscription":
                 properties = clean_json(resource["Properties"], resources)
-                if properties["Protocol"] == "lambda":
-                    self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
+                if properties["Protocol"] == "lambda":  # which moto does not make from a template
+                    self._clients.get("sns").subscribe(
+                        TopicArn=properties["TopicArn"], Protocol="lambda", Endpoint=properties["Endpoint"]
+                    )
             elif resource["Type"] == _ALARM:  # which moto does not make from a template
                 self.alarms.append(clean_json(resource["Properties"], resources))
 
@@ -151,7 +152,8 @@ class Deployment:
 
     def subscribers(self, topic_arn: str) -> list[str]:
         """The Lambda functions (ARNs) that subscribe to a topic."""
-        return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]
+        listed = self._clients.get("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        return [one["Endpoint"] for one in listed if one["Protocol"] == "lambda"]
 
     def _objects(self) -> list[tuple[str, str]]:
         s3 = self._clients.get("s3")

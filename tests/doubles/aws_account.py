@@ -11,6 +11,7 @@ from tests.doubles.lambda_fakes import (
     MACHINE,
     TEAR_DOWN,
     Ecr,
+    Events,
     Pricing,
     SageMaker,
     Service,
@@ -187,6 +188,9 @@ class Budgets(Service):
         self.coming = [self.status, *self.after[ExecutionType]]  # the next answer does not show an accepted step yet
         return {**named, "ExecutionType": ExecutionType}
 
+    def on_describe_budgets(self, AccountId: str, MaxResults: int) -> dict[str, Any]:
+        return {"Budgets": []}
+
     def on_describe_budget(self, AccountId: str, BudgetName: str, ShowFilterExpression: bool = False) -> dict[str, Any]:
         limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}}
         left_out = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": self.left_out}}}
@@ -345,6 +349,7 @@ def in_order(**services: Any) -> Account:
             "iam": Iam(),
             "budgets": Budgets(),
             "sns": sns(),
+            "events": Events(),
             "cloudwatch": cloudwatch("somebody-elses"),
             **services,
         }

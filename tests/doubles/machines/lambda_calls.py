@@ -15,10 +15,12 @@ LAMBDAS = ROOT / "lambdas"
 # Services the Lambdas may call, with the prefix that IAM gives their actions.
 _SERVICES = {
     "ecr": "ecr",
+    "events": "events",
     "pricing": "pricing",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "service-quotas": "servicequotas",
+    "sns": "sns",
     "stepfunctions": "states",
 }
 # The two classes through which every function reaches DynamoDB and S3, by what each of their methods calls.

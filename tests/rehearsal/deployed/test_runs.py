@@ -17,6 +17,7 @@ from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
 from rehearsal.step_functions.executions import Execution
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles.rehearsal.deployed import DeployedProject
 from verification.experiments.memory import articles
 
@@ -121,6 +122,26 @@ def test_each_prompt_has_one_answer_though_a_function_is_killed(project: Deploye
     failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
     assert len(killed) == 1 and all(killed)
     assert len(failed) == sum(killed)
+
+
+@pytest.mark.parametrize("guard", [RUN_ENDED_RULE, SWEEP_RULE, "kill switch"])
+def test_a_run_without_its_guards_is_refused_by_name(project: DeployedProject, guard: str) -> None:
+    events, sns = project.cloud.client("events"), project.cloud.client("sns")
+    topic = project.deployment.outputs["KillSwitchTopic"]
+    (heard,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    if guard == "kill switch":
+        sns.unsubscribe(SubscriptionArn=heard["SubscriptionArn"])
+    else:
+        events.disable_rule(Name=guard)
+    try:
+        refused = project.run()
+    finally:
+        if guard == "kill switch":
+            sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=heard["Endpoint"])
+        else:
+            events.enable_rule(Name=guard)
+    assert (refused.status, refused.error) == ("FAILED", "GuardrailMissing")
+    assert guard in str(refused.cause) and project.ledger_item(refused) == {}
 
 
 def answer(call: Callable[[], object]) -> tuple[str, int]:

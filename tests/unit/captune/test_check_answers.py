@@ -43,6 +43,14 @@ def troubled(service: Any, operation: str, code: str) -> Any:
     return service
 
 
+def payer_has_not() -> Budgets:
+    """AWS Budgets in an account of an organisation whose payer has not turned it on."""
+    budgets = Budgets()
+    words = "Account 1 is a linked account. To enable budgets for your account, ask the payer account to enable budgets first."
+    budgets.troubles["describe_budgets"] = [refusal("AccessDeniedException", words)]
+    return budgets
+
+
 def plan(**more: Any) -> Iterator[Finding]:
     return supplies.plan(aws.freetier(**more))
 
@@ -133,8 +141,8 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
     (budget(action=False), [PROBLEM], "no budget action"),
     (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
-    (deployment.kill_switch(sns(topic=[("lambda", "arn", True)]), TOPIC), [OK], ""),
-    (deployment.kill_switch(sns(topic=[("email", MINE, True)]), TOPIC), [PROBLEM], "nothing receives"),
+    (supplies.budgets(Budgets(), ACCOUNT), [OK], ""),
+    (supplies.budgets(payer_has_not(), ACCOUNT), [PROBLEM], "let the payer account open Budgets"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
     (email(("email", MINE, False), ("sms", "+100", True)), [PROBLEM], "follow the link"),
     (email(("email", MINE, None), level=WARNING), [WARNING], "follow the link"),

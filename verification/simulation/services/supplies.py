@@ -1,4 +1,4 @@
-"""What a run needs beside SageMaker: S3, SNS, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
+"""What a run needs beside SageMaker: S3, SNS, event rules, the Price List, Service Quotas, the registry of images, and the endpoint's answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 from botocore.exceptions import ConnectTimeoutError
 
 from verification.simulation.services import client_error
-from verification.simulation.services.sagemaker import SageMaker
+from verification.simulation.services.sagemaker import ACCOUNT, REGION, SageMaker
 
 BUCKET = "bucket"
+SWEEPER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sweeper"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,26 @@ class Topic:
         """Keeps a message."""
         self.messages.append((str(asked.get("Subject", "")), str(asked["Message"])))
         return {"MessageId": str(len(self.messages))}
+
+    def list_subscriptions_by_topic(self, **asked: Any) -> dict[str, Any]:
+        """The sweeper hears the kill switch."""
+        return {"Subscriptions": [{"Protocol": "lambda", "Endpoint": SWEEPER}]}
+
+
+@dataclass
+class Rules:
+    """EventBridge's rules of the project, which are all on until somebody disables one."""
+
+    targets: tuple[str, ...]
+    disabled: set[str] = field(default_factory=set)
+
+    def describe_rule(self, *, Name: str) -> dict[str, Any]:
+        """Whether a rule is on."""
+        return {"Name": Name, "State": "DISABLED" if Name in self.disabled else "ENABLED"}
+
+    def list_targets_by_rule(self, *, Rule: str) -> dict[str, Any]:
+        """What each of them starts."""
+        return {"Targets": [{"Id": Rule, "Arn": arn} for arn in self.targets]}
 
 
 @dataclass
