@@ -45,6 +45,11 @@ class GuardrailStack(cdk.Stack):
         self._add_tear_down_rule()
         self._add_sweep()
         self._add_alarms(settings)
+        # AWS Budgets may refuse a role for up to two minutes after IAM has made it. So the action is made last of all: a queue alone takes
+        # CloudFormation more than one.
+        for one in self.node.children:
+            if one is not self.budget:
+                self.budget.action.node.add_dependency(one)
         cdk.CfnOutput(
             self,
             "UndeliveredEvents",

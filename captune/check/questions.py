@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from captune.check import deployment, rights, supplies
@@ -13,7 +14,7 @@ from captune.destroy import GUARDRAIL
 from common.clock import now
 from preflight import checks
 from preflight.checks import Clients
-from stacks.configuration.images import newer_images
+from stacks.configuration.images import newer_images, training_successors
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
 
@@ -58,7 +59,9 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
         validation = deployment.definition(aws("stepfunctions"), machine.name, machine.text)
         yield from asking(f"definition of {machine.name}", "states:ValidateStateMachineDefinition", validation)
     yield from _preflight(aws, settings)
-    yield from supplies.newer_images(newer_images(settings.region))
+    ecr = partial(aws, "ecr")
+    newer = supplies.newer_images(newer_images(settings.region), ecr, training_successors(settings.region))
+    yield from asking("newer images", "ecr:BatchGetImage", newer)
     for types, use in ((settings.training_instance_type, "Training"), (settings.hosting_instance_type, "Hosting")):
         # The Price List has endpoints in a few regions only.
         price = supplies.price(aws("pricing", "us-east-1"), settings.region, types, use)

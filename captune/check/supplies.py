@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -11,14 +11,22 @@ from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unl
 from common.aws import error_message
 from common.errors import PriceUnknown
 from common.pricing import prices
+from preflight.account import images
+
+_TRY = "try make conformance ARGS=training-image with its library versions, then change stacks/configuration/images.py"
 
 
-def newer_images(listed: Sequence[tuple[str, str]]) -> Findings:
-    """Whether AWS has images that nobody of this project has looked at."""
-    for text, fix in listed:
+def newer_images(
+    listed: Sequence[tuple[str, str]], ecr_in: Callable[[str], Any], successors: Sequence[str] = ()
+) -> Findings:
+    """Whether AWS has images that nobody of this project has looked at: those that the SDK lists, and successors that only the registry may have."""
+    # Neither missing nor unanswered.
+    there = [address.rpartition("/")[2] for address in successors if images.problem(ecr_in, address) == ("", "")]
+    found = [*listed, *((f"the registry has {one}, a successor of the training image", _TRY) for one in there)]
+    for text, fix in found:
         yield warning("newer images", text, f"use a newer version of this project, or {fix}")
-    if not listed:
-        yield ok("newer images", "the SageMaker SDK lists none that nobody looked at")
+    if not found:
+        yield ok("newer images", "there is none that nobody looked at")
 
 
 def plan(freetier: Any) -> Findings:

@@ -219,6 +219,12 @@ class TrainingNotStarted(StateError):
     )
 
 
+class WeightsUnusable(StateError):
+    """The training job could not download the base model, or found none in the folder. It ends before it loads anything."""
+
+    advice = "Upload a copy of the model's folder to a bucket of yours, set weights_uri to it, deploy, and start a new execution."
+
+
 class NoCapacity(StateError):
     """AWS had no free instance for as long as the run may wait for one."""
 

@@ -174,7 +174,7 @@ def base_weights(context: Account, result: PreflightResult) -> str:
 
 
 def jumpstart_hub(context: Account, result: PreflightResult) -> str:
-    """What JumpStart's hub says of the model, once its licence is accepted. Raises WeightsNotFound and WeightsRejected."""
+    """What JumpStart's hub says of the model, once its licence is accepted: warnings at most."""
     base = context.settings.base_model
     if base.own_weights or not base.hub_name:
         return "is not asked about weights of your own"
@@ -183,7 +183,7 @@ def jumpstart_hub(context: Account, result: PreflightResult) -> str:
     has_template, warnings = weights.in_hub(context.brisk_client("sagemaker"), base)
     result.model = replace(result.model, has_chat_template=has_template)
     result.warnings += warnings
-    return f"has {base.name} where and as the catalogue says"
+    return f"says nothing against {base.name} at {base.weights_uri}"
 
 
 def texts(context: Context, result: PreflightResult) -> None:

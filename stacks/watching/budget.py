@@ -59,7 +59,7 @@ class Budget(Construct):
             description="Captune: attached to the FineTuning role by AWS Budgets at 100 percent, and by nobody else.",
             statements=[permissions.deny_new_spending()],
         )
-        self._add_action(spender)
+        self.action = self._add_action(spender)
         self._add_outputs()
 
     def _topic(self, topic_id: str, display_name: str, name: str | None = None) -> sns.Topic:
@@ -113,7 +113,7 @@ class Budget(Construct):
             "subscribers": [{"subscriptionType": way, "address": address} for way, address in self._subscribers(topic)],
         }
 
-    def _add_action(self, spender: iam.Role) -> None:
+    def _add_action(self, spender: iam.Role) -> budgets.CfnBudgetsAction:
         role = service_role(
             self,
             "ActionRole",
@@ -138,6 +138,7 @@ class Budget(Construct):
             subscribers=[{"type": way, "address": address} for way, address in self._subscribers(self.warnings)],
         )
         action.node.add_dependency(self.warnings, self.kill_switch)  # for the same reason
+        return action
 
     def _add_outputs(self) -> None:
         policy_arn, region = self.deny_policy.managed_policy_arn, cdk.Stack.of(self).region

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from stacks.configuration.images import TRAINING_SUCCESSORS
 from tests.doubles.lambda_fakes import (
     MACHINE,
     TEAR_DOWN,
@@ -333,6 +334,13 @@ def ssm(version: str | None = "33") -> Answers:
     return Answers("ssm", get_parameter=parameter)
 
 
+def without_successors() -> Ecr:
+    """A registry without an image that follows the training image."""
+    ecr = Ecr()
+    ecr.missing |= set(TRAINING_SUCCESSORS)
+    return ecr
+
+
 def in_order(**services: Any) -> Account:
     """An account in which everything is in order, and nothing is deployed."""
     return Account(
@@ -343,7 +351,7 @@ def in_order(**services: Any) -> Account:
             "cloudformation": CloudFormation(),
             "s3": s3(),
             "stepfunctions": step_functions(),
-            "ecr": Ecr(),
+            "ecr": without_successors(),
             "service-quotas": ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0}),
             "pricing": price_list(),
             "iam": Iam(),

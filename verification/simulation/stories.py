@@ -193,12 +193,12 @@ def second_type_selected() -> list[str]:
 
 
 def no_type_of_a_list_is_free() -> list[str]:
-    """Where none of the listed types is free, training ends at once and the endpoint after three tries; nothing is billed for them."""
+    """Where none of the listed types is free, training ends at once, and the endpoint when its deadline has no time for another try."""
     wrong = []
     given = replace(CALM, instance_types=TWO_TYPES)
     for without, jobs, endpoints in (
         (replace(given, jobs=("capacity",)), 1, 0),
-        (replace(given, endpoints=("capacity",)), 1, 3),
+        (replace(given, endpoints=("capacity",)), 1, 2),
     ):
         account = calm()
         execution = runs.start(account, "one", without)

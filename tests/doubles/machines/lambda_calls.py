@@ -17,10 +17,10 @@ _SERVICES = {
     "ecr": "ecr",
     "events": "events",
     "pricing": "pricing",
+    "sns": "sns",  # its delete_endpoint nobody calls, SageMaker's comes after it
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "service-quotas": "servicequotas",
-    "sns": "sns",
     "stepfunctions": "states",
 }
 # The two classes through which every function reaches DynamoDB and S3, by what each of their methods calls.

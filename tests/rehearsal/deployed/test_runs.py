@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
+from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.market import CAPACITY_HOSTING
 from rehearsal.step_functions.executions import Execution
 from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles.rehearsal.deployed import DeployedProject
@@ -122,6 +124,16 @@ def test_each_prompt_has_one_answer_though_a_function_is_killed(project: Deploye
     failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
     assert len(killed) == 1 and all(killed)
     assert len(failed) == sum(killed)
+
+
+def test_a_run_whose_endpoint_finds_no_instance_says_so_by_email(project: DeployedProject) -> None:
+    """Each try takes ten minutes, and five lie between two: the deadline of an hour leaves time for three."""
+    project.cloud.reset(training=FakeTraining(), hosting=FakeHosting("capacity"))
+    execution = project.run()
+    assert (execution.status, execution.error) == ("FAILED", "NoCapacity")
+    assert len(project.requests("CreateEndpoint")) == len(project.requests("DeleteEndpoint")) == 3
+    ((_, text),) = project.emails()
+    assert CAPACITY_HOSTING in text and '"adapterUri"' in text and project.nothing_left()
 
 
 @pytest.mark.parametrize("guard", [RUN_ENDED_RULE, SWEEP_RULE, "kill switch"])

@@ -20,10 +20,11 @@ from captune.check.rights import Role
 from common.environment import RunSettings
 from common.errors import EulaNotAccepted
 from preflight import checks
+from stacks.configuration.images import training_successors
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
-from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm, without_successors
+from tests.doubles.lambda_fakes import NOW, Ecr, refusal
 from tests.doubles.preflight_site import SETTINGS
 from verification.conformance.expressions import on_aws
 from verification.conformance.expressions.evaluations import Evaluation
@@ -41,6 +42,10 @@ def troubled(service: Any, operation: str, code: str) -> Any:
     """The service, whose next answer to an operation is a refusal."""
     service.troubles[operation] = [refusal(code)]
     return service
+
+
+def no_client(service: str, region: str = "") -> Any:
+    raise AssertionError(f"{service} is not asked")
 
 
 def payer_has_not() -> Budgets:
@@ -122,8 +127,10 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
-    (supplies.newer_images([]), [OK], ""),
-    (supplies.newer_images([("2.6 is newer", "read it")]), [WARNING], "read it"),
+    (supplies.newer_images([], no_client), [OK], ""),
+    (supplies.newer_images([("2.6 is newer", "read it")], no_client), [WARNING], "read it"),
+    (supplies.newer_images([], lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
+    (supplies.newer_images([], lambda region: without_successors(), training_successors("us-east-1")), [OK], ""),
     (price("1.515", "us-east-1"), [OK], ""),
     (price("1.6", "us-east-1"), [WARNING], "--price-region us-east-1"),
     (price(None, "us-east-1"), [WARNING], "$1.515/h is from"),
@@ -236,10 +243,6 @@ def test_a_right_of_the_template_is_allowed_or_told_with_who_refuses_it(
 
 def fault() -> str:
     raise EulaNotAccepted("accept it")
-
-
-def no_client(service: str, region: str = "") -> Any:
-    raise AssertionError(f"{service} is not asked")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     typed = [str(Path(sys.executable).with_name("captune")), "costs"]
     done = subprocess.run(typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "| $3.17 |" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "| $3.56 |" in done.stdout) == (0, True), done.stderr
 
 
 def test_a_module_reads_its_words_and_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,10 +113,10 @@ REFUSED: list[tuple[Change, dict[str, Any], type[CaptuneError], str]] = [
     (lambda site: site.sagemaker.endpoints.update({"captune-a": "Failed"}), {}, errors.LeftoversFound, "captune-a"),
     (lambda site: site.ledger.with_run("other", run="captune-abc"), {}, errors.RunNameTaken, "captune-abc was used"),
     (lambda site: site.sagemaker.jobs.update({"captune-old": "Completed"}), {}, errors.LedgerLost, "captune-old"),
-    (settings(hosting_instance_types=["ml.g5.2xlarge", "ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
+    (settings(hosting_instance_types=["ml.unheard.of"]), {}, errors.PriceUnknown, "ml.unheard.of"),
     (cap(100), {}, errors.BudgetExceeded, "is missing"),
-    # A smoke run may cost $3.04; 45 cents and two hundredths of the cap pay for what the project itself costs.
-    (cap(366), {"smoke": True}, errors.BudgetExceeded, "$3.16 of the cap's $3.16 for runs is left"),
+    # A smoke run may cost $3.56; 45 cents and two hundredths of the cap pay for what the project itself costs.
+    (cap(406), {"smoke": True}, errors.BudgetExceeded, "$3.55 of the cap's $3.55 for runs is left"),
     (settings(checkpoint_minutes=0), SPOT, errors.SpotWithoutCheckpoints, "Set checkpoint_minutes in cdk.json to 10"),
     (answering("s3", "get_object", "AccessDenied", message=KMS), {}, errors.AssetUnreadable, "s3://assets/data.zip"),
 ]
@@ -127,7 +127,7 @@ WARNED: list[tuple[Change, str]] = [
     (answering("ecr", "batch_get_image", DENIED), f"could not be asked ({DENIED})"),
     (lambda site: (site.ledger.with_run("other"), quotas(2, 2)(site)), "Other runs are in flight"),
     (accepted_loss, "captune-old"),
-    (cap(400), "the month's cap shortened this run"),
+    (cap(450), "the month's cap shortened this run"),
     (settings(base_model={**SETTINGS["base_model"], "served_tokens": 100}), "may be too long"),
 ]
 
