@@ -12,16 +12,16 @@ DEPLOYABLE := $(VENV)/.deployable
 DEPENDENCIES := $(VENV)/.dependencies
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 ifneq ($(CLOUDSHELL),)
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(FETCHED)/jsii
 export npm_config_cache := $(FETCHED)/npm
 export PIP_NO_CACHE_DIR := 1
-export CDK_OUTDIR := $(FETCHED)/cdk.out
 endif
 export UV_PYTHON_INSTALL_DIR = $(abspath $(FETCHED)/python)
 CDK := node_modules/.bin/cdk
+RUN_CDK = $(CDK) $(if $(CLOUDSHELL),--output $(FETCHED)/cdk.out)
 # The region that ARGS="-c region=…" names, for a command of captune.
 AT = $(patsubst region=%,--region %,$(filter region=%,$(ARGS)))
 
@@ -116,19 +116,19 @@ lint: $(READY)  ## format, lint, strict types, licences and secrets
 	@git ls-files -z -- $(SEARCHED) | xargs -0 -n 200 -P 4 detect-secrets-hook --no-verify --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
 synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
-	@$(CDK) synth --quiet
+	@$(RUN_CDK) synth --quiet
 
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
-	@$(CDK) bootstrap $(ARGS)
+	@$(RUN_CDK) bootstrap $(ARGS)
 
 deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
 	@echo "First time in this account and region? Run once: make bootstrap"
-	@$(CDK) deploy --all $(ARGS)
+	@$(RUN_CDK) deploy --all $(ARGS)
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)
 	@$(IN_ONE_PLACE)captune destroy $(AT) $(if $(filter delete,$(DATA)),--data) $(if $(filter $(AGREED),$(ARGS)),--yes)
-	@$(CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
-	@$(if $(filter delete,$(DATA)),captune empty $(AT) --yes && $(CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
+	@$(RUN_CDK) destroy Captune-Guardrail Captune-FineTuning --force $(filter-out $(AGREED),$(ARGS))
+	@$(if $(filter delete,$(DATA)),captune empty $(AT) --yes && $(RUN_CDK) destroy Captune-Storage --force $(filter-out $(AGREED),$(ARGS)),echo "The bucket and the ledger are kept. See make destroy DATA=delete")
 
 prove-cap: $(READY)  ## the table of failures, the simulated months and the negative controls
 	@captune prove-cap $(if $(ARGS),$(ARGS),--write results/prove-cap.md)

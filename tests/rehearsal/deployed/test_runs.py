@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from captune import limits
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
@@ -49,6 +50,16 @@ def test_the_owner_gets_verdict_and_cost_by_email(deployed: DeployedProject, run
     assert subject.startswith("Captune: improved on held-out documents, $")
     assert "Verdict:" in text
     assert "Left of the cap" in text
+
+
+def test_it_answers_the_open_questions_that_a_run_can_answer(deployed: DeployedProject, run: Execution) -> None:
+    evidence = limits.gather(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
+    lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
+    said = {row.removeprefix("| "): text for row, text in lines}
+    assert "adapter_model.safetensors" in evidence.adapter
+    assert said["SageMaker accepts JumpStart's gated *hosting* weights"].startswith("downloaded; the job is Completed")
+    assert said["vLLM's GPU build"].endswith("s and both models answered |")
+    assert "s reserved" in said["whether `MaxRuntimeInSeconds`"]
 
 
 def test_an_adapter_is_served_again_without_training(deployed: DeployedProject, run: Execution) -> None:
