@@ -38,7 +38,7 @@ given = $(foreach name,$(1),$(if $($(name)),--$(call hyphens,$(name)) "$($(name)
 # How a person who is not to be asked says yes beforehand; CDK itself is asked nothing after that.
 AGREED := --force -f --yes
 
-.PHONY: help setup rehearse rehearse-7b test test-fast test-thorough coverage lint bootstrap synth deploy destroy prove-cap conformance lock
+.PHONY: help setup rehearse rehearse-7b test test-fast test-thorough coverage lint check bootstrap synth deploy destroy prove-cap conformance lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s%s\n", $$1, $$2 }' Makefile
@@ -117,6 +117,9 @@ lint: $(READY)  ## format, lint, strict types, licences and secrets
 
 synth: $(DEPLOYABLE) $(CDK)  ## the templates, into cdk.out
 	@$(RUN_CDK) synth --quiet
+
+check: $(DEPLOYABLE)  ## what AWS and this machine would refuse, for free, before and after deploying: ARGS=--help
+	@captune check $(ARGS)
 
 bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK needs there before the first deployment
 	@$(RUN_CDK) bootstrap $(ARGS)

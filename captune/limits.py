@@ -159,6 +159,13 @@ def _server(evidence: Evidence) -> str:
     return f"in service after {seconds:.0f} s{answered}" if seconds is not None else ""
 
 
+def _capacity(evidence: Evidence) -> str:
+    tried, deleted = evidence.entered("CreateEndpoint"), evidence.entered("DeleteEndpointWithoutCapacity")
+    if evidence.execution.error == "NoCapacity" and tried:
+        return evidence.execution.cause.partition("The endpoint last said: ")[2].partition(" Start again later")[0]
+    return f"the first failed after {(deleted - tried).total_seconds():.0f} s" if deleted and tried else ""
+
+
 def _speeds(evidence: Evidence) -> str:
     planned, training = evidence.plan["estimate"], evidence.summary.get("training") or {}
     parts = []
@@ -216,6 +223,7 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "the serving image takes conversations": _conversations,
     "SageMaker reads `weights_uri`": _own_weights,
     "vLLM's GPU build": _server,
+    "an endpoint without capacity": _capacity,
     "every speed except": _speeds,
     "bfloat16 LoRA of 7 billion": _memory,
     "several GPUs": _several,
@@ -227,4 +235,5 @@ ROWS: dict[str, Callable[[Evidence], str] | None] = {
     "the budget alarm reaches": None,
     "AWS Budgets reads the tag's key": None,
     "CloudWatch's alarms": None,
+    "`make deploy` in AWS CloudShell": None,
 }

@@ -42,6 +42,7 @@ def _all(aws: Clients, account: str, project: Project) -> Findings:
     settings, deployed = project.settings, deployment.Deployed()
     cloudformation, s3, iam = aws("cloudformation"), aws("s3"), aws("iam")
     yield from _settings(settings)
+    yield from supplies.room(supplies.written_to())
     # The plan of an account is kept in one region.
     yield from asking("account plan", "freetier:GetAccountPlanState", supplies.plan(aws("freetier", "us-east-1")))
     # Before anything is deployed: the last stack would be refused, when the others already stand.

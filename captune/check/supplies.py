@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from captune import account
 from captune.check.findings import BUDGETS, Findings, ok, one_line, problem, unless, warning
 from common.aws import error_message
 from common.errors import PriceUnknown
 from common.pricing import prices
 from preflight.account import images
 
+# What cdk deploy wrote in a fresh environment: 213 MB of the CDK's library for Node, 121 of templates and assets.
+NEEDED_BYTES = 400_000_000
 _TRY = "try make conformance ARGS=training-image with its library versions, then change stacks/configuration/images.py"
+
+
+def room(
+    folders: Iterable[Path], free_bytes: Callable[[Path], int] = lambda folder: disk_usage(folder).free
+) -> Findings:
+    """Whether what the CDK writes for a deployment fits the disk; AWS CloudShell's home keeps 1 GB."""
+    short = {str(folder): free for folder in folders if (free := free_bytes(folder)) < NEEDED_BYTES}
+    for folder, free in short.items():
+        text = f"{free / 1e6:.0f} MB are free in {folder}, and a deployment writes some {NEEDED_BYTES / 1e6:.0f}"
+        yield problem("room", text, "make room; in AWS CloudShell use make check and make deploy, which write to /tmp")
+    if not short:
+        yield ok("room", f"there is more than {NEEDED_BYTES / 1e6:.0f} MB")
+
+
+def written_to() -> list[Path]:
+    """Where the CDK writes: this project, or what make chose in CloudShell, and the cache of its library, mostly in the home."""
+    cache = os.environ.get("JSII_RUNTIME_PACKAGE_CACHE_ROOT")
+    folders = [Path(cache).parent] if cache else [account.PROJECT, Path.home()]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def newer_images(
@@ -46,10 +71,10 @@ def plan(freetier: Any) -> Findings:
     yield warning(subject, text, "upgrade it first: Billing and Cost Management in the console, then Upgrade plan")
 
 
-def budgets(client: Any, account: str) -> Findings:
+def budgets(client: Any, account_id: str) -> Findings:
     """Whether AWS Budgets works in this account: in one of an organisation, the payer has to turn it on first."""
     try:
-        client.describe_budgets(AccountId=account, MaxResults=1)
+        client.describe_budgets(AccountId=account_id, MaxResults=1)
     except ClientError as error:
         # An AccessDeniedException, like that of a person without the right: only the words differ.
         if "enable budgets" not in error_message(error).lower():

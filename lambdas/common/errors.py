@@ -39,12 +39,9 @@ class DeployInProgress(CaptuneError):
 
 
 class GuardrailMissing(CaptuneError):
-    """The event rule, the sweeper's rule or the kill switch, which end every run, do not exist or are disabled."""
+    """What ends every run (event rule, sweeper's rule, kill switch) does not exist or is disabled."""
 
-    advice = (
-        "Run captune check, then make deploy until Captune-Guardrail is deployed; make deploy ARGS=--revert-drift where somebody "
-        "changed it by hand."
-    )
+    advice = "Run captune check, then make deploy; where somebody changed it by hand, make deploy ARGS=--revert-drift."
 
 
 class EulaNotAccepted(CaptuneError):
@@ -220,17 +217,17 @@ class TrainingNotStarted(StateError):
 
 
 class WeightsUnusable(StateError):
-    """The training job could not download the base model, or found none in the folder. It ends before it loads anything."""
+    """Training could not download the base model, or found none in its folder."""
 
-    advice = "Upload a copy of the model's folder to a bucket of yours, set weights_uri to it, deploy, and start a new execution."
+    advice = "Upload a copy of the model to a bucket of yours, set weights_uri to it, and deploy."
 
 
 class NoCapacity(StateError):
     """AWS had no free instance for as long as the run may wait for one."""
 
     advice = (
-        'Start again later, on demand with {"spot": false}, or list further instance types in cdk.json and deploy; with adapterUri '
-        "where the cause names an adapter."
+        'Start again later, or on demand with {"spot": false}, or list further types in cdk.json and deploy; with adapterUri where the '
+        "cause names an adapter."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 from rich.console import Console
 
+from captune import account
 from captune.check import command, deployment, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
@@ -148,6 +150,8 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
     (budget(action=False), [PROBLEM], "no budget action"),
     (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
+    (supplies.room([Path("/home")], lambda folder: 400_000_000), [OK], "more than 400 MB"),
+    (supplies.room([Path("/home"), Path("/tmp")], lambda folder: 399_000_000), [PROBLEM] * 2, "399 MB are free in /home, and"),
     (supplies.budgets(Budgets(), ACCOUNT), [OK], ""),
     (supplies.budgets(payer_has_not(), ACCOUNT), [PROBLEM], "let the payer account open Budgets"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
@@ -161,6 +165,14 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (alarms(ALARMS[0]), [PROBLEM], "captune-sweeper-silent"),
     (alarms(*ALARMS, ActionsEnabled=False), [WARNING], "captune-endpoint-too-old"),
 ]  # fmt: skip
+
+
+def test_room_is_looked_for_where_the_cdk_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert supplies.written_to() == [account.PROJECT, tmp_path]
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(tmp_path / "jsii"))
+    assert supplies.written_to() == [tmp_path]
 
 
 @pytest.mark.parametrize(("found", "levels", "words"), ANSWERS, ids=range(len(ANSWERS)))

@@ -102,6 +102,15 @@ def test_a_list_spot_and_several_instances_answer_the_rows_that_are_for_them_onl
     assert row(text, "the hub answers") == "not known from this run"
 
 
+def test_a_run_without_capacity_repeats_what_the_endpoint_said_and_after_how_long(plan: dict[str, Any]) -> None:
+    tried = {"CreateEndpoint": NOW, "DeleteEndpointWithoutCapacity": NOW + timedelta(seconds=1890)}
+    later = Evidence(plan, execution=Execution("SUCCEEDED", entered_at=tried))
+    assert row(limits.table(later), "an endpoint without") == "the first failed after 1890 s"
+    cause = "AWS had none. The endpoint last said: Request to service failed. Start again later, or list further types."
+    ended = Evidence(plan, execution=Execution("FAILED", "NoCapacity", cause, entered_at=tried))
+    assert row(limits.table(ended), "an endpoint without") == "Request to service failed."
+
+
 def test_a_run_that_was_refused_answers_that_preflight_runs_and_nothing_of_what_comes_later(
     plan: dict[str, Any],
 ) -> None:

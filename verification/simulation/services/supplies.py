@@ -11,6 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ConnectTimeoutError
 
+from preflight.account import quotas
+from verification.simulation.price_list import HOURLY_USD
 from verification.simulation.services import client_error
 from verification.simulation.services.sagemaker import ACCOUNT, REGION, SageMaker
 
@@ -118,17 +120,21 @@ def product(instance_type: str, use: str, usd: str) -> str:
 
 @dataclass(frozen=True)
 class ServiceQuotas:
-    """The same quota for every instance type."""
+    """The same quota for every instance type, those without a price among them."""
 
     value: int = 100
+    types: tuple[str, ...] = (*HOURLY_USD, "ml.unheard.of")
 
     def get_service_quota(self, **asked: Any) -> dict[str, Any]:
         """The quota in force."""
         return {"Quota": {"Value": self.value}}
 
     def list_service_quotas(self, **asked: Any) -> dict[str, Any]:
-        """The quotas by name, of which none is told."""
-        return {"Quotas": []}
+        """The quotas by name."""
+        uses = (quotas.TRAINING, quotas.SPOT_TRAINING, quotas.ENDPOINT)
+        return {
+            "Quotas": [{"QuotaName": f"{one} for {use}", "Value": self.value} for one in self.types for use in uses]
+        }
 
     list_aws_default_service_quotas = list_service_quotas
 
