@@ -48,7 +48,7 @@ help:  ## this list
 FETCHED_PYTHON := 3.12
 FIND_PYTHON = for one in "$(PYTHON)" python3.13 python3.12 python3.11; do $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$one && exit; done; \
 	echo "There is no Python 3.11 or newer here, so uv fetches $(FETCHED_PYTHON) into $(FETCHED)/python." >&2; \
-	{ $(PYTHON) -m pip --disable-pip-version-check install --quiet --upgrade --target $(FETCHED)/uv --require-hashes -r requirements/uv.txt && $(UV) python install --quiet $(FETCHED_PYTHON) && $(UV) python find --managed-python $(FETCHED_PYTHON); } \
+	{ $(PYTHON) -m venv $(FETCHED)/uv && $(FETCHED)/uv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/uv.txt && $(UV) python install --quiet $(FETCHED_PYTHON) && $(UV) python find --managed-python $(FETCHED_PYTHON); } \
 	|| { echo "It could not be fetched. Install Python 3.12, then: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 UV = $(FETCHED)/uv/bin/uv --no-config
 

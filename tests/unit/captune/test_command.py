@@ -166,6 +166,7 @@ def test_a_python_that_is_new_enough_is_found_or_fetched(tmp_path: Path, new: st
             tmp_path / "bin" / name,
             "exit 0" if name == new else f'[ "$1" = -m ] && {"exit 0" if fetches else "exit 1"}; exit 1',
         )
+    script(tmp_path / "uv" / "bin" / "python", "exit 0")  # of the environment that venv makes for uv
     script(uv, f'case "$*" in *"python find"*) echo {got};; esac')
     words = ["make", "--silent", "--eval=found: ; @$(FIND_PYTHON)", "found", "PYTHON=python3", f"FETCHED={tmp_path}"]
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
