@@ -52,7 +52,7 @@ PLAN: Mapping[str, Any] = {
         "instanceTypes": [HOSTING],
         "instances": {"InstanceType": HOSTING},
         "instanceCount": 1,
-        "deadlineSeconds": 3660,
+        "deadlineSeconds": 3661,
         "pauseSeconds": 290,
         "tryAgainSeconds": 1510,
         "downloadSeconds": 1100,

@@ -251,7 +251,7 @@ class TestAnEndpointWithoutCapacity:
 
     @pytest.mark.parametrize("reason", NO_INSTANCE)
     def test_ends_the_run_when_no_other_try_fits_its_deadline(self, reason: str) -> None:
-        """A failure seen after a minute, and pauses of 290 seconds: a try each 350, as long as 1,800 of 3,660 seconds are left."""
+        """A failure seen after a minute, and pauses of 290 seconds: a try each 350, as long as 1,800 of 3,661 seconds are left."""
         execution = run(Preflight=TWO_TYPES, DescribeEndpoint=endpoint("Failed", f"Sorry. {reason}"))
         assert (execution.pauses("CreateEndpoint"), execution.error) == (6 * [350], "NoCapacity")
         types = f"{HOSTING} or {SECOND}"
@@ -274,7 +274,7 @@ class TestAnEndpointWithoutCapacity:
             f"in 2 attempts, and its deadline of 61 minutes leaves no time for another. The endpoint last said: {NO_INSTANCE[1]} "
             in execution.cause
         )
-        assert 3660 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3660
+        assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
 
 
 def first_second(execution: Walk, state: str) -> float:
@@ -285,7 +285,7 @@ def first_second(execution: Walk, state: str) -> float:
 def test_an_endpoint_that_is_still_created_at_its_deadline_ends_the_run_before_it() -> None:
     execution = run(DescribeEndpoint=endpoint("Creating"))
     assert execution.error == "EndpointFailed"
-    assert 3660 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3660
+    assert 3661 - 120 < execution.seconds - first_second(execution, "CreateEndpoint") < 3661
     facts = f"^Endpoint {RUN} was still Creating when its deadline of 61 minutes came: AWS found no free {HOSTING} in time, or .*{re.escape(KEPT)}$"
     assert re.search(facts, execution.cause), execution.cause
 

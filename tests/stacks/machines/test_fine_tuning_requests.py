@@ -155,7 +155,7 @@ CALLS: dict[str, tuple[str, Any]] = {
     "DescribeTraining": ("sagemaker:describeTrainingJob", {"TrainingJobName": RUN}),
     "CreateModel": ("sagemaker:createModel", model(RUN, ADAPTER)),
     # The run began at 12:00:00, its job was looked at after a minute, and its endpoint may live for 3,661 seconds.
-    "SetEndpointDeadline": ("scheduler:updateSchedule", schedule("2026-11-10T13:02:00")),
+    "SetEndpointDeadline": ("scheduler:updateSchedule", schedule("2026-11-10T13:02:01")),
     "CreateEndpointConfig": ("sagemaker:createEndpointConfig", endpoint_config(RUN, RUN)),
     "CreateEndpoint": (
         "sagemaker:createEndpoint",
