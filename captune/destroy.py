@@ -16,8 +16,7 @@ from captune import account, idle, release
 from captune.account import Refused, Region, Yes
 from common.aws import error_code
 
-STORAGE = "Captune-Storage"
-STACKS = ("Captune-Guardrail", "Captune-FineTuning", STORAGE)
+GUARDRAIL, RUNS, STORAGE = STACKS = ("Captune-Guardrail", "Captune-FineTuning", "Captune-Storage")
 YES = "yes"
 _LOGS = "AccessLogs"  # how the logical id of the bucket begins that holds the access logs of the other one
 _FOR_GOOD = "This cannot be taken back."

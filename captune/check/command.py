@@ -20,7 +20,7 @@ from rich.text import Text
 
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
-from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line
+from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line, order_of_mending
 from captune.check.questions import Clients, Project, findings
 from stacks.assembly import SynthesisFailed, synthesize
 from stacks.configuration.settings import Settings
@@ -58,6 +58,8 @@ def command(
     console.print(
         f"{counted[Level.PROBLEM]} problems, {counted[Level.WARNING]} warnings, {counted[Level.OK]} in order. Nothing was changed, and nothing of this is charged for."
     )
+    if counted[Level.PROBLEM] > 1:
+        console.print(order_of_mending(found))
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     raise typer.Exit(PROBLEMS if counted[Level.PROBLEM] else 0)

@@ -22,12 +22,15 @@ from common.memory import sequences_per_step
 from common.names import trial_name
 from common.pricing.costs import ENDPOINT_INSTANCES, TRAINING_VOLUME_GB
 from common.pricing.durations import (
+    ENDPOINT_CAPACITY_SECONDS,
     ENDPOINT_DOWNLOAD_SECONDS,
     ENDPOINT_START_SECONDS,
-    INSTANCE_POOLS_SECONDS,
     MAX_PENDING_SECONDS,
     SPOT_WAIT_SECONDS,
     TRAINING_MARGIN_SECONDS,
+    instance_pools_seconds,
+    pause_seconds,
+    try_again_seconds,
 )
 from common.pricing.prices import dearest, written
 from preflight.checks import Context, PreflightResult
@@ -45,6 +48,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
     samples = found.samples(settings)
     seed = settings.seed if request.seed is None else request.seed
     planned = _expected(settings, found, samples)
+    deadline = allowance.deadline_seconds
+    looking = instance_pools_seconds(deadline) if len(found.hosting_types) > 1 else ENDPOINT_CAPACITY_SECONDS
 
     def key(path: str) -> str:
         return run_folder.key(found.run, path)
@@ -96,12 +101,14 @@ def build(context: Context, found: PreflightResult) -> Plan:
         "hosting": {
             "instanceType": found.hosting_types[0],
             "instanceTypes": found.hosting_types,
-            "instances": _instances(found.hosting_types),
+            "instances": _instances(found.hosting_types, looking),
             "instanceCount": ENDPOINT_INSTANCES,
             "downloadSeconds": ENDPOINT_DOWNLOAD_SECONDS,
             "startSeconds": ENDPOINT_START_SECONDS,
             "maxModelTokens": found.model.served_tokens,
-            "deadlineSeconds": allowance.deadline_seconds,
+            "deadlineSeconds": deadline,
+            "pauseSeconds": pause_seconds(deadline),
+            "tryAgainSeconds": try_again_seconds(looking),
             "trialName": trial_name(found.run),
             "trialAdapterUri": request.adapter_uri or storage.uri(key(run_folder.TRIAL)),
         },
@@ -129,7 +136,7 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "ledgerDetails": _ledger_details(event, settings, found),
         },
         "estimate": planned,
-        "warnings": found.warnings + _endpoint_too_short(planned, allowance.deadline_seconds),
+        "warnings": found.warnings + _endpoint_too_short(planned, deadline),
     }
 
 
@@ -141,12 +148,17 @@ def _resources(found: PreflightResult, instances: int) -> dict[str, Any]:
     return {**chosen, "InstanceCount": instances, "VolumeSizeInGB": TRAINING_VOLUME_GB}
 
 
-def _instances(types: list[str]) -> dict[str, Any]:
+def _instances(types: list[str], looking_seconds: int) -> dict[str, Any]:
     """What the endpoint's variant says of instances: one type, or a list from which SageMaker takes the first that is free."""
     if len(types) == 1:
         return {"InstanceType": types[0]}
     pools = [{"InstanceType": kind, "Priority": number} for number, kind in enumerate(types, 1)]
-    return {"InstancePools": pools, "VariantInstanceProvisionTimeoutInSeconds": INSTANCE_POOLS_SECONDS}
+    return {
+        "InstancePools": pools,
+        "VariantInstanceProvisionTimeoutInSeconds": looking_seconds,
+        # A sample calls it required with pools; with one instance there is nothing to choose between.
+        "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
+    }
 
 
 def _hyperparameters(settings: RunSettings, found: PreflightResult, seed: int) -> dict[str, str]:

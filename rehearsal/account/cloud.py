@@ -279,6 +279,8 @@ def _patch_moto(current: Callable[[], Any]) -> None:
         return answer.encode()
 
     LambdaSimpleBackend.invoke = invoke
+    # Cloud delivers what is published, and so has it fail, come twice or wait.
+    LambdaSimpleBackend.send_sns_message = lambda self, *of, **more: None
     # Fn::GetAtt of a state machine's Arn, which CloudFormation has and moto lacks.
     attribute, has = StateMachine.get_cfn_attribute, StateMachine.has_cfn_attr
     StateMachine.get_cfn_attribute = lambda self, name: self.arn if name == "Arn" else attribute(self, name)

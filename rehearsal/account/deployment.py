@@ -43,7 +43,6 @@ class Deployment:
         self.unsupported: set[str] = set()
         self.functions: dict[str, str] = {}
         self.fine_tuning = self.fine_tuning_role = self.tear_down = self.bucket = self.table = self.topic = ""
-        self._subscriptions: list[tuple[str, str]] = []
         self._kept: set[tuple[str, str]] = set()
 
     @classmethod
@@ -96,8 +95,10 @@ class Deployment:
                 self._make_executable(resource, resources[logical_id], resources)
             elif resource["Type"] == "AWS::SNS::Subscription":
                 properties = clean_json(resource["Properties"], resources)
-                if properties["Protocol"] == "lambda":
-                    self._subscriptions.append((properties["TopicArn"], properties["Endpoint"]))
+                if properties["Protocol"] == "lambda":  # which moto does not make from a template
+                    self._clients.get("sns").subscribe(
+                        TopicArn=properties["TopicArn"], Protocol="lambda", Endpoint=properties["Endpoint"]
+                    )
 
     def _make_executable(self, resource: dict[str, Any], machine: Any, resources: Any) -> None:
         """Create the machine again where moto executes machines, with the substitutions that moto leaves out."""
@@ -146,7 +147,8 @@ class Deployment:
 
     def subscribers(self, topic_arn: str) -> list[str]:
         """The Lambda functions (ARNs) that subscribe to a topic."""
-        return [endpoint for topic, endpoint in self._subscriptions if topic == topic_arn]
+        listed = self._clients.get("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        return [one["Endpoint"] for one in listed if one["Protocol"] == "lambda"]
 
     def _objects(self) -> list[tuple[str, str]]:
         s3 = self._clients.get("s3")

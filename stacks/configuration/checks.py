@@ -30,6 +30,10 @@ BUDGET_REGIONS = (
     "eu-west-3", "eu-central-1", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
 )  # fmt: skip
 
+# Of these, the regions without SageMaker's instance pools, of which an endpoint of several types is made: the 16 that a public sample
+# lists as of May 2026 hold all others.
+REGIONS_WITHOUT_POOLS = ("us-west-1", "eu-west-3")
+
 # 4-bit training computes in bfloat16 and the serving image is built for CUDA 13: both need an Ampere GPU or newer.
 GPU_FAMILIES = ("g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300")
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from stacks.configuration.images import TRAINING_SUCCESSORS
 from tests.doubles.lambda_fakes import (
     MACHINE,
     TEAR_DOWN,
     Ecr,
+    Events,
     Pricing,
     SageMaker,
     Service,
@@ -174,6 +176,9 @@ class Budgets(Service):
         assert named == {"AccountId": ACCOUNT, "BudgetName": BUDGET, "ActionId": ACTION}
         return {**named, "ExecutionType": ExecutionType}
 
+    def on_describe_budgets(self, AccountId: str, MaxResults: int) -> dict[str, Any]:
+        return {"Budgets": []}
+
     def on_describe_budget(self, AccountId: str, BudgetName: str, ShowFilterExpression: bool = False) -> dict[str, Any]:
         limit = {"BudgetName": BUDGET, "BudgetLimit": {"Amount": "25.0", "Unit": "USD"}}
         left_out = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": self.left_out}}}
@@ -316,6 +321,13 @@ def ssm(version: str | None = "33") -> Answers:
     return Answers("ssm", get_parameter=parameter)
 
 
+def without_successors() -> Ecr:
+    """A registry without an image that follows the training image."""
+    ecr = Ecr()
+    ecr.missing |= set(TRAINING_SUCCESSORS)
+    return ecr
+
+
 def in_order(**services: Any) -> Account:
     """An account in which everything is in order, and nothing is deployed."""
     return Account(
@@ -326,12 +338,13 @@ def in_order(**services: Any) -> Account:
             "cloudformation": CloudFormation(),
             "s3": s3(),
             "stepfunctions": step_functions(),
-            "ecr": Ecr(),
+            "ecr": without_successors(),
             "service-quotas": ServiceQuotas({"L-2D6DEB3C": 1.0, "L-9614C779": 1.0}),
             "pricing": price_list(),
             "iam": Iam(),
             "budgets": Budgets(),
             "sns": sns(),
+            "events": Events(),
             "cloudwatch": cloudwatch("somebody-elses"),
             **services,
         }

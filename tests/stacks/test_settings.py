@@ -111,6 +111,16 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "would begin anew" in both and "copy the model's folder into a bucket of yours" in both
 
 
+@pytest.mark.parametrize("region", ["us-west-1", "eu-west-3", "us-west-2"])
+def test_an_endpoint_of_several_types_needs_a_region_with_instance_pools(region: str) -> None:
+    Settings.from_context({"region": region, "training_instance_type": "ml.g5.2xlarge,ml.g6.2xlarge"})
+    both = {"region": region, "hosting_instance_type": "ml.g5.2xlarge,ml.g6.2xlarge"}
+    if region == "us-west-2":
+        Settings.from_context(both)
+    else:
+        assert f"SageMaker has no instance pools in {region}; name one type" in error_of(**both)
+
+
 @effort(suppress_health_check=[HealthCheck.too_slow])  # says nothing on a busy machine
 @given(
     some.dictionaries(

@@ -136,7 +136,7 @@ def test_definition_preflight_and_reserve_have_one_version(stacks: Stacks) -> No
 @pytest.mark.parametrize(
     "setting",
     ["training_instance_type=ml.p4d.24xlarge", "hosting_instance_type=ml.g6.2xlarge", "max_training_seconds=3600",
-     "endpoint_deadline_minutes=30", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/",
+     "endpoint_deadline_minutes=45", "base_model=llama-2-7b-chat", "weights_uri=s3://mine/models/one/",
      "domain=finance", "lora_rank=32", "epochs=5",
      "hosting_image=763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:other", "region=eu-west-1"],
 )  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_version_changes_with_the_definition(tmp_path: Path, monkeypatch: py
     before = definition_version(Settings())
     other = tmp_path / "fine_tuning.asl.yaml"
     text = definitions.FINE_TUNING_DEFINITION.read_text("utf-8")
-    other.write_text(text.replace("$endpointTries < 3", "$endpointTries < 4"))
+    other.write_text(text.replace("secondsLeft < 120", "secondsLeft < 121"))
     monkeypatch.setattr(definitions, "FINE_TUNING_DEFINITION", other)
     assert definition_version(Settings()) != before
 

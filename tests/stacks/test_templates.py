@@ -6,12 +6,14 @@ import dataclasses
 import json
 
 import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from common.environment import RunSettings
 from common.pricing import costs
 from preflight.account import quotas
 from preflight.texts import prompts
 from stacks.configuration.catalog import BASE_MODELS
+from stacks.names import KILL_SWITCH_TOPIC, RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles.machines.stacks_bench import Stacks
 
 pytestmark = pytest.mark.slow
@@ -25,6 +27,31 @@ def test_every_bucket_is_encrypted_and_closed_and_the_data_have_versions(stacks:
         assert encryption[0]["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
         assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
     assert stacks.one("Storage", "AWS::S3::Bucket", "Data")["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+# What CloudFormation cannot change of a resource that has a name of its own: it would have to make another of that name first, and
+# every deployment of those who have one would fail. So these words stay as they were first deployed.
+FROZEN = {
+    "captune-one-deployment-per-account": {
+        "Description": "Captune: attached to nobody. Its name lets one region of the account have a ledger, and so one cap.",
+        "Path": "/",
+    },
+    "captune-fine-tuning": {"StateMachineType": "STANDARD"},
+    "captune-tear-down": {"StateMachineType": "STANDARD"},
+}
+
+
+def test_what_cannot_be_changed_of_a_named_resource_stays_as_it_is(stacks: Stacks) -> None:
+    found = {}
+    for entry in (entry for name in NAMES for entry in stacks.template(name)["Resources"].values()):
+        if entry["Type"].startswith("AWS::"):
+            schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", entry["Type"]).schema
+            fixed = [one.removeprefix("/properties/") for one in schema.get("createOnlyProperties", [])]
+            given = {key: entry["Properties"][key] for key in fixed if key in entry.get("Properties", {})}
+            names = [key for key, value in given.items() if key.endswith("Name") and isinstance(value, str)]
+            found |= {given[key]: {one: given[one] for one in given if one != key} for key in names}
+    assert {name: others for name, others in found.items() if others} == FROZEN
+    assert {RUN_ENDED_RULE, SWEEP_RULE, KILL_SWITCH_TOPIC} <= found.keys()
 
 
 def test_checkpoints_are_kept_a_week_and_reserved_for_as_long(stacks: Stacks) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from captune import limits
 from common.contracts import run_folder
 from common.names import run_name
 from preflight.texts import text_file
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining
+from rehearsal.sagemaker.market import CAPACITY_HOSTING
 from rehearsal.step_functions.executions import Execution
+from stacks.names import RUN_ENDED_RULE, SWEEP_RULE
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.deployed import DeployedProject
 from tests.doubles.texts import prose
@@ -52,6 +55,19 @@ class TestUsualRun:
         assert subject.startswith("Captune: improved on held-out documents, $")
         assert "Verdict:" in text
         assert "Left of the cap" in text
+
+    def test_it_answers_the_open_questions_that_a_run_can_answer(
+        self, deployed: DeployedProject, run: Execution
+    ) -> None:
+        evidence = limits.gather(deployed.cloud.client, deployed.deployment.bucket, run_name(run.name))
+        lines = [line.split(" | ") for line in limits.table(evidence).splitlines() if line.startswith("| ")]
+        said = {row.removeprefix("| "): text for row, text in lines}
+        assert "adapter_model.safetensors" in evidence.adapter
+        assert said["SageMaker accepts JumpStart's gated *hosting* weights"].startswith(
+            "downloaded; the job is Completed"
+        )
+        assert said["vLLM's GPU build"].endswith("s and both models answered |")
+        assert "s reserved" in said["whether `MaxRuntimeInSeconds`"]
 
     def test_an_adapter_is_served_again_without_training(self, deployed: DeployedProject, run: Execution) -> None:
         def served() -> str:
@@ -125,6 +141,36 @@ def test_each_prompt_has_one_answer_though_a_function_is_killed(project: Deploye
     failed = [name for name, failed in cloud.functions.outcomes if failed and name == functions["ask"]]
     assert len(killed) == 1 and all(killed)
     assert len(failed) == sum(killed)
+
+
+def test_a_run_whose_endpoint_finds_no_instance_says_so_by_email(project: DeployedProject) -> None:
+    """Each try takes ten minutes, and five lie between two: the deadline of an hour leaves time for three."""
+    project.cloud.reset(training=FakeTraining(), hosting=FakeHosting("capacity"))
+    execution = project.run()
+    assert (execution.status, execution.error) == ("FAILED", "NoCapacity")
+    assert len(project.requests("CreateEndpoint")) == len(project.requests("DeleteEndpoint")) == 3
+    ((_, text),) = project.emails()
+    assert CAPACITY_HOSTING in text and '"adapterUri"' in text and project.nothing_left()
+
+
+@pytest.mark.parametrize("guard", [RUN_ENDED_RULE, SWEEP_RULE, "kill switch"])
+def test_a_run_without_its_guards_is_refused_by_name(project: DeployedProject, guard: str) -> None:
+    events, sns = project.cloud.client("events"), project.cloud.client("sns")
+    topic = project.deployment.outputs["KillSwitchTopic"]
+    (heard,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    if guard == "kill switch":
+        sns.unsubscribe(SubscriptionArn=heard["SubscriptionArn"])
+    else:
+        events.disable_rule(Name=guard)
+    try:
+        refused = project.run()
+    finally:
+        if guard == "kill switch":
+            sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=heard["Endpoint"])
+        else:
+            events.enable_rule(Name=guard)
+    assert (refused.status, refused.error) == ("FAILED", "GuardrailMissing")
+    assert guard in str(refused.cause) and project.ledger_item(refused) == {}
 
 
 def answer(call: Callable[[], object]) -> tuple[str, int]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
+from captune import account
 from captune.check import deployment, questions, rights, supplies
 from captune.check.deployment import Deployed
 from captune.check.findings import Finding, Level, asking, ok
@@ -18,10 +20,11 @@ from captune.check.rights import Role
 from common.environment import RunSettings
 from common.errors import EulaNotAccepted
 from preflight import checks
+from stacks.configuration.images import training_successors
 from stacks.names import ONE_PER_ACCOUNT
 from tests.doubles import aws_account as aws
-from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm
-from tests.doubles.lambda_fakes import NOW, refusal
+from tests.doubles.aws_account import ACCOUNT, Budgets, CloudFormation, Iam, s3, sns, ssm, without_successors
+from tests.doubles.lambda_fakes import NOW, Ecr, refusal
 from tests.doubles.preflight_site import SETTINGS
 
 OK, LATER, WARNING, PROBLEM = Level.OK, Level.LATER, Level.WARNING, Level.PROBLEM
@@ -37,6 +40,18 @@ def troubled(service: Any, operation: str, code: str) -> Any:
     """The service, whose next answer to an operation is a refusal."""
     service.troubles[operation] = [refusal(code)]
     return service
+
+
+def no_client(service: str, region: str = "") -> Any:
+    raise AssertionError(f"{service} is not asked")
+
+
+def payer_has_not() -> Budgets:
+    """AWS Budgets in an account of an organisation whose payer has not turned it on."""
+    budgets = Budgets()
+    words = "Account 1 is a linked account. To enable budgets for your account, ask the payer account to enable budgets first."
+    budgets.troubles["describe_budgets"] = [refusal("AccessDeniedException", words)]
+    return budgets
 
 
 def plan(**more: Any) -> Iterator[Finding]:
@@ -110,8 +125,10 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (plan(accountPlanType="FREE", accountPlanRemainingCredits={"amount": 87.5, "unit": "USD"}), [WARNING], "with $87.50 of credits left"),
     (plan(accountPlanType="FREE", accountPlanExpirationDate=datetime(2027, 1, 31)), [WARNING], "or on 31 January 2027"),
     (supplies.plan(troubled(aws.freetier(), "get_account_plan_state", "ResourceNotFoundException")), [OK], "not the free one"),
-    (supplies.newer_images([]), [OK], ""),
-    (supplies.newer_images([("2.6 is newer", "read it")]), [WARNING], "read it"),
+    (supplies.newer_images([], no_client), [OK], ""),
+    (supplies.newer_images([("2.6 is newer", "read it")], no_client), [WARNING], "read it"),
+    (supplies.newer_images([], lambda region: Ecr(), training_successors("us-east-1")), [WARNING, WARNING], "a successor of the training"),
+    (supplies.newer_images([], lambda region: without_successors(), training_successors("us-east-1")), [OK], ""),
     (price("1.515", "us-east-1"), [OK], ""),
     (price("1.6", "us-east-1"), [WARNING], "--price-region us-east-1"),
     (price(None, "us-east-1"), [WARNING], "$1.515/h is from"),
@@ -129,8 +146,10 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (budget(spent=""), [OK, OK], "$0.00 of $25.00"),
     (budget(action=False), [PROBLEM], "no budget action"),
     (deployment.budget(troubled(Budgets(), "describe_budget", "NotFoundException"), aws.POLICY, 25), [PROBLEM], "no budget"),
-    (deployment.kill_switch(sns(topic=[("lambda", "arn", True)]), TOPIC), [OK], ""),
-    (deployment.kill_switch(sns(topic=[("email", MINE, True)]), TOPIC), [PROBLEM], "nothing receives"),
+    (supplies.room([Path("/home")], lambda folder: 400_000_000), [OK], "more than 400 MB"),
+    (supplies.room([Path("/home"), Path("/tmp")], lambda folder: 399_000_000), [PROBLEM] * 2, "399 MB are free in /home, and"),
+    (supplies.budgets(Budgets(), ACCOUNT), [OK], ""),
+    (supplies.budgets(payer_has_not(), ACCOUNT), [PROBLEM], "let the payer account open Budgets"),
     (email(("email", MINE, True), ("email", MINE, None)), [OK], MINE),
     (email(("email", MINE, False), ("sms", "+100", True)), [PROBLEM], "follow the link"),
     (email(("email", MINE, None), level=WARNING), [WARNING], "follow the link"),
@@ -142,6 +161,14 @@ ANSWERS: list[tuple[Iterator[Finding], list[Level], str]] = [
     (alarms(ALARMS[0]), [PROBLEM], "captune-sweeper-silent"),
     (alarms(*ALARMS, ActionsEnabled=False), [WARNING], "captune-endpoint-too-old"),
 ]  # fmt: skip
+
+
+def test_room_is_looked_for_where_the_cdk_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert supplies.written_to() == [account.PROJECT, tmp_path]
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(tmp_path / "jsii"))
+    assert supplies.written_to() == [tmp_path]
 
 
 @pytest.mark.parametrize(("found", "levels", "words"), ANSWERS, ids=range(len(ANSWERS)))
@@ -224,10 +251,6 @@ def test_a_right_of_the_template_is_allowed_or_told_with_who_refuses_it(
 
 def fault() -> str:
     raise EulaNotAccepted("accept it")
-
-
-def no_client(service: str, region: str = "") -> Any:
-    raise AssertionError(f"{service} is not asked")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_large_text_counts_as_much_as_a_run_learns(tmp_path: Path, given: str,
     [
         ("base_model=llama-9", "llama-9"),
         ("odd", "KEY=VALUE"),
-        ("budget_usd=3", "Set budget_usd in cdk.json to at least 4"),
+        ("budget_usd=3", "Set budget_usd in cdk.json to at least 5"),
     ],
 )
 def test_a_wrong_setting_ends_with_its_reason(words: str, reason: str) -> None:
@@ -118,7 +118,7 @@ def test_the_table_in_the_results_is_what_the_code_reserves() -> None:
     printed = costs.table()
     assert (DATA.parent / "results" / "costs.md").read_text("utf-8").strip() == printed
     rows = [line for line in printed.splitlines() if "$" in line and line.startswith("| ")]
-    assert [row.split("|")[2].split()[0] for row in rows] == ["about", "$6.55", "$7.84", "$2.82", "$3.17", "$1.00"]
+    assert [row.split("|")[2].split()[0] for row in rows] == ["about", "$6.55", "$7.84", "$2.82", "$3.56", "$1.00"]
 
 
 def test_the_worst_case_follows_the_settings_that_move_it() -> None:
