@@ -173,8 +173,8 @@ class Display:
         elif kind == "scored":
             name = _SETS.get(values.get("set", ""), "documents")
             done, of = int(values["windows"]), int(values["of"])
-            left = max(0.0, (self._ends_at or 0.0) - time.monotonic())
-            note = f"{done} of {of} parts" + (f" · {duration(left)} left" if left else "")
+            seconds_left = (self._ends_at or 0.0) - time.monotonic()
+            note = f"{done} of {of} parts" + (f" · {duration(seconds_left)} left" if seconds_left > 0 else "")
             self._move_bar(name, done, of, note, f"{name} · {note}")
 
     def _end_bar(self) -> None:
