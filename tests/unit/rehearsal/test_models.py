@@ -23,11 +23,11 @@ from rehearsal.models.llama_2 import (
     PARAMETERS,
     SHAPE,
     TOKENS,
-    VocabularyMissing,
     ensure_large_model,
     ensure_vocabulary,
     tokenizer,
 )
+from rehearsal.models.npm import PackageMissing
 from rehearsal.models.weights import make_once, partial_of
 from rehearsal.sagemaker.vllm import environment
 from rehearsal.sagemaker.vllm.environment import (
@@ -108,13 +108,13 @@ def small_llama(hello: int = 15043) -> tuple[list[str], list[str]]:
 
 
 def test_another_models_vocabulary_is_refused() -> None:
-    with pytest.raises(VocabularyMissing, match="does not hold Llama 2's vocabulary"):
+    with pytest.raises(PackageMissing, match="does not hold Llama 2's vocabulary"):
         tokenizer(*small_llama(hello=22557))  # where Mistral has it
 
 
 def test_a_missing_npm_is_named_with_the_way_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VocabularyMissing, match="npm view llama-tokenizer-js"):
+    with pytest.raises(PackageMissing, match="npm view llama-tokenizer-js"):
         ensure_vocabulary(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -135,7 +135,7 @@ def test_a_package_that_is_not_the_checked_one_is_not_run(tmp_path: Path, monkey
         packed(cwd, b"another file")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(VocabularyMissing, match="SHA-512 differs"):
+    with pytest.raises(PackageMissing, match="SHA-512 differs"):
         ensure_vocabulary(tmp_path)
     assert ran == ["npm"]
 
