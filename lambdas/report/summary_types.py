@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 TITLE = "summary.json of a Captune run"
 NOT_HELD = None
 
-Verdict = Literal["improved", "not shown", "worse", "worse outside"]
+Verdict = Literal["improved", "not shown", "worse", "worse outside", "none better"]
 RecallVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
@@ -238,6 +238,27 @@ class Training(TypedDict):
     steps_again: NotRequired[Annotated[int | None, NOT_HELD]]
 
 
+class StrengthPoint(TypedDict):
+    """The loss at one strength of the adapter; 0 is the base model, from which the difference is counted."""
+
+    strength: Annotated[float, {"minimum": 0, "maximum": 1}]
+    loss: float
+    difference: float
+    standard_error: float
+
+
+class Strength(TypedDict):
+    """How much of the adapter is kept, and what chose it."""
+
+    strength: Annotated[float, {"minimum": 0, "maximum": 1}]
+    how: Literal["set", "measured", "not measured"]
+    why: Annotated[str, "Why it was not measured; empty otherwise."]
+    documents: Annotated[list[str], "The ids of the text by others that it was measured on, and nothing else."]
+    tokens: int
+    seconds: float
+    curve: list[StrengthPoint]
+
+
 class Cost(TypedDict):
     """What was reserved and what it did cost, in US cents."""
 
@@ -340,6 +361,7 @@ class Summary(TypedDict):
         Losses | None,
         "Text of the field by others; null where none was given, without documents where none was measured.",
     ]
+    strength: Annotated[Strength | None, "null where an earlier version told nothing of it"]
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None

@@ -48,7 +48,8 @@ class Folder:
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
-    return {**summary, **judged(*figures, smoke=is_smoke(summary), records=is_of_records(summary))}
+    more = {"smoke": is_smoke(summary), "records": is_of_records(summary), "strength": summary.get("strength")}
+    return {**summary, **judged(*figures, **more)}
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:

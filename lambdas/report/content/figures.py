@@ -73,6 +73,18 @@ def _losses(block: Block) -> tuple[Block, Block]:
     return base, tuned
 
 
+def strength_cells(strength: Block) -> Cells:
+    """(strength, loss, tuned against base) of each strength that was tried."""
+    return [
+        (
+            f"{one['strength']:g}",
+            number(one["loss"], 3),
+            with_error(one["difference"], one["standard_error"], signed=True),
+        )
+        for one in strength["curve"]
+    ]
+
+
 def kind_cells(summary: Summary) -> Cells:
     """(kind, documents, base, tuned, tuned against base, 95 % interval, sign-flip test) of each kind of control text, where it is of kinds."""
     return [
