@@ -188,6 +188,15 @@ def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
     assert len(asked) == len(STRENGTHS) and min(asked) > job.SAVE_SECONDS
 
 
+@pytest.mark.slow
+def test_a_start_with_other_text_to_choose_by_is_another_job(container: Container) -> None:
+    """A checkpoint brings the base model's losses on that text along."""
+    set_aside(container, 7)
+    assert [trained(container)["training"]["starts"] for _ in range(2)] == [1, 2]
+    set_aside(container, 8)
+    assert trained(container)["training"]["starts"] == 1
+
+
 def test_a_document_that_chooses_may_not_judge(container: Container) -> None:
     held_out = container.root / "input" / "data" / "evaluation" / "heldout.jsonl"
     path = held_out.with_name("strength.jsonl")
