@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ from inputs import read_inputs
 from progress import Clock
 from strength import MEASURED, SET, STRENGTHS, UNMEASURED, UNMEASURED_STRENGTH, Choice, best, measured, point, why_not
 from tests.doubles.rehearsal.toy_container import Container
-from tests.doubles.rehearsal.toy_models import prose
 from text import Document
 
 LOSS = 3.0
@@ -80,12 +78,6 @@ def test_too_few_documents_are_told_by_their_number() -> None:
 # In a job.
 
 
-def set_aside(container: Container, count: int) -> None:
-    rows = [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)]
-    path = container.root / "input" / "data" / "evaluation" / "strength.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-
-
 def trained(container: Container, clock: Clock | None = None, **settings: Any) -> dict[str, Any]:
     """The metrics of a job in this process."""
     arguments = Arguments(learning_rate=0.01, sequence_length=64, lora_rank=4, seed=3, **{"max_steps": 6, **settings})
@@ -100,7 +92,7 @@ def weights(container: Container) -> Any:
 
 @pytest.mark.slow
 def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved_at_it(container: Container) -> None:
-    set_aside(container, 7)
+    container.set_aside(7)
     metrics = trained(container, max_steps=40)
     told = metrics["strength"]
     assert (told["how"], told["documents"]) == (MEASURED, [f"s{n}" for n in range(7)])
@@ -129,7 +121,7 @@ def test_the_strength_is_measured_on_what_was_set_aside_and_the_adapter_is_saved
 def test_without_enough_documents_or_with_a_number_nothing_is_measured(
     container: Container, count: int, settings: dict[str, Any], expected: tuple[float, str, str]
 ) -> None:
-    set_aside(container, count)
+    container.set_aside(count)
     told = trained(container, **settings)["strength"]
     assert (told["strength"], told["how"], told["why"].partition(" by others were")[0]) == expected
     assert told["curve"] == [] and told["documents"] == []
@@ -137,7 +129,7 @@ def test_without_enough_documents_or_with_a_number_nothing_is_measured(
 
 @pytest.mark.slow
 def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Container) -> None:
-    set_aside(container, 7)
+    container.set_aside(7)
 
     class Stopped(Clock):
         """Told to stop once the first step is made."""
@@ -157,7 +149,7 @@ def test_a_job_that_is_told_to_stop_keeps_the_default_and_says_so(container: Con
 def test_an_error_while_strengths_are_tried_keeps_the_default_and_its_reason(
     container: Container, monkeypatch: pytest.MonkeyPatch, wrong: Exception, why: str
 ) -> None:
-    set_aside(container, 7)
+    container.set_aside(7)
 
     def fails(*_: Any) -> Choice:
         raise wrong
@@ -174,7 +166,7 @@ def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
     container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is measured of the adapter counts for more: strengths are tried only in the time beyond it."""
-    set_aside(container, 7)
+    container.set_aside(7)
     asked: list[float] = []
     usual = evaluation.score
 
@@ -191,9 +183,9 @@ def test_the_time_to_measure_the_adapter_is_kept_back_from_the_strengths(
 @pytest.mark.slow
 def test_a_start_with_other_text_to_choose_by_is_another_job(container: Container) -> None:
     """A checkpoint brings the base model's losses on that text along."""
-    set_aside(container, 7)
+    container.set_aside(7)
     assert [trained(container)["training"]["starts"] for _ in range(2)] == [1, 2]
-    set_aside(container, 8)
+    container.set_aside(8)
     assert trained(container)["training"]["starts"] == 1
 
 

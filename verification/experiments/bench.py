@@ -23,6 +23,7 @@ from typing import Any
 
 import jinja2
 
+from captune.outside import TARGET
 from common.contracts import run_folder
 from common.errors import CaptuneError
 from common.storage import Storage
@@ -71,7 +72,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m verification
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=style)
     parser.add_argument("--words", type=int, default=DEFAULT_WORDS, help="words of the corpus (default: %(default)s)")
     parser.add_argument("--documents", type=int, default=MOST_DOCUMENTS, help="measured at most (default: %(default)s)")
-    parser.add_argument("--outside", type=Path, metavar="FILE", help="measure on this text by others, too")
+    outside = "measure on this text by others, too, of which one half chooses the adapter's strength (default: what captune outside fetched)"
+    parser.add_argument(
+        "--outside", type=Path, metavar="FILE", default=TARGET if TARGET.is_file() else None, help=outside
+    )
     parser.add_argument("--seed", type=int, action="append", metavar="N", help="may be repeated (default: 1, 2 and 3)")
     model = f"one of {', '.join(STAND_INS)}, or a model folder (default: %(default)s)"
     parser.add_argument("--model", default=DEFAULT, metavar="NAME", help=model)
