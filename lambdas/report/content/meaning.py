@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from report.content.circumstances import is_smoke
 from report.findings.verdict import (
     IMPROVED,
-    MEASURED,
     NONE_BETTER,
     NOT_SHOWN,
     TEXT,
@@ -26,6 +25,7 @@ from report.summary_types import Summary, usable
 
 SMOKE_TITLE = "A smoke run: nothing is shown about the model"
 NO_OUTSIDE_TEXT = "No outside text was given, so nothing is known about text of the field that others wrote."
+MEASURED = "measured"  # of a strength, in training/strength.py
 OUTSIDE_NOT_MEASURED = "Outside text was given, but no usable loss came back."
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN")
 TONES = {IMPROVED: "good", NOT_SHOWN: "neutral", WORSE: "bad", WORSE_OUTSIDE: "bad", NONE_BETTER: "bad"}

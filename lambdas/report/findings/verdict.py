@@ -32,8 +32,6 @@ RULE = (
     "smoke runs, missing figures, missing control text, outside text that was given but not measured, and fewer than "
     f"{MINIMUM_DOCUMENTS} documents of any of the texts included. Without outside text the verdict says nothing about text by others."
 )
-MEASURED = "measured"  # of a strength, in training/strength.py
-
 RECALL_RULE = (
     "Declared in advance as a second line that never changes the verdict. Recall is the share of the key facts of the "
     "knowledge prompts (all but those of general knowledge) that an answer states, averaged over the greedy answer and all samples of a prompt. "
@@ -79,7 +77,7 @@ def judge_loss(
     `strength` is how the adapter's strength came about, as metrics.json holds it; None where an earlier version told nothing of it. `heldout` and `outside` are of `report.findings.statistics.compare_losses`, `beyond` of `compare_gains` of the same module. `outside` is
     None only where no outside text was given; text that was given and not measured is a block without documents.
     """
-    if strength and strength.get("how") == MEASURED and strength.get("strength") == 0:
+    if strength and strength.get("strength") == 0:
         return _none_better(strength)
     inside = judge_inside(heldout, beyond, kind)
     if outside is None:

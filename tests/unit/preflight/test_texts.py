@@ -13,7 +13,7 @@ from preflight import model
 from preflight.texts import held_out as holding
 from preflight.texts import text_file
 from preflight.texts.held_out import MINIMUM_DOCUMENTS, PASSAGES, Overlap, split
-from preflight.texts.outside_text import MAXIMUM_WORDS
+from preflight.texts.outside_text import MAXIMUM_WORDS, STRENGTH_WORDS
 from preflight.texts.text_file import Document, as_text, check, decode, documents, without_titles
 from report.findings.verdict import MINIMUM_DOCUMENTS as LEAST_FOR_A_VERDICT
 from tests.doubles.preflight_site import Site, titled
@@ -348,3 +348,6 @@ def test_more_than_a_run_can_score_is_measured_in_part(site: Site) -> None:
     assert len(places) == MAXIMUM_WORDS // 1000
     assert places[0] < 3 and places[-1] > 96, "from all over it"
     assert "of which 50 from all over it are measured" in plan["evaluation"]["outsideText"]
+    choosing = [int(one["id"][1:]) for one in site.documents(STRENGTH)]
+    assert len(choosing) == STRENGTH_WORDS // 1000 and choosing[-1] > 90, "of the others, and no more than is needed"
+    assert not set(choosing) & set(places)
