@@ -134,6 +134,7 @@ bootstrap: $(DEPLOYABLE) $(CDK)  ## once per account and region: what the CDK ne
 
 deploy: $(DEPLOYABLE) $(CDK)  ## the stacks into your AWS account; set accept_eula and alert_email in cdk.json first
 	@echo "First time in this account and region? Run once: make bootstrap"
+	@captune outside --optional
 	@$(RUN_CDK) deploy --all $(ARGS)
 
 destroy: $(DEPLOYABLE) $(CDK)  ## remove everything but the data; DATA=delete removes that too (after deploying with retain_data=false)

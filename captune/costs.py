@@ -21,6 +21,7 @@ from common.text import estimated_tokens
 from preflight import money
 from preflight.large_model_allowance import Wanted, allow
 from preflight.model import catalogued
+from preflight.texts.outside_text import AUTO, STRENGTH_WORDS
 from preflight.texts.text_file import without_note
 from stacks.configuration.settings import Settings
 from stacks.definitions import run_settings
@@ -110,6 +111,7 @@ def expected_run(settings: Settings, tokens: int, answers: int) -> estimate.Esti
         answers=answers,
         instances=settings.training_instance_count,
         cards=cards_in(kind),
+        strength_tokens=estimated_tokens(STRENGTH_WORDS) if settings.adapter_strength == AUTO else 0,
     )
 
 

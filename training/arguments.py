@@ -25,7 +25,9 @@ class Arguments:
     sequences_per_step: int = 0  # 0: by the corpus's size, see `sequences_per_step` in common/memory.py
     lora_rank: int = 16  # as good as 256 on corpora of this size, at a sixteenth of the memory
     lora_alpha: float = 32.0  # twice the rank: the updates' scale
-    adapter_strength: float = 0.6  # share of what was learnt that is kept, see `Network.scale_adapter`
+    adapter_strength: float | None = (
+        None  # share of what was learned that is kept; None ("auto"): measured, see strength.py
+    )
     lora_dropout: float = 0.0  # none: few passes over a corpus, and on a CPU it costs a third of the speed
     warmup_ratio: float = 0.05  # share of the steps during which the rate rises
     weight_decay: float = 0.0  # a low-rank update is restraint enough
@@ -38,7 +40,7 @@ class Arguments:
 
     @property
     def settings(self) -> dict[str, int | float | str | None]:
-        """All that shapes the adapter, as a dictionary; `learning_rate` is None where it is automatic."""
+        """All that shapes the adapter, as a dictionary; None for what is automatic."""
         return dataclasses.asdict(self)
 
 
@@ -60,6 +62,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "time_budget_seconds": (10, 28 * 24 * 3600),  # 28 days is SageMaker's own limit
     "checkpoint_minutes": (0.0, 24 * 60),
 }
+AUTOMATIC = ("learning_rate", "adapter_strength")  # may be "auto"
 CHOICES = {"long_records": ("split", "refuse"), "document_order": ("shuffled", "written")}
 WHOLE_NUMBERS = {field.name for field in dataclasses.fields(Arguments) if field.type == "int"}
 
@@ -103,11 +106,11 @@ def _parse(key: str, value: object) -> int | float | str | None:
             mend = f"Set {key} to {' or '.join(CHOICES[key])}."
             raise TrainingFailure(f"The hyperparameter {key} is {text[:80]!r}.", mend)
         return text
-    if key == "learning_rate" and text == AUTO:
+    if key in AUTOMATIC and text == AUTO:
         return None
     low, high = LIMITS[key]
     kind = "a whole number" if key in WHOLE_NUMBERS else "a number"
-    also = ' or "auto"' if key == "learning_rate" else ""
+    also = ' or "auto"' if key in AUTOMATIC else ""
     mend = f"Set {key} to {kind} from {low:g} to {high:.10g}{also}."
     try:
         number = int(text) if key in WHOLE_NUMBERS else float(text)

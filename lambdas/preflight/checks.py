@@ -27,7 +27,7 @@ from common.pricing.prices import Price, dearest
 from common.storage import Storage
 from preflight import large_model_allowance, model, money, request, staging
 from preflight.account import guardrail, images, other_runs, quotas, weights
-from preflight.texts import prompts, training
+from preflight.texts import outside_text, prompts, training
 from preflight.texts.text_file import Files
 
 T = TypeVar("T")
@@ -191,7 +191,8 @@ def texts(context: Context, result: PreflightResult) -> None:
     settings, data = context.settings, staging.asset(context.client("s3"), "DATA")
     result.corpus_bytes = model.most_bytes_learned(settings, result.request, result.model)
     most = settings.corpus_words, result.corpus_bytes
-    files = Files(context.storage, data, settings.domain, {}, *most, attempt=result.attempt)
+    measures = settings.hyperparameters["adapter_strength"] == outside_text.AUTO
+    files = Files(context.storage, data, settings.domain, {}, *most, measures, attempt=result.attempt)
     material = staging.gather(files, result.request)
     code = staging.asset(context.client("s3"), "TRAINING")
     if material:

@@ -33,6 +33,7 @@ from common.pricing.durations import (
     try_again_seconds,
 )
 from common.pricing.prices import dearest, written
+from common.text import count_words, estimated_tokens
 from preflight.checks import Context, PreflightResult
 from preflight.model import tokens_learned
 from preflight.texts.training import Material
@@ -125,6 +126,8 @@ def build(context: Context, found: PreflightResult) -> Plan:
             "outsideDocuments": len(material.outside),
             "controlDocuments": len(material.control),
             "outsideText": material.outside_told,
+            "strengthDocuments": len(material.strength),
+            "strengthWords": sum(count_words(part.text) for part in material.strength),
         },
         "budget": {
             "worstCaseCents": allowance.worst.cents,
@@ -239,6 +242,7 @@ def _expected(settings: RunSettings, found: PreflightResult, samples: int) -> Pl
         instances=settings.training_instance_count,
         cards=cards_in(kind),
         downloaded_bytes=model.downloaded_bytes,
+        strength_tokens=estimated_tokens(sum(count_words(part.text) for part in material.strength)),
     )
     rank, training, hosting = settings.lora_rank, found.training_prices[0], found.hosting_prices[0]
     trained, served = card_of(kind) if found.trains else None, card_of(found.hosting_types[0])

@@ -62,8 +62,12 @@ def gather(files: Files, request: Request) -> Material | None:
     made = request.corpus is not None and request.prompts is None
     key, file = request.prompts, "prompts.jsonl"
     given = None if made else files.attempt(lambda: prompts.parse(files.content(key, file), files.name(key, file)))
-    name = request.held_outside or ""
-    outside = files.attempt(lambda: outside_text.read(files.content(name, ""), name)) if name else []
+    name = outside_text.name_of(files, request)
+    outside = (
+        files.attempt(lambda: outside_text.read(files.content(request.held_outside, "outside.jsonl"), name))
+        if name
+        else []
+    )
     control = files.attempt(files.control) or []
     measured = [*control, *(outside or [])]
     material: Material | None = files.attempt(lambda: training.gather(files, request, measured))
@@ -71,7 +75,7 @@ def gather(files: Files, request: Request) -> Material | None:
         return None
     material.outside_told = outside_text.NONE_GIVEN
     if name:
-        outside_text.measure(outside, name, files, material)
+        outside_text.measure(outside, files, request, material)
     if made:
         given, told = files.attempt(lambda: prompts.make(material.held_out)) or (None, [])
         material.warnings += told
@@ -96,9 +100,12 @@ def files(material: Material, code: dict[str, bytes]) -> dict[str, bytes]:
         staged[run_folder.RECORDS] = _lines(material.training)
     else:
         staged[run_folder.CORPUS] = encoded(text_file.as_text(material.training))
-    for path, parts in ((run_folder.OUTSIDE, material.outside), (run_folder.CONTROL, material.control)):
-        if parts:
-            staged[path] = _lines(parts)
+    measured = {
+        run_folder.OUTSIDE: material.outside,
+        run_folder.STRENGTH: material.strength,
+        run_folder.CONTROL: material.control,
+    }
+    staged |= {path: _lines(parts) for path, parts in measured.items() if parts}
     return staged | {f"{run_folder.CODE}{path}": content for path, content in {**code, **SHARED}.items()}
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-Verdict = Literal["improved", "not shown", "worse", "worse outside"]
+Verdict = Literal["improved", "not shown", "worse", "worse outside", "none better"]
 RecallVerdict = Literal["improved", "not shown", "worse"]
 # UNKNOWN is an execution that Step Functions has forgotten.
 Status = Literal["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "UNKNOWN"]
@@ -226,6 +226,27 @@ class Training(TypedDict):
     steps_again: NotRequired[int | None]
 
 
+class StrengthPoint(TypedDict):
+    """The loss at one strength of the adapter; 0 is the base model, from which the difference is counted."""
+
+    strength: float
+    loss: float
+    difference: float
+    standard_error: float
+
+
+class Strength(TypedDict):
+    """How much of the adapter is kept, and what chose it."""
+
+    strength: float
+    how: Literal["set", "measured", "not measured"]
+    why: str  # why it was not measured; empty otherwise
+    documents: list[str]  # the ids of the text by others that it was measured on, and nothing else
+    tokens: int
+    seconds: float
+    curve: list[StrengthPoint]
+
+
 class Cost(TypedDict):
     """What was reserved and what it did cost, in US cents."""
 
@@ -322,6 +343,7 @@ class Summary(TypedDict):
     heldout: Losses | None
     # Text of the field by others; null where none was given, without documents where none was measured.
     outside: Losses | None
+    strength: Strength | None  # null where an earlier version told nothing of it
     beyond_control: Gains | None
     control: ControlLosses | None
     memorisation: Memorisation | None

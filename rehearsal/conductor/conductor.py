@@ -18,7 +18,8 @@ from common.contracts.run_folder import KEPT_ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
 from rehearsal.account.cloud import Cloud
-from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
+from rehearsal.models.stand_ins import STAND_INS
+from rehearsal.models.weights import Substitute, WeightsMissing
 from rehearsal.sagemaker import s3_folders
 from rehearsal.sagemaker.real.hosting import ModelHost, Vllm
 from rehearsal.sagemaker.real.training import TrainingHost
@@ -55,7 +56,7 @@ class Conductor:
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
         assembly: a cloud assembly to deploy instead of synthesizing the project.
-        model: what is trained and served in place of Llama 2 7B.
+        model: what is trained and served in place of Llama 2 7B, where it is not one that the options name.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Conductor:
         engines: dict[str, Any] | None = None,
         time_scale: float = 30,
         assembly: Assembly | None = None,
-        model: Substitute = SMALL,
+        model: Substitute | None = None,
     ) -> None:
-        self.options, self.display, self._keep, self._assembly, self.model = options, display, keep, assembly, model
+        self.options, self.display, self._keep, self._assembly = options, display, keep, assembly
+        self.model = model or STAND_INS[options.model]
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
         self._cloud: Cloud | None = None

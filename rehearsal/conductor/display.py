@@ -18,6 +18,7 @@ _PHASES = {
     "load": "loading the model",
     "evaluate-base": "losses of the base model",
     "train": "training",
+    "choose-strength": "choosing the adapter's strength",
     "evaluate-tuned": "losses of the tuned model",
     "save": "saving the adapter",
 }
@@ -26,6 +27,7 @@ _SETS = {
     "heldout": "held-out documents",
     "outside": "text by others",
     "control": "control text",
+    "strength": "text by others that chooses",
     "training_text": "training text",
 }
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal

@@ -54,6 +54,9 @@ def upload(cloud: Cloud, options: Options, domain: str) -> dict[str, Any]:
         if options.outside:
             run_input["heldOutside"] = f"{run_input['heldOutside'].rpartition('.')[0]}.jsonl"
             files["heldOutside"] = _part_of_outside_text(files["heldOutside"], options.outside.name)
+        elif (deployed := data / f"{domain}{outside_text.DEPLOYED}").is_file():
+            run_input["heldOutside"] = "corpora/rehearsal-heldoutside.jsonl"
+            files["heldOutside"] = _part_of_outside_text(deployed.read_bytes(), deployed.name)
     for key, content in prepared.items():
         if key not in files and (options.corpus is None or key == "prompts"):
             files[key] = content

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rehearsal.models.stand_ins import DEFAULT, STAND_INS
+
 # From wherever it is called, it is this checkout that is rehearsed; the results go where the person stands.
 PROJECT = Path(__file__).resolve().parents[2]
 DESCRIPTION = """\
@@ -57,6 +59,7 @@ class Options:
     no_capacity: Sequence[str] = ()  # instance types of which AWS has none free
     interruptions: Sequence[int] = ()  # steps at which the job, which is then on spot, loses its instance
     server: str = "transformers"  # or "vllm": what plays the endpoint's container
+    model: str = DEFAULT  # of STAND_INS: what is trained and served in place of the real one
 
     def context(self, quick: Mapping[str, str] | None = None) -> dict[str, str]:
         """The context values for the synthesis: a person's, over those of a quick rehearsal, over the defaults here."""
@@ -154,9 +157,7 @@ def _add_text(parser: argparse.ArgumentParser) -> None:
     add("--corpus", type=_text, metavar="FILE", help=own)
     held_out = "measure on this text; else a part of the corpus is kept apart"
     add("--heldout", "--held-out", dest="held_out", type=_text, metavar="FILE", help=held_out)
-    outside = (
-        "measure on this text of the field by others, too (JSON Lines or titled text; `captune outside` fetches some)"
-    )
+    outside = "measure on this text of the field by others, too (JSON Lines or titled text; default: what `captune outside` fetched)"
     add("--outside", type=_file, metavar="FILE", help=outside)
     add("--prompts", type=_file, metavar="FILE", help="ask these prompts (JSON Lines)")
     add("--domain", help="one of the domains in data/ (default: medical)")
@@ -186,6 +187,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     setting = "any setting of cdk.json; may be repeated"
     add("--set", dest="settings", type=_setting, metavar="KEY=VALUE", action="append", default=[], help=setting)
     add("--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute")
+    model = "what is trained and served in place of the real model; gemma-3-270m is fetched, and Google's Gemma Terms of Use then apply to you"
+    add("--model", choices=tuple(STAND_INS), default=DEFAULT, help=model)
     server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"
     add("--server", choices=("transformers", "vllm"), default="transformers", help=server)
 

@@ -68,7 +68,7 @@ def show_summary(display: Display, summary: Mapping[str, Any]) -> None:
             )
     if summary.get("heldout") and summary.get("outside") is None:
         display.say(
-            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain; OUTSIDE=FILE measures on them."
+            f"{NO_OUTSIDE_TEXT} `captune outside` fetches abstracts of the medical domain, on which its runs measure from then on."
         )
     _show_answers(display, [row for row in summary.get("prompts") or [] if row.get("base") and row.get("tuned")])
     cost = summary.get("cost") or {}

@@ -139,10 +139,10 @@ class Settings:
         checks.whole(1, 64, "any kind"),  # 64 fits a 24 GB card beside 7 billion parameters
         "rank of the adapter",
     )
-    adapter_strength: float = _setting(
-        0.6,
-        checks.number(0.05, 1),
-        "factor that the trained adapter is multiplied by; below 1 the model stays nearer to the base model ([why](recipe.md#adapter-strength))",
+    adapter_strength: str = _setting(
+        "auto",
+        checks.ADAPTER_STRENGTH,
+        "factor that the trained adapter is multiplied by; `auto` measures which is best on text by others ([how](recipe.md#adapter-strength))",
         for_training=True,
     )
     corpus_words: int = _setting(

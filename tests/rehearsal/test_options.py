@@ -15,6 +15,7 @@ from moto import mock_aws
 from rehearsal.conductor import files
 from rehearsal.conductor.options import DEFAULT_WORDS, PROJECT, Options, parse
 from rehearsal.events import Clock
+from rehearsal.models.stand_ins import STAND_INS
 from tests.doubles.ledger_fakes import empty_table
 
 
@@ -176,6 +177,29 @@ def test_a_default_rehearsal_asks_some_prompts_and_measures_a_part_of_the_outsid
     assert uploaded(site, files.upload(site, default, "medical")["prompts"]).count("id") == 23, "every other one of 41"
     prompts.write_text("\n".join(map(json.dumps, rows[:30])))
     assert set(files.upload(site, default, "medical")) == {"heldOutside"}, "so few are all asked"
+
+
+def test_a_default_rehearsal_measures_a_part_of_what_captune_outside_fetched(site: Any, project: Path) -> None:
+    rows = [
+        {"id": f"o{n}", "title": f"T{n}", "text": f"{n} of all the {'many different words ' * 82}"} for n in range(56)
+    ]
+    deployed = project / "data" / "medicaloutside.jsonl"
+    deployed.write_text("\n".join(map(json.dumps, rows)))
+    options = Options(project=project)
+    run_input = files.upload(site, options, "medical")
+    measured = [json.loads(line) for line in uploaded(site, run_input["heldOutside"]).splitlines()]
+    assert [row["id"] for row in measured] == [f"o{n}" for n in range(1, 56, 2)]
+    assert "heldOutside" not in files.upload(site, replace(options, settings={"corpus_words": "0"}), "medical"), (
+        "a run of the whole corpus measures all of the deployed file"
+    )
+    assert "heldOutside" not in files.upload(site, replace(options, quick=True), "medical")
+    deployed.unlink()
+    assert "heldOutside" not in files.upload(site, options, "medical")
+
+
+def test_another_model_stands_in_where_an_option_names_it() -> None:
+    assert (parse([]).model, parse(["--model", "gemma-3-270m"]).model) == ("smollm2-135m", "gemma-3-270m")
+    assert "Gemma Terms of Use" in STAND_INS["gemma-3-270m"].note
 
 
 def test_all_but_some_dollars_are_reserved_in_this_month_and_the_next(site: Any) -> None:

@@ -81,7 +81,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: str, nearest:
         ("epochs", "51", "from 1 to 50"),
         ("accept_eula", "yes", "write true or false"),
         ("budget_scope", "project", "choose one of account, tag"),
-        ("adapter_strength", 1.1, "write a number from 0.05 to 1"),
+        ("adapter_strength", 1.1, "write auto, or a number from 0.05 to 1"),
         ("learning_rate", "nan", "write auto, or a number from 1e-7 to 1"),
         ("document_order", "sorted", f"choose one of {', '.join(['auto', *CHOICES['document_order']])}"),
         # A lost ledger is accepted for one month and not for good.

@@ -295,7 +295,9 @@ def test_the_time_to_measure_and_save_is_kept_back(tmp_path: Path) -> None:
     run = Run(tmp_path, clock=Clock(45.0))
     run.watch.progress.evaluation_seconds = 20.0
     assert not run.watch.must_stop()  # 20 s and a third, and 15 s to save
-    run.watch.progress.evaluation_seconds = 23.0
+    run.watch.progress.strength_seconds = 0.5
+    assert run.watch.must_stop()  # seven times 0.5 s and a third
+    run.watch.progress.strength_seconds, run.watch.progress.evaluation_seconds = 0.0, 23.0
     assert run.watch.must_stop()
     run.train()
     assert run.trainer.state.global_step == 1  # whoever asks before the first step does not begin it
@@ -309,8 +311,11 @@ def test_a_scaled_adapter_moves_the_model_by_that_share(tmp_path: Path) -> None:
     layer = next(module for module in run.network.adapted.modules() if isinstance(module, LoraLayer))
     whole = layer.get_delta_weight("default").clone()
     assert whole.abs().max() > 0
-    run.network.scale_adapter(0.25)
-    torch.testing.assert_close(layer.get_delta_weight("default"), 0.25 * whole)
+    for strength in (0.25, 1.0, 0.0):  # each of the whole adapter, and not of what the call before has left
+        run.network.scale_adapter(strength)
+        moved = layer.get_delta_weight("default") - strength * whole
+        assert moved.norm() <= 0.01 * strength * whole.norm(), "as far as bfloat16 tells"
+    assert {value.to(torch.bfloat16).float().equal(value) for value in run.network.trainable.values()} == {True}
 
 
 # Rows of a step and of all: a last step that is not full; a step that does not divide; too few for both.

@@ -52,9 +52,15 @@ def await_line(process: subprocess.Popen[str], beginning: str) -> None:
 def test_two_hosts_learn_together_and_the_first_writes_it(two_hosts: list[Container]) -> None:
     for container in two_hosts:
         container.settings(**ALIKE)
+        container.set_aside(7)
     first, second = ended([container.start() for container in two_hosts])
     assert (first[0], second[0]) == (0, 0), "\n".join([*first[1], *second[1]])
-    assert two_hosts[0].metrics["environment"]["processes"] == "2"
+    metrics = two_hosts[0].metrics
+    assert (metrics["environment"]["processes"], metrics["strength"]["how"]) == ("2", "measured")
+    kept = next(one for one in metrics["strength"]["curve"] if one["strength"] == metrics["strength"]["strength"])
+    assert kept["loss"] == min(one["loss"] for one in metrics["strength"]["curve"]), (
+        "both score, and both keep the same"
+    )
     assert starting(first[1], "phase")[-1] == "phase name=evaluate-tuned"
     assert not starting(second[1], "progress")
     assert not [path for path in (two_hosts[1].root / "model").rglob("*") if path.is_file()]

@@ -55,12 +55,15 @@ class OutputLayer:
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        *,
+        *_: Any,
         shift_labels: torch.Tensor,
         num_items_in_batch: torch.Tensor,
-        **_: Any,
+        **__: Any,
     ) -> torch.Tensor:
-        """As transformers asks for a loss: what it takes for logits are hidden states, and the step's tokens are counted."""
+        """As transformers asks for a loss: what it takes for logits are hidden states, and the step's tokens are counted.
+
+        What else a family of models hands over, by name or (Gemma's vocabulary size) by place, is of no use here.
+        """
         return self.summed_loss(logits, shift_labels) / num_items_in_batch
 
 

@@ -45,6 +45,7 @@ class Network:
     parameters: int
     name: str
     output: OutputLayer  # taken off the model
+    learned: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # the adapter at its full strength
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -90,20 +91,16 @@ class Network:
 
     @torch.no_grad()
     def scale_adapter(self, strength: float) -> None:
-        """Keeps `strength` of what was learnt: the model stands so far on the line from the base model to the trained one.
+        """Keeps `strength` of what was learned: the model stands so far on the line from the base model to the trained one.
 
-        The manner of a corpus is learnt in larger steps than what it says, and is the first to go on the way back; so the text of others
-        gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server.
+        The manner of a corpus is learned in larger steps than what it says, and is the first to go on the way back; so the text of others
+        gains (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The factor goes into the weights, for every server, and
+        these are rounded to the bfloat16 in which they are saved and served: what is measured next is that adapter. Another call
+        begins again with the whole of what was learned.
         """
         for name, value in self.trainable.items():
-            if ".lora_B." in name:
-                value.mul_(strength)
-
-    @torch.no_grad()
-    def round_adapter(self) -> None:
-        """Rounds the adapter to the bfloat16 in which it is saved and served: what is measured next is that adapter."""
-        for value in self.trainable.values():
-            value.copy_(value.to(SERVED))
+            whole = self.learned.setdefault(name, value.detach().to("cpu", copy=True)).to(value.device)
+            value.copy_((whole * strength if ".lora_B." in name else whole).to(SERVED))
 
     @torch.no_grad()
     def widen_adapter(self) -> None:

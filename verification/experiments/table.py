@@ -33,7 +33,9 @@ def figures_of(summary: Mapping[str, Any], inputs: str) -> dict[str, Any]:
     prompts = summary.get("prompts") or []
     return {
         "inputs": inputs,
-        **{name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall")},
+        **{
+            name: summary.get(name) for name in ("status", "heldout", "beyond_control", "control", "recall", "strength")
+        },
         "outside": without_titles(summary.get("outside")),
         # Of each knowledge prompt that has facts and both answers: (base, tuned) recall.
         "knowledge": {

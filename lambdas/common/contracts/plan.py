@@ -96,6 +96,8 @@ class PlannedEvaluation(TypedDict):
     outsideDocuments: int
     controlDocuments: int
     outsideText: str
+    strengthDocuments: int  # text by others that chooses the adapter's strength, and is not among those above
+    strengthWords: int
 
 
 class PlannedBudget(TypedDict):

@@ -25,6 +25,7 @@ EVALUATION_CHANNEL = f"{INPUT}evaluation/"
 HELD_OUT = f"{EVALUATION_CHANNEL}heldout.jsonl"
 OUTSIDE = f"{EVALUATION_CHANNEL}outside.jsonl"
 CONTROL = f"{EVALUATION_CHANNEL}control.jsonl"
+STRENGTH = f"{EVALUATION_CHANNEL}strength.jsonl"
 PROMPTS = f"{INPUT}prompts.jsonl"
 CODE = "code/"
 

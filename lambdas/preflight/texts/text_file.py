@@ -48,7 +48,8 @@ class Files:
     """The files of a run: a user's from the bucket, in the version that was checked, and the domain's own from the deployed data.
 
     `versions` are those that must be read, by key; what is read without one is noted there. Of the corpus so many words (0 for all) and
-    bytes are learned at most. Without an `attempt` faults are raised.
+    bytes are learned at most. `measures_strength` says that a part of text by others chooses the adapter's strength. Without an `attempt`
+    faults are raised.
     """
 
     storage: Storage
@@ -57,6 +58,7 @@ class Files:
     versions: dict[str, str] = field(default_factory=dict)
     corpus_words: int = 0
     corpus_bytes: int = MOST_CORPUS_BYTES
+    measures_strength: bool = False
     attempt: Attempt = lambda step: step()
 
     def name(self, key: str | None, default: str) -> str:

@@ -48,6 +48,12 @@ class Container:
         path = self.root / "input" / "config" / "hyperparameters.json"
         path.write_text(json.dumps(SETTINGS | changes), encoding="utf-8")
 
+    def set_aside(self, count: int) -> None:
+        """Write so many documents by which the adapter's strength is chosen."""
+        rows = [{"id": f"s{n}", "title": "", "text": prose(n + 90, 60)} for n in range(count)]
+        path = self.root / "input" / "data" / "evaluation" / "strength.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
     def instance(self, kind: str, **more: object) -> None:
         """Write resourceconfig.json."""
         path = self.root / "input" / "config" / "resourceconfig.json"

@@ -29,7 +29,7 @@ HYPERPARAMETERS = {
     "learning_rate": "auto",
     "sequence_length": "512",
     "lora_rank": "16",
-    "adapter_strength": "0.6",
+    "adapter_strength": "auto",
     "seed": "42",
     "checkpoint_minutes": "10",
     "time_budget_seconds": str(7200 - TRAINING_MARGIN_SECONDS),
