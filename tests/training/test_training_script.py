@@ -148,8 +148,9 @@ def test_a_run_killed_at_any_step_ends_alike_and_counts_the_steps_made_again(
     container.settings(checkpoint_minutes="0.002")  # every few steps, and a note after each
     process = container.start()
     assert process.stdout is not None
-    last = random.randrange(1, finished[0].metrics["training"]["steps"])
-    assert any(line.startswith(f"progress step={last} ") for line in process.stdout)
+    shown = [line.split()[1] for line in starting(finished[1], "progress")]
+    last = random.choice(shown[:-1])
+    assert any(line.startswith(f"progress {last} ") for line in process.stdout)
     process.kill()
     process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"

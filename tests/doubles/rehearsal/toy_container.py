@@ -73,7 +73,7 @@ class Container:
         environment = {key: value for key, value in os.environ.items() if key in kept}
         return subprocess.Popen(
             [sys.executable, str(self.script), "--root", str(self.root)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment | self.environment,
         )  # fmt: skip
 
     def run(self) -> tuple[int, list[str]]:
