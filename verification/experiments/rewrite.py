@@ -48,8 +48,8 @@ class Folder:
 def judged_again(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary with the verdicts that today's rule gives its figures."""
     figures = (summary.get(key) for key in ("heldout", "beyond_control", "recall", "outside"))
-    more = {"smoke": is_smoke(summary), "records": is_of_records(summary), "strength": summary.get("strength")}
-    return {**summary, **judged(*figures, **more)}
+    smoke, records, strength = is_smoke(summary), is_of_records(summary), summary.get("strength")
+    return {**summary, **judged(*figures, smoke=smoke, records=records, strength=strength)}
 
 
 def rewrite(source: Path, target: Path, *, for_the_repository: bool = False) -> str:

@@ -167,7 +167,8 @@ def test_the_domain_is_that_of_the_text_trained_on(given: dict[str, Any], domain
     ids=["the deployed text", "none wanted", "an older plan with a file", "an older plan without"],
 )
 def test_whether_text_by_others_was_given_is_what_the_plan_measures(plan: Any, given: bool) -> None:
-    assert run_facts({"executionArn": "arn", **plan}, RESERVED)["outside_given"] is given
+    plan |= {"executionArn": "arn"}
+    assert run_facts(plan, RESERVED)["outside_given"] is given
 
 
 def test_the_plans_estimate_stands_beside_what_was_measured(made: dict[str, Any]) -> None:
