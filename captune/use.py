@@ -23,7 +23,7 @@ from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
 from captune.engines import BASE, Deployed, Engine, Here, OtherBase
 from captune.kept_run import KeptRun, kept, name_of, not_found
-from captune.proxy import Proxy
+from captune.proxy import PatientProtocol, Proxy
 from common.contracts import run_folder
 from common.storage import Storage
 
@@ -57,7 +57,7 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     if base is None and trained_on != weights.NAME:
         raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     try:
-        program: Any = OwnServer("rehearsal.sagemaker.real.streaming")
+        program: Any = OwnServer("rehearsal.sagemaker.real.openai_server.server")
         if server == "vllm":
             program = Vllm.on_this_machine(environment.interpreter())
         return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
@@ -150,7 +150,9 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
 def _server(proxy: Proxy, taken: socket.socket) -> uvicorn.Server:
     app = proxy.application(taken.getsockname()[1])
     # No log of requests: a header may hold what nobody else should read.
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    config = uvicorn.Config(
+        app, http=PatientProtocol, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
+    )
     return uvicorn.Server(config)
 
 

@@ -19,7 +19,7 @@ from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, files_of_run
 from tests.doubles.use_site import DOMAIN, Site, serving
 
-STREAMING = OwnServer("rehearsal.sagemaker.real.streaming")
+PROGRAM = OwnServer("rehearsal.sagemaker.real.openai_server.server")
 PROMPT = "the gene binds"
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> KeptRun:
 @pytest.fixture(scope="module")
 def here(run: KeptRun, folders: Folders) -> Iterator[Here]:
     """The engine of that run."""
-    engine = Here(run, folders[0], STREAMING)
+    engine = Here(run, folders[0], PROGRAM)
     engine.wait()
     yield engine
     engine.end()
@@ -101,4 +101,4 @@ def test_a_server_that_does_not_start_is_told_in_its_own_words(run: KeptRun, fol
     shutil.copytree(folders[0], broken)
     (broken / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(EngineFailed, match="did not start: .*afetensor"):
-        Here(run, broken, STREAMING).wait()
+        Here(run, broken, PROGRAM).wait()

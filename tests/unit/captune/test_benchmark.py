@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -204,12 +205,12 @@ def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
     now, most = 0, 0
 
     class Slow(FakeEngine):
-        def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+        def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
             nonlocal now, most
             now, most = now + 1, max(most, now + 1)
             time.sleep(0.05)
             now -= 1
-            return super().ask(path, body, stream)
+            return super().ask(path, body, stream, left)
 
     proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
     proxy.answered = lambda: answers.append(1)
