@@ -31,7 +31,7 @@ from common.aws import error_code
 from common.contracts import run_folder
 from common.storage import Storage
 
-_CHUNK_BYTES, _SPARE_BYTES = 1 << 20, 1 << 26
+_CHUNK_BYTES, SPARE_BYTES = 1 << 20, 1 << 26
 _TRIES = 5  # for one file, where the connection breaks
 # S3 keeps the first of every new object, whoever wrote it; older ones and copies may have another.
 _CHECKSUMS = (("CRC64NVME", checksums.crc64nvme, 8), ("CRC32C", checksums.crc32c, 4), ("CRC32", zlib.crc32, 4))
@@ -120,7 +120,7 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
 
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> list[str]:
     """Copies objects into a folder, and answers which were checked by their size alone. Raises DiskFull and DamagedCopy."""
-    needed = sum(one.size for one in objects) + _SPARE_BYTES
+    needed = sum(one.size for one in objects) + SPARE_BYTES
     try:
         target.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(target).free) < needed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from captune.check import files as given_files
 from captune.kept_run import ADAPTER
 from common.names import run_name
 from common.pricing.costs import for_runs
@@ -26,15 +28,23 @@ from rehearsal.sagemaker.real.training import TrainingHost
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
-from stacks.configuration.settings import Settings
+from stacks.configuration.settings import Settings, SettingsError
 
 from . import files, results
 from .display import Display
-from .files import WEIGHTS, RunFolders, clear_abandoned, new_name
+from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
 from .options import NeedsLinux, Options, refuse_what_needs_linux
+from .results import NoPlace
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-_REFUSALS = (SynthesisFailed, NeedsLinux, WeightsMissing, VllmMissing)  # each says what a person has to change first
+_REFUSALS = (
+    SynthesisFailed,
+    NeedsLinux,
+    WeightsMissing,
+    VllmMissing,
+    SettingsError,
+    NoPlace,
+)  # each says what a person has to change first
 
 
 class Interrupted(Exception):
@@ -105,24 +115,41 @@ class Conductor:
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
         if options.interruptions:
             engines.setdefault("training", TrainingHost(options.interruptions))
+        settings = options.context(files.QUICK_SETTINGS if options.quick else {})
+        context = json.loads((options.project / "cdk.json").read_text())["context"]
+        deployed = Settings.from_context({**context, **settings})
+        refuse_what_needs_linux(deployed.training_instance_count)
+        target = options.results / (options.name or run_name(self._name))
+        results.try_place(target, model.adapter_bytes(deployed.lora_rank))
+        if refused := self._check_files(deployed):
+            return refused
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights"):
                 weights = model.ensure((options.project / WEIGHTS).absolute())
-        settings = options.context(files.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
-        context = json.loads((options.project / "cdk.json").read_text())["context"]
-        deployed = Settings.from_context({**context, **settings})
-        refuse_what_needs_linux(deployed.training_instance_count)
         self._folders.logs.mkdir(parents=True, exist_ok=True)
         with (self._folders.logs / "training.log").open("a", encoding="utf-8") as log, Cloud(
             self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
             on_training_line=lambda job, line: self._training_line(log, line), **engines,
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, deployed, weights)
+
+    def _check_files(self, deployed: Settings) -> int:
+        """Say of a person's files what Preflight would, before anything is synthesized; answers the exit code, 0 where they are good."""
+        options = self.options
+        columns = options.input.get("columns")
+        given = given_files.Given(options.corpus, options.held_out, options.outside, options.prompts, columns if isinstance(columns, dict) else {})  # fmt: skip
+        if not given.any:
+            return 0
+        with self.display.step("Checking the files"):
+            faults, _ = given_files.faults_of(given, deployed)
+        if faults:
+            self.display.say("\n" + escape("\n".join(given_files.paragraphs(faults))))
+        return 1 if faults else 0
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:
@@ -159,11 +186,15 @@ class Conductor:
         return self._finish(cloud, execution, watch)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
+        wanted = 0
         while True:
             try:
                 cloud.settle(execution, timeout=0.5)
                 return
             except TimeoutError:
+                if answered := cloud.sagemaker.answered:
+                    wanted = wanted or results.answers_of(cloud, run_name(execution.name))
+                    self.display.asked(answered, wanted)
                 if self._interrupts > 1:
                     raise Interrupted(cloud.leftovers()) from None
 
@@ -180,29 +211,30 @@ class Conductor:
         self._wait(cloud, execution)
 
     def _finish(self, cloud: Cloud, execution: Execution, watch: Watch) -> int:
-        run = run_name(execution.name)
-        target = self.options.results / (self.options.name or run)
-        if earlier := results.set_aside(target):
-            self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
-        succeeded = execution.status == "SUCCEEDED"
-        summary = self.summary = results.copy_out(cloud, run, target)
+        run, options = run_name(execution.name), self.options
+        name = options.name or run
+        places = [
+            folder / name
+            for folder in (options.results, options.project / STATE / "results", Path(tempfile.gettempdir()))
+        ]
+        target, self.summary = results.copy_out(cloud, run, places, self.display)
+        summary, succeeded = self.summary, execution.status == "SUCCEEDED"
         if succeeded and summary:
             results.show_summary(self.display, summary)
-            results.show_missed(self.display, summary, self.options.interruptions)
-        else:
-            results.show_failure(self.display, execution)
-            if (kept := target / ADAPTER).is_dir():
-                self.display.say(
-                    f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
-                )
+            results.show_missed(self.display, summary, options.interruptions)
         clean = results.show_proof(self.display, cloud)
         clean = results.show_alarms(self.display, cloud, watch) and clean
         clean = results.show_rights(self.display, cloud) and clean  # last: the sweeper has looked by now
+        self.display.say()
         if summary:
-            self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
+            self.display.say(f"Report: [bold]{escape(str(target / 'report.html'))}[/]")
             if (target / ADAPTER).is_dir():
                 self.display.say(f"Ask both models yourself: [bold]captune use {escape(str(target))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
+        if not (succeeded and summary):
+            if (kept := target / ADAPTER).is_dir():
+                self.display.say(f"What was trained is in {escape(str(kept))}.")
+            self.display.say(f"\n[bold red]{execution.status}[/]: {escape(results.failure(execution))}")
         if self._interrupts:
             return STOPPED
         return 0 if succeeded and clean and summary else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -28,6 +29,8 @@ _SETS = {
     "control": "control text",
     "training_text": "training text",
 }
+_NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything
+_CAUSE = 160  # letters of a failure's cause beside its state; the whole of it stands at the end
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
 
 
@@ -35,6 +38,13 @@ def fields_of(line: str) -> tuple[str, dict[str, str]]:
     """The kind of a line that the training container printed, and its fields."""
     kind, _, rest = line.partition(" ")
     return kind, dict(_FIELD.findall(rest))
+
+
+def cause_of(cause: Any) -> str:
+    """The sentence in a failure's cause: a Lambda's is JSON until a state has put it into words."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(cause)["errorMessage"])
+    return str(cause or "")
 
 
 def duration(seconds: float) -> str:
@@ -89,6 +99,7 @@ class Display:
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
+        self._failed: set[str] = set()  # machines whose last task failed
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -125,6 +136,8 @@ class Display:
         entered, left = event.get("stateEnteredEventDetails"), event.get("stateExitedEventDetails")
         key = (machine, (entered or left or {}).get("name", ""))
         with self._lock:
+            if entered is not None or "taskSucceededEventDetails" in event:
+                self._failed.discard(machine)
             if entered is not None:
                 self._entered[key] = time.monotonic()
                 self._doing(f"{machine} · {entered['name']}")
@@ -136,10 +149,13 @@ class Display:
                 self._seen.add(key)
                 seconds = time.monotonic() - self._entered.get(key, time.monotonic())
                 self._heading(machine)
-                self.say(f"  [green]✓[/] {escape(left['name'])}  [dim]{duration(seconds)}[/]")
+                mark = "[red]✗[/]" if machine in self._failed else "[green]✓[/]"
+                self.say(f"  {mark} {escape(left['name'])}  [dim]{duration(seconds)}[/]")
             for name in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
-                if (failure := event.get(name)) is not None:
-                    cause = " ".join(str(failure.get("cause") or "").split())[:160]
+                if (failure := event.get(name)) is not None and not str(failure.get("error")).endswith(_NOT_THERE):
+                    self._failed.add(machine)
+                    cause = " ".join(cause_of(failure.get("cause")).split())
+                    cause = cause if len(cause) <= _CAUSE else f"{cause[:_CAUSE].rpartition(' ')[0]} …"
                     self.say(f"  [yellow]![/] {escape(str(failure.get('error')))}: {escape(cause)}")
 
     def _heading(self, machine: str) -> None:
@@ -170,6 +186,12 @@ class Display:
             done, of = int(values["windows"]), int(values["of"])
             note = f"{done} of {of} parts"
             self._move_bar(name, done, of, note, f"{name} · {note}")
+
+    def asked(self, done: int, of: int) -> None:
+        """So many of the answers are there."""
+        if done:
+            note = f"{done} of {of} answers"
+            self._move_bar("asking both models", done, of, note, note)
 
     def _end_bar(self) -> None:
         with self._lock:
