@@ -53,7 +53,7 @@ def command(
     region: Region = None,
 ) -> None:
     """Fetches a run of your account; a rehearsed run is in results/ already."""
-    here = kept(run, results)
+    here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise OtherRun(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
     session = account.session(region)
@@ -83,7 +83,7 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], lis
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
-    here = kept(str(target), results)
+    here = kept(str(target), results, whole_name=True)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
         raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
     columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

@@ -84,7 +84,7 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="the run's name, or its folder")
+    add("run", metavar="RUN", help="the run's name, or its beginning; its folder; or latest")
     add("--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)")
     add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine")
     add("--server", choices=("transformers", "vllm"), default="transformers", help="what answers on this machine")

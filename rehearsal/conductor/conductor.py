@@ -217,7 +217,7 @@ class Conductor:
             folder / name
             for folder in (options.results, options.project / STATE / "results", Path(tempfile.gettempdir()))
         ]
-        target, self.summary = results.copy_out(cloud, run, places, self.display)
+        target, self.summary = results.copy_out(cloud, run, places, self.model, self.display)
         summary, succeeded = self.summary, execution.status == "SUCCEEDED"
         if succeeded and summary:
             results.show_summary(self.display, summary)

@@ -21,6 +21,7 @@ from common.contracts import run_folder
 from common.storage import Storage
 from rehearsal.account.cloud import Cloud
 from rehearsal.cloudwatch import Watch
+from rehearsal.models.weights import Substitute
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
@@ -70,7 +71,9 @@ def try_place(target: Path, adapter_bytes: int) -> None:
         ) from error
 
 
-def copy_out(cloud: Cloud, run: str, places: Sequence[Path], display: Display) -> tuple[Path, dict[str, Any]]:
+def copy_out(
+    cloud: Cloud, run: str, places: Sequence[Path], model: Substitute, display: Display
+) -> tuple[Path, dict[str, Any]]:
     """Copy what `captune fetch` would of a run to the first of the places that takes it: the bucket goes with the rehearsal.
 
     Return the place and the run's summary, empty if it has none. Raises what the last place says.
@@ -90,8 +93,19 @@ def copy_out(cloud: Cloud, run: str, places: Sequence[Path], display: Display) -
         if place != places[0]:
             display.say(f"[bold]They are in {escape(str(place))}.[/]")
         break
-    summary = place / run_folder.SUMMARY
-    return place, dict(json.loads(summary.read_bytes())) if summary.is_file() else {}
+    return place, _summary(place / run_folder.SUMMARY, model)
+
+
+def _summary(file: Path, model: Substitute) -> dict[str, Any]:
+    """A run's summary, empty if it has none. One of a run that ended before its model was measured names the planned one: here it is another."""
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_bytes())
+    named = found.get("base_model") or {}
+    if named.get("planned_name") and named.get("matches_plan") is None:
+        named |= {"name": model.name, "parameters": model.parameters, "matches_plan": False}
+        file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return found
 
 
 def dollars(cents: Any) -> str:
