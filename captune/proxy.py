@@ -236,7 +236,9 @@ class Proxy:
         return JSONResponse({"spans": spans, "found": found, "missing": missing})
 
     async def _end(self, request: Request) -> Response:
-        return JSONResponse({"said": await run_in_threadpool(self._engine.end)})
+        said = await run_in_threadpool(self._engine.end)
+        print(f"Ended on the page. {said} Ctrl-C ends this command.", flush=True)
+        return JSONResponse({"said": said})
 
     async def _file(self, request: Request) -> Response:
         return FileResponse(PAGE / (request.url.path.removeprefix("/") or "index.html"), headers=_HEADERS)

@@ -125,7 +125,7 @@ class Conductor:
             return refused
         weights = None
         if not self._engines:
-            with self.display.step("Preparing the weights"):
+            with self.display.step("Preparing the weights, which takes half a minute once"):
                 weights = model.ensure((options.project / WEIGHTS).absolute())
         assembly = self._assembly
         if assembly is None:
@@ -270,7 +270,8 @@ class Conductor:
         assert self._cloud is not None
         assert self.execution is not None
         self.display.say(
-            "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows; Ctrl-C again leaves at once."
+            "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows. A training job has two minutes to measure and save "
+            "what it has learned, as on AWS. Ctrl-C again leaves at once."
         )
         self._cloud.stop(self.execution, error="Stopped", cause="Stopped by a person, with Ctrl-C in the rehearsal.")
 

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -91,7 +91,7 @@ class Display:
         self._lock = threading.RLock()
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
-            console=self.console, transient=True, disable=not self.live,
+            TimeElapsedColumn(), console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
         self._now = self._progress.add_task("", total=None, note="", visible=False)
         self._bar = self._progress.add_task("", note="", visible=False)
@@ -116,7 +116,7 @@ class Display:
     def _doing(self, what: str) -> None:
         """Show in the live line what is done now, or nothing."""
         with self._lock:
-            self._progress.update(self._now, description=escape(what), visible=bool(what))
+            self._progress.reset(self._now, description=escape(what), visible=bool(what))
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:

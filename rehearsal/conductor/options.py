@@ -184,7 +184,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
     setting = "any setting of cdk.json; may be repeated"
     add("--set", dest="settings", type=_setting, metavar="KEY=VALUE", action="append", default=[], help=setting)
-    add("--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute")
+    add(
+        "--quick",
+        action="store_true",
+        help="a slice of the text, a few prompts, a few steps: about a minute where nothing else runs",
+    )
     server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"
     add("--server", choices=("transformers", "vllm"), default="transformers", help=server)
 
