@@ -42,7 +42,9 @@ _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 def refused(error: AnswerFailed) -> JSONResponse:
     """An error as OpenAI's clients read it. They would send the same request again, which cannot help."""
-    return JSONResponse(_content(error), error.status, {"x-should-retry": "false"})
+    # Whoever has not sent all of a request that is refused would keep the connection for as long as it sends.
+    close = {"Connection": "close"} if error.status in (408, 413) else {}
+    return JSONResponse(_content(error), error.status, {"x-should-retry": "false", **close})
 
 
 def _content(error: AnswerFailed) -> dict[str, Any]:

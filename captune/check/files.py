@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -95,8 +95,9 @@ def _told(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]
         "held_outside": given.outside,
         "prompts": given.prompts,
     }
-    keys = {name: _key(path) for name, path in paths.items() if path}
-    request, model = Request(**keys, columns=dict(given.columns)), catalogued(of_run)
+    keys = {name: _key(path) if path else None for name, path in paths.items()}
+    request = replace(Request(columns=dict(given.columns)), **keys)
+    model = catalogued(of_run)
     most = settings.corpus_words, most_bytes_learned(of_run, request, model)
     storage = _Folder({_key(path): path for path in paths.values() if path})
     data = {path.name: path.read_bytes() for path in DATA.glob("control.txt")}

@@ -359,11 +359,8 @@ def test_malformed_requests_and_templates_that_refuse_are_told(service: Service)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_ends_its_answers(service: Service, stream: bool) -> None:
-    rows, submit = list[Row](), service._engine.submit
-    service._engine.submit = rows.append  # type: ignore[method-assign]
-    try:
-        put(service, ROUTED, False, **{**ASKED, "n": 3, "stream": stream})
-    finally:
-        service._engine.submit = submit  # type: ignore[method-assign]
+def test_a_client_that_leaves_ends_its_answers(service: Service, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list[Row]()
+    monkeypatch.setattr(service._engine, "submit", rows.append)
+    put(service, ROUTED, False, **{**ASKED, "n": 3, "stream": stream})
     assert len(rows) == 3 and all(row.left for row in rows)
