@@ -141,8 +141,8 @@ def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:
         if summary := refused_run(file.parent):
             here = f":{REHEARSED_ACCOUNT}:" in str(summary.get("execution_arn"))
             ended = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-            plan = {"runName": summary.get("run"), "startedAt": ended.isoformat()}
-            found.append(Run(file.parent.name, REHEARSED if here else FETCHED, plan, file.read_bytes))
+            in_place = {"runName": summary.get("run"), "startedAt": ended.isoformat()}
+            found.append(Run(file.parent.name, REHEARSED if here else FETCHED, in_place, file.read_bytes))
     return [run for run in found if run], troubles
 
 

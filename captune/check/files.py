@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -89,19 +89,15 @@ def _told(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]
                 yield from [f"{path} can be used: {plural(len(found), kind)}."] if found else []
         return
     of_run = run_settings(settings)
-    paths = {
-        "corpus": given.corpus,
-        "held_out": given.held_out,
-        "held_outside": given.outside,
-        "prompts": given.prompts,
-    }
-    keys = {name: _key(path) if path else None for name, path in paths.items()}
-    request = replace(Request(columns=dict(given.columns)), **keys)
+    paths = {_key(path): path for path in (given.corpus, given.held_out, given.outside, given.prompts) if path}
+    request = Request(
+        corpus=_key(given.corpus), held_out=_key(given.held_out) or None, held_outside=_key(given.outside) or None,
+        prompts=_key(given.prompts) or None, columns=dict(given.columns),
+    )  # fmt: skip
     model = catalogued(of_run)
     most = settings.corpus_words, most_bytes_learned(of_run, request, model)
-    storage = _Folder({_key(path): path for path in paths.values() if path})
     data = {path.name: path.read_bytes() for path in DATA.glob("control.txt")}
-    files = Files(cast(Storage, storage), data, settings.domain, {}, *most, attempt=attempt)
+    files = Files(cast(Storage, _Folder(paths)), data, settings.domain, {}, *most, attempt=attempt)
     material: Material | None = attempt(lambda: staging.gather(files, request))
     if material is None:
         return
@@ -112,10 +108,10 @@ def _told(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]
     yield from attempt(lambda: training.refuse_unlearnable_records(material.training, model, of_run)) or []
 
 
-def _key(path: Path) -> str:
-    """What the file is called in a message; records are known by their ending, in lower case."""
-    name = str(path)
-    lowered = name[: -len(path.suffix)] + path.suffix.lower() if path.suffix else name
+def _key(path: Path | None) -> str:
+    """What the file is called in a message, empty for none; records are known by their ending, in lower case."""
+    name, suffix = str(path or ""), path.suffix if path else ""
+    lowered = name[: len(name) - len(suffix)] + suffix.lower()
     return lowered if records.are_records(lowered) else name
 
 
