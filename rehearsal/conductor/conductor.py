@@ -55,6 +55,10 @@ class Interrupted(Exception):
         self.left = left
 
 
+class FilesRefused(Exception):
+    """A run would refuse the person's files; the message is what a person reads."""
+
+
 class Conductor:
     """One rehearsal.
 
@@ -95,6 +99,9 @@ class Conductor:
             except _REFUSALS as error:
                 self.display.say(f"[red]The rehearsal cannot begin:[/] {escape(str(error))}")
                 return 2
+            except FilesRefused as refused:
+                self.display.say(f"\n{escape(str(refused))}")
+                return 1
             except KeyboardInterrupt:
                 self.display.say("Stopped before anything was started: nothing is left.")
                 return STOPPED
@@ -121,8 +128,7 @@ class Conductor:
         refuse_what_needs_linux(deployed.training_instance_count)
         target = options.results / (options.name or run_name(self._name))
         results.try_place(target, model.adapter_bytes(deployed.lora_rank))
-        if refused := self._check_files(deployed):
-            return refused
+        self._check_files(deployed)
         weights = None
         if not self._engines:
             with self.display.step("Preparing the weights, which takes half a minute once"):
@@ -138,18 +144,18 @@ class Conductor:
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, deployed, weights)
 
-    def _check_files(self, deployed: Settings) -> int:
-        """Say of a person's files what Preflight would, before anything is synthesized; answers the exit code, 0 where they are good."""
+    def _check_files(self, deployed: Settings) -> None:
+        """Say of a person's files what Preflight would, before anything is synthesized. Raises FilesRefused."""
         options = self.options
-        columns = options.input.get("columns")
-        given = given_files.Given(options.corpus, options.held_out, options.outside, options.prompts, columns if isinstance(columns, dict) else {})  # fmt: skip
+        named = options.input.get("columns")
+        columns = named if isinstance(named, dict) else {}
+        given = given_files.Given(options.corpus, options.held_out, options.outside, options.prompts, columns)
         if not given.any:
-            return 0
+            return
         with self.display.step("Checking the files"):
             faults, _ = given_files.faults_of(given, deployed)
-        if faults:
-            self.display.say("\n" + escape("\n".join(given_files.paragraphs(faults))))
-        return 1 if faults else 0
+            if faults:
+                raise FilesRefused("\n".join(given_files.paragraphs(faults)))
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:

@@ -58,9 +58,9 @@ def try_place(target: Path, adapter_bytes: int) -> None:
     """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises NoPlace."""
     folder, needed = target.parent, adapter_bytes + REPORT_BYTES + fetch.SPARE_BYTES
     try:
+        if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
+            raise NotADirectoryError(errno.ENOTDIR, f"{files[0].name} is a file")
         folder.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{target.name} is a file")
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"captune")
         if (free := shutil.disk_usage(folder).free) < needed:

@@ -138,7 +138,7 @@ def test_a_file_that_a_run_would_refuse_is_refused_before_anything_is_deployed(
         "PromptsRejected: "
     )
     assert "captune check FILE" in mend
-    assert "Deploying" not in said and not list((tmp_path / "results").iterdir())
+    assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
 
 
 def test_the_place_for_the_results_is_tried_first(
@@ -147,7 +147,8 @@ def test_the_place_for_the_results_is_tried_first(
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file")
     code, said = conduct("--as", "taken")
-    assert code == 2 and "cannot begin: The results cannot be kept" in said and "--results FOLDER" in said
+    assert code == 2 and "--results FOLDER" in said
+    assert f"cannot begin: The results cannot be kept in {tmp_path}/results: taken is a file." in said
     assert "Deploying" not in said
     enough = SMALL.adapter_bytes(16) + results.REPORT_BYTES + fetch.SPARE_BYTES
     for free, code in ((enough - 1, 2), (enough, 0)):
