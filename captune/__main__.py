@@ -36,20 +36,21 @@ from captune.check import command as check
 from common.errors import CaptuneError
 from stacks.configuration.settings import SettingsError
 
-HERE, ACCOUNT, MONEY, PROOF = "On this machine, without an account", "Your AWS account", "Money", "Proof"
+HERE, AFTER = "Your text, and a rehearsal on this machine", "After a run, rehearsed or in your account"
+ACCOUNT, MONEY, PROOF = "Your AWS account", "Money", "Proof"
 OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     ("data", HERE, data.command, "Count the texts and prompts in data/."),
     ("sample", HERE, sample.command, "Draw whole documents from all over a file of any size."),
     ("outside", HERE, outside.command, "Fetch public abstracts, to measure on text by others."),
-    ("check", ACCOUNT, check.command, "Ask AWS what a first run would be refused for. Free."),
-    ("fetch", ACCOUNT, fetch.command, "The report, the answers and the adapter of a run, into results/."),
+    ("check", HERE, check.command, "What a run would say of your files; without a file, of your account. Free."),
+    ("fetch", AFTER, fetch.command, "The report, the answers and the adapter of a run, into results/."),
+    ("export", AFTER, export.command, "A run's adapter for PEFT or llama.cpp, or one merged model, for Ollama too."),
+    ("runs", AFTER, runs.command, "The runs on this machine and in your account, and what each has shown."),
+    ("compare", AFTER, compare.command, "Runs against one another, on the documents that all of them measured."),
+    ("serve", AFTER, serving.serve_command, "An endpoint for what an earlier run has trained, inside the cap."),
+    ("extend", AFTER, serving.extend_command, "Keep a run's endpoint for longer, where the cap allows it."),
+    ("stop", AFTER, serving.stop_command, "End a run and its endpoint now; what was not used goes back."),
     ("limits", ACCOUNT, limits.command, "Which open questions of docs/limits.md a run has answered."),
-    ("export", ACCOUNT, export.command, "A run's adapter for PEFT or llama.cpp, or one merged model, for Ollama too."),
-    ("runs", ACCOUNT, runs.command, "The runs on this machine and in your account, and what each has shown."),
-    ("compare", ACCOUNT, compare.command, "Runs against one another, on the documents that all of them measured."),
-    ("serve", ACCOUNT, serving.serve_command, "An endpoint for what an earlier run has trained, inside the cap."),
-    ("extend", ACCOUNT, serving.extend_command, "Keep a run's endpoint for longer, where the cap allows it."),
-    ("stop", ACCOUNT, serving.stop_command, "End a run and its endpoint now; what was not used goes back."),
     ("idle", ACCOUNT, idle.command, "Refuse while anything of this project bills or runs."),
     ("destroy", ACCOUNT, destroy.command, "Check, ask once and prepare; the stacks themselves go with make destroy."),
     ("empty", ACCOUNT, destroy.empty_command, "Ask once and delete all data in the buckets, where they were deployed to be deleted."),
@@ -62,9 +63,9 @@ OWN: tuple[tuple[str, str, Callable[..., None], str], ...] = (
 # Modules of other folders. Each reads its own options in main(arguments); it is imported only when its command runs.
 ELSEWHERE = (
     ("rehearse", HERE, "captune.rehearse", "The whole path with a small Llama: train, compare, report, remove."),
-    ("use", HERE, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
-    ("benchmark", HERE, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
-    ("report", HERE, "captune.report", "Judge a finished run's figures again and write its report."),
+    ("use", AFTER, "captune.use", "Ask a run's two models: OpenAI's API, and a page with both answers."),
+    ("benchmark", AFTER, "captune.benchmark", "Questions of lm-eval's tasks to both models, compared item by item."),
+    ("report", AFTER, "captune.report", "Judge a finished run's figures again and write its report."),
     ("test-states", ACCOUNT, "verification.conformance.expressions.on_aws", "Let Step Functions evaluate every expression, for a cent at most."),
     ("vllm", HERE, "rehearsal.sagemaker.vllm.environment", "Install the real model server, built for a CPU (Linux)."),
     ("tokens", HERE, "rehearsal.token_counts", "Count the texts in tokens of Llama 2's own vocabulary."),
@@ -84,6 +85,10 @@ EXAMPLES = """\
 `captune rehearse` trains, compares and reports in some minutes, with nothing but this machine
 
 `captune rehearse --corpus mine.txt --words 0` does so on all of a text of your own
+
+`captune check mine.txt` says in a second what a run would refuse
+
+`captune use latest` asks both models of the run that was started last
 
 `captune estimate --corpus mine.txt` says what the run would take and cost
 
@@ -142,10 +147,13 @@ def _add_elsewhere(name: str, group: str, module: str, purpose: str) -> None:
         raise typer.Exit(main(context.args, **prog))
 
 
-for _name, _group, _function, _purpose in OWN:
-    app.command(_name, help=_purpose, rich_help_panel=_group)(_function)
-for _row in ELSEWHERE:
-    _add_elsewhere(*_row)
+for _panel in (HERE, AFTER, ACCOUNT, MONEY, PROOF):
+    for _row in ELSEWHERE:
+        if _row[1] == _panel:
+            _add_elsewhere(*_row)
+    for _name, _group, _function, _purpose in OWN:
+        if _group == _panel:
+            app.command(_name, help=_purpose, rich_help_panel=_group)(_function)
 
 
 if __name__ == "__main__":

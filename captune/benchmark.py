@@ -34,7 +34,7 @@ from captune.engines import BASE, Engine, Here
 from captune.kept_run import KeptRun, kept, local_path
 from captune.proxy import Proxy
 from captune.runs import change_words, show
-from captune.use import answering, opened
+from captune.use import VLLM, answering, opened, refuse_missing_vllm
 from common.contracts import run_folder
 from common.storage import Storage
 from report.content.figures import points
@@ -61,7 +61,7 @@ QUESTIONS = {
 LOSS_TOLERANCE = 0.02  # nats a token, between the losses of the training job and those of the endpoint
 CHECKED_DOCUMENTS = 16
 # vLLM's CPU build (0.27.1) ends at the log-probabilities of two prompts at once, where it has an adapter; lm-eval sends eight.
-AT_ONCE_HERE, AT_ONCE = 1, 8
+AT_ONCE_VLLM, AT_ONCE = 1, 8
 # Before anything is asked, a fifth of the items is taken to be answered rightly by one model alone.
 EXPECTED_CHANGES, POWER = 0.2, 0.8
 
@@ -269,7 +269,7 @@ def benchmark(engine: Engine, run: KeptRun, given: argparse.Namespace) -> dict[s
     folder, models = given.results / trained / "benchmark", {"base": BASE, "tuned": run.domain}
     folder.mkdir(parents=True, exist_ok=True)
     caches = {side: str((folder / side).resolve()) for side in models}
-    proxy = Counting(engine, run.domain, AT_ONCE_HERE if isinstance(engine, Here) else AT_ONCE)
+    proxy = Counting(engine, run.domain, AT_ONCE_VLLM if given.server == VLLM else AT_ONCE)
     with answering(proxy) as port, Progress(console=Console(stderr=True), disable=given.json) as progress:
         common = {
             "url": f"http://127.0.0.1:{port}/v1/completions", "tokenizer": str(Path(tokenizer).resolve()),
@@ -335,10 +335,13 @@ def main(arguments: list[str] | None = None, prog: str = "captune benchmark") ->
     add("--base", type=Path, metavar="FOLDER", help="weights of the base model, to answer a fetched run here")
     add("--region", help="the AWS region (default: the one in cdk.json)")
     add("--json", action="store_true", help="print JSON")
+    add("--server", choices=("transformers", VLLM), default="transformers", help="what answers on this machine")
     given = parser.parse_args(arguments)
     specs_of(given.tasks)
+    if given.server == VLLM:
+        refuse_missing_vllm()  # before lm-eval is installed
     given.python = lm_eval_python()
-    with opened(given.run, given.results, given.base, "vllm", given.region) as (engine, run, _):
+    with opened(given.run, given.results, given.base, given.server, given.region) as (engine, run, _):
         found = benchmark(engine, run, given)
     if given.json:
         print(json.dumps(found, indent=2))

@@ -94,6 +94,14 @@ def _states(definition: str) -> str:
     return _table(("state", "what it does"), rows)
 
 
+def _openai_api() -> str:
+    from rehearsal.sagemaker.real.openai_server import asked
+
+    names = [("serves", asked.SERVED), ("refuses, but for the value that changes nothing", asked.WITHOUT_EFFECT)]
+    rows = [(how, ", ".join(f"`{one}`" for one in known)) for how, known in names]
+    return _table(("a rehearsed run", "members"), rows)
+
+
 def all_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every state of a definition with its name, those inside branches too."""
     for name, state in machine["States"].items():
@@ -110,6 +118,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-removed": lambda: _errors(errors.REMOVED),
     "alarms": _alarms,
     "models": _models,
+    "openai-api": _openai_api,
     "states-of-a-run": lambda: _states("fine_tuning"),
     "states-of-tear-down": lambda: _states("tear_down"),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import tempfile
+import threading
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -27,6 +29,7 @@ from common.contracts import run_folder
 
 BASE, CHAT_PATH = "base", "/v1/chat/completions"
 START_SECONDS, ANSWER_SECONDS = 900, 480
+LOOK_SECONDS = 0.2  # until it is noticed that a client has left
 # SageMaker gives a whole answer 60 seconds.
 PATIENCE = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=70, max_pool_connections=50)
 BROKEN = (BotoCoreError, EventStreamError, HTTPError, http.client.HTTPException, OSError)  # a connection
@@ -47,18 +50,22 @@ class EngineFailed(Refused):
 
 
 class AnswerFailed(Exception):
-    """A request that gets an error; `kind` names it, `status` is that of the HTTP answer."""
+    """A request that gets an error; `kind` names it, `status` is that of the HTTP answer, `parameter` is the member at fault."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, parameter: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.kind = status, kind
+        self.status, self.kind, self.parameter = status, kind, parameter
+
+
+class ClientLeft(AnswerFailed):
+    """Nobody waits for the answer any more."""
 
 
 class Engine(Protocol):
     """A server of a base model and a tuned one."""
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
-        """Put a completion request. Raises AnswerFailed."""
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
+        """Put a completion request; `left` is set when its client has left, before or while it is answered. Raises AnswerFailed."""
 
     def state(self) -> dict[str, Any]:
         """Where it runs, whether it still does, what it has cost and how many minutes it stays."""
@@ -91,8 +98,8 @@ class Deployed:
             f"again: captune serve {self._run}"
         )
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
-        """See `Engine`."""
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
+        """See `Engine`. SageMaker ends no answer before it is whole."""
         call = self._runtime.invoke_endpoint_with_response_stream if stream else self._runtime.invoke_endpoint
         request = {"EndpointName": self._run, "ContentType": "application/json", "Body": body}
         try:
@@ -188,13 +195,25 @@ class Here:
         said = self._container.last_line or "it said nothing"
         raise EngineFailed(f"The model server did not start: {said}. Is there memory enough for the model?")
 
-    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], left: threading.Event | None = None
+    ) -> http.client.HTTPResponse:
+        """Send a request and wait for the first bytes of its answer. Raises ClientLeft."""
         port = int(self._port_file.read_text())
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-        connection.request(method, path, body, headers)
+        # Its end is then the end of the connection, which the server notices.
+        connection.request(method, path, body, {**headers, "Connection": "close"})
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while left is not None and not select.select([connection.sock], [], [], LOOK_SECONDS)[0]:
+            if time.monotonic() > deadline:
+                connection.close()
+                raise TimeoutError(f"no answer within {ANSWER_SECONDS} seconds")
+            if left.is_set():
+                connection.close()
+                raise ClientLeft(499, "ClientLeft", "The client has left.")
         return connection.getresponse()
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         """See `Engine`."""
         from rehearsal.sagemaker.vllm.routing import CUSTOM_ATTRIBUTES, INVOCATIONS
 
@@ -203,7 +222,7 @@ class Here:
         if self._ended:
             raise AnswerFailed(410, NoEndpoint.__name__, f"The model server was ended. {again}")
         try:
-            answer = self._send("POST", INVOCATIONS, body, headers)
+            answer = self._send("POST", INVOCATIONS, body, headers, left)
             refused = answer.read() if answer.status >= 400 else b""
         except BROKEN as error:
             message = f"The model server does not answer ({error!r}). {again}"
@@ -229,7 +248,7 @@ class Here:
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Pieces:
-    with closing(answer):
+    with closing(answer):  # where a client leaves, this ends the answer at the server
         while piece := answer.read1(65536):
             yield piece
 
@@ -249,13 +268,13 @@ def _refusal(status: int, body: bytes) -> AnswerFailed:
     """What the model server says of a request, as it is; without a chat template it is hard to understand."""
     try:
         error = json.loads(body)["error"]
-        kind, message = str(error.get("type")), str(error["message"])
+        kind, message, parameter = str(error.get("type")), str(error["message"]), error.get("param")
     except (ValueError, KeyError, TypeError, AttributeError):
-        kind, message = "EndpointAnsweredBadly", body[:300].decode(errors="replace")
+        kind, message, parameter = "EndpointAnsweredBadly", body[:300].decode(errors="replace"), None
     if "chat template" in message:
         message = "This model has no chat template, so it takes no messages. Send a prompt to /v1/completions."
         return AnswerFailed(400, "NoChatTemplate", message)
-    return AnswerFailed(status, kind, message)
+    return AnswerFailed(status, kind, message, parameter)
 
 
 def refuse_other_base(adapter: Path, weights: Path) -> None:

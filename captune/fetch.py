@@ -31,7 +31,7 @@ from common.aws import error_code
 from common.contracts import run_folder
 from common.storage import Storage
 
-_CHUNK_BYTES, _SPARE_BYTES = 1 << 20, 1 << 26
+_CHUNK_BYTES, SPARE_BYTES = 1 << 20, 1 << 26
 _TRIES = 5  # for one file, where the connection breaks
 # S3 keeps the first of every new object, whoever wrote it; older ones and copies may have another.
 _CHECKSUMS = (("CRC64NVME", checksums.crc64nvme, 8), ("CRC32C", checksums.crc32c, 4), ("CRC32", zlib.crc32, 4))
@@ -53,7 +53,7 @@ def command(
     region: Region = None,
 ) -> None:
     """Fetches a run of your account; a rehearsed run is in results/ already."""
-    here = kept(run, results)
+    here = kept(run, results, whole_name=True)
     if here is not None and here.rehearsed:
         raise OtherRun(f"{here.folder} is a rehearsed run: all of it is there already, the adapter in {ADAPTER}/.")
     session = account.session(region)
@@ -83,7 +83,7 @@ def fetch(s3: Any, bucket: str, run: str, results: Path) -> tuple[list[str], lis
     target, objects = results / run, wanted(s3, bucket, run)
     if not objects:
         raise not_found(run, runs_in(s3, bucket), f"in the bucket {bucket}")
-    here = kept(str(target), results)
+    here = kept(str(target), results, whole_name=True)
     if here is not None and (here.name != run or here.plan.get("bucket") != bucket):
         raise OtherRun(f"{target} holds another run, {here.name}. Move it away, or name another folder with --results.")
     columns = (TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -120,7 +120,7 @@ def wanted(s3: Any, bucket: str, run: str) -> list[_Object]:
 
 def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Advance = lambda size: None) -> list[str]:
     """Copies objects into a folder, and answers which were checked by their size alone. Raises DiskFull and DamagedCopy."""
-    needed = sum(one.size for one in objects) + _SPARE_BYTES
+    needed = sum(one.size for one in objects) + SPARE_BYTES
     try:
         target.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(target).free) < needed:
@@ -135,8 +135,11 @@ def copy(s3: Any, bucket: str, objects: list[_Object], target: Path, advance: Ad
 
 
 def keep(s3: Any, bucket: str, run: str, target: Path) -> None:
-    """Copies what is kept of a run to a folder."""
-    copy(s3, bucket, wanted(s3, bucket, run), target)
+    """Copies what is kept of a run to a folder. Raises OSError where that cannot take it."""
+    try:
+        copy(s3, bucket, wanted(s3, bucket, run), target)
+    except DiskFull as error:
+        raise OSError(errno.ENOSPC, str(error)) from error
 
 
 def _copy_one(s3: Any, bucket: str, one: _Object, final: Path, advance: Advance) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 from captune.account import Refused
 from common.contracts import run_folder
-from common.names import is_run_name, run_name
+from common.names import PREFIX, is_run_name, run_name
 
 REHEARSED_ACCOUNT = "123456789012"  # the account number of every rehearsal: AWS gives it to nobody
 ADAPTER = run_folder.KEPT_ADAPTER  # a folder of PEFT's: PeftModel.from_pretrained and vLLM load it as it is
+LATEST = "latest"  # in place of a name: the run that was started last
 _SHOWN_RUNS = 5
 
 
@@ -23,6 +25,14 @@ class RunNotFound(Refused):
 
 class NoAdapter(Refused):
     """The run has left no whole adapter."""
+
+
+class RunRefused(Refused):
+    """The run was refused before it began: it has a report and nothing else."""
+
+
+class SeveralRuns(Refused):
+    """The names of several runs begin with what was typed."""
 
 
 class OtherRun(Refused):
@@ -94,14 +104,60 @@ class KeptRun:
         return [json.loads(line) for line in (file.read_bytes().splitlines() if file.is_file() else []) if line.strip()]
 
 
-def kept(named: str, results: Path) -> KeptRun | None:
-    """The run of this name in `results`, or in the folder that is named; None where there is none. Raises OtherRun for a damaged plan."""
-    for folder in (Path(named), results / named, results / name_of(named)):
-        plan = folder / run_folder.PLAN
-        if plan.is_file():
-            try:
-                found = json.loads(plan.read_bytes())
-                return KeptRun(folder, {**found, "runName": found["runName"], "domain": found["domain"]})
-            except (ValueError, KeyError, TypeError) as error:
-                raise OtherRun(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
-    return None
+def kept(named: str, results: Path, *, whole_name: bool = False) -> KeptRun | None:
+    """The run of this name in `results`, or in the folder that is named; None where there is none.
+
+    The name may be `latest`, or the beginning of one run's name, unless it must be the `whole_name`. Raises OtherRun for a damaged plan,
+    RunRefused and SeveralRuns.
+    """
+    folder = next((one for one in (Path(named), results / named, results / name_of(named)) if _holds_run(one)), None)
+    if folder is None and not whole_name:
+        folder = _begun_name(named, results)
+    if folder is None:
+        return None
+    if refused := refused_run(folder):
+        raise RunRefused(
+            f"The run {folder.name} was refused and has left no model. {refused.get('error')}: {refused.get('cause')} "
+            f"Its report: {folder / run_folder.PAGE}"
+        )
+    return _planned(folder)
+
+
+def refused_run(folder: Path) -> dict[str, Any] | None:
+    """The summary of a run that was refused before it had a plan; None for any other folder."""
+    summary = folder / run_folder.SUMMARY
+    if (folder / run_folder.PLAN).is_file() or not summary.is_file():
+        return None
+    try:
+        found = json.loads(summary.read_bytes())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("error") else None
+
+
+def _planned(folder: Path) -> KeptRun:
+    plan = folder / run_folder.PLAN
+    try:
+        found = json.loads(plan.read_bytes())
+        return KeptRun(folder, {**found, "runName": found["runName"], "domain": found["domain"]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise OtherRun(f"{plan} is not the plan of a run ({error!r}). Fetch or rehearse it again.") from error
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / run_folder.PLAN).is_file() or refused_run(folder) is not None
+
+
+def _begun_name(named: str, results: Path) -> Path | None:
+    """The folder of the run that is called `latest`, or whose name begins so. Raises SeveralRuns."""
+    planned = [file.parent for file in sorted(results.glob(f"*/{run_folder.PLAN}"))]
+    if named == LATEST:
+        found = sorted(planned, key=lambda folder: str(_planned(folder).plan.get("startedAt")))[-1:]
+    else:
+        found = [folder for folder in planned if folder.name.startswith((named, f"{PREFIX}-{named}"))]
+    if len(found) > 1:
+        names = ", ".join(folder.name for folder in found[-_SHOWN_RUNS:])
+        raise SeveralRuns(f"{len(found)} runs in {results} begin with {named}, such as {names}. Type more of the name.")
+    for folder in found:
+        print(f"{named}: {folder.name}", file=sys.stderr)
+    return found[0] if found else None

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import h11
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from captune.engines import BASE, BROKEN, CHAT_PATH, AnswerFailed, Engine, Pieces
 from common.errors import AdapterNotServed
@@ -26,29 +30,37 @@ from report.findings.recall import counted_facts, mark_facts
 
 PAGE = Path(__file__).parent / "page"
 MOST_BYTES = 4 << 20  # of a request
-CLIENT_SECONDS = 60  # a client may take to send a request, or to read a piece of an answer
+CLIENT_SECONDS = 60  # a client may take to send its headers, then its request, or to read a piece of an answer
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
+T = TypeVar("T")
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")
 
 
 def refused(error: AnswerFailed) -> JSONResponse:
     """An error as OpenAI's clients read it. They would send the same request again, which cannot help."""
-    return JSONResponse(_content(error), error.status, {"x-should-retry": "false"})
+    # Whoever has not sent all of a request that is refused would keep the connection for as long as it sends.
+    close = {"Connection": "close"} if error.status in (408, 413) else {}
+    return JSONResponse(_content(error), error.status, {"x-should-retry": "false", **close})
 
 
 def _content(error: AnswerFailed) -> dict[str, Any]:
     # Some of AWS's errors repeat the request's signature.
     message = _ACCESS_KEY.sub("(access key)", str(error))
-    return {"error": {"message": message, "type": error.kind, "param": None, "code": error.kind}}
+    return {"error": {"message": message, "type": error.kind, "param": error.parameter, "code": error.kind}}
 
 
 async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, AnswerFailed):
         return refused(error)
+    if isinstance(error, HTTPException):
+        message = f"{request.method} {request.url.path} is not answered here: {error.detail}."
+        return refused(AnswerFailed(error.status_code, "UnknownPath", message))
+    if isinstance(error, RecursionError):
+        return refused(AnswerFailed(400, "BadRequest", "The request is nested too deeply."))
     return refused(AnswerFailed(503, type(error).__name__, f"{error} Check that your AWS credentials still hold."))
 
 
@@ -66,6 +78,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         headers, size, whole = Headers(scope=scope), 0, False
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + CLIENT_SECONDS
         origin = headers.get("origin")
         if headers.get("host") not in self._hosts or (origin and origin.removeprefix("http://") not in self._hosts):
             problem = AnswerFailed(403, "OtherOrigin", "Only programs and pages of this machine are answered here.")
@@ -75,7 +89,7 @@ class Guard:
             nonlocal size, whole
             if whole:
                 return await receive()  # waits for the client to leave
-            message = await asyncio.wait_for(receive(), CLIENT_SECONDS)
+            message = await asyncio.wait_for(receive(), deadline - clock())
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > MOST_BYTES:
@@ -89,6 +103,38 @@ class Guard:
 
         with suppress(TimeoutError):  # uvicorn then closes the connection
             await self._app(scope, read, write)
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's protocol, which closes a connection whose headers do not end: by itself it waits for ever."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """A client has sent something."""
+        super().data_received(data)
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _wait_for_headers(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._late is None:
+            self._late = self.loop.call_later(CLIENT_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def checked(content: bytes, model: str) -> bytes:
@@ -144,28 +190,39 @@ class Proxy:
         """The server, to listen on a port of 127.0.0.1."""
         routes = [
             Route("/v1/models", self._list),
+            Route("/v1/models/{name:path}", self._one),
             *(Route(path, self._complete, methods=["POST"]) for path in ("/v1/completions", CHAT_PATH)),
             Route("/captune/state", self._state),
             Route("/captune/marks", self._marks, methods=["POST"]),
             Route("/captune/end", self._end, methods=["POST"]),
             *(Route(path, self._file) for path in ("/", "/use.js", "/use.css")),
         ]
-        handlers: Any = dict.fromkeys((AnswerFailed, ClientError, BotoCoreError), _explained)
+        explained = (AnswerFailed, ClientError, BotoCoreError, HTTPException, RecursionError)
+        handlers: Any = dict.fromkeys(explained, _explained)
         return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
 
     async def _list(self, request: Request) -> Response:
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "captune"} for name in self._models]
-        return JSONResponse({"object": "list", "data": models})
+        return JSONResponse({"object": "list", "data": [_model(name) for name in self._models]})
+
+    async def _one(self, request: Request) -> Response:
+        return JSONResponse(_model(self._named(request.path_params["name"])))
+
+    def _named(self, model: Any) -> str:
+        """The name of a model that is served. Raises AnswerFailed."""
+        if model not in self._models:
+            known = " and ".join(self._models)
+            raise AnswerFailed(404, "UnknownModel", f"There is no model {model!r}, but {known}.", "model")
+        return str(model)
 
     async def _complete(self, request: Request) -> Response:
         asked = await _object(request)
-        model, stream = asked.get("model"), asked.get("stream") is True
-        if model not in self._models:
-            raise AnswerFailed(404, "UnknownModel", f"There is no model {model!r}, but {' and '.join(self._models)}.")
-        pieces = await run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream)
+        model, stream, left = self._named(asked.get("model")), asked.get("stream") is True, threading.Event()
+        asking = run_in_threadpool(self._engine.ask, request.url.path, json.dumps(asked).encode(), stream, left)
+        pieces = await _unless_left(request, asking, left)
         if not stream:
-            return Response(await run_in_threadpool(_whole, pieces, str(model)), media_type="application/json")
-        events = events_of(pieces, str(model))
+            content = await _unless_left(request, run_in_threadpool(_whole, pieces, model), left)
+            return Response(content, media_type="application/json")
+        events = events_of(pieces, model)
         first = await run_in_threadpool(next, events, b"")  # an error is still one with its own status
         return _Streamed(_stream(first, events), media_type="text/event-stream", headers=_HEADERS)
 
@@ -181,10 +238,31 @@ class Proxy:
         return JSONResponse({"spans": spans, "found": found, "missing": missing})
 
     async def _end(self, request: Request) -> Response:
-        return JSONResponse({"said": await run_in_threadpool(self._engine.end)})
+        said = await run_in_threadpool(self._engine.end)
+        print(f"Ended on the page. {said} Ctrl-C ends this command.", flush=True)
+        return JSONResponse({"said": said})
 
     async def _file(self, request: Request) -> Response:
         return FileResponse(PAGE / (request.url.path.removeprefix("/") or "index.html"), headers=_HEADERS)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "captune"}
+
+
+async def _unless_left(request: Request, work: Awaitable[T], left: threading.Event) -> T:
+    """What the work gives; `left` is set as soon as the client leaves."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        return await work
+    finally:
+        watching.cancel()
 
 
 async def _object(request: Request) -> dict[str, Any]:

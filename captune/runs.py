@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,14 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from captune import account
 from captune.account import NotDeployed, Refused, Region, output
 from captune.fetch import runs_in
-from captune.kept_run import kept, name_of, not_found
+from captune.kept_run import REHEARSED_ACCOUNT, kept, name_of, not_found, refused_run
 from common.contracts import run_folder
 from common.storage import Storage
 from report.content.circumstances import is_of_records
@@ -37,6 +39,7 @@ HEAD = ("Run", "Where", "Started", "Settings that differ", "Verdict", "Cost", "M
 _NO_MATTER = {"checkpoint_minutes", "corpus", "device_name", "held_out", "keep_endpoint_minutes", "prompts", "python",
               "time_budget_seconds"}  # fmt: skip
 _WIDTH = 170  # of a table that no terminal shows
+_BETWEEN = 3  # characters between two columns
 
 Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Where runs are kept on this machine.")]
 
@@ -70,6 +73,8 @@ class Run:
     @property
     def corpus(self) -> str:
         """Such as `medical: 1,345 documents, 368,457 words`."""
+        if "domain" not in self.plan:  # it was refused
+            return NONE
         counts = known(self.summary.get("corpus") or self.plan.get("corpus"))
         own = known(self.plan.get("input")).get("corpus")
         texts = plural(counts.get("documents"), "record" if is_of_records(self.summary) else "document")
@@ -125,13 +130,19 @@ def command(
 
 
 def on_this_machine(results: Path) -> tuple[list[Run], list[str]]:
-    """The runs in a folder of results, and what is wrong with those that cannot be read."""
-    found, troubles = [], []
+    """The runs in a folder of results, refused ones too, and what is wrong with those that cannot be read."""
+    found, troubles = list[Run | None](), []
     for plan in sorted(results.glob(f"*/{run_folder.PLAN}")):
         try:
             found.append(_kept(str(plan.parent), results))
         except Refused as error:
             troubles.append(str(error))
+    for file in sorted(results.glob(f"*/{run_folder.SUMMARY}")):
+        if summary := refused_run(file.parent):
+            here = f":{REHEARSED_ACCOUNT}:" in str(summary.get("execution_arn"))
+            ended = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            in_place = {"runName": summary.get("run"), "startedAt": ended.isoformat()}
+            found.append(Run(file.parent.name, REHEARSED if here else FETCHED, in_place, file.read_bytes))
     return [run for run in found if run], troubles
 
 
@@ -179,16 +190,18 @@ def row(run: Run, differs: Mapping[str, Any]) -> tuple[str, ...]:
     cost, reserved = (known(summary.get("cost")).get(key) for key in ("actual_cents", "reserved_cents"))
     spent = f"at most {money(reserved)}" if cost is None and reserved is not None else money(cost)
     return (
-        run.name, run.where, started, setting_words(differs), verdict(run), spent, f"{run.model} on {run.corpus}",
+        run.name, run.where, started, setting_words(differs), verdict(run), spent, NONE if run.corpus == NONE else f"{run.model} on {run.corpus}",
         _loss(summary.get("heldout")), _loss(summary.get("outside")), change_words(points(change)) if change else NONE,
     )  # fmt: skip
 
 
 def verdict(run: Run) -> str:
-    """The verdict of a run; of one that did not end well, how it ended."""
+    """The verdict of a run; of one that did not end well, by which error."""
     unreported = "served only" if run.plan.get("serveOnly") else "no report yet"
     status = str(run.summary.get("status") or unreported)
-    return str(run.summary["verdict"]) if status in ("SUCCEEDED", "RUNNING") else status
+    if status in ("SUCCEEDED", "RUNNING"):
+        return str(run.summary["verdict"])
+    return str(run.summary.get("error") or status)
 
 
 def change_words(change: Mapping[str, Any]) -> str:
@@ -213,15 +226,31 @@ def without_documents(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def show(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table; the words of a run are text and no markup."""
-    console = Console()
+    console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH)
+    lines = [[printable(cell) for cell in cells] for cells in rows]
+    widths = [max(map(len, column)) + _BETWEEN for column in zip(head, *lines, strict=True)]
+    if sum(widths) > console.width:
+        _show_one_by_one(console, caption, head, lines)
+        return
     table = Table(title=caption or None, title_justify="left", box=SIMPLE_HEAD)
     for name in head:
-        table.add_column(name, overflow="fold")
-    for cells in rows:
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_column(name)
+    for cells in lines:
+        table.add_row(*map(Text, cells))
     console.print(table)
+
+
+def _show_one_by_one(console: Console, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table that is wider than the screen: each row by its first cell, which can be copied, with the others below it by their names."""
+    if caption:
+        console.print(Text(caption))
+    for first, *cells in rows:
+        console.print(Text(first, style="bold"), soft_wrap=True)
+        for name, cell in zip(head[1:], cells, strict=True):
+            if cell not in ("", NONE):
+                console.print(Padding(Text(f"{name}: {cell}"), (0, 0, 0, 2), expand=False))
 
 
 def _loss(block: Mapping[str, Any] | None) -> str:

@@ -120,7 +120,7 @@ ENDING = "It deletes what bills and settles the run; what was reserved and not u
 
 
 def _deployment(run: str, region: str | None) -> Deployment:
-    here = kept(run, RESULTS)
+    here = kept(run, RESULTS, whole_name=True)
     if here is not None and here.rehearsed:
         raise Refused(
             f"{here.name} was rehearsed on this machine: it has no endpoint to start, to keep or to end. captune use {here.name} serves it here, at no cost."

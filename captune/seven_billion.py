@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from captune.fetch import keep
+from captune.rehearse import check
 from rehearsal.conductor.conductor import Conductor
 from rehearsal.conductor.display import Display, duration, fields_of
 from rehearsal.conductor.files import WEIGHTS
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     display = TimedDisplay(given.plain)
-    conductor = Conductor(options, display, keep, model=MODEL)
+    conductor = Conductor(options, display, keep, check, model=MODEL)
     with MemoryWatch() as watch:
         code = conductor.run()
     display.say("\n".join(lines(display, watch, conductor.summary)))

@@ -23,11 +23,13 @@ from captune import account
 from captune.account import PROJECT, NotDeployed, Refused
 from captune.engines import BASE, Deployed, Engine, Here, OtherBase
 from captune.kept_run import KeptRun, kept, name_of, not_found
-from captune.proxy import Proxy
+from captune.proxy import PatientProtocol, Proxy
 from common.contracts import run_folder
 from common.storage import Storage
+from stacks.configuration.catalog import BASE_MODELS
 
 PORT = 8123
+VLLM = "vllm"
 
 
 class PortTaken(Refused):
@@ -47,6 +49,16 @@ def listening(port: int) -> socket.socket:
     return taken
 
 
+def refuse_missing_vllm() -> None:
+    """Raises Refused where vLLM is not installed."""
+    from rehearsal.sagemaker.vllm import environment
+
+    try:
+        environment.interpreter()
+    except environment.VllmMissing as error:
+        raise Refused(str(error)) from error
+
+
 def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     """The engine of a run that is kept here. Raises NoAdapter, OtherBase, and Refused where vLLM or the small model is missing."""
     from rehearsal.models import weights
@@ -57,8 +69,8 @@ def on_this_machine(run: KeptRun, base: Path | None, server: str) -> Here:
     if base is None and trained_on != weights.NAME:
         raise OtherBase(f"{run.name} was trained on {trained_on}. Name a folder with its weights: --base FOLDER")
     try:
-        program: Any = OwnServer("rehearsal.sagemaker.real.streaming")
-        if server == "vllm":
+        program: Any = OwnServer("rehearsal.sagemaker.real.openai_server.server")
+        if server == VLLM:
             program = Vllm.on_this_machine(environment.interpreter())
         return Here(run, base or weights.ensure_weights(PROJECT / ".rehearsal" / "weights"), program)
     except (environment.VllmMissing, weights.WeightsMissing) as error:
@@ -84,10 +96,10 @@ def parse(arguments: list[str] | None, prog: str) -> argparse.Namespace:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="the run's name, or its folder")
+    add("run", metavar="RUN", help="the run's name, or its beginning; its folder; or latest")
     add("--port", type=int, default=PORT, help=f"of 127.0.0.1 (default: {PORT}; 0 takes one that is free)")
     add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="where runs are kept on this machine")
-    add("--server", choices=("transformers", "vllm"), default="transformers", help="what answers on this machine")
+    add("--server", choices=("transformers", VLLM), default="transformers", help="what answers on this machine")
     add("--base", type=Path, metavar="FOLDER", help="weights of the base model, to answer a fetched run here too")
     add("--region", help="the AWS region (default: the one in cdk.json)")
     add("--json", action="store_true", help="print the address and the models as JSON")
@@ -140,17 +152,33 @@ def serve(engine: Engine, run: KeptRun, prompts: list[dict[str, Any]], taken: so
     else:
         print(f"{run.name} answers at {url}: open it in a browser, or give programs {url}/v1 as OpenAI's address.")
         print(f"Models: {', '.join(models)}, on {state['where']}. Ctrl-C ends this server.", flush=True)
-        if not isinstance(engine, Here):
+        if isinstance(engine, Here):
+            print(stand_in_words(run), flush=True)
+        else:
             print("The endpoint stays, and bills, until its minutes are over or you end it on the page.", flush=True)
     proxy = Proxy(engine, run.domain, {"run": run.name, "seed": run.plan.get("seed", 0)}, prompts)
     with suppress(KeyboardInterrupt):
         _server(proxy, taken).run(sockets=[taken])
 
 
+def stand_in_words(run: KeptRun) -> str:
+    """How what answers here differs from what would answer in an account."""
+    planned = str((run.plan.get("baseModel") or {}).get("name") or "the planned model")
+    trained = json.loads((run.adapter() / run_folder.METRICS).read_bytes())["base_model"]["name"]
+    words = "A whole answer may take as long as it needs; an endpoint of SageMaker gives it 60 seconds."
+    if trained == planned:
+        return words
+    refuses = any(model.name == planned and not model.has_chat_template for model in BASE_MODELS.values())
+    template = " It may answer messages, which an endpoint refuses (NoChatTemplate)." if refuses else ""
+    return f"{trained} stands in for {planned}.{template} {words}"
+
+
 def _server(proxy: Proxy, taken: socket.socket) -> uvicorn.Server:
     app = proxy.application(taken.getsockname()[1])
     # No log of requests: a header may hold what nobody else should read.
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    config = uvicorn.Config(
+        app, http=PatientProtocol, log_level="error", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
+    )
     return uvicorn.Server(config)
 
 

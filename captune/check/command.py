@@ -20,6 +20,7 @@ from rich.text import Text
 
 from captune import account
 from captune.account import PROJECT, Context, Refused, Region
+from captune.check import files
 from captune.check.findings import NO_ANSWER, Finding, Level, ok, one_line, order_of_mending
 from captune.check.questions import Clients, Project, findings
 from stacks.assembly import SynthesisFailed, synthesize
@@ -41,10 +42,30 @@ def command(
     ] = False,
     given: Context = None,
     region: Region = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Check this text or these records instead, as a run would: no account is asked.",
+            show_default=False,
+        ),
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", metavar="FILE", help="Held-out text or records to FILE.")
+    ] = None,
+    outside: Annotated[Path | None, typer.Option(metavar="FILE", help="Text by others, with FILE or alone.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompts, with FILE or alone.")] = None,
+    columns: Annotated[
+        str, typer.Option(metavar="JSON", help="What the columns of records are called, as in the input.")
+    ] = "{}",
 ) -> None:
     """Prints each finding. Exit code 0 when there is no problem, 1 when there is one, 2 when AWS could not be asked."""
     chosen = account.given_settings(given, region)
     settings = account.settings(chosen)
+    if any((file, held_out, outside, prompts)):
+        raise typer.Exit(
+            files.tell(files.Given(file, held_out, outside, prompts, files.named(columns)), settings, as_json)
+        )
     aws = clients(settings.region)
     number, caller = identify(aws)
     project = load(settings, {"region": settings.region, **chosen}, number)

@@ -18,7 +18,8 @@ async function showState() {
     at("run").textContent = "· " + state.run;
     const minutes = state.minutes_left === null ? "" : `, ${state.minutes_left} minutes left`;
     at("state").textContent = state.running ? `On ${state.where}. ${state.cost}${minutes}.` : `Ended: ${state.where} answers no more.`;
-    at("send").disabled = at("end").disabled = !state.running;
+    at("end").disabled = !state.running;
+    at("send").disabled = !state.running || asking !== null; // it can be pressed again when both answers are there
     at("tuned").querySelector("h2").textContent = `Fine-tuned model (${models[1]})`;
     if (!seedGiven) at("seed").value = state.seed;
     if (at("known").options.length === 1)
@@ -27,7 +28,8 @@ async function showState() {
   } catch (error) {
     const ended = error instanceof TypeError; // nobody listens
     at("state").textContent = ended ? "The server of captune use has ended: start it again." : error.message;
-    at("send").disabled = at("end").disabled = ended;
+    at("end").disabled = ended;
+    at("send").disabled = ended || asking !== null;
   }
 }
 

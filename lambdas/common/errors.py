@@ -73,7 +73,7 @@ class ChatTemplateMissing(DatasetRejected):
 class HeldOutLeaks(DatasetRejected):
     """The held-out text shares sentences with the training text."""
 
-    advice = "Take the overlapping passages out of the training text, or hold out other documents."
+    advice = "Do what the cause says of the lines or documents that it names, upload the file again and start a new execution."
 
 
 class PromptsRejected(CaptuneError):

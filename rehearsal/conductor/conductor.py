@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -27,15 +28,26 @@ from rehearsal.sagemaker.vllm import environment as vllm_environment
 from rehearsal.sagemaker.vllm.environment import VllmMissing
 from rehearsal.step_functions.executions import Execution
 from stacks.assembly import Assembly, SynthesisFailed, synthesize
-from stacks.configuration.settings import Settings
+from stacks.configuration.settings import Settings, SettingsError
 
 from . import files, results
 from .display import Display
-from .files import WEIGHTS, RunFolders, clear_abandoned, new_name
+from .files import STATE, WEIGHTS, RunFolders, clear_abandoned, new_name
 from .options import NeedsLinux, Options, refuse_what_needs_linux
+from .results import NoPlace
 
 STOPPED = 130  # what a shell reports for a program that Ctrl-C ended
-_REFUSALS = (SynthesisFailed, NeedsLinux, WeightsMissing, VllmMissing)  # each says what a person has to change first
+_REFUSALS = (
+    SynthesisFailed,
+    NeedsLinux,
+    WeightsMissing,
+    VllmMissing,
+    SettingsError,
+    NoPlace,
+)  # each says what a person has to change first
+
+
+Check = Callable[[Options, Settings], str]
 
 
 class Interrupted(Exception):
@@ -46,6 +58,10 @@ class Interrupted(Exception):
         self.left = left
 
 
+class FilesRefused(Exception):
+    """A run would refuse the person's files; the message is what a person reads."""
+
+
 class Conductor:
     """One rehearsal.
 
@@ -53,6 +69,7 @@ class Conductor:
         options: of the command line.
         display: where it is shown.
         keep: copies a run out of its bucket, as `captune fetch` does.
+        check: says what a run would refuse the person's files for, as `captune check` does; empty where it would not.
         engines: training and hosting engines for the stand-in; the real ones when empty.
         time_scale: Wait seconds of the state machines are divided by it.
         assembly: a cloud assembly to deploy instead of synthesizing the project.
@@ -64,13 +81,15 @@ class Conductor:
         options: Options,
         display: Display,
         keep: results.Keep,
+        check: Check,
         *,
         engines: dict[str, Any] | None = None,
         time_scale: float = 30,
         assembly: Assembly | None = None,
         model: Substitute | None = None,
     ) -> None:
-        self.options, self.display, self._keep, self._assembly = options, display, keep, assembly
+        self.options, self.display, self._assembly = options, display, assembly
+        self._keep, self._check = keep, check
         self.model = model or STAND_INS[options.model]
         self.summary: dict[str, Any] = {}  # of the run, once it has ended with one
         self.execution: Execution | None = None
@@ -89,6 +108,9 @@ class Conductor:
             except _REFUSALS as error:
                 self.display.say(f"[red]The rehearsal cannot begin:[/] {escape(str(error))}")
                 return 2
+            except FilesRefused as refused:
+                self.display.say(f"\n{escape(str(refused))}")
+                return 1
             except KeyboardInterrupt:
                 self.display.say("Stopped before anything was started: nothing is left.")
                 return STOPPED
@@ -109,26 +131,38 @@ class Conductor:
             self.display.say("The endpoint is played by the real vLLM, built for a CPU.")
         if options.interruptions:
             engines.setdefault("training", TrainingHost(options.interruptions))
+        settings = options.context(files.QUICK_SETTINGS if options.quick else {})
+        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
+        deployed = Settings.from_context({**context, **settings})
+        refuse_what_needs_linux(deployed.training_instance_count)
+        target = options.results / (options.name or run_name(self._name))
+        results.try_place(target, model.adapter_bytes(deployed.lora_rank))
+        self._check_files(deployed)
         # Neither waits for the other, and each keeps about one core busy.
         made = None if self._engines else _begun(lambda: model.ensure((options.project / WEIGHTS).absolute()))
-        settings = options.context(files.QUICK_SETTINGS if options.quick else {})
         assembly = self._assembly
         if assembly is None:
             with self.display.step("Synthesizing the stacks"):
                 assembly = synthesize(options.project.absolute(), self._folders.assembly, settings)
         weights = None
         if made is not None:
-            with self.display.step("Preparing the weights"):
+            with self.display.step("Preparing the weights, which takes half a minute once"):
                 weights = made.result()
-        context = json.loads((options.project / "cdk.json").read_text("utf-8"))["context"]
-        deployed = Settings.from_context({**context, **settings})
-        refuse_what_needs_linux(deployed.training_instance_count)
         self._folders.logs.mkdir(parents=True, exist_ok=True)
         with (self._folders.logs / "training.log").open("a", encoding="utf-8") as log, Cloud(
             self._folders.account, gated_weights=weights, time_scale=self._time_scale, region=deployed.region,
             on_training_line=lambda job, line: self._training_line(log, line), **engines,
         ) as cloud:  # fmt: skip
             return self._rehearse(cloud, assembly, deployed, weights)
+
+    def _check_files(self, deployed: Settings) -> None:
+        """Say of a person's files what Preflight would, before anything is synthesized. Raises FilesRefused."""
+        options = self.options
+        if not any((options.corpus, options.held_out, options.outside, options.prompts)):
+            return
+        with self.display.step("Checking the files"):
+            if refusal := self._check(options, deployed):
+                raise FilesRefused(refusal)
 
     def _training_line(self, log: Any, line: str) -> None:
         if not log.closed:
@@ -164,11 +198,15 @@ class Conductor:
         return self._finish(cloud, execution)
 
     def _wait(self, cloud: Cloud, execution: Execution) -> None:
+        wanted = 0
         while True:
             try:
                 cloud.settle(execution, timeout=0.5)
                 return
             except TimeoutError:
+                if answered := cloud.sagemaker.answered:
+                    wanted = wanted or results.answers_of(cloud, run_name(execution.name))
+                    self.display.asked(answered, wanted)
                 if self._interrupts > 1:
                     raise Interrupted(cloud.leftovers()) from None
 
@@ -185,28 +223,29 @@ class Conductor:
         self._wait(cloud, execution)
 
     def _finish(self, cloud: Cloud, execution: Execution) -> int:
-        run = run_name(execution.name)
-        target = self.options.results / (self.options.name or run)
-        if earlier := results.set_aside(target):
-            self.display.say(f"\nWhat an earlier run left in {escape(str(target))} is now in {escape(str(earlier))}.")
-        succeeded = execution.status == "SUCCEEDED"
-        summary = self.summary = results.copy_out(cloud, run, target, self._keep)
+        run, options = run_name(execution.name), self.options
+        name = options.name or run
+        places = [
+            folder / name
+            for folder in (options.results, options.project / STATE / "results", Path(tempfile.gettempdir()))
+        ]
+        target, self.summary = results.copy_out(cloud, run, places, self.model, self.display, self._keep)
+        summary, succeeded = self.summary, execution.status == "SUCCEEDED"
         if succeeded and summary:
             results.show_summary(self.display, summary)
-            results.show_missed(self.display, summary, self.options.interruptions)
-        else:
-            results.show_failure(self.display, execution)
-            if (kept := target / KEPT_ADAPTER).is_dir():
-                self.display.say(
-                    f"  The bucket of a rehearsal goes with it. What was trained is in {escape(str(kept))}."
-                )
+            results.show_missed(self.display, summary, options.interruptions)
         clean = results.show_proof(self.display, cloud)
         clean = results.show_rights(self.display, cloud) and clean
+        self.display.say()
         if summary:
-            self.display.say(f"\nReport: [bold]{escape(str(target / 'report.html'))}[/]")
+            self.display.say(f"Report: [bold]{escape(str(target / 'report.html'))}[/]")
             if (target / KEPT_ADAPTER).is_dir():
                 self.display.say(f"Ask both models yourself: [bold]captune use {escape(str(target))}[/]")
         self.display.say(f"[dim]Logs of Lambdas and training: {escape(str(self._folders.logs))}[/]")
+        if not (succeeded and summary):
+            if (kept := target / KEPT_ADAPTER).is_dir():
+                self.display.say(f"What was trained is in {escape(str(kept))}.")
+            self.display.say(f"\n[bold red]{execution.status}[/]: {escape(results.failure(execution))}")
         if self._interrupts:
             return STOPPED
         return 0 if succeeded and clean and summary else 1
@@ -242,7 +281,8 @@ class Conductor:
         assert self._cloud is not None
         assert self.execution is not None
         self.display.say(
-            "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows; Ctrl-C again leaves at once."
+            "\n[yellow]Stopping the execution, as Stop in the console does.[/] TearDown follows. A training job has two minutes to measure and save "
+            "what it has learned, as on AWS. Ctrl-C again leaves at once."
         )
         self._cloud.stop(self.execution, error="Stopped", cause="Stopped by a person, with Ctrl-C in the rehearsal.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 _FIELD = re.compile(r"(\w+)=(\S+)")
 _PHASES = {
@@ -30,6 +31,8 @@ _SETS = {
     "strength": "text by others that chooses",
     "training_text": "training text",
 }
+_NOT_THERE = "ResourceNotFoundException"  # what was to be removed is not there: TearDown looks for everything
+_CAUSE = 160  # letters of a failure's cause beside its state; the whole of it stands at the end
 _PLAIN_EVERY = 15.0  # seconds between two lines of progress that are not on a terminal
 
 
@@ -37,6 +40,13 @@ def fields_of(line: str) -> tuple[str, dict[str, str]]:
     """The kind of a line that the training container printed, and its fields."""
     kind, _, rest = line.partition(" ")
     return kind, dict(_FIELD.findall(rest))
+
+
+def cause_of(cause: Any) -> str:
+    """The sentence in a failure's cause: a Lambda's is JSON until a state has put it into words."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(cause)["errorMessage"])
+    return str(cause or "")
 
 
 def duration(seconds: float) -> str:
@@ -83,7 +93,7 @@ class Display:
         self._lock = threading.RLock()
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
-            console=self.console, transient=True, disable=not self.live,
+            TimeElapsedColumn(), console=self.console, transient=True, disable=not self.live,
         )  # fmt: skip
         self._now = self._progress.add_task("", total=None, note="", visible=False)
         self._bar = self._progress.add_task("", note="", visible=False)
@@ -92,6 +102,7 @@ class Display:
         self._seen: set[tuple[str, str]] = set()
         self._entered: dict[tuple[str, str], float] = {}
         self._machine = ""
+        self._failed: set[str] = set()  # machines whose last task failed
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -108,7 +119,7 @@ class Display:
     def _doing(self, what: str) -> None:
         """Show in the live line what is done now, or nothing."""
         with self._lock:
-            self._progress.update(self._now, description=escape(what), visible=bool(what))
+            self._progress.reset(self._now, description=escape(what), visible=bool(what))
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
@@ -128,6 +139,8 @@ class Display:
         entered, left = event.get("stateEnteredEventDetails"), event.get("stateExitedEventDetails")
         key = (machine, (entered or left or {}).get("name", ""))
         with self._lock:
+            if entered is not None or "taskSucceededEventDetails" in event:
+                self._failed.discard(machine)
             if entered is not None:
                 self._entered[key] = time.monotonic()
                 self._doing(f"{machine} · {entered['name']}")
@@ -139,10 +152,13 @@ class Display:
                 self._seen.add(key)
                 seconds = time.monotonic() - self._entered.get(key, time.monotonic())
                 self._heading(machine)
-                self.say(f"  [green]✓[/] {escape(left['name'])}  [dim]{duration(seconds)}[/]")
+                mark = "[red]✗[/]" if machine in self._failed else "[green]✓[/]"
+                self.say(f"  {mark} {escape(left['name'])}  [dim]{duration(seconds)}[/]")
             for name in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
-                if (failure := event.get(name)) is not None:
-                    cause = " ".join(str(failure.get("cause") or "").split())[:160]
+                if (failure := event.get(name)) is not None and not str(failure.get("error")).endswith(_NOT_THERE):
+                    self._failed.add(machine)
+                    cause = " ".join(cause_of(failure.get("cause")).split())
+                    cause = cause if len(cause) <= _CAUSE else f"{cause[:_CAUSE].rpartition(' ')[0]} …"
                     self.say(f"  [yellow]![/] {escape(str(failure.get('error')))}: {escape(cause)}")
 
     def _heading(self, machine: str) -> None:
@@ -178,6 +194,12 @@ class Display:
             seconds_left = (self._ends_at or 0.0) - time.monotonic()
             note = f"{done} of {of} parts" + (f" · {duration(seconds_left)} left" if seconds_left > 0 else "")
             self._move_bar(name, done, of, note, f"{name} · {note}")
+
+    def asked(self, done: int, of: int) -> None:
+        """So many of the answers are there."""
+        if done:
+            note = f"{done} of {of} answers"
+            self._move_bar("asking both models", done, of, note, note)
 
     def _end_bar(self) -> None:
         with self._lock:

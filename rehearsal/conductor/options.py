@@ -186,7 +186,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--input", type=_object, metavar="JSON", default={}, help="further keys of the execution input")
     setting = "any setting of cdk.json; may be repeated"
     add("--set", dest="settings", type=_setting, metavar="KEY=VALUE", action="append", default=[], help=setting)
-    add("--quick", action="store_true", help="a slice of the text, a few prompts, a few steps: under a minute")
+    add(
+        "--quick",
+        action="store_true",
+        help="a slice of the text, a few prompts, a few steps: about a minute where nothing else runs",
+    )
     model = "what is trained and served in place of the real model; gemma-3-270m is fetched, and Google's Gemma Terms of Use then apply to you"
     add("--model", choices=tuple(STAND_INS), default=DEFAULT, help=model)
     server = "what answers on the endpoint: transformers and PEFT (default), or the real vLLM where `captune vllm` installed it"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,24 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from common import errors
 from common.contracts import run_folder
+from common.storage import Storage
 from rehearsal.account.cloud import Cloud
+from rehearsal.models.weights import Substitute
 from rehearsal.step_functions.executions import Execution
 from report.content.meaning import NO_OUTSIDE_TEXT
 
-from .display import Display
+from .display import Display, cause_of
 
 SHOWN_PROMPTS = 3
 _MORE_TIME = " --set max_training_seconds=14400 gives it more time."
 _SWEEP_SECONDS = 120
-Keep = Callable[[Any, str, str, Path], None]  # (s3, bucket, run, folder)
+REPORT_BYTES = 8 << 20  # of a report with all answers
+SPARE_BYTES = 1 << 26  # left free, as captune fetch does
+Keep = Callable[
+    [Any, str, str, Path], None
+]  # (s3, bucket, run, folder); raises OSError where the folder does not take it
 
 
 def set_aside(target: Path) -> Path | None:
@@ -33,12 +42,70 @@ def set_aside(target: Path) -> Path | None:
     return target.rename(next(place for place in beside if not place.exists()))
 
 
-def copy_out(cloud: Cloud, run: str, target: Path, keep: Keep) -> dict[str, Any]:
-    """Copy what is kept of a run to `target`: the bucket goes with the rehearsal. Return its summary, empty if it has none."""
+def answers_of(cloud: Cloud, run: str) -> int:
+    """How many answers a run asks for, of both models together, by its plan."""
     assert cloud.deployment is not None
-    keep(cloud.client("s3"), cloud.deployment.bucket, run, target)
-    summary = target / run_folder.SUMMARY
-    return dict(json.loads(summary.read_bytes())) if summary.is_file() else {}
+    storage = Storage(cloud.client("s3"), cloud.deployment.bucket)
+    plan = storage.read_json(run_folder.key(run, run_folder.PLAN)) or {}
+    prompts = storage.read_lines(run_folder.key(run, run_folder.PROMPTS))
+    return 2 * len(prompts) * (1 + int(plan.get("samplesPerPrompt") or 0))
+
+
+class NoPlace(ValueError):
+    """The results cannot be kept where they were to go."""
+
+
+def try_place(target: Path, adapter_bytes: int) -> None:
+    """Try, before anything runs, whether a run of this adapter can be kept in `target`. Raises NoPlace."""
+    folder, needed = target.parent, adapter_bytes + REPORT_BYTES + SPARE_BYTES
+    try:
+        if files := [one for one in (folder, target) if one.exists() and not one.is_dir()]:
+            raise NotADirectoryError(errno.ENOTDIR, f"{files[0].name} is a file")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"captune")
+        if (free := shutil.disk_usage(folder).free) < needed:
+            raise OSError(errno.ENOSPC, f"{free:,} bytes are free and {needed:,} are needed")
+    except OSError as error:
+        raise NoPlace(
+            f"The results cannot be kept in {folder}: {error.strerror}. Name another folder: --results FOLDER"
+        ) from error
+
+
+def copy_out(
+    cloud: Cloud, run: str, places: Sequence[Path], model: Substitute, display: Display, keep: Keep
+) -> tuple[Path, dict[str, Any]]:
+    """Copy what is kept of a run to the first of the places that takes it: the bucket goes with the rehearsal.
+
+    Return the place and the run's summary, empty if it has none. Raises what the last place says.
+    """
+    assert cloud.deployment is not None
+    for place in places:
+        try:
+            if earlier := set_aside(place):
+                display.say(f"\nWhat an earlier run left in {escape(str(place))} is now in {escape(str(earlier))}.")
+            keep(cloud.client("s3"), cloud.deployment.bucket, run, place)
+        except OSError as error:
+            if place == places[-1]:
+                raise
+            display.say(f"[red]The results cannot be kept in {escape(str(place))}:[/] {escape(str(error))}")
+            continue
+        if place != places[0]:
+            display.say(f"[bold]They are in {escape(str(place))}.[/]")
+        break
+    return place, _summary(place / run_folder.SUMMARY, model)
+
+
+def _summary(file: Path, model: Substitute) -> dict[str, Any]:
+    """A run's summary, empty if it has none. One of a run that ended before its model was measured names the planned one: here it is another."""
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_bytes())
+    named = found.get("base_model") or {}
+    if named.get("planned_name") and named.get("matches_plan") is None:
+        named |= {"name": model.name, "parameters": model.parameters, "matches_plan": False}
+        file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return found
 
 
 def dollars(cents: Any) -> str:
@@ -104,15 +171,11 @@ def show_missed(display: Display, summary: Mapping[str, Any], steps: Sequence[in
         )
 
 
-def show_failure(display: Display, execution: Execution) -> None:
-    """Error, cause and what to do. A Cause of this project says how to mend it."""
-    display.say()
-    display.say(f"[bold red]{execution.status}: {escape(execution.error or 'no error name')}[/]")
-    cause = execution.cause or ""
-    with suppress(ValueError, KeyError, TypeError):
-        cause = str(json.loads(cause)["errorMessage"])  # a Lambda's, if no state has put it into words
-    if cause:
-        display.say(f"  {escape(cause)}")
+def failure(execution: Execution) -> str:
+    """Error, cause and what to do as one paragraph."""
+    kind = getattr(errors, str(execution.error), None)
+    advice = kind.advice if isinstance(kind, type) and issubclass(kind, errors.CaptuneError) else ""
+    return f"{execution.error or execution.status}: {cause_of(execution.cause)} {advice}".strip()
 
 
 def show_proof(display: Display, cloud: Cloud) -> bool:
@@ -132,7 +195,7 @@ def show_proof(display: Display, cloud: Cloud) -> bool:
     display.say(f"  {mark} TearDown: {', '.join(sorted(ended)) or 'never started'}")
     for one in tear_downs:
         if one.error:
-            show_failure(display, one)
+            display.say(f"    {escape(failure(one))}")
     return good and fine
 
 

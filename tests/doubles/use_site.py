@@ -31,6 +31,7 @@ class FakeEngine:
         swaps_at, breaks_at, stops_at: the event of a stream from which on another model answers, or at which the connection breaks or ends.
         whole: what is answered in place of an answer.
         refusal: what is raised instead of answering.
+        waits: what an answer waits for before its first word.
     """
 
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -40,10 +41,11 @@ class FakeEngine:
     stops_at: int = NEVER
     whole: bytes = b""
     refusal: Exception | None = None
+    waits: threading.Event | None = None
     ended: bool = False
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+    def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
         asked = json.loads(body)
         self.asked.append((path, asked))
         if self.refusal or self.ended:
@@ -57,6 +59,8 @@ class FakeEngine:
             yield self.whole or json.dumps({"model": model, "choices": [{"index": 0, **said}]}).encode()
             return
         try:
+            if self.waits:
+                self.waits.wait(60)
             for place, word in enumerate(text.split(" ")[1:]):
                 if place == self.breaks_at:
                     raise ConnectionResetError("gone")

@@ -12,16 +12,20 @@ import signal
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from captune.fetch import keep
+from captune import fetch
+from captune.rehearse import check
+from common.errors import BudgetExceeded
+from rehearsal.conductor import results
 from rehearsal.conductor.conductor import Conductor
 from rehearsal.conductor.display import Display
 from rehearsal.conductor.options import parse
-from rehearsal.models.weights import Substitute, WeightsMissing
+from rehearsal.models.weights import SMALL, Substitute, WeightsMissing
 from rehearsal.sagemaker.fake import FakeHosting, FakeTraining, TrainingPlan
 from rehearsal.sagemaker.vllm import environment as vllm_environment
 from stacks.assembly import Assembly
@@ -33,7 +37,7 @@ Conduct = Callable[..., tuple[int, str]]
 def rehearse(said: io.StringIO, arguments: list[str], project: Path = PROJECT, **more: Any) -> int:
     """Rehearse in this process; return the exit code."""
     display = Display(console=Console(file=said, width=160, highlight=False, soft_wrap=True))
-    return Conductor(dataclasses.replace(parse(arguments), project=project), display, keep, **more).run()
+    return Conductor(dataclasses.replace(parse(arguments), project=project), display, fetch.keep, check, **more).run()
 
 
 def engines(*plans: TrainingPlan) -> dict[str, Any]:
@@ -105,7 +109,14 @@ def test_a_refused_run_says_what_is_missing_and_keeps_an_earlier_runs_files_apar
     code, said = conduct("--budget-left", "1", "--as", "mine")
 
     assert code == 1, said
-    assert "FAILED: BudgetExceeded" in said and "StartTraining" not in said
+    last = said.rstrip().splitlines()[-1]
+    assert last.startswith("FAILED: BudgetExceeded: ") and last.endswith(BudgetExceeded.advice)
+    assert (
+        "errorMessage" not in said
+        and "✓ Preflight" not in said
+        and "NotFound" not in said
+        and "StartTraining" not in said
+    )
     named = re.search(r"\$1\.00 of the cap's \$\d+\.\d\d .* may cost \$(\d+\.\d\d): \$(\d+\.\d\d) is missing", said)
     assert named, said
     assert Decimal(named[1]) - Decimal(named[2]) == 1
@@ -113,6 +124,57 @@ def test_a_refused_run_says_what_is_missing_and_keeps_an_earlier_runs_files_apar
     assert json.loads((earlier / "summary.json").read_text("utf-8"))["error"] == "BudgetExceeded"
     assert not (earlier / "fine-tuned.jsonl").exists()
     assert (tmp_path / "results" / "mine-earlier-1" / "fine-tuned.jsonl").is_file()
+
+
+def test_a_file_that_a_run_would_refuse_is_refused_before_anything_is_deployed(
+    conduct: Conduct, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("One line again.\n" * 400)
+    (tmp_path / "asked.jsonl").write_text("{nope\n")
+    code, said = conduct("--corpus", str(tmp_path / "mine.txt"), "--prompts", str(tmp_path / "asked.jsonl"))
+    assert code == 1, said
+    one, other, mend = said.rstrip().splitlines()[-3:]
+    assert other.startswith(f"DatasetRejected: {tmp_path}/mine.txt repeats itself") and one.startswith(
+        "PromptsRejected: "
+    )
+    assert "captune check FILE" in mend
+    assert "Deploying" not in said and "✓ Checking" not in said and not list((tmp_path / "results").iterdir())
+
+
+def test_the_place_for_the_results_is_tried_first(
+    conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "taken").write_text("a file")
+    code, said = conduct("--as", "taken")
+    assert code == 2 and "--results FOLDER" in said
+    assert f"cannot begin: The results cannot be kept in {tmp_path}/results: taken is a file." in said
+    assert "Deploying" not in said
+    enough = SMALL.adapter_bytes(16) + results.REPORT_BYTES + results.SPARE_BYTES
+    for free, code in ((enough - 1, 2), (enough, 0)):
+        monkeypatch.setattr(results.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        found, said = conduct()
+        assert found == code and (f"{enough - 1:,} bytes are free and {enough:,} are needed" in said) is (code == 2)
+
+
+def test_what_was_trained_is_kept_elsewhere_where_the_disk_fills_up_meanwhile(
+    conduct: Conduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = fetch.copy
+
+    def full(s3: Any, bucket: str, objects: Any, target: Path, *more: Any) -> Any:
+        if tmp_path in target.parents:
+            raise fetch.DiskFull("The disk is full.")
+        return copy(s3, bucket, objects, target, *more)
+
+    monkeypatch.setattr(fetch, "copy", full)
+    code, said = conduct("--as", f"elsewhere-{os.getpid()}")
+    kept = PROJECT / ".rehearsal" / "results" / f"elsewhere-{os.getpid()}"
+    try:
+        assert code == 0 and f"They are in {kept}." in said and f"Report: {kept}/report.html" in said
+        assert (kept / "adapter" / "adapter_config.json").is_file()
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 def test_a_type_without_capacity_ends_the_run_as_on_aws(conduct: Conduct) -> None:

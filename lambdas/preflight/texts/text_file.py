@@ -27,6 +27,21 @@ MOST_BYTES = 4 * 2**20
 # What is asked of `captune sample`: a run of two hours learns 28 MB at most.
 SAMPLED_MEGABYTES = 32
 MINIMUM_DISTINCT_SHARE = 0.5
+# How files begin that are not text, and what they are.
+_SIGNATURES = (
+    (b"%PDF-", "a PDF", "Export its text: pdftotext FILE mine.txt"),
+    (b"PK\x03\x04", "a zip archive, as .docx, .xlsx, .odt and .epub are", "Save it as plain UTF-8 text."),
+    (b"\xd0\xcf\x11\xe0", "a file of an older Office", "Save it as plain UTF-8 text."),
+    (b"{\\rtf", "Rich Text", "Save it as plain UTF-8 text."),
+    (b"\x1f\x8b", "compressed with gzip", "Decompress it: gunzip FILE.gz"),
+    (b"BZh91AY", "compressed with bzip2", "Decompress it: bunzip2 FILE.bz2"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "Decompress it: unxz FILE.xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Decompress it: unzstd FILE.zst"),
+    (b"\x89PNG", "a picture", "Give its text."), (b"\xff\xd8\xff", "a picture", "Give its text."),
+    (b"SQLite format 3\x00", "a database", "Export its records as CSV."),
+    *((mark, "UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > utf8.txt") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+)  # fmt: skip
+_UTF_16 = re.compile(rb"(?:[\x09-\x7e]\x00){8}|(?:\x00[\x09-\x7e]){8}")  # without a byte order mark
 _OTHER_LINE_ENDS = dict.fromkeys([0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029], " ")
 _RETURN = re.compile(r"\r\n?")  # how other systems end a line
 _TITLE = re.compile(r"(?m)^# .*$")
@@ -97,6 +112,11 @@ def decode(content: bytes, name: str) -> str:
     """The text of a file. Raises DatasetRejected for what is empty, binary or not UTF-8."""
     if not content.strip():
         raise DatasetRejected(f"{name} is empty. Give a UTF-8 text of at least {MINIMUM_WORDS} words.")
+    for mark, what, mend in _SIGNATURES:
+        if content.startswith(mark):
+            raise DatasetRejected(f"{name} is {what}, and not plain UTF-8 text. {mend}")
+    if _UTF_16.match(content):
+        raise DatasetRejected(f"{name} is UTF-16. Convert it: iconv -f UTF-16LE -t UTF-8 FILE > utf8.txt (or UTF-16BE)")
     if (zero := content.find(0)) >= 0:
         raise DatasetRejected(
             f"{name} is not a text: it has a zero byte at position {zero}. Export it as plain UTF-8 text."
@@ -112,7 +132,10 @@ def as_utf8(content: bytes, name: str, refusal: type[CaptuneError]) -> str:
     except UnicodeDecodeError as error:
         start = mark + error.start
         line = _RETURN.sub("\n", content[:start].decode("utf-8", "replace")).count("\n") + 1
-        raise refusal(f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8.") from None
+        raise refusal(
+            f"{name} is not UTF-8: byte {start} in line {line} cannot be read. Save it as UTF-8, or convert it. From "
+            "Windows' encoding: iconv -f WINDOWS-1252 -t UTF-8 FILE > utf8.txt"
+        ) from None
 
 
 def refuse_too_large(name: str, size: int, most_bytes: int) -> None:

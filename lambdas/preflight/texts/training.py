@@ -22,7 +22,7 @@ MINIMUM_GROUPS = 2
 # Where only a part of the domain's corpus is learned, half as many words of its held-out text are measured, and at least so many: with
 # the project's own documents of some 290 words, 14 of them.
 LEAST_HELD_OUT_WORDS = 4000
-_DISTINCT_SHARE = 0.5
+MOST_RECORD_BYTES = 2**20  # a longer one is a file in a line, and all of it would stand on one side of the split
 REFUSE = "refuse"  # the value of long_records beside "split"
 ALIKE = "Passages of one document are alike, so the interval looks surer than it is."
 
@@ -144,9 +144,10 @@ def _gather_records(files: Files, request: Request, measured: list[Document]) ->
     else:
         kept = [part for part in held_out if not any(map(known.holds, part.records))]
         if not kept:
+            given_away = [record for part in held_out for record in part.records if known.holds(record)]
             raise HeldOutLeaks(
-                f"Every group of {name} that was to be held out says what a training record says, so its loss would prove nothing. Give records that belong "
-                "together the same group, or `heldOut` records of their own."
+                f"Every group of {name} that was to be held out has a record ({_lines(given_away)}) that says what a training record says, so its loss would "
+                "prove nothing. Give records that belong together the same group, or `heldOut` records of their own."
             )
         if len(kept) < len(held_out):
             warnings.append(
@@ -198,9 +199,9 @@ def _read(
     said = ((one.line, text) for one in records for text in (one.id, one.group, *one.texts))
     personal_data.refuse_patient_data_in(said, key, personal_data.LEARNT)
     kept = holding.different_records(records)
-    if len(kept) < _DISTINCT_SHARE * len(records):
+    if long := [record for record in kept if len(encoded(record.text)) > MOST_RECORD_BYTES]:
         raise DatasetRejected(
-            f"{key} repeats itself: of its {len(records)} records only {len(kept)} differ. Remove the repetitions."
+            f"{key} has records of more than {MOST_RECORD_BYTES // 2**20} MiB ({_lines(long)}). Give such text as a .txt file, or cut it into records."
         )
     total = sum(count_words(record.text) for record in kept)
     if total < minimum_words:

@@ -20,7 +20,7 @@ from tests.doubles.rehearsal.toy_models import Folders
 from tests.doubles.run_bucket import RUN, files_of_run
 from tests.doubles.use_site import DOMAIN, Site, serving
 
-STREAMING = OwnServer("rehearsal.sagemaker.real.streaming")
+PROGRAM = OwnServer("rehearsal.sagemaker.real.openai_server.server")
 PROMPT = "the gene binds"
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> KeptRun:
 @pytest.fixture(scope="module")
 def here(run: KeptRun, folders: Folders) -> Iterator[Here]:
     """The engine of that run."""
-    engine = Here(run, folders[0], STREAMING)
+    engine = Here(run, folders[0], PROGRAM)
     engine.wait()
     yield engine
     engine.end()
@@ -90,7 +90,7 @@ def test_without_the_route_every_tuned_request_is_an_error(site: Site, monkeypat
 
 
 def test_the_end_leaves_nothing_and_is_told(run: KeptRun, folders: Folders) -> None:
-    engine = Here(run, folders[0], STREAMING)
+    engine = Here(run, folders[0], PROGRAM)
     engine.wait()
     with serving(engine) as site:
         assert site.call("/captune/end", {})[0] == 200
@@ -103,4 +103,4 @@ def test_a_server_that_does_not_start_is_told_in_its_own_words(run: KeptRun, fol
     shutil.copytree(folders[0], broken)
     (broken / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(EngineFailed, match="did not start: .*afetensor"):
-        Here(run, broken, STREAMING).wait()
+        Here(run, broken, PROGRAM).wait()

@@ -22,6 +22,7 @@ from captune.account import PROJECT, Refused
 from captune.benchmark import LmEvalFailed, NotComparable, NotMeasured, NoTokenizer, SelfCheckFailed, mcnemar
 from captune.engines import Pieces
 from captune.kept_run import KeptRun
+from rehearsal.sagemaker.vllm import environment as vllm_environment
 from report.findings.recall import clustered_mean
 from tests.doubles import PATIENCE_SECONDS
 from tests.doubles.rehearsal.toy_models import prose, sentence_pieces
@@ -126,7 +127,8 @@ class Case:
         return Path(sys.executable)
 
     @contextmanager
-    def opened(self, *_: Any) -> Iterator[Any]:
+    def opened(self, *given: Any) -> Iterator[Any]:
+        self.server = given[3]
         yield self.engine, KeptRun(self.folder, self.plan), []
 
     def lm_eval(self, python: Path, log: Path, common: Any, action: str, model: str = "", **more: Any) -> Any:
@@ -161,6 +163,19 @@ def test_both_models_are_compared_and_the_plan_comes_first(case: Case, capsys: p
     found = json.loads(capsys.readouterr().out)
     assert (found["all"]["p_value"], found["all"]["only_tuned"]) == (mcnemar(0, 20), 20)
     assert len(json.loads(Path(found["file"]).read_text("utf-8"))["answered"]) == 40
+
+
+def test_vllm_is_looked_for_before_lm_eval_is_installed_and_only_where_it_is_wanted(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> Path:
+        raise vllm_environment.VllmMissing("run captune vllm")
+
+    monkeypatch.setattr(vllm_environment, "interpreter", missing)
+    assert case.run("--json") == 0 and case.server == "transformers"
+    monkeypatch.setattr(benchmark, "lm_eval_python", pytest.fail)
+    with pytest.raises(Refused, match="run captune vllm"):
+        case.run("--server", "vllm")
 
 
 def test_a_served_run_keeps_its_answers_with_the_run_that_trained_it(case: Case) -> None:
@@ -200,17 +215,17 @@ def test_nothing_is_asked_where_the_self_check_cannot_be_made(case: Case) -> Non
     assert "scores" not in [one["action"] for one in case.asked]
 
 
-@pytest.mark.parametrize("at_once", [benchmark.AT_ONCE_HERE, 3])
+@pytest.mark.parametrize("at_once", [benchmark.AT_ONCE_VLLM, 3])
 def test_no_more_requests_at_once_than_an_engine_survives(at_once: int) -> None:
     now, most, together = 0, 0, threading.Barrier(at_once, timeout=PATIENCE_SECONDS)
 
     class Slow(FakeEngine):
-        def ask(self, path: str, body: bytes, stream: bool) -> Pieces:
+        def ask(self, path: str, body: bytes, stream: bool, left: threading.Event) -> Pieces:
             nonlocal now, most
             now, most = now + 1, max(most, now + 1)
             together.wait()
             now -= 1
-            return super().ask(path, body, stream)
+            return super().ask(path, body, stream, left)
 
     proxy, answers = benchmark.Counting(Slow(), DOMAIN, at_once), list[int]()
     proxy.answered = lambda: answers.append(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,3 +96,17 @@ def test_an_answer_of_another_model_is_not_shown_and_the_end_is_asked_twice(page
     page.wait_for_function("() => document.getElementById('state').textContent.startsWith('Ended')")
     assert site.engine.ended and page.locator("#send").is_disabled()
     assert page.locator("#ended").text_content() == "The engine has ended."
+
+
+@pytest.mark.parametrize("page", SIZES[:1], indirect=True)
+def test_nothing_can_be_asked_while_answers_are_under_way_and_a_stop_frees_it(page: Any, site: Site) -> None:
+    site.engine.waits = threading.Event()
+    page.fill("#prompt", "A gene is")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => !document.getElementById('stop').disabled")
+    page.evaluate("showState()")  # as it does every quarter of a minute
+    assert page.locator("#send").is_disabled()
+    page.click("#stop")
+    page.wait_for_function("() => !document.getElementById('send').disabled")
+    assert page.locator(".facts").all_text_contents() == ["Stopped.", "Stopped."]
+    site.engine.waits.set()

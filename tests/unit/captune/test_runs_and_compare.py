@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from captune import account, runs
 from captune.__main__ import app
 from captune.compare import DifferentTexts, NotMeasured, OtherModel, compare, page
-from captune.kept_run import RunNotFound
+from captune.kept_run import REHEARSED_ACCOUNT, RunNotFound, RunRefused, SeveralRuns, kept
 from captune.runs import FETCHED, REHEARSED, Run, find
 from report.findings.recall import clustered_mean
 from report.findings.statistics import compare_losses
@@ -211,3 +211,68 @@ def test_a_run_that_is_not_here_is_found_in_the_account(tmp_path: Path, monkeypa
     assert [(run.name, run.where) for run in find(["one"], tmp_path, None)] == [("captune-one", runs.ACCOUNT)]
     with pytest.raises(RunNotFound, match=r"no run captune-two .* nor in the bucket bucket. There are: captune-one"):
         find(["captune-two"], tmp_path, None)
+
+
+# Refused runs, and names that a person can type
+
+
+REFUSED = {
+    "run": "captune-refused", "status": "FAILED", "error": "DatasetRejected", "cause": "mine.txt repeats itself.",
+    "execution_arn": f"arn:aws:states:us-east-1:{REHEARSED_ACCOUNT}:execution:m:refused",
+}  # fmt: skip
+
+
+def test_a_refused_run_is_listed_and_named_by_what_refused_it(tmp_path: Path) -> None:
+    (tmp_path / "captune-refused").mkdir()
+    (tmp_path / "captune-refused" / "summary.json").write_text(json.dumps(REFUSED))
+    code, text = said("runs", "--here", "--json", "--results", str(tmp_path))
+    (listed,) = json.loads(text)
+    assert (code, listed["run"], listed["where"], listed["verdict"]) == (
+        0,
+        "captune-refused",
+        REHEARSED,
+        "DatasetRejected",
+    )
+    assert "captune-refused" in said("runs", "--here", "--results", str(tmp_path))[1]
+    for words in (("use", "refused"), ("export", "refused", "--to", "peft"), ("compare", "refused", "refused"), ("fetch", "refused")):  # fmt: skip
+        code, text = said(*words, "--results", str(tmp_path))
+        assert code == 1 and "DatasetRejected: mine.txt repeats itself." in text and "credentials" not in text
+
+
+def test_latest_and_the_beginning_of_a_name_are_taken_for_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The folder's name may be of the person's own choice.
+    written(tmp_path, seeded(3), seeded(21), seeded(22))
+    (tmp_path / "captune-3").rename(tmp_path / "mine")
+    (tmp_path / "refused").mkdir()
+    (tmp_path / "refused" / "summary.json").write_text(json.dumps(REFUSED))
+
+    def found(named: str, **more: bool) -> str:
+        run = kept(named, tmp_path, **more)
+        return run.folder.name if run else ""
+
+    assert found("latest") == "captune-22" and capsys.readouterr().err == "latest: captune-22\n"
+    assert [found(one) for one in ("21", "captune-21", "mi", "mine", "nobody")] == [
+        "captune-21",
+        "captune-21",
+        "mine",
+        "mine",
+        "",
+    ]
+    assert found("captune-21", whole_name=True) == "captune-21" and not found("mi", whole_name=True)
+    with pytest.raises(SeveralRuns, match="captune-21, captune-22"):
+        found("captune-2")
+    with pytest.raises(RunRefused):
+        found("refused")
+
+
+@pytest.mark.parametrize("width", [60, 80, 170, 400])
+def test_a_runs_name_can_be_copied_at_any_width(
+    tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "captune-rehearsal-20261201-050032-1526-of-a-name-that-is-long"
+    monkeypatch.setenv("COLUMNS", str(width))
+    runs.show("Runs", ("Run", "Model and corpus", "Cost"), [(name, "word " * 30, "–"), ("short", "x", "$1.46")])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(name in line for line in lines) and any("$1.46" in line for line in lines)

@@ -7,7 +7,10 @@ import io
 import json
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from typer.testing import CliRunner
 from ask.questions import CHAT_ROUTE, ROUTE
 from captune import engines, proxy
 from captune.__main__ import app
-from captune.engines import AnswerFailed, Deployed, NoEndpoint, OtherBase, refuse_other_base
+from captune.engines import AnswerFailed, ClientLeft, Deployed, NoEndpoint, OtherBase, Pieces, refuse_other_base
 from captune.kept_run import REHEARSED_ACCOUNT
 from captune.use import PortTaken, listening
 from common import clock
@@ -99,7 +102,8 @@ def test_what_is_no_completion_is_an_error(site: Site, whole: bytes, stream: boo
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        (b"{nope", (400, "BadRequest")), ([1], (400, "BadRequest")), ({"prompt": "A gene"}, (404, "UnknownModel")),
+        (b"{nope", (400, "BadRequest")), ([1], (400, "BadRequest")), (b"[" * 50_000 + b"]" * 50_000, (400, "BadRequest")),
+        ({"prompt": "A gene"}, (404, "UnknownModel")),
         ({**ASKED, "model": "nobody"}, (404, "UnknownModel")), (b" " * (proxy.MOST_BYTES + 1), (413, "RequestTooLarge")),
     ],
 )  # fmt: skip
@@ -140,6 +144,70 @@ def test_a_client_that_hangs_is_let_go(site: Site, monkeypatch: pytest.MonkeyPat
         answer = http.client.HTTPResponse(slow)
         answer.begin()
         assert answer.status == 408 and b"ClientTooSlow" in answer.read()
+
+
+def test_the_time_of_a_client_is_for_the_whole_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that sends a byte now and then is let go as well, while its body lasts or while its headers do."""
+    monkeypatch.setattr(proxy, "CLIENT_SECONDS", 1.0)
+
+    def sent_until_closed(connection: socket.socket) -> bool:
+        connection.settimeout(0.1)
+        for _ in range(600):
+            with suppress(OSError):
+                connection.sendall(b" ")
+            try:
+                if connection.recv(1000) == b"":
+                    return True
+            except TimeoutError:
+                continue
+            except OSError:
+                return True
+        return False
+
+    with raw(site, "{", 100_000) as body, socket.create_connection(("127.0.0.1", site.port)) as headers:
+        headers.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        assert sent_until_closed(body) and sent_until_closed(headers)
+
+
+def test_a_connection_that_is_used_again_has_its_time_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "CLIENT_SECONDS", 0.5)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
+    for _ in range(4):
+        connection.request("GET", "/v1/models")
+        assert connection.getresponse().read()
+        time.sleep(0.2)
+
+
+def test_models_and_paths_are_answered_as_openais_clients_read_them(site: Site) -> None:
+    client = openai.OpenAI(base_url=f"{site.url}/v1", api_key="none", max_retries=0)
+    assert client.models.retrieve(DOMAIN).id == DOMAIN
+    with pytest.raises(openai.NotFoundError, match="There is no model 'gpt'") as caught:
+        client.models.retrieve("gpt")
+    assert caught.value.type == "UnknownModel"
+    for path, body, status in (("/v1/embeddings", {}, 404), ("/nothing", None, 404), (ASK, None, 405)):
+        assert site.error(path, body)[:2] == (status, "UnknownPath")
+    site.engine.refusal = AnswerFailed(400, "BadRequestError", "no", "tools")
+    assert json.loads(site.call(ASK, ASKED)[1])["error"]["param"] == "tools"
+
+
+def test_a_client_that_leaves_before_its_whole_answer_is_known_to_have_left(site: Site) -> None:
+    heard, left = threading.Event(), list[bool]()
+
+    def ask(path: str, body: bytes, stream: bool, gone: threading.Event) -> Pieces:
+        heard.set()
+        left.append(gone.wait(60))
+        raise ClientLeft(499, "ClientLeft", "The client has left.")
+
+    site.engine.ask = ask
+    for stream in (False, True):
+        body = json.dumps({**ASKED, "stream": stream})
+        with raw(site, body, len(body)):
+            assert heard.wait(60)
+        heard.clear()
+    assert site.call("/captune/state")[0] == 200
+    while len(left) < 2:
+        time.sleep(0.01)
+    assert left == [True, True]
 
 
 def test_a_client_that_leaves_or_reads_nothing_ends_its_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

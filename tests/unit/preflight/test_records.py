@@ -242,16 +242,23 @@ OTHER_SPLIT = [{**record, "group": f"clinic {n}"} for n, record in enumerate(pai
 UNUSABLE: list[tuple[list[Any], list[Any], type[CaptuneError], str]] = [
     (conversations(40), [], ChatTemplateMissing, "llama-2-7b-chat"),
     (pairs(5), [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
-    (pairs(20) * 3, [], DatasetRejected, "of its 60 records only 20 differ"),
+    (pairs(5) * 9, [], DatasetRejected, "has 300 words in 5 records; at least 1000 are needed"),
+    (
+        [*pairs(40), {"prompt": "All of it?", "completion": "word " * 220_000}],
+        [],
+        DatasetRejected,
+        "records of more than 1 MiB (line 41)",
+    ),
     (pairs(40, groups=1), [], DatasetRejected, "are of one group, so none can be held out"),
     (pairs(40), conversations(50)[40:], DatasetRejected, "hold records of different kinds"),
     (pairs(40, groups=8), OTHER_SPLIT, HeldOutLeaks, "8 groups have records in `corpus` and in `heldOut`: 'clinic 0'"),
     ([*pairs(40), SHORT], [*pairs(48)[40:], KNOWN, SHORT], HeldOutLeaks, "corpora/apart.jsonl (line 9, 10)"),
-    (ALIKE, [], HeldOutLeaks, "Give records that belong together the same group"),
+    (ALIKE, [], HeldOutLeaks, "has a record (line"),
     ([{**one, "prompt": "on " * 1400 + one["prompt"]} for one in pairs(40)], [], PromptsRejected, "Give `prompts`"),
 ]
 DOUBTFUL: list[tuple[list[Any], str]] = [
     ([*pairs(40), LONG], "1 of 31 records may be longer than sequence_length, 512 tokens (line 41)"),
+    (pairs(50) * 3, "100 records of corpora/mine.jsonl say what another one says; each is taken once"),
     ([*pairs(40), *pairs(3)], "3 records of corpora/mine.jsonl say what another one says"),
     (pairs(40, groups=8), "Only 4 held-out groups of records: with fewer than 6"),
     ([{**one, "source": "a book", "stars": 5} for one in pairs(40)], "columns are not used: 'source', 'stars'"),

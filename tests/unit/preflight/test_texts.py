@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import unicodedata
 from typing import Any
 
@@ -24,9 +25,17 @@ LINE = "The patient was well and went home on the third day after the operation.
 REPEATED = "\n\n".join([prose(300, 1), *[prose(120, 2).replace("\n\n", " ")] * 20])
 NO_TEXT = {
     "empty": (b"", "corpora/a.txt is empty"),
-    "binary": (b"%PDF\x00\x01", "zero byte at position 4"),
-    "UTF-16": ("some text".encode("utf-16"), "Export it as plain UTF-8"),
-    "Latin-1": ("one\ntwo\ngrün".encode("latin-1"), "byte 10 in line 3"),
+    "binary": (b"text\x00\x01", "zero byte at position 4"),
+    "UTF-16": ("some text".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+    "UTF-16 without a mark": ("some text that is long".encode("utf-16-le"), "is UTF-16. Convert it: iconv"),
+    "UTF-16 of the other order": ("some text that is long".encode("utf-16-be"), "is UTF-16. Convert it: iconv"),
+    "an ASCII PDF": (b"%PDF-1.4\n" + b"0000000000 65535 f\n" * 500, "is a PDF"),
+    "Word": (b"PK\x03\x04" + bytes(20), "is a zip archive, as .docx"),
+    "gzip": (gzip.compress(b"text"), "is compressed with gzip"),
+    "Latin-1": (
+        "one\ntwo\ngrün".encode("latin-1"),
+        "byte 10 in line 3 cannot be read. Save it as UTF-8, or convert it",
+    ),
     "old line ends": (b"a\rb\rc\xff", "byte 5 in line 3"),
 }
 NOTHING_TO_LEARN = {

@@ -48,14 +48,40 @@ def test_a_state_is_shown_once_under_the_heading_of_its_machine() -> None:
     assert [line for line in said.getvalue().splitlines() if line and line[0] != " "] == ["FineTuning", "TearDown"]
 
 
-def test_a_failed_task_is_one_line_with_its_cause() -> None:
+@pytest.mark.parametrize("form", ["{}", '{{"errorMessage": "{}", "errorType": "InvalidInput"}}'])
+def test_a_failed_task_is_one_line_with_its_sentence_and_its_state_has_no_tick(form: str) -> None:
     display, said = shown()
-    display.history(
-        "FineTuning", {"taskFailedEventDetails": {"error": "InvalidInput", "cause": "two\n  lines [a] " + "x" * 300}}
-    )
-    (line,) = said.getvalue().splitlines()
-    assert line.startswith("  ! InvalidInput: two lines [a] xxx")
-    assert len(line) == len("  ! InvalidInput: ") + 160
+    sentence = "two lines [a] " + "word " * 100
+    failed = {"taskFailedEventDetails": {"error": "InvalidInput", "cause": form.format(sentence)}}
+    history(display, "FineTuning", "Entered", "Preflight")
+    display.history("FineTuning", failed)
+    history(display, "FineTuning", "Exited", "Preflight")
+    *_, line, left = said.getvalue().splitlines()
+    assert line.startswith("  ! InvalidInput: two lines [a] word word") and line.endswith("word …")
+    assert len(line) <= len("  ! InvalidInput:  …") + 160
+    assert left.startswith("  ✗ Preflight")
+
+
+def test_a_state_that_was_tried_again_or_found_nothing_to_remove_has_not_failed() -> None:
+    display, said = shown()
+    for name, error in (
+        ("Ask", "Lambda.TooManyRequestsException"),
+        ("DeleteSchedule", "Scheduler.ResourceNotFoundException"),
+    ):
+        history(display, "TearDown", "Entered", name)
+        display.history("TearDown", {"taskFailedEventDetails": {"error": error, "cause": "it"}})
+        if name == "Ask":
+            display.history("TearDown", {"taskSucceededEventDetails": {}})
+        history(display, "TearDown", "Exited", name)
+    assert "✓ Ask" in said.getvalue() and "✓ DeleteSchedule" in said.getvalue()
+    assert "! Lambda" in said.getvalue() and "! Scheduler" not in said.getvalue()
+
+
+def test_answers_are_counted() -> None:
+    display, said = shown()
+    display.asked(0, 12)
+    display.asked(5, 12)
+    assert said.getvalue() == "    5 of 12 answers\n"
 
 
 def test_without_a_terminal_phases_and_losses_are_a_line_each() -> None:

@@ -1,0 +1,159 @@
+"""`captune check FILE`: what a run would say of a person's files, by Preflight's own reader, before anything is synthesized or uploaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from captune.account import Refused
+from captune.data import DATA
+from common import records
+from common.errors import CaptuneError, DatasetRejected, PromptsRejected
+from common.storage import Fetched, Storage
+from common.text import count_words
+from preflight import staging
+from preflight.model import catalogued, most_bytes_learned
+from preflight.request import Request
+from preflight.texts import held_out, outside_text, prompts, text_file, training
+from preflight.texts.text_file import Files
+from preflight.texts.training import Material
+from report.formatting import plural
+from stacks.configuration.settings import Settings
+from stacks.definitions import run_settings
+
+# Nothing was uploaded or started yet, so that the file is all that there is to mend.
+_MEND = "Mend it, and check again: captune check FILE"
+
+
+@dataclass(frozen=True)
+class Given:
+    """The files of a person, and what their columns are called."""
+
+    corpus: Path | None = None
+    held_out: Path | None = None
+    outside: Path | None = None
+    prompts: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any((self.corpus, self.held_out, self.outside, self.prompts))
+
+
+class _Folder:
+    """Files of this machine in place of a bucket, by the names that Preflight gives them."""
+
+    bucket = "this machine"
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+
+    def fetch(self, key: str, most_bytes: int, version: str = "") -> Fetched | None:
+        """See `common.storage.Storage`."""
+        path = self._files[key]
+        size = path.stat().st_size
+        return Fetched(size, "", path.read_bytes() if size <= most_bytes else b"")
+
+
+def faults_of(given: Given, settings: Settings) -> tuple[list[CaptuneError], list[str]]:
+    """What a run with these settings would refuse the files for, and else what it would make of them, in sentences. Raises OSError."""
+    faults: list[CaptuneError] = []
+
+    def attempt(step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except CaptuneError as fault:
+            faults.append(fault)
+            return None
+
+    told = attempt(lambda: list(_told(given, settings, attempt)))
+    return faults, told or []
+
+
+def _told(given: Given, settings: Settings, attempt: Callable[[Callable[[], Any]], Any]) -> Iterator[str]:
+    if given.corpus is None:
+        # They go beside the project's own corpus: whether they share text with it is looked for by the run.
+        for path, read, kind in (
+            (given.outside, outside_text.read, "document"),
+            (given.prompts, prompts.parse, "prompt"),
+        ):
+            if path is not None:
+                text_file.refuse_too_large(str(path), path.stat().st_size, text_file.MOST_BYTES)
+                found: Any = attempt(partial(read, path.read_bytes(), str(path)))
+                yield from [f"{path} can be used: {plural(len(found), kind)}."] if found else []
+        return
+    of_run = run_settings(settings)
+    paths = {_key(path): path for path in (given.corpus, given.held_out, given.outside, given.prompts) if path}
+    request = Request(
+        corpus=_key(given.corpus), held_out=_key(given.held_out) or None, held_outside=_key(given.outside) or None,
+        prompts=_key(given.prompts) or None, columns=dict(given.columns),
+    )  # fmt: skip
+    model = catalogued(of_run)
+    most = settings.corpus_words, most_bytes_learned(of_run, request, model)
+    data = {path.name: path.read_bytes() for path in DATA.glob("control.txt")}
+    files = Files(cast(Storage, _Folder(paths)), data, settings.domain, {}, *most, attempt=attempt)
+    material: Material | None = attempt(lambda: staging.gather(files, request))
+    if material is None:
+        return
+    yield _learned(given.corpus, material)
+    if given.outside:
+        yield material.outside_told
+    yield from material.warnings + prompts.too_long_for(material.prompts, model.served_tokens)
+    yield from attempt(lambda: training.refuse_unlearnable_records(material.training, model, of_run)) or []
+
+
+def _key(path: Path | None) -> str:
+    """What the file is called in a message, empty for none; records are known by their ending, in lower case."""
+    name, suffix = str(path or ""), path.suffix if path else ""
+    lowered = name[: len(name) - len(suffix)] + suffix.lower()
+    return lowered if records.are_records(lowered) else name
+
+
+def _learned(corpus: Path, material: Material) -> str:
+    kind = (
+        "group"
+        if material.training[0].records
+        else "passage"
+        if held_out.are_passages(material.held_out)
+        else "document"
+    )
+    measured = sum(count_words(part.text) for part in material.held_out)
+    return (
+        f"{corpus} can be used: a run learns {material.words:,} words in {plural(len(material.training), kind)}, holds out {measured:,} words in "
+        f"{plural(len(material.held_out), kind)}, and asks {plural(len(material.prompts), 'prompt')}."
+    )
+
+
+def paragraphs(faults: list[CaptuneError]) -> list[str]:
+    """Each fault by its name and its sentence, and at the end what to do."""
+    mends = dict.fromkeys(_MEND if isinstance(one, DatasetRejected | PromptsRejected) else one.advice for one in faults)
+    return [*(f"{type(one).__name__}: {one}" for one in faults), " ".join(mends)]
+
+
+def named(columns: str) -> dict[str, str]:
+    """What the columns are called, from the command line. Raises Refused."""
+    rule = next(field_.metadata["rule"] for field_ in fields(Request) if field_.name == "columns")
+    with suppress(ValueError):
+        if rule.holds(found := json.loads(columns)):
+            return dict(found)
+    raise Refused(f"--columns must {rule.words}, such as {json.dumps({'prompt': 'question', 'completion': 'answer'})}.")
+
+
+def tell(given: Given, settings: Settings, as_json: bool) -> int:
+    """Prints what a run would say; answers the exit code. Raises Refused for held-out text without the text that it is held out of."""
+    if given.held_out and not given.corpus:
+        raise Refused("Held-out text is compared with the text that is trained on: captune check FILE --held-out FILE")
+    faults, told = faults_of(given, settings)
+    if as_json:
+        print(
+            json.dumps({"faults": [{"name": type(one).__name__, "message": str(one)} for one in faults], "told": told})
+        )
+    else:
+        print("\n".join(paragraphs(faults) if faults else told))
+    return 1 if faults else 0
