@@ -10,7 +10,18 @@ import re
 
 import pytest
 
-from tests.doubles.machines.fine_tuning_run import ADAPTER, ARN, HOSTING, PLAN, REPORT, RUN, TRAINING, plan, run
+from tests.doubles.machines.fine_tuning_run import (
+    ADAPTER,
+    ARN,
+    HOSTING,
+    PLAN,
+    REPORT,
+    RESERVATION,
+    RUN,
+    TRAINING,
+    plan,
+    run,
+)
 from verification.simulation.definitions import task_states
 
 TRIAL = f"{RUN}-try0"
@@ -89,7 +100,7 @@ def test_a_schedule_starts_tear_down_on_time_and_stays_until_it_is_deleted(state
 
 def test_the_report_is_told_of_plan_reservation_and_training() -> None:
     (told,) = run().asked("WriteReport")
-    assert (told["plan"], told["reservation"]["reservedCents"], told["adapterUri"]) == (PLAN, 587, ADAPTER)
+    assert (told["plan"], told["reservation"], told["adapterUri"]) == (PLAN, RESERVATION, ADAPTER)
     assert told["trainingJob"] == {"interruptions": 0, "trainingSeconds": 0, "billedSeconds": 900}
     assert told["trainingCut"] is False
 
