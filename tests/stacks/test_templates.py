@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
@@ -42,7 +43,7 @@ FROZEN = {
 
 
 def test_what_cannot_be_changed_of_a_named_resource_stays_as_it_is(stacks: Stacks) -> None:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in (entry for name in NAMES for entry in stacks.template(name)["Resources"].values()):
         if entry["Type"].startswith("AWS::"):
             schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", entry["Type"]).schema

@@ -63,9 +63,9 @@ def accepted_loss(site: Site) -> None:
     settings(accept_lost_ledger="2026-11")(site)
 
 
-def rule(name: str, *is_now: str) -> Change:
+def rule(name: str, state: str = "", target: str = "") -> Change:
     """A rule with another state and target; without any of both, one that does not exist."""
-    return lambda site: site.events.rules.update({name: is_now}) if is_now else site.events.rules.pop(name)
+    return lambda site: site.events.rules.update({name: (state, target)}) if state else site.events.rules.pop(name)
 
 
 def heard_by(*subscribed: tuple[str, str]) -> Change:
