@@ -206,6 +206,7 @@ def test_a_job_without_a_base_model_ends_by_name_with_a_way_that_needs_nobody_el
     ):
         execution = run(DescribeTraining=job("Failed", reason=reason, billed=130))
         assert (execution.error, execution.asked("CreateModel")) == ("WeightsUnusable", [])
+        assert execution.cause.startswith(f"Training job {RUN} got no base model that it can train from ")
         assert f"after 130 billed seconds: {reason} A copy of your own" in execution.cause
         assert "from ${WeightsUri}" in execution.cause and "weights_uri" in execution.cause
 
@@ -304,7 +305,7 @@ class TestTheTypeThatSageMakerSelects:
 
 
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Deleting"])
-@pytest.mark.parametrize("reason", ["No ping.", None])
+@pytest.mark.parametrize("reason", ["No ping.", None, "AlgorithmError: the server said CapacityError."])
 def test_an_endpoint_that_never_serves_ends_the_run_and_names_the_adapter(status: str, reason: str | None) -> None:
     execution = run(DescribeEndpoint=endpoint(status, reason))
     assert (execution.error, len(execution.asked("CreateEndpoint"))) == ("EndpointFailed", 1)
