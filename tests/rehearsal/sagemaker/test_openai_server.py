@@ -15,7 +15,7 @@ from openai.resources.chat.completions import AsyncCompletions as AsyncTalks
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from rehearsal.sagemaker.real.openai_server.answers import Text
+from rehearsal.sagemaker.real.openai_server.answers import Choice, Text
 from rehearsal.sagemaker.real.openai_server.asked import NO_MATTER, SERVED, WITHOUT_EFFECT, read
 from rehearsal.sagemaker.real.openai_server.batching import ContinuousBatch, Ended, Row, Token
 from rehearsal.sagemaker.real.openai_server.server import Service, application
@@ -150,7 +150,14 @@ def test_an_answer_that_nobody_wants_ends_at_the_next_token(patient: ContinuousB
     asked_of(patient, PROMPTS[1], 8).rest()
     told = [one.row.told for one in leaving]
     asked_of(patient, PROMPTS[1], 8).rest()
-    assert [one.row.told for one in leaving] == told and max(told) < 250
+    assert [one.row.told for one in leaving] == told and max(told) < 250 and told[3:] == [0, 0, 0]
+
+
+def test_no_more_rows_are_answered_at_once_than_there_is_room_for(patient: ContinuousBatch) -> None:
+    long = [asked_of(patient, PROMPTS[0], 100) for _ in range(3)]
+    waiting = asked_of(patient, PROMPTS[1], 4)
+    waiting.next()
+    assert any(one.row.told == 100 for one in long)
 
 
 def test_a_row_that_fails_takes_no_other_with_it(patient: ContinuousBatch) -> None:
@@ -285,11 +292,24 @@ def test_a_stop_text_ends_an_answer_before_it_and_is_never_streamed(service: Ser
         assert parts[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_what_may_begin_a_stop_text_is_held_back() -> None:
-    class Letters:
-        def decode(self, tokens: list[int], **_: Any) -> str:
-            return "".join(map(chr, tokens))
+class Letters:
+    """A tokenizer whose tokens are letters."""
 
+    def decode(self, tokens: list[int], **_: Any) -> str:
+        """The letters as text."""
+        return "".join(map(chr, tokens))
+
+
+def test_an_answer_that_a_stop_text_ended_is_no_longer_wanted_of_the_engine() -> None:
+    row = Row([65], False, 9, Sampling(), tell=lambda _: None)
+    choice = Choice(0, row, Text(Letters(), [65], ["!"]), "A")
+    for letter, wanted in (("b", True), ("!", False)):
+        choice.hear(Token(ord(letter)))
+        assert row.left is not wanted
+    assert (choice.reason, choice.piece()) == ("stop", "b")
+
+
+def test_what_may_begin_a_stop_text_is_held_back() -> None:
     text, shown = Text(Letters(), [ord(">")], ["END", "N!"]), list[str]()
     for letter in "an EN OR E\ufffdEND and more":
         text.add(ord(letter))
