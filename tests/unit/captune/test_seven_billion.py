@@ -94,7 +94,7 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 class Conductor:
     """Takes the place of a run, and ends early, with nothing measured."""
 
-    def __init__(self, options: Options, display: TimedDisplay, keep: Any, *, model: Any) -> None:
+    def __init__(self, options: Options, display: TimedDisplay, keep: Any, check: Any, *, model: Any) -> None:
         self.summary: dict[str, Any] = {}
 
     def run(self) -> int:
