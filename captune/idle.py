@@ -129,7 +129,7 @@ def _add_reservations(session: Any, runs: dict[str, _Run]) -> None:
         run.execution_name = item.get("execution_name", run.execution_name)
         run.execution_arn = item.get("execution_arn", run.execution_arn)
         if row.is_damaged:
-            run.left.append(f"a ledger item that cannot be read: {'; '.join(row.problems)} (see captune ledger)")
+            run.left.append("a damaged ledger item (see captune ledger)")
         elif row.is_open:
             kept = f", to be kept until {item['keep_until']}" if "keep_until" in item else ""
             run.left.append(f"reservation of {dollars(item['reserved_cents'])}: not settled{kept}")

@@ -73,7 +73,7 @@ def message(record: Record, circumstances: Sequence[str] = (), report: Sequence[
         f"(training {dollars(money['training_cents'])}, endpoint {dollars(money['endpoint_cents'])}, everything else {dollars(money['other_cents'])}).",
         *record["unreserved"],
         f"Left of the cap of {dollars(money['cap_cents'])} this month: {dollars(money['remaining_cents'])}.",
-        "Everything of this run that bills has been removed.",
+        "TearDown finds nothing more of this run.",
         *(f"Left alone: {one}. If it is yours, delete it in the SageMaker console." for one in record["leftAlone"]),
     ]
     return "\n".join([*lines, "", *report] if report else lines)

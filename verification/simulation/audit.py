@@ -37,6 +37,7 @@ class Audit:
     cap_at_last_reservation: dict[str, int] = field(default_factory=dict)
     reserved_at: dict[str, datetime] = field(default_factory=dict)
     settled_at: dict[str, datetime] = field(default_factory=dict)
+    written: dict[str, Item] = field(default_factory=dict)
     # The caps in force while calls to reserve were under way, a list for each call: its answer may go by any of them.
     caps: dict[str, list[list[int]]] = field(default_factory=dict)
     # By execution or run: GB-seconds of Lambda and state transitions.
@@ -87,6 +88,8 @@ class Audit:
             run = keys.run_in(key)
             if run is None:
                 continue
+            # As the ledger wrote it: a person may have damaged it since.
+            before, self.written[run] = self.written.get(run), after
             old, new = (before["state"]["S"] if before else ""), after["state"]["S"]
             if not months:
                 self._expect(old == new, f"{run} went from {old or 'nothing'} to {new} without its months")

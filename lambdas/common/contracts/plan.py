@@ -98,6 +98,7 @@ class PlannedBudget(TypedDict):
 
     worstCaseCents: int
     months: list[str]
+    reserveBy: NotRequired[str]
     clamped: bool
     trainingHourlyUsd: str
     hostingHourlyUsd: str

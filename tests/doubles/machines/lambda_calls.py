@@ -24,14 +24,14 @@ _SERVICES = {
 # The two classes through which every function reaches DynamoDB and S3, by what each of their methods calls.
 _LEDGER = {
     "committed_cents": {"GetItem", "Scan"},
-    "damaged_runs": {"GetItem", "Scan"},
+    "damaged": {"GetItem", "Scan"},
     "run": {"GetItem"},
     "rows": {"Scan"},
-    "count_start": {"GetItem", "UpdateItem"},
-    "reserve": {"GetItem", "Scan", "PutItem", "UpdateItem"},
-    "settle": {"GetItem", "UpdateItem"},
-    "note": {"UpdateItem"},
-    "note_endpoint": {"UpdateItem"},
+    "items": {"Scan"},
+    "count_start": {"GetItem", "PutItem"},
+    "reserve": {"GetItem", "Scan", "PutItem"},
+    "settle": {"GetItem", "PutItem"},
+    "update": {"GetItem", "PutItem"},
 }
 # What of common/resources.py a module names, and what is called for it.
 _FOUND = {
