@@ -36,7 +36,15 @@ _FORMS = {
     **dict.fromkeys(("reserved_at", "settled_at", "ends_by", "keep_until"), _MOMENT),
     **dict.fromkeys(("training_prices", "hosting_prices"), _PRICES),
 }  # fmt: skip
-_COSTS = {"training_cents", "endpoint_cents", "training_seconds", "endpoint_seconds", "actual_cents", "settled_at"}
+_COSTS = {
+    "training_cents",
+    "endpoint_cents",
+    "booked_other_cents",
+    "training_seconds",
+    "endpoint_seconds",
+    "actual_cents",
+    "settled_at",
+}
 
 
 class NotAccepted(Refused):
@@ -79,12 +87,7 @@ def accepted(ledger: Ledger, key: str, changes: Mapping[str, str], cap_cents: in
             raise NotAccepted(f"{key} cannot be used like this: {'; '.join(wrong)}. Correct it with --set NAME=VALUE.")
         return item
 
-    try:
-        ledger.accept(key, make)
-    except KeyError as error:
-        raise NotAccepted(
-            f"The ledger has no item {key}. captune ledger shows the keys of the damaged ones."
-        ) from error
+    ledger.accept(key, make)
     lines = [f"Accepted {key}."]
     for name, month in sorted(_months(ledger.items(), cap_cents).items()):
         was = before[name].committed_cents if name in before else 0
@@ -115,11 +118,9 @@ def _faults(key: str, item: Mapping[str, Any]) -> list[str]:
     )
     wrong = [f"{name} is missing" for name in sorted(needed - item.keys())]
     for name, value in item.items():
-        kind = kinds.get(name, int if name.startswith("actual_cents_") else str)
-        if type(value) is not kind or (kind is int and value < 0):
-            wrong.append(
-                f"{name} must be a {'whole number from 0 on' if kind is int else 'text'}, not {str(value)[:40]}"
-            )
+        is_number = kinds.get(name, int if name.startswith("actual_cents_") else str) is int
+        if not (type(value) is int and value >= 0 if is_number else isinstance(value, str)):
+            wrong.append(f"{name} must be a {'whole number from 0 on' if is_number else 'text'}, not {str(value)[:40]}")
         if (form := _FORMS.get(name)) and not form[0].fullmatch(str(value)):
             wrong.append(f"{name} must be written like {form[1]}, not {str(value)[:40]}")
     return wrong

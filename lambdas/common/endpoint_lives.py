@@ -45,13 +45,13 @@ def attribute(seen: Seen) -> dict[str, str]:
 
 
 def together(one: Seen, other: Seen) -> Seen:
-    """What two have seen. Of one life the later end counts, and the most instances: never less than there was."""
+    """What two have seen. Of one life the first end that was seen counts, the most instances, and no type where two were."""
     lives: dict[tuple[str, str], Life] = {}
     for life in (*one.get("lives", []), *other.get("lives", [])):
         before = lives.setdefault((life["name"], life["createdAt"]), life)
         both: Life = {**before, **life}
         if "goneAt" in before:
-            both["goneAt"] = max(before["goneAt"], both["goneAt"])
+            both["goneAt"] = min(before["goneAt"], both["goneAt"])
         if "instanceCount" in before:
             both["instanceCount"] = max(before["instanceCount"], both["instanceCount"])
         if before.get("instanceType", both.get("instanceType")) != both.get("instanceType"):

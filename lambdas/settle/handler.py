@@ -97,6 +97,6 @@ def _facts(execution: history.Execution, bill: billing.Bill) -> dict[str, str | 
         "endpoint_seconds": bill.endpoint_seconds,
         "training_cents": bill.training_cents,
         "endpoint_cents": bill.endpoint_cents,
-        "other_cents": bill.other_cents,
+        "booked_other_cents": bill.other_cents,
         **bill.known,
     }

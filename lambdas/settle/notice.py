@@ -30,7 +30,7 @@ def cost(item: RunItem | None, left_cents: int, cap_cents: int, month: str) -> F
         "actual_cents": 0 if item is None else int(item["actual_cents"]),
         "training_cents": 0 if item is None else int(item["training_cents"]),
         "endpoint_cents": 0 if item is None else int(item["endpoint_cents"]),
-        "other_cents": 0 if item is None else int(item["other_cents"]),
+        "other_cents": 0 if item is None else int(item["booked_other_cents"]),
         "remaining_cents": left_cents,
         "cap_cents": cap_cents,
         "month": month,

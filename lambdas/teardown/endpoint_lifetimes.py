@@ -44,10 +44,10 @@ class SeenEndpoints:
                 # It had gone when the run was settled, for nothing is settled before that.
                 if life["createdAt"] <= item.get("settled_at", ""):
                     life.setdefault("goneAt", item["settled_at"])
-            if self._listed is not None:
-                known = _after(known, self._listed, self._at)
             self.seen = together(known, self.seen)
-            return {**ending(item, now), **attribute(self.seen)}
+            if self._listed is not None:
+                self.seen = _after(self.seen, self._listed, self._at)
+            return {**(ending(item, now) if "keep_until" in item else item), **attribute(self.seen)}
 
         ledger.update(run, made)
 
@@ -57,13 +57,14 @@ def _after(seen: Seen, listed: Sequence[Life], at: str) -> Seen:
     there = {(life["name"], life["createdAt"]) for life in listed}
     lives = together(seen, {"lives": list(listed)}).get("lives", [])
     after: Seen = {**seen, "lives": lives} if lives else {**seen}
+    if any(life["createdAt"] < after.get("noneAt", "") for life in listed):
+        del after["noneAt"]  # a list has left it out
+    none_at = after.setdefault("noneAt", at) if not listed else after.get("noneAt", at)
     for life in lives:
         if (life["name"], life["createdAt"]) in there:
             life.pop("goneAt", None)
         else:
-            life.setdefault("goneAt", at)
-    if not listed:
-        after.setdefault("noneAt", at)
+            life.setdefault("goneAt", none_at if life["createdAt"] < none_at else at)
     return after
 
 

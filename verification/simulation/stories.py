@@ -295,7 +295,7 @@ def settled_too_early() -> list[str]:
     account = calm()
     runs.start(account, "early", LONG_RUN)
     _until(account, lambda: "captune-early" in account.sagemaker.jobs)
-    item = account.ledger().run("captune-early")
+    item: Any = account.ledger().run("captune-early")
     try:
         billing.bill(account.sagemaker, "captune-early", item or {}, {}, account.world.now)
     except billing.StillRunning:

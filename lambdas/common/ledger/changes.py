@@ -156,9 +156,10 @@ def extension(item: RunItem, seconds: int, now: datetime) -> RunItem:
 
 
 def ending(item: RunItem, now: datetime) -> dict[str, Any]:
-    """A run's item once its removal begins: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
-    kept = "keep_until" in item and from_iso(item["keep_until"]) > now
-    return {**item, "keep_until": written(now)} if kept else {**item}
+    """A run's item once somebody ends it: it keeps its endpoint no longer, so that nobody extends what is being deleted."""
+    if item["state"] != "reserved":
+        return {**item}
+    return {**item, "keep_until": min(item.get("keep_until", "~"), written(now))}
 
 
 def written(moment: datetime | str) -> str:

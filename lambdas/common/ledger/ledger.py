@@ -210,14 +210,11 @@ class Ledger:
 
         return self._change(once)
 
-    def accept(self, key: str, make: Callable[[Row], Item]) -> Item:
-        """Puts what a person says in the place of an item, damaged or not. Raises KeyError where there is none."""
+    def accept(self, key: str, make: Callable[[Row | None], Item]) -> Item:
+        """Puts what a person says in the place of an item, damaged or not."""
 
         def once(change: Change) -> Item:
-            row = change.row(key)
-            if row is None:
-                raise KeyError(key)
-            item = make(row)
+            item = make(change.row(key))
             change.put(item)
             return item
 

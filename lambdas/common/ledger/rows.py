@@ -46,6 +46,7 @@ class RunItem(TypedDict, total=False):
     actual_cents: int
     training_cents: int
     endpoint_cents: int
+    booked_other_cents: int  # everything beside the instances; other_cents stays what was reserved for it
     training_seconds: int
     endpoint_seconds: int
     settled_at: str

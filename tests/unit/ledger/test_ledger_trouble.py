@@ -187,10 +187,11 @@ def test_an_extension_between_a_settlements_read_and_its_write_is_given_back() -
 
 
 def test_a_removal_that_begins_ends_what_may_be_extended() -> None:
-    item: Any = {"keep_until": "2026-11-24T12:30:00+00:00"}
-    assert ending(item, NOW) == {"keep_until": "2026-11-24T12:00:00+00:00"}
-    assert ending(item, NOW + timedelta(minutes=30)) == item
-    assert ending({}, NOW) == {}
+    item: Any = {"state": "reserved", "keep_until": "2026-11-24T12:30:00+00:00"}
+    noon = {"state": "reserved", "keep_until": "2026-11-24T12:00:00+00:00"}
+    assert ending(item, NOW) == ending({"state": "reserved"}, NOW) == noon
+    assert ending(item, NOW + timedelta(minutes=31)) == item
+    assert ending({"state": "settled"}, NOW) == {"state": "settled"}
 
 
 class TestSeals:

@@ -22,7 +22,7 @@ ISO, GONE_AT = "2026-11-24T11:30:00+00:00", "2026-11-24T12:01:00+00:00"
 ENDPOINT, NAMES = {"captune-abc": "InService"}, ["captune-abc"]
 
 
-def life(**more: Any) -> dict[str, Any]:
+def life(**more: Any) -> Any:
     """The endpoint of the run, as it is known."""
     return {"name": "captune-abc", "createdAt": ISO, **more}
 
